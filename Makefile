@@ -1,0 +1,50 @@
+# `make` lists what there is. Needs GNU make 3.81 or newer, git, and Python 3.11 or newer.
+
+STACK ?= dev
+PYTHON ?= python3
+# More arguments, for Pulumi or pytest: make up ARGS=--refresh
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+VENV := .venv/bin/python
+PYTHON_FILES := $(wildcard *.py) infra platform workloads model_server tools airgap tests
+SHELL_FILES := .ci/run airgap/pulumi/pulumi-language-python airgap/pulumi/pulumi-resource-pulumi-python
+
+.PHONY: help tools up preview refresh down outputs status env test lint format bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@echo "  STACK=dev (the default) chooses the stack, PYTHON=python3 the Python, ARGS=... adds arguments for Pulumi or pytest."
+
+tools: ## bring the tools into the cache folder; skips those that are there
+	@$(PYTHON) tools/bootstrap.py
+
+up: ## bring the stack to what its settings say
+preview: ## show what `up` would change
+refresh: ## compare the state with what really runs
+down: ## destroy the stack
+outputs: ## the stack's outputs as JSON
+status: ## the stack's outputs for a person to read
+env: ## variables for `pulumi` typed by hand: eval "$(make -s env)"
+
+up preview refresh down outputs status env:
+	@$(PYTHON) tools/bootstrap.py --stack '$(STACK)'
+	@$(VENV) tools/stack.py $@ --stack '$(STACK)' $(ARGS)
+
+test: tools ## all tests
+	@$(VENV) -m pytest tests $(ARGS)
+
+lint: tools ## ruff, mypy, shellcheck
+	@$(VENV) -m ruff check $(PYTHON_FILES)
+	@$(VENV) -m ruff format --check $(PYTHON_FILES)
+	@# mypy has to see the folder platform/ by the name that it is imported by
+	@mkdir -p .mypy_cache/bases && ln -sfn ../../platform .mypy_cache/bases/mlplatform
+	@$(VENV) -m mypy
+	@.venv/bin/shellcheck $(SHELL_FILES)
+
+format: tools ## let ruff put the code into shape
+	@$(VENV) -m ruff format $(PYTHON_FILES)
+
+bench: tools ## serving and batch prediction, side by side with others
+	@$(VENV) tests/bench/run.py

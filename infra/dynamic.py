@@ -1,0 +1,57 @@
+"""What all dynamic resource providers of this project have in common.
+
+Pulumi stores a dynamic provider by reference to its class, so a provider lives in an installed module, captures
+nothing and imports what is slow or rarely needed inside its methods.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from pulumi.dynamic import DiffResult, ResourceProvider
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Failure(Exception):
+    """A failure that its message explains whole; shown to the user without a stack trace."""
+
+
+# `traceback` prints an exception of this module as plain "Failure: ...".
+Failure.__module__ = "builtins"
+
+
+def plain_failures(method: Callable[P, T]) -> Callable[P, T]:
+    """Keep the frames of this program out of what the user reads when a `Failure` ends a provider's method.
+
+    `pulumi.dynamic` sends the formatted traceback of whatever a method raises; its length is a process-wide setting.
+    """
+
+    @wraps(method)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except Failure:
+            sys.tracebacklimit = 0
+            raise
+
+    return guarded
+
+
+class Provider(ResourceProvider):
+    """A provider that updates in place when one of the inputs named in `compared` changed."""
+
+    serialize_as_secret_always = False
+    compared: tuple[str, ...] = ()
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=differs(_olds, _news, self.compared))
+
+
+def differs(olds: dict[str, Any], news: dict[str, Any], names: Iterable[str]) -> bool:
+    """Whether one of the named inputs is another than the one in `olds`; one that is not known yet is."""
+    return any(olds.get(name) != news.get(name) for name in names)

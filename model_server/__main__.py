@@ -1,0 +1,79 @@
+"""Starts the server: reads the settings, makes sure of the port, and runs the workers under granian."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from functools import partial
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from model_server.settings import Settings, SettingsError
+from model_server.worker import load
+
+THREADS = 32
+"""Python threads of a worker: one is busy for as long as a slow client takes to send its body."""
+STOP_SECONDS = 2
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; 2 is returned for wrong settings, 1 for a port or folder not to be had."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        return _fail(2, str(error))
+    host = str(settings.host)
+    try:
+        _require_free(host, settings.port)
+        if settings.cache:
+            settings.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="model_server-metrics-", dir=settings.cache) as folder:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            print(f"listening on http://{host}:{settings.port} with {settings.workers} workers", flush=True)
+            _serve(host, settings)
+    except OSError as error:
+        return _fail(1, str(error))
+    return 0
+
+
+def _serve(host: str, settings: Settings) -> None:
+    server = Granian(
+        "model_server",
+        address=host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=settings.workers,
+        blocking_threads=THREADS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
+        # granian warns of more threads than cores; here most of them only wait for bytes.
+        log_level=LogLevels.error,
+    )
+    server.serve(target_loader=partial(load, settings), wrap_loader=False)
+
+
+def _require_free(host: str, port: int) -> None:
+    """granian's workers share a port with SO_REUSEPORT, and so would two servers, without a word."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As servers do: a connection that is still closing does not hold the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            told = f"cannot listen on {host}:{port} (MODEL_SERVER_HOST, MODEL_SERVER_PORT): {error.strerror}"
+            raise OSError(told) from None
+
+
+def _fail(code: int, message: str) -> int:
+    print(f"model_server: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Prometheus metrics of all workers, summed up over files in the folder PROMETHEUS_MULTIPROC_DIR."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter as Tally
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from model_server.model import Model
+
+MODEL = ("model", "version", "sha256")
+REQUEST = ("path", "method", "status")
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_requests = Counter("model_server_requests", "Answered requests.", REQUEST)
+_seconds = Histogram("model_server_request_seconds", "Seconds to answer a request.", ("path",), buckets=BUCKETS)
+_predictions = Counter("model_server_predictions", "Predicted rows by class.", ("model", "version", "class"))
+_model = Gauge(
+    "model_server_model_info",
+    "1 for the model served, 0 for one before it.",
+    MODEL,
+    multiprocess_mode="livemax",
+)
+_refused = Counter("model_server_models_refused", "Models not served because something is wrong with them.")
+
+
+# Looking a series up by its labels costs as much as counting in it.
+_requests_of = cache(_requests.labels)
+_seconds_of = cache(_seconds.labels)
+_predictions_of = cache(_predictions.labels)
+
+
+def answered(path: str, method: str, status: str, seconds: float) -> None:
+    """Count one answer to a request for the route `path`."""
+    _requests_of(path, method, status).inc()
+    _seconds_of(path).observe(seconds)
+
+
+def predicted(model: Model, labels: Sequence[int]) -> None:
+    """Count predicted class indices [rows]."""
+    for label, rows in Tally(labels).items():
+        _predictions_of(model.name, model.version, model.signature.classes[label]).inc(rows)
+
+
+def serving(model: Model, before: Model | None) -> None:
+    """Say that a model is served now, instead of the one before."""
+    if before:
+        _model.labels(before.name, before.version, before.signature.sha256).set(0)
+    _model.labels(model.name, model.version, model.signature.sha256).set(1)
+
+
+def refused() -> None:
+    """Count a model that is not served."""
+    _refused.inc()
+
+
+def forget_dead_workers() -> None:
+    """Drop what workers that are gone served; what they counted stays."""
+    folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+    for file in Path(folder).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, folder)
+
+
+def exposition() -> bytes:
+    """All metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry)

@@ -1,0 +1,52 @@
+"""One worker process: the application, its model, and its end.
+
+The parent process never imports the application: what Prometheus and ONNX Runtime set up at import belongs to the
+process that uses it.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from model_server.settings import Settings
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+
+def load(settings: Settings) -> WSGIApplication:
+    """Called by granian in each worker, before it listens."""
+    from model_server import metrics
+    from model_server.app import create_app
+    from model_server.dataplane import DataPlane
+    from model_server.keeper import Keeper
+    from model_server.wsgi import measured, short_way
+
+    # Until granian has its own handlers here, SIGTERM is to end this process, not to tell a copy of the parent.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    logging.basicConfig(level=logging.INFO, format="[%(levelname)s] worker %(process)d: %(message)s")
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    metrics.forget_dead_workers()
+    keeper = Keeper(settings)
+    keeper.start()
+    plane = DataPlane(settings, keeper)
+    app = measured(short_way(create_app(settings, plane).wsgi_app, plane, settings.max_body_bytes))
+    # What is there now stays: going through it again and again would stall requests for tens of milliseconds.
+    gc.freeze()
+    return app
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would hold the port for ever, and its metrics folder would stay."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    os._exit(1)

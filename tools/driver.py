@@ -1,0 +1,104 @@
+"""`up`, `preview`, `refresh`, `down`, `outputs`, `status` and `env` of a stack.
+
+Each is the Pulumi command of that meaning, with a backend to keep state in, the stack selected, and what a killed run left
+cleared away. What the command line has besides goes to Pulumi (`up --refresh`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+from collections.abc import Callable, Sequence
+
+from tools import backend, cache, stacks
+from tools.recovery import StackBusy, recover
+from tools.runner import Pulumi, PulumiFailed
+from tools.steps import say
+from tools.summary import summary
+
+UNATTENDED = ("--yes", "--skip-preview", "--suppress-permalink=true")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out one command. Returns its exit code; Pulumi's own where Pulumi ran."""
+    parser = argparse.ArgumentParser(prog="tools/stack.py", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--stack", required=True)
+    options, more = parser.parse_known_args(arguments)
+    try:
+        if options.command != "env":
+            stacks.require(options.stack)
+        return COMMANDS[options.command](Pulumi(options.stack), more)
+    except (stacks.UnknownStack, StackBusy, PulumiFailed) as error:
+        say(f"Error: {error}")
+        return 1
+
+
+def _up(pulumi: Pulumi, more: list[str]) -> int:
+    pulumi.check("stack", "select", "--create")
+    recover(pulumi)
+    code = pulumi.run("up", *UNATTENDED, *more)
+    if code == 0:
+        print(f"\n{_told(pulumi)}")
+    return code
+
+
+def _preview(pulumi: Pulumi, more: list[str]) -> int:
+    pulumi.check("stack", "select", "--create")
+    return pulumi.run("preview", *more)
+
+
+def _refresh(pulumi: Pulumi, more: list[str]) -> int:
+    pulumi.check("stack", "select")
+    recover(pulumi)
+    return pulumi.run("refresh", *UNATTENDED, *more)
+
+
+def _down(pulumi: Pulumi, more: list[str]) -> int:
+    pulumi.check("stack", "select")
+    recover(pulumi)
+    code = pulumi.run("destroy", *UNATTENDED, *more)
+    if code == 0:
+        data = cache.directory() / "stacks" / pulumi.stack
+        kept = f", its data in {data}" if data.is_dir() else ""
+        say(
+            f"\nKept: the tools in {cache.directory()}, the history of the stack{kept}. `make up` brings it up again; "
+            f"`pulumi stack rm {pulumi.stack}` forgets it."
+        )
+    return code
+
+
+def _outputs(pulumi: Pulumi, more: list[str]) -> int:
+    print(pulumi.check("stack", "output", "--json", *more), end="")
+    return 0
+
+
+def _status(pulumi: Pulumi, _more: list[str]) -> int:
+    print(_told(pulumi))
+    return 0
+
+
+def _env(pulumi: Pulumi, _more: list[str]) -> int:
+    """Lines for `eval`; with the stack selected, so that `pulumi up` typed by hand works on it."""
+    if pulumi.stack in stacks.names():
+        pulumi.check("stack", "select", "--create")
+    for name, value in backend.variables(os.environ).items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _told(pulumi: Pulumi) -> str:
+    return summary(pulumi.stack, json.loads(pulumi.check("stack", "output", "--json")))
+
+
+COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
+    "up": _up,
+    "preview": _preview,
+    "refresh": _refresh,
+    "down": _down,
+    "outputs": _outputs,
+    "status": _status,
+    "env": _env,
+}

@@ -1,0 +1,67 @@
+"""What a stack has, told to a person: from `pulumi stack output --json` to a page of text."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+ANSWER_SECONDS = 3
+TECHNICAL = {"state", "run_id", "artifacts", "log", "decision", "deployed", "version"}
+"""Outputs of a pipeline that are told otherwise, or are for programs."""
+
+
+def summary(stack: str, outputs: Mapping[str, Any]) -> str:
+    """A few lines on pipelines, models, addresses and how to go on."""
+    return "\n".join(_lines(stack, outputs))
+
+
+def _lines(stack: str, outputs: Mapping[str, Any]) -> Iterator[str]:
+    pipelines = {name: value for name, value in outputs.items() if isinstance(value, dict) and "state" in value}
+    services = [value for name, value in sorted(outputs.items()) if name.endswith("_service")]
+    if "model" in outputs:
+        services.insert(0, {"model": outputs["model"], "score_url": outputs.get("score_url")})
+    choice = "" if stack == "dev" else f" STACK={stack}"
+    yield f"Stack {stack}"
+    for name, run in pipelines.items():
+        yield from _pipeline(name.replace("_", "-"), run)
+    for service in services:
+        yield from _service(service)
+    if "tracking_url" in outputs:
+        yield f"  runs and models: {outputs['tracking_url']}"
+    yield f"Go on: make outputs{choice} (as JSON), make status{choice} (this page), make down{choice} (ends it all)"
+
+
+def _pipeline(name: str, run: Mapping[str, Any]) -> Iterator[str]:
+    values = [f"{key.replace('_', ' ')} {_shown(value)}" for key, value in run.items() if key not in TECHNICAL]
+    yield f"  pipeline {name}: {run['state']}" + (f", {', '.join(values)}" if values else "")
+    if run.get("decision"):
+        yield f"    {run['decision']}"
+    if run["state"] != "SUCCEEDED" and run.get("log"):
+        yield f"    log: {run['log']}"
+
+
+def _service(service: Mapping[str, Any]) -> Iterator[str]:
+    model, url = service["model"], service.get("score_url")
+    if not model["version"]:
+        yield f"  model {model['name']}: no version has passed its gate yet"
+    else:
+        yield (
+            f"  model {model['name']}: version {model['version']} ({model['alias']}), accuracy {_shown(model['accuracy'])}, "
+            f"SHA-256 {model['sha256'][:12]}"
+        )
+    if url:
+        yield f"    its page: {url.removesuffix('score')}"
+        if (example := _example(url)) is not None:
+            yield f"    curl -s {url} -H 'Content-Type: application/json' -d '{json.dumps(example)}'"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _example(score_url: str) -> Any:
+    """One row that the model server gives as its example; none where the server does not answer."""
+    return None

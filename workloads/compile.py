@@ -1,0 +1,51 @@
+"""From a pipeline's Python to its package, and what tells whether that must be done again."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from settings import PROJECT
+from workloads.components import BASE_IMAGE
+
+LIBRARIES = ("kfp", "scikit-learn", "numpy", "pandas", "onnx", "skl2onnx", "onnxruntime", "mlflow")
+
+
+def compiled(pipeline: str, image: str) -> str:
+    """The package (IR YAML) of a pipeline, its components' base image replaced by `image`.
+
+    Raises:
+        ValueError: there is no such pipeline, or more than one in its file.
+    """
+    from kfp import compiler
+
+    from workloads import pipelines
+
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "package.yaml"
+        compiler.Compiler().compile(pipelines.load(pipeline), str(package))
+        return package.read_text().replace(f"image: {BASE_IMAGE}\n", f"image: {image}\n")
+
+
+def sources(pipeline: str) -> str:
+    """Digest of the files that a pipeline's package is made of."""
+    workloads = PROJECT / "workloads"
+    own = workloads / "pipelines" / f"{pipeline.replace('-', '_')}.py"
+    return _digest([own, *workloads.glob("components/*.yaml"), *workloads.glob("components/*.py")])
+
+
+def local_image() -> str:
+    """The image that this computer's environment stands for: what components import, and its libraries' versions."""
+    files = sorted((PROJECT / "workloads" / "ml").glob("*.py"))
+    versions = " ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return f"{BASE_IMAGE}:{hashlib.sha256((_digest(files) + versions).encode()).hexdigest()[:12]}"
+
+
+def _digest(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        if file.is_file():
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,146 @@
+"""All pipelines of a stack, the models they train and the services that answer with them."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+from mlplatform.base import Platform
+
+from settings import PROJECT, Pipeline, Settings
+from workloads.compile import local_image, sources
+from workloads.resources import CompiledPipeline, PipelineRun, PipelineVersion
+from workloads.serving import ALIAS, Champion, model_server
+
+
+def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[Any]]:
+    """Run the pipelines, appoint the champions, start the services. Returns the stack's outputs by name."""
+    workloads = _Workloads(platform, image=local_image(), notes=_notes())
+    pipelines = settings.workloads.pipelines
+    # A pipeline that works with a model waits for the pipeline that trains it.
+    for name, pipeline in sorted(pipelines.items(), key=lambda item: item[1].uses_model is not None):
+        run = workloads.run(name, pipeline)
+        if pipeline.serve:
+            workloads.serve(name, pipeline, run, settings)
+    return workloads.outputs
+
+
+@dataclass
+class _Workloads:
+    platform: Platform
+    image: str
+    notes: Mapping[str, str]
+    champions: dict[str, Champion] = field(default_factory=dict)
+    outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
+
+    def run(self, name: str, pipeline: Pipeline) -> PipelineRun:
+        compiled = CompiledPipeline(f"{name}-package", pipeline=name, image=self.image, sources=sources(name))
+        version = PipelineVersion(f"{name}-version", engine=self.platform.engine, pipeline=name, compiled=compiled)
+        blobs = self.platform.blobs
+        run = PipelineRun(
+            f"{name}-run",
+            engine=self.platform.engine,
+            pipeline=name,
+            version=version,
+            compiled=compiled,
+            parameters=pipeline.parameters,
+            platform=self._offers(name, pipeline),
+            secrets={"AZURE_STORAGE_KEY": blobs.account_key} if blobs else {},
+            data=self._fingerprint(pipeline),
+            tracking_url=self.platform.tracking_url,
+            notes=self.notes,
+            opts=pulumi.ResourceOptions(depends_on=[self.platform.tracking, *(blobs.uploads if blobs else [])]),
+        )
+        self.outputs[name.replace("-", "_")] = pulumi.Output.all(
+            state=run.state, run_id=run.run_id, outputs=run.outputs, artifacts=run.artifacts, log=run.log
+        ).apply(_flattened)
+        return run
+
+    def serve(self, name: str, pipeline: Pipeline, run: PipelineRun, settings: Settings) -> None:
+        """Appoint the champion of the pipeline's model and start its server."""
+        model = pipeline.model or name
+        champion = Champion(
+            f"{model}-champion",
+            tracking_url=self.platform.tracking_url,
+            model=model,
+            deployed=run.outputs.apply(lambda outputs: _deployed_version(name, outputs)),
+            run_id=run.run_id,
+            pinned=str(pipeline.version or ""),
+            setting=f"workloads:pipelines.{name}.version",
+        )
+        self.champions[model] = champion
+        server = model_server(
+            f"{model}-server",
+            settings.serving,
+            port=pipeline.port or settings.serving.port,
+            setting=f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port",
+            tracking_url=self.platform.tracking_url,
+            model=model,
+            champion=champion,
+            directory=self.platform.directory,
+        )
+        served = {
+            "model": pulumi.Output.all(
+                name=model,
+                version=champion.version,
+                alias=ALIAS,
+                sha256=champion.sha256,
+                accuracy=champion.accuracy,
+            ),
+            "score_url": server.url.apply(lambda url: f"{url}/score"),
+        }
+        if pipeline.port is None:
+            self.outputs |= served
+        else:
+            self.outputs[f"{model.replace('-', '_')}_service"] = pulumi.Output.all(**served)
+
+    def _offers(self, name: str, pipeline: Pipeline) -> dict[str, pulumi.Input[Any]]:
+        """What a pipeline gets without asking, where it has a parameter of that name."""
+        offers: dict[str, pulumi.Input[Any]] = {"model_name": pipeline.uses_model or pipeline.model or name}
+        if blobs := self.platform.blobs:
+            offers |= {"account_url": blobs.account_url, "container": blobs.container}
+        if pipeline.gate is not None:
+            offers["baseline"] = pipeline.gate
+        if pipeline.uses_model:
+            offers["model_version"] = self.champions[pipeline.uses_model].version
+        return offers
+
+    def _fingerprint(self, pipeline: Pipeline) -> str:
+        """SHA-256 of the data that a pipeline reads, as far as it is at hand, with the settings' `data_version`."""
+        url = str(pipeline.parameters.get("data_url", ""))
+        file = PROJECT / url.removeprefix("file://")
+        if url and file.is_file():
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+        else:
+            blobs = self.platform.blobs.fingerprints if self.platform.blobs else {}
+            content = blobs.get(str(pipeline.parameters.get("blob", "")), "")
+        return f"{content} {pipeline.data_version}".strip()
+
+
+def _deployed_version(pipeline: str, outputs: dict[str, Any]) -> str:
+    if "version" not in outputs:
+        raise pulumi.RunError(
+            f"workloads:pipelines.{pipeline}.serve: the pipeline must return `version`, the registered "
+            f"model version that it deployed or an empty text; it returns: {', '.join(outputs) or 'nothing'}"
+        )
+    return str(outputs["version"])
+
+
+def _flattened(run: dict[str, Any]) -> dict[str, Any]:
+    """The run as a stack output: what the pipeline returned stands beside how it went."""
+    return {**run["outputs"], **{key: run[key] for key in ("state", "run_id", "artifacts", "log")}}
+
+
+def _notes() -> dict[str, str]:
+    """The git commit of the program, `-dirty` with changes; nothing outside a git checkout."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    return {"git_commit": described.stdout.strip()} if described.returncode == 0 else {}

@@ -1,0 +1,78 @@
+"""Pipelines on this computer: kfp's own local runner, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from infra.dynamic import Failure
+from infra.process import PYTHON
+from infra.session import Session, inherited_environment
+from settings import PROJECT
+from workloads.engines.engine import RunRequest, RunResult
+
+
+class EmbeddedEngine:
+    """Versions are files `pipelines/<pipeline>/<version>.yaml` of a directory, runs are folders `runs/<run id>`."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = Path(directory)
+
+    def upload(self, pipeline: str, version: str, package: str) -> str:
+        file = self.directory / "pipelines" / pipeline / f"{version}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(package)
+        return str(file)
+
+    def remove(self, version_id: str) -> None:
+        Path(version_id).unlink(missing_ok=True)
+
+    def run(self, request: RunRequest) -> RunResult:
+        folder = self.directory / "runs" / request.run_id
+        folder.mkdir(parents=True)
+        (folder / "package.yaml").write_text(Path(request.version_id).read_text())
+        (folder / "arguments.json").write_text(json.dumps(dict(request.arguments)))
+        log = folder / "run.log"
+        session = Session(self.directory / "runs" / f"{request.pipeline}.process.json")
+        process = session.start(
+            [PYTHON, "-m", "workloads.engines.runner", str(folder)],
+            cwd=PROJECT,
+            env=inherited_environment() | dict(request.secrets),
+            log=log,
+            stdin=subprocess.PIPE,  # closes when this process ends, and the runner ends with it
+        )
+        try:
+            _await(process)
+        finally:
+            session.stop()
+        return _result(folder / "result.json", log)
+
+
+def _await(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the run, but not for one whose `up` was killed: nobody would learn its result."""
+    parent = os.getppid()
+    while True:
+        try:
+            process.wait(timeout=1)
+            return
+        except subprocess.TimeoutExpired:
+            if os.getppid() != parent:
+                raise Failure("the run was given up because `pulumi` has ended") from None
+
+
+def _result(file: Path, log: Path) -> RunResult:
+    try:
+        result = json.loads(file.read_text())
+    except FileNotFoundError:
+        last = log.read_text(errors="replace").strip().splitlines()[-5:]
+        return RunResult("FAILED", {}, [], str(log), None, "\n".join(["the runner ended without a result:", *last]))
+    return RunResult(
+        state=result["state"],
+        outputs=result["outputs"],
+        steps=result["steps"],
+        log=str(log),
+        failed_step=result["failed_step"],
+        error=result["error"] or "",
+    )

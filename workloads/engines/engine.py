@@ -1,0 +1,58 @@
+"""What a pipeline engine does, whichever it is: keep versions of a pipeline's package, and run one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One run of an uploaded package.
+
+    `secrets` reach the steps as environment variables and never stand in the package, the arguments, a log or the
+    state.
+    """
+
+    pipeline: str
+    run_id: str
+    version_id: str
+    arguments: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended: `outputs` are the pipeline's own; `steps` as the runner's result file describes them."""
+
+    state: str
+    outputs: dict[str, Any]
+    steps: list[dict[str, Any]]
+    log: str
+    failed_step: str | None = None
+    error: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.state == "SUCCEEDED"
+
+
+class Engine(Protocol):
+    """Runs compiled pipeline packages."""
+
+    def upload(self, pipeline: str, version: str, package: str) -> str:
+        """Keep `package` (IR YAML) as `version` of `pipeline`; the same twice is no error. Returns the version's id."""
+
+    def remove(self, version_id: str) -> None:
+        """Forget a version; one that is gone already is no error."""
+
+    def run(self, request: RunRequest) -> RunResult:
+        """Run to the end. A step that fails is a result, not an exception."""
+
+
+def engine(properties: Mapping[str, str]) -> Engine:
+    """The engine that a resource's `engine` input describes: `kind` and what that kind needs."""
+    from workloads.engines.embedded import EmbeddedEngine
+
+    return EmbeddedEngine(properties["directory"])

@@ -1,0 +1,90 @@
+"""Reads and writes files of data where they are kept: Azure Blob Storage, or any address that fsspec knows."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit, urlunsplit
+
+from workloads.ml.errors import StepError
+
+KEY_VARIABLE = "AZURE_STORAGE_KEY"
+"""The account key comes from the environment only: parameters stand in packages, command lines and logs."""
+
+
+def read(account_url: str, container: str, blob: str, data_url: str) -> tuple[bytes, str]:
+    """The content of a blob, or of `data_url` where that is not empty, and its address without secrets.
+
+    Raises:
+        StepError: it cannot be read.
+    """
+    if data_url:
+        return _read_url(data_url), without_secrets(data_url)
+    given = {"account_url": account_url, "container": container, "blob": blob}
+    if missing := [name for name, value in given.items() if not value]:
+        raise StepError(f"{', '.join(missing)}: empty; give all of {', '.join(given)}, or a data_url instead")
+    return _read_blob(account_url, container, blob), f"{without_secrets(account_url)}/{container}/{blob}"
+
+
+def write(url: str, content: bytes) -> None:
+    """Write a file, and the folders above it where the file system has folders.
+
+    Raises:
+        StepError: it cannot be written.
+    """
+    import fsspec
+
+    try:
+        with fsspec.open(url, "wb") as file:
+            file.write(content)
+    except Exception as error:  # each file system has its own errors
+        raise StepError(f"destination: {_reason(url, 'written', error)}") from error
+
+
+def without_secrets(url: str) -> str:
+    """The address without user, password and query, where access tokens stand."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _read_url(url: str) -> bytes:
+    import fsspec
+
+    try:
+        with fsspec.open(url, "rb") as file:
+            return bytes(file.read())
+    except Exception as error:  # each file system has its own errors
+        raise StepError(f"data_url: {_reason(url, 'read', error)}") from error
+
+
+def _reason(url: str, done: str, error: Exception) -> str:
+    shown = without_secrets(url)
+    detail = f": {error}" if shown == url else ""  # a message may repeat the address with its secrets
+    return f"{shown} cannot be {done}: {type(error).__name__}{detail}"
+
+
+def _read_blob(account_url: str, container: str, blob: str) -> bytes:
+    from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+    from azure.storage.blob import BlobClient
+
+    account = without_secrets(account_url)
+    key = os.environ.get(KEY_VARIABLE)
+    if not key:
+        raise StepError(f"{KEY_VARIABLE} is not set; it must hold the key of the storage account {account}")
+    try:
+        client = BlobClient(
+            account_url, container, blob, credential=key, connection_timeout=5, retry_total=2, retry_backoff_factor=0.2
+        )
+        return client.download_blob().readall()
+    except ResourceNotFoundError:
+        raise StepError(f"the storage account {account} has no blob {blob!r} in a container {container!r}") from None
+    except HttpResponseError as error:
+        code = getattr(error, "error_code", None) or error.reason
+        if error.status_code in (401, 403):
+            raise StepError(f"the storage account {account} refuses the key in {KEY_VARIABLE} ({code})") from None
+        raise StepError(f"the storage account {account} answers {error.status_code} ({code})") from None
+    except (AzureError, ValueError) as error:
+        kind = type(error).__name__
+        raise StepError(
+            f"the storage account {account} cannot be read with the key in {KEY_VARIABLE} ({kind}): "
+            "account_url must be its address, and the key one of its two keys"
+        ) from None

@@ -1,0 +1,137 @@
+"""Tables of numbers with a class in one column: checked as they come in as CSV, split, and handed from step to step."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.ml.errors import StepError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = NDArray[np.float32]
+"""[rows, features]; float32 from the first, because that is what the exported model compares with."""
+Labels = NDArray[np.int64]
+"""[rows], index into the classes."""
+
+MINIMUM_CLASS_ROWS = 5
+"""One row in five is for the test, and each class must be in both parts."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """`features` and `target` are names in snake case; `classes` stand in their sorted order."""
+
+    features: list[str]
+    target: str
+    classes: list[str]
+    rows: Rows
+    labels: Labels
+
+
+def snake_case(name: str) -> str:
+    """`SepalLengthCm`, `Sepal.Length.Cm` and `sepal length (cm)` are all `sepal_length_cm`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[^0-9a-z]+", "_", words.lower()).strip("_")
+
+
+def read_frame(content: bytes) -> pd.DataFrame:
+    """A CSV file with a header, columns named in snake case. Only an empty cell is a missing value.
+
+    Raises:
+        StepError: it is empty, is no such file, or two columns have one name.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(BytesIO(content), encoding="utf-8-sig", keep_default_na=False, na_values=[""])
+    except ValueError as error:  # of pandas' parser and of the decoder
+        raise StepError(f"the data are not a CSV table in UTF-8 with a header: {error}") from error
+    if frame.empty:
+        raise StepError("the data have a header but no rows")
+    names = [snake_case(str(name)) for name in frame.columns]
+    if len(set(names)) < len(names) or "" in names:
+        given = ", ".join(map(str, frame.columns))
+        raise StepError(f"each column needs a name of its own, letters or digits, case and punctuation aside; got: {given}")
+    return frame.set_axis(names, axis="columns")
+
+
+def numbers(frame: pd.DataFrame, names: list[str]) -> Rows:
+    """The named columns as rows of numbers.
+
+    Raises:
+        StepError: a column is not there, or a cell is not a finite number.
+    """
+    import pandas as pd
+
+    if missing := [name for name in names if name not in frame]:
+        raise StepError(f"there is no column {', '.join(missing)}; the columns are: {', '.join(frame)}")
+    rows = np.empty((len(frame), len(names)), dtype=np.float32)
+    for i, name in enumerate(names):
+        with np.errstate(over="ignore"):
+            rows[:, i] = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        if (bad := np.flatnonzero(~np.isfinite(rows[:, i]))).size:
+            cell = frame[name].iloc[bad[0]]
+            found = "empty" if pd.isna(cell) else repr(cell)
+            raise StepError(f"column {name}, row {bad[0] + 1}: {found}; every column but the target holds finite numbers only")
+    return rows
+
+
+def parse(content: bytes, target: str) -> Table:
+    """A CSV file as a table of which the column `target` holds the classes and all others are features.
+
+    Raises:
+        StepError: it cannot be trained on.
+    """
+    frame = read_frame(content)
+    name = snake_case(target)
+    if name not in frame:
+        raise StepError(f"target: there is no column {target!r}; the columns are: {', '.join(frame)}")
+    features = [column for column in frame if column != name]
+    if not features:
+        raise StepError(f"there is no column beside the target {name}; are the data separated by commas?")
+    if (missing := np.flatnonzero(frame[name].isna())).size:
+        raise StepError(f"target: column {name}, row {missing[0] + 1}: empty; every row needs a class")
+    values, labels = np.unique(frame[name].to_numpy(), return_inverse=True)
+    classes = [str(value) for value in values]
+    if len(classes) < 2:
+        raise StepError(f"target: column {name} has one class only, {classes[0]}; at least two are needed")
+    counts = np.bincount(labels)
+    if counts.min() < MINIMUM_CLASS_ROWS:
+        rarest = classes[int(counts.argmin())]
+        raise StepError(
+            f"target: class {rarest} of column {name} has {counts.min()} of {len(labels)} rows; "
+            f"each class needs at least {MINIMUM_CLASS_ROWS}"
+        )
+    return Table(features, name, classes, numbers(frame, features), labels.astype(np.int64))
+
+
+def split(labels: Labels, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks [rows] of the training part and the test part: one row in five of each class, drawn by the seed."""
+    random = np.random.RandomState(seed)  # numpy promises that its numbers stay the same from version to version
+    test = np.zeros(len(labels), dtype=bool)
+    for label in range(labels.max() + 1):
+        members = random.permutation(np.flatnonzero(labels == label))
+        test[members[: round(len(members) / 5)]] = True
+    return ~test, test
+
+
+def save(path: str, table: Table, part: NDArray[np.bool_]) -> None:
+    """Write the rows of a part as CSV: the features, then the index of the class."""
+    import pandas as pd
+
+    frame = pd.DataFrame(table.rows[part], columns=table.features)
+    frame[table.target] = table.labels[part]
+    frame.to_csv(path, index=False)
+
+
+def load(path: str) -> tuple[Rows, Labels]:
+    """Rows and labels as `save` wrote them."""
+    values = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    return values[:, :-1].astype(np.float32), values[:, -1].astype(np.int64)

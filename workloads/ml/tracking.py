@@ -1,0 +1,171 @@
+"""Each pipeline run as an experiment run in MLflow: the experiment has the pipeline's name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+RUN_KEY_TAG = "pipeline_run"
+SHOWN = {".html", ".json", ".md", ".png", ".svg"}
+"""Files that MLflow's pages show; data and models stay where the pipeline wrote them."""
+SHOWN_BYTES = 1 << 20
+SUFFIXES = {"system.HTML": ".html", "system.Markdown": ".md"}
+"""kfp gives the files of these artifacts no suffix."""
+MAXIMUM_TEXT = 5000
+DIGEST_CHARACTERS = 36
+
+
+class Result(Protocol):
+    """How a pipeline run ended; `steps` as the runner's result file describes them."""
+
+    @property
+    def succeeded(self) -> bool: ...
+    @property
+    def outputs(self) -> Mapping[str, Any]: ...
+    @property
+    def steps(self) -> list[dict[str, Any]]: ...
+    @property
+    def failed_step(self) -> str | None: ...
+    @property
+    def error(self) -> str: ...
+
+
+def client(tracking_url: str) -> MlflowClient:
+    """A client that asks nobody but this server, and gives up within seconds where there is none."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking_url, registry_uri=tracking_url)
+
+
+def find_or_create_run(mlflow: MlflowClient, pipeline: str, run_key: str) -> Run:
+    """The experiment run of the pipeline run `run_key`: a step and the platform meet in it. "" is always a new one."""
+    experiment = mlflow.get_experiment_by_name(pipeline)
+    if experiment is None:
+        experiment_id = mlflow.create_experiment(pipeline)
+    else:
+        experiment_id = experiment.experiment_id
+        if experiment.lifecycle_stage == "deleted":
+            mlflow.restore_experiment(experiment_id)
+    if run_key:
+        found = mlflow.search_runs([experiment_id], f"tags.{RUN_KEY_TAG} = '{run_key}'", max_results=1)
+        if found:
+            return found[0]
+    tags = {"pipeline": pipeline} | ({RUN_KEY_TAG: run_key} if run_key else {})
+    return mlflow.create_run(experiment_id, tags=tags, run_name=run_key or None)
+
+
+def record(
+    tracking_url: str,
+    pipeline: str,
+    run_key: str,
+    parameters: Mapping[str, Any],
+    result: Result,
+    tags: Mapping[str, str],
+) -> str:
+    """Write down how a pipeline run went; the same once more changes nothing.
+
+    Every number among the pipeline's outputs and in its steps' metrics becomes a metric, other outputs become tags, data
+    sets inputs of the run, and reports, plots and signatures artifacts of it under the name of their step.
+
+    Returns:
+        The id of the experiment run.
+    """
+    from mlflow.entities import Metric, Param, RunTag
+
+    mlflow = client(tracking_url)
+    run = find_or_create_run(mlflow, pipeline, run_key)
+    notes = dict(tags) | {name: value for name, value in result.outputs.items() if not _is_number(value)}
+    if not result.succeeded:
+        notes |= {"failed_step": result.failed_step or "", "error": result.error}
+    # A metric of the same value at the same time is the same metric: its history does not grow when recorded again.
+    time = run.info.start_time
+    mlflow.log_batch(
+        run.info.run_id,
+        metrics=[Metric(name, value, time, 0) for name, value in _metrics(result).items()],
+        params=[Param(name, _text(value)) for name, value in parameters.items()],
+        tags=[RunTag(name, _text(value)) for name, value in notes.items()],
+    )
+    _record_data(mlflow, run.info.run_id, result.steps)
+    with tempfile.TemporaryDirectory() as folder:
+        _gather(result.steps, Path(folder))
+        mlflow.log_artifacts(run.info.run_id, folder)
+    mlflow.set_terminated(run.info.run_id, "FINISHED" if result.succeeded else "FAILED")
+    return str(run.info.run_id)
+
+
+def _metrics(result: Result) -> dict[str, float]:
+    """Numbers by name; `step.name` for a name under which two steps, or a step and an output, say different things."""
+    outputs = {name: float(value) for name, value in result.outputs.items() if _is_number(value)}
+    of_steps = [
+        (step["name"], name, float(value))
+        for step, artifact in _artifacts(result.steps)
+        if artifact["type"] == "system.Metrics"
+        for name, value in artifact["metadata"].items()
+        if _is_number(value)
+    ]
+    values: dict[str, set[float]] = {name: {value} for name, value in outputs.items()}
+    for _, name, value in of_steps:
+        values.setdefault(name, set()).add(value)
+    named = {name if len(values[name]) == 1 else f"{step}.{name}": value for step, name, value in of_steps}
+    return named | outputs
+
+
+def _record_data(mlflow: MlflowClient, run_id: str, steps: list[dict[str, Any]]) -> None:
+    """The data sets that a step fingerprinted, as inputs of the run; parts of one file count once."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    sets = {
+        artifact["metadata"]["sha256"]: artifact["metadata"]
+        for _, artifact in _artifacts(steps)
+        if artifact["type"] == "system.Dataset" and "sha256" in artifact["metadata"]
+    }
+    inputs = []
+    for digest, about in sets.items():
+        profile = {"rows": int(about["rows"]), "columns": int(about["columns"]), "sha256": digest}
+        dataset = Dataset(
+            name=about["source"].rpartition("/")[2],
+            digest=digest[:DIGEST_CHARACTERS],
+            source_type="uri",
+            source=json.dumps({"uri": about["source"]}),
+            profile=json.dumps(profile),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", "training")]))
+        for name, value in (profile | {"source": about["source"]}).items():
+            mlflow.set_tag(run_id, f"data.{name}", value)
+    mlflow.log_inputs(run_id, inputs)
+
+
+def _gather(steps: list[dict[str, Any]], folder: Path) -> None:
+    """Copy what MLflow's pages can show into `<folder>/<step>/`."""
+    for step, artifact in _artifacts(steps):
+        source = Path(artifact["uri"])
+        files = sorted(source.rglob("*")) if source.is_dir() else [source]
+        for file in files:
+            suffix = SUFFIXES.get(artifact["type"], file.suffix)
+            if file.is_file() and suffix in SHOWN and file.stat().st_size <= SHOWN_BYTES:
+                target = (folder / step["name"] / artifact["name"] / file.relative_to(source)).with_suffix(suffix)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+
+
+def _artifacts(steps: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    return ((step, artifact) for step in steps for artifact in step["artifacts"])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _text(value: Any) -> str:
+    return str(value)[:MAXIMUM_TEXT]

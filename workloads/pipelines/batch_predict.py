@@ -1,0 +1,40 @@
+"""A whole file scored with a registered model."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from workloads.components import load
+
+score_file = load("score_file")
+
+
+class Outputs(NamedTuple):
+    rows: int
+    predictions: str
+
+
+@dsl.pipeline(name="batch-predict", description="Scores a whole file with a registered model.")
+def batch_predict(
+    model_name: str,
+    model_version: str,
+    tracking_url: str,
+    account_url: str = "",
+    container: str = "",
+    blob: str = "",
+    data_url: str = "",
+    target: str = "Species",
+    destination: str = "",
+) -> Outputs:
+    scored = score_file(
+        model_name=model_name,
+        model_version=model_version,
+        tracking_url=tracking_url,
+        account_url=account_url,
+        container=container,
+        blob=blob,
+        data_url=data_url,
+        target=target,
+        destination=destination,
+    ).outputs
+    return Outputs(scored["rows"], scored["predictions_url"])

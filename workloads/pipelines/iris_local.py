@@ -1,0 +1,26 @@
+"""Two classifiers compared on scikit-learn's Iris."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from workloads.components import load
+
+download_data = load("download_data")
+decision_tree = load("decision_tree")
+logistic_regression = load("logistic_regression")
+show_results = load("show_results")
+
+
+class Outputs(NamedTuple):
+    decision_tree_accuracy: float
+    logistic_regression_accuracy: float
+
+
+@dsl.pipeline(name="iris-local", description="A decision tree and a logistic regression on Iris, side by side.")
+def iris_local(seed: int = 0, max_depth: int = 6) -> Outputs:
+    data = download_data(seed=seed).outputs["data"]
+    tree = decision_tree(data=data, max_depth=max_depth, seed=seed)
+    regression = logistic_regression(data=data)
+    show_results(decision_tree_accuracy=tree.outputs["Output"], logistic_regression_accuracy=regression.outputs["Output"])
+    return Outputs(tree.outputs["Output"], regression.outputs["Output"])

@@ -1,0 +1,276 @@
+"""A pipeline as Pulumi resources: its compiled package, the version an engine keeps of it, and its run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pulumi
+import yaml
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.runtime.rpc import UNKNOWN
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from infra.dynamic import Failure, Provider, differs, plain_failures
+from workloads.engines.engine import RunRequest, RunResult, engine
+
+TYPES: dict[str, TypeAdapter[Any]] = {
+    "STRING": TypeAdapter(str, config=ConfigDict(coerce_numbers_to_str=True)),
+    "NUMBER_INTEGER": TypeAdapter(int),
+    "NUMBER_DOUBLE": TypeAdapter(float),
+    "BOOLEAN": TypeAdapter(bool),
+    "LIST": TypeAdapter(list),
+    "STRUCT": TypeAdapter(dict),
+}
+"""What a parameter of each type of the package format takes; `pulumi config set` hands numbers over as text."""
+
+
+class _CompiledPipelineProvider(Provider):
+    @plain_failures
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        if not differs(_olds, _news, ("pipeline", "image", "sources")):
+            return DiffResult(changes=False)
+        if differs(_olds, _news, ("pipeline",)):
+            return DiffResult(changes=True)
+        # A changed comment is no changed package: compile to find out, so that a preview says which runs will follow.
+        return DiffResult(changes=_compiled(_news)["sha256"] != _olds["sha256"])
+
+    @plain_failures
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(props["pipeline"], props | _compiled(props))
+
+    @plain_failures
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_news | _compiled(_news))
+
+
+class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
+    """The package (IR YAML) of a pipeline of `workloads/pipelines/`.
+
+    Args:
+        pipeline: its name with dashes.
+        image: what the components' logical base image stands for.
+        sources: a digest of the files it is compiled from; compiled again only when it changes.
+    """
+
+    package: pulumi.Output[str]
+    sha256: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        pipeline: str,
+        image: str,
+        sources: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {"pipeline": pipeline, "image": image, "sources": sources, "package": None, "sha256": None}
+        super().__init__(_CompiledPipelineProvider(), name, props, opts)
+
+
+def _compiled(props: dict[str, Any]) -> dict[str, str]:
+    from workloads.compile import compiled
+
+    try:
+        package = compiled(props["pipeline"], props["image"])
+    except Exception as error:
+        raise Failure(f"workloads/pipelines: {props['pipeline']} does not compile: {error}") from error
+    return {"package": package, "sha256": hashlib.sha256(package.encode()).hexdigest()}
+
+
+class _PipelineVersionProvider(Provider):
+    compared = ("engine", "pipeline", "sha256")
+
+    @plain_failures
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(f"{props['pipeline']}@{props['sha256'][:12]}", _uploaded(props))
+
+    @plain_failures
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_uploaded(_news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        engine(_props["engine"]).remove(_props["version_id"])
+
+
+class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):
+    """A package kept by an engine, named by its content: the same package twice is the same version."""
+
+    version_id: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        engine: Mapping[str, str],
+        pipeline: str,
+        compiled: CompiledPipeline,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "engine": dict(engine),
+            "pipeline": pipeline,
+            "package": compiled.package,
+            "sha256": compiled.sha256,
+            "version_id": None,
+        }
+        super().__init__(_PipelineVersionProvider(), name, props, opts)
+
+
+def _uploaded(props: dict[str, Any]) -> dict[str, Any]:
+    version_id = engine(props["engine"]).upload(props["pipeline"], props["sha256"][:12], props["package"])
+    return props | {"version_id": version_id}
+
+
+class _PipelineRunProvider(Provider):
+    @plain_failures
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        if differs(_olds, _news, ("pipeline", "sha256", "data")):
+            return DiffResult(changes=True)
+        return DiffResult(changes=_arguments(_news) != _olds["arguments"])
+
+    @plain_failures
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(props["pipeline"], _run(props))
+
+    @plain_failures
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_run(_news))
+
+
+class PipelineRun(Resource, module="workloads", name="PipelineRun"):
+    """One run of a pipeline version to its end, again only when package, parameters or data changed.
+
+    Args:
+        parameters: what the settings give the pipeline; each must be a parameter of it, of the right type.
+        platform: values that the platform offers by name; the pipeline takes those it has parameters for. Where one
+            that it takes is empty because there is no model yet, the run is skipped, with the reason as its output.
+        secrets: environment variables of the steps (secret; a new value alone does not run the pipeline again).
+        data: fingerprint of the data it reads.
+        notes: tags of the tracked run, such as the git commit; they do not run the pipeline again either.
+
+    Outputs:
+        state: SUCCEEDED or SKIPPED (a run that fails fails the resource).
+        outputs: what the pipeline function returns, by name.
+        artifacts: address of each step's artifacts, as `step.name`.
+
+    Raises (as a failed resource):
+        Failure: a wrong parameter, or a failed run: the failing step, its last log lines, where the whole log is.
+    """
+
+    state: pulumi.Output[str]
+    run_id: pulumi.Output[str]
+    outputs: pulumi.Output[dict[str, Any]]
+    artifacts: pulumi.Output[dict[str, str]]
+    log: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        engine: Mapping[str, str],
+        pipeline: str,
+        version: PipelineVersion,
+        compiled: CompiledPipeline,
+        parameters: Mapping[str, Any],
+        platform: Mapping[str, pulumi.Input[Any]],
+        secrets: Mapping[str, pulumi.Input[str]],
+        data: str,
+        tracking_url: pulumi.Input[str],
+        notes: Mapping[str, str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "engine": dict(engine),
+            "pipeline": pipeline,
+            "version_id": version.version_id,
+            "package": compiled.package,
+            "sha256": compiled.sha256,
+            "parameters": dict(parameters),
+            "platform": dict(platform),
+            "secrets": dict(secrets),
+            "data": data,
+            "tracking_url": tracking_url,
+            "notes": dict(notes),
+            **dict.fromkeys(("arguments", "state", "run_id", "outputs", "artifacts", "log")),
+        }
+        super().__init__(_PipelineRunProvider(), name, props, opts)
+
+
+def _arguments(props: dict[str, Any]) -> dict[str, Any]:
+    """What the pipeline is run with: the settings' parameters over the platform's values, of those that it declares.
+
+    Values that a preview cannot know stay as they are.
+    """
+    if UNKNOWN in (props["package"], props["parameters"], props["platform"]):
+        return {}
+    declared = _declared(props["package"])
+    setting = f"workloads:pipelines.{props['pipeline']}.parameters"
+    if unknown := sorted(set(props["parameters"]) - set(declared)):
+        raise Failure(
+            f"{setting}: the pipeline has no parameter {', '.join(unknown)}; "
+            f"it has: {', '.join(sorted(declared)) or 'none'}"
+        )
+    given = {name: value for name, value in props["platform"].items() if name in declared} | props["parameters"]
+    required = {name for name, spec in declared.items() if not spec.get("isOptional") and "defaultValue" not in spec}
+    if missing := sorted(required - set(given) - {"run_key", "tracking_url"}):
+        raise Failure(f"{setting}: {', '.join(missing)} must be set: the pipeline has no default for it")
+    return {name: _typed(f"{setting}.{name}", declared[name]["parameterType"], value) for name, value in given.items()}
+
+
+def _declared(package: str) -> dict[str, Any]:
+    """The pipeline's parameters as its package declares them; a second document is for a platform, not for them."""
+    root = next(yaml.safe_load_all(package))["root"]
+    return dict(root.get("inputDefinitions", {}).get("parameters", {}))
+
+
+def _typed(setting: str, kind: str, value: Any) -> Any:
+    if value == UNKNOWN:
+        return value
+    try:
+        return TYPES[kind].validate_python(value)
+    except ValidationError:
+        raise Failure(f"{setting}: {value!r} is not of the pipeline's type for it, {kind}") from None
+
+
+def _run(props: dict[str, Any]) -> dict[str, Any]:
+    from workloads.ml import tracking
+
+    arguments = _arguments(props)
+    if arguments.get("model_version") == "":
+        reason = f"there is no champion of the model {arguments['model_name']} yet"
+        return props | _outcome(arguments, RunResult("SKIPPED", {"reason": reason}, [], ""), "")
+    key = hashlib.sha256(json.dumps([props["sha256"], arguments, props["data"]], sort_keys=True).encode()).hexdigest()
+    run_id = f"{props['pipeline']}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{key[:6]}"
+    own = {"run_key": run_id, "tracking_url": props["tracking_url"]}
+    result = engine(props["engine"]).run(
+        RunRequest(
+            pipeline=props["pipeline"],
+            run_id=run_id,
+            version_id=props["version_id"],
+            arguments=arguments | {name: value for name, value in own.items() if name in _declared(props["package"])},
+            secrets=props["secrets"],
+        )
+    )
+    tracking.record(props["tracking_url"], props["pipeline"], run_id, arguments, result, props["notes"])
+    if not result.succeeded:
+        step = f"in step {result.failed_step}" if result.failed_step else "outside its steps"
+        log = "\n".join(f"  {line}" for line in result.error.splitlines())
+        raise Failure(f"pipeline {props['pipeline']} failed {step}:\n{log}\nThe whole log: {result.log}")
+    return props | _outcome(arguments, result, run_id)
+
+
+def _outcome(arguments: dict[str, Any], result: RunResult, run_id: str) -> dict[str, Any]:
+    artifacts = {f"{step['name']}.{a['name']}": a["uri"] for step in result.steps for a in step["artifacts"]}
+    return {
+        "arguments": arguments,
+        "state": result.state,
+        "run_id": run_id,
+        "outputs": result.outputs,
+        "artifacts": artifacts,
+        "log": result.log,
+    }

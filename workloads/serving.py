@@ -1,0 +1,173 @@
+"""From a registered model to a service that answers predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+
+from infra.dynamic import Failure, Provider, differs, plain_failures
+from infra.process import HOST, PYTHON, LocalProcess
+from settings import Serving
+
+ALIAS = "champion"
+API = "/api/2.0/mlflow"
+REGISTRY_SECONDS = 30
+
+
+class _ChampionProvider(Provider):
+    @plain_failures
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        moved = bool(_news["pinned"]) and _olds["version"] != _news["pinned"]
+        return DiffResult(
+            changes=moved or differs(_olds, _news, ("tracking_url", "model", "pinned", "deployed", "run_id"))
+        )
+
+    @plain_failures
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(props["model"], props | _appointed(props))
+
+    @plain_failures
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_news | _appointed(_news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Follow an alias that somebody moved in the registry; a registry that is down is no reason to forget it."""
+        import requests
+
+        try:
+            return ReadResult(id_, props | _champion(props["tracking_url"], props["model"]))
+        except requests.RequestException:
+            return ReadResult(id_, props)
+
+
+class Champion(Resource, module="workloads", name="Champion"):
+    """The version of a registered model that has the alias `champion`.
+
+    Args:
+        deployed: the version that the last run of its pipeline deployed, "" where the gate rejected it: then the
+            champion stays who it is.
+        run_id: that run; a new one is a reason to look again.
+        pinned: the version that the settings want instead, "" for none.
+
+    Outputs:
+        version, sha256, accuracy: of the champion; "" / "" / 0 while there is none.
+
+    Raises (as a failed resource):
+        Failure: the registry has no such version, or cannot be reached.
+    """
+
+    version: pulumi.Output[str]
+    sha256: pulumi.Output[str]
+    accuracy: pulumi.Output[float]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        tracking_url: pulumi.Input[str],
+        model: str,
+        deployed: pulumi.Input[str],
+        run_id: pulumi.Input[str],
+        pinned: str,
+        setting: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "tracking_url": tracking_url,
+            "model": model,
+            "deployed": deployed,
+            "run_id": run_id,
+            "pinned": pinned,
+            "setting": setting,
+            **dict.fromkeys(("version", "sha256", "accuracy")),
+        }
+        super().__init__(_ChampionProvider(), name, props, opts)
+
+
+def _appointed(props: dict[str, Any]) -> dict[str, Any]:
+    """Give the wanted version the alias, and say who has it now."""
+    import requests
+
+    url, model, wanted = props["tracking_url"], props["model"], props["pinned"] or props["deployed"]
+    try:
+        if wanted:
+            answer = requests.post(
+                f"{url}{API}/registered-models/alias",
+                json={"name": model, "alias": ALIAS, "version": wanted},
+                timeout=REGISTRY_SECONDS,
+            )
+            if answer.status_code == 404:
+                raise Failure(
+                    f"{props['setting']}: model {model} has no version {wanted}; there are: {_versions(url, model)}"
+                )
+            answer.raise_for_status()
+        return _champion(url, model)
+    except requests.RequestException as error:
+        raise Failure(f"the model registry at {url} cannot be used: {error}") from None
+
+
+def _champion(url: str, model: str) -> dict[str, Any]:
+    import requests
+
+    answer = requests.get(
+        f"{url}{API}/registered-models/alias",
+        params={"name": model, "alias": ALIAS},
+        timeout=REGISTRY_SECONDS,
+    )
+    if answer.status_code in (400, 404):  # no such alias, no such model
+        return {"version": "", "sha256": "", "accuracy": 0.0}
+    answer.raise_for_status()
+    version = answer.json()["model_version"]
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    return {"version": version["version"], "sha256": tags["sha256"], "accuracy": float(tags["accuracy"])}
+
+
+def _versions(url: str, model: str) -> str:
+    import requests
+
+    answer = requests.get(
+        f"{url}{API}/model-versions/search", params={"filter": f"name='{model}'"}, timeout=REGISTRY_SECONDS
+    )
+    versions = sorted(int(version["version"]) for version in answer.json().get("model_versions", []))
+    return ", ".join(map(str, versions)) or "none"
+
+
+def model_server(
+    name: str,
+    settings: Serving,
+    *,
+    port: int,
+    setting: str,
+    tracking_url: pulumi.Input[str],
+    model: str,
+    champion: Champion,
+    directory: Path,
+) -> LocalProcess:
+    """A model server on this computer for the champion of one model: pinned to its version, or following the alias."""
+    chosen: dict[str, pulumi.Input[str]] = (
+        {"MODEL_SERVER_ALIAS": ALIAS}
+        if settings.follow
+        else {"MODEL_SERVER_VERSION": champion.version, "MODEL_SERVER_SHA256": champion.sha256}
+    )
+    return LocalProcess(
+        name,
+        command=[PYTHON, "-m", "model_server"],
+        environment={
+            "MODEL_SERVER_REGISTRY": tracking_url,
+            "MODEL_SERVER_MODEL": model,
+            **chosen,
+            "MODEL_SERVER_CACHE": str(directory / name / "models"),
+            "MODEL_SERVER_HOST": HOST,
+            "MODEL_SERVER_PORT": str(port),
+            "MODEL_SERVER_WORKERS": str(settings.workers),
+            "MODEL_SERVER_MAX_BODY_BYTES": str(settings.max_body_bytes),
+            "MODEL_SERVER_MAX_ROWS": str(settings.max_rows),
+        },
+        port=port,
+        setting=setting,
+        ready_path=champion.version.apply(lambda version: "/v2/health/ready" if version else "/v2/health/live"),
+        data=directory / name,
+    )
