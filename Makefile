@@ -8,8 +8,6 @@ ARGS ?=
 .DEFAULT_GOAL := help
 
 VENV := .venv/bin/python
-PYTHON_FILES := $(wildcard *.py) infra platform workloads model_server tools airgap tests
-SHELL_FILES := .ci/run airgap/pulumi/pulumi-language-python airgap/pulumi/pulumi-resource-pulumi-python
 
 .PHONY: help tools up preview refresh down outputs status env test lint format bench
 
@@ -36,15 +34,15 @@ test: tools ## all tests
 	@$(VENV) -m pytest tests $(ARGS)
 
 lint: tools ## ruff, mypy, shellcheck
-	@$(VENV) -m ruff check $(PYTHON_FILES)
-	@$(VENV) -m ruff format --check $(PYTHON_FILES)
+	@$(VENV) -m ruff check
+	@$(VENV) -m ruff format --check
 	@# mypy has to see the folder platform/ by the name that it is imported by
 	@mkdir -p .mypy_cache/bases && ln -sfn ../../platform .mypy_cache/bases/mlplatform
 	@$(VENV) -m mypy
-	@.venv/bin/shellcheck $(SHELL_FILES)
+	@.venv/bin/shellcheck $$(git grep --untracked -lE '^#!(/usr/bin/env |/bin/)(ba)?sh')
 
 format: tools ## let ruff put the code into shape
-	@$(VENV) -m ruff format $(PYTHON_FILES)
+	@$(VENV) -m ruff format
 
 bench: tools ## serving and batch prediction, side by side with others
 	@$(VENV) tests/bench/run.py

@@ -45,7 +45,7 @@ class Keeper:
     def start(self) -> None:
         """Begin to look for the model, and wait a moment for it: a worker that listens should have one."""
         if self._source is None:
-            self.problem = "MODEL_SERVER_VERSION, MODEL_SERVER_ALIAS or MODEL_SERVER_DIRECTORY must name one"
+            self.problem = "none is set (MODEL_SERVER_VERSION, MODEL_SERVER_ALIAS, MODEL_SERVER_DIRECTORY)"
             return
         threading.Thread(target=self._run, args=(self._source,), name="keeper", daemon=True).start()
         self._looked.wait(FIRST_LOOK_SECONDS)
@@ -55,9 +55,9 @@ class Keeper:
             try:
                 self._look(source)
             except OSError as error:
-                self._report(str(error))
+                self._report(f"the model cannot be fetched: {error}")
             except Exception as error:  # whatever a registry answers, this thread goes on
-                self._report(f"the registry's answer makes no sense ({type(error).__name__}: {error})")
+                self._report(f"the registry's answer makes no sense: {type(error).__name__} {error}")
             self._looked.set()
             time.sleep(self._settings.poll_seconds)
 

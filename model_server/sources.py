@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -28,23 +28,11 @@ class Found(NamedTuple):
     """Known from the cache alone."""
 
 
-class Source(Protocol):
-    """A place that offers one model at a time."""
-
-    follows: bool
-    """Whether it may offer another one later."""
-
-    def find(self) -> Found:
-        """What it offers now. Raises OSError where that cannot be learnt for the moment."""
-
-    def fetch(self, found: Found) -> Package:
-        """The model. Raises ModelRefused where a hash is wrong, OSError where it cannot be had for the moment."""
-
-
 class Directory:
     """A folder with the two files of a model."""
 
     follows = False
+    """Whether another model may be offered later."""
 
     def __init__(self, settings: Settings) -> None:
         assert settings.directory
@@ -52,9 +40,11 @@ class Directory:
         self._offer = Found(settings.version, _pin(settings))
 
     def find(self) -> Found:
+        """What is offered now."""
         return self._offer
 
     def fetch(self, found: Found) -> Package:
+        """The model. Raises ModelRefused where a hash is wrong, OSError where a file cannot be read."""
         return verified(*_files(self._folder), found.version, dict(found.hashes))
 
 
@@ -66,16 +56,17 @@ class Registry:
     """
 
     def __init__(self, settings: Settings) -> None:
-        assert settings.registry and settings.model and settings.cache
-        self._url = settings.registry.rstrip("/") + "/api/2.0"
-        self._model = settings.model
-        self._cache = settings.cache / settings.model
+        # Settings has made sure of these three.
+        self._url = f"{settings.registry}".rstrip("/") + "/api/2.0"
+        self._model = settings.model or ""
+        self._cache = (settings.cache or Path()) / self._model
         self._pin = _pin(settings)
         self._version = settings.version
         self._alias = settings.alias
         self.follows = settings.alias is not None
 
     def find(self) -> Found:
+        """What is offered now. Raises OSError where the registry does not say."""
         wanted = {"name": self._model}
         try:
             if self._alias:
@@ -91,6 +82,7 @@ class Registry:
         return Found(_plain(found["version"]), (*self._pin, *tags))
 
     def fetch(self, found: Found) -> Package:
+        """The model. Raises ModelRefused where a hash is wrong, OSError where it cannot be had for the moment."""
         assert found.version
         folder = self._cache / found.version
         # Without a hash, nothing tells whether the registry still means what was fetched from it once.
@@ -131,6 +123,9 @@ def _get(url: str, parameters: Mapping[str, str] | None = None) -> requests.Resp
     if answer.status_code != 200:
         raise OSError(f"the registry answers {answer.status_code}: {answer.text[:300]}")
     return answer
+
+
+Source = Directory | Registry
 
 
 def _pin(settings: Settings) -> tuple[tuple[str, str], ...]:

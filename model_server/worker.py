@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 def load(settings: Settings) -> WSGIApplication:
     """Called by granian in each worker, before it listens."""
+    # Until granian has its own handlers here, SIGTERM is to end this process, not to tell a copy of the parent.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from model_server import metrics
     from model_server.app import create_app
     from model_server.dataplane import DataPlane
     from model_server.keeper import Keeper
     from model_server.wsgi import measured, short_way
 
-    # Until granian has its own handlers here, SIGTERM is to end this process, not to tell a copy of the parent.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] worker %(process)d: %(message)s")
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     metrics.forget_dead_workers()

@@ -7,6 +7,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -85,8 +86,6 @@ def _passphrase() -> Path:
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".passphrase") as new:
             new.write(secrets.token_urlsafe(32))
             new.flush()
-            try:
+            with suppress(FileExistsError):
                 os.link(new.name, file)
-            except FileExistsError:
-                pass
     return file

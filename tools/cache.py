@@ -1,4 +1,4 @@
-"""The folder of everything that is installed or written by this project, and how a tool gets there whole or not at all."""
+"""The folder of everything that this project installs or writes, and how a tool gets there whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def directory() -> Path:
-    """The cache folder, by an absolute path. As `settings.cache_directory`, which the standard library cannot import."""
+    """The cache folder, by an absolute path: `settings.cache_directory` for a Python that has no packages."""
     if own := os.environ.get("MLPLATFORM_CACHE"):
         return Path(own).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mlplatform"

@@ -1,7 +1,7 @@
 """`up`, `preview`, `refresh`, `down`, `outputs`, `status` and `env` of a stack.
 
-Each is the Pulumi command of that meaning, with a backend to keep state in, the stack selected, and what a killed run left
-cleared away. What the command line has besides goes to Pulumi (`up --refresh`).
+Each is the Pulumi command of that meaning, with a backend to keep state in, the stack selected, and the lock that a
+killed run left removed. What the command line has besides goes to Pulumi (`up --target ...`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from tools import backend, cache, stacks
-from tools.recovery import StackBusy, recover
+from tools.recovery import StackBusy, remove_stale_locks
 from tools.runner import Pulumi, PulumiFailed
 from tools.steps import say
 from tools.summary import summary
 
-UNATTENDED = ("--yes", "--skip-preview", "--suppress-permalink=true")
+TIDY = ("--suppress-progress", "--suppress-permalink=true")
+UNATTENDED = ("--yes", "--skip-preview", *TIDY)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,8 +39,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _up(pulumi: Pulumi, more: list[str]) -> int:
     pulumi.check("stack", "select", "--create")
-    recover(pulumi)
-    code = pulumi.run("up", *UNATTENDED, *more)
+    remove_stale_locks(pulumi)
+    code = pulumi.run("up", *UNATTENDED, "--suppress-outputs", *more)
     if code == 0:
         print(f"\n{_told(pulumi)}")
     return code
@@ -47,26 +48,23 @@ def _up(pulumi: Pulumi, more: list[str]) -> int:
 
 def _preview(pulumi: Pulumi, more: list[str]) -> int:
     pulumi.check("stack", "select", "--create")
-    return pulumi.run("preview", *more)
+    return pulumi.run("preview", *TIDY, *more)
 
 
 def _refresh(pulumi: Pulumi, more: list[str]) -> int:
     pulumi.check("stack", "select")
-    recover(pulumi)
+    remove_stale_locks(pulumi)
     return pulumi.run("refresh", *UNATTENDED, *more)
 
 
 def _down(pulumi: Pulumi, more: list[str]) -> int:
     pulumi.check("stack", "select")
-    recover(pulumi)
-    code = pulumi.run("destroy", *UNATTENDED, *more)
+    remove_stale_locks(pulumi)
+    code = pulumi.run("destroy", *UNATTENDED, "--suppress-outputs", *more)
     if code == 0:
         data = cache.directory() / "stacks" / pulumi.stack
-        kept = f", its data in {data}" if data.is_dir() else ""
-        say(
-            f"\nKept: the tools in {cache.directory()}, the history of the stack{kept}. `make up` brings it up again; "
-            f"`pulumi stack rm {pulumi.stack}` forgets it."
-        )
+        kept = f" and its data in {data}" if data.is_dir() else ""
+        say(f"\nKept: the tools in {cache.directory()}, and of the stack {pulumi.stack} its history{kept}.")
     return code
 
 

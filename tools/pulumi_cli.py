@@ -29,6 +29,8 @@ STAND_INS = (
 )
 """What a built CLI lacks and the download has: the Python language host and the provider of dynamic resources."""
 LANGUAGE_HOST = STAND_INS[0]
+MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
+"""Names of processors, as the download's file names have them."""
 DOWNLOAD_SECONDS = 10
 """How long the download may keep silent."""
 
@@ -75,8 +77,7 @@ def _on_path() -> Path | None:
 def _platform() -> str:
     """This computer as the download's file names have it, such as linux-x64."""
     system = os.uname()
-    machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}.get(system.machine, system.machine)
-    return f"{system.sysname.lower()}-{machine}"
+    return f"{system.sysname.lower()}-{MACHINES.get(system.machine, system.machine)}"
 
 
 def _download() -> None:
@@ -121,20 +122,20 @@ def _unpack(archive: IO[bytes], target: Path) -> None:
 
 def _build() -> None:
     number = cache.versions()["pulumi"]["built"]
-    with cache.installing(_built().parent) as partial:
-        scratch = partial / "scratch"
-        go, environment = toolchain(SOURCE, scratch)
+    with tempfile.TemporaryDirectory(dir=cache.directory()) as scratch, cache.installing(_built().parent) as partial:
+        go, environment = toolchain(SOURCE, Path(scratch))
         with step(f"Building the Pulumi CLI {number} from its Go module, which takes some minutes"):
             run(
-                [go, "build", "-trimpath", "-ldflags", f"-s -w -X {VERSION_VARIABLE}=v{number}"]
-                + ["-o", partial / "bin" / "pulumi", COMMAND],
+                [
+                    *(go, "build", "-trimpath", "-ldflags", f"-s -w -X {VERSION_VARIABLE}=v{number}"),
+                    *("-o", partial / "bin" / "pulumi", COMMAND),
+                ],
                 log=cache.directory() / "logs" / "pulumi-build.log",
                 cwd=SOURCE,
                 env=environment,
             )
             _refresh_stand_ins(partial / "bin")
             _check(partial / "bin")
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _check(target: Path) -> None:

@@ -1,4 +1,7 @@
-"""What a killed `pulumi` leaves behind: its lock, and operations that the state has as begun."""
+"""The lock that a killed `pulumi` leaves behind.
+
+What it had begun needs no help: every command starts with a refresh (Pulumi.yaml), which forgets unfinished operations.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ from tools.steps import say
 
 PROJECT_NAME = "mlplatform"
 """As in Pulumi.yaml."""
-OURS = "pulumi-python:"
-"""Types of our own dynamic resources, which may all be created again over what an interrupted creation left."""
 
 
 class StackBusy(Exception):
@@ -36,19 +37,30 @@ class Lock:
         if self.host != socket.gethostname():
             return True
         try:
-            return psutil.Process(self.pid).create_time() <= self.file.stat().st_mtime
+            process = psutil.Process(self.pid)
+            # A later start means that the number was given to another program since.
+            return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= self.file.stat().st_mtime
         except (psutil.NoSuchProcess, FileNotFoundError):
             return False
 
 
-def recover(pulumi: Pulumi) -> None:
-    """Make the stack ready for another operation.
+def remove_stale_locks(pulumi: Pulumi) -> None:
+    """Let the stack be worked on again after a Pulumi on this computer was killed.
 
     Raises:
-        StackBusy: naming the process that works on it.
+        StackBusy: the lock's holder lives; naming it.
     """
-    _remove_stale_locks(pulumi)
-    _clear_interrupted_operations(pulumi)
+    locks = _locks(pulumi.backend.directory, pulumi.stack) if pulumi.backend.directory else []
+    for lock in locks:
+        if lock.holder_lives():
+            raise StackBusy(
+                f"another Pulumi is at work on the stack {pulumi.stack}: process {lock.pid} of {lock.user} on "
+                f"{lock.host}. Wait for its end"
+            )
+    if locks:
+        pulumi.check("cancel", "--yes")
+        killed = ", ".join(str(lock.pid) for lock in locks)
+        say(f"Removed the lock of a Pulumi that was killed (process {killed}).")
 
 
 def _locks(backend: Path, stack: str) -> list[Lock]:
@@ -57,31 +69,3 @@ def _locks(backend: Path, stack: str) -> list[Lock]:
         content = json.loads(file.read_text())
         found.append(Lock(file, content["pid"], content["hostname"], content["username"]))
     return found
-
-
-def _remove_stale_locks(pulumi: Pulumi) -> None:
-    locks = _locks(pulumi.backend.directory, pulumi.stack) if pulumi.backend.directory else []
-    for lock in locks:
-        if lock.holder_lives():
-            raise StackBusy(
-                f"another Pulumi is at work on the stack {pulumi.stack}: process {lock.pid} of {lock.user} on {lock.host}. "
-                "Wait for its end"
-            )
-    if locks:
-        pulumi.check("cancel", "--yes")
-        killed = ", ".join(str(lock.pid) for lock in locks)
-        say(f"Removed the lock of a Pulumi that was killed (process {killed}).")
-
-
-def _clear_interrupted_operations(pulumi: Pulumi) -> None:
-    """Let a refresh forget creations that were begun: Pulumi would warn of them for ever.
-
-    What is of another provider, such as a machine in a cloud, may be there and cost money: then Pulumi's own warning
-    stands, for a person to look.
-    """
-    operations = json.loads(pulumi.check("stack", "export"))["deployment"].get("pending_operations") or []
-    resources = [operation["resource"] for operation in operations]
-    if resources and all(resource["type"].startswith(OURS) for resource in resources):
-        names = ", ".join(resource["urn"].rsplit("::", 1)[-1] for resource in resources)
-        say(f"An earlier run was interrupted at {names}; refreshing the state first.")
-        pulumi.check("refresh", "--yes", "--skip-preview", "--clear-pending-creates")

@@ -9,12 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from tools import backend
+from tools import backend, cache
 from tools.cache import PROJECT
+
+HINTS = {
+    "no stack named": "it has not been up here; `make up STACK={stack}` brings it up",
+    "incorrect passphrase": (
+        "{file} was written with another passphrase than yours is now (PULUMI_CONFIG_PASSPHRASE, "
+        "PULUMI_CONFIG_PASSPHRASE_FILE or, with neither, {cache}/passphrase). Bring that one back; or, where neither "
+        "that file nor the stack's state holds anything to keep, delete the file"
+    ),
+}
+"""What to do about it, by a part of what Pulumi says."""
 
 
 class PulumiFailed(Exception):
-    """A command of the CLI failed; the message is what it said."""
+    """A command of the CLI failed; the message is what it said, and what can be done about it."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +52,20 @@ class Pulumi:
         )
         if finished.returncode:
             said = (finished.stderr + finished.stdout).strip().removeprefix("error: ")
-            raise PulumiFailed(f"`pulumi {' '.join(arguments)}` failed: {said}")
+            hints = [f"; {hint}" for sign, hint in HINTS.items() if sign in said]
+            raise PulumiFailed(f"`pulumi {' '.join(arguments)}` failed: {said}" + self._filled("".join(hints)))
         return finished.stdout
 
     def run(self, *arguments: str) -> int:
-        """Run a command in the user's sight and return its exit code. Pulumi itself answers Ctrl-C: it ends in good order."""
+        """Run a command in the user's sight and return its exit code. Ctrl-C is Pulumi's to answer, in good order."""
         process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=self.environment)
         signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         return process.wait()
+
+    def _filled(self, hint: str) -> str:
+        file = PROJECT / ".stacks" / f"Pulumi.{self.stack}.yaml"
+        return hint.format(stack=self.stack, file=file, cache=cache.directory())
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return ["pulumi", *arguments, "--stack", self.stack]

@@ -60,4 +60,4 @@ def run(
     if code:
         lines = "\n".join(f"  {line}" for line in log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])
         words = " ".join(str(word) for word in command[:4])
-        raise BootstrapError(f"`{words} ...` ended with exit code {code}. All it said is in {log}; the end of it:\n{lines}")
+        raise BootstrapError(f"`{words} ...` ended with exit code {code}; see {log}, which ends with:\n{lines}")

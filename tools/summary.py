@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import urllib.error
+import shlex
 import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -49,13 +49,13 @@ def _service(service: Mapping[str, Any]) -> Iterator[str]:
         yield f"  model {model['name']}: no version has passed its gate yet"
     else:
         yield (
-            f"  model {model['name']}: version {model['version']} ({model['alias']}), accuracy {_shown(model['accuracy'])}, "
-            f"SHA-256 {model['sha256'][:12]}"
+            f"  model {model['name']}: version {model['version']} ({model['alias']}), "
+            f"accuracy {_shown(model['accuracy'])}, SHA-256 {model['sha256'][:12]}"
         )
     if url:
         yield f"    its page: {url.removesuffix('score')}"
         if (example := _example(url)) is not None:
-            yield f"    curl -s {url} -H 'Content-Type: application/json' -d '{json.dumps(example)}'"
+            yield f"    curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(example))}"
 
 
 def _shown(value: Any) -> str:
@@ -63,5 +63,10 @@ def _shown(value: Any) -> str:
 
 
 def _example(score_url: str) -> Any:
-    """One row that the model server gives as its example; none where the server does not answer."""
-    return None
+    """The row that the model server's own description gives as an example; none where it does not answer."""
+    try:
+        with urllib.request.urlopen(f"{score_url.removesuffix('score')}openapi.json", timeout=ANSWER_SECONDS) as answer:
+            paths = json.load(answer)["paths"]
+        return paths["/score"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    except (OSError, ValueError, KeyError):
+        return None

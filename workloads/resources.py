@@ -256,7 +256,8 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
             secrets=props["secrets"],
         )
     )
-    tracking.record(props["tracking_url"], props["pipeline"], run_id, arguments, result, props["notes"])
+    notes = props["notes"] | {"package_sha256": props["sha256"]}
+    tracking.record(props["tracking_url"], props["pipeline"], run_id, arguments, result, notes)
     if not result.succeeded:
         step = f"in step {result.failed_step}" if result.failed_step else "outside its steps"
         log = "\n".join(f"  {line}" for line in result.error.splitlines())

@@ -6,6 +6,7 @@ import os
 import runpy
 import sys
 import threading
+from pathlib import Path
 
 
 def exit_at_end_of_input() -> None:
@@ -16,5 +17,5 @@ def exit_at_end_of_input() -> None:
 
 
 threading.Thread(target=exit_at_end_of_input, daemon=True).start()
-sys.path[0] = os.getcwd()  # as `python -m` has it: providers may live beside the program
+sys.path[0] = str(Path.cwd())  # as `python -m` has it: providers may live beside the program
 runpy.run_module("pulumi.dynamic", run_name="__main__", alter_sys=True)

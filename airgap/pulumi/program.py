@@ -11,7 +11,6 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import pulumi
 import pulumi.runtime
@@ -46,8 +45,8 @@ async def _run(program: Path, parallel: int) -> None:
     # Each resource that is being registered waits in a thread.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=4 * max(parallel, 1)))
 
-    def run() -> dict[str, Any]:
-        return runpy.run_path(str(program), run_name="__main__")
+    def run() -> None:
+        runpy.run_path(str(program), run_name="__main__")
 
     await pulumi.runtime.run_in_stack(run)
 

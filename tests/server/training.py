@@ -52,7 +52,12 @@ def train(
         "model": folder.name,
         "target": target,
         "features": [
-            {"name": name, "minimum": float(c.min()), "maximum": float(c.max()), "mean": float(c.mean(dtype=np.float64))}
+            {
+                "name": name,
+                "minimum": float(c.min()),
+                "maximum": float(c.max()),
+                "mean": float(c.mean(dtype=np.float64)),
+            }
             for name, c in zip(features, data.T, strict=True)
         ],
         "classes": list(classes),
@@ -72,5 +77,11 @@ def train_iris(folder: Path, trees: int = 100) -> Trained:
     """The Iris forest."""
     iris = load_iris()
     return train(
-        folder, iris.data.astype(np.float32), iris.target, IRIS, [str(name) for name in iris.target_names], "species", trees
+        folder,
+        iris.data.astype(np.float32),
+        iris.target,
+        IRIS,
+        [str(name) for name in iris.target_names],
+        "species",
+        trees,
     )

@@ -2,6 +2,9 @@
 
 A pipeline takes a component from that file (`load`), so any pipeline can reuse one, whoever wrote it. After a change,
 `python -m workloads.components` compiles the files again.
+
+kfp takes only the function itself to where it runs, so it imports what it needs inside; and kfp reads its annotations as
+objects, so these files do without `from __future__ import annotations`.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,10 +34,12 @@ import yaml
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 STARTED = re.compile(r"\d\d:\d\d:\d\d\.\d{3} - INFO - Executing task '(.+)'$")
 FINISHED = re.compile(r"\d\d:\d\d:\d\d\.\d{3} - (?:INFO|ERROR) - Task '(.+)' finished with status (SUCCESS|FAILURE)$")
+STEP_INDENT = "    "
 OF_EXECUTOR = "[KFP Executor "
 INPUT_DUMP = "Got executor_input:"
 STATES = {"SUCCESS": "SUCCEEDED", "FAILURE": "FAILED"}
 ERROR_LINES = 10
+SILENT = "the step ended without a message"
 
 
 @dataclass
@@ -59,9 +62,9 @@ class RunLog(io.TextIOBase):
         self.error = ""
         self._out = out
         self._line = ""
-        self._said: list[str] = []
+        self._said: deque[str] = deque(maxlen=ERROR_LINES)
         self._in_dump = False
-        self._started = 0.0
+        self._started: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def write(self, text: str) -> int:
@@ -71,35 +74,51 @@ class RunLog(io.TextIOBase):
                 self._on_line(COLOUR.sub("", line))
         return len(text)
 
+    def end(self, failure: Exception) -> None:
+        """Note what ended the run; it is the fault of the step that was running then, if no step has failed."""
+        if self.failed:
+            return
+        self._said.append(COLOUR.sub("", f"{type(failure).__name__}: {failure}"))
+        if self.steps and self.steps[-1].state == "RUNNING":
+            self._finish(self.steps[-1].name, "FAILED")
+        else:
+            self.error = self._said[-1]
+        self.write("".join(traceback.format_exception(failure)))
+
     def _on_line(self, line: str) -> None:
         self._tell(line)
         if started := STARTED.match(line):
             self.steps.append(Step(started[1]))
-            self._said, self._started = [], time.monotonic()
+            self._started[started[1]] = time.monotonic()
+            self._said.clear()
         elif finished := FINISHED.match(line):
-            self._on_finished(finished[1], STATES[finished[2]])
+            self._finish(finished[1], STATES[finished[2]])
         else:
-            self._remember(line.strip())
+            self._remember(line.removeprefix(STEP_INDENT).rstrip())
 
-    def _on_finished(self, name: str, state: str) -> None:
+    def _finish(self, name: str, state: str) -> None:
         step = next(step for step in reversed(self.steps) if step.name == name)
-        step.state, step.seconds = state, round(time.monotonic() - self._started, 2)
+        step.state, step.seconds = state, round(time.monotonic() - self._started[name], 2)
         self._tell(f"{name}: {state} in {step.seconds} s")
         if state == "FAILED" and self.failed is None:
-            self.failed, self.error = step, "\n".join(self._said[-ERROR_LINES:])
-
-    def _tell(self, line: str) -> None:
-        self._out.write(f"{line}\n")  # `print` is kfp's while a step runs
-        self._out.flush()
+            self.failed, self.error = step, "\n".join(self._said or [SILENT])
+        elif state == "SUCCEEDED" and self.failed and self.failed.name == name:
+            self.failed, self.error = None, ""  # a retry went well
+        self._said.clear()
 
     def _remember(self, line: str) -> None:
         """Keep what the step itself said; kfp's executor first says much about its input."""
         if line.endswith(INPUT_DUMP):
-            self._in_dump, self._said = True, []
+            self._in_dump = True
+            self._said.clear()
         elif self._in_dump:
             self._in_dump = line != "}"
         elif line and not line.startswith(OF_EXECUTOR):
             self._said.append(line)
+
+    def _tell(self, line: str) -> None:
+        self._out.write(f"{line}\n")  # not `print`, which is kfp's while a step runs
+        self._out.flush()
 
 
 def main() -> int:
@@ -119,22 +138,21 @@ def run(folder: Path) -> dict[str, Any]:
     scratch.mkdir()
     os.environ |= {"TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}  # kfp leaves a folder for each step behind
     log = RunLog(sys.stdout)
-    error, outputs = "", {}
+    state, outputs = "SUCCEEDED", {}
     try:
         with contextlib.redirect_stdout(log):
             outputs = _run_package(package, json.loads((folder / "arguments.json").read_text()), root)
     except Exception as failure:  # whatever ends a run is its result
-        if log.failed is None:
-            traceback.print_exc(file=sys.stdout)
-        error = log.error or f"{type(failure).__name__}: {failure}"
+        state = "FAILED"
+        log.end(failure)
     finally:
         shutil.rmtree(scratch)
     _add_outputs(log.steps, root, yaml.safe_load_all(package))
     return {
-        "state": "FAILED" if error else "SUCCEEDED",
+        "state": state,
         "outputs": outputs,
         "failed_step": log.failed.name if log.failed else None,
-        "error": error,
+        "error": log.error,
         "steps": [asdict(step) for step in log.steps],
     }
 

@@ -88,7 +88,8 @@ def _add(mlflow: MlflowClient, read: Model, model_name: str, pipeline: str, run_
         "run": run_key,
     }
     source = f"{run.info.artifact_uri}/{ARTIFACT}"
-    return str(mlflow.create_model_version(model_name, source, run.info.run_id, tags=tags).version)
+    created = mlflow.create_model_version(model_name, source, run.info.run_id, tags=tags, await_creation_for=None)
+    return str(created.version)
 
 
 def _save(read: Model, folder: Path) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAXIMUM_BARS = 20
+MAXIMUM_INCHES = 16
 DOTS_PER_INCH = 120
 
 
@@ -22,7 +23,7 @@ def plot_confusion(matrix: Confusion, classes: list[str]) -> bytes:
     from matplotlib.figure import Figure
 
     share = matrix / matrix.sum(axis=1, keepdims=True).clip(min=1)
-    side = 2.4 + 0.6 * len(classes)
+    side = min(2.4 + 0.6 * len(classes), MAXIMUM_INCHES)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot(xlabel="predicted", ylabel="true", title="Confusion matrix, test rows")
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,6 +10,8 @@ from workloads.ml.errors import StepError
 
 KEY_VARIABLE = "AZURE_STORAGE_KEY"
 """The account key comes from the environment only: parameters stand in packages, command lines and logs."""
+RETRIES = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
+"""Of Azure's client, in seconds: its own would wait a minute for a server that is not there."""
 
 
 def read(account_url: str, container: str, blob: str, data_url: str) -> tuple[bytes, str]:
@@ -63,28 +66,27 @@ def _reason(url: str, done: str, error: Exception) -> str:
 
 
 def _read_blob(account_url: str, container: str, blob: str) -> bytes:
-    from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+    from azure.core.exceptions import AzureError, ResourceNotFoundError, ServiceRequestError
     from azure.storage.blob import BlobClient
 
+    logging.getLogger("azure").setLevel(logging.WARNING)  # each request and answer would stand in the step's log
     account = without_secrets(account_url)
     key = os.environ.get(KEY_VARIABLE)
     if not key:
         raise StepError(f"{KEY_VARIABLE} is not set; it must hold the key of the storage account {account}")
     try:
-        client = BlobClient(
-            account_url, container, blob, credential=key, connection_timeout=5, retry_total=2, retry_backoff_factor=0.2
-        )
+        client = BlobClient(account_url, container, blob, credential=key, connection_timeout=5, **RETRIES)
         return client.download_blob().readall()
     except ResourceNotFoundError:
         raise StepError(f"the storage account {account} has no blob {blob!r} in a container {container!r}") from None
-    except HttpResponseError as error:
-        code = getattr(error, "error_code", None) or error.reason
-        if error.status_code in (401, 403):
-            raise StepError(f"the storage account {account} refuses the key in {KEY_VARIABLE} ({code})") from None
-        raise StepError(f"the storage account {account} answers {error.status_code} ({code})") from None
+    except ServiceRequestError as error:
+        raise StepError(f"account_url: {account} cannot be reached: {error.message}") from None
     except (AzureError, ValueError) as error:
-        kind = type(error).__name__
-        raise StepError(
-            f"the storage account {account} cannot be read with the key in {KEY_VARIABLE} ({kind}): "
-            "account_url must be its address, and the key one of its two keys"
-        ) from None
+        status, code = getattr(error, "status_code", None), getattr(error, "error_code", None)
+        if status in (401, 403):
+            reason = f"refuses the key in {KEY_VARIABLE}"
+        elif status:
+            reason = f"answers {status}"
+        else:  # the client cannot even sign a request
+            reason = f"cannot be used: either account_url is not the address of one, or {KEY_VARIABLE} is not a key"
+        raise StepError(f"the storage account {account} {reason}" + (f" ({code.value})" if code else "")) from None

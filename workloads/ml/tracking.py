@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 RUN_KEY_TAG = "pipeline_run"
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it MLflow's pages take a run for an evaluation of a language model."""
 SHOWN = {".html", ".json", ".md", ".png", ".svg"}
 """Files that MLflow's pages show; data and models stay where the pipeline wrote them."""
 SHOWN_BYTES = 1 << 20
@@ -40,8 +42,8 @@ class Result(Protocol):
 
 
 def client(tracking_url: str) -> MlflowClient:
-    """A client that asks nobody but this server, and gives up within seconds where there is none."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    """A quiet client, which gives up within seconds where there is no server."""
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     from mlflow import MlflowClient
 
@@ -52,7 +54,7 @@ def find_or_create_run(mlflow: MlflowClient, pipeline: str, run_key: str) -> Run
     """The experiment run of the pipeline run `run_key`: a step and the platform meet in it. "" is always a new one."""
     experiment = mlflow.get_experiment_by_name(pipeline)
     if experiment is None:
-        experiment_id = mlflow.create_experiment(pipeline)
+        experiment_id = mlflow.create_experiment(pipeline, tags=EXPERIMENT_KIND)
     else:
         experiment_id = experiment.experiment_id
         if experiment.lifecycle_stage == "deleted":

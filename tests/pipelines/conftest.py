@@ -1,0 +1,88 @@
+"""An MLflow server, and runs of compiled pipelines by the runner as the platform starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp.compiler import Compiler
+
+import workloads.ml  # noqa: F401  before any library that it keeps from reporting home
+from workloads import pipelines
+
+IRIS = Path(pipelines.__file__).parents[1] / "data" / "iris.csv"
+SERVER_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: `result` is its result file, `log` what the runner printed."""
+
+    folder: Path
+    code: int
+    result: dict[str, Any]
+    log: str
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        return dict(self.result["outputs"])
+
+    def artifact(self, step: str, name: str) -> dict[str, Any]:
+        steps = {s["name"]: s for s in self.result["steps"]}
+        return dict(next(a for a in steps[step]["artifacts"] if a["name"] == name))
+
+
+def prepared(folder: Path, pipeline: Any, arguments: dict[str, Any]) -> list[str]:
+    """Make `folder` a run folder of the pipeline; returns the command that runs it."""
+    folder.mkdir()
+    Compiler().compile(pipeline, str(folder / "package.yaml"))
+    (folder / "arguments.json").write_text(json.dumps(arguments))
+    return [sys.executable, "-m", "workloads.engines.runner", str(folder)]
+
+
+def run(folder: Path, pipeline: Any, **arguments: Any) -> Run:
+    """Run a pipeline, by name or by its object, to its end."""
+    loaded = pipelines.load(pipeline) if isinstance(pipeline, str) else pipeline
+    command = prepared(folder, loaded, arguments)
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return Run(folder, ended.returncode, json.loads((folder / "result.json").read_text()), ended.stdout)
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an empty MLflow server that lives as long as the tests."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = folder / "server.log"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts")]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [*command, *stores], env=environment, cwd=folder, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + SERVER_SECONDS
+        # Its own word, not an answer at the port: that could come from another server.
+        while "Uvicorn running on" not in log.read_text():
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

@@ -1,0 +1,57 @@
+"""Components are separately compiled files that any pipeline can take."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import dsl
+
+from tests.pipelines.conftest import run
+from workloads.components import BASE_IMAGE, component, load
+from workloads.components.__main__ import FOLDER, compile_to, names
+
+decision_tree = load("decision_tree")
+
+
+@component
+def two_clouds(data: dsl.Output[dsl.Dataset]) -> None:
+    """Writes points of two classes that one cut tells apart."""
+    import json
+
+    parts = {"x_train": [[0.0], [1.0]] * 10, "y_train": [0, 1] * 10, "x_test": [[0.1], [0.9]], "y_test": [0, 1]}
+    with open(data.path, "w") as file:
+        json.dump(parts, file)
+
+
+@dsl.pipeline(name="somebody-elses")
+def somebody_elses() -> float:
+    return decision_tree(data=two_clouds().outputs["data"], max_depth=1).outputs["Output"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_component_file_is_what_its_code_compiles_to(name: str, tmp_path: Path) -> None:
+    expected = compile_to(tmp_path, name).read_text()
+    assert (FOLDER / f"{name}.yaml").read_text() == expected, "run: python -m workloads.components"
+
+
+def test_there_is_a_file_for_each_component_and_no_other() -> None:
+    assert sorted(file.stem for file in FOLDER.glob("*.yaml")) == names()
+
+
+@pytest.mark.parametrize("name", names())
+def test_component_installs_nothing_when_it_runs(name: str) -> None:
+    container = _container(yaml.safe_load((FOLDER / f"{name}.yaml").read_text()))
+    assert container["image"] == BASE_IMAGE
+    assert "pip" not in " ".join(container["command"])
+
+
+def test_component_file_is_reused_in_another_pipeline(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", somebody_elses)
+    assert ended.outputs == {"Output": 1.0}
+    assert ended.artifact("decision-tree", "metrics")["metadata"] == {"accuracy": 1.0}
+
+
+def _container(package: dict[str, Any]) -> dict[str, Any]:
+    (executor,) = package["deploymentSpec"]["executors"].values()
+    return dict(executor["container"])

@@ -1,0 +1,233 @@
+"""Trained forests as data: exported, tested, registered."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pipelines.conftest import IRIS
+from workloads.ml import batch, evaluation, gate, model, registry, report, table, tracking, training
+from workloads.ml.errors import StepError
+from workloads.ml.export import forest_to_onnx
+
+METRICS = {"accuracy": 0.9, "precision": 0.9, "recall": 0.9, "f1": 0.9}
+
+
+def trained(folder: Path, trees: int = 5, name: str = "iris") -> Path:
+    """A model directory of a small forest on all of Iris."""
+    content = IRIS.read_bytes()
+    iris = table.parse(content, "Species")
+    table.save(str(folder / "all.csv"), iris, np.ones(150, dtype=bool))
+    about = {"features": iris.features, "target": iris.target, "classes": iris.classes}
+    about |= {"source": IRIS.as_uri(), "sha256": model.digest(content), "rows": 150.0}
+    training.train_forest(str(folder / "all.csv"), about, folder / "model", name, trees, 123)
+    return folder / "model"
+
+
+@pytest.mark.parametrize("trees", [1, 100])
+@pytest.mark.parametrize("dataset", ["load_iris", "load_wine", "load_breast_cancer"])
+def test_onnx_answers_as_the_forest_on_every_row_on_every_threshold_and_in_every_tie(dataset: str, trees: int) -> None:
+    from onnxruntime import InferenceSession
+    from sklearn import datasets
+    from sklearn.ensemble import RandomForestClassifier
+
+    rows, labels = getattr(datasets, dataset)(return_X_y=True)
+    rows = rows.astype(np.float32)
+    forest = RandomForestClassifier(trees, random_state=123).fit(rows[::2], labels[::2])
+    thresholds = np.concatenate([tree.tree_.threshold for tree in forest.estimators_]).astype(np.float32)
+    random = np.random.RandomState(0)
+    mixed = rows[random.randint(len(rows), size=5000)]
+    mixed = np.where(random.rand(*mixed.shape) < 0.5, random.choice(thresholds, mixed.shape), mixed)
+    rows = np.concatenate([rows, mixed])
+
+    answers, probabilities = InferenceSession(forest_to_onnx(forest)).run(None, {"features": rows})
+
+    expected = forest.predict_proba(rows)
+    ties = (expected == expected.max(axis=1, keepdims=True)).sum(axis=1) > 1
+    assert ties.any() or trees == 1 or dataset == "load_iris"
+    assert (answers == forest.predict(rows)).all()
+    assert np.allclose(probabilities, expected, atol=1e-7)
+    assert (answers.dtype, probabilities.dtype) == (np.int64, np.float32)
+
+
+def test_same_data_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        trained(tmp_path / name)
+    first, second = ((tmp_path / name / "model" / "model.onnx").read_bytes() for name in ("first", "second"))
+    assert first == second
+
+
+def test_signature_tells_what_a_caller_needs(tmp_path: Path) -> None:
+    signature = json.loads((trained(tmp_path) / "signature.json").read_text())
+    assert signature["features"][0] == {"name": "sepal_length", "minimum": 4.3, "maximum": 7.9, "mean": 5.843333}
+    assert signature["classes"] == ["setosa", "versicolor", "virginica"]
+    assert signature["data"] == {"source": IRIS.as_uri(), "sha256": model.digest(IRIS.read_bytes()), "rows": 150}
+    assert set(signature) == set(model.Signature.__annotations__)
+    assert set(signature["libraries"]) == {"scikit-learn", "skl2onnx", "onnx", "python"}
+
+
+def test_changed_model_is_refused(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"\0")
+    with pytest.raises(StepError, match="it was changed"):
+        model.load(folder)
+
+
+def test_forest_without_trees_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="trees: 0; a forest has at least one"):
+        trained(tmp_path, trees=0)
+
+
+def test_onnx_runtime_reports_nothing_and_keeps_nothing(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    script = "import sys, numpy; from pathlib import Path; from workloads.ml import model\n"
+    script += "model.load(Path(sys.argv[1])).predict(numpy.zeros((1, 4), numpy.float32))"
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home)}  # without CI's variables, which stop it too
+    subprocess.run([sys.executable, "-c", script, str(folder)], env=environment, check=True)
+    assert list(home.rglob("*")) == []
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 0, 2]])
+@pytest.mark.parametrize("predicted", [[0, 1, 1, 1, 2, 0], [0, 0, 0, 0, 0, 0]])
+def test_scores_are_scikit_learns(labels: list[int], predicted: list[int]) -> None:
+    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+    classes = [0, 1, 2]
+    matrix = evaluation.confusion(np.array(labels), np.array(predicted), 3)
+    assert (matrix == confusion_matrix(labels, predicted, labels=classes)).all()
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels, predicted, labels=classes, average="macro", zero_division=0
+    )
+    expected = {"accuracy": accuracy_score(labels, predicted), "precision": precision, "recall": recall, "f1": f1}
+    assert evaluation.scores(matrix) == pytest.approx(expected)
+
+
+def test_plots_are_pictures_also_for_many_classes_and_features() -> None:
+    plots = [
+        report.plot_confusion(np.eye(60, dtype=np.int64), [f"class {i}" for i in range(60)]),
+        report.plot_importance({f"feature {i}": i / 100 for i in range(100)}),
+    ]
+    assert all(plot.startswith(b"\x89PNG") for plot in plots)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "baseline", "expected"),
+    [
+        (0.9666666666666667, 0.7, "accuracy 0.967 > baseline 0.7"),
+        (0.5, 0.7, "accuracy 0.5 < baseline 0.7"),
+        (0.9666666666666667, 0.9666666666666667, "accuracy 0.967 = baseline 0.967"),
+        (0.9666666666666667, 0.967, "accuracy 0.966667 < baseline 0.967"),
+        (0.9333333333333333, 0.9333333333333332, "accuracy 0.93333333333333335 > baseline 0.93333333333333324"),
+    ],
+)
+def test_comparison_has_the_digits_that_it_takes(accuracy: float, baseline: float, expected: str) -> None:
+    assert gate.compared(accuracy, baseline) == expected
+
+
+def test_same_model_is_registered_once_and_a_new_one_is_the_next_version(tmp_path: Path, mlflow_url: str) -> None:
+    for name in ("small", "large"):
+        (tmp_path / name).mkdir()
+    small, large = trained(tmp_path / "small", 2, "twice"), trained(tmp_path / "large", 3, "twice")
+    mlflow = tracking.client(mlflow_url)
+
+    def register(folder: Path, key: str) -> str:
+        version = registry.register(mlflow_url, folder, "twice", METRICS, "some-pipeline", key)
+        assert mlflow.get_model_version_by_alias("twice", "champion").version == version
+        return version
+
+    assert [register(small, "a"), register(small, "b"), register(large, "c"), register(small, "d")] == [
+        "1",
+        "1",
+        "2",
+        "1",
+    ]
+    assert len(mlflow.search_model_versions("name = 'twice'")) == 2
+    first = mlflow.get_model_version("twice", "1")
+    sha256 = model.digest((small / "model.onnx").read_bytes())
+    assert first.tags == {"sha256": sha256, "accuracy": "0.9", "pipeline": "some-pipeline", "run": "a"}
+    fetched = registry.fetch(mlflow_url, "twice", "1")
+    assert fetched.signature["metrics"] == METRICS
+    assert fetched.onnx == (small / "model.onnx").read_bytes()
+
+
+def test_version_that_is_not_registered_is_named(mlflow_url: str) -> None:
+    with pytest.raises(StepError, match="model nobody version '7' cannot be had"):
+        registry.fetch(mlflow_url, "nobody", "7")
+
+
+def test_registered_model_opens_with_mlflows_own_tools(tmp_path: Path, mlflow_url: str) -> None:
+    import mlflow.pyfunc
+
+    registry.register(mlflow_url, trained(tmp_path, name="open"), "open", METRICS, "some-pipeline", "open")
+    mlflow.set_tracking_uri(mlflow_url)
+    answers = mlflow.pyfunc.load_model("models:/open@champion").predict(np.float32([[5.1, 3.5, 1.4, 0.2]]))
+    assert answers["label"].tolist() == [0]
+
+
+def test_failed_run_is_recorded_as_such_and_found_by_its_key(mlflow_url: str) -> None:
+    step: dict[str, Any] = {"name": "train", "artifacts": []}
+    result = SimpleNamespace(succeeded=False, outputs={}, steps=[step], failed_step="train", error="trees: 0")
+    run_id = tracking.record(mlflow_url, "failing", "key", {"trees": 0, "blob": ""}, result, {})
+    mlflow = tracking.client(mlflow_url)
+    recorded = tracking.find_or_create_run(mlflow, "failing", "key")
+    assert (recorded.info.run_id, recorded.info.status) == (run_id, "FAILED")
+    assert (recorded.data.tags["failed_step"], recorded.data.tags["error"]) == ("train", "trees: 0")
+    assert tracking.find_or_create_run(mlflow, "failing", "").info.run_id != run_id
+
+
+def test_metric_that_two_steps_disagree_on_is_named_by_its_step(mlflow_url: str) -> None:
+    def step(name: str, **metrics: float) -> dict[str, Any]:
+        return {"name": name, "artifacts": [{"name": "m", "type": "system.Metrics", "uri": "", "metadata": metrics}]}
+
+    steps = [step("tree", accuracy=0.9, depth=6), step("line", accuracy=0.8)]
+    result = SimpleNamespace(succeeded=True, outputs={"best": 0.9, "deployed": True}, steps=steps)
+    run_id = tracking.record(mlflow_url, "two-steps", "key", {}, result, {})
+    recorded = tracking.client(mlflow_url).get_run(run_id)
+    assert recorded.data.metrics == {"tree.accuracy": 0.9, "line.accuracy": 0.8, "depth": 6, "best": 0.9}
+    assert recorded.data.tags["deployed"] == "True"
+
+
+def test_experiment_that_somebody_deleted_is_brought_back(mlflow_url: str) -> None:
+    mlflow = tracking.client(mlflow_url)
+    before = tracking.find_or_create_run(mlflow, "deleted", "key")
+    mlflow.delete_experiment(before.info.experiment_id)
+    assert tracking.find_or_create_run(mlflow, "deleted", "key").info.experiment_id == before.info.experiment_id
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> model.Model:
+    return model.load(trained(tmp_path))
+
+
+def test_batch_finds_columns_by_name_and_carries_others_along(small: model.Model) -> None:
+    content = b"id,Petal.Width,Petal.Length,Sepal Width,SepalLength,Species\nx7,0.2,1.4,3.5,5.1,?\n"
+    answers, rows = batch.score(content, small, "Species")
+    header, line = answers.decode().splitlines()
+    assert rows == 1
+    assert header == "id,petal_width,petal_length,sepal_width,sepal_length,class,probability"
+    assert line == "x7,0.2,1.4,3.5,5.1,setosa,1.0"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("sepal_length,sepal_width,petal_length\n1,2,3\n", "no column petal_width; the columns are: sepal_length"),
+        ("sepal_length,sepal_width,petal_length,petal_width\n1,2,3,\n", "column petal_width, row 1: empty"),
+        ("sepal_length,sepal_width,petal_length,petal_width,class\n1,2,3,4,5\n", "a column class already"),
+    ],
+)
+def test_batch_that_cannot_be_scored_is_refused(small: model.Model, content: str, message: str) -> None:
+    with pytest.raises(StepError) as refused:
+        batch.score(content.encode(), small, "species")
+    assert message in str(refused.value)

@@ -1,0 +1,187 @@
+"""The process that runs one package on this computer."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from kfp import dsl
+
+from tests.pipelines.conftest import prepared, run
+from workloads.components import component
+
+
+@component
+def number(value: int) -> int:
+    print("\x1b[92mgreen\x1b[0m")
+    return value
+
+
+@component
+def fail(value: int) -> int:
+    raise ValueError(f"{value} is no good")
+
+
+@component
+def refuse(value: int) -> int:
+    from workloads.ml.errors import StepError
+
+    print("some noise first")
+    raise StepError(f"value: {value}; at most 2")
+
+
+@component
+def end_silently(value: int) -> int:
+    raise SystemExit(value)
+
+
+@component
+def succeed_at_second_try(mark: str) -> str:
+    from pathlib import Path
+
+    if not Path(mark).exists():
+        Path(mark).touch()
+        raise SystemExit("not yet")
+    return "done"
+
+
+@component
+def wait_for_ever(mark: str) -> str:
+    import os
+    import time
+    from pathlib import Path
+
+    Path(mark).write_text(str(os.getpid()))
+    time.sleep(600)
+    return mark
+
+
+@dsl.pipeline(name="three-numbers")
+def three_numbers(value: int = 1) -> int:
+    first = number(value=value)
+    number(value=first.output)
+    return number(value=first.output).output
+
+
+@dsl.pipeline(name="fails-second")
+def fails_second(value: int = 3) -> int:
+    return fail(value=number(value=value).output).output
+
+
+@dsl.pipeline(name="refuses")
+def refuses(value: int = 3) -> int:
+    return refuse(value=number(value=value).output).output
+
+
+@dsl.pipeline(name="ends-silently")
+def ends_silently(value: int = 3) -> int:
+    return end_silently(value=number(value=value).output).output
+
+
+@dsl.pipeline(name="tries-again")
+def tries_again(mark: str) -> str:
+    return succeed_at_second_try(mark=mark).set_retry(1).output
+
+
+@dsl.pipeline(name="waits")
+def waits(mark: str) -> str:
+    return wait_for_ever(mark=mark).output
+
+
+def test_result_has_outputs_and_every_step_with_its_own(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", three_numbers, value=7)
+    assert ended.code == 0
+    assert ended.result["state"] == "SUCCEEDED"
+    assert ended.outputs == {"Output": 7}
+    assert ended.result["failed_step"] is None
+    steps = ended.result["steps"]
+    assert sorted(step["name"] for step in steps) == ["number", "number-2", "number-3"]
+    assert all(step["parameters"] == {"Output": 7} and step["seconds"] > 0 for step in steps)
+
+
+def test_log_has_no_colours_and_run_folder_nothing_temporary(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", three_numbers)
+    assert "green" in ended.log
+    assert "\x1b" not in ended.log
+    assert sorted(file.name for file in ended.folder.iterdir()) == [
+        "arguments.json",
+        "artifacts",
+        "package.yaml",
+        "result.json",
+    ]
+
+
+def test_failing_step_is_named_with_the_end_of_its_traceback(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", fails_second)
+    assert ended.code == 1
+    assert ended.result["state"] == "FAILED"
+    assert ended.result["failed_step"] == "fail"
+    assert ended.result["error"].splitlines()[-1] == "ValueError: 3 is no good"
+    assert [(step["name"], step["state"]) for step in ended.result["steps"]] == [
+        ("number", "SUCCEEDED"),
+        ("fail", "FAILED"),
+    ]
+
+
+def test_refusal_is_its_sentence_and_no_traceback(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", refuses)
+    assert ended.result["failed_step"] == "refuse"
+    assert ended.result["error"].splitlines() == ["some noise first", "value: 3; at most 2"]
+
+
+def test_step_that_ends_without_a_word_is_told_as_such(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", ends_silently)
+    assert ended.result["failed_step"] == "end-silently"
+    assert ended.result["error"] == "the step ended without a message"
+
+
+def test_step_that_succeeds_at_its_second_try_is_no_failure(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", tries_again, mark=str(tmp_path / "mark"))
+    assert ended.code == 0
+    assert ended.outputs == {"Output": "done"}
+    assert [step["state"] for step in ended.result["steps"]] == ["FAILED", "SUCCEEDED"]
+    assert (ended.result["failed_step"], ended.result["error"]) == (None, "")
+
+
+def test_wrong_argument_is_a_failed_run_without_a_step(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", three_numbers, worth=1)
+    assert ended.code == 1
+    assert ended.result["failed_step"] is None
+    assert '"worth"' in ended.result["error"]
+
+
+PARENT = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE); time.sleep(600)"
+
+
+@pytest.mark.parametrize("end", ["parent killed", "runner terminated"])
+def test_run_ends_with_its_parent_and_on_request_and_takes_its_steps_along(tmp_path: Path, end: str) -> None:
+    mark = tmp_path / "pid"
+    command = prepared(tmp_path / "run", waits, {"mark": str(mark)})
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, *command], stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: mark.exists() and bool(mark.read_text()))
+        (runner,) = psutil.Process(parent.pid).children()
+        step = psutil.Process(int(mark.read_text()))
+        if end == "parent killed":
+            parent.kill()
+        else:
+            runner.terminate()
+        until(lambda: not any(alive(process) for process in (runner, step)))
+    finally:
+        parent.kill()
+        parent.wait()
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def until(holds: object, seconds: float = 60) -> None:
+    assert callable(holds)
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

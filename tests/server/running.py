@@ -1,0 +1,95 @@
+"""Starts the real server as its users do, `python -m model_server`, and stops it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+HOST = "127.0.0.1"
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process, where it listens, and where it writes."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(self.url + path, timeout=10)
+
+    def score(self, content: Any) -> requests.Response:
+        return requests.post(self.url + "/score", json=content, timeout=30)
+
+    def post(self, body: bytes, path: str = "/score", content_type: str = "application/json") -> requests.Response:
+        return requests.post(self.url + path, body, headers={"Content-Type": content_type}, timeout=30)
+
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """This process's environment with these settings of the server, and no others."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MODEL_SERVER_")}
+    return kept | {f"MODEL_SERVER_{name}": str(value) for name, value in settings.items()}
+
+
+@contextmanager
+def running(log: Path, **settings: object) -> Iterator[Server]:
+    """A server that answers; it is stopped in the end, and must not have written a stack trace."""
+    port = free_port()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "model_server"],
+            env=environment(PORT=port, **settings),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(process, port, log)
+    try:
+        wait_until(lambda: _answers(server), f"the server did not answer:\n{log.read_text()}", START_SECONDS)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert "Traceback" not in log.read_text()
+
+
+def wait_until(holds: Any, complaint: str, seconds: float = 20) -> None:
+    """Wait until `holds()` is true; fail with the complaint after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.05)
+
+
+def _answers(server: Server) -> bool:
+    assert server.process.poll() is None, f"the server ended: {server.log.read_text()}"
+    try:
+        return server.get("/v2/health/live").ok
+    except requests.ConnectionError:
+        return False

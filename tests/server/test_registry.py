@@ -1,0 +1,230 @@
+"""Models from a registry: pinned and followed, whole and broken, with the registry up and down."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.server.registry import Registry, mlflow_server
+from tests.server.running import HOST, Server, free_port, running, wait_until
+from tests.server.training import Trained, train_iris
+
+SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
+
+
+@pytest.fixture(scope="module")
+def second(folder: Path) -> Trained:
+    """Another forest for the same data."""
+    return train_iris(folder / "second", trees=10)
+
+
+@pytest.fixture(scope="module")
+def followed(registry: Registry, iris: Trained, folder: Path) -> Iterator[Server]:
+    """A server that follows the champion of the model `followed`, which is version 1."""
+    registry.champion("followed", registry.register("followed", iris.folder, iris.sha256))
+    settings = {"REGISTRY": registry.url, "MODEL": "followed", "ALIAS": "champion", "POLL_SECONDS": 0.2}
+    with running(folder / "followed.log", CACHE=folder / "followed", **settings) as server:
+        yield server
+
+
+def serves(server: Server, version: str) -> bool:
+    """Whether all workers serve that version: as many answers as make a lucky series unlikely."""
+    answers = [server.get("/v2/health/ready").json() for _ in range(12)]
+    return all(answer.get("model_version") == version for answer in answers)
+
+
+def test_a_new_champion_is_served_without_a_dropped_request(
+    followed: Server, registry: Registry, iris: Trained, second: Trained
+) -> None:
+    assert serves(followed, "1")
+    answers: list[Any] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            answers.append(followed.score(SETOSA))
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        version = registry.register("followed", second.folder, second.sha256)
+        registry.champion("followed", version)
+        wait_until(lambda: serves(followed, version), "the new champion is not served")
+        registry.champion("followed", "1")
+        wait_until(lambda: serves(followed, "1"), "the old champion is not served again")
+    finally:
+        done.set()
+        for client in clients:
+            client.join()
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["model_version"] for answer in answers} == {"1", version}
+    assert {answer.json()["species"] for answer in answers} == {"setosa"}
+    assert f'version="{version}"}} 0.0' in followed.get("/metrics").text
+    assert 'version="1"} 1.0' in followed.get("/metrics").text
+
+
+def change(model: Path, **members: object) -> None:
+    signature = json.loads((model / "signature.json").read_text())
+    (model / "signature.json").write_text(json.dumps(signature | members))
+
+
+def other_bytes(model: Path) -> None:
+    (model / "model.onnx").write_bytes((model / "model.onnx").read_bytes() + b"\0")
+
+
+def not_onnx(model: Path) -> None:
+    (model / "model.onnx").write_bytes(b"not a model")
+    change(model, sha256=digest(model))
+
+
+def one_class_more(model: Path) -> None:
+    change(model, classes=["setosa", "versicolor", "virginica", "another"])
+
+
+def one_feature_less(model: Path) -> None:
+    change(model, features=json.loads((model / "signature.json").read_text())["features"][:3])
+
+
+def mangled_signature(model: Path) -> None:
+    (model / "signature.json").write_text("{")
+
+
+def no_signature(model: Path) -> None:
+    (model / "signature.json").unlink()
+
+
+def digest(model: Path) -> str:
+    return hashlib.sha256((model / "model.onnx").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (other_bytes, "signature.json has"),
+        (not_onnx, "ONNX Runtime refuses it"),
+        (one_class_more, "shapes"),
+        (one_feature_less, "ONNX Runtime refuses it"),
+        (mangled_signature, "signature.json cannot be used"),
+        (no_signature, "404"),
+    ],
+)
+def test_a_broken_new_champion_leaves_the_old_one_serving_and_ready_says_why(
+    followed: Server,
+    registry: Registry,
+    iris: Trained,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    complaint: str,
+) -> None:
+    model = shutil.copytree(iris.folder, tmp_path / "model")
+    damage(model)
+    version = registry.register("followed", model, digest(model))
+    registry.champion("followed", version)
+    wait_until(lambda: complaint in str(followed.get("/v2/health/ready").json()["problem"]), "it was not refused")
+    answer = followed.score(SETOSA)
+    assert (answer.status_code, answer.json()["model_version"]) == (200, "1")
+    assert "newer model is not served" in followed.get("/").text
+    time.sleep(1)  # five polls
+    assert followed.log.read_text().count(f"version {version} is refused") <= len(followed.workers())
+    registry.champion("followed", "1")
+    wait_until(lambda: followed.get("/v2/health/ready").json()["problem"] is None, "the problem stays")
+
+
+def test_refused_models_are_counted(followed: Server) -> None:
+    (line,) = re.findall(r"^model_server_models_refused_total (.+)$", followed.get("/metrics").text, re.MULTILINE)
+    assert float(line) >= 1
+
+
+def test_a_hash_that_is_not_the_one_in_the_registry_is_refused(registry: Registry, iris: Trained, folder: Path) -> None:
+    version = registry.register("tagged", iris.folder, "0" * 64)
+    with pinned(registry.url, folder, "tagged", version) as server:
+        answer = server.get("/v2/health/ready")
+        assert answer.status_code == 503
+        assert f"the registry has {'0' * 64}" in answer.json()["error"]
+
+
+def test_a_pinned_version_with_another_hash_is_not_served(registry: Registry, iris: Trained, folder: Path) -> None:
+    version = registry.register("pinned", iris.folder, iris.sha256)
+    with pinned(registry.url, folder, "pinned", version, SHA256="1" * 64) as server:
+        ready, scored = server.get("/v2/health/ready"), server.score(SETOSA)
+        assert (ready.status_code, scored.status_code) == (503, 503)
+        assert f"MODEL_SERVER_SHA256 has {'1' * 64}" in ready.json()["error"]
+
+
+def test_a_pinned_version_stays_when_the_champion_moves_and_serves_from_the_cache_without_a_registry(
+    iris: Trained, second: Trained, folder: Path
+) -> None:
+    with mlflow_server(folder / "short-lived") as registry:
+        first = registry.register("iris", iris.folder, iris.sha256)
+        with pinned(registry.url, folder, "iris", first, SHA256=iris.sha256) as server:
+            registry.champion("iris", registry.register("iris", second.folder, second.sha256))
+            time.sleep(1)
+            assert serves(server, first)
+    with pinned(registry.url, folder, "iris", first, SHA256=iris.sha256) as server:
+        assert server.score(SETOSA).json()["species"] == "setosa"
+    (folder / "cache" / "iris" / first / "model.onnx").write_bytes(b"spoilt")
+    with pinned(registry.url, folder, "iris", first) as server:
+        assert "signature.json has" in server.get("/v2/health/ready").json()["error"]
+        assert server.score(SETOSA).status_code == 503
+
+
+def test_without_registry_and_cache_the_server_waits_for_the_registry(
+    registry: Registry, iris: Trained, folder: Path
+) -> None:
+    port = free_port()
+    with pinned(f"http://127.0.0.1:{port}", folder, "late", "1") as server:
+        ready = server.get("/v2/health/ready")
+        assert (ready.status_code, ready.json()["code"]) == (503, "no_model")
+        assert "does not answer" in ready.json()["error"]
+        assert server.score(SETOSA).status_code == 503
+        for path in ("/", "/v2", "/v2/health/live", "/v2/models/late", "/metrics", "/openapi.json"):
+            assert server.get(path).status_code == 200, path
+        assert server.get("/v2/models/late").json()["versions"] == []
+        registry.register("late", iris.folder, iris.sha256)
+        with relay(port, registry.url):
+            wait_until(lambda: serves(server, "1"), "it never found the registry")
+
+
+def test_an_alias_that_does_not_exist_is_named(registry: Registry, folder: Path) -> None:
+    settings = {"REGISTRY": registry.url, "MODEL": "nobody", "ALIAS": "champion", "CACHE": folder / "cache"}
+    with running(folder / "nobody.log", WORKERS=1, **settings) as server:
+        assert "nobody" in server.get("/v2/health/ready").json()["error"]
+
+
+def pinned(url: str, folder: Path, name: str, version: str, **settings: object) -> AbstractContextManager[Server]:
+    """A server of a pinned version, with one worker to start faster."""
+    settings |= {"REGISTRY": url, "MODEL": name, "VERSION": version, "CACHE": folder / "cache"}
+    return running(folder / f"{name}.log", WORKERS=1, POLL_SECONDS=0.2, **settings)
+
+
+@contextmanager
+def relay(port: int, url: str) -> Iterator[None]:
+    """Make the registry at `url` answer at this port too."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = requests.get(url + self.path, timeout=10)
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((HOST, port), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield
+        server.shutdown()

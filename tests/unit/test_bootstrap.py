@@ -1,0 +1,307 @@
+"""A bootstrap leaves whole tools or none, does nothing twice, and says what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tools import azurite, bootstrap, cache, environment, golang, pulumi_cli
+from tools.steps import BootstrapError, Unavailable, run
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
+    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that comes first on PATH."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "bin"
+
+
+def program(file: Path, script: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    return file
+
+
+class TestInstalling:
+    def test_a_step_that_fails_leaves_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), cache.installing(tmp_path / "tools" / "x-1") as partial:
+            (partial / "half").touch()
+            raise KeyboardInterrupt
+        assert list((tmp_path / "tools").iterdir()) == []
+
+    def test_what_a_killed_step_left_is_no_part_of_the_next(self, tmp_path: Path) -> None:
+        (tmp_path / ".x-1.partial").mkdir()
+        (tmp_path / ".x-1.partial" / "stale").touch()
+        with cache.installing(tmp_path / "x-1") as partial:
+            (partial / "whole").touch()
+        assert [file.name for file in (tmp_path / "x-1").iterdir()] == ["whole"]
+        assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".x")] == []
+
+    def test_what_was_there_stays_until_its_successor_is_whole(self, tmp_path: Path) -> None:
+        (tmp_path / "x-1").mkdir()
+        (tmp_path / "x-1" / "old").touch()
+        with cache.installing(tmp_path / "x-1") as partial:
+            (partial / "new").touch()
+            assert (tmp_path / "x-1" / "old").exists()
+        assert [file.name for file in (tmp_path / "x-1").iterdir()] == ["new"]
+
+    def test_a_second_bootstrap_waits_for_the_first(self, folder: Path) -> None:
+        code = "from tools import cache\nwith cache.locked(): print('second')"
+        with cache.locked():
+            second = subprocess.Popen([sys.executable, "-c", code], cwd=cache.PROJECT, stderr=subprocess.PIPE, text=True)
+            assert second.stderr is not None
+            assert "waiting" in second.stderr.readline()
+            assert second.poll() is None
+        assert second.wait(timeout=30) == 0
+
+
+class TestEnvironment:
+    @pytest.fixture
+    def project(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A checkout with what the environment is made from."""
+        project = tmp_path / "project"
+        project.mkdir()
+        for name in ("pyproject.toml", "uv.lock"):
+            (project / name).write_text("1")
+        monkeypatch.setattr(environment, "PROJECT", project)
+        monkeypatch.setattr(environment, "LINK", project / ".venv")
+        return project
+
+    @pytest.fixture
+    def syncs(self, programs: Path) -> Path:
+        """What the uv on PATH writes a line to for each `uv sync`."""
+        log = programs / "syncs"
+        log.touch()
+        program(
+            programs / "uv",
+            f'[ "$1" = --version ] && echo uv 99.1 && exit\n[ -e {programs}/broken ] && exit 3\necho "$@" >> {log}\n'
+            'mkdir -p "$UV_PROJECT_ENVIRONMENT/bin" && touch "$UV_PROJECT_ENVIRONMENT/bin/python"',
+        )
+        return log
+
+    def test_is_made_once_and_again_when_the_lock_changes(self, project: Path, syncs: Path) -> None:
+        environment.install()
+        environment.install()
+        assert len(syncs.read_text().splitlines()) == 1
+        assert (project / ".venv" / "bin" / "python").exists()
+        (project / "uv.lock").write_text("2")
+        environment.install()
+        assert len(syncs.read_text().splitlines()) == 2
+
+    def test_is_made_again_after_a_failure(self, project: Path, syncs: Path, programs: Path) -> None:
+        environment.install()
+        (project / "uv.lock").write_text("2")
+        (programs / "broken").touch()
+        with pytest.raises(BootstrapError, match="exit code 3"):
+            environment.install()
+        (programs / "broken").unlink()
+        (project / "uv.lock").write_text("1")
+        environment.install()
+        assert len(syncs.read_text().splitlines()) == 2
+
+    def test_leaves_a_folder_of_the_users_alone(self, project: Path, syncs: Path) -> None:
+        (project / ".venv").mkdir()
+        with pytest.raises(BootstrapError, match="move it away"):
+            environment.install()
+
+    def test_a_uv_that_is_too_old_is_replaced_by_the_pinned_one(self, programs: Path, folder: Path) -> None:
+        program(programs / "uv", "echo uv 0.1.0")
+        pinned = program(cache.tool("uv", cache.versions()["uv"]["version"]) / "bin" / "uv", "echo")
+        assert environment.uv() == pinned
+
+    def test_without_pip_and_venv_it_says_what_to_install(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "executable", str(program(tmp_path / "python3", "exit 1")))
+        monkeypatch.setenv("PATH", "/nowhere")
+        with pytest.raises(BootstrapError, match="apt-get install python3-venv"):
+            environment.uv()
+
+
+class TestAzurite:
+    @pytest.fixture
+    def node(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(environment, "node", lambda: tmp_path / "node")
+        return tmp_path / "node" / "bin" / "node"
+
+    def test_is_installed_once_and_again_when_its_lock_changes(self, node: Path, folder: Path) -> None:
+        program(node, "mkdir node_modules; echo once >> ../calls")
+        azurite.install()
+        azurite.install()
+        target = cache.tool("azurite", cache.versions()["azurite"]["version"])
+        assert (target / "node_modules").is_dir()
+        (target / "package-lock.json").write_text("{}")
+        azurite.install()
+        assert (target.parent / "calls").read_text().split() == ["once", "once"]
+
+    def test_a_failed_installation_is_none(self, node: Path, folder: Path) -> None:
+        program(node, "mkdir node_modules; echo no such package >&2; exit 1")
+        with pytest.raises(BootstrapError, match="no such package"):
+            azurite.install()
+        assert list((folder / "tools").iterdir()) == []
+
+
+class TestGo:
+    def test_one_on_path_that_is_new_enough_is_used_with_all_checks(
+        self, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GOFLAGS", "-mod=mod -insecure")
+        go = program(programs / "go", "echo go version go99.0.1 linux/amd64")
+        found, variables = golang.toolchain(pulumi_cli.SOURCE, tmp_path)
+        assert found == go
+        assert variables["GOFLAGS"] == "-mod=readonly"
+        assert variables["GOTOOLCHAIN"] == "local"
+
+    def test_an_older_one_is_not_used_and_the_users_folders_stay_untouched(
+        self, programs: Path, tmp_path: Path, folder: Path
+    ) -> None:
+        program(programs / "go", "echo go version go1.18 linux/amd64")
+        wheel = program(cache.tool("go", cache.versions()["go"]["version"]) / "go" / "bin" / "go", "echo")
+        found, variables = golang.toolchain(pulumi_cli.SOURCE, tmp_path)
+        assert found == wheel
+        assert Path(variables["GOPATH"]).is_relative_to(tmp_path)
+        assert Path(variables["GOCACHE"]).is_relative_to(tmp_path)
+
+
+class Download(NamedTuple):
+    """An archive as the download site would have it, and where it gets installed."""
+
+    pinned: dict[str, Any]
+    folder: Path
+
+
+class TestPulumi:
+    @pytest.fixture
+    def download(self, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Download:
+        """A download that is served from a file, with its right checksum."""
+        archive = tmp_path / "pulumi-v9.9.9.tar.gz"
+        script = b"#!/bin/sh\necho v9.9.9\n"
+        with tarfile.open(archive, "w:gz") as content:
+            for name in ("pulumi", "pulumi-language-python"):
+                member = tarfile.TarInfo(f"pulumi/{name}")
+                member.size = len(script)
+                content.addfile(member, io.BytesIO(script))
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        pinned = {
+            "version": "9.9.9",
+            "url": f"file://{tmp_path}/pulumi-v{{version}}.tar.gz",
+            "sha256": {pulumi_cli._platform(): digest},
+        }
+        versions = {"pulumi": {"minimum": "9.0.0", "built": "9.8.0", "download": pinned}}
+        monkeypatch.setattr(cache, "versions", lambda: versions)
+        monkeypatch.setenv("PATH", "/usr/bin:/bin")
+        return Download(pinned, folder / "tools" / "pulumi-9.9.9" / "bin")
+
+    def test_the_download_is_used_and_not_fetched_twice(self, download: Download, tmp_path: Path) -> None:
+        pulumi_cli.install()
+        assert pulumi_cli.folder() == download.folder
+        assert os.access(download.folder / "pulumi-language-python", os.X_OK)
+        (tmp_path / "pulumi-v9.9.9.tar.gz").unlink()
+        pulumi_cli.install()
+
+    @pytest.mark.parametrize("fault", ["checksum", "absent", "platform"])
+    def test_a_download_that_fails_leads_to_the_build(
+        self, fault: str, download: Download, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        platform = pulumi_cli._platform()
+        reason = {
+            "checksum": f"SHA-256 {download.pinned['sha256'][platform]} instead of 0000",
+            "absent": "No such file",
+            "platform": f"there is none for {platform}",
+        }[fault]
+        if fault == "checksum":
+            download.pinned["sha256"][platform] = "0000"
+        elif fault == "absent":
+            download.pinned["version"] = "9.9.8"
+        else:
+            download.pinned["sha256"] = {}
+        built = []
+        monkeypatch.setattr(pulumi_cli, "_build", lambda: built.append(True))
+        pulumi_cli.install()
+        assert built == [True]
+        said = capsys.readouterr().err
+        assert reason in said
+        assert len(said.splitlines()) == 1
+        assert not download.folder.exists()
+
+    def test_a_download_that_does_not_run_here_is_not_used(
+        self, download: Download, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pulumi_cli, "version_of", lambda *_: ())
+        with pytest.raises(Unavailable, match="does not run"):
+            pulumi_cli._download()
+        assert not download.folder.exists()
+
+    def test_the_users_own_is_used_where_it_is_new_enough_and_whole(
+        self, download: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = program(tmp_path / "own" / "pulumi", "echo v9.0.0")
+        monkeypatch.setenv("PATH", f"{own.parent}:/usr/bin:/bin")
+        assert pulumi_cli.folder() is None, "it has no language host"
+        program(own.with_name("pulumi-language-python"), "")
+        assert pulumi_cli.folder() == own.parent
+        program(own, "echo v8.9.9")
+        assert pulumi_cli.folder() is None, "it is too old"
+
+    def test_a_built_one_gets_the_stand_ins_of_this_checkout(self, download: Download, folder: Path) -> None:
+        built = program(folder / "tools" / "pulumi-9.8.0" / "bin" / "pulumi", "echo v9.8.0").parent
+        program(built / "pulumi-language-python", "echo older")
+        pulumi_cli.install()
+        assert pulumi_cli.folder() == built
+        for name in pulumi_cli.STAND_INS:
+            assert (built / name).read_bytes() == (pulumi_cli.SOURCE / name).read_bytes()
+
+
+def test_a_failing_program_is_reported_with_its_last_lines_and_its_log(tmp_path: Path) -> None:
+    with pytest.raises(BootstrapError) as error:
+        run(["sh", "-c", "seq 100; exit 4"], log=tmp_path / "logs" / "step.log")
+    assert "exit code 4" in str(error.value)
+    assert str(tmp_path / "logs" / "step.log") in str(error.value)
+    assert str(error.value).endswith("  99\n  100")
+
+
+def test_an_older_python_is_told_what_is_needed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 6))
+    assert bootstrap.main() == 2
+    assert "Python 3.11 or newer is needed" in capsys.readouterr().err
+
+
+def test_what_older_pythons_read_of_the_bootstrap_is_written_for_them() -> None:
+    for file in ("__init__.py", "bootstrap.py"):
+        compile_for = "import ast, json, sys; ast.parse(json.load(sys.stdin), feature_version=(3, 7))"
+        source = json.dumps((cache.PROJECT / "tools" / file).read_text())
+        subprocess.run([sys.executable, "-c", compile_for], input=source, text=True, check=True)
+
+
+def test_an_unknown_stack_is_refused_before_anything_is_installed(folder: Path) -> None:
+    finished = subprocess.run(["make", "up", "STACK=devv"], cwd=cache.PROJECT, capture_output=True, text=True)
+    assert finished.returncode != 0
+    assert "no stack 'devv'. The stacks are: " in finished.stderr
+    assert " dev," in finished.stderr
+    assert not folder.exists()
+
+
+def test_every_target_is_listed_by_make_alone() -> None:
+    listed = subprocess.run(["make"], cwd=cache.PROJECT, capture_output=True, text=True, check=True).stdout
+    rule = next(line for line in (cache.PROJECT / "Makefile").read_text().splitlines() if line.startswith(".PHONY"))
+    assert [target for target in rule.split()[1:] if f"make {target} " not in listed] == []
