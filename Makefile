@@ -31,7 +31,7 @@ up preview refresh down outputs status env:
 	@$(VENV) tools/stack.py $@ --stack '$(STACK)' $(ARGS)
 
 test: tools ## all tests
-	@$(VENV) -m pytest tests $(ARGS)
+	@$(VENV) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: tools ## ruff, mypy, shellcheck
 	@$(VENV) -m ruff check

@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from functools import partial
+from importlib import import_module
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
@@ -33,6 +34,8 @@ def main() -> int:
             settings.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="model_server-metrics-", dir=settings.cache) as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            # Workers that are forked share what is imported before them.
+            import_module("model_server.app")
             print(f"listening on http://{host}:{settings.port} with {settings.workers} workers", flush=True)
             _serve(host, settings)
     except OSError as error:

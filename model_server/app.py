@@ -12,6 +12,7 @@ from model_server.answers import NO_SNIFFING, body, json_answer, refusal
 from model_server.dataplane import DataPlane
 from model_server.openapi import API_VERSION, document
 from model_server.settings import Settings
+from model_server.wsgi import ROUTE
 
 MODEL_PATHS = ("/v2/models/<name>", "/v2/models/<name>/versions/<version>")
 
@@ -22,6 +23,11 @@ def create_app(settings: Settings, plane: DataPlane) -> Flask:
     # A redirect to a tidier path would be an answer in HTML.
     app.url_map.merge_slashes = False
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+
+    @app.before_request
+    def tell_route() -> None:
+        if request.url_rule:
+            request.environ[ROUTE] = request.url_rule.rule
 
     @app.post("/score")
     def score() -> Response:

@@ -68,8 +68,8 @@ class Signature(BaseModel):
         if self.target in ANSWER_KEYS:
             raise ValueError(f"the target must not be named {self.target}: an answer has that key already")
         for feature in self.features:
-            if not feature.minimum <= feature.mean <= feature.maximum:
-                raise ValueError(f"{feature.name}: expected minimum <= mean <= maximum")
+            if feature.minimum > feature.maximum:
+                raise ValueError(f"{feature.name}: the minimum is above the maximum")
         return self
 
 

@@ -1,7 +1,6 @@
 """One worker process: the application, its model, and its end.
 
-The parent process never imports the application: what Prometheus and ONNX Runtime set up at import belongs to the
-process that uses it.
+The application is imported late: Prometheus' client looks for its folder, PROMETHEUS_MULTIPROC_DIR, when imported.
 """
 
 from __future__ import annotations

@@ -1,40 +1,49 @@
-"""What stands before Flask: a short way for the commonest request, and the measuring of all."""
+"""What stands before Flask: a short way for the commonest requests, and the measuring of all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from model_server import metrics
 from model_server.answers import NO_SNIFFING, encode, refusal
-from model_server.dataplane import JSON, DataPlane
+from model_server.dataplane import JSON, Answer, DataPlane
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+ROUTE = "model_server.route"
+"""Key of a request's environment: the route that answers it."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 def short_way(app: WSGIApplication, plane: DataPlane, max_body_bytes: int) -> WSGIApplication:
-    """Answer a plain `POST /score` at once: routing, contexts and response objects would take as long as all else."""
+    """Answer plain predictions at once: Flask's routing, contexts and objects would take longer than all the rest."""
+
+    def handler(environ: WSGIEnvironment) -> Callable[[bytes, str], Answer] | None:
+        match environ["PATH_INFO"].split("/"):
+            case ["", "score"]:
+                environ[ROUTE] = "/score"
+                return plane.score
+            case ["", "v2", "models", name, "infer"]:
+                environ[ROUTE] = "/v2/models/<name>/infer"
+                return partial(plane.infer, name, None)
+        return None
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH") or ""
-        if not (
-            environ["PATH_INFO"] == "/score"
-            and environ["REQUEST_METHOD"] == "POST"
-            and environ.get("CONTENT_TYPE") == JSON
-            and length.isdecimal()
-            and int(length) <= max_body_bytes
-        ):
+        plain = environ["REQUEST_METHOD"] == "POST" and environ.get("CONTENT_TYPE") == JSON
+        plain = plain and length.isdecimal() and int(length) <= max_body_bytes
+        handle = handler(environ) if plain else None
+        if handle is None:
             return app(environ, start_response)
         try:
-            content = encode(plane.score(environ["wsgi.input"].read(int(length)), JSON)).encode()
+            content = encode(handle(environ["wsgi.input"].read(int(length)), JSON)).encode()
         except Exception as error:  # as Flask's own handler takes them
             return refusal(error)(environ, start_response)
-        headers = [("Content-Type", JSON), ("Content-Length", str(len(content))), NO_SNIFFING]
-        start_response("200 OK", headers)
+        start_response("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(content))), NO_SNIFFING])
         return [content]
 
     return answer
@@ -53,12 +62,10 @@ def measured(app: WSGIApplication) -> WSGIApplication:
             return start_response(line, *rest)
 
         content = app(environ, start)
-        # The route, not what was asked for, and no invented methods: the series stay few.
-        flask_request = environ.get("werkzeug.request")
-        route = getattr(flask_request, "url_rule", None)
-        path = route.rule if route else "/score" if flask_request is None else "other"
         method = environ["REQUEST_METHOD"]
-        metrics.answered(path, method if method in METHODS else "other", status, perf_counter() - started)
+        # Neither invented methods nor paths without a route make series of their own.
+        method = method if method in METHODS else "other"
+        metrics.answered(environ.get(ROUTE, "other"), method, status, perf_counter() - started)
         return content
 
     return answer

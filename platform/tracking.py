@@ -30,7 +30,7 @@ def tracking_server(settings: Tracking, directory: Path) -> LocalProcess:
         environment={
             # Scheduled evaluations of language models: four more processes that nothing here asks for.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "DO_NOT_TRACK": "true",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
         },
         port=settings.port,
         setting="platform:tracking.port",

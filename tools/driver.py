@@ -12,6 +12,7 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 
+from infra.session import Session
 from tools import backend, cache, stacks
 from tools.recovery import StackBusy, remove_stale_locks
 from tools.runner import Pulumi, PulumiFailed
@@ -63,6 +64,9 @@ def _down(pulumi: Pulumi, more: list[str]) -> int:
     code = pulumi.run("destroy", *UNATTENDED, "--suppress-outputs", *more)
     if code == 0:
         data = cache.directory() / "stacks" / pulumi.stack
+        # An `up` that was killed may have started a service that the state does not know of.
+        for record in data.rglob("*.process.json"):
+            Session(record).stop()
         kept = f" and its data in {data}" if data.is_dir() else ""
         say(f"\nKept: the tools in {cache.directory()}, and of the stack {pulumi.stack} its history{kept}.")
     return code

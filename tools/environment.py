@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from tools import cache
@@ -42,10 +43,14 @@ def uv() -> Path:
         return Path(on_path)
     target = cache.tool("uv", versions["version"])
     if not target.exists():
-        with step(f"Installing uv {versions['version']}"), cache.installing(target) as partial:
+        with (
+            step(f"Installing uv {versions['version']}"),
+            tempfile.TemporaryDirectory() as scratch,
+            cache.installing(target) as partial,
+        ):
             run(
                 [
-                    *(*_pip(partial), "install", "--target", partial, "--no-deps", "--only-binary", ":all:"),
+                    *(*_pip(Path(scratch)), "install", "--target", partial, "--no-deps", "--only-binary", ":all:"),
                     *("--require-hashes", "-r", PROJECT / "tools" / "uv-requirements.txt"),
                 ],
                 log=cache.directory() / "logs" / "uv.log",
@@ -102,9 +107,8 @@ def _pip(scratch: Path) -> list[str | Path]:
     """pip of this Python, else of a virtual environment that is made in `scratch` for it."""
     if _works([sys.executable, "-m", "pip"]):
         return [sys.executable, "-m", "pip"]
-    environment = scratch / "pip"
-    if _works([sys.executable, "-m", "venv", environment]):
-        return [environment / "bin" / "python", "-m", "pip"]
+    if _works([sys.executable, "-m", "venv", scratch]):
+        return [scratch / "bin" / "python", "-m", "pip"]
     raise BootstrapError(
         f"{sys.executable} has neither pip nor what it takes to make a virtual environment. Install one of them "
         "(Debian, Ubuntu: apt-get install python3-venv; Fedora: dnf install python3-pip; macOS: brew install python), "

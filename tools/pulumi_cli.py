@@ -28,6 +28,8 @@ STAND_INS = (
     "dynamic_provider.py",
 )
 """What a built CLI lacks and the download has: the Python language host and the provider of dynamic resources."""
+COMMAND_PROVIDER = cache.PROJECT / "airgap" / "command" / "pulumi-resource-command"
+"""Stands in for a provider that only the download site has; it runs where it is."""
 LANGUAGE_HOST = STAND_INS[0]
 MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
 """Names of processors, as the download's file names have them."""
@@ -151,3 +153,9 @@ def _refresh_stand_ins(target: Path) -> None:
             new = copy.with_name(f".{name}.new")
             shutil.copy(source, new)
             new.replace(copy)
+    link = target / COMMAND_PROVIDER.name
+    if not link.is_symlink() or link.readlink() != COMMAND_PROVIDER:
+        new = link.with_name(f".{link.name}.new")
+        new.unlink(missing_ok=True)
+        new.symlink_to(COMMAND_PROVIDER)
+        new.replace(link)

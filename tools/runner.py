@@ -61,7 +61,8 @@ class Pulumi:
         process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=self.environment)
         signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        return process.wait()
+        code = process.wait()
+        return code if code >= 0 else 128 - code  # as a shell tells of a signal
 
     def _filled(self, hint: str) -> str:
         file = PROJECT / ".stacks" / f"Pulumi.{self.stack}.yaml"

@@ -16,8 +16,9 @@ import pytest
 from tests.pipelines.conftest import IRIS
 from workloads.ml import batch, evaluation, gate, model, registry, report, table, tracking, training
 from workloads.ml.errors import StepError
-from workloads.ml.export import forest_to_onnx
+from workloads.ml.export import classifier_to_onnx, forest_to_onnx
 
+pytestmark = pytest.mark.filterwarnings("ignore:Some inputs do not have OOB scores")
 METRICS = {"accuracy": 0.9, "precision": 0.9, "recall": 0.9, "f1": 0.9}
 
 
@@ -26,7 +27,7 @@ def trained(folder: Path, trees: int = 5, name: str = "iris") -> Path:
     content = IRIS.read_bytes()
     iris = table.parse(content, "Species")
     table.save(str(folder / "all.csv"), iris, np.ones(150, dtype=bool))
-    about = {"features": iris.features, "target": iris.target, "classes": iris.classes}
+    about: dict[str, Any] = {"features": iris.features, "target": iris.target, "classes": iris.classes}
     about |= {"source": IRIS.as_uri(), "sha256": model.digest(content), "rows": 150.0}
     training.train_forest(str(folder / "all.csv"), about, folder / "model", name, trees, 123)
     return folder / "model"
@@ -58,6 +59,24 @@ def test_onnx_answers_as_the_forest_on_every_row_on_every_threshold_and_in_every
     assert (answers.dtype, probabilities.dtype) == (np.int64, np.float32)
 
 
+@pytest.mark.parametrize("dataset", ["load_wine", "load_breast_cancer"])
+def test_other_classifiers_answer_as_scikit_learn_does(dataset: str) -> None:
+    from onnxruntime import InferenceSession
+    from sklearn import datasets
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows, labels = getattr(datasets, dataset)(return_X_y=True)
+    rows = rows.astype(np.float32)
+    classifier = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)
+    onnx = classifier_to_onnx(classifier)
+    answers, probabilities = InferenceSession(onnx).run(["label", "probabilities"], {"features": rows})
+    assert (answers == classifier.predict(rows)).all()
+    assert np.allclose(probabilities, classifier.predict_proba(rows), atol=1e-5)
+    assert onnx == classifier_to_onnx(classifier)
+
+
 def test_same_data_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -78,7 +97,7 @@ def test_signature_tells_what_a_caller_needs(tmp_path: Path) -> None:
 def test_changed_model_is_refused(tmp_path: Path) -> None:
     folder = trained(tmp_path)
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"\0")
-    with pytest.raises(StepError, match="it was changed"):
+    with pytest.raises(StepError, match=r"model.onnx was changed"):
         model.load(folder)
 
 
@@ -171,7 +190,7 @@ def test_registered_model_opens_with_mlflows_own_tools(tmp_path: Path, mlflow_ur
 
     registry.register(mlflow_url, trained(tmp_path, name="open"), "open", METRICS, "some-pipeline", "open")
     mlflow.set_tracking_uri(mlflow_url)
-    answers = mlflow.pyfunc.load_model("models:/open@champion").predict(np.float32([[5.1, 3.5, 1.4, 0.2]]))
+    answers = mlflow.pyfunc.load_model("models:/open@champion").predict(np.array([[5.1, 3.5, 1.4, 0.2]], np.float32))
     assert answers["label"].tolist() == [0]
 
 
@@ -210,9 +229,10 @@ def small(tmp_path: Path) -> model.Model:
     return model.load(trained(tmp_path))
 
 
-def test_batch_finds_columns_by_name_and_carries_others_along(small: model.Model) -> None:
-    content = b"id,Petal.Width,Petal.Length,Sepal Width,SepalLength,Species\nx7,0.2,1.4,3.5,5.1,?\n"
-    answers, rows = batch.score(content, small, "Species")
+@pytest.mark.parametrize(("column", "target"), [("Species", ""), ("Guess", "guess")])
+def test_batch_finds_columns_by_name_and_carries_others_along(small: model.Model, column: str, target: str) -> None:
+    content = f"id,Petal.Width,Petal.Length,Sepal Width,SepalLength,{column}\nx7,0.2,1.4,3.5,5.1,?\n"
+    answers, rows = batch.score(content.encode(), small, target)
     header, line = answers.decode().splitlines()
     assert rows == 1
     assert header == "id,petal_width,petal_length,sepal_width,sepal_length,class,probability"
@@ -229,5 +249,5 @@ def test_batch_finds_columns_by_name_and_carries_others_along(small: model.Model
 )
 def test_batch_that_cannot_be_scored_is_refused(small: model.Model, content: str, message: str) -> None:
     with pytest.raises(StepError) as refused:
-        batch.score(content.encode(), small, "species")
+        batch.score(content.encode(), small, "")
     assert message in str(refused.value)

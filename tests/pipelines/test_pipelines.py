@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,7 @@ def test_run_and_its_step_meet_in_one_experiment_run(deployed: Run, mlflow_url: 
     assert len(mlflow.get_metric_history(run_id, "accuracy")) == 1
     assert recorded.data.tags["git_commit"] == "abc"
     assert recorded.data.tags["decision"] == deployed.outputs["decision"]
+    assert recorded.inputs
     (data,) = recorded.inputs.dataset_inputs
     assert data.dataset.name == "wine.csv"
     assert recorded.data.tags["data.rows"] == "178"
@@ -119,16 +121,14 @@ def test_accuracy_that_equals_the_baseline_is_not_above_it(mlflow_url: str, tmp_
     iris = table.parse(content, "Species")
     train, test = table.split(iris.labels, seed=0)
     table.save(str(tmp_path / "train.csv"), iris, train)
-    about = {"features": iris.features, "target": iris.target, "classes": iris.classes}
+    about: dict[str, Any] = {"features": iris.features, "target": iris.target, "classes": iris.classes}
     about |= {"source": IRIS.as_uri(), "sha256": model.digest(content), "rows": 150}
     training.train_forest(str(tmp_path / "train.csv"), about, tmp_path / "model", "iris", 100, 123)
     trained = model.load(tmp_path / "model")
     matrix = evaluation.confusion(iris.labels[test], trained.predict(iris.rows[test])[0], 3)
     accuracy = evaluation.scores(matrix)["accuracy"]
 
-    ended = run(
-        tmp_path / "run", "iris-external", tracking_url=mlflow_url, data_url=IRIS.as_uri(), baseline=accuracy
-    )
+    ended = run(tmp_path / "run", "iris-external", tracking_url=mlflow_url, data_url=IRIS.as_uri(), baseline=accuracy)
 
     assert ended.outputs["accuracy"] == accuracy
     assert (ended.outputs["deployed"], ended.outputs["version"]) == (False, "")
@@ -150,8 +150,7 @@ def test_batch_predict_scores_a_whole_file_with_a_registered_version(
         model_name="wine",
         model_version=deployed.outputs["version"],
         data_url=wine.as_uri(),
-        target="Kind of Wine",
-        destination=(tmp_path / "new folder" / "answers.csv").as_uri(),
+        destination=f"file://{tmp_path}/new folder/answers.csv",
     )
     assert ended.result["state"] == "SUCCEEDED", ended.log
     assert ended.outputs["rows"] == 178

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from kfp import dsl
 
-from tests.pipelines.conftest import prepared, run
+from tests.pipelines.conftest import Run, prepared, run
 from workloads.components import component
 
 
@@ -90,27 +91,26 @@ def waits(mark: str) -> str:
     return wait_for_ever(mark=mark).output
 
 
-def test_result_has_outputs_and_every_step_with_its_own(tmp_path: Path) -> None:
-    ended = run(tmp_path / "run", three_numbers, value=7)
-    assert ended.code == 0
-    assert ended.result["state"] == "SUCCEEDED"
-    assert ended.outputs == {"Output": 7}
-    assert ended.result["failed_step"] is None
-    steps = ended.result["steps"]
+@pytest.fixture(scope="module")
+def ended_well(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run(tmp_path_factory.mktemp("ended-well") / "run", three_numbers, value=7)
+
+
+def test_result_has_outputs_and_every_step_with_its_own(ended_well: Run) -> None:
+    assert ended_well.code == 0
+    assert ended_well.result["state"] == "SUCCEEDED"
+    assert ended_well.outputs == {"Output": 7}
+    assert ended_well.result["failed_step"] is None
+    steps = ended_well.result["steps"]
     assert sorted(step["name"] for step in steps) == ["number", "number-2", "number-3"]
     assert all(step["parameters"] == {"Output": 7} and step["seconds"] > 0 for step in steps)
 
 
-def test_log_has_no_colours_and_run_folder_nothing_temporary(tmp_path: Path) -> None:
-    ended = run(tmp_path / "run", three_numbers)
-    assert "green" in ended.log
-    assert "\x1b" not in ended.log
-    assert sorted(file.name for file in ended.folder.iterdir()) == [
-        "arguments.json",
-        "artifacts",
-        "package.yaml",
-        "result.json",
-    ]
+def test_log_has_no_colours_and_run_folder_nothing_temporary(ended_well: Run) -> None:
+    assert "green" in ended_well.log
+    assert "\x1b" not in ended_well.log
+    files = sorted(file.name for file in ended_well.folder.iterdir())
+    assert files == ["arguments.json", "artifacts", "package.yaml", "result.json"]
 
 
 def test_failing_step_is_named_with_the_end_of_its_traceback(tmp_path: Path) -> None:
@@ -159,18 +159,21 @@ PARENT = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:], stdin=sub
 def test_run_ends_with_its_parent_and_on_request_and_takes_its_steps_along(tmp_path: Path, end: str) -> None:
     mark = tmp_path / "pid"
     command = prepared(tmp_path / "run", waits, {"mark": str(mark)})
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, *command], stdout=subprocess.DEVNULL)
+    parent = psutil.Popen([sys.executable, "-c", PARENT, *command], stdout=subprocess.DEVNULL)
+    family: list[psutil.Process] = [parent]
     try:
         until(lambda: mark.exists() and bool(mark.read_text()))
-        (runner,) = psutil.Process(parent.pid).children()
-        step = psutil.Process(int(mark.read_text()))
+        runner, *steps = parent.children(recursive=True)
+        family += [runner, *steps]
+        assert int(mark.read_text()) in [step.pid for step in steps]
         if end == "parent killed":
             parent.kill()
         else:
             runner.terminate()
-        until(lambda: not any(alive(process) for process in (runner, step)))
+        until(lambda: not any(alive(process) for process in (runner, *steps)))
     finally:
-        parent.kill()
+        for process in filter(alive, family):
+            process.kill()
         parent.wait()
     assert not (tmp_path / "run" / "result.json").exists()
 
@@ -179,8 +182,7 @@ def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def until(holds: object, seconds: float = 60) -> None:
-    assert callable(holds)
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

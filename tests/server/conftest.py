@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.registry import Registry, mlflow_server
+from tests.server.registry import Registry, Starting, starting_mlflow
 from tests.server.running import Server, running
 from tests.server.training import Trained, train_iris
 
@@ -33,6 +33,23 @@ def server(folder: Path, iris: Trained) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def registry(folder: Path) -> Iterator[Registry]:
-    with mlflow_server(folder / "mlflow") as started:
+def empty(folder: Path) -> Iterator[Server]:
+    """A server without a model."""
+    with running(folder / "empty.log", WORKERS=1) as started:
         yield started
+
+
+@pytest.fixture(scope="session", autouse=True)
+def starting_registry(request: pytest.FixtureRequest, folder: Path) -> Iterator[Starting | None]:
+    """MLflow takes long to start: it begins with the first test, where any test will need it."""
+    if not any("registry" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        yield None
+        return
+    with starting_mlflow(folder / "mlflow") as starting:
+        yield starting
+
+
+@pytest.fixture(scope="session")
+def registry(starting_registry: Starting | None) -> Registry:
+    assert starting_registry
+    return starting_registry.ready()

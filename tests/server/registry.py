@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import requests
-from mlflow import MlflowClient
 
 from tests.server.running import HOST, free_port, wait_until
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,32 @@ class Registry:
         self.client.set_registered_model_alias(name, "champion", version)
 
 
+@dataclass(frozen=True)
+class Starting:
+    """An MLflow server that may not answer yet."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def ready(self) -> Registry:
+        from mlflow import MlflowClient  # seconds, which only the tests with a registry should take
+
+        wait_until(self._healthy, f"MLflow did not start; see {self.log}", START_SECONDS)
+        return Registry(self.url, MlflowClient(self.url))
+
+    def _healthy(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[Registry]:
+def starting_mlflow(folder: Path) -> Iterator[Starting]:
+    """Start MLflow without waiting for it: other tests can run meanwhile."""
     folder.mkdir()
-    url = f"http://{HOST}:{(port := free_port())}"
+    port = free_port()
     options = {
         "--host": HOST,
         "--port": str(port),
@@ -48,24 +78,37 @@ def mlflow_server(folder: Path) -> Iterator[Registry]:
         "--artifacts-destination": str(folder / "artifacts"),
     }
     command = [sys.executable, "-m", "mlflow", "server", *(word for pair in options.items() for word in pair)]
-    with (folder / "log").open("wb") as log:
+    log = folder / "log"
+    with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        wait_until(lambda: _healthy(url), f"MLflow did not start; see {folder}/log", 90)
-        yield Registry(url, MlflowClient(url))
+        yield Starting(process, f"http://{HOST}:{port}", log)
     finally:
-        os.killpg(process.pid, 15)
+        os.killpg(process.pid, signal.SIGTERM)
         process.wait(20)
 
 
-def _healthy(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/health", timeout=5).ok
-    except requests.ConnectionError:
-        return False
+@contextmanager
+def relay(port: int, url: str) -> Iterator[None]:
+    """Make the registry at `url` answer at this port too."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = requests.get(url + self.path, timeout=10)
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((HOST, port), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield
+        server.shutdown()

@@ -76,12 +76,5 @@ def train(
 def train_iris(folder: Path, trees: int = 100) -> Trained:
     """The Iris forest."""
     iris = load_iris()
-    return train(
-        folder,
-        iris.data.astype(np.float32),
-        iris.target,
-        IRIS,
-        [str(name) for name in iris.target_names],
-        "species",
-        trees,
-    )
+    classes = [str(name) for name in iris.target_names]
+    return train(folder, iris.data.astype(np.float32), iris.target, IRIS, classes, "species", trees)

@@ -53,7 +53,7 @@ def running(make_stack: object) -> Stack:
 
 @pytest.fixture
 def stack(running: Stack) -> Iterator[Stack]:
-    """The running stack; settings that a test changes are set back after it, and brought up by the next that needs it."""
+    """The running stack; what a test changes is set back after it, and brought up by the next test that needs it."""
     before = copy.deepcopy(running.settings)
     if running.changed:
         running.up()

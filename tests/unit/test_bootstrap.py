@@ -42,9 +42,13 @@ def program(file: Path, script: str) -> Path:
 
 class TestInstalling:
     def test_a_step_that_fails_leaves_nothing(self, tmp_path: Path) -> None:
-        with pytest.raises(KeyboardInterrupt), cache.installing(tmp_path / "tools" / "x-1") as partial:
-            (partial / "half").touch()
-            raise KeyboardInterrupt
+        def interrupted() -> None:
+            with cache.installing(tmp_path / "tools" / "x-1") as partial:
+                (partial / "half").touch()
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert list((tmp_path / "tools").iterdir()) == []
 
     def test_what_a_killed_step_left_is_no_part_of_the_next(self, tmp_path: Path) -> None:
@@ -66,7 +70,9 @@ class TestInstalling:
     def test_a_second_bootstrap_waits_for_the_first(self, folder: Path) -> None:
         code = "from tools import cache\nwith cache.locked(): print('second')"
         with cache.locked():
-            second = subprocess.Popen([sys.executable, "-c", code], cwd=cache.PROJECT, stderr=subprocess.PIPE, text=True)
+            second = subprocess.Popen(
+                [sys.executable, "-c", code], cwd=cache.PROJECT, stderr=subprocess.PIPE, text=True
+            )
             assert second.stderr is not None
             assert "waiting" in second.stderr.readline()
             assert second.poll() is None

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -44,7 +45,9 @@ def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "does").write_text("")
     for name in ("pulumi", "pulumi-language-python"):
-        script = f'#!/bin/sh\n[ "$1" = version ] && echo v99.0.0 && exit\necho "$@" >> {folder}/asked\n. {folder}/does\n'
+        script = (
+            f'#!/bin/sh\n[ "$1" = version ] && echo v99.0.0 && exit\necho "$@" >> {folder}/asked\n. {folder}/does\n'
+        )
         (folder / name).write_text(script)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -74,7 +77,10 @@ class TestBackend:
 
     @pytest.mark.parametrize("name", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
     def test_a_passphrase_of_the_users_stays(self, name: str) -> None:
-        assert backend.variables({name: ""}).keys() & {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} == set()
+        assert (
+            backend.variables({name: ""}).keys() & {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}
+            == set()
+        )
         assert not (cache.directory() / "passphrase").exists()
 
     def test_a_named_backend_stays_and_gets_a_passphrase(self) -> None:
@@ -131,7 +137,12 @@ class TestLocks:
 
     @staticmethod
     def lock(folder: Path, pid: int, host: str = "") -> None:
-        content = {"pid": pid, "username": "me", "hostname": host or socket.gethostname(), "timestamp": "2026-01-01T00:00:00Z"}
+        content = {
+            "pid": pid,
+            "username": "me",
+            "hostname": host or socket.gethostname(),
+            "timestamp": "2026-01-01T00:00:00Z",
+        }
         (folder / "1.json").write_text(json.dumps(content))
 
     def test_of_a_killed_process_is_removed(
@@ -170,7 +181,9 @@ class TestLocks:
 
 class TestCommands:
     def test_up_selects_the_stack_brings_it_up_and_tells_what_there_is(self, pulumi: Path) -> None:
-        (pulumi / "does").write_text('[ "$2" = output ] && echo \'{"score": {"state": "SUCCEEDED", "rows": 3}}\' || true')
+        (pulumi / "does").write_text(
+            '[ "$2" = output ] && echo \'{"score": {"state": "SUCCEEDED", "rows": 3}}\' || true'
+        )
         finished = drive("up", "--stack", "dev", "--target", "urn")
         assert finished.returncode == 0, finished.stderr
         assert "pipeline score: SUCCEEDED, rows 3" in finished.stdout
@@ -196,10 +209,14 @@ class TestCommands:
         (pulumi / "does").write_text("echo \"error: no stack named 'dev' found\" >&2; exit 255")
         finished = drive("down", "--stack", "dev")
         assert finished.returncode == 1
-        assert "no stack named 'dev' found; it has not been up here; `make up STACK=dev` brings it up" in finished.stderr
+        assert (
+            "no stack named 'dev' found; it has not been up here; `make up STACK=dev` brings it up" in finished.stderr
+        )
 
     def test_an_interrupt_is_pulumis_to_answer(self, pulumi: Path) -> None:
-        trap = f'[ "$1" = up ] || exit 0\ntrap "sleep 1; exit 9" INT\ntouch {pulumi}/at-work\nwhile :; do sleep 0.1; done'
+        trap = (
+            f'[ "$1" = up ] || exit 0\ntrap "sleep 1; exit 9" INT\ntouch {pulumi}/at-work\nwhile :; do sleep 0.1; done'
+        )
         (pulumi / "does").write_text(trap)
         driver = subprocess.Popen([*DRIVER, "up", "--stack", "dev"], start_new_session=True, stderr=subprocess.PIPE)
         while not (pulumi / "at-work").exists():
@@ -211,9 +228,11 @@ class TestCommands:
         assert b"Traceback" not in said
 
 
-class TestSummary:
-    MODEL = {"name": "iris", "version": "3", "alias": "champion", "sha256": "0123456789abcdef" * 4, "accuracy": 0.96667}
+SHA256 = "0123456789abcdef" * 4
+MODEL = MappingProxyType({"name": "iris", "version": "3", "alias": "champion", "sha256": SHA256, "accuracy": 0.96667})
 
+
+class TestSummary:
     @pytest.fixture
     def server(self) -> Iterator[str]:
         """A model server that describes itself; its /score."""
@@ -238,7 +257,7 @@ class TestSummary:
             "iris_local": {"state": "SUCCEEDED", "decision_tree_accuracy": 0.93333, "run_id": "r1", "log": "/l"},
             "iris_external": {"state": "SUCCEEDED", "deployed": True, "decision": "accuracy 0.967 > 0.7", "log": "/l"},
             "batch_predict": {"state": "SKIPPED", "log": "/the/log"},
-            "model": self.MODEL,
+            "model": MODEL,
             "tracking_url": "http://127.0.0.1:5050",
         }
         assert summary("dev", outputs).splitlines() == [
@@ -254,14 +273,16 @@ class TestSummary:
         ]
 
     def test_the_line_to_paste_scores_the_models_own_example(self, server: str) -> None:
-        told = summary("dev", {"model": self.MODEL, "score_url": server})
+        told = summary("dev", {"model": MODEL, "score_url": server})
         line = next(line for line in told.splitlines() if "curl" in line)
         curl, _, url, _, header, _, body = shlex.split(line)
         assert (curl, url, header) == ("curl", server, "Content-Type: application/json")
         assert json.loads(body) == {"it's": 1.5}
 
     def test_a_second_service_is_told_too(self) -> None:
-        told = summary("lab", {"wine_service": {"model": self.MODEL | {"name": "wine"}, "score_url": "http://127.0.0.1:1/score"}})
+        told = summary(
+            "lab", {"wine_service": {"model": MODEL | {"name": "wine"}, "score_url": "http://127.0.0.1:1/score"}}
+        )
         assert "model wine: version 3" in told
         assert "page: http://127.0.0.1:1/\n" in told
         assert "make down STACK=lab" in told

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-import settings
 import yaml
 
+import settings
 from tools import cache, recovery
 from tools.environment import version
 

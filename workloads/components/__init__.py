@@ -3,8 +3,8 @@
 A pipeline takes a component from that file (`load`), so any pipeline can reuse one, whoever wrote it. After a change,
 `python -m workloads.components` compiles the files again.
 
-kfp takes only the function itself to where it runs, so it imports what it needs inside; and kfp reads its annotations as
-objects, so these files do without `from __future__ import annotations`.
+kfp takes only the function itself to where it runs, so it imports what it needs inside; and kfp reads its annotations
+as objects, so these files do without `from __future__ import annotations`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 BASE_IMAGE = "mlplatform/python-workloads"
-"""Logical name of what has `workloads.ml` and its libraries installed; where the pipeline runs decides what stands for it."""
+"""Logical name of what has `workloads.ml` and its libraries; where the pipeline runs decides what stands for it."""
 
 
 def component(function: Callable[..., Any]) -> Any:

@@ -16,7 +16,7 @@ def deploy_model(
     tracking_url: str,
     pipeline: str,
     run_key: str = "",
-) -> NamedTuple("Decision", [("deployed", bool), ("version", str), ("decision", str)]):
+) -> NamedTuple("Decision", [("deployed", bool), ("version", str), ("decision", str)]):  # type: ignore[valid-type]
     """Registers the model in MLflow and gives it the alias champion.
 
     Args:

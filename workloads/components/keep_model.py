@@ -7,8 +7,10 @@ from workloads.components import component
 
 @component
 def keep_model(
-    accuracy: float, baseline: float, model_name: str
-) -> NamedTuple("Decision", [("deployed", bool), ("version", str), ("decision", str)]):
+    accuracy: float,
+    baseline: float,
+    model_name: str,
+) -> NamedTuple("Decision", [("deployed", bool), ("version", str), ("decision", str)]):  # type: ignore[valid-type]
     """Says why a model is not deployed.
 
     Args:

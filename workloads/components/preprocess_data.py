@@ -27,7 +27,7 @@ def preprocess_data(
         account_url: Address of an Azure storage account.
         container: Container in it.
         blob: The CSV file in that.
-        data_url: Any fsspec address, in place of the blob.
+        data_url: Any fsspec address, in place of the blob; it stands in logs, so no token belongs in it.
         seed: Of the split.
     """
     from workloads.ml import model, storage, table

@@ -14,9 +14,10 @@ def show_results(decision_tree_accuracy: float, logistic_regression_accuracy: fl
         logistic_regression_accuracy: In [0, 1].
         summary: Table of both.
     """
+    from pathlib import Path
+
     accuracies = {"Decision tree": decision_tree_accuracy, "Logistic regression": logistic_regression_accuracy}
-    with open(summary.path, "w") as file:
-        file.write("| model | accuracy |\n|---|---|\n")
-        for name, accuracy in accuracies.items():
-            file.write(f"| {name} | {accuracy:.4f} |\n")
-            print(f"{name} accuracy: {accuracy:.4f}")
+    for name, accuracy in accuracies.items():
+        print(f"{name} accuracy: {accuracy:.4f}")
+    rows = "".join(f"| {name} | {accuracy:.4f} |\n" for name, accuracy in accuracies.items())
+    Path(summary.path).write_text(f"| model | accuracy |\n|---|---|\n{rows}")

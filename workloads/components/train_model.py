@@ -6,7 +6,9 @@ from workloads.components import component
 
 
 @component
-def train_model(train: Input[Dataset], model: Output[Model], model_name: str, trees: int = 100, seed: int = 123) -> None:
+def train_model(
+    train: Input[Dataset], model: Output[Model], model_name: str, trees: int = 100, seed: int = 123
+) -> None:
     """Trains a random forest and writes it as ONNX with its signature.
 
     Args:

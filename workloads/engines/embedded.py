@@ -10,8 +10,11 @@ from pathlib import Path
 from infra.dynamic import Failure
 from infra.process import PYTHON
 from infra.session import Session, inherited_environment
-from settings import PROJECT
+from settings import PROJECT, cache_directory
 from workloads.engines.engine import RunRequest, RunResult
+
+OUR_CACHE = {"MPLCONFIGDIR": str(cache_directory() / "matplotlib")}
+"""Where a step's libraries keep what they would otherwise put into the user's own folders."""
 
 
 class EmbeddedEngine:
@@ -39,7 +42,7 @@ class EmbeddedEngine:
         process = session.start(
             [PYTHON, "-m", "workloads.engines.runner", str(folder)],
             cwd=PROJECT,
-            env=inherited_environment() | dict(request.secrets),
+            env=inherited_environment() | OUR_CACHE | dict(request.secrets),
             log=log,
             stdin=subprocess.PIPE,  # closes when this process ends, and the runner ends with it
         )

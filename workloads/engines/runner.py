@@ -1,9 +1,10 @@
 """Runs one compiled pipeline with kfp's local runner: `python -m workloads.engines.runner <run folder>`.
 
-The folder holds `package.yaml` and `arguments.json`. The log goes to standard output; `result.json` appears in the folder
-when the run has ended:
+The folder holds `package.yaml` and `arguments.json`. The log goes to standard output; `result.json` appears in the
+folder when the run has ended:
 
-    {"state": "SUCCEEDED" | "FAILED", "outputs": {name: value}, "failed_step": name | null, "error": last lines of its log,
+    {"state": "SUCCEEDED" | "FAILED", "outputs": {name: value},
+     "failed_step": name | null, "error": last lines of its log,
      "steps": [{"name", "state", "seconds", "parameters": {output name: value},
                 "artifacts": [{"name", "type", "uri", "metadata"}]}]}
 
@@ -54,7 +55,10 @@ class Step:
 
 
 class RunLog(io.TextIOBase):
-    """Standard output of kfp's local runner, written on without colours; follows its steps, which kfp tells in no other way."""
+    """Standard output of kfp's local runner, written on without colours.
+
+    It follows the steps by their lines in it: kfp tells of them in no other way.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self.steps: list[Step] = []
@@ -192,7 +196,7 @@ def _end_with_parent() -> None:
     if not stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
         return
     pipe = os.dup(sys.stdin.fileno())
-    with open(os.devnull) as nothing:  # the steps inherit standard input, and would read from the pipe
+    with Path(os.devnull).open() as nothing:  # the steps inherit standard input, and would read from the pipe
         os.dup2(nothing.fileno(), sys.stdin.fileno())
     if os.getpgrp() != os.getpid():
         os.setpgrp()

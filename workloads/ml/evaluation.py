@@ -19,7 +19,7 @@ def confusion(labels: Labels, predicted: Labels, classes: int) -> Confusion:
 
 
 def scores(matrix: Confusion) -> dict[str, float]:
-    """Accuracy, and precision, recall and F1 as the plain mean over the classes (0 for a class never right); in [0, 1]."""
+    """Accuracy, and precision, recall and F1 as the mean over the classes (0 for a class never right); in [0, 1]."""
     right = np.diag(matrix)
     precision = right / np.maximum(matrix.sum(axis=0), 1)
     recall = right / np.maximum(matrix.sum(axis=1), 1)

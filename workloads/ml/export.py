@@ -1,8 +1,12 @@
-"""From a trained forest to ONNX that answers exactly as the forest does."""
+"""From a trained classifier of scikit-learn to ONNX.
+
+Each model takes `features` float32 [rows, features] and answers `label` int64 [rows], the index of the class, and
+`probabilities` float32 [rows, classes]. The same classifier gives the same bytes.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
@@ -11,25 +15,29 @@ OPSET = 21
 ML_OPSET = 1
 
 
-def forest_to_onnx(forest: RandomForestClassifier) -> bytes:
-    """The forest as an ONNX model: float32 [rows, features] to `label` int64 [rows] and `probabilities` [rows, classes].
+def classifier_to_onnx(classifier: Any) -> bytes:
+    """Any classifier or scikit-learn pipeline that skl2onnx can convert, fitted on labels 0, 1, 2, ..."""
+    model = _converted(classifier)
+    names = {model.graph.output[0].name: "label", model.graph.output[1].name: "probabilities"}
+    for output in model.graph.output:
+        output.name = names[output.name]
+    for node in model.graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+        node.input[:] = [names.get(name, name) for name in node.input]
+    return bytes(model.SerializeToString(deterministic=True))
 
-    The same forest gives the same bytes. The converter sums each tree's share (1/trees, rounded to float32), which
-    breaks ties between classes by rounding. Here the trees' votes are summed, whole numbers for pure leaves, and
-    divided last: a tie goes to the first class, as in scikit-learn.
+
+def forest_to_onnx(forest: RandomForestClassifier) -> bytes:
+    """A forest, as a model that breaks ties as the forest does.
+
+    The converter sums each tree's share (1/trees, rounded to float32), which breaks ties between classes by rounding.
+    Here the trees' votes are summed, whole numbers for pure leaves, and divided last: a tie goes to the first class,
+    as in scikit-learn.
     """
     from onnx import TensorProto, helper
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType
 
     trees = len(forest.estimators_)
-    model = convert_sklearn(
-        forest,
-        name="forest",
-        initial_types=[("features", FloatTensorType([None, forest.n_features_in_]))],
-        options={"zipmap": False},
-        target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
-    )
+    model = _converted(forest)
     graph = model.graph
     (ensemble,) = graph.node
     for attribute in ensemble.attribute:
@@ -46,4 +54,17 @@ def forest_to_onnx(forest: RandomForestClassifier) -> bytes:
         votes = "votes_both"
     graph.node.append(helper.make_node("ArgMax", [votes], ["label"], axis=1, keepdims=0))
     graph.node.append(helper.make_node("Div", [votes, "trees"], ["probabilities"]))
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _converted(classifier: Any) -> Any:
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+
+    return convert_sklearn(
+        classifier,
+        name="classifier",
+        initial_types=[("features", FloatTensorType([None, classifier.n_features_in_]))],
+        options={"zipmap": False},
+        target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -66,18 +68,40 @@ class Model:
         return labels, probabilities
 
 
-def features(names: list[str], rows: Rows) -> list[Feature]:
-    """The features of a signature, from the training rows."""
-    columns = zip(names, rows.min(axis=0), rows.max(axis=0), rows.mean(axis=0, dtype=np.float64), strict=True)
-    return [Feature(name=name, minimum=_short(low), maximum=_short(high), mean=_short(mean)) for name, low, high, mean in columns]
+def describe(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Signature:
+    """The signature of a model that was trained on `rows`; its metrics are for whoever tests it.
+
+    Args:
+        about: metadata of the training part: `features` (names), `target`, `classes`, and the fingerprint `source`,
+            `sha256`, `rows` of the data.
+    """
+    columns = zip(
+        about["features"], rows.min(axis=0), rows.max(axis=0), rows.mean(axis=0, dtype=np.float64), strict=True
+    )
+    return Signature(
+        format=FORMAT,
+        model=name,
+        target=about["target"],
+        features=[
+            Feature(name=feature, minimum=_short(low), maximum=_short(high), mean=_short(mean))
+            for feature, low, high, mean in columns
+        ],
+        classes=about["classes"],
+        sha256=digest(onnx),
+        metrics={},
+        data=Data(source=about["source"], sha256=about["sha256"], rows=int(about["rows"])),
+        libraries=_libraries(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
-def libraries() -> dict[str, str]:
+def _libraries() -> dict[str, str]:
     """Versions of what made the model."""
     import platform
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("scikit-learn", "skl2onnx", "onnx")} | {"python": platform.python_version()}
+    packages = {name: version(name) for name in ("scikit-learn", "skl2onnx", "onnx")}
+    return packages | {"python": platform.python_version()}
 
 
 def save(folder: Path, onnx: bytes, signature: Signature) -> None:
@@ -97,9 +121,9 @@ def load(folder: Path) -> Model:
         onnx = (folder / ONNX_FILE).read_bytes()
         signature: Signature = json.loads((folder / SIGNATURE_FILE).read_text())
     except FileNotFoundError as error:
-        raise StepError(f"a model directory holds {ONNX_FILE} and {SIGNATURE_FILE}; {error.filename} is not there") from None
+        raise StepError(f"{error.filename} is not there, which a model directory holds") from None
     if (found := digest(onnx)) != signature["sha256"]:
-        raise StepError(f"{ONNX_FILE} has the SHA-256 {found}, its signature says {signature['sha256']}: it was changed")
+        raise StepError(f"{ONNX_FILE} was changed: its SHA-256 is {found}, its signature says {signature['sha256']}")
     return Model(onnx, signature)
 
 

@@ -34,7 +34,9 @@ def register(
     mlflow = tracking.client(tracking_url)
     read = model.load(folder)
     read.signature["metrics"] = dict(metrics)
-    version = _registered(mlflow, model_name, read.signature["sha256"]) or _add(mlflow, read, model_name, pipeline, run_key)
+    version = _registered(mlflow, model_name, read.signature["sha256"])
+    if version is None:
+        version = _add(mlflow, read, model_name, pipeline, run_key)
     mlflow.set_registered_model_alias(model_name, ALIAS, version)
     return version
 
@@ -52,13 +54,15 @@ def fetch(tracking_url: str, model_name: str, version: str) -> Model:
     try:
         registered = mlflow.get_model_version(model_name, version)
     except MlflowException as error:
-        raise StepError(f"model {model_name} version {version!r} cannot be had from {tracking_url}: {error.message}") from None
+        named = f"model {model_name} version {version!r}"
+        raise StepError(f"{named} cannot be had from {tracking_url}: {error.message}") from None
     with tempfile.TemporaryDirectory() as folder:
-        found = model.load(Path(download_artifacts(artifact_uri=registered.source, dst_path=folder, tracking_uri=tracking_url)))
+        downloaded = download_artifacts(artifact_uri=registered.source, dst_path=folder, tracking_uri=tracking_url)
+        found = model.load(Path(downloaded))
     if found.signature["sha256"] != registered.tags["sha256"]:
         raise StepError(
-            f"model {model_name} version {version} has the SHA-256 {found.signature['sha256']}, "
-            f"the registry says {registered.tags['sha256']}: it was changed"
+            f"model {model_name} version {version} was changed: its SHA-256 is {found.signature['sha256']}, "
+            f"the registry says {registered.tags['sha256']}"
         )
     return found
 
@@ -88,7 +92,7 @@ def _add(mlflow: MlflowClient, read: Model, model_name: str, pipeline: str, run_
         "run": run_key,
     }
     source = f"{run.info.artifact_uri}/{ARTIFACT}"
-    created = mlflow.create_model_version(model_name, source, run.info.run_id, tags=tags, await_creation_for=None)
+    created = mlflow.create_model_version(model_name, source, run.info.run_id, tags=tags, await_creation_for=0)
     return str(created.version)
 
 

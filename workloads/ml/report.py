@@ -29,8 +29,9 @@ def plot_confusion(matrix: Confusion, classes: list[str]) -> bytes:
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
-    for (row, column), count in ((index, matrix[index]) for index in zip(*matrix.nonzero(), strict=True)):
-        axes.text(column, row, str(count), ha="center", va="center", color="white" if share[row, column] > 0.5 else "black")
+    for row, column in zip(*matrix.nonzero(), strict=True):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
     return _png(figure)
 
 
@@ -49,9 +50,8 @@ def plot_importance(importance: Mapping[str, float]) -> bytes:
 def page(title: str, scores: Mapping[str, float], plots: Mapping[str, bytes]) -> str:
     """One HTML file with a table of the scores and the plots in it."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{value:.4f}</td></tr>" for name, value in scores.items())
-    images = "".join(
-        f'<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}">' for name, png in plots.items()
-    )
+    sources = {name: f"data:image/png;base64,{b64encode(png).decode()}" for name, png in plots.items()}
+    images = "".join(f'<img alt="{escape(name)}" src="{source}">' for name, source in sources.items())
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         "<style>body{font-family:sans-serif;margin:2em}th{text-align:left;padding-right:2em}"

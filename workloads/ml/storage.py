@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from workloads.ml.errors import StepError
 
 KEY_VARIABLE = "AZURE_STORAGE_KEY"
 """The account key comes from the environment only: parameters stand in packages, command lines and logs."""
-RETRIES = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
+RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 """Of Azure's client, in seconds: its own would wait a minute for a server that is not there."""
 
 

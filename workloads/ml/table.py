@@ -55,10 +55,10 @@ def read_frame(content: bytes) -> pd.DataFrame:
         raise StepError(f"the data are not a CSV table in UTF-8 with a header: {error}") from error
     if frame.empty:
         raise StepError("the data have a header but no rows")
-    names = [snake_case(str(name)) for name in frame.columns]
+    given = [str(name) for name in frame.columns]
+    names = [snake_case(name) for name in given]
     if len(set(names)) < len(names) or "" in names:
-        given = ", ".join(map(str, frame.columns))
-        raise StepError(f"each column needs a name of its own, letters or digits, case and punctuation aside; got: {given}")
+        raise StepError(f"each column needs a name of its own, case and punctuation aside; got: {', '.join(given)}")
     return frame.set_axis(names, axis="columns")
 
 
@@ -71,15 +71,16 @@ def numbers(frame: pd.DataFrame, names: list[str]) -> Rows:
     import pandas as pd
 
     if missing := [name for name in names if name not in frame]:
-        raise StepError(f"there is no column {', '.join(missing)}; the columns are: {', '.join(frame)}")
+        raise StepError(f"there is no column {', '.join(missing)}; the columns are: {', '.join(frame.columns)}")
     rows = np.empty((len(frame), len(names)), dtype=np.float32)
     for i, name in enumerate(names):
         with np.errstate(over="ignore"):
             rows[:, i] = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
         if (bad := np.flatnonzero(~np.isfinite(rows[:, i]))).size:
             cell = frame[name].iloc[bad[0]]
-            found = "empty" if pd.isna(cell) else repr(cell)
-            raise StepError(f"column {name}, row {bad[0] + 1}: {found}; every column but the target holds finite numbers only")
+            found = "empty" if pd.isna(cell) else repr(str(cell))
+            where = f"column {name}, row {bad[0] + 1}"
+            raise StepError(f"{where}: {found}; every column but the target holds finite numbers only")
     return rows
 
 
@@ -92,8 +93,8 @@ def parse(content: bytes, target: str) -> Table:
     frame = read_frame(content)
     name = snake_case(target)
     if name not in frame:
-        raise StepError(f"target: there is no column {target!r}; the columns are: {', '.join(frame)}")
-    features = [column for column in frame if column != name]
+        raise StepError(f"target: there is no column {target!r}; the columns are: {', '.join(frame.columns)}")
+    features = [column for column in frame.columns if column != name]
     if not features:
         raise StepError(f"there is no column beside the target {name}; are the data separated by commas?")
     if (missing := np.flatnonzero(frame[name].isna())).size:
@@ -113,12 +114,12 @@ def parse(content: bytes, target: str) -> Table:
 
 
 def split(labels: Labels, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks [rows] of the training part and the test part: one row in five of each class, drawn by the seed."""
-    random = np.random.RandomState(seed)  # numpy promises that its numbers stay the same from version to version
-    test = np.zeros(len(labels), dtype=bool)
-    for label in range(labels.max() + 1):
-        members = random.permutation(np.flatnonzero(labels == label))
-        test[members[: round(len(members) / 5)]] = True
+    """Masks [rows] of the training part and the test part: one row in five, each class in its share."""
+    from sklearn.model_selection import train_test_split
+
+    rows = np.arange(len(labels))
+    _, drawn = train_test_split(rows, test_size=0.2, random_state=seed, stratify=labels)
+    test = np.isin(rows, drawn)
     return ~test, test
 
 

@@ -77,8 +77,8 @@ def record(
 ) -> str:
     """Write down how a pipeline run went; the same once more changes nothing.
 
-    Every number among the pipeline's outputs and in its steps' metrics becomes a metric, other outputs become tags, data
-    sets inputs of the run, and reports, plots and signatures artifacts of it under the name of their step.
+    Every number among the pipeline's outputs and in its steps' metrics becomes a metric, other outputs become tags,
+    data sets inputs of the run, and reports, plots and signatures artifacts of it under the name of their step.
 
     Returns:
         The id of the experiment run.
@@ -102,7 +102,7 @@ def record(
     with tempfile.TemporaryDirectory() as folder:
         _gather(result.steps, Path(folder))
         mlflow.log_artifacts(run.info.run_id, folder)
-    mlflow.set_terminated(run.info.run_id, "FINISHED" if result.succeeded else "FAILED")
+    mlflow.set_terminated(run.info.run_id, "FINISHED" if result.succeeded else "FAILED", run.info.end_time)
     return str(run.info.run_id)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +33,6 @@ def train_forest(
     rows, labels = table.load(train)
     forest = RandomForestClassifier(n_estimators=trees, oob_score=True, random_state=seed).fit(rows, labels)
     onnx = forest_to_onnx(forest)
-    names: list[str] = about["features"]
-    model.save(
-        folder,
-        onnx,
-        model.Signature(
-            format=model.FORMAT,
-            model=model_name,
-            target=about["target"],
-            features=model.features(names, rows),
-            classes=about["classes"],
-            sha256=model.digest(onnx),
-            metrics={},
-            data=model.Data(source=about["source"], sha256=about["sha256"], rows=int(about["rows"])),
-            libraries=model.libraries(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
-    )
-    importance = dict(zip(names, forest.feature_importances_.tolist(), strict=True))
+    model.save(folder, onnx, model.describe(model_name, onnx, rows, about))
+    importance = dict(zip(about["features"], forest.feature_importances_.tolist(), strict=True))
     return {"oob_score": float(forest.oob_score_), "importance": importance}

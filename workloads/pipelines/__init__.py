@@ -1,4 +1,4 @@
-"""Pipelines: each a file of this folder with one `@dsl.pipeline` function. A new file is a new pipeline, nothing else changes."""
+"""Pipelines: each a file of this folder with one `@dsl.pipeline` function; a new file is a new pipeline."""
 
 from __future__ import annotations
 

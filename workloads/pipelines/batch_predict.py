@@ -23,10 +23,10 @@ def batch_predict(
     container: str = "",
     blob: str = "",
     data_url: str = "",
-    target: str = "Species",
+    target: str = "",
     destination: str = "",
 ) -> Outputs:
-    scored = score_file(
+    task = score_file(
         model_name=model_name,
         model_version=model_version,
         tracking_url=tracking_url,
@@ -36,5 +36,7 @@ def batch_predict(
         data_url=data_url,
         target=target,
         destination=destination,
-    ).outputs
+    )
+    task.set_caching_options(False)  # the same address may hold other rows by now
+    scored = task.outputs
     return Outputs(scored["rows"], scored["predictions_url"])

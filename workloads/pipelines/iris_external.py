@@ -1,4 +1,4 @@
-"""A random forest on a CSV file from outside, deployed if it is good enough. Nothing in it is about Iris but the defaults."""
+"""A random forest on a CSV file from outside, deployed if it is good enough; only the defaults are about Iris."""
 
 from typing import NamedTuple
 
@@ -36,9 +36,11 @@ def iris_external(
     seed: int = 123,
     run_key: str = "",
 ) -> Outputs:
-    data = preprocess_data(
+    preprocessed = preprocess_data(
         account_url=account_url, container=container, blob=blob, data_url=data_url, target=target
-    ).outputs
+    )
+    preprocessed.set_caching_options(False)  # the same address may hold other rows by now
+    data = preprocessed.outputs
     model = train_model(train=data["train"], model_name=model_name, trees=trees, seed=seed).outputs["model"]
     tested = test_model(test=data["test"], model=model).outputs
     with dsl.If(tested["Output"] > baseline):

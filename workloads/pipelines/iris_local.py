@@ -22,5 +22,6 @@ def iris_local(seed: int = 0, max_depth: int = 6) -> Outputs:
     data = download_data(seed=seed).outputs["data"]
     tree = decision_tree(data=data, max_depth=max_depth, seed=seed)
     regression = logistic_regression(data=data)
-    show_results(decision_tree_accuracy=tree.outputs["Output"], logistic_regression_accuracy=regression.outputs["Output"])
-    return Outputs(tree.outputs["Output"], regression.outputs["Output"])
+    accuracies = Outputs(tree.outputs["Output"], regression.outputs["Output"])
+    show_results(**accuracies._asdict())
+    return accuracies

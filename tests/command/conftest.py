@@ -1,0 +1,46 @@
+"""One plugin and two SSH servers for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .plugin import EXECUTABLE, Plugin
+from .sshd import Sshd, missing
+
+
+@pytest.fixture(scope="session")
+def plugin() -> Iterator[Plugin]:
+    with Plugin() as running:
+        yield running
+
+
+@pytest.fixture
+def own_plugin(tmp_path: Path) -> Iterator[Plugin]:
+    """A plugin that the test may end, found by a link as in a folder of tools."""
+    link = tmp_path / EXECUTABLE.name
+    link.symlink_to(EXECUTABLE)
+    with Plugin(executable=link) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    yield from _server(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def bastion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """Another server, with other keys, to jump from."""
+    yield from _server(tmp_path_factory)
+
+
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    if reason := missing():
+        pytest.skip(reason)
+    server = Sshd(tmp_path_factory.mktemp("sshd"))
+    server.start()
+    yield server
+    server.stop()

@@ -1,0 +1,78 @@
+"""A throw-away stack of a throw-away program, driven by the real Pulumi CLI with the real SDK."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from .plugin import EXECUTABLE
+
+SECONDS = 120
+_SETTINGS = "name: commands\nruntime: {name: python, options: {virtualenv: .venv}}\n"
+
+
+def search_path() -> str:
+    """Where the CLI is looked for: the tools of `make tools`, then what the user has."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mlplatform")
+    tools = Path(os.environ.get("MLPLATFORM_CACHE") or cache, "tools").glob("pulumi-*/bin")
+    return os.pathsep.join([*map(str, sorted(tools)), os.environ.get("PATH", "")])
+
+
+class Stack:
+    """`program` is the text of the program; what it reads from the environment is in `environment`."""
+
+    def __init__(self, folder: Path, program: str, **environment: str) -> None:
+        self.folder = folder
+        self.project = folder / "project"
+        self.project.mkdir()
+        (folder / "state").mkdir()
+        (self.project / "Pulumi.yaml").write_text(_SETTINGS)
+        (self.project / "__main__.py").write_text(program)
+        (self.project / ".venv").symlink_to(sys.prefix)
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
+        self.environment = variables | {
+            "PATH": f"{EXECUTABLE.parent}{os.pathsep}{search_path()}",
+            "PULUMI_HOME": str(folder / "home"),
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": "passphrase",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            **environment,
+        }
+        self.run("stack", "init", "test")
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [shutil.which("pulumi", path=search_path()) or "pulumi", *arguments, "--non-interactive"],
+            cwd=self.project,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """What the CLI says; it must end with `code`."""
+        with self.start(*arguments) as process:
+            output = process.communicate(timeout=SECONDS)[0]
+        assert process.returncode == code, output
+        return output
+
+    def up(self, *arguments: str, code: int = 0) -> str:
+        return self.run("up", "--yes", "--skip-preview", *arguments, code=code)
+
+    def outputs(self) -> dict[str, Any]:
+        """With secrets shown."""
+        outputs: dict[str, Any] = json.loads(self.run("stack", "output", "--json", "--show-secrets"))
+        return outputs
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """Resources of the state by name, as they are stored."""
+        text = (self.folder / "state/.pulumi/stacks/commands/test.json").read_text()
+        resources = json.loads(text)["checkpoint"]["latest"].get("resources", [])
+        return {resource["urn"].split("::")[-1]: resource for resource in resources}

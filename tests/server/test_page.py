@@ -1,0 +1,121 @@
+"""The page at / in a real browser, for flowers and for data that look quite different."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.server.running import Server, running
+from tests.server.training import IRIS, train
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FEATURES = [f'sensor <b>{number}</b> of "line"' for number in range(40)]
+CLASSES = [f"fault <i>{number}</i>" for number in range(25)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("the page is not looked at: there is no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that must not complain: a violation of the content security policy is an error on its console."""
+    complaints: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if "violates" in message.text else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    page.close()
+    assert complaints == []
+
+
+def test_a_person_types_a_flower_and_sees_the_species_and_its_probability(server: Server, page: Page) -> None:
+    page.goto(server.url)
+    expect(page.get_by_role("heading", name="iris")).to_be_visible()
+    expect(page.locator(".facts")).to_contain_text("version 7")
+    expect(page.locator(".facts")).to_contain_text("accuracy 100.0%")
+    assert [page.get_by_label(name.replace("_", " ")).get_attribute("placeholder") for name in IRIS] == [
+        "5.843",
+        "3.057",
+        "3.758",
+        "1.199",
+    ]
+    for label, value in (("sepal length", 6.3), ("sepal width", 3.3), ("petal length", 6), ("petal width", 2.5)):
+        page.get_by_label(label).fill(str(value))
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator(".answer")).to_contain_text("virginica")
+    shares = page.locator("li > div:first-child").all_inner_texts()
+    assert [share.split()[0] for share in shares][:1] == ["virginica"]
+    assert len(shares) == 3
+    widths = [bar.evaluate("bar => bar.offsetWidth") for bar in page.locator(".bar").all()]
+    assert widths[0] > widths[1] >= widths[2] == 0
+
+
+def test_a_value_the_server_refuses_is_explained_at_its_field(server: Server, page: Page) -> None:
+    page.goto(server.url)
+    page.get_by_role("button", name="Fill in averages").click()
+    page.locator("form").evaluate("form => form.noValidate = true")
+    page.get_by_label("petal width").fill("99")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.get_by_role("alert")).to_contain_text("petal_width: expected a number from 0 to 26.5")
+    expect(page.get_by_label("petal width")).to_be_focused()
+    assert page.locator("[aria-invalid]").count() == 1
+
+
+def test_other_columns_and_many_classes_work_and_names_are_only_text(
+    browser: Browser, page: Page, folder: Path
+) -> None:
+    random = np.random.default_rng(0)
+    data = random.normal(5, 20, (200, len(FEATURES))).astype(np.float32)
+    data[:, 3] = 7  # a column that never changes
+    other = train(folder / "faults", data, random.integers(0, len(CLASSES), 200), FEATURES, CLASSES, "kind", trees=10)
+    with running(folder / "faults.log", DIRECTORY=other.folder, WORKERS=1) as server:
+        page.goto(server.url)
+        page.get_by_role("button", name="Fill in averages").click()
+        page.get_by_role("button", name="Predict").click()
+        expect(page.locator(".answer")).to_have_text(re.compile(r"^kindfault <i>\d+</i>$"))
+        expect(page.get_by_label(FEATURES[0])).to_be_visible()
+        assert page.locator("li:visible .bar").count() == 10
+        page.get_by_text("15 less likely").click()
+        assert page.locator("li:visible .bar").count() == 25
+        assert page.locator("b:not(.facts b), i").count() == 0
+
+
+def test_the_page_says_when_no_model_is_loaded(empty: Server, page: Page) -> None:
+    page.goto(empty.url)
+    expect(page.get_by_role("heading", name="No model is loaded")).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text("MODEL_SERVER_ALIAS")
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_forbids_it(server: Server) -> None:
+    answer = server.get("/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert re.findall(r"https?://|url\(|@import", answer.text) == []
+    nonces = {*re.findall(r'nonce="([^"]+)"', answer.text)}
+    assert len(nonces) == 1
+    assert nonces != {*re.findall(r'nonce="([^"]+)"', server.get("/").text)}

@@ -1,0 +1,97 @@
+"""The process: its settings, its port, its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import requests
+
+from tests.server.running import HOST, Server, environment, free_port, running, wait_until
+from tests.server.training import Trained
+
+SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
+
+
+def refused(**settings: object) -> tuple[int, str]:
+    """Exit code and error output of a server that does not start."""
+    command = [sys.executable, "-m", "model_server"]
+    ended = subprocess.run(command, env=environment(**settings), capture_output=True, text=True, timeout=60)
+    return ended.returncode, ended.stderr
+
+
+def test_a_wrong_setting_ends_with_code_2_and_a_message_without_a_stack_trace() -> None:
+    code, error = refused(PORT="abc", WORKERS=-1)
+    assert code == 2
+    assert "MODEL_SERVER_PORT='abc' cannot be used; allowed is an integer from 1 to 65535" in error
+    assert "MODEL_SERVER_WORKERS='-1'" in error
+    assert "Traceback" not in error
+
+
+def test_a_taken_port_is_refused_with_a_message(server: Server) -> None:
+    code, error = refused(PORT=server.port)
+    assert code == 1
+    assert f"{HOST}:{server.port}" in error
+    assert "MODEL_SERVER_PORT" in error
+    assert "Address already in use" in error
+    assert server.score(SETOSA).ok
+
+
+def test_a_cache_that_cannot_be_made_is_refused_with_a_message(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, error = refused(PORT=free_port(), CACHE=tmp_path / "file" / "cache")
+    assert code == 1
+    assert str(tmp_path / "file") in error
+
+
+def test_without_a_model_the_server_runs_and_says_that_there_is_none(empty: Server) -> None:
+    ready = empty.get("/v2/health/ready")
+    assert (ready.status_code, ready.json()["code"]) == (503, "no_model")
+    assert "MODEL_SERVER_ALIAS" in ready.json()["error"]
+    assert empty.score(SETOSA).json()["code"] == "no_model"
+    for path in ("/", "/v2", "/v2/health/live", "/metrics", "/openapi.json"):
+        assert empty.get(path).status_code == 200, path
+
+
+def test_sigterm_ends_all_within_seconds_and_leaves_nothing(iris: Trained, tmp_path: Path) -> None:
+    settings = {"DIRECTORY": iris.folder, "CACHE": tmp_path / "cache"}
+    with running(tmp_path / "log", **settings) as server:
+        processes = [psutil.Process(server.process.pid), *server.workers()]
+        assert len(processes) == 3
+        assert list((tmp_path / "cache").iterdir()) != []
+        started = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - started < 4
+        assert [process for process in processes if process.is_running()] == []
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_requests_under_way_are_answered_before_the_end(iris: Trained, tmp_path: Path) -> None:
+    with running(tmp_path / "log", DIRECTORY=iris.folder, WORKERS=1) as server:
+
+        def body() -> Iterator[bytes]:
+            yield b"["
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            yield b'{"petal_length":1.4,"petal_width":0.2,"sepal_length":5.1,"sepal_width":3.5}]'
+
+        answer = requests.post(f"{server.url}/score", body(), headers={"Content-Type": "application/json"}, timeout=10)
+        assert answer.json()["predictions"][0]["species"] == "setosa"
+        assert server.process.wait(10) == 0
+
+
+def test_workers_end_when_their_parent_is_killed_and_free_the_port(iris: Trained, tmp_path: Path) -> None:
+    settings = {"DIRECTORY": iris.folder, "CACHE": tmp_path / "cache"}
+    with running(tmp_path / "log", **settings) as server:
+        workers = server.workers()
+        os.kill(server.process.pid, signal.SIGKILL)
+        wait_until(lambda: not any(worker.is_running() for worker in workers), "workers stay", 5)
+        assert list((tmp_path / "cache").iterdir()) == []

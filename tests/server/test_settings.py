@@ -1,0 +1,56 @@
+"""Settings from environment variables."""
+
+from __future__ import annotations
+
+import pytest
+
+from model_server.settings import Settings, SettingsError
+
+FROM_REGISTRY = {"REGISTRY": "http://127.0.0.1:1", "MODEL": "iris", "CACHE": "cache"}
+
+
+def settings(**variables: object) -> Settings:
+    return Settings.from_environment({f"MODEL_SERVER_{name}": str(value) for name, value in variables.items()})
+
+
+def test_without_variables_the_server_is_on_loopback_port_5005_without_a_model() -> None:
+    read = settings()
+    assert (str(read.host), read.port, read.workers) == ("127.0.0.1", 5005, 2)
+    assert (read.directory, read.version, read.alias) == (None, None, None)
+
+
+def test_an_empty_variable_counts_as_unset_and_those_of_others_do_not_matter() -> None:
+    assert settings(PORT="", SHA256="") == Settings.from_environment({"PORT": "abc", "MODEL": "x"}) == settings()
+
+
+def test_a_pinned_and_a_followed_model_are_read() -> None:
+    pinned = settings(VERSION=3, SHA256="a" * 64, **FROM_REGISTRY)
+    followed = settings(ALIAS="champion", POLL_SECONDS="0.5", **FROM_REGISTRY)
+    assert (pinned.version, pinned.sha256) == ("3", "a" * 64)
+    assert (followed.alias, followed.poll_seconds) == ("champion", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"PORT": 0, "WORKERS": -1}, ["MODEL_SERVER_PORT='0'", "MODEL_SERVER_WORKERS='-1'", "1 to 64"]),
+        ({"PROT": 5005}, ["MODEL_SERVER_PROT is not a setting", "MODEL_SERVER_PORT"]),
+        ({"HOST": "example"}, ["MODEL_SERVER_HOST='example'", "IP address"]),
+        ({"SHA256": "AB", "VERSION": 1} | FROM_REGISTRY, ["MODEL_SERVER_SHA256='AB'", "64 lower-case"]),
+        ({"REGISTRY": "mlflow://u:secret@h", "MODEL": "iris"}, ["MODEL_SERVER_REGISTRY='mlflow://***@h'", "http"]),
+        ({"DIRECTORY": "/does/not/exist"}, ["MODEL_SERVER_DIRECTORY='/does/not/exist'"]),
+        ({"DIRECTORY": ".", "ALIAS": "champion"}, ["MODEL_SERVER_ALIAS", "MODEL_SERVER_DIRECTORY"]),
+        ({"VERSION": 1, "ALIAS": "champion"} | FROM_REGISTRY, ["MODEL_SERVER_VERSION", "MODEL_SERVER_ALIAS"]),
+        ({"ALIAS": "champion"}, ["MODEL_SERVER_REGISTRY is needed"]),
+        ({"VERSION": "../1"} | FROM_REGISTRY, ["MODEL_SERVER_VERSION='../1'"]),
+        ({"ALIAS": "champion", "SHA256": "0" * 64} | FROM_REGISTRY, ["MODEL_SERVER_SHA256"]),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_came_and_what_is_allowed(
+    variables: dict[str, object], told: list[str]
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings(**variables)
+    message = str(refused.value)
+    assert [words for words in told if words not in message] == []
+    assert "secret" not in message
