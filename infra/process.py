@@ -25,7 +25,7 @@ START_SECONDS = 90
 
 
 class _ProcessProvider(Provider):
-    compared = ("command", "environment", "port", "ready_path", "data", "retain", "setting")
+    compared = ("command", "environment", "revision", "port", "ready_path", "data", "retain", "setting")
 
     @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -57,6 +57,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
     Args:
         command: program and arguments; they show in the process list, so nothing secret belongs there.
         environment: variables added to those of `pulumi`'s own environment; secrets belong here.
+        revision: what tells one state of its program from another, so that a changed program is started anew.
         port: where it will listen; somebody else holding it is an error that says who.
         setting: the setting that chooses the port, for that error.
         data: its working folder, created for it; its log is `<data>.log` beside it.
@@ -75,6 +76,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
         *,
         command: Sequence[pulumi.Input[str]],
         environment: Mapping[str, pulumi.Input[str]],
+        revision: str,
         port: int,
         setting: str,
         ready_path: pulumi.Input[str],
@@ -86,6 +88,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
             "name": name,
             "command": list(command),
             "environment": dict(environment),
+            "revision": revision,
             "port": port,
             "setting": setting,
             "ready_path": ready_path,

@@ -36,7 +36,7 @@ def main() -> int:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
             # Workers that are forked share what is imported before them.
             import_module("model_server.app")
-            print(f"listening on http://{host}:{settings.port} with {settings.workers} workers", flush=True)
+            print(f"listening on {host} port {settings.port} with {settings.workers} workers", flush=True)
             _serve(host, settings)
     except OSError as error:
         return _fail(1, str(error))
@@ -69,7 +69,7 @@ def _require_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            told = f"cannot listen on {host}:{port} (MODEL_SERVER_HOST, MODEL_SERVER_PORT): {error.strerror}"
+            told = f"cannot listen on {host} port {port} (MODEL_SERVER_HOST, MODEL_SERVER_PORT): {error.strerror}"
             raise OSError(told) from None
 
 

@@ -58,13 +58,13 @@ class DataPlane:
         """The model that is served, if it is the one named."""
         model = self._keeper.model
         known = model.name if model else self._settings.model
-        if name not in (None, known):
-            raise RequestError(404, "unknown_model", f"there is no model {name!r} here")
+        if name is not None and name != known:
+            raise RequestError(404, "unknown_model", f"there is no model {name[:100]!r} here")
         if model is None:
             why = self.problem or "it is being fetched"
             raise RequestError(503, "no_model", f"no model is loaded: {why}")
-        if version not in (None, model.version):
-            message = f"version {version!r} of {model.name} is not served; version {model.version} is"
+        if version is not None and version != model.version:
+            message = f"version {version[:100]!r} of {model.name} is not served; version {model.version} is"
             raise RequestError(404, "unknown_version", message)
         return model
 

@@ -25,8 +25,7 @@ _model = Gauge(
     MODEL,
     multiprocess_mode="livemax",
 )
-_refused = Counter("model_server_models_refused", "Models not served because something is wrong with them.")
-
+_refused = Counter("model_server_models_refused", "Times a worker refused a model.")
 
 # Looking a series up by its labels costs as much as counting in it.
 _requests_of = cache(_requests.labels)

@@ -68,6 +68,7 @@ def _emulator(port: int, key: pulumi.Output[str], data: Path) -> LocalProcess:
             *("--silent", "--disableTelemetry", "--skipApiVersionCheck"),
         ],
         environment={"AZURITE_ACCOUNTS": pulumi.Output.concat(ACCOUNT, ":", key)},
+        revision="",  # its version stands in its path
         port=port,
         setting="platform:blobs.port",
         ready_path="/",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 from infra.process import HOST, PYTHON, LocalProcess
@@ -32,6 +33,7 @@ def tracking_server(settings: Tracking, directory: Path) -> LocalProcess:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         },
+        revision=version("mlflow"),
         port=settings.port,
         setting="platform:tracking.port",
         ready_path="/health",

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 ANSWER_SECONDS = 3
+TRAINING_PAGES = "/#/experiments?workflowType=machine_learning"
+"""MLflow's pages otherwise open with those for language models."""
 TECHNICAL = {"state", "run_id", "artifacts", "log", "decision", "deployed", "version"}
 """Outputs of a pipeline that are told otherwise, or are for programs."""
 
@@ -30,7 +32,7 @@ def _lines(stack: str, outputs: Mapping[str, Any]) -> Iterator[str]:
     for service in services:
         yield from _service(service)
     if "tracking_url" in outputs:
-        yield f"  runs and models: {outputs['tracking_url']}"
+        yield f"  runs and models: {outputs['tracking_url']}{TRAINING_PAGES}"
     yield f"Go on: make outputs{choice} (as JSON), make status{choice} (this page), make down{choice} (ends it all)"
 
 

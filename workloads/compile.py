@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,19 +34,20 @@ def sources(pipeline: str) -> str:
     """Digest of the files that a pipeline's package is made of."""
     workloads = PROJECT / "workloads"
     own = workloads / "pipelines" / f"{pipeline.replace('-', '_')}.py"
-    return _digest([own, *workloads.glob("components/*.yaml"), *workloads.glob("components/*.py")])
+    return digest([own, *workloads.glob("components/*.yaml"), *workloads.glob("components/*.py")])
 
 
 def local_image() -> str:
     """The image that this computer's environment stands for: what components import, and its libraries' versions."""
-    files = sorted((PROJECT / "workloads" / "ml").glob("*.py"))
+    files = (PROJECT / "workloads" / "ml").glob("*.py")
     versions = " ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return f"{BASE_IMAGE}:{hashlib.sha256((_digest(files) + versions).encode()).hexdigest()[:12]}"
+    return f"{BASE_IMAGE}:{hashlib.sha256((digest(files) + versions).encode()).hexdigest()[:12]}"
 
 
-def _digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
+def digest(files: Iterable[Path]) -> str:
+    """SHA-256 of the files' names and contents, whatever order they come in; those that are not there do not count."""
+    found = hashlib.sha256()
     for file in sorted(files):
         if file.is_file():
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
+            found.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return found.hexdigest()

@@ -10,7 +10,8 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from infra.dynamic import Failure, Provider, differs, plain_failures
 from infra.process import HOST, PYTHON, LocalProcess
-from settings import Serving
+from settings import PROJECT, Serving
+from workloads.compile import digest
 
 ALIAS = "champion"
 API = "/api/2.0/mlflow"
@@ -147,6 +148,7 @@ def model_server(
     directory: Path,
 ) -> LocalProcess:
     """A model server on this computer for the champion of one model: pinned to its version, or following the alias."""
+    program = PROJECT / "model_server"
     chosen: dict[str, pulumi.Input[str]] = (
         {"MODEL_SERVER_ALIAS": ALIAS}
         if settings.follow
@@ -166,6 +168,7 @@ def model_server(
             "MODEL_SERVER_MAX_BODY_BYTES": str(settings.max_body_bytes),
             "MODEL_SERVER_MAX_ROWS": str(settings.max_rows),
         },
+        revision=digest([*program.glob("*.py"), *program.glob("templates/*")]),
         port=port,
         setting=setting,
         ready_path=champion.version.apply(lambda version: "/v2/health/ready" if version else "/v2/health/live"),

@@ -46,7 +46,7 @@ def test_schemathesis_finds_nothing(server: Server, folder: Path) -> None:
         [
             Path(sys.executable).with_name("schemathesis"),
             *("run", f"{server.url}/openapi.json", "--no-color", "--seed", "1", "--generation-deterministic"),
-            *("--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--workers", "2"),
+            *("--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--workers", "2"),
         ],
         capture_output=True,
         text=True,

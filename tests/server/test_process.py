@@ -37,7 +37,7 @@ def test_a_wrong_setting_ends_with_code_2_and_a_message_without_a_stack_trace() 
 def test_a_taken_port_is_refused_with_a_message(server: Server) -> None:
     code, error = refused(PORT=server.port)
     assert code == 1
-    assert f"{HOST}:{server.port}" in error
+    assert f"cannot listen on {HOST} port {server.port}" in error
     assert "MODEL_SERVER_PORT" in error
     assert "Address already in use" in error
     assert server.score(SETOSA).ok

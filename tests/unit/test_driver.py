@@ -268,7 +268,7 @@ class TestSummary:
             "  pipeline batch-predict: SKIPPED",
             "    log: /the/log",
             "  model iris: version 3 (champion), accuracy 0.967, SHA-256 0123456789ab",
-            "  runs and models: http://127.0.0.1:5050",
+            "  runs and models: http://127.0.0.1:5050/#/experiments?workflowType=machine_learning",
             "Go on: make outputs (as JSON), make status (this page), make down (ends it all)",
         ]
 

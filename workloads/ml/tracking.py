@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 RUN_KEY_TAG = "pipeline_run"
-EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Without it MLflow's pages take a run for an evaluation of a language model."""
 SHOWN = {".html", ".json", ".md", ".png", ".svg"}
 """Files that MLflow's pages show; data and models stay where the pipeline wrote them."""
 SHOWN_BYTES = 1 << 20
@@ -54,7 +52,7 @@ def find_or_create_run(mlflow: MlflowClient, pipeline: str, run_key: str) -> Run
     """The experiment run of the pipeline run `run_key`: a step and the platform meet in it. "" is always a new one."""
     experiment = mlflow.get_experiment_by_name(pipeline)
     if experiment is None:
-        experiment_id = mlflow.create_experiment(pipeline, tags=EXPERIMENT_KIND)
+        experiment_id = mlflow.create_experiment(pipeline)
     else:
         experiment_id = experiment.experiment_id
         if experiment.lifecycle_stage == "deleted":

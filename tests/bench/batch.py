@@ -1,0 +1,79 @@
+"""Rows a second where many are predicted at once: through the model server, and by the libraries in this process."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from onnxruntime import InferenceSession, SessionOptions
+
+from settings import Serving
+from tests.bench.contenders import ours
+from tests.bench.forest import FEATURES, FLOWERS, Forest
+from tests.bench.servers import running
+
+SERVED_ROWS = Serving().max_rows
+ROWS = 200_000
+REPEATS = 5
+
+
+def through_the_server(forest: Forest, folder: Path) -> dict[str, float]:
+    """Rows a second of POSTs of as many rows as the server takes, one after the other, by the format of the body."""
+    table = _flowers(SERVED_ROWS).round(1).tolist()
+    bodies = {
+        "CSV": ("text/csv", "\n".join([",".join(FEATURES), *(",".join(map(str, row)) for row in table)])),
+        "JSON": ("application/json", json.dumps([dict(zip(FEATURES, row, strict=True)) for row in table])),
+    }
+    server = ours(forest)
+    with running(server, folder):
+
+        def post(content_type: str, body: str) -> None:
+            status, text = server.post(body, content_type)
+            if status != 200:
+                raise RuntimeError(f"{server.name} answers {status} {text} to {SERVED_ROWS} rows of {content_type}")
+
+        return {name: _rows_per_second(SERVED_ROWS, partial(post, *body)) for name, body in bodies.items()}
+
+
+def in_this_process(forest: Forest) -> dict[str, float]:
+    """Rows a second of scikit-learn's `predict` and of ONNX Runtime, with one thread and with one a core."""
+    rows = _flowers(ROWS).astype(np.float32)
+
+    def sklearn(threads: int) -> Callable[[], object]:
+        forest.trained.set_params(n_jobs=threads)
+        return lambda: forest.trained.predict(rows)
+
+    def onnx(threads: int) -> Callable[[], object]:
+        options = SessionOptions()
+        options.intra_op_num_threads = threads
+        session = InferenceSession(forest.directory / "model.onnx", options)
+        return lambda: session.run(["label"], {"features": rows})
+
+    return {
+        "scikit-learn, 1 thread": _rows_per_second(ROWS, sklearn(1)),
+        "ONNX Runtime, 1 thread": _rows_per_second(ROWS, onnx(1)),
+        "scikit-learn, all cores": _rows_per_second(ROWS, sklearn(-1)),
+        "ONNX Runtime, all cores": _rows_per_second(ROWS, onnx(0)),
+    }
+
+
+def _flowers(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Flowers [rows, features] drawn evenly between the smallest and the largest that there are."""
+    known = np.array(FLOWERS)
+    return np.random.default_rng(0).uniform(known.min(axis=0), known.max(axis=0), (count, known.shape[1]))
+
+
+def _rows_per_second(rows: int, predict: Callable[[], object]) -> float:
+    """The median of some repetitions, after one that does not count."""
+    predict()
+    took = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        predict()
+        took.append(time.perf_counter() - start)
+    return rows / statistics.median(took)

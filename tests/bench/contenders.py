@@ -1,0 +1,125 @@
+"""The servers that are measured side by side, all with the same forest."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from infra.process import HOST
+from settings import Serving
+from tests.bench.forest import FEATURES, Flower, Forest
+from tests.bench.servers import Server
+
+
+def contenders(forest: Forest, mlserver: Path) -> list[Server]:
+    """All of them, each on a free port; `mlserver` is the virtual environment of MLServer."""
+    return [
+        _thesis(forest),
+        _mlserver("mlserver", forest, mlserver, processes=0),
+        _mlserver("mlserver-pool", forest, mlserver, processes=Serving().workers),
+        ours(forest),
+        _ours_v2(forest),
+        _constant("flask"),
+        _constant("wsgi"),
+    ]
+
+
+def ours(forest: Forest) -> Server:
+    """The model server, with as many workers as a stack starts."""
+    port = _free_port()
+    return Server(
+        name="ours",
+        command=[sys.executable, "-m", "model_server"],
+        environment=_model_server(port) | {"MODEL_SERVER_DIRECTORY": str(forest.directory)},
+        port=port,
+        path="/score",
+        body=_named,
+        answered=lambda text: int(json.loads(text)["class_index"]),
+    )
+
+
+def _thesis(forest: Forest) -> Server:
+    port = _free_port()
+    return Server(
+        name="thesis",
+        command=[sys.executable, "-m", "flask", "--app", "tests.bench.thesis_server", "run", "--port", str(port)],
+        environment={"FOREST": str(forest.pickle)},
+        port=port,
+        path="/score",
+        body=_named,
+        answered=int,
+    )
+
+
+def _mlserver(name: str, forest: Forest, environment: Path, processes: int) -> Server:
+    """Predicts in a pool of so many processes, or with 0 in its own; writes no access log, as ours does not."""
+    folder = forest.pickle.parent / "mlserver"
+    folder.mkdir(exist_ok=True)
+    parameters = {"uri": str(forest.pickle), "version": "1"}
+    model = {"name": "iris", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": parameters}
+    (folder / "model-settings.json").write_text(json.dumps(model))
+    port = _free_port()
+    return Server(
+        name=name,
+        command=[environment / "bin" / "mlserver", "start", folder],
+        environment={
+            "MLSERVER_PARALLEL_WORKERS": str(processes),
+            "MLSERVER_DEBUG": "false",
+            "MLSERVER_HOST": HOST,
+            "MLSERVER_HTTP_PORT": str(port),
+            "MLSERVER_GRPC_PORT": str(_free_port()),
+            "MLSERVER_METRICS_PORT": str(_free_port()),
+        },
+        port=port,
+        path="/v2/models/iris/infer",
+        body=_tensor,
+        answered=_label,
+    )
+
+
+def _ours_v2(forest: Forest) -> Server:
+    """Asked in the same words as MLServer."""
+    return replace(ours(forest), name="ours-v2", path="/v2/models/iris/infer", body=_tensor, answered=_label)
+
+
+def _constant(kind: str) -> Server:
+    port = _free_port()
+    return Server(
+        name=kind,
+        command=[sys.executable, "-m", "tests.bench.ceiling_server", kind],
+        environment=_model_server(port),
+        port=port,
+        path="/score",
+        body=_named,
+        answered=None,
+    )
+
+
+def _model_server(port: int) -> dict[str, str]:
+    return {"MODEL_SERVER_PORT": str(port), "MODEL_SERVER_WORKERS": str(Serving().workers)}
+
+
+def _named(flower: Flower) -> dict[str, float]:
+    return dict(zip(FEATURES, flower, strict=True))
+
+
+def _tensor(flower: Flower) -> dict[str, Any]:
+    tensor = {"name": "features", "shape": [1, len(flower)], "datatype": "FP32", "data": flower}
+    return {"inputs": [tensor]}
+
+
+def _label(text: str) -> int:
+    """The one output of whole numbers: MLServer calls it `predict`, ours calls it `label`."""
+    (label,) = (output["data"][0] for output in json.loads(text)["outputs"] if output["datatype"] == "INT64")
+    return int(label)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

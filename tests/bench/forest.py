@@ -1,0 +1,54 @@
+"""The model that every server of the benchmark answers with, in the form that each of them wants."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+
+from workloads.ml import model
+from workloads.ml.export import forest_to_onnx
+
+FEATURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+TREES = 100
+
+Flower = list[float]
+"""The features in their order, cm."""
+_iris = load_iris()
+FLOWERS: list[Flower] = _iris.data.tolist()
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A trained random forest and its files: a pickle, and a model directory with the same in ONNX."""
+
+    trained: RandomForestClassifier
+    pickle: Path
+    directory: Path
+
+    def classes(self) -> list[int]:
+        """Index of the class of each flower."""
+        classes: list[int] = self.trained.predict(FLOWERS).tolist()
+        return classes
+
+
+def train(folder: Path) -> Forest:
+    """Train on all flowers: how well it predicts is not what is measured here."""
+    trained = RandomForestClassifier(n_estimators=TREES, oob_score=True, random_state=123).fit(FLOWERS, _iris.target)
+    forest = Forest(trained, folder / "model.pkl", folder / "model")
+    forest.pickle.write_bytes(pickle.dumps(trained))
+    onnx, rows = forest_to_onnx(trained), np.array(FLOWERS, np.float32)
+    about = {
+        "features": FEATURES,
+        "target": "species",
+        "classes": _iris.target_names.tolist(),
+        "source": "scikit-learn",
+        "sha256": model.digest(rows.tobytes()),
+        "rows": len(rows),
+    }
+    model.save(forest.directory, onnx, model.describe("iris", onnx, rows, about))
+    return forest

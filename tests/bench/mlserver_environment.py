@@ -1,0 +1,35 @@
+"""MLServer in a virtual environment of its own: what it needs does not go together with what the platform needs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from tools import cache
+from tools.environment import uv
+from tools.steps import run, step
+
+REQUIREMENTS = Path(__file__).with_name("mlserver.txt")
+
+
+def install() -> Path:
+    """The environment, as mlserver.txt pins it; made where it is not there yet.
+
+    Raises:
+        BootstrapError: it cannot be made.
+        RuntimeError: it would have another scikit-learn than the one that trains the forest.
+    """
+    pinned = re.search(r"^scikit-learn==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)
+    if pinned is None or pinned[1] != (ours := version("scikit-learn")):
+        raise RuntimeError(f"{REQUIREMENTS.name} must pin scikit-learn {ours}, as uv.lock does; mlserver.in says how")
+    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
+    target = cache.directory() / "venvs" / f"mlserver-{digest}"
+    if not target.exists():
+        program, log = uv(), cache.directory() / "logs" / "mlserver.log"
+        with step("Installing MLServer"), cache.installing(target) as partial:
+            run([program, "venv", "--relocatable", "--python", sys.executable, partial], log=log)
+            run([program, "pip", "sync", "--python", partial, "--require-hashes", REQUIREMENTS], log=log)
+    return target

@@ -1,0 +1,98 @@
+"""A server under test: how it is started, asked, measured and stopped."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from infra.process import HOST
+from infra.session import Session, inherited_environment
+from settings import PROJECT
+from tests.bench.forest import FLOWERS, Flower, Forest
+
+START_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers one flower a POST.
+
+    `body` is what is sent of a flower, as JSON; `answered` reads the index of its class from the text of an answer, and
+    is None where the answer is a constant.
+    """
+
+    name: str
+    command: Sequence[str | Path]
+    port: int
+    path: str
+    body: Callable[[Flower], Any]
+    answered: Callable[[str], int] | None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}{self.path}"
+
+    def post(self, body: str, content_type: str = "application/json") -> tuple[int, str]:
+        """Status and text of the answer. Raises OSError where there is none."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        try:
+            connection.request("POST", self.path, body, {"Content-Type": content_type})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(server: Server, folder: Path) -> Iterator[psutil.Process]:
+    """The server, started and answering; its log is in `folder`.
+
+    Raises:
+        RuntimeError: it ended, or did not answer within two minutes; with the end of its log.
+    """
+    log = folder / f"{server.name}.log"
+    session = Session(folder / f"{server.name}.process.json")
+    environment = {**inherited_environment(), **server.environment}
+    process = session.start([str(word) for word in server.command], cwd=PROJECT, env=environment, log=log)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(server):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{server.name} does not answer:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.1)
+        yield psutil.Process(process.pid)
+    finally:
+        session.stop()
+
+
+def require_right_answers(server: Server, forest: Forest) -> None:
+    """Raises RuntimeError where the server does not say of every tenth flower what the forest says."""
+    if server.answered is None:
+        return
+    for flower, expected in list(zip(FLOWERS, forest.classes(), strict=True))[::10]:
+        status, text = server.post(json.dumps(server.body(flower)))
+        if status != 200 or server.answered(text) != expected:
+            raise RuntimeError(f"{server.name} answers {status} {text} to {flower}; the forest says {expected}")
+
+
+def memory(process: psutil.Process) -> int:
+    """Bytes of a process and its descendants; memory that they share counts once where the system can tell (Linux)."""
+    tree = [process, *process.children(recursive=True)]
+    return sum(member.memory_full_info().pss if psutil.LINUX else member.memory_info().rss for member in tree)
+
+
+def _answers(server: Server) -> bool:
+    try:
+        status, _ = server.post(json.dumps(server.body(FLOWERS[0])))
+    except OSError:
+        return False
+    return status == 200

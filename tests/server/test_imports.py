@@ -1,0 +1,23 @@
+"""What the container image of the server has to have."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import model_server
+
+IN_THE_IMAGE = {"flask", "granian", "numpy", "onnxruntime", "prometheus_client", "pydantic", "requests"}
+WITH_FLASK = {"werkzeug"}
+
+
+def test_the_server_imports_nothing_else_of_this_project_and_no_further_library() -> None:
+    imported = set()
+    for file in Path(model_server.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(str(node.module).split(".")[0])
+    assert imported - sys.stdlib_module_names == IN_THE_IMAGE | WITH_FLASK | {"model_server"}
