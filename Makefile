@@ -9,7 +9,7 @@ ARGS ?=
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview refresh down outputs status env test lint format bench
+.PHONY: help tools up preview refresh down outputs status env test lint format bench bundle
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -46,3 +46,6 @@ format: tools ## let ruff put the code into shape
 
 bench: tools ## serving and batch prediction, side by side with others
 	@$(VENV) tests/bench/run.py
+
+bundle: tools ## binaries and images for a cluster without internet (the images take root)
+	@$(VENV) -m airgap.bundle build $(ARGS)

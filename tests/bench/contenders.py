@@ -73,6 +73,7 @@ def _mlserver(name: str, forest: Forest, environment: Path, processes: int) -> S
             "MLSERVER_HTTP_PORT": str(port),
             "MLSERVER_GRPC_PORT": str(_free_port()),
             "MLSERVER_METRICS_PORT": str(_free_port()),
+            "MLSERVER_METRICS_DIR": str(folder),
         },
         port=port,
         path="/v2/models/iris/infer",

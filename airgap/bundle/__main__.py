@@ -1,0 +1,106 @@
+"""The bundle's commands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import get_args
+
+from airgap.bundle import index, registry
+from airgap.bundle.choice import Images, choose
+from airgap.bundle.errors import BundleError
+from airgap.bundle.golang import Go
+from airgap.bundle.items import Items
+from airgap.bundle.make import make, prepare, prune
+from airgap.bundle.push import push
+from airgap.bundle.sbom import BillOfMaterials
+from airgap.bundle.store import Store
+from airgap.bundle.table import load
+from airgap.bundle.upstream import reachable
+from tools.steps import BootstrapError, say
+
+
+def main() -> int:
+    """Run one command; returns the exit code."""
+    arguments = _parser().parse_args()
+    store = Store.default()
+    try:
+        match arguments.command:
+            case "build":
+                _build(store, arguments)
+            case "prune":
+                table = load()
+                with store.locked():
+                    say(f"{prune(store, Items.of(table, store, Go.find(store, 1)))} folders of other versions removed.")
+            case "push":
+                push(store, arguments.registry, arguments.authfile, arguments.certificates)
+            case "registry":
+                _registry(store, arguments)
+    except (BundleError, BootstrapError) as error:
+        say(f"Error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("Interrupted; the next run goes on from the last item that was finished.")
+        return 130
+    return 0
+
+
+def _build(store: Store, arguments: argparse.Namespace) -> None:
+    table = load()
+    choice = choose(table, arguments.images, frozenset(arguments.entries), reachable)
+    prepare(table, choice)
+    with store.locked():
+        go = Go.find(store, arguments.jobs)
+        items = Items.of(table, store, go)
+        try:
+            make(table, store, items, choice)
+        finally:
+            count = index.write(table, store, items, BillOfMaterials(table, go), prefer_copies=bool(choice.copied))
+    content = index.read(store)
+    say(f"{len(content['binaries'])} binaries and {len(content['images'])} images are in {store.root}")
+    say(f"What is in them, {count} components: {store.root / index.SBOM}")
+
+
+def _registry(store: Store, arguments: argparse.Namespace) -> None:
+    if arguments.action == "stop":
+        registry.stop(store)
+        return
+    if arguments.action == "start":
+        own = registry.start(store, arguments.address, arguments.port, arguments.name)
+        push(store, own.host, own.authfile, own.certificates)
+    # On standard output, for programs: no password is in it, only the file that has it.
+    print(registry.running(store).as_json())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="airgap.bundle", description=__doc__)
+    parser.set_defaults(command="build", entries=[], images="auto", jobs=os.cpu_count() or 1)
+    commands = parser.add_subparsers()
+
+    build = commands.add_parser("build", help="build or copy what is missing (the default)")
+    build.add_argument("entries", nargs="*", metavar="ENTRY", help="entries of the table; all where none is named")
+    build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time (the cores)")
+    build.add_argument("--images", choices=get_args(Images), default="auto", help="copied if upstream is in reach")
+    build.set_defaults(command="build")
+
+    commands.add_parser("prune", help="remove what other versions left").set_defaults(command="prune")
+
+    to_own = commands.add_parser("push", help="fill a registry of your own")
+    to_own.add_argument("registry", help="host[:port][/project]")
+    to_own.add_argument("--authfile", type=Path, required=True, help="as `skopeo login --authfile` writes it")
+    to_own.add_argument("--certificates", type=Path, help="folder with the registry's CA as ca.crt")
+    to_own.set_defaults(command="push")
+
+    own = commands.add_parser("registry", help="the bundle's own registry")
+    own.add_argument("action", choices=["start", "status", "stop"])
+    own.add_argument("--address", default="127.0.0.1", help="where it listens")
+    own.add_argument("--port", type=int, default=5443)
+    own.add_argument("--name", action="append", default=[], help="a further host name or address for its certificate")
+    own.set_defaults(command="registry")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The registry: closed without its password and its authority, open with them, and filled under upstream names."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from airgap.bundle import index, registry
+from airgap.bundle.errors import BundleError
+from airgap.bundle.push import push
+from airgap.bundle.store import Store
+from tests.airgap import oci
+
+PROGRAM = registry.program(Store.default())
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None, reason="docker-registry is not here; `python -m airgap.bundle registry start` brings it"
+)
+needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[registry.Registry]:
+    assert PROGRAM is not None
+    monkeypatch.setenv("PATH", f"{PROGRAM.parent}:{os.environ['PATH']}")
+    started = registry.start(store, "127.0.0.1", free_port(), ["registry.internal"])
+    yield started
+    registry.stop(store)
+
+
+def login(own: registry.Registry) -> str:
+    authorization: str = json.loads(own.authfile.read_text())["auths"][own.host]["auth"]
+    return authorization
+
+
+def status(own: registry.Registry, path: str, authorization: str | None) -> int:
+    context = ssl.create_default_context(cafile=str(own.certificates / "ca.crt"))
+    request = urllib.request.Request(f"https://{own.host}{path}")
+    request.add_header("Accept", oci.MANIFEST)
+    if authorization is not None:
+        request.add_header("Authorization", f"Basic {authorization}")
+    try:
+        with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+            code: int = answer.status
+            return code
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def test_it_opens_to_its_password_alone(running: registry.Registry) -> None:
+    user = base64.b64decode(login(running)).decode().partition(":")[0]
+    wrong = base64.b64encode(f"{user}:guess".encode()).decode()
+    assert [status(running, "/v2/", given) for given in (None, wrong, login(running))] == [401, 401, 200]
+
+
+def test_who_does_not_trust_its_authority_is_not_connected(running: registry.Registry) -> None:
+    with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+        urllib.request.urlopen(f"https://{running.host}/v2/", timeout=5)
+
+
+def test_its_secrets_are_in_files_of_its_owner_alone(running: registry.Registry, store: Store) -> None:
+    password = base64.b64decode(login(running)).decode().partition(":")[2]
+    open_to_others = {f.name for f in running.folder.rglob("*") if f.is_file() and f.stat().st_mode & 0o077}
+    assert open_to_others.isdisjoint({"auth.json", "htpasswd", "config.yml", "ca.key", "server.key"})
+    assert running.folder.stat().st_mode & 0o077 == 0
+    assert password not in " ".join(psutil.Process(running.pid).cmdline())
+    holders = {f.name for f in running.folder.rglob("*") if f.is_file() and password.encode() in f.read_bytes()}
+    assert holders == set()  # the file for image tools has it in base64, the registry's own a hash
+    assert password not in registry.running(store).as_json()
+
+
+def test_started_again_it_is_left_running_and_after_a_stop_has_the_same_password(
+    running: registry.Registry, store: Store
+) -> None:
+    address, _, port = running.host.rpartition(":")
+    before = login(running)
+    assert registry.start(store, address, int(port), ["registry.internal"]).pid == running.pid
+    registry.stop(store)
+    with pytest.raises(BundleError, match="does not run"):
+        registry.running(store)
+    again = registry.start(store, address, int(port), ["registry.internal"])
+    assert again.pid != running.pid
+    assert status(again, "/v2/", before) == 200
+
+
+def test_a_taken_port_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PROGRAM is not None
+    monkeypatch.setenv("PATH", f"{PROGRAM.parent}:{os.environ['PATH']}")
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        with pytest.raises(BundleError, match=f"127.0.0.1:{holder.getsockname()[1]}.*in use"):
+            registry.start(store, "127.0.0.1", holder.getsockname()[1], [])
+
+
+@needs_skopeo
+def test_images_are_under_the_name_of_their_upstream_with_their_digest(
+    running: registry.Registry, store: Store
+) -> None:
+    digest = oci.bundle(store)
+    push(store, running.host, running.authfile, running.certificates)
+    for reference in ("1.0", digest):
+        assert status(running, f"/v2/registry.test/team/word/manifests/{reference}", login(running)) == 200
+    assert status(running, "/v2/registry.test/team/word/manifests/1.0", None) == 401
+    assert status(running, "/v2/team/word/manifests/1.0", login(running)) == 404
+
+
+@needs_skopeo
+def test_what_the_registry_has_is_not_sent_again(
+    running: registry.Registry, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    oci.bundle(store)
+    for _ in range(2):
+        push(store, running.host, running.authfile, running.certificates)
+    assert [line[-14:] for line in capsys.readouterr().err.splitlines()[-2:]] == ["1 of them new.", "0 of them new."]
+
+
+@needs_skopeo
+def test_a_registry_that_refuses_is_an_error_that_names_the_image(running: registry.Registry, store: Store) -> None:
+    oci.bundle(store)
+    nobody = store.root / "nobody.json"
+    nobody.write_text("{}")
+    with pytest.raises(BundleError, match=oci.UPSTREAM):
+        push(store, running.host, nobody, running.certificates)
+
+
+def test_without_a_bundle_there_is_nothing_to_push(store: Store) -> None:
+    with pytest.raises(BundleError, match="make bundle"):
+        index.read(store)

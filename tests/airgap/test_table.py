@@ -1,0 +1,91 @@
+"""The table of sources: complete as it is committed, and refused by the name of what is wrong in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from airgap.bundle.errors import BundleError
+from airgap.bundle.store import Store
+from airgap.bundle.table import MODULES, TABLE, load
+from tests.airgap import proxy
+
+KUBEADM = next(iter((Store.default().root / "binaries").glob("kubernetes-*/kubeadm")), None)
+VERSION = f'version = "{proxy.VERSION}"'
+ANY_VERSION = re.compile(r"\bv?\d+\.\d+\.\d+\b")
+
+
+def complaint(tmp_path: Path, old: str, new: str) -> str:
+    """What is said of a small table in which one thing was changed."""
+    assert proxy.TABLE.count(old) == 1
+    table = tmp_path / "sources.toml"
+    table.write_text(proxy.TABLE.replace(old, new))
+    with pytest.raises(BundleError) as error:
+        load(table, proxy.module(tmp_path / "modules"))
+    return str(error.value)
+
+
+def test_the_committed_table_is_valid_and_each_image_has_its_own_name() -> None:
+    table = load()
+    names = [table.upstream_name(image) for image in table.image]
+    assert len(names) == len(set(names))
+    assert f"registry.k8s.io/kube-apiserver:{table.go['kubernetes'].version}" in names
+
+
+@pytest.mark.skipif(KUBEADM is None, reason="kubeadm is not built here; `make bundle` does")
+def test_the_images_that_kubeadm_asks_for_are_in_the_table() -> None:
+    table = load()
+    command = [str(KUBEADM), "config", "images", "list", "--kubernetes-version", table.go["kubernetes"].version]
+    asked = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert {table.upstream_name(image) for image in table.image} >= set(asked)
+
+
+def test_a_version_is_written_only_where_its_entry_is() -> None:
+    elsewhere = [
+        line
+        for line in TABLE.read_text().splitlines()
+        if ANY_VERSION.search(line.partition("#")[0])
+        and not re.match(r'(version|release) = "[^"]+"|build_date|  "[a-z.]+/[^"]+:[0-9.]+",$', line)
+    ]
+    assert elsewhere == []
+
+
+@pytest.mark.parametrize("entry", load().go)
+def test_each_go_module_of_ours_requires_the_packages_of_its_entry(entry: str) -> None:
+    packages = {binary.package for binary in load().go[entry].binaries.values()}
+    own = (MODULES / entry / "go.mod").read_text()
+    block = re.search(r"^tool \((.*?)^\)", own, re.MULTILINE | re.DOTALL)
+    tools = set(block.group(1).split()) if block else set(re.findall(r"^tool (\S+)", own, re.MULTILINE))
+    assert tools == {package for package in packages if not package.startswith("mlplatform/")}
+
+
+def test_no_go_module_of_ours_names_a_local_path_outside_its_folder() -> None:
+    replaced = [re.findall(r"=> (\S+)$", mod.read_text(), re.MULTILINE) for mod in MODULES.glob("*/go.mod")]
+    assert [path for paths in replaced for path in paths if path.startswith("/") or ".." in path] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"greeting/greeting"', '"greeting/other"', "image.page.files: 'greeting/other': there is no such binary"),
+        ('"greeting:page.txt"', '"other:page.txt"', "image.page.files: 'other:page.txt': there is no entry go.other"),
+        ('base = "scratch"', 'base = "alpine"', "image.page.base: 'alpine' is neither"),
+        ("{greeting.number}", "{other}", "image.page.upstream"),
+        ('"registry.test/page', '"Greeting', "image.page.upstream: 'Greeting:1.2.3' is not host/repository:tag"),
+        (VERSION, 'version = "v1.2.4"', "go.greeting.version: v1.2.4, but its go.mod requires v1.2.3"),
+        (VERSION, 'version = "latest"', "go.greeting.version"),
+        ('base = "scratch"', 'base = "scratch"\ncolour = 1', "image.page.colour"),
+        ("[go.greeting.binaries]", "[go.missing]", "go.missing"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_by_its_name(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert said in complaint(tmp_path, old, new)
+
+
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    second = '[image.second]\nupstream = "registry.test/page:1.2.3"\nbase = "scratch"\n[image.page]'
+    said = complaint(tmp_path, "[image.page]", second)
+    assert "registry.test/page:1.2.3 is already the name of image.second" in said
