@@ -20,7 +20,8 @@ from tools.golang import toolchain
 UPSTREAM = "upstream"
 """The folder beside the binaries with the files of the upstream module that images hold."""
 STRICT = {
-    # Whatever the user's environment says, go.sum decides: a module that it lacks or that differs stops the build.
+    # Whatever the user's environment says, go.sum decides: a module that it lacks or that differs stops the build. The
+    # variables that name modules to leave unchecked are set to a host that no module has.
     "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
     "GOWORK": "off",
     "GOINSECURE": "none.invalid",
