@@ -34,14 +34,14 @@ def versions() -> dict[str, Any]:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """Let one bootstrap work at a time. The lock ends with the process that holds it, however that ends."""
-    directory().mkdir(parents=True, exist_ok=True)
-    with (directory() / "bootstrap.lock").open("w") as lock:
+def locked(file: Path, waiting: str) -> Iterator[None]:
+    """Let one at a time do what `file` stands for. The lock ends with the process that holds it, however that ends."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another bootstrap is at work; waiting for its end.")
+            say(waiting)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -17,7 +17,7 @@ def install(arguments: Sequence[str]) -> int:
     try:
         if stack is not None:
             stacks.require(stack)
-        with cache.locked():
+        with cache.locked(cache.directory() / "bootstrap.lock", "Another bootstrap is at work; waiting for its end."):
             environment.install()
             azurite.install()
             pulumi_cli.install()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools import cache
-from tools.steps import say
 
 RECORD = "entry.json"
 KEY_LENGTH = 16
@@ -82,17 +80,9 @@ class Store:
     def item(self, kind: str, name: str, parts: object) -> Item:
         return Item(kind, name, key_of(parts), self.root)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Let one bundle be built at a time; the lock ends with the process that holds it, however that ends."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say("Another bundle is being built; waiting for its end.")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Let one bundle be built at a time."""
+        return cache.locked(self.root / "lock", "Another bundle is being built; waiting for its end.")
 
     def prune(self, wanted: set[Path], kinds: tuple[str, ...]) -> list[Path]:
         """Remove the folders of those kinds that are not wanted: of other versions, and what a kill left half built."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -13,24 +12,12 @@ import pytest
 
 from airgap.command.resource_command.values import UNKNOWN, Asset, Properties, Secret
 
+from .case import Case
 from .plugin import LOCAL, Plugin, Refused
 from .waiting import runs, until
 
 RAN = {"stdout": "old out", "stderr": "old err"}
 """What the command before printed."""
-
-
-@dataclass
-class Case:
-    """`inputs` of a new resource, or of one that has `state`; and what is to come of them."""
-
-    behaviour: str
-    inputs: Properties
-    stdout: str = ""
-    stderr: str = ""
-    state: Properties | None = None
-    logged: list[str] | None = None
-    outputs: Properties = field(default_factory=dict)
 
 
 ECHO = "echo out; echo err >&2"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -12,6 +11,7 @@ import pytest
 
 from airgap.command.resource_command.values import UNKNOWN, Properties, Secret
 
+from .case import Case
 from .plugin import REMOTE, Plugin, Refused
 from .sshd import USER, Sshd
 from .waiting import runs, until
@@ -19,19 +19,6 @@ from .waiting import runs, until
 RAN = {"stdout": "old out", "stderr": "old err"}
 BOTH = 'echo "$PULUMI_COMMAND_STDOUT|$PULUMI_COMMAND_STDERR"'
 ECHO = "echo out; echo err >&2"
-
-
-@dataclass
-class Case:
-    """`inputs` of a new resource, or of one that has `state`; and what is to come of them."""
-
-    behaviour: str
-    inputs: Properties
-    stdout: str = ""
-    stderr: str = ""
-    state: Properties | None = None
-    logged: list[str] | None = None
-
 
 CASES = [
     Case("create runs as the user", {"create": "id -un; echo err >&2"}, USER, "err"),

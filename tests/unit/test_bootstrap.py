@@ -67,9 +67,11 @@ class TestInstalling:
             assert (tmp_path / "x-1" / "old").exists()
         assert [file.name for file in (tmp_path / "x-1").iterdir()] == ["new"]
 
-    def test_a_second_bootstrap_waits_for_the_first(self, folder: Path) -> None:
-        code = "from tools import cache\nwith cache.locked(): print('second')"
-        with cache.locked():
+    def test_a_second_bootstrap_waits_for_the_first(self, tmp_path: Path) -> None:
+        lock = tmp_path / "lock"
+        locked = f"cache.locked(Path({str(lock)!r}), 'waiting')"
+        code = f"from pathlib import Path\nfrom tools import cache\nwith {locked}: print('second')"
+        with cache.locked(lock, "waiting"):
             second = subprocess.Popen(
                 [sys.executable, "-c", code], cwd=cache.PROJECT, stderr=subprocess.PIPE, text=True
             )
