@@ -119,12 +119,16 @@ class Stack:
         assert code == 0, output
         return dict(json.loads(output[output.index("{") :]))
 
-    def processes(self) -> list[psutil.Process]:
-        """Everything that runs in or for this stack, found by the folders that it names."""
+    def processes(self, program: str = "") -> list[psutil.Process]:
+        """Everything that runs in or for this stack, found by the folders that it names, with `program` in its command.
+
+        A process that ends while it is looked at is none of them.
+        """
         mine = []
         for process in psutil.process_iter():
             try:
-                if str(self.data) in " ".join([process.cwd(), *process.cmdline()]):
+                command = " ".join(process.cmdline())
+                if program in command and str(self.data) in f"{process.cwd()} {command}":
                     mine.append(process)
             except psutil.Error:
                 continue
