@@ -7,8 +7,11 @@ names the setting, what it was and what is allowed, before any resource is touch
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import json
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,10 +29,15 @@ from pydantic import (
 )
 
 PROJECT = Path(__file__).resolve().parent
+VERSIONS = tomllib.loads((PROJECT / "versions.toml").read_text())
 OF_PULUMI = frozenset({"pulumi", "kubernetes", "command", "azure-native"})
 """Namespaces that Pulumi and its providers read themselves."""
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$")]
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+HostKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+$")]
+"""A machine's public key, `ssh-ed25519 AAAA...`: what `ssh-keyscan` prints behind the address."""
+Subnet = ipaddress.IPv4Network
 Parameter = bool | int | float | str | list[Any] | dict[str, Any]
 
 
@@ -41,11 +49,100 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Lab(_Section):
+    """Machines inside this computer: the first is the control plane, the others are workers."""
+
+    size: int = Field(default=3, ge=1, le=10)
+    subnet: Subnet = ipaddress.IPv4Network("10.20.0.0/24")
+    """Of the bridge that connects them; this computer has its first address."""
+
+
+class Bastion(_Section):
+    """The machine through which the others are reached; user and key are the hosts' own unless given."""
+
+    address: str
+    port: int = Field(default=22, ge=1, le=65535)
+    user: str | None = None
+    host_key: HostKey
+
+
+class Host(_Section):
+    """One machine of your own."""
+
+    name: HostName
+    address: str
+    """Where SSH reaches it from here."""
+    private_address: str | None = None
+    """What the other machines know it by, if that is another one."""
+    role: Literal["control-plane", "worker"] = "worker"
+    host_key: HostKey
+    port: int = Field(default=22, ge=1, le=65535)
+
+
+class Hosts(_Section):
+    """Your own machines over SSH, with a user who may use sudo without a password."""
+
+    user: str
+    private_key: SecretStr | None = None
+    private_key_file: str | None = None
+    machines: list[Host] = Field(min_length=1)
+    bastion: Bastion | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Hosts:
+        if (self.private_key is None) == (self.private_key_file is None):
+            raise ValueError("set one of private_key (a secret) and private_key_file")
+        names = [machine.name for machine in self.machines]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"machines: the name {', '.join(doubled)} is given twice")
+        planes = [machine.name for machine in self.machines if machine.role == "control-plane"]
+        if len(planes) != 1:
+            raise ValueError(
+                f"machines: one must have role: control-plane, found {len(planes)}: {', '.join(planes) or 'none'}"
+            )
+        return self
+
+
+class Kubernetes(_Section):
+    """The cluster that kubeadm makes."""
+
+    version: Annotated[str, StringConstraints(pattern=r"^1\.\d+\.\d+$")] = VERSIONS["kubernetes"]["version"]
+    pod_subnet: Subnet = ipaddress.IPv4Network("10.32.0.0/16")
+    service_subnet: Subnet = ipaddress.IPv4Network("10.96.0.0/16")
+    packages: Literal["bundle", "upstream"] = "upstream"
+    """Where nodes get kubeadm, kubelet, kubectl: from the registry that `make bundle` fills, or from pkgs.k8s.io."""
+    names: list[str] = []
+    """Further names and addresses of the API server, for its certificate."""
+
+
 class Infra(_Section):
     """Where the machines and the cluster come from."""
 
     machines: Literal["none", "lab", "hosts", "azure"] = "none"
     cluster: Literal["none", "kubeadm", "existing"] = "none"
+    lab: Lab = Lab()
+    hosts: Hosts | None = None
+    kubernetes: Kubernetes = Kubernetes()
+
+    @model_validator(mode="after")
+    def _machines_and_cluster_go_together(self) -> Infra:
+        if (self.machines != "none") != (self.cluster == "kubeadm"):
+            raise ValueError(
+                f"machines: {self.machines} does not go with cluster: {self.cluster}; kubeadm takes machines, "
+                "none and existing take none"
+            )
+        if self.machines == "hosts" and self.hosts is None:
+            raise ValueError("machines: hosts takes infra:hosts, the machines' addresses, user and key")
+        subnets = {
+            "kubernetes.pod_subnet": self.kubernetes.pod_subnet,
+            "kubernetes.service_subnet": self.kubernetes.service_subnet,
+        }
+        if self.machines == "lab":
+            subnets["lab.subnet"] = self.lab.subnet
+        for (one, a), (other, b) in itertools.combinations(subnets.items(), 2):
+            if a.overlaps(b):
+                raise ValueError(f"{one} {a} overlaps with {other} {b}; give each addresses of its own")
+        return self
 
 
 class Tracking(_Section):
@@ -75,10 +172,42 @@ class Blobs(_Section):
         return self
 
 
+class Registry(_Section):
+    """The private registry: your own at `url`, or without one the bundle's, which this computer serves at `address`."""
+
+    url: str | None = Field(default=None, pattern=r"^https://[^/]+(/.+[^/])?$")
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: str | None = None
+    """Its certificate authority in PEM format, where no public one signed its certificate."""
+    address: str | None = None
+    """The bundle's registry: an address of this computer that the machines reach. In the lab, its bridge."""
+    port: Port = 5443
+
+    @model_validator(mode="after")
+    def _own_or_the_bundles(self) -> Registry:
+        if (self.url is None) != (self.password is None) or (self.url is None) != (self.username is None):
+            raise ValueError("url, username and password belong together: set all, or none for the bundle's registry")
+        if self.ca_file and not Path(self.ca_file).expanduser().is_file():
+            raise ValueError(f"ca_file: there is no file {self.ca_file}")
+        return self
+
+
+class LoadBalancer(_Section):
+    """MetalLB: addresses of the machines' network that Services of type LoadBalancer get."""
+
+    addresses: Annotated[str, StringConstraints(pattern=r"^[\d.]+(-|/)[\d.]+$")]
+    """`first-last`, or a subnet in CIDR notation."""
+
+
 class Platform(_Section):
     """What runs beneath the workloads."""
 
     pipelines: Literal["embedded", "job", "kubeflow"] = "embedded"
+    network: Literal["weave", "flannel"] = "weave"
+    storage: Literal["openebs"] = "openebs"
+    load_balancer: LoadBalancer | None = None
+    registry: Registry = Registry()
     tracking: Tracking = Tracking()
     blobs: Blobs | None = None
 

@@ -1,0 +1,48 @@
+"""A Kubernetes cluster as the layers above it see one, wherever it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster whose API server answers.
+
+    `kubeconfig` is secret. `nodes` is a list of {"name", "role", "address", "version"}. What is put into the cluster waits for
+    `depends_on`; of what is in it nothing has to be deleted when `resource` is, as the cluster goes as a whole.
+    """
+
+    name: str
+    kubeconfig: pulumi.Output[str]
+    provider: kubernetes.Provider
+    endpoint: pulumi.Output[str]
+    nodes: pulumi.Output[list[dict[str, Any]]]
+    depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
+    resource: pulumi.Resource | None = None
+
+    def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
+        """Options of a resource in this cluster that also waits for `depends_on`."""
+        return pulumi.ResourceOptions(
+            provider=self.provider, depends_on=[*self.depends_on, *depends_on], deleted_with=self.resource
+        )
+
+
+def provider(name: str, kubeconfig: pulumi.Input[str], deleted_with: pulumi.Resource | None) -> kubernetes.Provider:
+    """The provider of a cluster.
+
+    Its identity is the constant `name`: with the kubeconfig still unknown, as in a first preview, nothing in the cluster is
+    planned to be replaced. What cannot be reached any more can be deleted from the state.
+    """
+    return kubernetes.Provider(
+        name,
+        kubeconfig=kubeconfig,
+        cluster_identifier=name,
+        delete_unreachable=True,
+        opts=pulumi.ResourceOptions(deleted_with=deleted_with),
+    )
