@@ -2,14 +2,16 @@
 
 STACK ?= dev
 PYTHON ?= python3
-# More arguments, for Pulumi or pytest: make up ARGS=--refresh
+# More arguments, for Pulumi, kubectl or pytest: make up ARGS=--refresh
 ARGS ?=
+# Which machine `make ssh` logs in to
+NODE ?=
 
 .DEFAULT_GOAL := help
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview refresh down outputs status env test lint format bench bundle
+.PHONY: help tools up preview refresh down outputs status env kubectl ssh test lint format bench bundle
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -25,10 +27,16 @@ down: ## destroy the stack
 outputs: ## the stack's outputs as JSON
 status: ## the stack's outputs for a person to read
 env: ## variables for `pulumi` typed by hand: eval "$(make -s env)"
+kubectl: ## kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get nodes'
+ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
 up preview refresh down outputs status env:
 	@$(PYTHON) tools/bootstrap.py --stack '$(STACK)'
 	@$(VENV) tools/stack.py $@ --stack '$(STACK)' $(ARGS)
+
+kubectl ssh:
+	@$(PYTHON) tools/bootstrap.py --stack '$(STACK)'
+	@$(VENV) tools/stack.py $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 
 test: tools ## all tests
 	@$(VENV) -m pytest -n 2 --dist loadfile $(ARGS)

@@ -2,6 +2,7 @@
 
 import pulumi
 from mlplatform.base import local_platform
+from mlplatform.foundation import kubeadm_foundation
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from settings import cache_directory, load
@@ -9,8 +10,12 @@ from workloads.deploy import deploy
 
 stack = pulumi.get_stack()
 settings = load(stack, CONFIG.get() or get_config_env())
+directory = cache_directory() / "stacks" / stack
 
-platform = local_platform(settings.platform, cache_directory() / "stacks" / stack)
-pulumi.export("tracking_url", platform.tracking_url)
-for name, output in deploy(settings, platform).items():
+if settings.infra.cluster == "none":
+    platform = local_platform(settings.platform, directory)
+    outputs = {"tracking_url": platform.tracking_url, **deploy(settings, platform)}
+else:
+    outputs = kubeadm_foundation(settings, stack, directory).outputs
+for name, output in outputs.items():
     pulumi.export(name, output)

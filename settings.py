@@ -37,7 +37,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,48}[a-z0-9]
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 HostKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+$")]
 """A machine's public key, `ssh-ed25519 AAAA...`: what `ssh-keyscan` prints behind the address."""
+ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer"]
 Subnet = ipaddress.IPv4Network
+PRIVATE = tuple(ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+"""RFC 1918."""
 Parameter = bool | int | float | str | list[Any] | dict[str, Any]
 
 
@@ -103,6 +106,79 @@ class Hosts(_Section):
         return self
 
 
+class Aks(_Section):
+    """A cluster of Azure Kubernetes Service, whose control plane and network are Azure's."""
+
+    version: Annotated[str, StringConstraints(pattern=r"^1\.\d+(\.\d+)?$")] = "1.34"
+    nodes: int = Field(default=2, ge=1, le=100)
+
+
+class Azure(_Section):
+    """Machines in a virtual network of Azure, or with `aks` a managed cluster there."""
+
+    operator: Subnet
+    """Where you are: the only address, or range of addresses, that may use SSH."""
+    location: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")] = "westeurope"
+    network: Subnet = ipaddress.IPv4Network("10.30.0.0/16")
+    workers: int = Field(default=2, ge=0, le=100)
+    size: Annotated[str, StringConstraints(pattern=r"^Standard_\w+$")] = "Standard_DS2_v2"
+    image: Annotated[str, StringConstraints(pattern=r"^[\w-]+:[\w-]+:[\w-]+:\d+\.\d+\.\d+$")] = (
+        "Canonical:ubuntu-24_04-lts:server:24.04.202609040"
+    )
+    """`publisher:offer:sku:version`, as `az vm image list` prints it. What `latest` is changes by the week."""
+    os_disk_gb: int = Field(default=64, ge=30, le=4095)
+    data_disk_gb: int = Field(default=50, ge=4, le=32767)
+    user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "azureuser"
+    private_key: SecretStr | None = None
+    """Of `user`, without a passphrase, RSA or Ed25519; without one, the stack makes its own."""
+    private_key_file: str | None = None
+    api_from: list[Subnet] = []
+    """Who else than the operator may reach the API server."""
+    services_from: list[Subnet] = []
+    """Who else than the operator may reach the node ports, 30000 to 32767."""
+    bastion: bool = False
+    """One small machine with a public address in front of the others, which then have none."""
+    registry: bool = False
+    """A container registry, with a token that can do nothing but pull."""
+    storage: Name | None = None
+    """The name of a private blob container, in a storage account made for it."""
+    tags: dict[str, str] = {}
+    aks: Aks | None = None
+
+    @model_validator(mode="after")
+    def _is_not_open_to_the_world(self) -> Azure:
+        if self.operator.prefixlen < 16:
+            raise ValueError(
+                f"operator: {self.operator} is open to too many: give your own address, as in 203.0.113.7, or your "
+                "company's range, /16 at the widest"
+            )
+        if not any(self.network.subnet_of(private) for private in PRIVATE) or self.network.prefixlen > 24:
+            ranges = ", ".join(str(private) for private in PRIVATE)
+            raise ValueError(f"network: {self.network} has to be a /24 or wider within {ranges}")
+        if self.private_key and self.private_key_file:
+            raise ValueError("set one of private_key (a secret) and private_key_file, or neither")
+        if self.bastion and self.services_from:
+            raise ValueError("services_from: behind a bastion no machine has an address that others could come to")
+        return self
+
+
+class Existing(_Section):
+    """A cluster that exists, by a kubeconfig: its content as a secret, or a file on this computer."""
+
+    kubeconfig: SecretStr | None = None
+    kubeconfig_file: str | None = None
+    context: str | None = None
+    """Of that kubeconfig; its current one where unset."""
+
+    @model_validator(mode="after")
+    def _is_one_kubeconfig(self) -> Existing:
+        if (self.kubeconfig is None) == (self.kubeconfig_file is None):
+            raise ValueError("set one of kubeconfig (a secret) and kubeconfig_file")
+        if self.kubeconfig_file and not Path(self.kubeconfig_file).expanduser().is_file():
+            raise ValueError(f"kubeconfig_file: there is no file {self.kubeconfig_file}")
+        return self
+
+
 class Kubernetes(_Section):
     """The cluster that kubeadm makes."""
 
@@ -113,6 +189,8 @@ class Kubernetes(_Section):
     """Where nodes get kubeadm, kubelet, kubectl: from the registry that `make bundle` fills, or from pkgs.k8s.io."""
     names: list[str] = []
     """Further names and addresses of the API server, for its certificate."""
+    endpoint: str | None = None
+    """Host name or address by which this computer reaches the API server, if it is not the control plane's own."""
 
 
 class Infra(_Section):
@@ -122,6 +200,8 @@ class Infra(_Section):
     cluster: Literal["none", "kubeadm", "existing"] = "none"
     lab: Lab = Lab()
     hosts: Hosts | None = None
+    azure: Azure | None = None
+    existing: Existing | None = None
     kubernetes: Kubernetes = Kubernetes()
 
     @model_validator(mode="after")
@@ -133,12 +213,18 @@ class Infra(_Section):
             )
         if self.machines == "hosts" and self.hosts is None:
             raise ValueError("machines: hosts takes infra:hosts, the machines' addresses, user and key")
+        if self.machines == "azure" and self.azure is None:
+            raise ValueError("machines: azure takes infra:azure, at least the operator's address")
+        if self.cluster == "existing" and (self.existing is None) == (self.azure is None or self.azure.aks is None):
+            raise ValueError("cluster: existing takes one of infra:existing, a kubeconfig, and infra:azure.aks")
         subnets = {
             "kubernetes.pod_subnet": self.kubernetes.pod_subnet,
             "kubernetes.service_subnet": self.kubernetes.service_subnet,
         }
         if self.machines == "lab":
             subnets["lab.subnet"] = self.lab.subnet
+        if self.machines == "azure" and self.azure:
+            subnets["azure.network"] = self.azure.network
         for (one, a), (other, b) in itertools.combinations(subnets.items(), 2):
             if a.overlaps(b):
                 raise ValueError(f"{one} {a} overlaps with {other} {b}; give each addresses of its own")
@@ -150,6 +236,10 @@ class Tracking(_Section):
 
     port: Port = 5050
     retain: bool = True
+    service: ServiceType = "ClusterIP"
+    """In a cluster: how it is reached from outside. By ClusterIP it is not; `pulumi` itself then forwards a port."""
+    size_gb: int = Field(default=5, ge=1, le=10_000)
+    """In a cluster: the volume of its database and artifacts."""
 
 
 class Blobs(_Section):
@@ -205,11 +295,20 @@ class Platform(_Section):
 
     pipelines: Literal["embedded", "job", "kubeflow"] = "embedded"
     network: Literal["weave", "flannel"] = "weave"
+    weave_fast_datapath: bool = True
+    """Let the kernel forward packets between nodes; it takes Open vSwitch in the nodes' kernel."""
     storage: Literal["openebs"] = "openebs"
     load_balancer: LoadBalancer | None = None
     registry: Registry = Registry()
     tracking: Tracking = Tracking()
     blobs: Blobs | None = None
+
+
+class Canary(_Section):
+    """Another version beside the champion, behind the same address; pods share the requests evenly."""
+
+    version: int = Field(ge=1)
+    replicas: int = Field(default=1, ge=1, le=100)
 
 
 class Serving(_Section):
@@ -221,6 +320,20 @@ class Serving(_Section):
     workers: int = Field(default=2, ge=1, le=64)
     max_body_bytes: int = Field(default=1 << 20, ge=1024, le=1 << 30)
     max_rows: int = Field(default=10_000, ge=1, le=10_000_000)
+    service: ServiceType = "ClusterIP"
+    """In a cluster: how it is reached from outside."""
+    replicas: int = Field(default=2, ge=1, le=100)
+    """In a cluster, and no less under any load."""
+    maximum_replicas: int = Field(default=4, ge=1, le=100)
+    """In a cluster, under the highest load."""
+    canary: Canary | None = None
+    """In a cluster, of the model at `serving:port`."""
+
+    @model_validator(mode="after")
+    def _replicas_are_a_range(self) -> Serving:
+        if self.maximum_replicas < self.replicas:
+            raise ValueError(f"maximum_replicas: {self.maximum_replicas} is less than replicas: {self.replicas}")
+        return self
 
 
 class Pipeline(_Section):
@@ -289,17 +402,15 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _what_is_there(self) -> Settings:
-        wanted = {
-            "infra:machines": (self.infra.machines, "none"),
-            "infra:cluster": (self.infra.cluster, "none"),
-            "platform:pipelines": (self.platform.pipelines, "embedded"),
-        }
-        missing = [f"{key}: {value}" for key, (value, there) in wanted.items() if value != there]
-        if missing:
-            allowed = ", ".join(f"{key}: {there}" for key, (_, there) in wanted.items())
+        if self.platform.pipelines == "kubeflow":
             raise ValueError(
-                f"not there yet: {', '.join(missing)}. This version runs on one computer ({allowed}); "
-                "machines, clusters and Kubeflow Pipelines are still to come"
+                "platform:pipelines: kubeflow is not there yet; job runs the same pipelines in a cluster, embedded on "
+                "this computer"
+            )
+        if (self.platform.pipelines == "job") != (self.infra.cluster != "none"):
+            raise ValueError(
+                f"platform:pipelines: {self.platform.pipelines} does not go with infra:cluster: {self.infra.cluster}; "
+                "job runs pipelines in a cluster, embedded on this computer"
             )
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
@@ -14,8 +14,8 @@ import pulumi_kubernetes as kubernetes
 class Cluster:
     """A cluster whose API server answers.
 
-    `kubeconfig` is secret. `nodes` is a list of {"name", "role", "address", "version"}. What is put into the cluster waits for
-    `depends_on`; of what is in it nothing has to be deleted when `resource` is, as the cluster goes as a whole.
+    `kubeconfig` is secret. `nodes` is a list of {"name", "role", "address", "version"}. What is put into the cluster
+    waits for `depends_on`; nothing that is in it has to be deleted when `resource` is: the cluster goes as a whole.
     """
 
     name: str
@@ -26,6 +26,10 @@ class Cluster:
     depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
     resource: pulumi.Resource | None = None
 
+    def after(self, *depends_on: pulumi.Resource) -> Cluster:
+        """The same cluster, for what also waits for these."""
+        return replace(self, depends_on=[*self.depends_on, *depends_on])
+
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Options of a resource in this cluster that also waits for `depends_on`."""
         return pulumi.ResourceOptions(
@@ -33,16 +37,21 @@ class Cluster:
         )
 
 
-def provider(name: str, kubeconfig: pulumi.Input[str], deleted_with: pulumi.Resource | None) -> kubernetes.Provider:
+def provider(
+    name: str,
+    kubeconfig: pulumi.Input[str],
+    deleted_with: pulumi.Resource | None = None,
+    parent: pulumi.Resource | None = None,
+) -> kubernetes.Provider:
     """The provider of a cluster.
 
-    Its identity is the constant `name`: with the kubeconfig still unknown, as in a first preview, nothing in the cluster is
-    planned to be replaced. What cannot be reached any more can be deleted from the state.
+    Its identity is the constant `name`: with the kubeconfig still unknown, as in a first preview, nothing in the
+    cluster is planned to be replaced. What cannot be reached any more can be deleted from the state.
     """
     return kubernetes.Provider(
         name,
         kubeconfig=kubeconfig,
         cluster_identifier=name,
         delete_unreachable=True,
-        opts=pulumi.ResourceOptions(deleted_with=deleted_with),
+        opts=pulumi.ResourceOptions(parent=parent, deleted_with=deleted_with),
     )

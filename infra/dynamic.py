@@ -13,16 +13,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from pulumi.dynamic import DiffResult, ResourceProvider
 
+from infra.failure import Failure as Failure
+
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Failure(Exception):
-    """A failure that its message explains whole; shown to the user without a stack trace."""
-
-
-# `traceback` prints an exception of this module as plain "Failure: ...".
-Failure.__module__ = "builtins"
 
 
 def plain_failures(method: Callable[P, T]) -> Callable[P, T]:

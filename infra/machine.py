@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pulumi
 from pulumi_command import remote
@@ -27,13 +27,37 @@ class Bastion:
     host_key: pulumi.Input[str]
     port: int = 22
 
+    @property
+    def properties(self) -> dict[str, pulumi.Input[Any]]:
+        """It as an input of a resource."""
+        return {
+            "host": self.address,
+            "port": self.port,
+            "user": self.user,
+            "key": self.key,
+            "host_key": self.host_key,
+        }
+
+    @property
+    def connection(self) -> remote.ProxyConnectionArgs:
+        """How pulumi-command reaches it."""
+        return remote.ProxyConnectionArgs(
+            host=self.address,
+            port=self.port,
+            user=self.user,
+            private_key=self.key,
+            host_key=self.host_key,
+            dial_error_limit=DIAL_ATTEMPTS,
+            per_dial_timeout=DIAL_SECONDS,
+        )
+
 
 @dataclass(frozen=True)
 class Machine:
     """A Linux machine with an SSH server, and a user on it who may use sudo without a password.
 
-    The name is its host name and its node's name. `public_address` is where SSH reaches it from here, `private_address` is
-    what the other machines know it by; both are the same on a flat network.
+    The name is its host name and its node's name. `public_address` is where SSH reaches it from here,
+    `private_address` is what the other machines know it by; both are the same on a flat network.
     """
 
     name: str
@@ -53,17 +77,23 @@ class Machine:
     """What must be there before it can be reached, such as the network's rules."""
 
     @property
+    def properties(self) -> dict[str, pulumi.Input[Any]]:
+        """It as an input of a resource, for `infra.ssh`."""
+        return {
+            "name": self.name,
+            "role": self.role,
+            "address": self.private_address,
+            "host": self.public_address,
+            "port": self.port,
+            "user": self.user,
+            "key": self.key,
+            "host_key": self.host_key,
+            "bastion": self.bastion.properties if self.bastion else None,
+        }
+
+    @property
     def connection(self) -> remote.ConnectionArgs:
         """How pulumi-command reaches it."""
-        proxy = self.bastion and remote.ProxyConnectionArgs(
-            host=self.bastion.address,
-            port=self.bastion.port,
-            user=self.bastion.user,
-            private_key=self.bastion.key,
-            host_key=self.bastion.host_key,
-            dial_error_limit=DIAL_ATTEMPTS,
-            per_dial_timeout=DIAL_SECONDS,
-        )
         return remote.ConnectionArgs(
             host=self.public_address,
             port=self.port,
@@ -72,5 +102,5 @@ class Machine:
             host_key=self.host_key,
             dial_error_limit=DIAL_ATTEMPTS,
             per_dial_timeout=DIAL_SECONDS,
-            proxy=proxy,
+            proxy=self.bastion.connection if self.bastion else None,
         )

@@ -49,7 +49,7 @@ class _ProcessProvider(Provider):
 
 
 class LocalProcess(Resource, module="infra", name="LocalProcess"):
-    """A process that outlives `pulumi up`, listens on one port of the loopback address and answers HTTP there.
+    """A process that outlives `pulumi up`, listens on one port of one address and answers HTTP there.
 
     It counts as started when `ready_path` answers with a status below 500 (a store that refuses an unsigned request is
     up), and as gone, to be created anew, when a refresh finds it dead.
@@ -61,6 +61,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
         port: where it will listen; somebody else holding it is an error that says who.
         setting: the setting that chooses the port, for that error.
         data: its working folder, created for it; its log is `<data>.log` beside it.
+        host: the address of this computer that it listens at.
         retain: keep that folder when the process is deleted.
 
     Raises (as a failed resource):
@@ -81,6 +82,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
         setting: str,
         ready_path: pulumi.Input[str],
         data: Path,
+        host: str = HOST,
         retain: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -89,6 +91,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
             "command": list(command),
             "environment": dict(environment),
             "revision": revision,
+            "host": host,
             "port": port,
             "setting": setting,
             "ready_path": ready_path,
@@ -109,10 +112,10 @@ def _start(props: dict[str, Any]) -> dict[str, Any]:
     data.mkdir(parents=True, exist_ok=True)
     session = _session(data)
     session.stop()
-    _require_free(port, props["name"], props["setting"])
+    _require_free(props["host"], port, props["name"], props["setting"])
     log = data.parent / f"{data.name}.log"
     process = session.start(props["command"], cwd=data, env=inherited_environment() | props["environment"], log=log)
-    url = f"http://{HOST}:{port}"
+    url = f"http://{props['host']}:{port}"
     try:
         _await_answer(process, url + props["ready_path"], props["name"], log)
     except BaseException:
@@ -121,12 +124,12 @@ def _start(props: dict[str, Any]) -> dict[str, Any]:
     return {"pid": process.pid, "url": url}
 
 
-def _require_free(port: int, name: str, setting: str) -> None:
+def _require_free(host: str, port: int, name: str, setting: str) -> None:
     with socket.socket() as probe:
         # As servers do: a connection that is still closing does not hold the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             raise Failure(
                 f"{name} cannot listen on port {port} ({setting}): it is taken by {_holder(port)}. "

@@ -12,7 +12,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
 from infra.dynamic import Failure, Provider, plain_failures
-from infra.process import HOST, LocalProcess
+from infra.process import LocalProcess
 from settings import PROJECT, Blobs, cache_directory
 
 ACCOUNT = "datasets"
@@ -29,15 +29,25 @@ class BlobStore:
     fingerprints: dict[str, str]
 
 
-def blob_store(settings: Blobs, directory: Path) -> BlobStore:
-    """The account of the settings, or an emulator that is started here, with the wanted files uploaded to it."""
+def blob_store(settings: Blobs, host: str | None, directory: Path) -> BlobStore:
+    """The account of the settings, or an emulator that is started here, with the wanted files uploaded to it.
+
+    `host` is the address of this computer at which pipelines reach the emulator; None where they reach none.
+
+    Raises:
+        RunError: an emulator is wanted that pipelines cannot reach.
+    """
     depends: list[pulumi.Resource] = []
     if settings.account_url and settings.account_key:
         url: pulumi.Input[str] = settings.account_url
         key = pulumi.Output.secret(settings.account_key.get_secret_value())
+    elif host is None:
+        raise pulumi.RunError(
+            "platform:blobs: pods do not reach the storage emulator of this computer: set account_url and account_key"
+        )
     else:
         key = AccountKey("blob-account-key").key
-        azurite = _emulator(settings.port, key, directory / "azurite")
+        azurite = _emulator(host, settings.port, key, directory / "azurite")
         url = azurite.url.apply(lambda base: f"{base}/{ACCOUNT}")
         depends.append(azurite)
     fingerprints = {
@@ -59,16 +69,17 @@ def blob_store(settings: Blobs, directory: Path) -> BlobStore:
     return BlobStore(url, key, settings.container, uploads, fingerprints)
 
 
-def _emulator(port: int, key: pulumi.Output[str], data: Path) -> LocalProcess:
+def _emulator(host: str, port: int, key: pulumi.Output[str], data: Path) -> LocalProcess:
     return LocalProcess(
         "azurite",
         command=[
             *_azurite(),
-            *("--blobHost", HOST, "--blobPort", str(port), "--location", "."),
+            *("--blobHost", host, "--blobPort", str(port), "--location", "."),
             *("--silent", "--disableTelemetry", "--skipApiVersionCheck"),
         ],
         environment={"AZURITE_ACCOUNTS": pulumi.Output.concat(ACCOUNT, ":", key)},
         revision="",  # its version stands in its path
+        host=host,
         port=port,
         setting="platform:blobs.port",
         ready_path="/",

@@ -2,41 +2,210 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import pulumi
+import pulumi_kubernetes as kubernetes
+from mlplatform.images import Image
+from mlplatform.namespace import ACCOUNT, CONTAINER_SECURITY, POD_SECURITY, Namespace, namespace
+from mlplatform.services import address_of
+
+from infra.cluster import Cluster
+from infra.keys import Password
 from infra.process import HOST, PYTHON, LocalProcess
+from infra.registry import Registry
 from settings import Tracking
 
+NAMESPACE = "mlplatform-tracking"
+NAME = "mlflow"
+PODS = {"app.kubernetes.io/name": NAME}
+CONTAINER_PORT = 5000
+ADMINISTRATOR = "admin"
+QUIET = {
+    # Scheduled evaluations of language models: four more processes that nothing here asks for.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+AUTH = """[mlflow]
+default_permission = READ
+database_uri = sqlite:////data/basic_auth.db
+admin_username = admin
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
+"""
 
-def tracking_server(settings: Tracking, directory: Path) -> LocalProcess:
-    """An MLflow server on this computer: runs and models in SQLite, artifacts in a folder beside it."""
-    return LocalProcess(
-        "mlflow",
+
+@dataclass(frozen=True)
+class TrackingServer:
+    """An MLflow server.
+
+    `url` is its address for a person, `inside_url` for pods; both are the same on one computer. `access` is what
+    `workloads.access.reached` takes to use it from here: user and password, and how to get into the cluster where `url`
+    does not lead there; secret. What uses it waits for `resources`.
+    """
+
+    url: pulumi.Output[str]
+    inside_url: pulumi.Output[str]
+    access: Mapping[str, pulumi.Input[str]]
+    resources: list[pulumi.Resource]
+
+
+def tracking_process(settings: Tracking, directory: Path) -> TrackingServer:
+    """A server on this computer: runs and models in SQLite, artifacts in a folder beside it."""
+    process = LocalProcess(
+        NAME,
         command=[
-            *(
-                PYTHON,
-                "-m",
-                "mlflow",
-                "server",
-                "--host",
-                HOST,
-                "--port",
-                str(settings.port),
-                "--workers",
-                "1",
-            ),
+            *(PYTHON, "-m", "mlflow", "server", "--host", HOST, "--port", str(settings.port), "--workers", "1"),
             *("--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"),
         ],
-        environment={
-            # Scheduled evaluations of language models: four more processes that nothing here asks for.
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        },
+        environment=QUIET,
         revision=version("mlflow"),
         port=settings.port,
         setting="platform:tracking.port",
         ready_path="/health",
         data=directory / "mlflow",
         retain=settings.retain,
+    )
+    return TrackingServer(process.url, process.url, {}, [process])
+
+
+def tracking_service(settings: Tracking, cluster: Cluster, registry: Registry, libraries: Image) -> TrackingServer:
+    """A server in the cluster, behind a password: SQLite and artifacts on a volume of the default class."""
+    room = namespace(NAMESPACE, cluster, registry)
+    password, session_key = Password("mlflow-password"), Password("mlflow-session-key")
+    metadata: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "labels": PODS}
+    secret = kubernetes.core.v1.Secret(
+        NAME,
+        metadata=metadata,
+        string_data={
+            "MLFLOW_AUTH_ADMIN_PASSWORD": password.value,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": session_key.value,
+            "basic_auth.ini": AUTH,
+        },
+        opts=room.options(),
+    )
+    volume = kubernetes.core.v1.PersistentVolumeClaim(
+        NAME,
+        # It is bound when the first pod takes it, see the class.
+        metadata=metadata | {"annotations": {"pulumi.com/skipAwait": "true"}},
+        spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": f"{settings.size_gb}Gi"}}},
+        opts=room.options(),
+    )
+    # Its pages are for people: whoever has the password may come from anywhere.
+    policy = room.allow(NAME, PODS, ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}])
+    server = _deployment(room, metadata, libraries, [secret, volume, policy])
+    service = kubernetes.core.v1.Service(
+        NAME,
+        metadata=metadata,
+        spec={
+            "type": settings.service,
+            "selector": PODS,
+            "ports": [{"name": "http", "port": settings.port, "targetPort": CONTAINER_PORT}],
+        },
+        opts=room.options(server),
+    )
+    inside = f"http://{NAME}.{NAMESPACE}.svc:{settings.port}"
+    access: dict[str, pulumi.Input[str]] = {"username": ADMINISTRATOR, "password": password.value}
+    if settings.service == "ClusterIP":
+        access |= {
+            "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
+            "namespace": NAMESPACE,
+            "selector": ",".join(f"{key}={value}" for key, value in PODS.items()),
+            "port": str(CONTAINER_PORT),
+        }
+    return TrackingServer(
+        url=address_of(service, settings.service, cluster, inside),
+        inside_url=pulumi.Output.from_input(inside),
+        access=access,
+        resources=[service],
+    )
+
+
+def _deployment(
+    room: Namespace, metadata: dict[str, Any], libraries: Image, depends_on: list[pulumi.Resource]
+) -> kubernetes.apps.v1.Deployment:
+    health = {"httpGet": {"path": "/health", "port": CONTAINER_PORT}, "timeoutSeconds": 5}
+    environment = QUIET | {
+        "MLFLOW_AUTH_CONFIG_PATH": "/etc/mlflow/basic_auth.ini",
+        # It is known by addresses that it cannot know; a page of somebody else's has no password for it.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
+    }
+    container = {
+        "name": NAME,
+        "image": libraries.reference,
+        "command": [
+            *(
+                "python3",
+                "-m",
+                "mlflow",
+                "server",
+                "--host",
+                "0.0.0.0",
+                "--port",
+                str(CONTAINER_PORT),
+                "--workers",
+                "1",
+            ),
+            *("--app-name", "basic-auth", "--backend-store-uri", "sqlite:////data/mlflow.db"),
+            *("--artifacts-destination", "/data/artifacts"),
+        ],
+        "workingDir": "/data",
+        "env": [
+            *({"name": name, "value": value} for name, value in environment.items()),
+            *(
+                {"name": name, "valueFrom": {"secretKeyRef": {"name": NAME, "key": name}}}
+                for name in ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
+            ),
+        ],
+        "ports": [{"name": "http", "containerPort": CONTAINER_PORT}],
+        "startupProbe": health | {"periodSeconds": 2, "failureThreshold": 120},
+        "readinessProbe": health | {"periodSeconds": 5},
+        "livenessProbe": health | {"periodSeconds": 20, "failureThreshold": 6},
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "512Mi", "ephemeral-storage": "100Mi"},
+            "limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"},
+        },
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/data"},
+            {"name": "settings", "mountPath": "/etc/mlflow", "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }
+    return kubernetes.apps.v1.Deployment(
+        NAME,
+        metadata=metadata,
+        spec={
+            "replicas": 1,
+            # Two would write to one SQLite file.
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": PODS},
+            "template": {
+                "metadata": {"labels": PODS},
+                "spec": {
+                    "serviceAccountName": ACCOUNT,
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "terminationGracePeriodSeconds": 5,
+                    "securityContext": POD_SECURITY,
+                    "containers": [container],
+                    "volumes": [
+                        {"name": "data", "persistentVolumeClaim": {"claimName": NAME}},
+                        {
+                            "name": "settings",
+                            "secret": {
+                                "secretName": NAME,
+                                "items": [{"key": "basic_auth.ini", "path": "basic_auth.ini"}],
+                            },
+                        },
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+                    ],
+                },
+            },
+        },
+        opts=room.options(*depends_on),
     )

@@ -1,4 +1,4 @@
-"""`up`, `preview`, `refresh`, `down`, `outputs`, `status` and `env` of a stack.
+"""`up`, `preview`, `refresh`, `down`, `outputs`, `status`, `env`, `kubectl` and `ssh` of a stack.
 
 Each is the Pulumi command of that meaning, with a backend to keep state in, the stack selected, and the lock that a
 killed run left removed. What the command line has besides goes to Pulumi (`up --target ...`).
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from infra.session import Session
 from tools import backend, cache, stacks
+from tools.access import NotThere, kubectl, ssh
 from tools.recovery import StackBusy, remove_stale_locks
 from tools.runner import Pulumi, PulumiFailed
 from tools.steps import say
@@ -29,11 +30,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--stack", required=True)
     options, more = parser.parse_known_args(arguments)
+    if more[:1] == ["--"]:
+        del more[0]
     try:
         if options.command != "env":
             stacks.require(options.stack)
         return COMMANDS[options.command](Pulumi(options.stack), more)
-    except (stacks.UnknownStack, StackBusy, PulumiFailed) as error:
+    except (stacks.UnknownStack, StackBusy, PulumiFailed, NotThere) as error:
         say(f"Error: {error}")
         return 1
 
@@ -103,4 +106,6 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "outputs": _outputs,
     "status": _status,
     "env": _env,
+    "kubectl": kubectl,
+    "ssh": ssh,
 }

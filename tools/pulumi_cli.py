@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tarfile
@@ -28,8 +29,11 @@ STAND_INS = (
     "dynamic_provider.py",
 )
 """What a built CLI lacks and the download has: the Python language host and the provider of dynamic resources."""
-COMMAND_PROVIDER = cache.PROJECT / "airgap" / "command" / "pulumi-resource-command"
-"""Stands in for a provider that only the download site has; it runs where it is."""
+PROVIDERS = (
+    cache.PROJECT / "airgap" / "command" / "pulumi-resource-command",
+    cache.PROJECT / "airgap" / "azure_native" / "pulumi-resource-azure-native",
+)
+"""Stand in for providers that only the download site has, the second one in previews; they run where they are."""
 LANGUAGE_HOST = STAND_INS[0]
 MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
 """Names of processors, as the download's file names have them."""
@@ -153,9 +157,24 @@ def _refresh_stand_ins(target: Path) -> None:
             new = copy.with_name(f".{name}.new")
             shutil.copy(source, new)
             new.replace(copy)
-    link = target / COMMAND_PROVIDER.name
-    if not link.is_symlink() or link.readlink() != COMMAND_PROVIDER:
+    for provider in PROVIDERS:
+        _link(target / provider.name, provider)
+    _link_built_providers(target)
+
+
+def _link_built_providers(target: Path) -> None:
+    """Those that `make bundle` has built from source; a CLI of the download fetches its own."""
+    index = cache.directory() / "bundle" / "bundle.json"
+    if not index.is_file():
+        return
+    for name, binary in json.loads(index.read_text())["binaries"].items():
+        if (program := name.rpartition("/")[2]).startswith("pulumi-resource-"):
+            _link(target / program, index.parent / binary["path"])
+
+
+def _link(link: Path, program: Path) -> None:
+    if not link.is_symlink() or link.readlink() != program:
         new = link.with_name(f".{link.name}.new")
         new.unlink(missing_ok=True)
-        new.symlink_to(COMMAND_PROVIDER)
+        new.symlink_to(program)
         new.replace(link)

@@ -15,6 +15,7 @@ from pulumi.runtime.rpc import UNKNOWN
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from infra.dynamic import Failure, Provider, differs, plain_failures
+from workloads.access import reached
 from workloads.engines.engine import RunRequest, RunResult, engine
 
 TYPES: dict[str, TypeAdapter[Any]] = {
@@ -106,7 +107,7 @@ class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):
         self,
         name: str,
         *,
-        engine: Mapping[str, str],
+        engine: Mapping[str, pulumi.Input[str]],
         pipeline: str,
         compiled: CompiledPipeline,
         opts: pulumi.ResourceOptions | None = None,
@@ -150,6 +151,8 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         platform: values that the platform offers by name; the pipeline takes those it has parameters for. Where one
             that it takes is empty because there is no model yet, the run is skipped, with the reason as its output.
         secrets: environment variables of the steps (secret; a new value alone does not run the pipeline again).
+        tracking_url: the tracking server, which `access` gives this program the way to (see `workloads.access`).
+        steps_tracking_url: where the steps find it.
         data: fingerprint of the data it reads.
         notes: tags of the tracked run, such as the git commit; they do not run the pipeline again either.
 
@@ -172,7 +175,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         self,
         name: str,
         *,
-        engine: Mapping[str, str],
+        engine: Mapping[str, pulumi.Input[str]],
         pipeline: str,
         version: PipelineVersion,
         compiled: CompiledPipeline,
@@ -181,6 +184,8 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         secrets: Mapping[str, pulumi.Input[str]],
         data: str,
         tracking_url: pulumi.Input[str],
+        access: Mapping[str, pulumi.Input[str]],
+        steps_tracking_url: pulumi.Input[str],
         notes: Mapping[str, str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -195,6 +200,8 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
             "secrets": dict(secrets),
             "data": data,
             "tracking_url": tracking_url,
+            "access": dict(access),
+            "steps_tracking_url": steps_tracking_url,
             "notes": dict(notes),
             **dict.fromkeys(("arguments", "state", "run_id", "outputs", "artifacts", "log")),
         }
@@ -245,19 +252,25 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
         reason = f"there is no champion of the model {arguments['model_name']} yet"
         return props | _outcome(arguments, RunResult("SKIPPED", {"reason": reason}, [], ""), "")
     key = hashlib.sha256(json.dumps([props["sha256"], arguments, props["data"]], sort_keys=True).encode()).hexdigest()
-    run_id = f"{props['pipeline']}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{key[:6]}"
-    own = {"run_key": run_id, "tracking_url": props["tracking_url"]}
-    result = engine(props["engine"]).run(
+    runs = engine(props["engine"])
+    run_id = runs.left_behind(props["pipeline"], key)
+    if run_id is None:
+        run_id = f"{props['pipeline']}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{key[:6]}"
+    own = {"run_key": run_id, "tracking_url": props["steps_tracking_url"]}
+    result = runs.run(
         RunRequest(
             pipeline=props["pipeline"],
             run_id=run_id,
+            key=key,
             version_id=props["version_id"],
             arguments=arguments | {name: value for name, value in own.items() if name in _declared(props["package"])},
             secrets=props["secrets"],
+            tracking_url=props["steps_tracking_url"],
         )
     )
     notes = props["notes"] | {"package_sha256": props["sha256"]}
-    tracking.record(props["tracking_url"], props["pipeline"], run_id, arguments, result, notes)
+    with reached(props["tracking_url"], props["access"]) as url:
+        tracking.record(url, props["pipeline"], run_id, arguments, result, notes)
     if not result.succeeded:
         step = f"in step {result.failed_step}" if result.failed_step else "outside its steps"
         log = "\n".join(f"  {line}" for line in result.error.splitlines())

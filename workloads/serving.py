@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 from infra.dynamic import Failure, Provider, differs, plain_failures
 from infra.process import HOST, PYTHON, LocalProcess
 from settings import PROJECT, Serving
+from workloads.access import credentials, reached
 from workloads.compile import digest
 
 ALIAS = "champion"
@@ -39,8 +42,9 @@ class _ChampionProvider(Provider):
         import requests
 
         try:
-            return ReadResult(id_, props | _champion(props["tracking_url"], props["model"]))
-        except requests.RequestException:
+            with _registry(props) as ask:
+                return ReadResult(id_, props | _champion(ask, props["model"]))
+        except (requests.RequestException, Failure):
             return ReadResult(id_, props)
 
 
@@ -48,6 +52,7 @@ class Champion(Resource, module="workloads", name="Champion"):
     """The version of a registered model that has the alias `champion`.
 
     Args:
+        access: see `workloads.access`.
         deployed: the version that the last run of its pipeline deployed, "" where the gate rejected it: then the
             champion stays who it is.
         run_id: that run; a new one is a reason to look again.
@@ -69,6 +74,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         name: str,
         *,
         tracking_url: pulumi.Input[str],
+        access: Mapping[str, pulumi.Input[str]],
         model: str,
         deployed: pulumi.Input[str],
         run_id: pulumi.Input[str],
@@ -78,6 +84,7 @@ class Champion(Resource, module="workloads", name="Champion"):
     ) -> None:
         props = {
             "tracking_url": tracking_url,
+            "access": dict(access),
             "model": model,
             "deployed": deployed,
             "run_id": run_id,
@@ -92,32 +99,37 @@ def _appointed(props: dict[str, Any]) -> dict[str, Any]:
     """Give the wanted version the alias, and say who has it now."""
     import requests
 
-    url, model, wanted = props["tracking_url"], props["model"], props["pinned"] or props["deployed"]
+    model, wanted = props["model"], props["pinned"] or props["deployed"]
     try:
-        if wanted:
-            answer = requests.post(
-                f"{url}{API}/registered-models/alias",
-                json={"name": model, "alias": ALIAS, "version": wanted},
-                timeout=REGISTRY_SECONDS,
-            )
-            if answer.status_code == 404:
-                raise Failure(
-                    f"{props['setting']}: model {model} has no version {wanted}; there are: {_versions(url, model)}"
-                )
-            answer.raise_for_status()
-        return _champion(url, model)
+        with _registry(props) as ask:
+            if wanted:
+                alias = {"name": model, "alias": ALIAS, "version": wanted}
+                answer = ask("POST", "registered-models/alias", json=alias)
+                if answer.status_code == 404:
+                    there = _versions(ask, model)
+                    raise Failure(f"{props['setting']}: model {model} has no version {wanted}; there are: {there}")
+                answer.raise_for_status()
+            return _champion(ask, model)
     except requests.RequestException as error:
-        raise Failure(f"the model registry at {url} cannot be used: {error}") from None
+        raise Failure(f"the model registry at {props['tracking_url']} cannot be used: {error}") from None
 
 
-def _champion(url: str, model: str) -> dict[str, Any]:
+@contextmanager
+def _registry(props: dict[str, Any]) -> Iterator[Callable[..., Any]]:
+    """What asks MLflow's registry: method, call, and the arguments of `requests`."""
     import requests
 
-    answer = requests.get(
-        f"{url}{API}/registered-models/alias",
-        params={"name": model, "alias": ALIAS},
-        timeout=REGISTRY_SECONDS,
-    )
+    with reached(props["tracking_url"], props["access"]) as url:
+
+        def ask(method: str, call: str, **arguments: Any) -> requests.Response:
+            login = credentials(props["access"])
+            return requests.request(method, f"{url}{API}/{call}", auth=login, timeout=REGISTRY_SECONDS, **arguments)
+
+        yield ask
+
+
+def _champion(ask: Callable[..., Any], model: str) -> dict[str, Any]:
+    answer = ask("GET", "registered-models/alias", params={"name": model, "alias": ALIAS})
     if answer.status_code in (400, 404):  # no such alias, no such model
         return {"version": "", "sha256": "", "accuracy": 0.0}
     answer.raise_for_status()
@@ -126,12 +138,8 @@ def _champion(url: str, model: str) -> dict[str, Any]:
     return {"version": version["version"], "sha256": tags["sha256"], "accuracy": float(tags["accuracy"])}
 
 
-def _versions(url: str, model: str) -> str:
-    import requests
-
-    answer = requests.get(
-        f"{url}{API}/model-versions/search", params={"filter": f"name='{model}'"}, timeout=REGISTRY_SECONDS
-    )
+def _versions(ask: Callable[..., Any], model: str) -> str:
+    answer = ask("GET", "model-versions/search", params={"filter": f"name='{model}'"})
     versions = sorted(int(version["version"]) for version in answer.json().get("model_versions", []))
     return ", ".join(map(str, versions)) or "none"
 

@@ -13,6 +13,10 @@ Images = Literal["auto", "build", "copy", "none"]
 """Where images come from: upstream if it can be reached, always from source, always from upstream; or no images."""
 
 
+OURS = "mlplatform.internal/"
+"""The host that images have which are nowhere upstream."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """Names of entries, in the order of the table; `copied` and `left_out` also hold upstream references."""
@@ -38,9 +42,13 @@ def choose(table: Table, images: Images, only: frozenset[str], reachable: Callab
     def is_copied(upstream: str) -> bool:
         return images == "copy" or (images == "auto" and reachable(upstream.partition("/")[0]))
 
+    def is_ours(name: str) -> bool:
+        return table.upstream_name(name).startswith(OURS)
+
     wanted = [name for name in table.image if images != "none" and (not only or name in only)]
-    copied = [name for name in wanted if is_copied(table.upstream_name(name))]
-    built = [name for name in wanted if name not in copied]
+    copied = [name for name in wanted if not is_ours(name) and is_copied(table.upstream_name(name))]
+    # What is ours brings nodes what is in packages upstream: it is built where nothing comes from there.
+    built = [name for name in wanted if name not in copied and (name in only or not (is_ours(name) and copied))]
     only_upstream = [] if only or images == "none" else table.upstream.images
     extra = [upstream for upstream in only_upstream if is_copied(upstream)]
 

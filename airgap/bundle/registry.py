@@ -118,6 +118,12 @@ def running(store: Store) -> Registry:
     return registry
 
 
+def served(store: Store) -> str | None:
+    """Where the registry answers, `address:port`; None if it does not run."""
+    registry = _recorded(store)
+    return registry.host if registry else None
+
+
 def stop(store: Store) -> None:
     """End it, if it runs."""
     if (registry := _recorded(store)) is not None:

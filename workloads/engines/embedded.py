@@ -32,6 +32,9 @@ class EmbeddedEngine:
     def remove(self, version_id: str) -> None:
         Path(version_id).unlink(missing_ok=True)
 
+    def left_behind(self, pipeline: str, key: str) -> str | None:
+        return None  # a run ends with its `up`, see `run`
+
     def run(self, request: RunRequest) -> RunResult:
         folder = self.directory / "runs" / request.run_id
         folder.mkdir(parents=True)
@@ -71,11 +74,4 @@ def _result(file: Path, log: Path) -> RunResult:
     except FileNotFoundError:
         last = log.read_text(errors="replace").strip().splitlines()[-5:]
         return RunResult("FAILED", {}, [], str(log), None, "\n".join(["the runner ended without a result:", *last]))
-    return RunResult(
-        state=result["state"],
-        outputs=result["outputs"],
-        steps=result["steps"],
-        log=str(log),
-        failed_step=result["failed_step"],
-        error=result["error"] or "",
-    )
+    return RunResult.read(result, str(log))

@@ -12,7 +12,7 @@ class RunRequest:
     """One run of an uploaded package.
 
     `secrets` reach the steps as environment variables and never stand in the package, the arguments, a log or the
-    state.
+    state. `key` is the same for the same package, arguments and data. `tracking_url` is where steps reach MLflow.
     """
 
     pipeline: str
@@ -20,6 +20,8 @@ class RunRequest:
     version_id: str
     arguments: Mapping[str, Any]
     secrets: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+    tracking_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,18 @@ class RunResult:
     log: str
     failed_step: str | None = None
     error: str = ""
+
+    @classmethod
+    def read(cls, result: Mapping[str, Any], log: str) -> RunResult:
+        """The result as the runner writes it, see `workloads.engines.runner`."""
+        return cls(
+            state=result["state"],
+            outputs=result["outputs"],
+            steps=result["steps"],
+            log=log,
+            failed_step=result["failed_step"],
+            error=result["error"] or "",
+        )
 
     @property
     def succeeded(self) -> bool:
@@ -47,12 +61,22 @@ class Engine(Protocol):
     def remove(self, version_id: str) -> None:
         """Forget a version; one that is gone already is no error."""
 
+    def left_behind(self, pipeline: str, key: str) -> str | None:
+        """The id of a run of this key that outlived the `up` that began it; None where there is none.
+
+        `run` with that id and key goes on with it.
+        """
+
     def run(self, request: RunRequest) -> RunResult:
         """Run to the end. A step that fails is a result, not an exception."""
 
 
 def engine(properties: Mapping[str, str]) -> Engine:
     """The engine that a resource's `engine` input describes: `kind` and what that kind needs."""
+    if properties["kind"] == "job":
+        from workloads.engines.job import JobEngine
+
+        return JobEngine(properties)
     from workloads.engines.embedded import EmbeddedEngine
 
     return EmbeddedEngine(properties["directory"])

@@ -1,0 +1,98 @@
+"""The lab's network: a bridge of this computer, and on it a network namespace for each machine. None leads outside."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+from infra.dynamic import Failure
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """The bridge of one stack. Linux allows 15 characters for a link's name, so theirs are made of a hash."""
+
+    stack: str
+    subnet: str
+
+    @property
+    def link(self) -> str:
+        return f"mlp-{hashlib.sha256(self.stack.encode()).hexdigest()[:6]}"
+
+    @property
+    def address(self) -> str:
+        """This computer's own address on it."""
+        return str(ipaddress.ip_network(self.subnet)[1])
+
+    def namespace(self, machine: str) -> str:
+        return f"mlplatform-{self.stack}-{machine}"
+
+    def there(self) -> bool:
+        return any(self.address in addresses for link, addresses in _addresses() if link == self.link)
+
+    def create(self) -> None:
+        """Make it, or leave it as it is.
+
+        Raises:
+            Failure: another link of this computer is in that subnet.
+        """
+        subnet = ipaddress.ip_network(self.subnet)
+        for link, addresses in _addresses():
+            taken = [address for address in addresses if ipaddress.ip_address(address) in subnet]
+            if link != self.link and taken:
+                raise Failure(
+                    f"infra:lab.subnet: {self.subnet} is in use here already: {link} has {taken[0]}. "
+                    "Choose another subnet, such as 10.21.0.0/24"
+                )
+        if self.there():
+            return
+        self.delete()
+        ip("link", "add", self.link, "type", "bridge")
+        ip("link", "set", self.link, "alias", f"mlplatform: machines of stack {self.stack}")
+        ip("address", "add", f"{self.address}/{subnet.prefixlen}", "dev", self.link)
+        ip("link", "set", self.link, "up")
+
+    def delete(self) -> None:
+        """Remove it; one that is gone already is no error."""
+        ip("link", "delete", self.link, check=False)
+
+    def connect(self, machine: str, address: str) -> None:
+        """Give a machine a network namespace of its own, with `address` on the bridge."""
+        namespace, number = self.namespace(machine), int(ipaddress.ip_address(address)) & 0xFF
+        outside = f"{self.link}-{number}"
+        self.disconnect(machine)
+        ip("link", "delete", outside, check=False)
+        ip("netns", "add", namespace)
+        ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        ip("link", "set", outside, "master", self.link, "up")
+        ip("-netns", namespace, "link", "set", "lo", "up")
+        prefix = ipaddress.ip_network(self.subnet).prefixlen
+        ip("-netns", namespace, "address", "add", f"{address}/{prefix}", "dev", "eth0")
+        ip("-netns", namespace, "link", "set", "eth0", "up")
+        ip("-netns", namespace, "route", "add", "default", "via", self.address)
+
+    def disconnect(self, machine: str) -> None:
+        """Remove a machine's network namespace, and its links with it."""
+        ip("netns", "delete", self.namespace(machine), check=False)
+
+
+def _addresses() -> list[tuple[str, list[str]]]:
+    """The IPv4 addresses of this computer by link."""
+    links: list[dict[str, Any]] = json.loads(ip("-json", "-4", "address", "show"))
+    return [(link["ifname"], [entry["local"] for entry in link["addr_info"]]) for link in links if link]
+
+
+def ip(*arguments: str, check: bool = True) -> str:
+    """Run `ip`; returns what it printed.
+
+    Raises:
+        Failure: it failed, with its message.
+    """
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+    if check and done.returncode:
+        raise Failure(f"`ip {' '.join(arguments)}` failed: {done.stderr.strip()}")
+    return done.stdout

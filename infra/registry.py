@@ -1,0 +1,161 @@
+"""The private registry: the company's own, or the bundle's, which this computer serves to the machines."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+
+from infra.dynamic import Failure, Provider, differs, plain_failures
+from settings import Registry as RegistrySettings
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry as nodes, pods and builds see it.
+
+    `host` is what names of images begin with: `address:port`, followed by a project where the registry has some.
+    `password` is secret. `ca` is its certificate authority in PEM format, "" where a public one signed its certificate.
+    """
+
+    host: pulumi.Output[str]
+    username: pulumi.Output[str]
+    password: pulumi.Output[str]
+    ca: pulumi.Output[str]
+    depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
+
+
+def registry(settings: RegistrySettings, address: str | None, depends_on: Sequence[pulumi.Resource]) -> Registry:
+    """The registry of the settings; without one, the bundle's, served at `address` once `depends_on` is there.
+
+    Raises:
+        SettingsError: neither of them is told.
+    """
+    if settings.url and settings.username and settings.password:
+        ca = Path(settings.ca_file).expanduser().read_text() if settings.ca_file else ""
+        return Registry(
+            host=pulumi.Output.from_input(settings.url.removeprefix("https://")),
+            username=pulumi.Output.from_input(settings.username),
+            password=pulumi.Output.secret(settings.password.get_secret_value()),
+            ca=pulumi.Output.from_input(ca),
+        )
+    if (served_at := settings.address or address) is None:
+        raise pulumi.RunError(
+            "platform:registry: set url, username and password of your own registry, or address, where this computer "
+            "serves the bundle's one to the machines"
+        )
+    served = BundleRegistry(
+        "registry",
+        address=served_at,
+        port=settings.port,
+        opts=pulumi.ResourceOptions(depends_on=list(depends_on)),
+    )
+    return Registry(served.host, served.username, served.password, served.ca, depends_on=[served])
+
+
+class _BundleRegistryProvider(Provider):
+    @plain_failures
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        moved = differs(_olds, _news, ("address", "port"))
+        return DiffResult(changes=moved or not _olds["running"] or _olds["bundle"] != _bundle())
+
+    @plain_failures
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult("registry", props | _served(props))
+
+    @plain_failures
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        if differs(_olds, _news, ("address", "port")):
+            _stop(_olds["host"])
+        return UpdateResult(_news | _served(_news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, props | {"running": _runs_at(props["host"])})
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        _stop(_props["host"])
+
+
+class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
+    """The registry that `make bundle` fills, served by this computer at `https://address:port`.
+
+    One that a refresh finds dead is started again by the next `up`, and so is what the bundle has anew pushed to it.
+
+    Raises (as a failed resource):
+        Failure: there is no bundle, or it serves other machines already.
+    """
+
+    host: pulumi.Output[str]
+    username: pulumi.Output[str]
+    password: pulumi.Output[str]
+    ca: pulumi.Output[str]
+
+    def __init__(self, name: str, *, address: str, port: int, opts: pulumi.ResourceOptions | None = None) -> None:
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["password"])
+        made = dict.fromkeys(("host", "username", "password", "ca", "bundle", "running"))
+        props = {"address": address, "port": port, **made}
+        super().__init__(_BundleRegistryProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
+
+
+def _served(props: dict[str, Any]) -> dict[str, Any]:
+    from airgap.bundle import registry
+    from airgap.bundle.errors import BundleError
+    from airgap.bundle.push import push
+    from airgap.bundle.store import Store
+
+    store, host = Store.default(), f"{props['address']}:{props['port']}"
+    bundle = _bundle()
+    if not bundle:
+        raise Failure(
+            "platform:registry: there is no bundle yet to serve to the machines: run `make bundle` first, or set the "
+            "url, username and password of a registry that has the images"
+        )
+    if (serving := registry.served(store)) not in (None, host):
+        raise Failure(
+            f"platform:registry: the bundle's registry serves other machines at {serving}; take their stack down, or "
+            "end it: .venv/bin/python -m airgap.bundle registry stop"
+        )
+    try:
+        own = registry.start(store, props["address"], props["port"], [])
+        push(store, own.host, own.authfile, own.certificates)
+    except BundleError as error:
+        raise Failure(f"platform:registry: {error}") from None
+    (login,) = json.loads(own.authfile.read_text())["auths"].values()
+    username, _, password = base64.b64decode(login["auth"]).decode().partition(":")
+    ca = (own.certificates / "ca.crt").read_text()
+    return {"host": host, "username": username, "password": password, "ca": ca, "bundle": bundle, "running": True}
+
+
+def _bundle() -> str:
+    """A digest of the bundle's images, "" where there is none yet."""
+    import hashlib
+
+    from airgap.bundle.index import INDEX
+    from airgap.bundle.store import Store
+
+    try:
+        images = json.loads((Store.default().root / INDEX).read_text())["images"]
+    except FileNotFoundError:
+        return ""
+    return hashlib.sha256(json.dumps(images, sort_keys=True).encode()).hexdigest()
+
+
+def _runs_at(host: str) -> bool:
+    from airgap.bundle import registry
+    from airgap.bundle.store import Store
+
+    return registry.served(Store.default()) == host
+
+
+def _stop(host: str) -> None:
+    from airgap.bundle import registry
+    from airgap.bundle.store import Store
+
+    if _runs_at(host):
+        registry.stop(Store.default())

@@ -1,0 +1,96 @@
+"""A namespace for pods that may do nothing but their work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from mlplatform.registry import pull_secret
+
+from infra.cluster import Cluster
+from infra.registry import Registry
+
+ACCOUNT = "workload"
+"""The service account of our pods: it has no rights at the API server, and the private registry's pull secret."""
+MODES = ("enforce", "warn", "audit")
+USER = 10001
+"""Of all our images, see their Dockerfiles."""
+POD_SECURITY: dict[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+DNS: dict[str, Any] = {
+    "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+    "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+}
+"""An egress rule of a network policy."""
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace with the Pod Security level `restricted` in which no traffic passes that no policy allows."""
+
+    name: str
+    cluster: Cluster
+    resources: Sequence[pulumi.Resource]
+    """What a pod in it waits for."""
+
+    def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
+        """Options of a resource in this namespace that also waits for `depends_on`."""
+        return self.cluster.options(*self.resources, *depends_on)
+
+    def allow(
+        self,
+        name: str,
+        pods: dict[str, str],
+        *,
+        ingress: Sequence[dict[str, Any]] = (),
+        egress: Sequence[dict[str, Any]] = (),
+    ) -> kubernetes.networking.v1.NetworkPolicy:
+        """Let traffic to and from these pods through: rules of a network policy."""
+        return kubernetes.networking.v1.NetworkPolicy(
+            name,
+            metadata={"name": name, "namespace": self.name},
+            spec={
+                "podSelector": {"matchLabels": pods},
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": list(ingress),
+                "egress": list(egress),
+            },
+            opts=self.options(),
+        )
+
+
+def namespace(name: str, cluster: Cluster, registry: Registry) -> Namespace:
+    """Make a namespace of that name."""
+    made = kubernetes.core.v1.Namespace(
+        name,
+        metadata={"name": name, "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in MODES}},
+        opts=cluster.options(),
+    )
+    secret = pull_secret(f"{name}-registry", name, registry, cluster, made)
+    account = kubernetes.core.v1.ServiceAccount(
+        f"{name}-{ACCOUNT}",
+        metadata={"name": ACCOUNT, "namespace": name},
+        automount_service_account_token=False,
+        image_pull_secrets=[{"name": secret.metadata["name"]}],
+        opts=cluster.options(made),
+    )
+    closed = kubernetes.networking.v1.NetworkPolicy(
+        f"{name}-closed",
+        metadata={"name": "closed", "namespace": name},
+        spec={"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+        opts=cluster.options(made),
+    )
+    return Namespace(name, cluster, [made, secret, account, closed])

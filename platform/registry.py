@@ -1,0 +1,35 @@
+"""The pull secret: what a pod shows to the private registry, for images that are named after it."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from infra.registry import Registry
+
+NAME = "registry"
+
+
+def pull_secret(
+    name: str, namespace: pulumi.Input[str], registry: Registry, opts: pulumi.ResourceOptions
+) -> kubernetes.core.v1.Secret:
+    """A Secret named `registry` in a namespace, of type kubernetes.io/dockerconfigjson."""
+    content: pulumi.Output[str] = pulumi.Output.all(
+        host=registry.host, user=registry.username, password=registry.password
+    ).apply(_docker)
+    return kubernetes.core.v1.Secret(
+        name,
+        metadata={"name": NAME, "namespace": namespace},
+        type="kubernetes.io/dockerconfigjson",
+        string_data={".dockerconfigjson": content},
+        opts=opts,
+    )
+
+
+def _docker(registry: dict[str, str]) -> str:
+    """Credentials as `docker login` writes them."""
+    login = base64.b64encode(f"{registry['user']}:{registry['password']}".encode()).decode()
+    return json.dumps({"auths": {registry["host"].partition("/")[0]: {"auth": login}}})

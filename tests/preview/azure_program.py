@@ -1,0 +1,23 @@
+"""Machines in Azure, and a command on each. The environment variable SETTINGS has what infra:azure is."""
+
+import os
+
+import pulumi
+from pulumi_command import remote
+
+from infra.azure import azure_site
+from settings import Azure
+
+site = azure_site(Azure.model_validate_json(os.environ["SETTINGS"]), pulumi.get_stack())
+for machine in site.machines:
+    remote.Command(
+        f"{machine.name}-uptime",
+        connection=machine.connection,
+        create="uptime",
+        opts=pulumi.ResourceOptions(depends_on=machine.depends_on, deleted_with=machine.resource),
+    )
+pulumi.export("endpoint", site.endpoint)
+if site.registry:
+    pulumi.export("registry", site.registry.host)
+if site.storage:
+    pulumi.export("storage", site.storage.account_url)

@@ -1,0 +1,78 @@
+"""The resources that a program would create, without an engine or a provider: Pulumi's mocks answer for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+Properties = dict[str, Any]
+
+
+def key_pair() -> dict[str, str]:
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return {"private_key": private.decode(), "public_key": public.decode()}
+
+
+@dataclass
+class Graph(pulumi.runtime.Mocks):
+    """What a program created: inputs by the resource's type (without its package) and name."""
+
+    resources: dict[tuple[str, str], Properties] = field(default_factory=dict)
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, Properties]:
+        self.resources[args.typ.split(":")[-1], args.name] = args.inputs
+        return f"/{args.name}", args.inputs | {"name": f"{args.name}-azure"} | self._outputs(args)
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[Properties, list[tuple[str, str]] | None]:
+        answers: dict[str, Properties] = {
+            "azure-native:authorization:getClientToken": {"token": "bearer"},
+            "azure-native:storage:listStorageAccountKeys": {"keys": [{"keyName": "key1", "value": "account-key"}]},
+            "azure-native:containerservice:listManagedClusterUserCredentials": {
+                "kubeconfigs": [{"name": "user", "value": args.args.get("kubeconfig", "")}]
+            },
+        }
+        return answers[args.token], None
+
+    def _outputs(self, args: pulumi.runtime.MockResourceArgs) -> Properties:
+        match args.typ.split(":")[-1]:
+            case "SshKey":
+                return key_pair()
+            case "PublicIPAddress":
+                label = args.inputs.get("dnsSettings", {}).get("domainNameLabel")
+                return {"ipAddress": f"ip-of-{args.name}", "dnsSettings": {"fqdn": f"{label}.cloudapp.azure.com"}}
+            case "VirtualMachine":  # a list of identities on the way in, a mapping on the way out
+                return {"identity": {"type": "UserAssigned", "userAssignedIdentities": {}}}
+            case "Registry":
+                return {"loginServer": "registry.azurecr.io"}
+            case "StorageAccount":
+                return {"primaryEndpoints": {"blob": "https://datasets.blob.core.windows.net/"}}
+            case "AzureTokenPassword":
+                return {"value": "pull-password"}
+        return {}
+
+    def of(self, kind: str) -> dict[str, Properties]:
+        """The inputs of all resources of a type, by name."""
+        return {name: inputs for (of, name), inputs in self.resources.items() if of == kind}
+
+
+def run(program: Callable[[], Any], preview: bool = False) -> tuple[Graph, Any]:
+    """Run a program: the resources that it created, and what it returned with the values of its outputs."""
+    graph = Graph()
+    pulumi.runtime.set_mocks(graph, project="mlplatform", stack="azure", preview=preview)
+    returned: list[Any] = []
+
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
+    def awaited() -> Any:
+        return pulumi.Output.from_input(program()).apply(returned.append)
+
+    awaited()
+    return graph, next(iter(returned), None)

@@ -1,0 +1,224 @@
+"""Previews of Azure resources by the real engine and SDK, with the plugin that stands in for Azure's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi.runtime.proto import provider_pb2
+
+from airgap.command.resource_command.values import UNKNOWN, Properties, Secret, Value, encode
+from tests.command.plugin import EXECUTABLE as COMMAND_PROVIDER
+from tests.command.plugin import Plugin, Refused
+from tests.command.stack import Stack, search_path
+
+PLUGIN = Path(__file__).resolve().parents[2] / "airgap" / "azure_native" / "pulumi-resource-azure-native"
+SECONDS = 60
+"""What a preview of the machines may take at most on a machine without internet."""
+pytestmark = pytest.mark.skipif(
+    shutil.which("pulumi", path=search_path()) is None, reason="no Pulumi CLI here: `make tools` brings one"
+)
+
+
+def stack(folder: Path, program: str, **environment: str) -> Stack:
+    path = os.pathsep.join([str(PLUGIN.parent), str(COMMAND_PROVIDER.parent), search_path()])
+    return Stack(folder, program, PATH=path, **environment)
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    program = Path(__file__).with_name("azure_program.py").read_text()
+    return stack(tmp_path_factory.mktemp("machines"), program, SETTINGS="{}")
+
+
+def preview(machines: Stack, **settings: Any) -> dict[str, Any]:
+    machines.environment["SETTINGS"] = json.dumps({"operator": "192.0.2.1"} | settings)
+    output = machines.run("preview", "--json")
+    planned: dict[str, Any] = json.loads(output[output.index("{") :])
+    return planned
+
+
+def of_type(planned: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """What is planned of one type: inputs by name."""
+    found = {}
+    for step in planned["steps"]:
+        *_, of, name = step["urn"].split("::")
+        if of.split(":")[-1] == kind:
+            found[name] = step["newState"].get("inputs", {})
+    return found
+
+
+def test_a_first_preview_lists_machines_and_what_runs_on_them_in_time(machines: Stack) -> None:
+    start = time.monotonic()
+    planned = preview(machines, registry=True, storage="datasets")
+    assert time.monotonic() - start < SECONDS
+    assert planned["changeSummary"].keys() == {"create"}
+    nodes = {"control-plane", "worker-1", "worker-2"}
+    assert of_type(planned, "VirtualMachine").keys() == nodes
+    assert of_type(planned, "Command").keys() == {f"{name}-uptime" for name in nodes}
+    for kind in ("ResourceGroup", "VirtualNetwork", "Subnet", "NetworkSecurityGroup", "Registry", "StorageAccount"):
+        assert len(of_type(planned, kind)) == 1, kind
+
+
+def test_behind_a_bastion_as_well(machines: Stack) -> None:
+    planned = preview(machines, bastion=True, workers=1)
+    assert of_type(planned, "VirtualMachine").keys() == {"bastion", "control-plane", "worker-1"}
+    assert of_type(planned, "Command").keys() == {"control-plane-uptime", "worker-1-uptime"}
+
+
+def test_a_preview_shows_no_private_key(machines: Stack, tmp_path: Path) -> None:
+    from .graph import key_pair
+
+    key = key_pair()["private_key"]
+    planned = json.dumps(preview(machines, private_key=key))
+    assert key.splitlines()[2] not in planned
+    assert "PRIVATE KEY" not in planned
+    assert "[secret]" in planned
+
+
+def test_it_says_that_azure_was_not_asked(machines: Stack) -> None:
+    machines.environment["SETTINGS"] = json.dumps({"operator": "192.0.2.1"})
+    assert "Azure is not asked anything" in machines.run("preview")
+
+
+def test_nothing_is_created_and_the_message_says_where_the_official_plugin_comes_from(machines: Stack) -> None:
+    machines.environment["SETTINGS"] = json.dumps({"operator": "203.0.113.7"})
+    said = machines.up(code=255)
+    assert "good for previews alone" in said
+    assert "pulumi plugin install resource azure-native 3.29.0" in said
+    made = {resource["type"] for resource in machines.state().values()}
+    assert not {kind for kind in made if kind.startswith("azure-native")}
+
+
+RAW = """
+import pulumi
+
+pulumi.CustomResource("azure-native:network:Subnet", "wrong", props={"locations": "westeurope"})
+"""
+
+
+def test_inputs_that_the_sdk_does_not_know_end_a_preview(tmp_path: Path) -> None:
+    said = stack(tmp_path, RAW).run("preview", code=255)
+    assert "locations" in said
+    assert "has no input of this name; it has: addressPrefix, " in said
+    assert "virtualNetworkName" in said
+    assert "is required" in said
+
+
+@pytest.fixture(scope="module")
+def plugin() -> Iterator[Plugin]:
+    with Plugin(executable=PLUGIN) as running:
+        yield running
+
+
+def subnet(**rule: Value) -> Properties:
+    """A subnet with one security rule."""
+    allowed: Properties = {"access": "Allow", "direction": "Inbound", "protocol": "*"}
+    rules: Properties = {"securityRules": [allowed | rule]}
+    return {"resourceGroupName": UNKNOWN, "virtualNetworkName": Secret("v"), "networkSecurityGroup": rules}
+
+
+RULE = "networkSecurityGroup.securityRules[0]"
+CHECKED: dict[str, tuple[str, Properties, dict[str, str]]] = {
+    "all as it should be": ("network:Subnet", subnet(priority=100.0, sourceAddressPrefixes=["10.0.0.0/8"]), {}),
+    "not known yet": ("network:Subnet", subnet(priority=UNKNOWN, sourceAddressPrefixes=UNKNOWN), {}),
+    "another type": (
+        "network:Subnet",
+        subnet() | {"addressPrefix": ["10.0.0.0/24"]},
+        {"addressPrefix": "has to be a string, not a list"},
+    ),
+    "another type in a secret": (
+        "network:Subnet",
+        subnet() | {"addressPrefix": Secret(24.0)},
+        {"addressPrefix": "has to be a string, not 24.0"},
+    ),
+    "an unknown name inside": (
+        "network:Subnet",
+        subnet(ports="22"),
+        {f"{RULE}.ports": f"`{RULE}` has no input of this name"},
+    ),
+    "a required one inside": (
+        "network:Subnet",
+        {
+            "resourceGroupName": "g",
+            "virtualNetworkName": "v",
+            "networkSecurityGroup": {"securityRules": [{"access": "Allow", "direction": "Inbound"}]},
+        },
+        {f"{RULE}.protocol": "is required"},
+    ),
+    "a number with a fraction": (
+        "network:Subnet",
+        subnet(priority=1.5),
+        {f"{RULE}.priority": "has to be a whole number, not 1.5"},
+    ),
+    "text in a list of objects": (
+        "network:NetworkSecurityGroup",
+        {"resourceGroupName": "g", "securityRules": ["ssh"]},
+        {"securityRules[0]": "has to be SecurityRuleArgs, not 'ssh'"},
+    ),
+    "a tag that is no text": (
+        "resources:ResourceGroup",
+        {"tags": {"costs": 4711.0}},
+        {"tags.costs": "has to be a string, not 4711.0"},
+    ),
+    "one of few values": (
+        "storage:BlobContainer",
+        {"accountName": "a", "resourceGroupName": "g", "publicAccess": "Everybody"},
+        {"publicAccess": "has to be one of Container, Blob, None, not 'Everybody'"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHECKED)
+def test_inputs_are_checked_against_the_sdk(case: str, plugin: Plugin) -> None:
+    kind, inputs, wanted = CHECKED[case]
+    returned, failures = plugin.check(f"azure-native:{kind}", inputs)
+    assert returned == inputs
+    assert failures.keys() == wanted.keys()
+    assert all(failures[path].startswith(reason) for path, reason in wanted.items()), failures
+
+
+def test_a_resource_that_the_sdk_does_not_have_is_refused(plugin: Plugin) -> None:
+    with pytest.raises(Refused, match="has no azure-native:network:Subnett"):
+        plugin.check("azure-native:network:Subnett", {})
+
+
+def test_of_outputs_a_preview_knows_the_simple_inputs(plugin: Plugin) -> None:
+    kind = "azure-native:resources:ResourceGroup"
+    outputs = plugin.create(kind, {"location": "westeurope", "tags": {"a": "b"}}, preview=True)
+    assert (outputs["location"], outputs["tags"]) == ("westeurope", {"a": "b"})
+    assert (outputs["name"], outputs["properties"], outputs["id"]) == (UNKNOWN, UNKNOWN, "")
+
+
+def test_azure_is_never_changed_or_asked(plugin: Plugin) -> None:
+    kind = "azure-native:resources:ResourceGroup"
+    request = provider_pb2.InvokeRequest(tok="azure-native:authorization:getClientToken")
+    for attempt in (
+        lambda: plugin.create(kind, {}),
+        lambda: plugin.update(kind, {}, {}),
+        lambda: plugin.delete(kind, {}),
+        lambda: plugin.call("Invoke", request),
+    ):
+        with pytest.raises(Refused, match="good for previews alone"):
+            attempt()
+
+
+def test_a_changed_input_is_an_update(plugin: Plugin) -> None:
+    urn = "urn:pulumi:stack::project::azure-native:resources:ResourceGroup::group"
+    for new, changes in (({"location": "westeurope"}, "DIFF_NONE"), ({"location": "northeurope"}, "DIFF_SOME")):
+        request = provider_pb2.DiffRequest(urn=urn, old_inputs=encode({"location": "westeurope"}), news=encode(new))
+        answer = plugin.call("Diff", request)
+        assert provider_pb2.DiffResponse.DiffChanges.Name(answer.changes) == changes
+        assert list(answer.diffs) == (["location"] if changes == "DIFF_SOME" else [])
+
+
+def test_it_ends_with_the_engine(plugin: Plugin) -> None:
+    with Plugin(executable=PLUGIN) as own:
+        own.end_input()
+        assert own.process.wait(30) == 0

@@ -1,0 +1,96 @@
+"""`kubectl` and `ssh` on a stack, with what its outputs say."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airgap.bundle.index import INDEX
+from tools import cache
+from tools.runner import Pulumi
+
+
+class NotThere(Exception):
+    """What is asked for is no part of the stack; the message says what is."""
+
+
+def kubectl(pulumi: Pulumi, arguments: Sequence[str]) -> int:
+    """Run kubectl on the stack's cluster; returns its exit code.
+
+    Raises:
+        NotThere: the stack has no cluster, or this computer no kubectl.
+    """
+    kubeconfig = _outputs(pulumi).get("kubeconfig")
+    if not kubeconfig:
+        raise NotThere(f"the stack {pulumi.stack} has no cluster")
+    with tempfile.TemporaryDirectory() as folder:
+        file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
+        return subprocess.run([_kubectl(), *arguments], env=os.environ | {"KUBECONFIG": str(file)}).returncode
+
+
+def ssh(pulumi: Pulumi, arguments: Sequence[str]) -> int:
+    """Log in to a node, the first argument, and run the rest there; returns the exit code.
+
+    Raises:
+        NotThere: the stack has no such machine.
+    """
+    machines = {machine["name"]: machine for machine in _outputs(pulumi).get("machines") or []}
+    node, *command = arguments or [""]
+    if node not in machines:
+        raise NotThere(
+            f"the stack {pulumi.stack} has no machine {node!r}; it has: {', '.join(machines) or 'none'}. "
+            f"Name one: make ssh STACK={pulumi.stack} NODE=..."
+        )
+    machine = machines[node]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        options = _ssh_options(folder, machine)
+        if bastion := machine["bastion"]:
+            hop = ["ssh", *_ssh_options(folder, bastion | {"name": "bastion"}), "-W", "%h:%p", _login(bastion)]
+            options += ["-o", f"ProxyCommand={shlex.join(hop)}"]
+        return subprocess.run(["ssh", *options, _login(machine), *command]).returncode
+
+
+def _ssh_options(folder: Path, machine: Mapping[str, Any]) -> list[str]:
+    """With the stack's key, and only to a machine that has the host key that the stack knows."""
+    host, port = machine["host"], machine["port"]
+    key = _private_file(folder / f"{machine['name']}.key", machine["key"])
+    place = host if port == 22 else f"[{host}]:{port}"
+    known = _private_file(folder / f"{machine['name']}.known_hosts", f"{place} {machine['host_key']}\n")
+    return [
+        *("-i", str(key), "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={known}"),
+        *("-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR", "-p", str(port)),
+    ]
+
+
+def _login(machine: Mapping[str, Any]) -> str:
+    return f"{machine['user']}@{machine['host']}"
+
+
+def _outputs(pulumi: Pulumi) -> dict[str, Any]:
+    outputs: dict[str, Any] = json.loads(pulumi.check("stack", "output", "--json", "--show-secrets"))
+    return outputs
+
+
+def _private_file(path: Path, content: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(content)
+    return path
+
+
+def _kubectl() -> str:
+    """The one on PATH, else the bundle's."""
+    if found := shutil.which("kubectl"):
+        return found
+    index = cache.directory() / "bundle" / INDEX
+    binaries = json.loads(index.read_text())["binaries"] if index.is_file() else {}
+    if "kubernetes/kubectl" not in binaries:
+        raise NotThere("there is no kubectl on PATH, and none in the bundle: install one, or run `make bundle`")
+    return str(index.parent / binaries["kubernetes/kubectl"]["path"])

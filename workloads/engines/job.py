@@ -1,0 +1,168 @@
+"""Pipelines in a cluster: kfp's local runner, the one of the embedded engine, in one Kubernetes Job a run."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from mlplatform.jobs import PODS
+
+from infra.dynamic import Failure
+from workloads.engines.api import Api
+from workloads.engines.engine import RunRequest, RunResult
+from workloads.engines.follower import Follower
+from workloads.engines.manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
+
+POLL_SECONDS = 1.5
+LOG_SECONDS = 20
+STUCK_SECONDS = 90
+"""How long a pod may wait for what can come by itself, such as an image that the registry is slow to give."""
+LARGEST_PACKAGE = 1_000_000
+"""Bytes; a ConfigMap takes 1 MiB with its own fields."""
+
+
+class JobEngine:
+    """Versions are ConfigMaps with the compressed package; runs are Jobs, named by what is run on what.
+
+    Properties: `kubeconfig`, `namespace`, `image`, and `directory`, where logs are kept on this computer.
+    """
+
+    def __init__(self, properties: Mapping[str, str]) -> None:
+        self.api = Api(properties["kubeconfig"])
+        self.namespace, self.image = properties["namespace"], properties["image"]
+        self.runs = Path(properties["directory"]) / "runs"
+
+    def upload(self, pipeline: str, version: str, package: str) -> str:
+        name = f"{pipeline}-{version}"
+        content = gzip.compress(package.encode(), mtime=0)
+        if len(content) > LARGEST_PACKAGE:
+            raise Failure(f"the package of pipeline {pipeline} has {len(content)} bytes compressed; 1 MB can be kept")
+        body = {
+            "metadata": {"name": name, "labels": PODS},
+            "binaryData": {PACKAGE: b64encode(content).decode()},
+            "immutable": True,
+        }
+        self.api.unless_there(lambda: self.api.core.create_namespaced_config_map(self.namespace, body))
+        return name
+
+    def remove(self, version_id: str) -> None:
+        self.api.unless_gone(lambda: self.api.core.delete_namespaced_config_map(version_id, self.namespace))
+
+    def left_behind(self, pipeline: str, key: str) -> str | None:
+        job = self._job(_name(pipeline, key))
+        return job.metadata.annotations[RUN_ID] if job and not _condition(job, "Failed") else None
+
+    def run(self, request: RunRequest) -> RunResult:
+        name = _name(request.pipeline, request.key)
+        job = self._job(name)
+        if job and job.metadata.annotations[RUN_ID] != request.run_id:
+            self._delete(name)
+            job = None
+        if job is None:
+            manifest = job_manifest(name, request, self.image)
+            job = self.api.patiently(lambda: self.api.batch.create_namespaced_job(self.namespace, manifest))
+        elif not job.spec.suspend:
+            pulumi.log.info(f"{request.pipeline}: following the run {request.run_id}, which an earlier `up` began")
+        if job.spec.suspend:
+            secret = secret_manifest(name, job.metadata.uid, request.secrets)
+            self.api.unless_there(lambda: self.api.core.create_namespaced_secret(self.namespace, secret))
+            start = {"spec": {"suspend": False}}
+            self.api.patiently(lambda: self.api.batch.patch_namespaced_job(name, self.namespace, start))
+        result = self._followed(name, request)
+        self.api.unless_gone(lambda: self.api.core.delete_namespaced_secret(name, self.namespace))
+        if result.succeeded:  # one that failed can be looked at until it is run again
+            self._delete(name)
+        return result
+
+    def _followed(self, name: str, request: RunRequest) -> RunResult:
+        file = self.runs / request.run_id / "run.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("w") as log:
+            follower = Follower(request.pipeline, log)
+            while True:
+                job = self._job(name)
+                if job is None:
+                    raise Failure(f"somebody deleted the Job {self.namespace}/{name} of pipeline {request.pipeline}")
+                ended = _condition(job, "Complete") or _condition(job, "Failed")
+                pod = self._newest_pod(job)
+                if pod:
+                    self._read(pod.metadata.name, follower)
+                if ended and follower.result:
+                    return RunResult.read(follower.result, str(file))
+                if ended:
+                    why = f"the run ended without a result: {ended.reason or ended.type}: {ended.message}"
+                    return RunResult("FAILED", {}, [], str(file), None, "\n".join([why, *_ends(pod), *follower.last]))
+                self._require_moving(job, pod)
+                time.sleep(POLL_SECONDS)
+
+    def _read(self, pod: str, follower: Follower) -> None:
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        options: dict[str, Any] = {"timestamps": True, "_preload_content": False, "_request_timeout": LOG_SECONDS}
+        if seconds := follower.since(pod):
+            options["since_seconds"] = seconds
+        try:
+            answer = self.api.core.read_namespaced_pod_log(pod, self.namespace, **options)
+        except (ApiException, HTTPError):
+            return  # it has not started, or its node is away: the next look may tell
+        follower.read(pod, answer.data.decode(errors="replace"))
+
+    def _require_moving(self, job: Any, pod: Any) -> None:
+        """Give up a run that cannot start.
+
+        Raises:
+            Failure: with what keeps it from starting, as the cluster says it.
+        """
+        age = time.time() - (pod or job).metadata.creation_timestamp.timestamp()
+        if age < STUCK_SECONDS or (pod and pod.status.phase != "Pending"):
+            return
+        if why := list(dict.fromkeys(self._complaints(job, pod))):
+            self._delete(job.metadata.name)
+            raise Failure(f"the run {self.namespace}/{job.metadata.name} does not start: {'; '.join(why)}")
+
+    def _complaints(self, job: Any, pod: Any) -> Iterator[str]:
+        if pod is None:
+            events = self.api.patiently(lambda: self.api.core.list_namespaced_event(self.namespace)).items
+            yield from (e.message for e in events if e.type == "Warning" and e.involved_object.uid == job.metadata.uid)
+            return
+        yield from (c.message for c in pod.status.conditions or [] if c.type == "PodScheduled" and c.message)
+        for status in pod.status.container_statuses or []:
+            if (waiting := status.state.waiting) and waiting.message:
+                yield f"{waiting.reason}: {waiting.message}"
+
+    def _job(self, name: str) -> Any:
+        return self.api.unless_gone(lambda: self.api.batch.read_namespaced_job(name, self.namespace))
+
+    def _newest_pod(self, job: Any) -> Any:
+        own = f"batch.kubernetes.io/controller-uid={job.metadata.uid}"
+        pods = self.api.patiently(lambda: self.api.core.list_namespaced_pod(self.namespace, label_selector=own)).items
+        return max(pods, key=lambda pod: pod.metadata.creation_timestamp, default=None)
+
+    def _delete(self, name: str) -> None:
+        self.api.unless_gone(
+            lambda: self.api.batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
+        )
+        while self._job(name):
+            time.sleep(POLL_SECONDS)
+
+
+def _name(pipeline: str, key: str) -> str:
+    """Of the Job, and of its secret: at most 63 characters."""
+    return f"{pipeline[:40]}-{key[:16]}"
+
+
+def _condition(job: Any, kind: str) -> Any:
+    return next((c for c in job.status.conditions or [] if c.type == kind and c.status == "True"), None)
+
+
+def _ends(pod: Any) -> Iterator[str]:
+    """How the pod's container ended, such as OOMKilled."""
+    for status in pod.status.container_statuses or [] if pod else []:
+        if ended := status.state.terminated:
+            yield f"{ended.reason} with exit code {ended.exit_code}; its limits: {RESOURCES['limits']}"
