@@ -25,6 +25,7 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -286,8 +287,18 @@ class Registry(_Section):
 class LoadBalancer(_Section):
     """MetalLB: addresses of the machines' network that Services of type LoadBalancer get."""
 
-    addresses: Annotated[str, StringConstraints(pattern=r"^[\d.]+(-|/)[\d.]+$")]
+    addresses: str
     """`first-last`, or a subnet in CIDR notation."""
+
+    @field_validator("addresses")
+    @classmethod
+    def _is_a_range(cls, addresses: str) -> str:
+        first, _, last = addresses.partition("-")
+        if not last:
+            return str(ipaddress.IPv4Network(addresses))
+        if ipaddress.IPv4Address(first) > ipaddress.IPv4Address(last):
+            raise ValueError(f"{first} comes after {last}")
+        return addresses
 
 
 class Platform(_Section):

@@ -19,11 +19,9 @@ from infra.azure_services import Storage, azure_registry, azure_storage
 from infra.keys import SshKey
 from infra.machine import Bastion, Machine
 from infra.registry import Registry
-from settings import Azure, SettingsError, Subnet
+from settings import Azure, SettingsError
 
 BASTION_SIZE = "Standard_B1s"
-NOBODY = Subnet("192.0.2.0/24")
-"""Addresses for documentation (RFC 5737): good enough for a preview."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,6 @@ def azure_site(settings: Azure, stack: str) -> Site:
         SettingsError: the operator's address is one for documentation and this is no preview, or the given private key
             cannot be read.
     """
-    if settings.operator.subnet_of(NOBODY) and not pulumi.runtime.is_dry_run():
-        raise SettingsError(
-            f"infra:azure.operator: {settings.operator} is nobody's address, so nobody could reach the machines; set "
-            "the one that you have: pulumi config set --path infra:azure.operator <your public address>"
-        )
     key, authorized_key = _user_key(settings)
     place = azure_place(settings, stack)
     plan = Plan(

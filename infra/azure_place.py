@@ -9,7 +9,10 @@ from typing import Any
 import pulumi
 from pulumi_azure_native import resources
 
-from settings import Azure
+from settings import Azure, SettingsError, Subnet
+
+NOBODY = Subnet("192.0.2.0/24")
+"""Addresses for documentation (RFC 5737): good enough for a preview."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,16 @@ class Place:
 
 
 def azure_place(settings: Azure, stack: str) -> Place:
-    """The resource group of a stack; its tags are the settings' and which stack it belongs to."""
+    """The resource group of a stack; its tags are the settings' and which stack it belongs to.
+
+    Raises:
+        SettingsError: the operator's address is one for documentation, and this is no preview.
+    """
+    if settings.operator.subnet_of(NOBODY) and not pulumi.runtime.is_dry_run():
+        raise SettingsError(
+            f"infra:azure.operator: {settings.operator} is nobody's address, so nobody could reach what is made; set "
+            "the one that you have: pulumi config set --path infra:azure.operator <your public address>"
+        )
     tags = {"project": "mlplatform", "stack": stack} | settings.tags
     group = resources.ResourceGroup(f"mlplatform-{stack}", location=settings.location, tags=tags)
     return Place(settings, group, tags)

@@ -6,10 +6,15 @@ from typing import Any
 
 import yaml
 
+from infra.scripts import text
+
 DATA_DISK = "/dev/disk/azure/scsi1/lun0"
 """The link that Azure's images have to the data disk with the logical unit number 0."""
 DATA_FOLDER = "/var/openebs/local"
 """OpenEBS's base path: every volume of a pod is a folder in it."""
+DATA_MOUNT = "var-openebs-local.mount"
+"""The unit's name is the folder's, as systemd wants it."""
+FORMAT = "/usr/local/sbin/format-data-disk"
 API_PORT = 6443
 
 
@@ -17,14 +22,17 @@ def node(host_key: str) -> str:
     """User data of a cluster's machine: its private SSH key; its data disk, formatted if empty, at `DATA_FOLDER`."""
     return _document(
         host_key,
-        fs_setup=[
-            {"device": DATA_DISK, "partition": "none", "filesystem": "ext4", "label": "openebs", "overwrite": False}
-        ],
-        mounts=[[DATA_DISK, DATA_FOLDER, "ext4", "defaults,nofail,x-systemd.device-timeout=60", "0", "2"]],
         write_files=[
+            {"path": FORMAT, "content": text("format-data-disk.sh"), "permissions": "0755"},
+            _unit(
+                DATA_MOUNT,
+                f"[Mount]\nWhat={DATA_DISK}\nWhere={DATA_FOLDER}\nType=ext4\n[Install]\nWantedBy=multi-user.target\n",
+            ),
             # A node without its disk would write the volumes to the system's disk, where nobody looks for them.
-            _file("kubelet.service.d/05-data-disk.conf", f"[Unit]\nRequiresMountsFor={DATA_FOLDER}\n")
+            _unit("kubelet.service.d/05-data-disk.conf", f"[Unit]\nRequiresMountsFor={DATA_FOLDER}\n"),
         ],
+        # Not cloud-init's own fs_setup, which formats a disk without partitions whatever is on it.
+        runcmd=[[FORMAT, DATA_DISK], ["systemctl", "daemon-reload"], ["systemctl", "enable", "--now", DATA_MOUNT]],
     )
 
 
@@ -33,8 +41,8 @@ def bastion(host_key: str, control_plane: str) -> str:
     return _document(
         host_key,
         write_files=[
-            _file("kubernetes-api.socket", f"[Socket]\nListenStream={API_PORT}\n[Install]\nWantedBy=sockets.target\n"),
-            _file(
+            _unit("kubernetes-api.socket", f"[Socket]\nListenStream={API_PORT}\n[Install]\nWantedBy=sockets.target\n"),
+            _unit(
                 "kubernetes-api.service",
                 f"[Service]\nExecStart=/lib/systemd/systemd-socket-proxyd {control_plane}:{API_PORT}\n"
                 "DynamicUser=true\nPrivateTmp=true\n",
@@ -44,8 +52,8 @@ def bastion(host_key: str, control_plane: str) -> str:
     )
 
 
-def _file(unit: str, content: str) -> dict[str, str]:
-    return {"path": f"/etc/systemd/system/{unit}", "content": content}
+def _unit(name: str, content: str) -> dict[str, str]:
+    return {"path": f"/etc/systemd/system/{name}", "content": content}
 
 
 def _document(host_key: str, **more: Any) -> str:

@@ -127,7 +127,7 @@ class Container:
                     *({"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup")),
                     {"type": "network", "path": f"/run/netns/{self.network_namespace}"},
                 ],
-                "cgroupsPath": f"/mlplatform/{self.id}",
+                "cgroupsPath": f"/mlplatform.{self.id}",
                 "resources": {"devices": [{"allow": True, "access": "rwm"}]},
                 # Volumes that kubelet mounts have to show inside of pods.
                 "rootfsPropagation": "rshared",

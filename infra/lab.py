@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,8 @@ class _LabMachineProvider(Provider):
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         _container(_props).remove()
         _bridge(_props).disconnect(_props["hostname"])
+        with suppress(OSError):  # not empty: other machines have their files there
+            Path(_props["folder"]).parent.rmdir()
 
 
 class LabMachine(Resource, module="infra", name="LabMachine"):

@@ -31,8 +31,12 @@ class Registry:
     depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
 
 
-def registry(settings: RegistrySettings, address: str | None, depends_on: Sequence[pulumi.Resource]) -> Registry:
+def registry(
+    settings: RegistrySettings, address: str | None, directory: Path, depends_on: Sequence[pulumi.Resource]
+) -> Registry:
     """The registry of the settings; without one, the bundle's, served at `address` once `depends_on` is there.
+
+    Its settings and password lie below `directory`.
 
     Raises:
         SettingsError: neither of them is told.
@@ -54,6 +58,7 @@ def registry(settings: RegistrySettings, address: str | None, depends_on: Sequen
         "registry",
         address=served_at,
         port=settings.port,
+        folder=directory / "registry",
         opts=pulumi.ResourceOptions(depends_on=list(depends_on)),
     )
     return Registry(served.host, served.username, served.password, served.ca, depends_on=[served])
@@ -71,15 +76,20 @@ class _BundleRegistryProvider(Provider):
 
     @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        if differs(_olds, _news, ("address", "port")):
-            _stop(_olds["host"])
         return UpdateResult(_news | _served(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        return ReadResult(id_, props | {"running": _runs_at(props["host"])})
+        from airgap.bundle import registry
+
+        return ReadResult(id_, props | {"running": registry.is_running(Path(props["folder"]))})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        _stop(_props["host"])
+        import shutil
+
+        from airgap.bundle import registry
+
+        registry.stop(Path(_props["folder"]))
+        shutil.rmtree(_props["folder"], ignore_errors=True)
 
 
 class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
@@ -88,7 +98,7 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
     One that a refresh finds dead is started again by the next `up`, and so is what the bundle has anew pushed to it.
 
     Raises (as a failed resource):
-        Failure: there is no bundle, or it serves other machines already.
+        Failure: there is no bundle, or the port is taken.
     """
 
     host: pulumi.Output[str]
@@ -96,10 +106,12 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
     password: pulumi.Output[str]
     ca: pulumi.Output[str]
 
-    def __init__(self, name: str, *, address: str, port: int, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, *, address: str, port: int, folder: Path, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         secret = pulumi.ResourceOptions(additional_secret_outputs=["password"])
         made = dict.fromkeys(("host", "username", "password", "ca", "bundle", "running"))
-        props = {"address": address, "port": port, **made}
+        props = {"address": address, "port": port, "folder": str(folder), **made}
         super().__init__(_BundleRegistryProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
 
@@ -116,13 +128,8 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
             "platform:registry: there is no bundle yet to serve to the machines: run `make bundle` first, or set the "
             "url, username and password of a registry that has the images"
         )
-    if (serving := registry.served(store)) not in (None, host):
-        raise Failure(
-            f"platform:registry: the bundle's registry serves other machines at {serving}; take their stack down, or "
-            "end it: .venv/bin/python -m airgap.bundle registry stop"
-        )
     try:
-        own = registry.start(store, props["address"], props["port"], [])
+        own = registry.start(store, props["address"], props["port"], [], Path(props["folder"]))
         push(store, own.host, own.authfile, own.certificates)
     except BundleError as error:
         raise Failure(f"platform:registry: {error}") from None
@@ -144,18 +151,3 @@ def _bundle() -> str:
     except FileNotFoundError:
         return ""
     return hashlib.sha256(json.dumps(images, sort_keys=True).encode()).hexdigest()
-
-
-def _runs_at(host: str) -> bool:
-    from airgap.bundle import registry
-    from airgap.bundle.store import Store
-
-    return registry.served(Store.default()) == host
-
-
-def _stop(host: str) -> None:
-    from airgap.bundle import registry
-    from airgap.bundle.store import Store
-
-    if _runs_at(host):
-        registry.stop(Store.default())

@@ -34,7 +34,7 @@ class Foundation:
 def kubeadm_foundation(settings: Settings, stack: str, directory: Path) -> Foundation:
     """Machines, a cluster of them by kubeadm, and the base of a platform in it."""
     found = machines(settings.infra, stack, directory)
-    private = found.registry or registry(settings.platform.registry, found.address, found.network)
+    private = found.registry or registry(settings.platform.registry, found.address, directory, found.network)
     kubeadm = Kubeadm(
         stack,
         machines=found.machines,

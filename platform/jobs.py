@@ -31,7 +31,7 @@ def job_engine(
     policy = room.allow("pipeline-run", PODS, egress=[DNS, everywhere])
     properties: Mapping[str, pulumi.Input[str]] = {
         "kind": "job",
-        "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
+        "kubeconfig": cluster.kubeconfig,
         "namespace": NAMESPACE,
         "image": image.reference,
         "directory": str(directory),

@@ -79,7 +79,7 @@ def namespace(name: str, cluster: Cluster, registry: Registry) -> Namespace:
         metadata={"name": name, "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in MODES}},
         opts=cluster.options(),
     )
-    secret = pull_secret(f"{name}-registry", name, registry, cluster, made)
+    secret = pull_secret(f"{name}-registry", name, registry, cluster.options(made))
     account = kubernetes.core.v1.ServiceAccount(
         f"{name}-{ACCOUNT}",
         metadata={"name": ACCOUNT, "namespace": name},

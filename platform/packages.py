@@ -70,6 +70,8 @@ def pinned(requirements: Path, lock: Path = PROJECT / "uv.lock") -> list[Pin]:
             continue
         if name not in packages:
             raise Failure(f"{requirements.relative_to(PROJECT)}: uv.lock has no package {name}")
+        if extra and extra not in packages[name].get("optional-dependencies", {}):
+            raise Failure(f"{requirements.relative_to(PROJECT)}: uv.lock has {name} without {extra}")
         found.add(one)
         ahead += _dependencies(packages[name], extra)
     names = sorted({name for name, _ in found})
@@ -85,7 +87,7 @@ def install(pins: Sequence[Pin], folder: Path) -> None:
     folder.mkdir(parents=True)
     listed = folder.with_suffix(".txt")
     listed.write_text("".join(f"{pin.requirement}\n" for pin in pins))
-    command = [
+    command: list[str | Path] = [
         *(_uv(), "pip", "install", "--target", folder, "--requirement", listed, "--no-deps", "--require-hashes"),
         *("--python-version", PYTHON, "--python-platform", f"{MACHINE}-manylinux_2_28"),
     ]
@@ -121,7 +123,7 @@ def _is_for_linux(package: dict[str, Any]) -> bool:
 
 
 def _dependencies(package: dict[str, Any], extra: str) -> Iterator[tuple[str, str]]:
-    listed = package.get("optional-dependencies", {}).get(extra, []) if extra else package.get("dependencies", [])
+    listed = package["optional-dependencies"][extra] if extra else package.get("dependencies", [])
     for each in listed:
         if "marker" not in each or Marker(each["marker"]).evaluate(LINUX):
             yield each["name"], ""

@@ -112,7 +112,7 @@ def tracking_service(settings: Tracking, cluster: Cluster, registry: Registry, l
     access: dict[str, pulumi.Input[str]] = {"username": ADMINISTRATOR, "password": password.value}
     if settings.service == "ClusterIP":
         access |= {
-            "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
+            "kubeconfig": cluster.kubeconfig,
             "namespace": NAMESPACE,
             "selector": ",".join(f"{key}={value}" for key, value in PODS.items()),
             "port": str(CONTAINER_PORT),

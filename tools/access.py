@@ -32,7 +32,7 @@ def kubectl(pulumi: Pulumi, arguments: Sequence[str]) -> int:
         raise NotThere(f"the stack {pulumi.stack} has no cluster")
     with tempfile.TemporaryDirectory() as folder:
         file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
-        return subprocess.run([_kubectl(), *arguments], env=os.environ | {"KUBECONFIG": str(file)}).returncode
+        return subprocess.run([kubectl_program(), *arguments], env=os.environ | {"KUBECONFIG": str(file)}).returncode
 
 
 def ssh(pulumi: Pulumi, arguments: Sequence[str]) -> int:
@@ -85,7 +85,7 @@ def _private_file(path: Path, content: str) -> Path:
     return path
 
 
-def _kubectl() -> str:
+def kubectl_program() -> str:
     """The one on PATH, else the bundle's."""
     if found := shutil.which("kubectl"):
         return found

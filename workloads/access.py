@@ -71,7 +71,7 @@ class _Connection(socketserver.BaseRequestHandler):
     server: _Forwarder
 
     def handle(self) -> None:
-        from kubernetes.stream import portforward
+        from kubernetes.stream import portforward  # type: ignore[import-untyped]
 
         access, core = self.server.access, self.server.api.core
         with _OPENING:

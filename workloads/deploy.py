@@ -11,16 +11,21 @@ from typing import Any
 import pulumi
 from mlplatform.base import Platform
 
-from settings import PROJECT, Pipeline, Settings
+from settings import PROJECT, Pipeline, Serving, Settings
 from workloads.compile import local_image, sources
 from workloads.resources import CompiledPipeline, PipelineRun, PipelineVersion
+from workloads.service import ServingRoom, model_service, serving_room
 from workloads.serving import ALIAS, Champion, model_server
 
 
 def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[Any]]:
     """Run the pipelines, appoint the champions, start the services. Returns the stack's outputs by name."""
-    workloads = _Workloads(platform, image=local_image(), notes=_notes())
     pipelines = settings.workloads.pipelines
+    serves = any(pipeline.serve for pipeline in pipelines.values())
+    room = serving_room(platform.place, platform.tracking) if platform.place and serves else None
+    if settings.serving.canary and room is None:
+        raise pulumi.RunError("serving:canary: processes of this computer cannot share an address; it takes a cluster")
+    workloads = _Workloads(platform, image=local_image(), notes=_notes(), room=room)
     # A pipeline that works with a model waits for the pipeline that trains it.
     for name, pipeline in sorted(pipelines.items(), key=lambda item: item[1].uses_model is not None):
         run = workloads.run(name, pipeline)
@@ -34,12 +39,20 @@ class _Workloads:
     platform: Platform
     image: str
     notes: Mapping[str, str]
+    room: ServingRoom | None
+    """Where models are served in a cluster; None where by processes of this computer."""
     champions: dict[str, Champion] = field(default_factory=dict)
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
 
     def run(self, name: str, pipeline: Pipeline) -> PipelineRun:
         compiled = CompiledPipeline(f"{name}-package", pipeline=name, image=self.image, sources=sources(name))
-        version = PipelineVersion(f"{name}-version", engine=self.platform.engine, pipeline=name, compiled=compiled)
+        version = PipelineVersion(
+            f"{name}-version",
+            engine=self.platform.engine,
+            pipeline=name,
+            compiled=compiled,
+            opts=pulumi.ResourceOptions(depends_on=self.platform.run_after),
+        )
         blobs = self.platform.blobs
         run = PipelineRun(
             f"{name}-run",
@@ -49,11 +62,13 @@ class _Workloads:
             compiled=compiled,
             parameters=pipeline.parameters,
             platform=self._offers(name, pipeline),
-            secrets={"AZURE_STORAGE_KEY": blobs.account_key} if blobs else {},
+            secrets=self._secrets(),
             data=self._fingerprint(pipeline),
             tracking_url=self.platform.tracking_url,
+            access=self.platform.tracking.access,
+            steps_tracking_url=self.platform.steps_tracking_url,
             notes=self.notes,
-            opts=pulumi.ResourceOptions(depends_on=[self.platform.tracking, *(blobs.uploads if blobs else [])]),
+            opts=pulumi.ResourceOptions(depends_on=[*self.platform.run_after, *(blobs.uploads if blobs else [])]),
         )
         self.outputs[name.replace("-", "_")] = pulumi.Output.all(
             state=run.state, run_id=run.run_id, outputs=run.outputs, artifacts=run.artifacts, log=run.log
@@ -66,6 +81,7 @@ class _Workloads:
         champion = Champion(
             f"{model}-champion",
             tracking_url=self.platform.tracking_url,
+            access=self.platform.tracking.access,
             model=model,
             deployed=run.outputs.apply(lambda outputs: _deployed_version(name, outputs)),
             run_id=run.run_id,
@@ -73,16 +89,7 @@ class _Workloads:
             setting=f"workloads:pipelines.{name}.version",
         )
         self.champions[model] = champion
-        server = model_server(
-            f"{model}-server",
-            settings.serving,
-            port=pipeline.port or settings.serving.port,
-            setting=f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port",
-            tracking_url=self.platform.tracking_url,
-            model=model,
-            champion=champion,
-            directory=self.platform.directory,
-        )
+        url = self._server_url(name, pipeline, model, champion, settings.serving)
         served = {
             "model": pulumi.Output.all(
                 name=model,
@@ -91,12 +98,46 @@ class _Workloads:
                 sha256=champion.sha256,
                 accuracy=champion.accuracy,
             ),
-            "score_url": server.url.apply(lambda url: f"{url}/score"),
+            "score_url": pulumi.Output.concat(url, "/score"),
         }
         if pipeline.port is None:
             self.outputs |= served
         else:
             self.outputs[f"{model.replace('-', '_')}_service"] = pulumi.Output.all(**served)
+
+    def _server_url(
+        self, name: str, pipeline: Pipeline, model: str, champion: Champion, settings: Serving
+    ) -> pulumi.Output[str]:
+        """The address of the model's server, which runs where the platform has its services."""
+        port = pipeline.port or settings.port
+        if self.room:
+            canary = settings.canary if pipeline.port is None else None
+            return model_service(
+                f"{model}-server", settings, self.room, port=port, model=model, champion=champion, canary=canary
+            )
+        return model_server(
+            f"{model}-server",
+            settings,
+            port=port,
+            setting=f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port",
+            tracking_url=self.platform.tracking_url,
+            model=model,
+            champion=champion,
+            directory=self.platform.directory,
+        ).url
+
+    def _secrets(self) -> dict[str, pulumi.Input[str]]:
+        """What steps need to know and nobody else: environment variables of theirs."""
+        secrets: dict[str, pulumi.Input[str]] = {}
+        if blobs := self.platform.blobs:
+            secrets["AZURE_STORAGE_KEY"] = blobs.account_key
+        access = self.platform.tracking.access
+        if "username" in access:
+            secrets |= {
+                "MLFLOW_TRACKING_USERNAME": access["username"],
+                "MLFLOW_TRACKING_PASSWORD": access["password"],
+            }
+        return secrets
 
     def _offers(self, name: str, pipeline: Pipeline) -> dict[str, pulumi.Input[Any]]:
         """What a pipeline gets without asking, where it has a parameter of that name."""

@@ -119,10 +119,11 @@ def _registry(props: dict[str, Any]) -> Iterator[Callable[..., Any]]:
     """What asks MLflow's registry: method, call, and the arguments of `requests`."""
     import requests
 
-    with reached(props["tracking_url"], props["access"]) as url:
+    access = props.get("access", {})  # a state that was written before there were clusters has none
+    with reached(props["tracking_url"], access) as url:
 
         def ask(method: str, call: str, **arguments: Any) -> requests.Response:
-            login = credentials(props["access"])
+            login = credentials(access)
             return requests.request(method, f"{url}{API}/{call}", auth=login, timeout=REGISTRY_SECONDS, **arguments)
 
         yield ask

@@ -65,13 +65,13 @@ def _build(store: Store, arguments: argparse.Namespace) -> None:
 
 def _registry(store: Store, arguments: argparse.Namespace) -> None:
     if arguments.action == "stop":
-        registry.stop(store)
+        registry.stop(registry.home(store))
         return
     if arguments.action == "start":
         own = registry.start(store, arguments.address, arguments.port, arguments.name)
         push(store, own.host, own.authfile, own.certificates)
     # On standard output, for programs: no password is in it, only the file that has it.
-    print(registry.running(store).as_json())
+    print(registry.running(registry.home(store)).as_json())
 
 
 def _parser() -> argparse.ArgumentParser:

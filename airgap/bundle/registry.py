@@ -67,24 +67,26 @@ def program(store: Store) -> Path | None:
     return Path(found) if found else ours if ours.exists() else None
 
 
-def start(store: Store, address: str, port: int, names: list[str]) -> Registry:
+def start(store: Store, address: str, port: int, names: list[str], folder: Path | None = None) -> Registry:
     """Start it on that address and port, or leave it as it is if it runs there; further names are for its certificate.
+
+    Each `folder` has a registry of its own, with a password and certificate of its own; all have the same images.
 
     Raises:
         BundleError: the port is taken, or it did not start; with the last lines of its log.
     """
-    folder = store.root / "registry"
+    folder = folder or home(store)
     executable = program(store) or _install(store)
-    before = _recorded(store)
+    before = _recorded(folder)
     certificate = folder / "server.crt"
     old = certificate.read_bytes() if certificate.exists() else b""
     certificates.issue(folder, sorted({address, *names}))
     if before is not None:
         if before.host == f"{address}:{port}" and certificate.read_bytes() == old:
             return before
-        stop(store)
+        stop(folder)
     _require_free(address, port)
-    _lay_out(folder, address, port)
+    _lay_out(folder, home(store) / "data", address, port)
     log = folder / "registry.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -100,44 +102,47 @@ def start(store: Store, address: str, port: int, names: list[str]) -> Registry:
     try:
         _await(folder, address, port, process, log)
     except BaseException:
-        stop(store)
+        stop(folder)
         raise
     say(f"The registry answers at https://{address}:{port}")
-    return running(store)
+    return running(folder)
 
 
-def running(store: Store) -> Registry:
-    """The registry that runs.
+def home(store: Store) -> Path:
+    """The folder of the registry that the command line starts; all registries' images lie in it."""
+    return store.root / "registry"
+
+
+def running(folder: Path) -> Registry:
+    """The registry of that folder, which runs.
 
     Raises:
-        BundleError: none does.
+        BundleError: it does not.
     """
-    registry = _recorded(store)
+    registry = _recorded(folder)
     if registry is None:
         raise BundleError("The bundle's registry does not run; start it: python -m airgap.bundle registry start")
     return registry
 
 
-def served(store: Store) -> str | None:
-    """Where the registry answers, `address:port`; None if it does not run."""
-    registry = _recorded(store)
-    return registry.host if registry else None
+def is_running(folder: Path) -> bool:
+    """Whether the registry of that folder does."""
+    return _recorded(folder) is not None
 
 
-def stop(store: Store) -> None:
-    """End it, if it runs."""
-    if (registry := _recorded(store)) is not None:
+def stop(folder: Path) -> None:
+    """End the registry of that folder, if it runs."""
+    if (registry := _recorded(folder)) is not None:
         process = psutil.Process(registry.pid)
         process.terminate()
         try:
             process.wait(STOP_SECONDS)
         except psutil.TimeoutExpired:
             process.kill()
-    (store.root / "registry" / "process.json").unlink(missing_ok=True)
+    (folder / "process.json").unlink(missing_ok=True)
 
 
-def _recorded(store: Store) -> Registry | None:
-    folder = store.root / "registry"
+def _recorded(folder: Path) -> Registry | None:
     try:
         record = json.loads((folder / "process.json").read_text())
         process = psutil.Process(record["pid"])
@@ -165,7 +170,7 @@ def _install(store: Store) -> Path:
     return _unpacked(store) / "usr" / "bin" / PROGRAM
 
 
-def _lay_out(folder: Path, address: str, port: int) -> None:
+def _lay_out(folder: Path, data: Path, address: str, port: int) -> None:
     """The registry's settings, and the password where there is none yet."""
     trust = folder / "trust"
     trust.mkdir(exist_ok=True)
@@ -181,7 +186,7 @@ def _lay_out(folder: Path, address: str, port: int) -> None:
     settings = {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(data)}, "delete": {"enabled": True}},
         "http": {
             "addr": f"{address}:{port}",
             "secret": secrets.token_hex(32),

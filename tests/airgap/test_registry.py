@@ -41,7 +41,7 @@ def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[registry.
     monkeypatch.setenv("PATH", f"{PROGRAM.parent}:{os.environ['PATH']}")
     started = registry.start(store, "127.0.0.1", free_port(), ["registry.internal"])
     yield started
-    registry.stop(store)
+    registry.stop(registry.home(store))
 
 
 def login(own: registry.Registry) -> str:
@@ -82,7 +82,7 @@ def test_its_secrets_are_in_files_of_its_owner_alone(running: registry.Registry,
     assert password not in " ".join(psutil.Process(running.pid).cmdline())
     holders = {f.name for f in running.folder.rglob("*") if f.is_file() and password.encode() in f.read_bytes()}
     assert holders == set()  # the file for image tools has it in base64, the registry's own a hash
-    assert password not in registry.running(store).as_json()
+    assert password not in registry.running(registry.home(store)).as_json()
 
 
 def test_started_again_it_is_left_running_and_after_a_stop_has_the_same_password(
@@ -91,9 +91,9 @@ def test_started_again_it_is_left_running_and_after_a_stop_has_the_same_password
     address, _, port = running.host.rpartition(":")
     before = login(running)
     assert registry.start(store, address, int(port), ["registry.internal"]).pid == running.pid
-    registry.stop(store)
+    registry.stop(registry.home(store))
     with pytest.raises(BundleError, match="does not run"):
-        registry.running(store)
+        registry.running(registry.home(store))
     again = registry.start(store, address, int(port), ["registry.internal"])
     assert again.pid != running.pid
     assert status(again, "/v2/", before) == 200

@@ -40,7 +40,7 @@ class Graph(pulumi.runtime.Mocks):
                 "kubeconfigs": [{"name": "user", "value": args.args.get("kubeconfig", "")}]
             },
         }
-        return answers[args.token], None
+        return answers[args.token], []
 
     def _outputs(self, args: pulumi.runtime.MockResourceArgs) -> Properties:
         match args.typ.split(":")[-1]:

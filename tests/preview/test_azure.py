@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
+import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -17,6 +20,7 @@ from settings import Azure, SettingsError
 
 from .graph import Graph, key_pair, run
 
+FORMAT = Path(__file__).resolve().parents[2] / "infra" / "scripts" / "format-data-disk.sh"
 OPERATOR = "203.0.113.7/32"
 MACHINES = {"control-plane": "10.30.0.10", "worker-1": "10.30.0.11", "worker-2": "10.30.0.12"}
 
@@ -175,14 +179,38 @@ def test_each_machine_has_a_system_disk_and_a_data_disk_that_outlives_it() -> No
     assert site()[0].of("Disk")["worker-1-data"]["diskSizeGB"] == 50
 
 
-def test_the_data_disk_is_formatted_if_empty_and_mounted_where_openebs_keeps_volumes() -> None:
+def test_the_data_disk_is_mounted_where_openebs_keeps_volumes_before_any_pod_runs() -> None:
     started = user_data(site()[0], "worker-1")
-    (file_system,) = started["fs_setup"]
-    assert (file_system["device"], file_system["overwrite"]) == ("/dev/disk/azure/scsi1/lun0", False)
-    assert started["mounts"][0][:3] == ["/dev/disk/azure/scsi1/lun0", "/var/openebs/local", "ext4"]
-    (unit,) = started["write_files"]
-    assert unit["path"] == "/etc/systemd/system/kubelet.service.d/05-data-disk.conf"
-    assert "RequiresMountsFor=/var/openebs/local" in unit["content"]
+    assert started["runcmd"][0] == ["/usr/local/sbin/format-data-disk", "/dev/disk/azure/scsi1/lun0"]
+    assert started["runcmd"][-1] == ["systemctl", "enable", "--now", "var-openebs-local.mount"]
+    files = {file["path"]: file["content"] for file in started["write_files"]}
+    mount = files["/etc/systemd/system/var-openebs-local.mount"]
+    assert "What=/dev/disk/azure/scsi1/lun0\nWhere=/var/openebs/local\n" in mount
+    kubelet = files["/etc/systemd/system/kubelet.service.d/05-data-disk.conf"]
+    assert "RequiresMountsFor=/var/openebs/local" in kubelet
+    assert files["/usr/local/sbin/format-data-disk"] == FORMAT.read_text()
+
+
+def test_an_empty_disk_is_formatted_and_one_with_data_is_kept(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(8 << 20))
+    assert "is formatted" in run_script(disk)
+    labelled = disk.read_bytes()
+    assert b"openebs" in labelled
+    assert "is kept" in run_script(disk)
+    assert disk.read_bytes() == labelled
+
+
+def test_a_disk_that_is_not_there_fails(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        run_script(tmp_path / "none")
+
+
+def run_script(disk: Path) -> str:
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    return subprocess.run(
+        [FORMAT, disk], env=os.environ | {"PATH": path}, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def test_each_machine_starts_with_the_host_key_that_is_expected_of_it() -> None:

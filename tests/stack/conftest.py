@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .harness import CHECKOUT, Stack, copy_of_checkout, free_ports
+from tests.harness import CHECKOUT, Stack, copy_of_checkout, free_ports
 
 
 @pytest.fixture(scope="session")

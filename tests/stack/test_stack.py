@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import requests
 
-from .harness import CHECKOUT, Stack, changes, git, touched
+from tests.harness import CHECKOUT, Stack, changes, git, touched
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 VIRGINICA = {"petal_length": 6.0, "petal_width": 2.5, "sepal_length": 6.3, "sepal_width": 3.3}

@@ -22,7 +22,7 @@ class Api:
     """A cluster by its kubeconfig; `core` and `batch` are the clients of these groups."""
 
     def __init__(self, kubeconfig: str) -> None:
-        from kubernetes import client, config
+        from kubernetes import client, config  # type: ignore[import-untyped]
 
         self._client = config.new_client_from_config_dict(yaml.safe_load(kubeconfig))
         self.core: Any = client.CoreV1Api(self._client)
@@ -37,7 +37,7 @@ class Api:
         return self._but(404, call)
 
     def _but(self, status: int, call: Callable[[], T]) -> T | None:
-        from kubernetes.client import ApiException
+        from kubernetes.client import ApiException  # type: ignore[import-untyped]
 
         try:
             return self.patiently(call)

@@ -101,7 +101,7 @@ class JobEngine:
                 time.sleep(POLL_SECONDS)
 
     def _read(self, pod: str, follower: Follower) -> None:
-        from kubernetes.client import ApiException
+        from kubernetes.client import ApiException  # type: ignore[import-untyped]
         from urllib3.exceptions import HTTPError
 
         options: dict[str, Any] = {"timestamps": True, "_preload_content": False, "_request_timeout": LOG_SECONDS}

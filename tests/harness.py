@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import yaml
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[1]
 UP_SECONDS = 600
 
 
@@ -59,6 +59,7 @@ class Stack:
     settings: dict[str, Any]
     written: list[str] = field(default_factory=list)
     """All that its commands wrote."""
+    up_seconds: float = UP_SECONDS
     changed: bool = False
     """Whether a test left other settings up than the ones that are here."""
 
@@ -105,7 +106,7 @@ class Stack:
     def pulumi(self, *arguments: str) -> tuple[int, str]:
         """Exit code and all that it wrote."""
         process = self.command(*arguments)
-        output, _ = process.communicate(timeout=UP_SECONDS)
+        output, _ = process.communicate(timeout=self.up_seconds)
         self.written.append(output)
         return process.returncode, output
 
@@ -114,8 +115,8 @@ class Stack:
         assert code == 0, output
         return output
 
-    def outputs(self) -> dict[str, Any]:
-        code, output = self.pulumi("stack", "output", "--json")
+    def outputs(self, *options: str) -> dict[str, Any]:
+        code, output = self.pulumi("stack", "output", "--json", *options)
         assert code == 0, output
         return dict(json.loads(output[output.index("{") :]))
 

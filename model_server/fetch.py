@@ -1,0 +1,50 @@
+"""Fetches the pinned model into the cache and ends: `python -m model_server.fetch`, with the variables of `settings`.
+
+For where the server itself is given no way to the registry, and no password: it then finds the model as the folder
+`<cache>/<model>/<version>`. The exit code is 2 for wrong settings, 1 where the model is refused or cannot be had.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from model_server.errors import ModelRefused
+from model_server.settings import Settings, SettingsError
+from model_server.sources import Registry
+
+ATTEMPTS = 12
+"""A minute, with the pauses of MODEL_SERVER_POLL_SECONDS: a registry may be on its way to another machine."""
+
+
+def main() -> int:
+    try:
+        settings = Settings.from_environment(os.environ)
+        if settings.version is None or settings.directory:
+            raise SettingsError("MODEL_SERVER_VERSION is needed, and no MODEL_SERVER_DIRECTORY")
+    except SettingsError as error:
+        return _fail(2, str(error))
+    registry = Registry(settings)
+    for attempt in range(ATTEMPTS):
+        try:
+            package = registry.fetch(registry.find())
+        except ModelRefused as error:
+            return _fail(1, f"version {settings.version} is refused: {error}")
+        except OSError as error:
+            print(f"model_server.fetch: {error}", file=sys.stderr, flush=True)
+        else:
+            print(f"version {package.version} of {settings.model}, SHA-256 {package.signature.sha256}")
+            return 0
+        if attempt < ATTEMPTS - 1:
+            time.sleep(settings.poll_seconds)
+    return _fail(1, f"version {settings.version} cannot be fetched from {settings.registry}")
+
+
+def _fail(code: int, message: str) -> int:
+    print(f"model_server.fetch: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

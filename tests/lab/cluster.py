@@ -1,0 +1,115 @@
+"""A cluster as its user meets it: kubectl, and what the nodes and pods answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TOOLS = "quay.io/openebs/linux-utils:1.12.1"
+"""An image with a shell, curl and perl that every lab has."""
+SERVER = (
+    "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 16, ReuseAddr => 1) or die; "
+    "while (my $c = $s->accept) { while (<$c>) { last if /^\\r?\\n$/ } "
+    'my $b = `hostname`; print $c "HTTP/1.0 200 OK\\r\\nContent-Length: ".length($b)."\\r\\n\\r\\n$b"; close $c }'
+)
+"""Answers every request with its host name."""
+
+
+@dataclass
+class Cluster:
+    """Reached by the kubeconfig in a file."""
+
+    kubeconfig: Path
+    kubectl_program: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, seconds: float = 180) -> str:
+        done = subprocess.run(
+            [self.kubectl_program, "--kubeconfig", str(self.kubeconfig), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
+        return done.stdout if check else done.stdout + done.stderr
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+    def get(self, *what: str) -> Any:
+        return json.loads(self.kubectl("get", *what, "-o", "json"))
+
+    def wait(self, *what: str, seconds: int = 120) -> None:
+        self.kubectl("wait", *what, f"--timeout={seconds}s", seconds=seconds + 30)
+
+    def execute(self, pod: str, namespace: str, *command: str, check: bool = True) -> str:
+        return self.kubectl("exec", "-n", namespace, pod, "--", *command, check=check)
+
+    def namespace(self, name: str) -> str:
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        # Pods are refused until the namespace's default account is there.
+        until(lambda: "default" in self.kubectl("get", "serviceaccount", "-n", name, check=False))
+        return name
+
+    def nodes_ready(self) -> dict[str, bool]:
+        return {
+            node["metadata"]["name"]: any(
+                condition["type"] == "Ready" and condition["status"] == "True"
+                for condition in node["status"]["conditions"]
+            )
+            for node in self.get("nodes")["items"]
+        }
+
+
+def pod(
+    name: str, namespace: str, *, node: str | None = None, command: list[str] | None = None, **spec: Any
+) -> dict[str, Any]:
+    """A pod with tools in it, on a node of choice, that sleeps unless told otherwise."""
+    container: dict[str, Any] = {
+        "name": "main",
+        "image": TOOLS,
+        "command": command or ["sleep", "infinity"],
+        "volumeMounts": spec.pop("mounts", []),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            **({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}),
+            "containers": [container],
+            **spec,
+        },
+    }
+
+
+def server(name: str, namespace: str, node: str) -> dict[str, Any]:
+    """A pod that answers HTTP on port 8080 with its own name."""
+    return pod(name, namespace, node=node, command=["perl", "-e", SERVER])
+
+
+def service(name: str, namespace: str, kind: str) -> dict[str, Any]:
+    """A Service of that type, on port 80, for the pod of the same name."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"type": kind, "selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
+    }
+
+
+def until(condition: Callable[[], Any], seconds: float = 120, what: str = "it") -> Any:
+    """What the condition returns when it is true at last."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.5)
+    return result

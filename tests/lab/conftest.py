@@ -1,0 +1,74 @@
+"""One lab for all tests: three machines, a cluster, brought up from nothing and taken down at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.harness import CHECKOUT, Stack, copy_of_checkout
+
+from .cluster import Cluster
+
+UP_SECONDS = 1200
+SUBNETS = iter(f"10.{20 + number}.77" for number in range(1, 30))
+"""First three numbers of the addresses of each stack of these tests."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_it_takes() -> None:
+    from settings import cache_directory
+
+    assert os.geteuid() == 0, "these tests make machines inside this computer, which takes root"
+    assert (cache_directory() / "bundle" / "bundle.json").is_file(), "run `make bundle` first"
+
+
+@pytest.fixture(scope="session")
+def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Stack]]:
+    """Stacks with the settings of `lab`, each in a network of its own; all are destroyed at the end."""
+    project = copy_of_checkout(tmp_path_factory.mktemp("checkout"))
+    made: list[Stack] = []
+
+    def make(name: str) -> Stack:
+        settings = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
+        network = next(SUBNETS)
+        settings["infra:lab"]["subnet"] = f"{network}.0/24"
+        settings["platform:load_balancer"]["addresses"] = f"{network}.200-{network}.219"
+        stack = Stack(project, f"test-{name}", tmp_path_factory.mktemp(name), settings, up_seconds=UP_SECONDS)
+        subprocess.run(
+            ["pulumi", "stack", "init", stack.name], cwd=project, env=stack.environment, check=True, capture_output=True
+        )
+        made.append(stack)
+        return stack
+
+    yield make
+    for stack in made:
+        stack.pulumi("cancel", "--yes")
+        code, output = stack.pulumi("destroy", "--yes")
+        stack.file.unlink(missing_ok=True)
+        assert code == 0, output
+
+
+@pytest.fixture(scope="session")
+def lab(make_lab: Callable[[str], Stack]) -> Stack:
+    stack = make_lab("lab")
+    stack.up()
+    return stack
+
+
+@pytest.fixture(scope="session")
+def cluster(lab: Stack, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return cluster_of(lab, tmp_path_factory.mktemp("access"))
+
+
+def cluster_of(stack: Stack, folder: Path) -> Cluster:
+    from tools.access import kubectl_program
+
+    file = folder / "kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(stack.outputs("--show-secrets")["kubeconfig"])
+    return Cluster(file, kubectl_program())

@@ -1,0 +1,96 @@
+"""The password of a registry's token, from a server that answers as Azure's management does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from infra.azure_password import _TokenPasswordProvider
+from infra.dynamic import Failure
+
+REGISTRY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/r"
+TOKEN = f"{REGISTRY}/tokens/nodes"
+
+
+class Management(HTTPServer):
+    """Answers that the password is being made, then that it is there; or with `refusal`."""
+
+    refusal: str = ""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[tuple[str, str, str, str]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Management
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.asked.append(("POST", self.path, self.headers["Authorization"], body))
+        if self.server.refusal:
+            self._answer(403, self.server.refusal)
+        else:
+            self._answer(202, "", {"Location": f"{self.server.url}/operations/1", "Retry-After": "0"})
+
+    def do_GET(self) -> None:
+        self.server.asked.append(("GET", self.path, self.headers["Authorization"], ""))
+        self._answer(200, json.dumps({"username": "nodes", "passwords": [{"name": "password1", "value": "pull-me"}]}))
+
+    def _answer(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def management() -> Iterator[Management]:
+    with Management() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def given(management: Management) -> dict[str, str]:
+    return {"registry": REGISTRY, "token": TOKEN, "bearer": "b3arer", "management": management.url}
+
+
+def test_it_is_made_by_the_registry_and_waited_for(management: Management) -> None:
+    made = _TokenPasswordProvider().create(given(management))
+    assert made.outs is not None
+    assert made.outs["value"] == "pull-me"
+    (_, path, authorization, body), (method, operation, _, _) = management.asked
+    assert path == f"{REGISTRY}/generateCredentials?api-version=2023-07-01"
+    assert authorization == "Bearer b3arer"
+    assert json.loads(body) == {"tokenId": TOKEN, "name": "password1"}
+    assert (method, operation) == ("GET", "/operations/1")
+
+
+def test_who_asked_is_not_kept(management: Management) -> None:
+    made = _TokenPasswordProvider().create(given(management))
+    assert "b3arer" not in json.dumps(made.outs)
+
+
+def test_a_refusal_is_told_with_azures_own_words(management: Management) -> None:
+    management.refusal = '{"error": {"code": "AuthorizationFailed"}}'
+    with pytest.raises(Failure, match=r"Azure answered 403: .*AuthorizationFailed") as refused:
+        _TokenPasswordProvider().create(given(management))
+    assert "b3arer" not in str(refused.value)
+
+
+def test_another_token_takes_another_password_and_another_run_does_not() -> None:
+    old = {"registry": REGISTRY, "token": TOKEN, "value": "pull-me"}
+    later = {"registry": REGISTRY, "token": TOKEN, "bearer": "of-a-later-run", "management": "m"}
+    assert not _TokenPasswordProvider().diff("id", old, later).changes
+    assert _TokenPasswordProvider().diff("id", old, later | {"token": f"{TOKEN}-2"}).replaces == ["token"]
