@@ -34,6 +34,8 @@ class Site:
     machines: list[Machine]
     endpoint: pulumi.Output[str]
     registry: Registry | None
+    push_registry: Registry | None
+    """The same one, for who builds images."""
     storage: Storage | None
 
 
@@ -62,10 +64,12 @@ def azure_site(settings: Azure, stack: str) -> Site:
         if index and public:
             public = public_address(f"{name}-address", place, label=f"{stack}-{name}")
         machines.append(_node(name, FIRST_NODE + index, plan, key, public, bastion))
+    registries = azure_registry(place) if settings.registry else None
     return Site(
         machines=machines,
         endpoint=front.dns_settings.apply(lambda dns: (dns and dns.fqdn) or ""),
-        registry=azure_registry(place) if settings.registry else None,
+        registry=registries.pull if registries else None,
+        push_registry=registries.push if registries else None,
         storage=azure_storage(settings.storage, place) if settings.storage else None,
     )
 

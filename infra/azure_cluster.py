@@ -21,6 +21,8 @@ class AksSite:
     kubeconfig: pulumi.Output[str]
     resource: pulumi.Resource
     registry: Registry | None
+    push_registry: Registry | None
+    """The same one, for who builds images."""
     storage: Storage | None
 
 
@@ -36,10 +38,12 @@ def aks_site(settings: Azure, aks: Aks, stack: str) -> AksSite:
         resource_group_name=place.group.name, resource_name=cluster.name
     )
     kubeconfig = credentials.apply(lambda answer: base64.b64decode(answer.kubeconfigs[0].value).decode())
+    registries = azure_registry(place) if settings.registry else None
     return AksSite(
         kubeconfig=pulumi.Output.secret(kubeconfig),
         resource=cluster,
-        registry=azure_registry(place) if settings.registry else None,
+        registry=registries.pull if registries else None,
+        push_registry=registries.push if registries else None,
         storage=azure_storage(settings.storage, place) if settings.storage else None,
     )
 

@@ -11,7 +11,8 @@ from infra.azure_password import TokenPassword
 from infra.azure_place import Place
 from infra.registry import Registry
 
-PULL_ONLY = ["repositories/*/content/read", "repositories/*/metadata/read"]
+PULL = ["repositories/*/content/read", "repositories/*/metadata/read"]
+PUSH = ["repositories/*/content/write", "repositories/*/metadata/write"]
 
 
 @dataclass(frozen=True)
@@ -24,38 +25,51 @@ class Storage:
     container: str
 
 
-def azure_registry(place: Place) -> Registry:
-    """A container registry that nobody reads without a password, and a token for the nodes that may only pull."""
+@dataclass(frozen=True)
+class Registries:
+    """One registry, twice: as nodes see it, whose password only pulls, and as who builds images does."""
+
+    pull: Registry
+    push: Registry
+
+
+def azure_registry(place: Place) -> Registries:
+    """A container registry that nobody reads without a password, and has no administrator."""
     registry = containerregistry.Registry(
         "registry",
         sku=containerregistry.SkuArgs(name="Basic"),
         admin_user_enabled=False,
         **place.common,
     )
+    return Registries(
+        pull=_as_seen_with("nodes", PULL, registry, place), push=_as_seen_with("builder", PULL + PUSH, registry, place)
+    )
+
+
+def _as_seen_with(name: str, actions: list[str], registry: containerregistry.Registry, place: Place) -> Registry:
+    """The registry with a token of that name which may do these things alone."""
     scope = containerregistry.ScopeMap(
-        "pull",
+        name,
         resource_group_name=place.group.name,
         registry_name=registry.name,
-        description="Read every repository, write none",
-        actions=PULL_ONLY,
+        actions=actions,
         opts=place.opts,
     )
     token = containerregistry.Token(
-        "nodes",
+        name,
         resource_group_name=place.group.name,
         registry_name=registry.name,
         scope_map_id=scope.id,
         status="Enabled",
         opts=place.opts,
     )
+    # Asked for once there is a token to make a password of: a first preview takes nobody who is logged in.
+    client = authorization.get_client_token_output(opts=pulumi.InvokeOutputOptions(depends_on=[token]))
     password = TokenPassword(
-        "nodes-password",
+        f"{name}-password",
         registry=registry.id,
         token=token.id,
-        # Asked for once there is a token to make a password of: a first preview takes nobody who is logged in.
-        bearer=pulumi.Output.secret(
-            authorization.get_client_token_output(opts=pulumi.InvokeOutputOptions(depends_on=[token])).token
-        ),
+        bearer=pulumi.Output.secret(client.token),
         opts=place.opts,
     )
     return Registry(

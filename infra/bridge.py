@@ -51,7 +51,7 @@ class Bridge:
         if self.there():
             return
         self.delete()
-        ip("link", "add", self.link, "type", "bridge")
+        ip("link", "add", self.link, "address", _mac(self.address), "type", "bridge")
         ip("link", "set", self.link, "alias", f"mlplatform: machines of stack {self.stack}")
         ip("address", "add", f"{self.address}/{subnet.prefixlen}", "dev", self.link)
         ip("link", "set", self.link, "up")
@@ -67,7 +67,8 @@ class Bridge:
         self.disconnect(machine)
         ip("link", "delete", outside, check=False)
         ip("netns", "add", namespace)
-        ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        peer = ("name", "eth0", "address", _mac(address), "netns", namespace)
+        ip("link", "add", outside, "type", "veth", "peer", *peer)
         ip("link", "set", outside, "master", self.link, "up")
         ip("-netns", namespace, "link", "set", "lo", "up")
         prefix = ipaddress.ip_network(self.subnet).prefixlen
@@ -78,6 +79,14 @@ class Bridge:
     def disconnect(self, machine: str) -> None:
         """Remove a machine's network namespace, and its links with it."""
         ip("netns", "delete", self.namespace(machine), check=False)
+
+
+def _mac(address: str) -> str:
+    """A hardware address of our own making for an IPv4 address.
+
+    One that is left to chance is changed by udev a moment later, and neighbours look for the old one for a minute.
+    """
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x00, *ipaddress.ip_address(address).packed))
 
 
 def _addresses() -> list[tuple[str, list[str]]]:

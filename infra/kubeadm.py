@@ -53,6 +53,8 @@ class Kubeadm(pulumi.ComponentResource):
         self._source = package_source(settings, registry)
         self._plane = next(machine for machine in machines if machine.role == "control-plane")
         self._workers = [machine for machine in machines if machine.role == "worker"]
+        self._reached_at = endpoint or self._plane.public_address
+        self.endpoint = pulumi.Output.concat("https://", self._reached_at, ":6443")
 
         checks = [preflight(each, [o for o in machines if o is not each], self._options()) for each in machines]
         resets = {each.name: self._reset(each, checks) for each in machines}
@@ -61,8 +63,6 @@ class Kubeadm(pulumi.ComponentResource):
             for each in machines
         }
         self._init = self._control_plane(made[self._plane.name])
-        self._reached_at = endpoint or self._plane.public_address
-        self.endpoint = pulumi.Output.concat("https://", self._reached_at, ":6443")
         self.kubeconfig = self._read_kubeconfig()
         self.certificates_expire = self._certificates_expire()
         self.provider = provider(name, self.kubeconfig, self._plane.resource or self._init, self)
@@ -135,6 +135,7 @@ class Kubeadm(pulumi.ComponentResource):
             # A control plane that was made anew has other certificates.
             triggers=[self._init.stdout],
             logging=remote.Logging.NONE,
+            add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions.merge(
                 self._options(self._init),
                 pulumi.ResourceOptions(
@@ -157,6 +158,7 @@ class Kubeadm(pulumi.ComponentResource):
                 "done' | sort | head -1"
             ),
             triggers=[self._init.stdout, self._settings.version],
+            add_previous_output_in_env=False,
             opts=self._options(self._init, deleted_with=self._plane.resource or self._init),
         )
         return read.stdout

@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from infra.failure import Failure
-from infra.scripts import command_line
+from infra.scripts import command_line, standard_input
 from infra.ssh import Shell, connected
 
 KUBECTL = "sudo --non-interactive kubectl --kubeconfig /etc/kubernetes/admin.conf"
 READY_SECONDS = 300
 DRAIN_SECONDS = 120
 CA_HASH = (
-    "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | "
-    "openssl dgst -sha256 -hex | sed 's/^.* //'"
+    'sudo --non-interactive bash -o pipefail -c "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | '
+    "openssl pkey -pubin -outform der | openssl dgst -sha256 -hex | cut -d' ' -f2\""
 )
 """As `kubeadm init` prints it, see its documentation of --discovery-token-ca-cert-hash."""
 
@@ -46,7 +46,9 @@ def join(order: Order) -> None:
                 "ADDRESS": node["address"],
                 "ENDPOINT": f"{order['control_plane']['address']}:6443",
             }
-            done = worker.run(command_line("join.sh", environment), f"{token} sha256:{authority}\n")
+            done = worker.run(
+                command_line("join.sh", environment), standard_input("join.sh", f"{token} sha256:{authority}\n")
+            )
             print(done.checked(f"{node['name']}: kubeadm join"))
         finally:
             plane.run(f"sudo --non-interactive kubeadm token delete {token.partition('.')[0]}")
@@ -95,7 +97,7 @@ def reset(order: Order) -> None:
     node = order["node"]
     try:
         with connected(node) as shell:
-            print(shell.run(command_line("reset.sh", {})).checked(f"{node['name']}: reset"))
+            print(shell.run(command_line("reset.sh", {}), standard_input("reset.sh")).checked(f"{node['name']}: reset"))
     except Failure as failure:
         print(f"Left as it is: {failure}", file=sys.stderr)
 
@@ -107,7 +109,9 @@ def _upgrade(order: Order, plane: Shell, version: str) -> None:
 
         def install(what: str) -> None:
             environment = {"VERSION": version.removeprefix("v"), "FROM": order["from"], "WHAT": what}
-            done = shell.run(command_line("kubernetes.sh", environment), order["credentials"])
+            done = shell.run(
+                command_line("kubernetes.sh", environment), standard_input("kubernetes.sh", order["credentials"])
+            )
             print(done.checked(f"{node['name']}: {what} {version}"))
 
         install("kubeadm")

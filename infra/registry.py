@@ -121,7 +121,7 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
     from airgap.bundle.push import push
     from airgap.bundle.store import Store
 
-    store, host = Store.default(), f"{props['address']}:{props['port']}"
+    store, host = Store.default(), f"{props['address']}:{int(props['port'])}"
     bundle = _bundle()
     if not bundle:
         raise Failure(
@@ -129,7 +129,7 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
             "url, username and password of a registry that has the images"
         )
     try:
-        own = registry.start(store, props["address"], props["port"], [], Path(props["folder"]))
+        own = registry.start(store, props["address"], int(props["port"]), [], Path(props["folder"]))
         push(store, own.host, own.authfile, own.certificates)
     except BundleError as error:
         raise Failure(f"platform:registry: {error}") from None

@@ -69,7 +69,7 @@ def connected(machine: Mapping[str, Any]) -> Iterator[Shell]:
             assert transport is not None
             try:
                 channel = transport.open_channel(
-                    "direct-tcpip", (machine["host"], machine["port"]), ("127.0.0.1", 0), timeout=DIAL_SECONDS
+                    "direct-tcpip", (machine["host"], int(machine["port"])), ("127.0.0.1", 0), timeout=DIAL_SECONDS
                 )
             except (paramiko.SSHException, OSError) as error:
                 raise Failure(_unreached(machine, f"from the bastion: {error}")) from None
@@ -78,7 +78,8 @@ def connected(machine: Mapping[str, Any]) -> Iterator[Shell]:
 
 @contextmanager
 def _client(machine: Mapping[str, Any], channel: paramiko.Channel | None) -> Iterator[paramiko.SSHClient]:
-    host, port = machine["host"], machine["port"]
+    # Numbers come from Pulumi as floating-point ones.
+    host, port = machine["host"], int(machine["port"])
     client = paramiko.SSHClient()
     kind, _, encoded = machine["host_key"].partition(" ")
     entry = paramiko.hostkeys.HostKeyEntry.from_line(
@@ -119,7 +120,7 @@ def _client(machine: Mapping[str, Any], channel: paramiko.Channel | None) -> Ite
 
 def _unreached(machine: Mapping[str, Any], why: str) -> str:
     return (
-        f"{machine['name']}: no SSH at {machine['host']}:{machine['port']} ({why}): is it on, is the address right, "
+        f"{machine['name']}: no SSH at {machine['host']}:{int(machine['port'])} ({why}): is it on, is the address right, "
         "does a firewall let the port through?"
     )
 

@@ -12,8 +12,10 @@ import subprocess
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from packaging.markers import Marker
 from packaging.requirements import Requirement
@@ -69,9 +71,9 @@ def pinned(requirements: Path, lock: Path = PROJECT / "uv.lock") -> list[Pin]:
         if one in found:
             continue
         if name not in packages:
-            raise Failure(f"{requirements.relative_to(PROJECT)}: uv.lock has no package {name}")
+            raise Failure(f"{requirements.parent.name}/{requirements.name}: uv.lock has no package {name}")
         if extra and extra not in packages[name].get("optional-dependencies", {}):
-            raise Failure(f"{requirements.relative_to(PROJECT)}: uv.lock has {name} without {extra}")
+            raise Failure(f"{requirements.parent.name}/{requirements.name}: uv.lock has {name} without {extra}")
         found.add(one)
         ahead += _dependencies(packages[name], extra)
     names = sorted({name for name, _ in found})
@@ -108,6 +110,9 @@ def bill_of_materials(image: str, pins: Sequence[Pin]) -> str:
     from packageurl import PackageURL
 
     bom = Bom()
+    # A time and a random number would make another text each time.
+    bom.metadata.timestamp = datetime.fromtimestamp(0, UTC)
+    bom.serial_number = uuid5(NAMESPACE_URL, " ".join([image, *(pin.requirement for pin in pins)]))
     bom.metadata.component = Component(name=image, type=ComponentType.CONTAINER, bom_ref=image)
     for pin in pins:
         url = PackageURL("pypi", None, pin.name, pin.version)

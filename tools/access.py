@@ -60,7 +60,7 @@ def ssh(pulumi: Pulumi, arguments: Sequence[str]) -> int:
 
 def _ssh_options(folder: Path, machine: Mapping[str, Any]) -> list[str]:
     """With the stack's key, and only to a machine that has the host key that the stack knows."""
-    host, port = machine["host"], machine["port"]
+    host, port = machine["host"], int(machine["port"])
     key = _private_file(folder / f"{machine['name']}.key", machine["key"])
     place = host if port == 22 else f"[{host}]:{port}"
     known = _private_file(folder / f"{machine['name']}.known_hosts", f"{place} {machine['host_key']}\n")

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from infra.session import Session
 from tools import backend, cache, stacks
 from tools.access import NotThere, kubectl, ssh
+from tools.plan import page
+from tools.preview import preview
 from tools.recovery import StackBusy, remove_stale_locks
 from tools.runner import Pulumi, PulumiFailed
 from tools.steps import say
@@ -51,8 +53,14 @@ def _up(pulumi: Pulumi, more: list[str]) -> int:
 
 
 def _preview(pulumi: Pulumi, more: list[str]) -> int:
-    pulumi.check("stack", "select", "--create")
-    return pulumi.run("preview", *TIDY, *more)
+    try:
+        pulumi.check("stack", "select", "--create")
+        code, found = preview(pulumi, more)
+    except PulumiFailed as error:
+        # Who reviews a change reads the page, not what its job said besides.
+        code, found = 1, {"diagnostics": [{"severity": "error", "message": str(error)}]}
+    print(page(pulumi.stack, found))
+    return code
 
 
 def _refresh(pulumi: Pulumi, more: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,14 +47,26 @@ class Pulumi:
         Raises:
             PulumiFailed: with the CLI's own message.
         """
-        finished = subprocess.run(
-            self._command(arguments), cwd=PROJECT, env=self.environment, capture_output=True, text=True
-        )
+        finished = self.answer(*arguments)
         if finished.returncode:
-            said = (finished.stderr + finished.stdout).strip().removeprefix("error: ")
-            hints = [f"; {hint}" for sign, hint in HINTS.items() if sign in said]
-            raise PulumiFailed(f"`pulumi {' '.join(arguments)}` failed: {said}" + self._filled("".join(hints)))
+            raise self.failure(arguments, finished)
         return finished.stdout
+
+    def answer(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command quietly, with further variables in its environment, however it ends."""
+        return subprocess.run(
+            self._command(arguments),
+            cwd=PROJECT,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    def failure(self, arguments: Sequence[str], finished: subprocess.CompletedProcess[str]) -> PulumiFailed:
+        """What a command that failed said, and what can be done about it."""
+        said = (finished.stderr + finished.stdout).strip().removeprefix("error: ")
+        hints = [f"; {hint}" for sign, hint in HINTS.items() if sign in said]
+        return PulumiFailed(f"`pulumi {' '.join(arguments)}` failed: {said}" + self._filled("".join(hints)))
 
     def run(self, *arguments: str) -> int:
         """Run a command in the user's sight and return its exit code. Ctrl-C is Pulumi's to answer, in good order."""

@@ -1,8 +1,8 @@
 """Pulumi's Python language host, for a CLI that was built from its Go module and so came without one.
 
 The CLI starts it with its own address as the last argument, reads a port from the first line of its output, calls
-`LanguageRuntime` there, and ends it by an interrupt. It does what this project needs: run a program in a virtual
-environment. It reports no packages, as there is no plugin that could be downloaded for them.
+`LanguageRuntime` there, and ends it by an interrupt. It does what this project needs: run a program or a policy pack in
+a virtual environment. It reports no packages, as there is no plugin that could be downloaded for them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distributions
 from pathlib import Path
@@ -33,6 +34,8 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2  # 
 
 REPORTED = 32
 """Exit code of a program that has told the user itself why it failed."""
+UNINTERRUPTED = ("/bin/sh", "-c", 'trap "" INT; exec "$0" "$@"')
+"""What this host alone ends: the CLI interrupts the whole process group, which Python would answer with a traceback."""
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
@@ -41,6 +44,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def __init__(self, engine: str) -> None:
         self._engine = engine
         self._program: subprocess.Popen[str] | None = None
+        self._plugins: list[subprocess.Popen[bytes]] = []
 
     def GetPluginInfo(self, request: Any, context: Any) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo()
@@ -61,15 +65,11 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         )
 
     def Run(self, request: language_pb2.RunRequest, context: Any) -> language_pb2.RunResponse:
-        environment = Path(request.info.root_directory, str(dict(request.info.options).get("virtualenv", ".venv")))
-        python = environment / "bin" / "python"
-        if not python.is_file():
+        environment = _environment(request.info)
+        if not _python(environment).is_file():
             return language_pb2.RunResponse(error=f"{environment} is no virtual environment; `make tools` creates it")
-        # The program is ended by this host alone: the CLI interrupts the whole process group, which Python would answer
-        # with a traceback.
-        command = ["/bin/sh", "-c", 'trap "" INT; exec "$0" "$@"', str(python), "-u"]
         self._program = subprocess.Popen(
-            [*command, str(Path(__file__).with_name("program.py"))],
+            [*UNINTERRUPTED, _python(environment), "-u", Path(__file__).with_name("program.py")],
             cwd=request.pwd,
             env=os.environ | {"VIRTUAL_ENV": str(environment)},
             stdin=subprocess.PIPE,
@@ -81,6 +81,27 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         if code in (0, REPORTED):
             return language_pb2.RunResponse(bail=code == REPORTED)
         return language_pb2.RunResponse(error=f"Program exited with non-zero exit code: {code}")
+
+    def RunPlugin(
+        self, request: language_pb2.RunPluginRequest, context: Any
+    ) -> Iterator[language_pb2.RunPluginResponse]:
+        """A policy pack, until the engine has no more use for it."""
+        environment = _environment(request.info)
+        process = subprocess.Popen(
+            [*UNINTERRUPTED, _python(environment), "-u", request.info.program_directory, *request.args],
+            cwd=request.pwd,
+            env=os.environ
+            | dict(variable.split("=", 1) for variable in request.env)
+            | {"VIRTUAL_ENV": str(environment)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        self._plugins.append(process)
+        context.add_callback(process.terminate)
+        assert process.stdout is not None
+        for line in process.stdout:
+            yield language_pb2.RunPluginResponse(stdout=line)
+        yield language_pb2.RunPluginResponse(exitcode=process.wait())
 
     def _settings(self, request: language_pb2.RunRequest) -> dict[str, Any]:
         return {
@@ -104,8 +125,17 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         return empty_pb2.Empty()
 
     def end_program(self) -> None:
-        if self._program is not None:
-            self._program.terminate()
+        for process in (self._program, *self._plugins):
+            if process is not None:
+                process.terminate()
+
+
+def _environment(info: language_pb2.ProgramInfo) -> Path:
+    return Path(info.root_directory, str(dict(info.options).get("virtualenv", ".venv")))
+
+
+def _python(environment: Path) -> Path:
+    return environment / "bin" / "python"
 
 
 def terminate_at_end_of_input() -> None:

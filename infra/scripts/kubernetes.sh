@@ -53,10 +53,10 @@ from_upstream() {
 }
 
 from_registry() {
-  local host=${FROM%%/*} work ask layer
+  local host=${FROM%%/*} ask layer
   local project=${FROM#"$host"}
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' RETURN
+  trap 'rm -rf "$work"' EXIT
   # In a file that only root reads: arguments show in the list of processes.
   (
     umask 077
@@ -70,8 +70,10 @@ from_registry() {
   layer=$(tr -d ' \n' <"$work/manifest" | grep -o '"layers":\[.*' | grep -o 'sha256:[0-9a-f]\{64\}' | head -1)
   curl --config "$work/curl" --location --output "$work/layer" "$ask/blobs/$layer"
   echo "${layer#sha256:}  $work/layer" | sha256sum --check --quiet
-  tar --extract --gzip --file "$work/layer" --directory / --no-overwrite-dir \
-    --unlink-first "${files[@]}"
+  mkdir "$work/root"
+  tar --extract --gzip --file "$work/layer" --directory "$work/root" "${files[@]}"
+  # A program that runs is replaced, not written into.
+  cp --recursive --remove-destination "$work/root/." /
   if [ "$WHAT" = node ]; then write_units; fi
 }
 

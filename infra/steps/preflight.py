@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -152,16 +151,17 @@ _locks: dict[str, threading.Lock] = {}
 
 
 def _facts(machine: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    from infra.scripts import text
+    from infra.scripts import command_line, standard_input
     from infra.ssh import connected
 
     with _locks.setdefault(machine["name"], threading.Lock()):
         if machine["name"] not in _known:
             values = {"ADDRESS": machine["address"], "PEERS": " ".join(peer["address"] for peer in peers)}
-            assignments = " ".join(f"{key}={shlex.quote(value)}" for key, value in values.items())
             with connected(machine) as shell:
                 before = time.time()
-                output = shell.run(f"env {assignments} bash -s", text("facts.sh"), seconds=120)
+                output = shell.run(
+                    command_line("facts.sh", values, sudo=False), standard_input("facts.sh"), seconds=120
+                )
                 facts = parsed(output.checked(f"{machine['name']}: asking for facts"))
                 after = time.time()
             # The clock was read at some moment between.

@@ -8,7 +8,7 @@ import pulumi
 from pulumi_command import remote
 
 from infra.machine import Machine
-from infra.scripts import command_line
+from infra.scripts import command_line, standard_input
 
 
 def run_script(
@@ -22,12 +22,15 @@ def run_script(
 ) -> remote.Command:
     """Run a script on a machine, and again when it, its variables or what it reads changed: it has to bear that.
 
-    Secrets belong into `stdin`: variables show in the machine's list of processes.
+    Secrets belong into `stdin`, which the script reads: variables show in the machine's list of processes.
     """
+    values: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(dict(environment))  # type: ignore[arg-type]
     return remote.Command(
         name,
         connection=machine.connection,
-        create=pulumi.Output.all(**environment).apply(lambda values: command_line(script, values)),
-        stdin=stdin,
+        create=values.apply(lambda known: command_line(script, known)),
+        # The scripts look at the machine itself, not at what they said the last time.
+        add_previous_output_in_env=False,
+        stdin=pulumi.Output.from_input(stdin or "").apply(lambda content: standard_input(script, content)),
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(deleted_with=machine.resource)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +38,7 @@ class Graph(pulumi.runtime.Mocks):
             "azure-native:authorization:getClientToken": {"token": "bearer"},
             "azure-native:storage:listStorageAccountKeys": {"keys": [{"keyName": "key1", "value": "account-key"}]},
             "azure-native:containerservice:listManagedClusterUserCredentials": {
-                "kubeconfigs": [{"name": "user", "value": args.args.get("kubeconfig", "")}]
+                "kubeconfigs": [{"name": "user", "value": base64.b64encode(b"kubeconfig-of-aks").decode()}]
             },
         }
         return answers[args.token], []
@@ -51,12 +52,14 @@ class Graph(pulumi.runtime.Mocks):
                 return {"ipAddress": f"ip-of-{args.name}", "dnsSettings": {"fqdn": f"{label}.cloudapp.azure.com"}}
             case "VirtualMachine":  # a list of identities on the way in, a mapping on the way out
                 return {"identity": {"type": "UserAssigned", "userAssignedIdentities": {}}}
+            case "ManagedCluster":
+                return {"identity": {"type": "SystemAssigned"}}
             case "Registry":
                 return {"loginServer": "registry.azurecr.io"}
             case "StorageAccount":
                 return {"primaryEndpoints": {"blob": "https://datasets.blob.core.windows.net/"}}
             case "AzureTokenPassword":
-                return {"value": "pull-password"}
+                return {"value": args.name}
         return {}
 
     def of(self, kind: str) -> dict[str, Properties]:

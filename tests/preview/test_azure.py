@@ -49,7 +49,13 @@ def _made(preview: bool, settings: str) -> tuple[Graph, Any]:
             "machines": machines,
             "endpoint": made.endpoint,
             "bastion": bastion and {"address": bastion.address, "host_key": bastion.host_key},
-            "registry": made.registry and {"host": made.registry.host, "password": made.registry.password},
+            "registry": made.registry
+            and made.push_registry
+            and {
+                "host": made.registry.host,
+                "pull": [made.registry.username, made.registry.password],
+                "push": [made.push_registry.username, made.push_registry.password],
+            },
             "storage": made.storage and {"url": made.storage.account_url, "key": made.storage.account_key},
         }
 
@@ -282,13 +288,22 @@ def test_machines_behind_a_bastion_get_out_by_a_gateway_and_their_api_is_passed_
         Azure(operator=OPERATOR, bastion=True, services_from=["0.0.0.0/0"])
 
 
-def test_the_registry_s_token_can_only_pull() -> None:
+def test_the_registry_has_a_token_that_only_pulls_and_one_for_who_builds() -> None:
     graph, told = site(registry=True)
     assert graph.of("Registry")["registry"]["adminUserEnabled"] is False
-    (scope,) = graph.of("ScopeMap").values()
-    assert all(action.endswith("/read") for action in scope["actions"])
-    assert graph.of("Token")["nodes"]["scopeMapId"] == "/pull"
-    assert told["registry"] == {"host": "registry.azurecr.io", "password": "pull-password"}
+    scopes = {
+        name: {action.split("/")[-1] for action in scope["actions"]} for name, scope in graph.of("ScopeMap").items()
+    }
+    assert scopes == {"nodes": {"read"}, "builder": {"read", "write"}}
+    assert {name: token["scopeMapId"] for name, token in graph.of("Token").items()} == {
+        "nodes": "/nodes",
+        "builder": "/builder",
+    }
+    assert told["registry"] == {
+        "host": "registry.azurecr.io",
+        "pull": ["nodes-azure", "nodes-password"],
+        "push": ["builder-azure", "builder-password"],
+    }
     assert not site()[0].of("Registry")
 
 

@@ -193,12 +193,31 @@ class TestCommands:
         assert "--target urn" in up
         assert output == "stack output --json --stack dev"
 
-    @pytest.mark.parametrize("command", ["up", "preview", "refresh", "down"])
+    @pytest.mark.parametrize("command", ["up", "refresh", "down"])
     def test_the_exit_code_is_pulumis(self, command: str, pulumi: Path) -> None:
         (pulumi / "does").write_text('[ "$1" = stack ] || exit 7')
         finished = drive(command, "--stack", "dev")
         assert finished.returncode == 7
         assert finished.stdout == ""
+
+    def test_a_preview_is_held_against_the_policies_and_told_as_a_page(self, pulumi: Path) -> None:
+        (pulumi / "does").write_text('[ "$1" = stack ] || { echo \'{"changeSummary": {"same": 3}}\'; exit 7; }')
+        finished = drive("preview", "--stack", "dev", "--target", "urn")
+        assert finished.returncode == 7
+        assert finished.stdout == "## Preview of stack `dev`\n\nNothing changes; 3 stay as they are\n"
+        _, asked = (pulumi / "asked").read_text().splitlines()
+        assert asked.startswith("preview --json --policy-pack ")
+        assert asked.endswith(" --target urn --stack dev")
+
+    @pytest.mark.parametrize("failing", ["stack", "preview"])
+    def test_a_preview_that_pulumi_refuses_is_a_page_too(self, failing: str, pulumi: Path) -> None:
+        (pulumi / "does").write_text(
+            f'[ "$1" != {failing} ] || {{ echo "error: incorrect passphrase" >&2; exit 255; }}'
+        )
+        finished = drive("preview", "--stack", "dev")
+        assert finished.returncode == 1
+        assert finished.stdout.startswith("## Preview of stack `dev`\n\n**It fails**")
+        assert "failed: incorrect passphrase; " in finished.stdout
 
     def test_outputs_are_json_and_nothing_else(self, pulumi: Path) -> None:
         (pulumi / "does").write_text("echo '{\"a\": 1}'")

@@ -1,0 +1,138 @@
+"""A cluster that a stack is up in: MLPLATFORM_TEST_KUBECONFIG names the file with its kubeconfig.
+
+Without it these tests are left out: they take a cluster with the platform's namespaces, images and services.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlplatform import jobs, tracking
+from mlplatform.images import IN_REGISTRY, WORKLOADS
+
+from workloads import service
+from workloads.access import reached
+from workloads.engines.api import Api
+from workloads.engines.job import JobEngine
+
+VARIABLE = "MLPLATFORM_TEST_KUBECONFIG"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if VARIABLE in os.environ:
+        return
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=f"{VARIABLE} names no cluster"))
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> str:
+    return Path(os.environ[VARIABLE]).read_text()
+
+
+@pytest.fixture(scope="session")
+def api(kubeconfig: str) -> Api:
+    return Api(kubeconfig)
+
+
+def secret(api: Api, namespace: str, name: str) -> dict[str, str]:
+    data = api.core.read_namespaced_secret(name, namespace).data
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+@pytest.fixture(scope="session")
+def workloads_image(api: Api) -> str:
+    """The image of this checkout's steps, which `up` pushed to the registry."""
+    login = json.loads(secret(api, jobs.NAMESPACE, "registry")[".dockerconfigjson"])
+    return f"{next(iter(login['auths']))}/{IN_REGISTRY}/{WORKLOADS.name}:{WORKLOADS.tag()}"
+
+
+@pytest.fixture
+def properties(kubeconfig: str, workloads_image: str, tmp_path: Path) -> dict[str, str]:
+    return {
+        "kind": "job",
+        "kubeconfig": kubeconfig,
+        "namespace": jobs.NAMESPACE,
+        "image": workloads_image,
+        "directory": str(tmp_path),
+    }
+
+
+@pytest.fixture
+def engine(properties: dict[str, str]) -> JobEngine:
+    return JobEngine(properties)
+
+
+@pytest.fixture(scope="session")
+def tracking_login(api: Api) -> dict[str, str]:
+    """User and password of MLflow, as steps have them."""
+    password = secret(api, tracking.NAMESPACE, tracking.NAME)["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    return {"MLFLOW_TRACKING_USERNAME": tracking.ADMINISTRATOR, "MLFLOW_TRACKING_PASSWORD": password}
+
+
+@pytest.fixture(scope="session")
+def tracking_inside(api: Api) -> str:
+    """The address of MLflow in the cluster."""
+    port = api.core.read_namespaced_service(tracking.NAME, tracking.NAMESPACE).spec.ports[0].port
+    return f"http://{tracking.NAME}.{tracking.NAMESPACE}.svc:{port}"
+
+
+@pytest.fixture(scope="session")
+def tracking_access(kubeconfig: str, tracking_login: dict[str, str]) -> dict[str, str]:
+    """The way to MLflow that needs nothing but the kubeconfig."""
+    return {
+        "username": tracking_login["MLFLOW_TRACKING_USERNAME"],
+        "password": tracking_login["MLFLOW_TRACKING_PASSWORD"],
+        "kubeconfig": kubeconfig,
+        "namespace": tracking.NAMESPACE,
+        "selector": f"app.kubernetes.io/name={tracking.NAME}",
+        "port": str(tracking.CONTAINER_PORT),
+    }
+
+
+@pytest.fixture
+def tracking_url(tracking_access: dict[str, str]) -> Iterator[str]:
+    with reached("", tracking_access) as url:
+        yield url
+
+
+def pods(api: Api, namespace: str, labels: dict[str, str]) -> list[Any]:
+    """Those that are to stay."""
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    found = api.core.list_namespaced_pod(namespace, label_selector=selector).items
+    return [pod for pod in found if pod.metadata.deletion_timestamp is None]
+
+
+def ready(pod: Any) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
+
+
+def eventually(holds: Callable[[], Any], seconds: float = 60) -> Any:
+    """What `holds` returns once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not so within {seconds} s"
+        time.sleep(1)
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(api: Api) -> dict[str, Any]:
+    """The served model: name, labels and inside address of its Service, and its address outside where it has one."""
+    services = api.core.list_namespaced_service(service.NAMESPACE).items
+    found = services[0]
+    ingress = found.status.load_balancer.ingress
+    return {
+        "name": found.metadata.name,
+        "labels": found.spec.selector,
+        "inside": f"http://{found.metadata.name}.{service.NAMESPACE}.svc:{found.spec.ports[0].port}",
+        "outside": f"http://{ingress[0].ip}:{found.spec.ports[0].port}" if ingress else None,
+    }

@@ -1,0 +1,90 @@
+"""Small pipelines for the tests of an engine; kfp reads annotations as objects, so they are none of the future."""
+
+from pathlib import Path
+from typing import Any
+
+from kfp import dsl
+from kfp.compiler import Compiler
+
+
+@dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
+def double(value: int) -> int:
+    print(f"doubling {value}")
+    return 2 * value
+
+
+@dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
+def sleep(seconds: int, value: int) -> int:
+    import time
+
+    time.sleep(seconds)
+    return value
+
+
+@dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
+def fail(value: int) -> int:
+    raise ValueError(f"{value} is no good")
+
+
+@dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
+def probe() -> str:
+    """What the step may do and see."""
+    import json
+    import os
+    from pathlib import Path
+
+    def can(action: object) -> bool:
+        try:
+            action()  # type: ignore[operator]
+        except OSError:
+            return False
+        return True
+
+    found = {
+        "user": os.getuid(),
+        "writes_root": can(lambda: Path("/opt/mlplatform/x").touch()),
+        "token": Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists(),
+        "secret": os.environ.get("A_SECRET", ""),
+        "service_variables": sorted(name for name in os.environ if name.endswith("_SERVICE_HOST")),
+    }
+    return json.dumps(found)
+
+
+@dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
+def write(text: str, page: dsl.Output[dsl.Dataset]) -> str:
+    from pathlib import Path
+
+    Path(page.path).write_text(text)
+    return str(page.uri)
+
+
+@dsl.pipeline(name="double")
+def doubling(value: int) -> int:
+    return double(value=value).output
+
+
+@dsl.pipeline(name="slow")
+def slow(seconds: int, value: int) -> int:
+    return sleep(seconds=seconds, value=value).output
+
+
+@dsl.pipeline(name="failing")
+def failing(value: int) -> int:
+    return fail(value=double(value=value).output).output
+
+
+@dsl.pipeline(name="probing")
+def probing() -> str:
+    return probe().output
+
+
+@dsl.pipeline(name="writing")
+def writing(text: str) -> str:
+    return write(text=text).outputs["Output"]
+
+
+def package(pipeline: Any, folder: Path) -> str:
+    """The compiled package (IR YAML)."""
+    file = folder / f"{pipeline.name}.yaml"
+    Compiler().compile(pipeline, str(file))
+    return file.read_text()

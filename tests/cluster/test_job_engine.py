@@ -1,0 +1,156 @@
+"""Pipelines as Jobs of the cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlplatform import jobs
+
+from infra.dynamic import Failure
+from workloads.engines.api import Api
+from workloads.engines.engine import RunRequest, RunResult
+from workloads.engines.job import JobEngine
+from workloads.ml import tracking
+
+from . import pipelines
+from .conftest import eventually
+
+
+@pytest.fixture
+def request_for(
+    engine: JobEngine, tracking_inside: str, tracking_login: dict[str, str], tmp_path: Path, request: Any
+) -> Any:
+    """Makes a request to run a pipeline, whose version is removed in the end."""
+
+    def make(pipeline: Any, secrets: dict[str, str] | None = None, **arguments: Any) -> RunRequest:
+        key = uuid.uuid4().hex
+        version = engine.upload(pipeline.name, key[:12], pipelines.package(pipeline, tmp_path))
+        request.addfinalizer(lambda: engine.remove(version))
+        return RunRequest(
+            pipeline=pipeline.name,
+            run_id=f"{pipeline.name}-{key[:6]}",
+            key=key,
+            version_id=version,
+            arguments=arguments,
+            secrets=tracking_login | (secrets or {}),
+            tracking_url=tracking_inside,
+        )
+
+    return make
+
+
+def of_engine(api: Api) -> list[Any]:
+    """The Jobs and secrets of runs."""
+    selector = ",".join(f"{key}={value}" for key, value in jobs.PODS.items())
+    return [
+        *api.batch.list_namespaced_job(jobs.NAMESPACE, label_selector=selector).items,
+        *api.core.list_namespaced_secret(jobs.NAMESPACE, label_selector=selector).items,
+    ]
+
+
+def test_a_run_gives_its_outputs_and_log_and_leaves_nothing_in_the_cluster(
+    api: Api, engine: JobEngine, request_for: Any
+) -> None:
+    result = engine.run(request := request_for(pipelines.doubling, value=21))
+    assert (result.state, result.outputs) == ("SUCCEEDED", {"Output": 42})
+    assert [(step["name"], step["state"]) for step in result.steps] == [("double", "SUCCEEDED")]
+    assert "doubling 21" in Path(result.log).read_text()
+    assert request.key[:16] not in str([each.metadata.name for each in of_engine(api)])
+
+
+def test_a_step_that_fails_is_named_with_its_last_lines(engine: JobEngine, request_for: Any) -> None:
+    result = engine.run(request_for(pipelines.failing, value=4))
+    assert (result.state, result.failed_step) == ("FAILED", "fail")
+    assert "ValueError: 8 is no good" in result.error
+    assert [step["state"] for step in result.steps] == ["SUCCEEDED", "FAILED"]
+
+
+def test_the_same_version_twice_is_one(api: Api, engine: JobEngine, tmp_path: Path) -> None:
+    package = pipelines.package(pipelines.doubling, tmp_path)
+    name = engine.upload("double", uuid.uuid4().hex[:12], package)
+    assert engine.upload("double", name.removeprefix("double-"), package) == name
+    engine.remove(name)
+    engine.remove(name)
+    assert api.unless_gone(lambda: api.core.read_namespaced_config_map(name, jobs.NAMESPACE)) is None
+
+
+def test_steps_have_their_secrets_and_no_rights(api: Api, engine: JobEngine, request_for: Any) -> None:
+    result = engine.run(request_for(pipelines.probing, secrets={"A_SECRET": "tell-nobody"}))
+    found = json.loads(result.outputs["Output"])
+    assert found == {
+        "user": 10001,
+        "writes_root": False,
+        "token": False,
+        "secret": "tell-nobody",
+        "service_variables": [],
+    }
+
+
+def test_files_of_steps_are_kept_and_addressed_in_the_tracking_server(
+    engine: JobEngine, request_for: Any, tracking_url: str
+) -> None:
+    from mlflow.artifacts import download_artifacts
+
+    request = request_for(pipelines.writing, text="kept for good")
+    result = engine.run(request)
+    address = result.steps[0]["artifacts"][0]["uri"]
+    assert address == result.outputs["Output"]
+    assert Path(download_artifacts(address, tracking_uri=tracking_url)).read_text() == "kept for good"
+    run = tracking.find_or_create_run(tracking.client(tracking_url), "writing", request.run_id)
+    assert run.info.status == "FINISHED"
+
+
+def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
+    api: Api, engine: JobEngine, properties: dict[str, str], request_for: Any
+) -> None:
+    request = request_for(pipelines.slow, seconds=20, value=7)
+    program = (
+        "import json, sys; "
+        "from workloads.engines.engine import RunRequest; from workloads.engines.job import JobEngine; "
+        "given = json.load(sys.stdin); JobEngine(given['properties']).run(RunRequest(**given['request']))"
+    )
+    first = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
+    assert first.stdin
+    first.stdin.write(json.dumps({"properties": properties, "request": vars(request)}))
+    first.stdin.close()
+    eventually(lambda: engine.left_behind(request.pipeline, request.key))
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert engine.left_behind(request.pipeline, request.key) == request.run_id
+
+    def jobs_of_the_run() -> list[str]:
+        found = api.batch.list_namespaced_job(jobs.NAMESPACE).items
+        return [job.metadata.uid for job in found if request.key[:16] in job.metadata.name]
+
+    before = jobs_of_the_run()
+    results: list[RunResult] = []
+    running = threading.Thread(target=lambda: results.append(engine.run(request)))
+    running.start()
+    log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
+    eventually(lambda: log.is_file() and "Executing task" in log.read_text())
+    during = jobs_of_the_run()
+    running.join()
+    assert len(before) == 1
+    assert during == before
+    assert results[0].outputs == {"Output": 7}
+    assert engine.left_behind(request.pipeline, request.key) is None
+
+
+def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
+    properties: dict[str, str], request_for: Any, api: Api
+) -> None:
+    registry = properties["image"].partition("/")[0]
+    properties["image"] = f"{registry}/mlplatform/no-such-image:1"
+    request = request_for(pipelines.doubling, value=1)
+    with pytest.raises(Failure, match=r"does not start: .*no-such-image"):
+        JobEngine(properties).run(request)
+    assert request.key[:16] not in str([each.metadata.name for each in of_engine(api)])

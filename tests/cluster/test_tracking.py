@@ -1,0 +1,46 @@
+"""MLflow in the cluster: behind a password, on a volume, and in reach of whoever has the kubeconfig."""
+
+from __future__ import annotations
+
+import uuid
+
+import requests
+from mlplatform import tracking
+
+from workloads.access import credentials, reached
+from workloads.engines.api import Api
+
+from .conftest import eventually, pods, ready
+
+SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
+
+
+def test_without_the_password_there_is_nothing_to_see(tracking_url: str, tracking_access: dict[str, str]) -> None:
+    assert requests.get(tracking_url + SEARCH, timeout=30).status_code == 401
+    assert requests.get(tracking_url + SEARCH, auth=("admin", "password1234"), timeout=30).status_code == 401
+    assert requests.get(tracking_url, timeout=30).status_code == 401
+    assert requests.get(tracking_url + SEARCH, auth=credentials(tracking_access), timeout=30).status_code == 200
+
+
+def test_what_it_knows_outlives_its_pod(api: Api, tracking_access: dict[str, str]) -> None:
+    from workloads.ml.tracking import client
+
+    name = f"kept-{uuid.uuid4().hex[:8]}"
+    with reached("", tracking_access) as url:
+        run = client(url).create_run(client(url).create_experiment(name))
+        client(url).log_text(run.info.run_id, "still here", "note.txt")
+    (old,) = pods(api, tracking.NAMESPACE, tracking.PODS)
+    api.core.delete_namespaced_pod(old.metadata.name, tracking.NAMESPACE)
+    eventually(
+        lambda: [
+            pod
+            for pod in pods(api, tracking.NAMESPACE, tracking.PODS)
+            if ready(pod) and pod.metadata.uid != old.metadata.uid
+        ],
+        seconds=180,
+    )
+    with reached("", tracking_access) as url:
+        assert client(url).get_experiment_by_name(name) is not None
+        artifact = f"{url}/get-artifact?path=note.txt&run_uuid={run.info.run_id}"
+        assert requests.get(artifact, auth=credentials(tracking_access), timeout=30).text == "still here"
+        client(url).delete_experiment(run.info.experiment_id)

@@ -1,0 +1,190 @@
+"""Clusters that somebody else runs: kubeconfigs, what a cluster says of itself, and Azure Kubernetes Service."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pulumi.runtime import rpc
+from pydantic import ValidationError
+
+from infra.cluster_facts import facts
+from infra.dynamic import Failure
+from infra.kubeconfig import kubeconfig
+from settings import Azure, Existing, Infra, SettingsError
+
+from .graph import run
+
+CONFIG: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "eu",
+    "contexts": [
+        {"name": "eu", "context": {"cluster": "eu", "user": "me"}},
+        {"name": "us", "context": {"cluster": "us", "user": "me"}},
+    ],
+    "clusters": [
+        {"name": "eu", "cluster": {"server": "https://eu.example.com"}},
+        {"name": "us", "cluster": {"server": "https://us.example.com"}},
+    ],
+    "users": [{"name": "me", "user": {"token": "s3cret"}}],
+}
+NODES = {
+    "items": [
+        {
+            "metadata": {"name": "aks-nodes-1", "labels": {"agentpool": "nodes"}},
+            "status": {
+                "addresses": [{"type": "Hostname", "address": "h"}, {"type": "InternalIP", "address": "10.224.0.4"}],
+                "nodeInfo": dict.fromkeys(
+                    (
+                        *("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion"),
+                        *("machineID", "operatingSystem", "osImage", "systemUUID"),
+                    ),
+                    "x",
+                )
+                | {"kubeletVersion": "v1.34.4"},
+            },
+        }
+    ]
+}
+CLASSES = {
+    "items": [
+        {"metadata": {"name": "azurefile-csi"}, "provisioner": "file.csi.azure.com"},
+        {
+            "metadata": {"name": "default", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "provisioner": "disk.csi.azure.com",
+        },
+    ]
+}
+
+
+def test_the_context_is_the_settings_or_else_the_current_one() -> None:
+    text = yaml.safe_dump(CONFIG)
+    assert yaml.safe_load(kubeconfig(Existing(kubeconfig=text))) == CONFIG
+    assert yaml.safe_load(kubeconfig(Existing(kubeconfig=text, context="us")))["current-context"] == "us"
+    with pytest.raises(SettingsError, match="no context 'asia'; it has: eu, us"):
+        kubeconfig(Existing(kubeconfig=text, context="asia"))
+
+
+def test_files_that_a_kubeconfig_names_are_taken_in_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("authority")
+    (tmp_path / "token").write_text("t0ken\n")
+    file = tmp_path / "config"
+    cluster = {"server": "https://eu.example.com", "certificate-authority": "ca.crt"}
+    config = CONFIG | {
+        "clusters": [{"name": "eu", "cluster": cluster}],
+        "users": [{"name": "me", "user": {"tokenFile": str(tmp_path / "token")}}],
+    }
+    file.write_text(yaml.safe_dump(config))
+    taken = yaml.safe_load(kubeconfig(Existing(kubeconfig_file=str(file))))
+    assert base64.b64decode(taken["clusters"][0]["cluster"]["certificate-authority-data"]) == b"authority"
+    assert taken["users"][0]["user"] == {"token": "t0ken"}
+    (tmp_path / "ca.crt").unlink()
+    with pytest.raises(SettingsError, match=r"kubeconfig_file: its certificate-authority cannot be read: ca\.crt"):
+        kubeconfig(Existing(kubeconfig_file=str(file)))
+
+
+@pytest.mark.parametrize("text", ["s3cret", "a: [s3cret", "[]"])
+def test_what_is_no_kubeconfig_is_refused_without_being_shown(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"infra:existing\.kubeconfig: this is no kubeconfig") as refused:
+        kubeconfig(Existing(kubeconfig=text))
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_stack_has_one_cluster() -> None:
+    existing = Existing(kubeconfig="text")
+    azure = Azure(operator="203.0.113.7", aks={})
+    for wrong in ({}, {"existing": existing, "azure": azure}, {"azure": Azure(operator="203.0.113.7")}):
+        with pytest.raises(ValidationError, match="cluster: existing takes one of"):
+            Infra(cluster="existing", **wrong)
+    assert Infra(cluster="existing", azure=azure)
+    assert Infra(cluster="existing", existing=existing)
+
+
+class Cluster(BaseHTTPRequestHandler):
+    """An API server's answers for nodes and storage classes; `status` refuses all."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        kind = {"/api/v1/nodes": NODES, "/apis/storage.k8s.io/v1/storageclasses": CLASSES}[self.path]
+        body = json.dumps(kind).encode()
+        self.send_response(type(self).status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Cluster.status = 200
+    with HTTPServer(("127.0.0.1", 0), Cluster) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def at(server: str) -> str:
+    return yaml.safe_dump(CONFIG | {"clusters": [{"name": "eu", "cluster": {"server": server}}]})
+
+
+def test_a_cluster_tells_its_nodes_and_its_storage_class(server: str) -> None:
+    assert facts(at(server)) == {
+        "endpoint": server,
+        "nodes": [{"name": "aks-nodes-1", "role": "worker", "address": "10.224.0.4", "version": "v1.34.4"}],
+        "storage_class": "default",
+    }
+
+
+def test_a_cluster_that_refuses_or_is_not_there_is_told_by_its_address(server: str) -> None:
+    Cluster.status = 403
+    with pytest.raises(Failure, match=f"the cluster at {server} answered 403"):
+        facts(at(server))
+    with pytest.raises(Failure, match=r"the cluster at http://127\.0\.0\.1:1 does not answer"):
+        facts(at("http://127.0.0.1:1"))
+
+
+def aks(**settings: Any) -> tuple[Any, Any]:
+    def program() -> Any:
+        from infra.managed import managed_cluster
+
+        azure = Azure(operator="203.0.113.7", **{"aks": {}} | settings)
+        made = managed_cluster(Infra(cluster="existing", azure=azure), "vendor")
+        return {"kubeconfig": made.cluster.kubeconfig, "registry": made.registry and made.registry.host}
+
+    return run(program)
+
+
+def test_aks_is_reached_by_the_operator_and_those_who_were_let_in() -> None:
+    (cluster,) = aks(api_from=["198.51.100.0/24"])[0].of("ManagedCluster").values()
+    ranges = cluster["apiServerAccessProfile"]["authorizedIPRanges"]
+    assert ranges == ["203.0.113.7/32", "198.51.100.0/24"]
+    assert cluster["enableRBAC"] is True
+
+
+def test_aks_has_as_many_nodes_of_the_size_and_version_as_asked_for() -> None:
+    graph, _ = aks(aks={"nodes": 3, "version": "1.33"}, size="Standard_D4s_v5")
+    (cluster,) = graph.of("ManagedCluster").values()
+    (pool,) = cluster["agentPoolProfiles"]
+    assert (pool["count"], pool["vmSize"], cluster["kubernetesVersion"]) == (3, "Standard_D4s_v5", "1.33")
+    assert cluster["networkProfile"]["networkPolicy"] == "cilium"
+    assert not graph.of("VirtualMachine")
+
+
+def test_the_kubeconfig_of_aks_goes_to_the_provider_as_a_secret() -> None:
+    graph, told = aks(registry=True)
+    assert told == {"kubeconfig": "kubeconfig-of-aks", "registry": "registry.azurecr.io"}
+    (provider,) = graph.of("kubernetes").values()
+    assert provider["kubeconfig"] == rpc.wrap_rpc_secret("kubeconfig-of-aks")
+    assert provider["clusterIdentifier"] == "vendor"

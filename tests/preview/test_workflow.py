@@ -1,0 +1,278 @@
+"""The preview of pull and merge requests: the files are checked, their steps are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools import cache, pulumi_cli
+from tools.changed_stacks import touched
+from tools.comment import LONGEST, MARKER
+from tools.golang import toolchain
+
+from .forge import Forge
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOW, TEMPLATE = ROOT / ".github" / "workflows" / "preview.yml", ROOT / ".gitlab" / "preview.yml"
+MODULE = Path(__file__).with_name("actionlint")
+OWN_REPOSITORY = "github.event.pull_request.head.repo.full_name == github.repository"
+PAGE = "## Preview of stack `azure`\n\n**3 to create**\n"
+
+
+@pytest.fixture(scope="session")
+def actionlint() -> Path:
+    """The linter, built from its Go module once."""
+    number = cache.versions()["actionlint"]["version"]
+    target = cache.tool("actionlint", number)
+    with cache.locked(cache.directory() / "actionlint.lock", "Another test run builds actionlint."):
+        if not target.exists():
+            with tempfile.TemporaryDirectory() as scratch, cache.installing(target) as partial:
+                go, environment = toolchain(pulumi_cli.SOURCE, Path(scratch))
+                build = [go, "build", "-trimpath", "-o", partial, "github.com/rhysd/actionlint/cmd/actionlint"]
+                subprocess.run(build, cwd=MODULE, env=environment, check=True)
+    return target / "actionlint"
+
+
+def test_the_linter_has_the_version_of_its_checksums() -> None:
+    number = cache.versions()["actionlint"]["version"]
+    assert f"require github.com/rhysd/actionlint v{number}\n" in (MODULE / "go.mod").read_text()
+
+
+def test_the_workflow_is_what_github_understands(actionlint: Path) -> None:
+    shellcheck = ROOT / ".venv" / "bin" / "shellcheck"
+    finished = subprocess.run(
+        [actionlint, "-shellcheck", shellcheck, "-pyflakes=", WORKFLOW], capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stdout
+
+
+def test_the_linter_finds_what_is_wrong(actionlint: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text(WORKFLOW.read_text().replace("needs.stacks.outputs.stacks", "needs.stacks.outputs.stack"))
+    finished = subprocess.run([actionlint, wrong], capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert 'property "stack" is not defined' in finished.stdout
+
+
+@pytest.fixture(scope="module")
+def jobs() -> dict[str, Any]:
+    return dict(yaml.safe_load(WORKFLOW.read_text())["jobs"])
+
+
+def test_a_fork_gets_no_secret_and_no_right_to_write(jobs: dict[str, Any]) -> None:
+    text = WORKFLOW.read_text()
+    assert "\non: pull_request\n" in text  # with pull_request_target, a fork's code would run with our rights
+    assert "secrets." not in text
+    assert "\npermissions: {}\n" in text
+    rights = {name: {right for right, of in job["permissions"].items() if of == "write"} for name, job in jobs.items()}
+    assert rights == {"check": set(), "stacks": set(), "preview": {"id-token"}, "comment": {"pull-requests"}}
+    assert OWN_REPOSITORY in jobs["comment"]["if"]
+    for name in ("Log in to Azure by OIDC", "Find the state"):
+        assert OWN_REPOSITORY in step(jobs, "preview", name)["if"]
+
+
+def test_login_is_by_oidc(jobs: dict[str, Any]) -> None:
+    login = step(jobs, "preview", "Log in to Azure by OIDC")
+    assert login["with"].keys() == {"client-id", "tenant-id", "subscription-id"}
+
+
+def test_actions_are_pinned_by_their_commits(jobs: dict[str, Any]) -> None:
+    used = [each["uses"] for job in jobs.values() for each in job["steps"] if "uses" in each]
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
+
+
+def test_lint_and_tests_are_those_of_the_makefile(jobs: dict[str, Any]) -> None:
+    assert [each["run"] for each in jobs["check"]["steps"] if "run" in each] == ["make lint", "make test"]
+
+
+def step(jobs: dict[str, Any], job: str, name: str) -> dict[str, Any]:
+    """A step by its name or id."""
+    return dict(next(each for each in jobs[job]["steps"] if name in (each.get("name"), each.get("id"))))
+
+
+def run(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """As a runner does for `shell: bash`."""
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose last commit changed a stack's settings, with a `make` that answers with a page."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dev", "lab", "azure"):
+        (folder / f"Pulumi.{name}.yaml").write_text("config: {}\n")
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "base")
+    (folder / "Pulumi.azure.yaml").write_text("config: {infra:machines: azure}\n")
+    git(folder, "commit", "--quiet", "--all", "--message", "change")
+    make = tmp_path / "bin" / "make"
+    make.parent.mkdir()
+    make.write_text(f"#!/bin/sh\necho \"$@\" >>'{folder}/asked'\nprintf '{PAGE}'\n[ ! -e '{folder}/fails' ]\n")
+    make.chmod(0o755)
+    return folder
+
+
+def with_make(checkout: Path) -> dict[str, str]:
+    return {"PATH": f"{checkout.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_the_changed_stacks_are_found(jobs: dict[str, Any], checkout: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    script = step(jobs, "stacks", "changed")["run"]
+    base = git(checkout, "rev-parse", "HEAD~1").strip()
+    finished = run(script, checkout, BASE=base, STACKS="dev azure", GITHUB_OUTPUT=str(output))
+    assert finished.returncode == 0, finished.stderr
+    assert output.read_text() == 'stacks=["azure"]\n'
+    assert run(script, checkout, BASE=base, STACKS="dev other", GITHUB_OUTPUT=str(output)).returncode == 1
+    assert run(script, checkout, BASE="no-commit", STACKS="dev", GITHUB_OUTPUT=str(output)).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("files", "stacks"),
+    [
+        (["README.md", "docs/stacks.md", "tests/unit/test_settings.py"], []),
+        (["Pulumi.dev.yaml", "README.md"], ["dev"]),
+        (["infra/azure.py"], ["azure", "dev"]),
+        (["settings.py"], ["azure", "dev"]),
+        (["Pulumi.lab.yaml"], []),
+    ],
+)
+def test_a_file_touches_its_stack_and_code_all(files: list[str], stacks: list[str]) -> None:
+    assert touched(files, ["dev", "azure"]) == stacks
+
+
+def test_the_page_is_shown_kept_and_summed_up(jobs: dict[str, Any], checkout: Path, tmp_path: Path) -> None:
+    environment = with_make(checkout) | {"STACK": "azure", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    finished = run(step(jobs, "preview", "Preview")["run"], checkout, **environment)
+    assert (finished.returncode, finished.stdout) == (0, PAGE)
+    assert (checkout / "asked").read_text() == "--silent preview STACK=azure\n"
+    assert (checkout / "pages/azure.md").read_text() == PAGE
+    run(step(jobs, "preview", "Show it on the job's page")["run"], checkout, **environment)
+    assert (tmp_path / "summary").read_text() == PAGE
+
+
+def test_a_preview_that_fails_fails_the_job_and_keeps_its_page(jobs: dict[str, Any], checkout: Path) -> None:
+    (checkout / "fails").touch()
+    finished = run(step(jobs, "preview", "Preview")["run"], checkout, **with_make(checkout), STACK="azure")
+    assert finished.returncode != 0
+    assert (checkout / "pages/azure.md").read_text() == PAGE
+
+
+@pytest.fixture
+def forge() -> Iterator[Forge]:
+    with Forge() as running:
+        yield running
+
+
+def pages(folder: Path, **content: str) -> None:
+    shutil.rmtree(folder / "pages", ignore_errors=True)
+    (folder / "pages").mkdir()
+    for name, text in content.items():
+        (folder / "pages" / f"{name}.md").write_text(text)
+
+
+GITHUB = {"GITHUB_REPOSITORY": "me/project", "NUMBER": "7", "GITHUB_TOKEN": "t0ken"}
+GITLAB = {"CI_PROJECT_ID": "5", "CI_MERGE_REQUEST_IID": "7", "COMMENT_TOKEN": "t0ken"}
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+def test_there_is_one_comment_which_each_run_rewrites(
+    kind: str, jobs: dict[str, Any], forge: Forge, checkout: Path
+) -> None:
+    script = step(jobs, "comment", "Comment")["run"]
+    own = GITHUB | {"GITHUB_API_URL": forge.github} if kind == "github" else GITLAB | {"CI_API_V4_URL": forge.gitlab}
+    for content in ({}, {"azure": PAGE}, {"azure": "again", "dev": "too"}, {}):
+        pages(checkout, **content)
+        finished = run(script, checkout, **own)
+        assert finished.returncode == 0, finished.stderr
+        expected = [] if not content and len(forge.bodies) == 1 else ["\n\n".join([MARKER, *_sorted(content)])]
+        assert forge.bodies == ["A person's words", *expected]
+    assert forge.tokens == {"Bearer t0ken" if kind == "github" else "t0ken"}
+
+
+def _sorted(content: dict[str, str]) -> list[str]:
+    return [content[name].strip() for name in sorted(content)] or ["No stack is touched any more."]
+
+
+def test_a_long_page_is_cut_where_the_forge_would_refuse_it(jobs: dict[str, Any], forge: Forge, checkout: Path) -> None:
+    pages(checkout, azure="x" * 200_000)
+    run(step(jobs, "comment", "Comment")["run"], checkout, **GITHUB, GITHUB_API_URL=forge.github)
+    assert len(forge.bodies[1]) == LONGEST
+    assert forge.bodies[1].endswith("has all of it.*")
+
+
+def test_a_forge_that_refuses_fails_the_job_without_showing_the_token(
+    jobs: dict[str, Any], forge: Forge, checkout: Path
+) -> None:
+    forge.refusal = 403
+    pages(checkout, azure=PAGE)
+    finished = run(step(jobs, "comment", "Comment")["run"], checkout, **GITHUB, GITHUB_API_URL=forge.github)
+    assert finished.returncode == 1
+    assert "was answered 403" in finished.stderr
+    assert "not accessible by integration" in finished.stderr
+    assert "t0ken" not in finished.stderr
+
+
+def test_gitlabs_job_does_the_same(forge: Forge, checkout: Path) -> None:
+    job = yaml.safe_load(TEMPLATE.read_text())["previews"]
+    environment = with_make(checkout) | GITLAB | {"CI_API_V4_URL": forge.gitlab, "STACKS": "dev azure"}
+    environment["CI_MERGE_REQUEST_DIFF_BASE_SHA"] = git(checkout, "rev-parse", "HEAD~1").strip()
+    (script,) = job["script"]
+    finished = run(script, checkout, **environment)
+    assert finished.returncode == 0, finished.stderr
+    assert (checkout / "asked").read_text() == "--silent preview STACK=azure\n"
+    assert forge.bodies[1] == f"{MARKER}\n\n{PAGE.strip()}"
+    assert job["artifacts"]["paths"] == ["pages/"]
+    (checkout / "fails").touch()
+    assert run(script, checkout, **environment).returncode == 1
+
+
+def test_gitlabs_job_logs_in_by_oidc_where_it_may(checkout: Path) -> None:
+    """What `make` would find in its environment."""
+    job = yaml.safe_load(TEMPLATE.read_text())["previews"]
+    make = checkout.parent / "bin" / "make"
+    make.write_text("#!/bin/sh\nenv\n")
+    own = {
+        "AZURE_CLIENT_ID": "client",
+        "AZURE_TENANT_ID": "tenant",
+        "AZURE_SUBSCRIPTION_ID": "subscription",
+        "AZURE_ID_TOKEN": "short-lived",
+        "STATE": "azblob://state",
+        "PASSPHRASE_FILE": "/vault/passphrase",
+        "CI_PROJECT_DIR": str(checkout),
+    }
+    base = git(checkout, "rev-parse", "HEAD~1").strip()
+    common = with_make(checkout) | {"STACKS": "azure", "CI_MERGE_REQUEST_DIFF_BASE_SHA": base}
+    (script,) = job["script"]
+    run(script, checkout, **common, **own)
+    found = dict(line.split("=", 1) for line in (checkout / "pages/azure.md").read_text().splitlines() if "=" in line)
+    assert found["ARM_OIDC_TOKEN"] == "short-lived"
+    assert found["PULUMI_BACKEND_URL"] == "azblob://state"
+    assert Path(found["AZURE_FEDERATED_TOKEN_FILE"]).read_text() == "short-lived"
+    assert Path(found["AZURE_FEDERATED_TOKEN_FILE"]).stat().st_mode & 0o077 == 0
+    run(script, checkout, **common)
+    assert "azblob" not in (checkout / "pages/azure.md").read_text()
+    assert job["id_tokens"] == {"AZURE_ID_TOKEN": {"aud": "api://AzureADTokenExchange"}}
