@@ -11,7 +11,7 @@ NODE ?=
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview refresh down outputs status env kubectl ssh test lint format bench bundle
+.PHONY: help tools up preview refresh down outputs status env kubectl ssh test test-lab lint format bench bundle
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -38,8 +38,11 @@ kubectl ssh:
 	@$(PYTHON) tools/bootstrap.py --stack '$(STACK)'
 	@$(VENV) tools/stack.py $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 
-test: tools ## all tests
-	@$(VENV) -m pytest -n 2 --dist loadfile $(ARGS)
+test: tools ## all tests that need no cluster
+	@$(VENV) -m pytest -n 2 --dist loadfile --ignore tests/lab --ignore tests/cluster $(ARGS)
+
+test-lab: tools ## tests on a cluster in this computer; take root and `make bundle`
+	@$(VENV) -m pytest tests/lab $(ARGS)
 
 lint: tools ## ruff, mypy, shellcheck
 	@$(VENV) -m ruff check

@@ -1,10 +1,13 @@
 """The platform as one program: settings -> infra -> platform -> workloads -> outputs."""
 
+from typing import Any
+
 import pulumi
 from mlplatform.base import local_platform
 from mlplatform.foundation import kubeadm_foundation
 from pulumi.runtime.config import CONFIG, get_config_env
 
+from infra.managed import managed_cluster
 from settings import cache_directory, load
 from workloads.deploy import deploy
 
@@ -12,9 +15,18 @@ stack = pulumi.get_stack()
 settings = load(stack, CONFIG.get() or get_config_env())
 directory = cache_directory() / "stacks" / stack
 
+outputs: dict[str, pulumi.Input[Any]]
 if settings.infra.cluster == "none":
     platform = local_platform(settings.platform, directory)
     outputs = {"tracking_url": platform.tracking_url, **deploy(settings, platform)}
+elif settings.infra.cluster == "existing":
+    managed = managed_cluster(settings.infra, stack)
+    outputs = {
+        "kubeconfig": managed.cluster.kubeconfig,
+        "api_endpoint": managed.cluster.endpoint,
+        "nodes": managed.cluster.nodes,
+        "storage_class": managed.storage_class,
+    }
 else:
     outputs = kubeadm_foundation(settings, stack, directory).outputs
 for name, output in outputs.items():

@@ -120,8 +120,8 @@ def _client(machine: Mapping[str, Any], channel: paramiko.Channel | None) -> Ite
 
 def _unreached(machine: Mapping[str, Any], why: str) -> str:
     return (
-        f"{machine['name']}: no SSH at {machine['host']}:{int(machine['port'])} ({why}): is it on, is the address right, "
-        "does a firewall let the port through?"
+        f"{machine['name']}: no SSH at {machine['host']}:{int(machine['port'])} ({why}): is it on, is the address "
+        "right, does a firewall let the port through?"
     )
 
 

@@ -24,10 +24,10 @@ KINDS = {
     "Community": ("communities", "v1beta1"),
     "BFDProfile": ("bfdprofiles", "v1beta1"),
     "BGPAdvertisement": ("bgpadvertisements", "v1beta1"),
-    "BGPPeer": ("bgppeers", "v1beta2"),
+    "BGPPeer": ("bgppeers", "v1beta1", "v1beta2"),
     "ServiceBGPStatus": ("servicebgpstatuses", "v1beta1"),
 }
-"""Kind: plural and version of its custom resources."""
+"""Kind: plural and versions of its custom resources, the one that is stored last."""
 WITH_STATUS = ("IPAddressPool", "ServiceL2Status", "ServiceBGPStatus", "ConfigurationState", "BGPPeer")
 
 
@@ -71,7 +71,7 @@ def load_balancer(settings: LoadBalancer, cluster: Cluster) -> list[pulumi.Resou
 
 def _definition(kind: str, cluster: Cluster) -> kubernetes.apiextensions.v1.CustomResourceDefinition:
     """A custom resource that takes any content: MetalLB checks it itself, and the resources are only ours."""
-    plural, version = KINDS[kind]
+    plural, *versions = KINDS[kind]
     return kubernetes.apiextensions.v1.CustomResourceDefinition(
         f"{plural}.{GROUP}",
         metadata={"name": f"{plural}.{GROUP}"},
@@ -83,12 +83,13 @@ def _definition(kind: str, cluster: Cluster) -> kubernetes.apiextensions.v1.Cust
                 {
                     "name": version,
                     "served": True,
-                    "storage": True,
+                    "storage": version == versions[-1],
                     "schema": {
                         "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                     },
                     **({"subresources": {"status": {}}} if kind in WITH_STATUS else {}),
                 }
+                for version in versions
             ],
         },
         opts=cluster.options(),
@@ -112,7 +113,7 @@ def _controller(image: str, cluster: Cluster, *depends_on: pulumi.Resource) -> p
         at_home=[
             {"apiGroups": [""], "resources": ["secrets"], "verbs": read},
             {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["controller"], "verbs": ["get"]},
-            {"apiGroups": [GROUP], "resources": [plural for plural, _ in KINDS.values()], "verbs": read},
+            {"apiGroups": [GROUP], "resources": [plural for plural, *_ in KINDS.values()], "verbs": read},
             {"apiGroups": [GROUP], "resources": ["ipaddresspools/status"], "verbs": ["update"]},
             {
                 "apiGroups": [GROUP],
@@ -182,7 +183,7 @@ def _speaker(image: str, cluster: Cluster, *depends_on: pulumi.Resource) -> pulu
         ],
         at_home=[
             {"apiGroups": [""], "resources": ["pods", "secrets", "configmaps"], "verbs": read},
-            {"apiGroups": [GROUP], "resources": [plural for plural, _ in KINDS.values()], "verbs": read},
+            {"apiGroups": [GROUP], "resources": [plural for plural, *_ in KINDS.values()], "verbs": read},
             {"apiGroups": [GROUP], "resources": ["servicebgpstatuses", "servicebgpstatuses/status"], "verbs": ["*"]},
         ],
     )

@@ -53,6 +53,8 @@ def chosen(environ: Mapping[str, str]) -> Backend | None:
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
     """What Pulumi needs in its environment beyond `environ`. Creates folders and the passphrase on first use."""
     added = {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_SUPPRESS_NEO_LINK": "true"}
+    # What an `up` that was killed had begun in a cluster belongs to nobody; the next one takes it over.
+    added["PULUMI_K8S_ENABLE_PATCH_FORCE"] = "true"
     if environ.get("MLPLATFORM_CACHE"):
         added["MLPLATFORM_CACHE"] = str(cache.directory())
     tools = pulumi_cli.folder()
