@@ -112,6 +112,7 @@ def _controller(image: str, cluster: Cluster, *depends_on: pulumi.Resource) -> p
         ],
         at_home=[
             {"apiGroups": [""], "resources": ["secrets"], "verbs": read},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
             {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["controller"], "verbs": ["get"]},
             {"apiGroups": [GROUP], "resources": [plural for plural, *_ in KINDS.values()], "verbs": read},
             {"apiGroups": [GROUP], "resources": ["ipaddresspools/status"], "verbs": ["update"]},
