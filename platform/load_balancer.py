@@ -109,6 +109,11 @@ def _controller(image: str, cluster: Cluster, *depends_on: pulumi.Resource) -> p
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
             {"apiGroups": [""], "resources": ["services/status"], "verbs": ["update"]},
             {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+            {
+                "apiGroups": [GROUP],
+                "resources": ["configurationstates", "configurationstates/status"],
+                "verbs": [*read, "create", "delete", "patch", "update"],
+            },
         ],
         at_home=[
             {"apiGroups": [""], "resources": ["secrets"], "verbs": read},
@@ -116,11 +121,6 @@ def _controller(image: str, cluster: Cluster, *depends_on: pulumi.Resource) -> p
             {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["controller"], "verbs": ["get"]},
             {"apiGroups": [GROUP], "resources": [plural for plural, *_ in KINDS.values()], "verbs": read},
             {"apiGroups": [GROUP], "resources": ["ipaddresspools/status"], "verbs": ["update"]},
-            {
-                "apiGroups": [GROUP],
-                "resources": ["configurationstates", "configurationstates/status"],
-                "verbs": ["create", "delete", "patch", "update"],
-            },
         ],
     )
     labels = {"app": "metallb", "component": "controller"}
