@@ -62,10 +62,8 @@ class Bridge:
 
     def connect(self, machine: str, address: str) -> None:
         """Give a machine a network namespace of its own, with `address` on the bridge."""
-        namespace, number = self.namespace(machine), int(ipaddress.ip_address(address)) & 0xFF
-        outside = f"{self.link}-{number}"
-        self.disconnect(machine)
-        ip("link", "delete", outside, check=False)
+        namespace, outside = self.namespace(machine), self._outside(address)
+        self.disconnect(machine, address)
         ip("netns", "add", namespace)
         peer = ("name", "eth0", "address", _mac(address), "netns", namespace)
         ip("link", "add", outside, "type", "veth", "peer", *peer)
@@ -76,9 +74,17 @@ class Bridge:
         ip("-netns", namespace, "link", "set", "eth0", "up")
         ip("-netns", namespace, "route", "add", "default", "via", self.address)
 
-    def disconnect(self, machine: str) -> None:
-        """Remove a machine's network namespace, and its links with it."""
+    def disconnect(self, machine: str, address: str) -> None:
+        """Remove a machine's network namespace and its links.
+
+        The kernel keeps a namespace, and the link's end out here, for as long as anything still refers to it.
+        """
+        ip("link", "delete", self._outside(address), check=False)
         ip("netns", "delete", self.namespace(machine), check=False)
+
+    def _outside(self, address: str) -> str:
+        """The bridge's end of the link to the machine of that address."""
+        return f"{self.link}-{int(ipaddress.ip_address(address)) & 0xFF}"
 
 
 def _mac(address: str) -> str:

@@ -179,7 +179,7 @@ class _LabMachineProvider(Provider):
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         _container(_props).remove()
-        _bridge(_props).disconnect(_props["hostname"])
+        _bridge(_props).disconnect(_props["hostname"], _props["address"])
         with suppress(OSError):  # not empty: other machines have their files there
             Path(_props["folder"]).parent.rmdir()
 
