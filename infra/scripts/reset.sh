@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Takes a machine out of whatever cluster it is in. Packages and the volumes in /var/openebs stay. Safe to run again.
+# Takes a machine out of whatever cluster it is in. Packages, the volumes in /var/openebs and the audit log in
+# /var/log/kubernetes stay. Safe to run again.
 set -uo pipefail
 
 if command -v kubeadm >/dev/null; then
@@ -14,5 +15,5 @@ for program in iptables ip6tables; do
   "$program-save" 2>/dev/null | grep -vE 'KUBE-|WEAVE|FLANNEL|CNI-' | "$program-restore" 2>/dev/null
 done
 ipset list -name 2>/dev/null | grep -E '^(weave|KUBE)' | xargs -r -n1 ipset destroy 2>/dev/null
-rm -rf /etc/kubernetes /etc/cni/net.d /var/lib/weave /var/lib/cni /run/flannel /var/log/kubernetes /root/.kube
+rm -rf /etc/kubernetes /etc/cni/net.d /var/lib/weave /var/lib/cni /run/flannel
 echo "reset: this is no node any more"
