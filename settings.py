@@ -308,7 +308,6 @@ class Platform(_Section):
     network: Literal["weave", "flannel"] = "weave"
     weave_fast_datapath: bool = True
     """Let the kernel forward packets between nodes; it takes Open vSwitch in the nodes' kernel."""
-    storage: Literal["openebs"] = "openebs"
     load_balancer: LoadBalancer | None = None
     registry: Registry = Registry()
     tracking: Tracking = Tracking()

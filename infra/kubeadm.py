@@ -78,10 +78,11 @@ class Kubeadm(pulumi.ComponentResource):
 
         Here nodes are brought to another version, too: the control plane, then the workers, one after the other.
         """
-        before: list[pulumi.Resource] = [*network, *self._joins]
-        for machine in (self._plane, *self._workers):
-            before = [*before[: len(network) + len(self._joins)], self._ready(machine, before)]
-        return self._as_cluster(before)
+        first: list[pulumi.Resource] = [*network, *self._joins]
+        last = self._ready(self._plane, first)
+        for worker in self._workers:
+            last = self._ready(worker, [*first, last])
+        return self._as_cluster([last])
 
     def _as_cluster(self, depends_on: Sequence[pulumi.Resource]) -> Cluster:
         return Cluster(

@@ -30,26 +30,12 @@ class Bastion:
     @property
     def properties(self) -> dict[str, pulumi.Input[Any]]:
         """It as an input of a resource."""
-        return {
-            "host": self.address,
-            "port": self.port,
-            "user": self.user,
-            "key": self.key,
-            "host_key": self.host_key,
-        }
+        return _login(self.address, self)
 
     @property
     def connection(self) -> remote.ProxyConnectionArgs:
         """How pulumi-command reaches it."""
-        return remote.ProxyConnectionArgs(
-            host=self.address,
-            port=self.port,
-            user=self.user,
-            private_key=self.key,
-            host_key=self.host_key,
-            dial_error_limit=DIAL_ATTEMPTS,
-            per_dial_timeout=DIAL_SECONDS,
-        )
+        return remote.ProxyConnectionArgs(**_dialled(self.properties))
 
 
 @dataclass(frozen=True)
@@ -83,24 +69,22 @@ class Machine:
             "name": self.name,
             "role": self.role,
             "address": self.private_address,
-            "host": self.public_address,
-            "port": self.port,
-            "user": self.user,
-            "key": self.key,
-            "host_key": self.host_key,
+            **_login(self.public_address, self),
             "bastion": self.bastion.properties if self.bastion else None,
         }
 
     @property
     def connection(self) -> remote.ConnectionArgs:
         """How pulumi-command reaches it."""
-        return remote.ConnectionArgs(
-            host=self.public_address,
-            port=self.port,
-            user=self.user,
-            private_key=self.key,
-            host_key=self.host_key,
-            dial_error_limit=DIAL_ATTEMPTS,
-            per_dial_timeout=DIAL_SECONDS,
-            proxy=self.bastion.connection if self.bastion else None,
-        )
+        proxy = self.bastion.connection if self.bastion else None
+        return remote.ConnectionArgs(**_dialled(_login(self.public_address, self)), proxy=proxy)
+
+
+def _login(host: pulumi.Input[str], at: Bastion | Machine) -> dict[str, pulumi.Input[Any]]:
+    return {"host": host, "port": at.port, "user": at.user, "key": at.key, "host_key": at.host_key}
+
+
+def _dialled(login: dict[str, pulumi.Input[Any]]) -> dict[str, Any]:
+    """A login as pulumi-command names its parts, with how long it is tried."""
+    renamed = {("private_key" if name == "key" else name): value for name, value in login.items()}
+    return renamed | {"dial_error_limit": DIAL_ATTEMPTS, "per_dial_timeout": DIAL_SECONDS}

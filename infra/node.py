@@ -34,7 +34,8 @@ def join(order: Order) -> None:
     node = order["node"]
     with connected(node) as worker, connected(order["control_plane"]) as plane:
         joined = worker.run("sudo --non-interactive test -f /etc/kubernetes/kubelet.conf").code == 0
-        if joined and plane.run(f"{KUBECTL} get node {node['name']}").code == 0:
+        look = plane.run(f"{KUBECTL} get node {node['name']} --ignore-not-found --output name")
+        if look.checked(f"asking for {node['name']}") and joined:
             print(f"{node['name']} is a node already")
             return
         mint = f"sudo --non-interactive kubeadm token create --ttl 15m --description 'joins {node['name']}'"
@@ -58,7 +59,8 @@ def leave(order: Order) -> None:
     """Move the pods of a worker elsewhere and take it out of the cluster; a dead machine is taken out as well."""
     name = order["node"]["name"]
     with connected(order["control_plane"]) as plane:
-        if plane.run(f"{KUBECTL} get node {name}").code:
+        look = plane.run(f"{KUBECTL} get node {name} --ignore-not-found --output name")
+        if not look.checked(f"asking for {name}"):
             print(f"{name} is no node of the cluster any more")
             return
         ready = plane.run(f"{KUBECTL} wait --for=condition=Ready node/{name} --timeout=1s").code == 0

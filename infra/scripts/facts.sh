@@ -17,8 +17,7 @@ echo "cgroups $(test -f /sys/fs/cgroup/cgroup.controllers && echo v2 || echo v1)
 echo "init $(test -d /run/systemd/system && echo systemd || echo other)"
 ip -oneline -4 address show | grep -q " ${ADDRESS}/" && echo "has_address yes"
 # With --non-interactive, sudo says why instead of asking.
-sudo --non-interactive true 2>/tmp/.sudo.$$ && echo "sudo yes" || echo "sudo no $(tr '\n' ' ' </tmp/.sudo.$$)"
-rm -f "/tmp/.sudo.$$"
+if said=$(sudo --non-interactive true 2>&1); then echo "sudo yes"; else echo "sudo no ${said//$'\n'/ }"; fi
 sudo --non-interactive test -f /etc/kubernetes/kubelet.conf 2>/dev/null && echo "member yes"
 ss -Hltn 2>/dev/null | awk '{sub(/.*:/, "", $4); print "listening", $4}' | sort -u
 for peer in $PEERS; do
