@@ -30,6 +30,18 @@ CONTAINER_SECURITY: dict[str, Any] = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+POD: dict[str, Any] = {
+    "serviceAccountName": ACCOUNT,
+    "automountServiceAccountToken": False,
+    "enableServiceLinks": False,
+    "securityContext": POD_SECURITY,
+    "tolerations": [
+        # A pod of a machine that died is wanted elsewhere after half a minute, not after the usual five.
+        {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+        for key in ("not-ready", "unreachable")
+    ],
+}
+"""What the specifications of all our pods have in common."""
 DNS: dict[str, Any] = {
     "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
     "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],

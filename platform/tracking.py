@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images import Image
-from mlplatform.namespace import ACCOUNT, CONTAINER_SECURITY, POD_SECURITY, Namespace, namespace
+from mlplatform.namespace import CONTAINER_SECURITY, POD, Namespace, namespace
 from mlplatform.services import address_of
 
 from infra.cluster import Cluster
@@ -187,11 +187,8 @@ def _deployment(
             "template": {
                 "metadata": {"labels": PODS},
                 "spec": {
-                    "serviceAccountName": ACCOUNT,
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
+                    **POD,
                     "terminationGracePeriodSeconds": 5,
-                    "securityContext": POD_SECURITY,
                     "containers": [container],
                     "volumes": [
                         {"name": "data", "persistentVolumeClaim": {"claimName": NAME}},

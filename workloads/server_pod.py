@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from mlplatform.namespace import ACCOUNT, CONTAINER_SECURITY, POD_SECURITY
+from mlplatform.namespace import CONTAINER_SECURITY, POD
 
 from settings import Serving
 from workloads.serving import ALIAS
@@ -15,7 +15,6 @@ CONTAINER_PORT = 5005
 MODELS = "/models"
 LEAVE_SECONDS = 5
 """How long a pod that is to end still answers: until then the last node has heard that it is to be asked no more."""
-DEAD_NODE_SECONDS = 30
 RESOURCES = {
     "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "100Mi"},
     "limits": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "1Gi"},
@@ -88,20 +87,8 @@ def _template(
     return {
         "metadata": {"labels": labels},
         "spec": {
-            "serviceAccountName": ACCOUNT,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
+            **POD,
             "terminationGracePeriodSeconds": LEAVE_SECONDS + 10,
-            "securityContext": POD_SECURITY,
-            "tolerations": [
-                {
-                    "key": f"node.kubernetes.io/{key}",
-                    "operator": "Exists",
-                    "effect": "NoExecute",
-                    "tolerationSeconds": DEAD_NODE_SECONDS,
-                }
-                for key in ("not-ready", "unreachable")
-            ],
             "topologySpreadConstraints": [
                 {
                     "maxSkew": 1,

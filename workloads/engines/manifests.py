@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlplatform.jobs import PODS
-from mlplatform.namespace import ACCOUNT, CONTAINER_SECURITY, POD_SECURITY
+from mlplatform.namespace import CONTAINER_SECURITY, POD
 
 from workloads.engines.engine import RunRequest
 from workloads.engines.pod import RUN_VARIABLE
@@ -21,7 +21,6 @@ RESOURCES = {
 RUN_SECONDS = 6 * 3600
 KEPT_SECONDS = 24 * 3600
 """How long a run that nobody collected, or that failed, can be looked at in the cluster."""
-DEAD_NODE_SECONDS = 30
 LOST_PODS = 3
 
 
@@ -51,21 +50,9 @@ def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
         ],
     }
     spec = {
-        "serviceAccountName": ACCOUNT,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+        **POD,
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 5,
-        "securityContext": POD_SECURITY,
-        "tolerations": [
-            {
-                "key": f"node.kubernetes.io/{key}",
-                "operator": "Exists",
-                "effect": "NoExecute",
-                "tolerationSeconds": DEAD_NODE_SECONDS,
-            }
-            for key in ("not-ready", "unreachable")
-        ],
         "containers": [container],
         "volumes": [
             {"name": "package", "configMap": {"name": request.version_id}},
