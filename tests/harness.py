@@ -9,6 +9,8 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,27 @@ class Stack:
             except psutil.Error:
                 continue
         return mine
+
+
+@contextmanager
+def thrown_away(project: Path) -> Iterator[Callable[..., Stack]]:
+    """Makes stacks of `project`, as `Stack` is made; all are destroyed and forgotten, whatever a test did to them."""
+    made: list[Stack] = []
+
+    def make(name: str, scratch: Path, settings: dict[str, Any], **more: Any) -> Stack:
+        stack = Stack(project, name, scratch, settings, **more)
+        made.append(stack)
+        subprocess.run(
+            ["pulumi", "stack", "init", stack.name], cwd=project, env=stack.environment, check=True, capture_output=True
+        )
+        return stack
+
+    yield make
+    for stack in made:
+        stack.pulumi("cancel", "--yes")
+        code, output = stack.pulumi("destroy", "--yes")
+        stack.file.unlink(missing_ok=True)
+        assert code == 0, output
 
 
 def changes(output: str) -> dict[str, int]:

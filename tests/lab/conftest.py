@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, Stack, copy_of_checkout
+from tests.harness import CHECKOUT, Stack, copy_of_checkout, thrown_away
 
 from .cluster import Cluster
 
@@ -29,28 +28,17 @@ def _what_it_takes() -> None:
 
 @pytest.fixture(scope="session")
 def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Stack]]:
-    """Stacks with the settings of `lab`, each in a network of its own; all are destroyed at the end."""
-    project = copy_of_checkout(tmp_path_factory.mktemp("checkout"))
-    made: list[Stack] = []
+    """Stacks with the settings of `lab`, each in a network of its own."""
+    with thrown_away(copy_of_checkout(tmp_path_factory.mktemp("checkout"))) as made:
 
-    def make(name: str) -> Stack:
-        settings = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
-        network = next(SUBNETS)
-        settings["infra:lab"]["subnet"] = f"{network}.0/24"
-        settings["platform:load_balancer"]["addresses"] = f"{network}.200-{network}.219"
-        stack = Stack(project, f"test-{name}", tmp_path_factory.mktemp(name), settings, up_seconds=UP_SECONDS)
-        subprocess.run(
-            ["pulumi", "stack", "init", stack.name], cwd=project, env=stack.environment, check=True, capture_output=True
-        )
-        made.append(stack)
-        return stack
+        def make(name: str) -> Stack:
+            settings = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
+            network = next(SUBNETS)
+            settings["infra:lab"]["subnet"] = f"{network}.0/24"
+            settings["platform:load_balancer"]["addresses"] = f"{network}.200-{network}.219"
+            return made(f"test-{name}", tmp_path_factory.mktemp(name), settings, up_seconds=UP_SECONDS)
 
-    yield make
-    for stack in made:
-        stack.pulumi("cancel", "--yes")
-        code, output = stack.pulumi("destroy", "--yes")
-        stack.file.unlink(missing_ok=True)
-        assert code == 0, output
+        yield make
 
 
 @pytest.fixture(scope="session")

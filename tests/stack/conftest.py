@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, Stack, copy_of_checkout, free_ports
+from tests.harness import CHECKOUT, Stack, copy_of_checkout, free_ports, thrown_away
 
 
 @pytest.fixture(scope="session")
@@ -20,28 +19,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_stack(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """Stacks that are destroyed and forgotten at the end, whatever a test did to them."""
-    made: list[Stack] = []
+    """Stacks with the settings of `dev` on ports of their own."""
+    with thrown_away(project) as made:
 
-    def make(name: str) -> Stack:
-        settings = yaml.safe_load((CHECKOUT / "Pulumi.dev.yaml").read_text())["config"]
-        tracking, blobs, serving = free_ports(3)
-        settings["platform:tracking"] = {"port": tracking, "retain": False}
-        settings["platform:blobs"]["port"] = blobs
-        settings["serving:port"] = serving
-        stack = Stack(project, f"{name}-{serving}", tmp_path_factory.mktemp(name), settings)
-        made.append(stack)
-        subprocess.run(
-            ["pulumi", "stack", "init", stack.name], cwd=project, env=stack.environment, check=True, capture_output=True
-        )
-        return stack
+        def make(name: str) -> Stack:
+            settings = yaml.safe_load((CHECKOUT / "Pulumi.dev.yaml").read_text())["config"]
+            tracking, blobs, serving = free_ports(3)
+            settings["platform:tracking"] = {"port": tracking, "retain": False}
+            settings["platform:blobs"]["port"] = blobs
+            settings["serving:port"] = serving
+            return made(f"{name}-{serving}", tmp_path_factory.mktemp(name), settings)
 
-    yield make
-    for stack in made:
-        stack.pulumi("cancel", "--yes")
-        code, output = stack.pulumi("destroy", "--yes")
-        stack.file.unlink(missing_ok=True)
-        assert code == 0, output
+        yield make
 
 
 @pytest.fixture(scope="session")
