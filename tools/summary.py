@@ -27,6 +27,8 @@ def _lines(stack: str, outputs: Mapping[str, Any]) -> Iterator[str]:
         services.insert(0, {"model": outputs["model"], "score_url": outputs.get("score_url")})
     choice = "" if stack == "dev" else f" STACK={stack}"
     yield f"Stack {stack}"
+    if "nodes" in outputs:
+        yield from _cluster(outputs, choice)
     for name, run in pipelines.items():
         yield from _pipeline(name.replace("_", "-"), run)
     for service in services:
@@ -34,6 +36,20 @@ def _lines(stack: str, outputs: Mapping[str, Any]) -> Iterator[str]:
     if "tracking_url" in outputs:
         yield f"  runs and models: {outputs['tracking_url']}{TRAINING_PAGES}"
     yield f"Go on: make outputs{choice} (as JSON), make status{choice} (this page), make down{choice} (ends it all)"
+
+
+def _cluster(outputs: Mapping[str, Any], choice: str) -> Iterator[str]:
+    yield f"  cluster {outputs['api_endpoint']}"
+    for node in outputs["nodes"]:
+        yield f"    {node['name']}: {node['role']}, {node['address']}, {node['version']}"
+    for name in ("storage_class", "registry_url", "certificates_expire"):
+        if name in outputs:
+            yield f"    {name.replace('_', ' ')}: {outputs[name]}"
+    if network := outputs.get("network"):
+        kind = "encrypted" if network["encrypted"] else "in clear"
+        policies = "enforced" if network["network_policies"] else "not enforced"
+        yield f"    network: {network['name']}, {kind}; network policies are {policies}"
+    yield f"    make kubectl{choice} ARGS='get pods -A', make ssh{choice} NODE={outputs['nodes'][0]['name']}"
 
 
 def _pipeline(name: str, run: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,31 @@
+"""What a person reads at the end of `make up`."""
+
+from __future__ import annotations
+
+from tools.summary import summary
+
+CLUSTER = {
+    "api_endpoint": "https://10.20.0.11:6443",
+    "nodes": [
+        {"name": "control-plane", "role": "control-plane", "address": "10.20.0.11", "version": "v1.34.4"},
+        {"name": "worker-1", "role": "worker", "address": "10.20.0.12", "version": "v1.34.4"},
+    ],
+    "storage_class": "openebs-hostpath",
+    "network": {"name": "flannel", "encrypted": False, "network_policies": False},
+    "kubeconfig": "[secret]",
+}
+
+
+def test_a_cluster_is_told_with_its_nodes_and_the_commands_for_it() -> None:
+    said = summary("lab", CLUSTER)
+    assert "cluster https://10.20.0.11:6443" in said
+    assert "worker-1: worker, 10.20.0.12, v1.34.4" in said
+    assert "storage class: openebs-hostpath" in said
+    assert "network: flannel, in clear; network policies are not enforced" in said
+    assert "make kubectl STACK=lab ARGS='get pods -A', make ssh STACK=lab NODE=control-plane" in said
+
+
+def test_a_cluster_of_a_vendor_has_no_network_of_ours_to_tell_of() -> None:
+    said = summary("managed", {name: value for name, value in CLUSTER.items() if name != "network"})
+    assert "network" not in said
+    assert "worker-1: worker" in said
