@@ -3,7 +3,7 @@
 from typing import Any
 
 import pulumi
-from mlplatform.base import local_platform
+from mlplatform.base import cluster_platform, local_platform
 from mlplatform.foundation import kubeadm_foundation
 from pulumi.runtime.config import CONFIG, get_config_env
 
@@ -28,6 +28,10 @@ elif settings.infra.cluster == "existing":
         "storage_class": managed.storage_class,
     }
 else:
-    outputs = kubeadm_foundation(settings, stack, directory).outputs
+    foundation = kubeadm_foundation(settings, stack, directory)
+    platform = cluster_platform(
+        settings.platform, foundation.cluster, foundation.registry, directory, foundation.address
+    )
+    outputs = {**foundation.outputs, "tracking_url": platform.tracking_url, **deploy(settings, platform)}
 for name, output in outputs.items():
     pulumi.export(name, output)

@@ -15,7 +15,8 @@ class Cluster:
     """A cluster whose API server answers.
 
     `kubeconfig` is secret. `nodes` is a list of {"name", "role", "address", "version"}. What is put into the cluster
-    waits for `depends_on`; nothing that is in it has to be deleted when `resource` is: the cluster goes as a whole.
+    waits for `depends_on` and claims volumes of `storage_class`. Nothing in it has to be deleted when `resource` is:
+    the cluster goes as a whole.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Cluster:
     nodes: pulumi.Output[list[dict[str, Any]]]
     depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
     resource: pulumi.Resource | None = None
+    storage_class: pulumi.Input[str] | None = None
 
     def after(self, *depends_on: pulumi.Resource) -> Cluster:
         """The same cluster, for what also waits for these."""

@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
@@ -170,7 +171,11 @@ class Blob(Resource, module="platform", name="Blob"):
 def _container(props: dict[str, Any]) -> Any:
     from azure.storage.blob import ContainerClient
 
-    return ContainerClient(props["account_url"], props["container"], credential=props["account_key"], retry_total=2)
+    # Azure's client finds the account's name by itself only for its own hosts and for an emulator at 127.0.0.1.
+    address = urlsplit(props["account_url"])
+    name = address.path.strip("/") or (address.hostname or "").partition(".")[0]
+    login = {"account_name": name, "account_key": props["account_key"]}
+    return ContainerClient(props["account_url"], props["container"], credential=login, retry_total=2)
 
 
 def _upload(props: dict[str, Any]) -> None:

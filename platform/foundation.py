@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from mlplatform.storage import storage
 
 from infra.cluster import Cluster
 from infra.kubeadm import Kubeadm
-from infra.machine import Machine
 from infra.machines import machines
 from infra.registry import Registry, registry
 from settings import Settings
@@ -23,11 +21,14 @@ from settings import Settings
 
 @dataclass(frozen=True)
 class Foundation:
-    """A cluster, its registry, and what the stack says of both."""
+    """A cluster, its registry, and what the stack says of both.
+
+    `address` is this computer's own on the machines' network, None where it is elsewhere.
+    """
 
     cluster: Cluster
     registry: Registry
-    machines: Sequence[Machine]
+    address: str | None
     outputs: dict[str, pulumi.Input[Any]]
 
 
@@ -48,9 +49,9 @@ def kubeadm_foundation(settings: Settings, stack: str, directory: Path) -> Found
     addresses = load_balancer(settings.platform.load_balancer, cluster) if settings.platform.load_balancer else []
     metrics = metrics_server(cluster)
     return Foundation(
-        cluster=cluster.after(*volumes.resources, *addresses, *metrics),
+        cluster=replace(cluster.after(*volumes.resources, *addresses, *metrics), storage_class=volumes.storage_class),
         registry=private,
-        machines=found.machines,
+        address=found.address,
         outputs={
             "kubeconfig": kubeadm.kubeconfig,
             "api_endpoint": kubeadm.endpoint,

@@ -92,7 +92,11 @@ def tracking_service(settings: Tracking, cluster: Cluster, registry: Registry, l
         NAME,
         # It is bound when the first pod takes it, see the class.
         metadata=metadata | {"annotations": {"pulumi.com/skipAwait": "true"}},
-        spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": f"{settings.size_gb}Gi"}}},
+        spec={
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": cluster.storage_class,
+            "resources": {"requests": {"storage": f"{settings.size_gb}Gi"}},
+        },
         opts=room.options(),
     )
     # Its pages are for people: whoever has the password may come from anywhere.

@@ -144,3 +144,17 @@ def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StepError, match=r"destination: file:///.*/file/answers.csv cannot be written"):
         storage.write((tmp_path / "file" / "answers.csv").as_uri(), b"")
+
+
+@pytest.mark.parametrize(
+    ("url", "account"),
+    [
+        ("https://flowers.blob.core.windows.net", "flowers"),
+        ("https://flowers.blob.core.windows.net/", "flowers"),
+        ("http://127.0.0.1:10000/datasets", "datasets"),
+        ("http://10.20.0.1:10000/datasets", "datasets"),
+        ("https://storage.hospital.example/flowers", "flowers"),
+    ],
+)
+def test_the_name_of_a_storage_account_is_found_wherever_it_is_served(url: str, account: str) -> None:
+    assert storage.account_of(url) == account

@@ -50,6 +50,15 @@ def without_secrets(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def account_of(account_url: str) -> str:
+    """The storage account's name: the address's path where it has one, as with emulators, else its host's first part.
+
+    Azure's client finds it by itself only for its own hosts and for an emulator at 127.0.0.1.
+    """
+    parts = urlsplit(account_url)
+    return parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
+
+
 def _read_url(url: str) -> bytes:
     import fsspec
 
@@ -76,7 +85,8 @@ def _read_blob(account_url: str, container: str, blob: str) -> bytes:
     if not key:
         raise StepError(f"{KEY_VARIABLE} is not set; it must hold the key of the storage account {account}")
     try:
-        client = BlobClient(account_url, container, blob, credential=key, connection_timeout=5, **RETRIES)
+        login = {"account_name": account_of(account_url), "account_key": key}
+        client = BlobClient(account_url, container, blob, credential=login, connection_timeout=5, **RETRIES)
         return client.download_blob().readall()
     except ResourceNotFoundError:
         raise StepError(f"the storage account {account} has no blob {blob!r} in a container {container!r}") from None
