@@ -32,6 +32,12 @@ else:
     platform = cluster_platform(
         settings.platform, foundation.cluster, foundation.registry, directory, foundation.address
     )
-    outputs = {**foundation.outputs, "tracking_url": platform.tracking_url, **deploy(settings, platform)}
+    login = {part: platform.tracking.access[part] for part in ("username", "password")}
+    outputs = {
+        **foundation.outputs,
+        "tracking_url": platform.tracking_url,
+        "tracking_login": pulumi.Output.secret(login),
+        **deploy(settings, platform),
+    }
 for name, output in outputs.items():
     pulumi.export(name, output)

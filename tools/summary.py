@@ -35,6 +35,8 @@ def _lines(stack: str, outputs: Mapping[str, Any]) -> Iterator[str]:
         yield from _service(service)
     if "tracking_url" in outputs:
         yield f"  runs and models: {outputs['tracking_url']}{TRAINING_PAGES}"
+    if "tracking_login" in outputs:
+        yield f"    user and password: make outputs{choice} ARGS='tracking_login --show-secrets'"
     yield f"Go on: make outputs{choice} (as JSON), make status{choice} (this page), make down{choice} (ends it all)"
 
 

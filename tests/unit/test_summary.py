@@ -25,6 +25,11 @@ def test_a_cluster_is_told_with_its_nodes_and_the_commands_for_it() -> None:
     assert "make kubectl STACK=lab ARGS='get pods -A', make ssh STACK=lab NODE=control-plane" in said
 
 
+def test_who_needs_a_password_for_the_runs_is_told_where_it_is() -> None:
+    said = summary("lab", CLUSTER | {"tracking_url": "http://10.20.0.200:5050", "tracking_login": "[secret]"})
+    assert "make outputs STACK=lab ARGS='tracking_login --show-secrets'" in said
+
+
 def test_a_cluster_of_a_vendor_has_no_network_of_ours_to_tell_of() -> None:
     said = summary("managed", {name: value for name, value in CLUSTER.items() if name != "network"})
     assert "network" not in said
