@@ -8,7 +8,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from infra.dynamic import Failure
@@ -79,7 +79,7 @@ class _Connection(socketserver.BaseRequestHandler):
                 core.connect_get_namespaced_pod_portforward, self.server.pod, access["namespace"], ports=access["port"]
             )
         remote = forward.socket(int(access["port"]))
-        with remote:
+        with closing(remote):
             _exchange(self.request, remote)
 
 

@@ -91,7 +91,8 @@ def test_steps_have_their_secrets_and_no_rights(api: Api, engine: JobEngine, req
         "writes_root": False,
         "token": False,
         "secret": "tell-nobody",
-        "service_variables": [],
+        # Where the API server is, every pod is told; of all other services it hears nothing.
+        "service_variables": ["KUBERNETES_SERVICE_HOST"],
     }
 
 
