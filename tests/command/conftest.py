@@ -37,6 +37,14 @@ def bastion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     yield from _server(tmp_path_factory)
 
 
+@pytest.fixture
+def late(tmp_path: Path) -> Sshd:
+    """A server that does not run yet."""
+    if reason := missing():
+        pytest.skip(reason)
+    return Sshd(tmp_path)
+
+
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     if reason := missing():
         pytest.skip(reason)

@@ -195,9 +195,8 @@ class TestAttempts:
         assert plugin.engine.lines("refused") == ["Dial 1/2 failed: retrying", "Dial 2/2 failed: retrying"]
 
     @pytest.mark.parametrize("limit", [None, -1.0])
-    def test_go_on_until_a_machine_is_there(self, limit: float | None, plugin: Plugin, tmp_path: Path) -> None:
+    def test_go_on_until_a_machine_is_there(self, limit: float | None, plugin: Plugin, late: Sshd) -> None:
         """Ten by default; the delays between them grow by half, from a tenth of a second."""
-        late = Sshd(tmp_path)
         timer = threading.Timer(1.0, late.start)
         timer.start()
         try:
