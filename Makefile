@@ -39,7 +39,7 @@ kubectl ssh:
 	@$(VENV) tools/stack.py $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 
 test: tools ## all tests that need no cluster
-	@$(VENV) -m pytest -n 2 --dist loadfile --ignore tests/lab --ignore tests/cluster $(ARGS)
+	@$(VENV) -m pytest -n 2 --ignore tests/lab --ignore tests/cluster $(ARGS)
 
 test-lab: tools ## tests on a cluster in this computer; take root and `make bundle`
 	@$(VENV) -m pytest tests/lab $(ARGS)
