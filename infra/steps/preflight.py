@@ -103,7 +103,7 @@ def findings(machine: Mapping[str, Any], facts: Facts, others: Mapping[str, Fact
         off = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
         yield f"  its clock is {off} that of this computer: set it, and let NTP hold it"
     for other, theirs in others.items():
-        if theirs["hostname"] == facts["hostname"]:
+        if theirs["hostname"] == facts["hostname"] != machine["name"]:
             remedy = f"hostnamectl set-hostname {machine['name']}"
             yield f"  it has the same host name as {other}, {facts['hostname']}: {remedy}"
         if theirs["machine_id"] == facts["machine_id"]:

@@ -36,6 +36,8 @@ def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
             network = next(SUBNETS)
             settings["infra:lab"]["subnet"] = f"{network}.0/24"
             settings["platform:load_balancer"]["addresses"] = f"{network}.200-{network}.219"
+            # What runs in the cluster has tests of its own, in tests/cluster.
+            del settings["workloads:pipelines"], settings["platform:blobs"]
             return made(f"test-{name}", tmp_path_factory.mktemp(name), settings, up_seconds=UP_SECONDS)
 
         yield make

@@ -141,7 +141,7 @@ def test_all_findings_at_once(stack: Stack, site: Site) -> None:
             site,
             "alpha",
             "sudo systemd-run --quiet --unit=taken perl -MIO::Socket::INET -e "
-            "'$s = IO::Socket::INET->new(LocalPort => 6443, Listen => 1); sleep 600'",
+            "'$$s = IO::Socket::INET->new(LocalPort => 6443, Listen => 1); sleep 600'",
             "sudo systemctl stop taken",
         ),
         spoiled(
@@ -156,4 +156,5 @@ def test_all_findings_at_once(stack: Stack, site: Site) -> None:
     assert "port 6443 is taken, which kube-apiserver takes: stop what listens there" in said
     assert f"beta ({NETWORK}.12) cannot become a node yet:" in said
     assert "it has the same host name as alpha, alpha: hostnamectl set-hostname beta" in said
+    assert "hostnamectl set-hostname alpha" not in said  # that one is named as it is to be
     assert "MiB are free in /var/lib" in said
