@@ -48,12 +48,12 @@ def provider(
     """The provider of a cluster.
 
     Its identity is the constant `name`: with the kubeconfig still unknown, as in a first preview, nothing in the
-    cluster is planned to be replaced. What cannot be reached any more can be deleted from the state.
+    cluster is planned to be replaced. A cluster that does not answer is no reason for a refresh to forget what is in it.
     """
     return kubernetes.Provider(
         name,
         kubeconfig=kubeconfig,
         cluster_identifier=name,
-        delete_unreachable=True,
+        skip_update_unreachable=True,
         opts=pulumi.ResourceOptions(parent=parent, deleted_with=deleted_with),
     )

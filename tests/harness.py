@@ -60,7 +60,7 @@ class Stack:
     scratch: Path
     settings: dict[str, Any]
     written: list[str] = field(default_factory=list)
-    """All that its commands wrote."""
+    """All that its commands wrote, but for those that were asked for secrets."""
     up_seconds: float = UP_SECONDS
     changed: bool = False
     """Whether a test left other settings up than the ones that are here."""
@@ -109,7 +109,8 @@ class Stack:
         """Exit code and all that it wrote."""
         process = self.command(*arguments)
         output, _ = process.communicate(timeout=self.up_seconds)
-        self.written.append(output)
+        if "--show-secrets" not in arguments:
+            self.written.append(output)
         return process.returncode, output
 
     def up(self) -> str:

@@ -35,6 +35,7 @@ class Cluster:
             input=stdin,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=seconds,
         )
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
