@@ -11,7 +11,7 @@ NODE ?=
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview refresh down outputs status env kubectl ssh test test-lab lint format bench bundle
+.PHONY: help tools up preview refresh down outputs status env kubectl pages ssh test test-lab lint format bench bundle
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -28,13 +28,14 @@ outputs: ## the stack's outputs as JSON
 status: ## the stack's outputs for a person to read
 env: ## variables for `pulumi` typed by hand: eval "$(make -s env)"
 kubectl: ## kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get nodes'
+pages: ## pages and services that only the cluster reaches, on this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
 up preview refresh down outputs status env:
 	@$(PYTHON) tools/bootstrap.py --stack '$(STACK)'
 	@$(VENV) tools/stack.py $@ --stack '$(STACK)' $(ARGS)
 
-kubectl ssh:
+kubectl pages ssh:
 	@$(PYTHON) tools/bootstrap.py --stack '$(STACK)'
 	@$(VENV) tools/stack.py $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pulumi
+from mlplatform import pipelines_images
 from mlplatform.base import cluster_platform, local_platform
 from mlplatform.foundation import kubeadm_foundation
 from pulumi.runtime.config import CONFIG, get_config_env
@@ -28,15 +29,18 @@ elif settings.infra.cluster == "existing":
         "storage_class": managed.storage_class,
     }
 else:
+    if settings.platform.pipelines == "kubeflow":
+        pipelines_images.require(settings.platform.registry)
     foundation = kubeadm_foundation(settings, stack, directory)
     platform = cluster_platform(
-        settings.platform, foundation.cluster, foundation.registry, directory, foundation.address
+        settings.platform, foundation.cluster, foundation.registry, directory, foundation.address, stack
     )
     login = {part: platform.tracking.access[part] for part in ("username", "password")}
     outputs = {
         **foundation.outputs,
         "tracking_url": platform.tracking_url,
         "tracking_login": pulumi.Output.secret(login),
+        **platform.outputs,
         **deploy(settings, platform),
     }
 for name, output in outputs.items():

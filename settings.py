@@ -301,10 +301,23 @@ class LoadBalancer(_Section):
         return addresses
 
 
+class Kubeflow(_Section):
+    """Kubeflow Pipelines in the cluster, for `pipelines: kubeflow`."""
+
+    service: ServiceType = "ClusterIP"
+    """How its pages are reached from outside."""
+    port: Port = 8080
+    size_gb: int = Field(default=10, ge=1, le=10_000)
+    """Each of the volumes of its database and its object store."""
+    keep_runs: bool = True
+    """Whether the history of runs stays when a pipeline leaves the stack."""
+
+
 class Platform(_Section):
     """What runs beneath the workloads."""
 
     pipelines: Literal["embedded", "job", "kubeflow"] = "embedded"
+    kubeflow: Kubeflow = Kubeflow()
     network: Literal["weave", "flannel"] = "weave"
     weave_fast_datapath: bool = True
     """Let the kernel forward packets between nodes; it takes Open vSwitch in the nodes' kernel."""
@@ -411,16 +424,11 @@ class Settings(_Section):
         return self
 
     @model_validator(mode="after")
-    def _what_is_there(self) -> Settings:
-        if self.platform.pipelines == "kubeflow":
-            raise ValueError(
-                "platform:pipelines: kubeflow is not there yet; job runs the same pipelines in a cluster, embedded on "
-                "this computer"
-            )
-        if (self.platform.pipelines == "job") != (self.infra.cluster != "none"):
+    def _pipelines_go_with_the_cluster(self) -> Settings:
+        if (self.platform.pipelines == "embedded") != (self.infra.cluster == "none"):
             raise ValueError(
                 f"platform:pipelines: {self.platform.pipelines} does not go with infra:cluster: {self.infra.cluster}; "
-                "job runs pipelines in a cluster, embedded on this computer"
+                "job and kubeflow run pipelines in a cluster, embedded on this computer"
             )
         return self
 

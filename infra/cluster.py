@@ -48,7 +48,7 @@ def provider(
     """The provider of a cluster.
 
     Its identity is the constant `name`: with the kubeconfig still unknown, as in a first preview, nothing in the
-    cluster is planned to be replaced. A cluster that does not answer is no reason for a refresh to forget what is in it.
+    cluster is planned to be replaced. A refresh does not forget what is in a cluster that does not answer.
     """
     return kubernetes.Provider(
         name,

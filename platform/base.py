@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pulumi
 from mlplatform.blobs import BlobStore, blob_store
 from mlplatform.images import LIBRARIES, Image
 from mlplatform.jobs import job_engine
+from mlplatform.pipelines import kubeflow_pipelines
 from mlplatform.tracking import TrackingServer, tracking_process, tracking_service
 
 from infra.cluster import Cluster
@@ -32,7 +34,8 @@ class Platform:
 
     `engine` describes the pipeline engine (see `workloads.engines.engine.engine`), whose runs wait for `run_after` and
     find the tracking server at `steps_tracking_url`; `directory` is where this stack keeps data on this computer.
-    `place` is where services run; None where they are processes of this computer.
+    `place` is where services run; None where they are processes of this computer. Where each step of a run has a pod of
+    its own, `steps_image` is what it runs in. `outputs` are what the engine adds to those of the stack.
     """
 
     engine: Mapping[str, pulumi.Input[str]]
@@ -42,6 +45,8 @@ class Platform:
     blobs: BlobStore | None
     directory: Path
     place: InCluster | None = None
+    steps_image: pulumi.Output[str] | None = None
+    outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
 
     @property
     def tracking_url(self) -> pulumi.Output[str]:
@@ -62,26 +67,32 @@ def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
 
 
 def cluster_platform(
-    settings: PlatformSettings, cluster: Cluster, registry: Registry, directory: Path, address: str | None
+    settings: PlatformSettings, cluster: Cluster, registry: Registry, directory: Path, address: str | None, stack: str
 ) -> Platform:
     """The platform of a stack with a cluster: its services are in the cluster, its images in the registry.
 
     `address` is one of this computer's that pods reach, for the emulator of Azure's storage; None where there is none.
 
     Raises:
-        RunError: the settings ask for the emulator, which pods cannot reach, or for an engine that is not there.
+        RunError: the settings ask for the emulator, which pods cannot reach.
     """
-    if settings.pipelines != "job":
-        raise pulumi.RunError(f"platform:pipelines: {settings.pipelines} does not go with a cluster yet; set job")
     libraries = Image(LIBRARIES, registry)
     tracking = tracking_service(settings.tracking, cluster, registry, libraries)
+    common: dict[str, Any] = {
+        "steps_tracking_url": tracking.inside_url,
+        "tracking": tracking,
+        "blobs": blob_store(settings.blobs, address, directory) if settings.blobs else None,
+        "directory": directory,
+        "place": InCluster(cluster, registry),
+    }
+    if settings.pipelines == "kubeflow":
+        kubeflow = kubeflow_pipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
+        return Platform(
+            engine=kubeflow.engine,
+            run_after=[*kubeflow.run_after, *tracking.resources],
+            steps_image=kubeflow.steps_image,
+            outputs=kubeflow.outputs,
+            **common,
+        )
     engine, run_after = job_engine(cluster, registry, libraries, directory)
-    return Platform(
-        engine=engine,
-        run_after=[*run_after, *tracking.resources],
-        steps_tracking_url=tracking.inside_url,
-        tracking=tracking,
-        blobs=blob_store(settings.blobs, address, directory) if settings.blobs else None,
-        directory=directory,
-        place=InCluster(cluster, registry),
-    )
+    return Platform(engine=engine, run_after=[*run_after, *tracking.resources], **common)

@@ -13,6 +13,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.images import Image
 from mlplatform.namespace import CONTAINER_SECURITY, POD, Namespace, namespace
 from mlplatform.services import address_of
+from mlplatform.volumes import claim
 
 from infra.cluster import Cluster
 from infra.keys import Password
@@ -88,17 +89,7 @@ def tracking_service(settings: Tracking, cluster: Cluster, registry: Registry, l
         },
         opts=room.options(),
     )
-    volume = kubernetes.core.v1.PersistentVolumeClaim(
-        NAME,
-        # It is bound when the first pod takes it, see the class.
-        metadata=metadata | {"annotations": {"pulumi.com/skipAwait": "true"}},
-        spec={
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": cluster.storage_class,
-            "resources": {"requests": {"storage": f"{settings.size_gb}Gi"}},
-        },
-        opts=room.options(),
-    )
+    volume = claim(NAME, room, PODS, settings.size_gb)
     # Its pages are for people: whoever has the password may come from anywhere.
     policy = room.allow(NAME, PODS, ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}])
     server = _deployment(room, metadata, libraries, [secret, volume, policy])

@@ -1,7 +1,8 @@
-"""`kubectl` and `ssh` on a stack, with what its outputs say."""
+"""`kubectl`, `ssh` and `pages` of a stack, with what its outputs say."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -11,10 +12,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from airgap.bundle.index import INDEX
 from tools import cache
 from tools.runner import Pulumi
+
+INSIDE = ".svc"
+"""The end of host names that only a cluster knows."""
 
 
 class NotThere(Exception):
@@ -33,6 +38,36 @@ def kubectl(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
         return subprocess.run([kubectl_program(), *arguments], env=os.environ | {"KUBECONFIG": str(file)}).returncode
+
+
+def pages(pulumi: Pulumi, _arguments: Sequence[str]) -> int:
+    """Bring services that only the cluster reaches to the loopback address, until interrupted; returns the exit code.
+
+    Raises:
+        NotThere: the stack has no such service, or this computer no kubectl.
+    """
+    outputs = _outputs(pulumi)
+    inside = {
+        name: address
+        for name, url in outputs.items()
+        if name.endswith("_url") and (address := urlsplit(url)).hostname and str(address.hostname).endswith(INSIDE)
+    }
+    if not inside:
+        raise NotThere(f"the stack {pulumi.stack} has no service that only its cluster reaches; see `make status`")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as forwards:
+        file = _private_file(Path(folder) / "kubeconfig", outputs["kubeconfig"])
+        for name, address in inside.items():
+            service, namespace = str(address.hostname).removesuffix(INSIDE).split(".")
+            command = [kubectl_program(), "port-forward", "--namespace", namespace, f"service/{service}"]
+            forward = subprocess.Popen(
+                [*command, str(address.port)], env=os.environ | {"KUBECONFIG": str(file)}, stdout=subprocess.DEVNULL
+            )
+            forwards.callback(forward.terminate)
+            print(f"{name.removesuffix('_url')}: http://127.0.0.1:{address.port}{address.path}", flush=True)
+        print("Ctrl-C ends it.", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            return forward.wait()
+    return 0
 
 
 def ssh(pulumi: Pulumi, arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""`up`, `preview`, `refresh`, `down`, `outputs`, `status`, `env`, `kubectl` and `ssh` of a stack.
+"""`up`, `preview`, `refresh`, `down`, `outputs`, `status`, `env`, `kubectl`, `pages` and `ssh` of a stack.
 
 Each is the Pulumi command of that meaning, with a backend to keep state in, the stack selected, and the lock that a
 killed run left removed. What the command line has besides goes to Pulumi (`up --target ...`).
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from infra.session import Session
 from tools import backend, cache, stacks
-from tools.access import NotThere, kubectl, ssh
+from tools.access import NotThere, kubectl, pages, ssh
 from tools.plan import page
 from tools.preview import preview
 from tools.recovery import StackBusy, remove_stale_locks
@@ -115,5 +115,6 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "status": _status,
     "env": _env,
     "kubectl": kubectl,
+    "pages": pages,
     "ssh": ssh,
 }

@@ -25,7 +25,7 @@ def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[An
     room = serving_room(platform.place, platform.tracking) if platform.place and serves else None
     if settings.serving.canary and room is None:
         raise pulumi.RunError("serving:canary: processes of this computer cannot share an address; it takes a cluster")
-    workloads = _Workloads(platform, image=local_image(), notes=_notes(), room=room)
+    workloads = _Workloads(platform, image=platform.steps_image or local_image(), notes=_notes(), room=room)
     # A pipeline that works with a model waits for the pipeline that trains it.
     for name, pipeline in sorted(pipelines.items(), key=lambda item: item[1].uses_model is not None):
         run = workloads.run(name, pipeline)
@@ -37,7 +37,7 @@ def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[An
 @dataclass
 class _Workloads:
     platform: Platform
-    image: str
+    image: pulumi.Input[str]
     notes: Mapping[str, str]
     room: ServingRoom | None
     """Where models are served in a cluster; None where by processes of this computer."""

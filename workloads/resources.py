@@ -34,7 +34,7 @@ class _CompiledPipelineProvider(Provider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         if not differs(_olds, _news, ("pipeline", "image", "sources")):
             return DiffResult(changes=False)
-        if differs(_olds, _news, ("pipeline",)):
+        if differs(_olds, _news, ("pipeline",)) or _news["image"] == UNKNOWN:
             return DiffResult(changes=True)
         # A changed comment is no changed package: compile to find out, so that a preview says which runs will follow.
         return DiffResult(changes=_compiled(_news)["sha256"] != _olds["sha256"])
@@ -53,7 +53,7 @@ class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
 
     Args:
         pipeline: its name with dashes.
-        image: what the components' logical base image stands for.
+        image: the components' base image: of the registry where each step has a pod of its own, else a name for it.
         sources: a digest of the files it is compiled from; compiled again only when it changes.
     """
 
@@ -65,7 +65,7 @@ class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
         name: str,
         *,
         pipeline: str,
-        image: str,
+        image: pulumi.Input[str],
         sources: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:

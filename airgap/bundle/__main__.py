@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import get_args
 
-from airgap.bundle import index, registry
+from airgap.bundle import index, preflight, registry
 from airgap.bundle.choice import Images, choose
 from airgap.bundle.errors import BundleError
 from airgap.bundle.golang import Go
 from airgap.bundle.items import Items
 from airgap.bundle.make import make, prepare, prune
+from airgap.bundle.progress import Progress
 from airgap.bundle.push import push
 from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.store import Store
@@ -34,6 +36,8 @@ def main() -> int:
                 table = load()
                 with store.locked():
                     say(f"{prune(store, Items.of(table, store, Go.find(store, 1)))} folders of other versions removed.")
+            case "import":
+                _import(store, arguments.image, arguments.source)
             case "push":
                 push(store, arguments.registry, arguments.authfile, arguments.certificates)
             case "registry":
@@ -63,6 +67,22 @@ def _build(store: Store, arguments: argparse.Namespace) -> None:
     say(f"What is in them, {count} components: {store.root / index.SBOM}")
 
 
+def _import(store: Store, image: str, source: str) -> None:
+    preflight.require(preflight.MOVES_IMAGES)
+    table = load()
+    if image not in table.upstream.images:
+        known = "\n  ".join(table.upstream.images)
+        raise BundleError(f"{image} is not under [upstream] in airgap/sources.toml. There are:\n  {known}")
+    with store.locked():
+        go = Go.find(store, 1)
+        items = Items.of(table, store, go)
+        shutil.rmtree(items.copies_at[image].folder, ignore_errors=True)
+        progress = Progress(f"images {image}")
+        items.copies[image].fetch(items.copies_at[image], progress, source)
+        progress.done("imported")
+        index.write(table, store, items, BillOfMaterials(table, go), prefer_copies=False)
+
+
 def _registry(store: Store, arguments: argparse.Namespace) -> None:
     if arguments.action == "stop":
         registry.stop(registry.home(store))
@@ -84,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time (the cores)")
     build.add_argument("--images", choices=get_args(Images), default="auto", help="copied if upstream is in reach")
     build.set_defaults(command="build")
+
+    from_file = commands.add_parser("import", help="add an image of [upstream] that was brought here as a file")
+    from_file.add_argument("image", help="its name there, host/repository:tag")
+    from_file.add_argument("source", help="as skopeo names it: oci:FOLDER:TAG, docker-archive:FILE")
 
     commands.add_parser("prune", help="remove what other versions left").set_defaults(command="prune")
 

@@ -43,12 +43,12 @@ class ImageCopy:
         name = self.upstream.replace("/", "_").replace(":", "_")
         return store.item("images", name, {"upstream": self.upstream, "architecture": self.architecture})
 
-    def command(self, layout: Path) -> list[str]:
-        """The command that copies it into an OCI layout."""
+    def command(self, layout: Path, source: str = "") -> list[str]:
+        """The command that copies it into an OCI layout: from `source`, as skopeo names one, or from upstream."""
         command = ["skopeo", "--override-os", "linux", "--override-arch", self.architecture, "copy"]
-        return [*command, "--retry-times", "3", f"docker://{self.upstream}", f"oci:{layout}:{TAG}"]
+        return [*command, "--retry-times", "3", source or f"docker://{self.upstream}", f"oci:{layout}:{TAG}"]
 
-    def fetch(self, item: Item, progress: Progress) -> None:
+    def fetch(self, item: Item, progress: Progress, source: str = "") -> None:
         """Copy it into the cache.
 
         Raises:
@@ -57,5 +57,5 @@ class ImageCopy:
         item.log.unlink(missing_ok=True)
         progress.show("copying")
         with item.building() as (partial, record):
-            run(self.command(partial / LAYOUT), log=item.log)
+            run(self.command(partial / LAYOUT, source), log=item.log)
             record |= {"upstream": self.upstream, "origin": "copied", **described(partial / LAYOUT)}

@@ -65,3 +65,8 @@ def test_the_command_that_copies_names_the_upstream_and_this_machine() -> None:
         "skopeo --override-os linux --override-arch arm64 copy --retry-times 3 "
         "docker://registry.test/a/b:1.0 oci:/cache/layout:bundle"
     )
+
+
+def test_an_image_that_was_brought_as_a_file_is_copied_from_there() -> None:
+    command = ImageCopy("registry.test/a/b:1.0", "arm64").command(Path("/cache/layout"), "oci:/media/stick/b:saved")
+    assert command[-2:] == ["oci:/media/stick/b:saved", "oci:/cache/layout:bundle"]

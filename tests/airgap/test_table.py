@@ -48,7 +48,7 @@ def test_a_version_is_written_only_where_its_entry_is() -> None:
         line
         for line in TABLE.read_text().splitlines()
         if ANY_VERSION.search(line.partition("#")[0])
-        and not re.match(r'(version|release) = "[^"]+"|build_date|  "[a-z.]+/[^"]+:[0-9.]+",$', line)
+        and not re.match(r'(version|release) = "[^"]+"|build_date|  "[a-z.]+/[^"]+:v?[0-9.]+",$', line)
     ]
     assert elsewhere == []
 

@@ -58,7 +58,9 @@ class Graph(pulumi.runtime.Mocks):
                 return {"loginServer": "registry.azurecr.io"}
             case "StorageAccount":
                 return {"primaryEndpoints": {"blob": "https://datasets.blob.core.windows.net/"}}
-            case "AzureTokenPassword":
+            case "Image":
+                return {"reference": f"registry.test/mlplatform/{args.name}@sha256:{'0' * 64}"}
+            case "AzureTokenPassword" | "Password":
                 return {"value": args.name}
         return {}
 

@@ -1,0 +1,72 @@
+"""Kubeflow Pipelines, standalone: what the `kubeflow` engine runs pipelines with, and its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from mlplatform.images import WORKLOADS, Image
+from mlplatform.namespace import namespace
+from mlplatform.pipelines_api import HTTP, api
+from mlplatform.pipelines_api import NAME as API
+from mlplatform.pipelines_argo import argo
+from mlplatform.pipelines_part import NAMESPACE, Part
+from mlplatform.pipelines_stores import METADATA, METADATA_PORT, stores
+from mlplatform.pipelines_ui import NAME as UI
+from mlplatform.pipelines_ui import ui
+from mlplatform.services import address_of
+
+from infra.cluster import Cluster
+from infra.registry import Registry
+from settings import Kubeflow
+
+
+@dataclass(frozen=True)
+class KubeflowPipelines:
+    """An installation that takes runs.
+
+    `engine` is what workloads describe it by; `steps_image` is what their steps run in. `run_after` is what a run waits
+    for. `outputs` are the address of the pages and their login.
+    """
+
+    engine: Mapping[str, pulumi.Input[str]]
+    steps_image: pulumi.Output[str]
+    run_after: Sequence[pulumi.Resource]
+    outputs: Mapping[str, pulumi.Input[Any]]
+
+
+def kubeflow_pipelines(
+    settings: Kubeflow, cluster: Cluster, registry: Registry, libraries: Image, directory: Path, stack: str
+) -> KubeflowPipelines:
+    """Stores first, then what keeps and starts runs, then the pages; each part waits in its pod for what it needs."""
+    room = namespace(NAMESPACE, cluster, registry)
+    part = Part(room, libraries)
+    steps = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
+    kept = stores(part, settings.size_gb)
+    controller = argo(part)
+    servers = api(part, kept)
+    pages, login = ui(part, settings)
+    inside = f"http://{UI}.{NAMESPACE}.svc:{settings.port}"
+    return KubeflowPipelines(
+        engine={
+            "kind": "kubeflow",
+            "kubeconfig": cluster.kubeconfig,
+            "namespace": NAMESPACE,
+            "api_selector": f"app={API}",
+            "api_port": str(HTTP),
+            "metadata_selector": f"app={METADATA}",
+            "metadata_port": str(METADATA_PORT),
+            "experiment": stack,
+            "keep_runs": "true" if settings.keep_runs else "false",
+            "directory": str(directory),
+        },
+        steps_image=steps.reference,
+        run_after=[*room.resources, *kept.resources, *controller, *servers],
+        outputs={
+            "ui_url": address_of(pages, settings.service, cluster, inside),
+            "ui_login": pulumi.Output.secret(dict(login)),
+        },
+    )

@@ -1,0 +1,156 @@
+"""Kubeflow Pipelines as a program's resources: what each part may do and needs, and which images it takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from mlplatform import pipelines_images
+from mlplatform.images import LIBRARIES, Image
+from mlplatform.pipelines import kubeflow_pipelines
+from mlplatform.pipelines_images import IMAGES
+
+from airgap.bundle.table import load
+from infra.cluster import Cluster, provider
+from infra.registry import Registry
+from policies import pods
+from settings import Kubeflow
+from settings import Registry as RegistrySettings
+
+from .graph import Graph, run
+
+Rule = Callable[[str, Any], Iterator[str]]
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    def program() -> Any:
+        text = pulumi.Output.from_input("text")
+        cluster = Cluster(
+            "lab", text, provider("lab", "text"), text, pulumi.Output.from_input([]), storage_class="disk"
+        )
+        registry = Registry(text, text, pulumi.Output.secret("word"), text)
+        return kubeflow_pipelines(
+            Kubeflow(), cluster, registry, Image(LIBRARIES, registry), Path("/nowhere"), "lab"
+        ).outputs["ui_url"]
+
+    made, url = run(program)
+    assert url == "http://ml-pipeline-ui.kubeflow.svc:8080"
+    return made
+
+
+def containers(graph: Graph) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, deployment in graph.of("Deployment").items():
+        pod = deployment["spec"]["template"]["spec"]
+        for container in [*pod["initContainers"], *pod["containers"]]:
+            yield name, container
+
+
+def test_the_parts_are_those_of_a_standalone_installation(graph: Graph) -> None:
+    assert set(graph.of("Deployment")) == {
+        "mysql",
+        "seaweedfs",
+        "metadata-grpc-deployment",
+        "workflow-controller",
+        "ml-pipeline",
+        "ml-pipeline-persistenceagent",
+        "ml-pipeline-scheduledworkflow",
+        "ml-pipeline-ui",
+        "metadata-envoy",
+    }
+
+
+@pytest.mark.parametrize("rule", [pods.unpinned_image, pods.without_limits, pods.root, pods.plain_secret])
+def test_every_part_keeps_the_policies(graph: Graph, rule: Rule) -> None:
+    found = {
+        name: list(rule("kubernetes:apps/v1:Deployment", deployment))
+        for name, deployment in graph.of("Deployment").items()
+    }
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+def test_volumes_are_of_the_default_class(graph: Graph) -> None:
+    volumes = graph.of("PersistentVolumeClaim")
+    assert {name: claim["spec"]["storageClassName"] for name, claim in volumes.items()} == {
+        "mysql": "disk",
+        "seaweedfs": "disk",
+    }
+
+
+def test_every_container_is_told_to_be_alive_or_ends_by_itself(graph: Graph) -> None:
+    watched = {name for name, container in containers(graph) if "readinessProbe" in container}
+    assert watched == set(graph.of("Deployment")) - {"ml-pipeline-persistenceagent", "ml-pipeline-scheduledworkflow"}
+
+
+def test_only_what_asks_the_api_server_of_kubernetes_has_a_token(graph: Graph) -> None:
+    with_token = {
+        name
+        for name, deployment in graph.of("Deployment").items()
+        if deployment["spec"]["template"]["spec"]["automountServiceAccountToken"]
+    }
+    assert with_token == {
+        "workflow-controller",
+        "ml-pipeline",
+        "ml-pipeline-persistenceagent",
+        "ml-pipeline-scheduledworkflow",
+        "ml-pipeline-ui",
+    }
+    assert graph.of("ClusterRole") == {}
+
+
+def test_steps_read_two_named_objects_and_nothing_else_of_the_namespace(graph: Graph) -> None:
+    named = {rule["resources"][0]: rule.get("resourceNames") for rule in graph.of("Role")["pipeline-runner"]["rules"]}
+    assert named == {
+        "secrets": ["mlpipeline-minio-artifact"],
+        "configmaps": ["kfp-launcher"],
+        "workflowtaskresults": None,
+    }
+
+
+def test_the_pages_are_reached_through_the_gate_alone(graph: Graph) -> None:
+    (port,) = graph.of("Service")["ml-pipeline-ui"]["spec"]["ports"]
+    (rule,) = graph.of("NetworkPolicy")["ml-pipeline-ui"]["spec"]["ingress"]
+    assert port["targetPort"] == rule["ports"][0]["port"] == 8080
+    assert "from" not in rule
+
+
+def test_every_image_is_in_the_bundles_table(graph: Graph) -> None:
+    used = {container["image"] for _, container in containers(graph) if container["name"] != "wait"}
+    used |= {
+        variable["value"]
+        for _, container in containers(graph)
+        for variable in container.get("env", [])
+        if variable["name"].endswith("_IMAGE")
+    }
+    used |= {
+        argument
+        for _, container in containers(graph)
+        for argument in container.get("args", [])
+        if "argoexec" in argument
+    }
+    assert used == set(IMAGES.values())
+    assert used <= set(load().upstream.images)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path))
+    (tmp_path / "bundle").mkdir()
+    return tmp_path / "bundle" / "bundle.json"
+
+
+def test_images_that_the_bundle_lacks_are_named_all_at_once(bundle: Path) -> None:
+    lacking = {IMAGES["driver"], IMAGES["database"]}
+    bundle.write_text(json.dumps({"images": {image: {} for image in set(IMAGES.values()) - lacking}}))
+    with pytest.raises(pulumi.RunError, match="platform:pipelines: kubeflow") as error:
+        pipelines_images.require(RegistrySettings())
+    assert {image for image in IMAGES.values() if image in str(error.value)} == lacking
+
+
+def test_a_whole_bundle_is_enough(bundle: Path) -> None:
+    bundle.write_text(json.dumps({"images": {image: {} for image in IMAGES.values()}}))
+    pipelines_images.require(RegistrySettings())
