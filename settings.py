@@ -42,6 +42,8 @@ ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer"]
 Subnet = ipaddress.IPv4Network
 PRIVATE = tuple(ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 """RFC 1918."""
+SECRETS = frozenset({"account_key", "database_url", "kubeconfig", "password", "private_key", "secret_key"})
+"""Names of settings whose values no message repeats."""
 Parameter = bool | int | float | str | list[Any] | dict[str, Any]
 
 
@@ -232,6 +234,16 @@ class Infra(_Section):
         return self
 
 
+class ArtifactStore(_Section):
+    """A bucket that speaks S3: Amazon's own, or the one at `endpoint_url`."""
+
+    url: str = Field(pattern=r"^s3://[a-z0-9.-]+(/.*)?$")
+    access_key: str
+    secret_key: SecretStr
+    endpoint_url: str | None = Field(default=None, pattern=r"^https?://")
+    region: str = "us-east-1"
+
+
 class Tracking(_Section):
     """The MLflow server. With `retain`, `destroy` leaves its runs and models for the next `up`."""
 
@@ -241,6 +253,17 @@ class Tracking(_Section):
     """In a cluster: how it is reached from outside. By ClusterIP it is not; `pulumi` itself then forwards a port."""
     size_gb: int = Field(default=5, ge=1, le=10_000)
     """In a cluster: the volume of its database and artifacts."""
+    database_url: SecretStr | None = None
+    """`postgresql://user:password@host/database` for runs and models, in place of a file of its own."""
+    artifacts: ArtifactStore | None = None
+    """Where models and other files of runs lie, in place of a folder of its own."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not url.get_secret_value().startswith("postgresql://"):
+            raise ValueError("has to begin with postgresql://")
+        return url
 
 
 class Blobs(_Section):
@@ -509,5 +532,5 @@ def _described(fault: Any) -> str:
     setting = f"{namespace}:{'.'.join(path)}" if path else namespace
     if fault["type"] == "extra_forbidden":
         return f"{setting} is not a setting (see docs/settings.md)"
-    found = "" if isinstance(fault["input"], dict) or "account_key" in path else f" (found: {fault['input']!r})"
+    found = "" if isinstance(fault["input"], dict) or SECRETS & set(path) else f" (found: {fault['input']!r})"
     return f"{setting}: {message}{found}"

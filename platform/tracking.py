@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.images import Image
 from mlplatform.namespace import CONTAINER_SECURITY, POD, Namespace, namespace
 from mlplatform.services import address_of
+from mlplatform.tracking_stores import store_variables
 from mlplatform.volumes import claim
 
 from infra.cluster import Cluster
@@ -56,14 +57,14 @@ class TrackingServer:
 
 
 def tracking_process(settings: Tracking, directory: Path) -> TrackingServer:
-    """A server on this computer: runs and models in SQLite, artifacts in a folder beside it."""
+    """A server on this computer: runs and models in SQLite, artifacts in a folder beside it, unless set otherwise."""
+    plain, secret = store_variables(settings, "")
     process = LocalProcess(
         NAME,
         command=[
             *(PYTHON, "-m", "mlflow", "server", "--host", HOST, "--port", str(settings.port), "--workers", "1"),
-            *("--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"),
         ],
-        environment=QUIET,
+        environment={**QUIET, **plain, **secret},
         revision=version("mlflow"),
         port=settings.port,
         setting="platform:tracking.port",
@@ -75,7 +76,10 @@ def tracking_process(settings: Tracking, directory: Path) -> TrackingServer:
 
 
 def tracking_service(settings: Tracking, cluster: Cluster, registry: Registry, libraries: Image) -> TrackingServer:
-    """A server in the cluster, behind a password: SQLite and artifacts on a volume of the default class."""
+    """A server in the cluster, behind a password: SQLite and artifacts on a volume of the default class, unless set
+    otherwise; users and passwords are always there.
+    """
+    plain, hidden = store_variables(settings, "/data/")
     room = namespace(NAMESPACE, cluster, registry)
     password, session_key = Password("mlflow-password"), Password("mlflow-session-key")
     metadata: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "labels": PODS}
@@ -86,13 +90,14 @@ def tracking_service(settings: Tracking, cluster: Cluster, registry: Registry, l
             "MLFLOW_AUTH_ADMIN_PASSWORD": password.value,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": session_key.value,
             "basic_auth.ini": AUTH,
+            **hidden,
         },
         opts=room.options(),
     )
     volume = claim(NAME, room, PODS, settings.size_gb)
     # Its pages are for people: whoever has the password may come from anywhere.
     policy = room.allow(NAME, PODS, ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}])
-    server = _deployment(room, metadata, libraries, [secret, volume, policy])
+    server = _deployment(room, metadata, libraries, plain, hidden, [secret, volume, policy])
     service = kubernetes.core.v1.Service(
         NAME,
         metadata=metadata,
@@ -121,10 +126,17 @@ def tracking_service(settings: Tracking, cluster: Cluster, registry: Registry, l
 
 
 def _deployment(
-    room: Namespace, metadata: dict[str, Any], libraries: Image, depends_on: list[pulumi.Resource]
+    room: Namespace,
+    metadata: dict[str, Any],
+    libraries: Image,
+    plain: Mapping[str, str],
+    hidden: Iterable[str],
+    depends_on: list[pulumi.Resource],
 ) -> kubernetes.apps.v1.Deployment:
     health = {"httpGet": {"path": "/health", "port": CONTAINER_PORT}, "timeoutSeconds": 5}
-    environment = QUIET | {
+    environment = {
+        **QUIET,
+        **plain,
         "MLFLOW_AUTH_CONFIG_PATH": "/etc/mlflow/basic_auth.ini",
         # It is known by addresses that it cannot know; a page of somebody else's has no password for it.
         "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
@@ -145,15 +157,14 @@ def _deployment(
                 "--workers",
                 "1",
             ),
-            *("--app-name", "basic-auth", "--backend-store-uri", "sqlite:////data/mlflow.db"),
-            *("--artifacts-destination", "/data/artifacts"),
+            *("--app-name", "basic-auth"),
         ],
         "workingDir": "/data",
         "env": [
             *({"name": name, "value": value} for name, value in environment.items()),
             *(
                 {"name": name, "valueFrom": {"secretKeyRef": {"name": NAME, "key": name}}}
-                for name in ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
+                for name in ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY", *hidden)
             ),
         ],
         "ports": [{"name": "http", "containerPort": CONTAINER_PORT}],

@@ -137,6 +137,9 @@ def test_a_secret_setting_does_not_stand_in_the_complaint() -> None:
     message = complaint({"platform:blobs": '{"account_url": "ftp://x", "account_key": "c2VjcmV0", "port": 1}'})
     assert "platform:blobs.account_url" in message
     assert "c2VjcmV0" not in message
+    message = complaint({"platform:tracking": '{"database_url": "mysql://me:c2VjcmV0@host/db"}'})
+    assert "platform:tracking.database_url: has to begin with postgresql://" in message
+    assert "c2VjcmV0" not in message
 
 
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:

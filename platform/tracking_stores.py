@@ -1,0 +1,28 @@
+"""Where MLflow keeps runs, models and their files, as the environment variables that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pulumi
+
+from settings import Tracking
+
+
+def store_variables(settings: Tracking, folder: str) -> tuple[Mapping[str, str], Mapping[str, pulumi.Output[str]]]:
+    """Plain and secret ones. In `folder`, "" for the working folder, lies what the settings have no place for."""
+    plain = {"MLFLOW_ARTIFACTS_DESTINATION": f"{folder}artifacts"}
+    secret: dict[str, pulumi.Output[str]] = {}
+    if settings.database_url:
+        secret["MLFLOW_BACKEND_STORE_URI"] = pulumi.Output.secret(settings.database_url.get_secret_value())
+    else:
+        plain["MLFLOW_BACKEND_STORE_URI"] = f"sqlite:///{folder}mlflow.db"
+    if store := settings.artifacts:
+        plain |= {
+            "MLFLOW_ARTIFACTS_DESTINATION": store.url,
+            "AWS_ACCESS_KEY_ID": store.access_key,
+            "AWS_DEFAULT_REGION": store.region,
+            **({"MLFLOW_S3_ENDPOINT_URL": store.endpoint_url} if store.endpoint_url else {}),
+        }
+        secret["AWS_SECRET_ACCESS_KEY"] = pulumi.Output.secret(store.secret_key.get_secret_value())
+    return plain, secret

@@ -1,0 +1,134 @@
+"""MLflow with a PostgreSQL and an S3 store of its owner's, real ones, in place of files of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import boto3
+import psycopg
+import pytest
+import requests
+
+from tests.harness import Stack, free_ports
+
+PASSWORD, KEY = "a-word-of-the-database", "a-key-of-the-store"
+WHO = {"user": "nobody"} if os.geteuid() == 0 else {}
+"""PostgreSQL refuses to be root."""
+START_SECONDS = 60
+
+
+@contextmanager
+def server(command: list[str], answers: Callable[[], object], folder: Path, **options: str) -> Iterator[None]:
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **options)  # type: ignore[call-overload]
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                answers()
+                break
+            except Exception:
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.2)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    found = find_spec("pgserver")  # importing it looks for a folder of the user's
+    assert found
+    assert found.origin
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
+        # Somewhere that an account without rights may look into.
+        folder = Path(name)
+        folder.chmod(0o755)
+        # With the libraries that the wheel has beside its package.
+        package = Path(found.origin).parent
+        shutil.copytree(package.with_name("pgserver.libs"), folder / "pgserver.libs")
+        programs = shutil.copytree(package / "pginstall", folder / "pgserver" / "pginstall") / "bin"
+        data = folder / "data"
+        data.mkdir()
+        (folder / "word").write_text(PASSWORD)
+        if WHO:
+            shutil.chown(data, "nobody")
+        make = [str(programs / "initdb"), "-D", str(data), "-U", "owner", "--auth=md5", f"--pwfile={folder / 'word'}"]
+        subprocess.run(make, check=True, capture_output=True, cwd=folder, **WHO)  # type: ignore[call-overload]
+        (port,) = free_ports(1)
+        command = [str(programs / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", str(data)]
+        url = f"postgresql://owner:{PASSWORD}@127.0.0.1:{port}/postgres"
+        with server(command, lambda: psycopg.connect(url).close(), folder, **WHO):
+            yield url
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "s3.json").write_text(
+        '{"identities": [{"name": "owner", "actions": ["Admin"],'
+        f' "credentials": [{{"accessKey": "owner", "secretKey": "{KEY}"}}]}}]}}'
+    )
+    ports = free_ports(8)
+    names = [f"-{part}.port{kind}" for kind in ("", ".grpc") for part in ("s3", "master", "volume", "filer")]
+    options = [f"{name}={port}" for name, port in zip(names, ports, strict=True)]
+    command = [
+        str(Path(sys.executable).with_name("weed")),
+        "server",
+        f"-dir={folder}",
+        "-ip=127.0.0.1",
+        "-s3",
+        "-s3.config=s3.json",
+        *options,
+    ]
+    url = f"http://127.0.0.1:{ports[0]}"
+    client = boto3.client(
+        "s3", endpoint_url=url, aws_access_key_id="owner", aws_secret_access_key=KEY, region_name="us-east-1"
+    )
+    with server(command, lambda: client.create_bucket(Bucket="mlflow"), folder):
+        yield {"url": "s3://mlflow/files", "endpoint_url": url, "access_key": "owner", "secret_key": KEY}
+
+
+def test_runs_and_models_are_in_the_database_and_files_in_the_bucket(
+    make_stack: Callable[[str], Stack], database: str, bucket: dict[str, str]
+) -> None:
+    stack = make_stack("stores")
+    stack.settings["platform:tracking"] |= {"database_url": database, "artifacts": bucket}
+    external = stack.settings["workloads:pipelines"]["iris-external"]
+    external["parameters"] = {"data_url": f"file://{stack.project}/workloads/data/iris.csv"}
+    stack.settings["workloads:pipelines"] = {"iris-external": external}
+    del stack.settings["platform:blobs"]
+    stack.up()
+
+    outputs = stack.outputs()
+    assert outputs["model"]["version"] == "1"
+    flower = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
+    assert requests.post(outputs["score_url"], json=flower, timeout=10).json()["species"] == "setosa"
+
+    with psycopg.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("select name, version from model_versions")
+        assert cursor.fetchall() == [("iris", 1)]
+    client = boto3.client(
+        "s3",
+        endpoint_url=bucket["endpoint_url"],
+        aws_access_key_id="owner",
+        aws_secret_access_key=KEY,
+        region_name="us-east-1",
+    )
+    keys = [found["Key"] for found in client.list_objects_v2(Bucket="mlflow", Prefix="files/")["Contents"]]
+    assert any(key.endswith("model.onnx") for key in keys), keys
+    assert not (stack.data / "mlflow" / "mlflow.db").exists()
+
+    written = [*stack.written, *(file.read_text() for file in (stack.scratch / "state").rglob("*.json"))]
+    assert [text for text in written for word in (PASSWORD, KEY) if word in text] == []
