@@ -14,6 +14,7 @@ BUILDS_C = {"gcc": "gcc", "patch": "patch"}
 BUILDS_IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "setcap": "libcap2-bin"}
 MOVES_IMAGES = {"skopeo": "skopeo"}
 """Programs, and the packages that have them."""
+LOCK_SECONDS = 300
 
 
 def require(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
@@ -26,7 +27,9 @@ def require(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
     missing |= {package for package in packages if not _installed(package)}
     if not missing:
         return
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *sorted(missing)]
+    # Another one may be at work: that of the machine itself, or of another resource of the same `up`.
+    patience = ["-o", f"DPkg::Lock::Timeout={LOCK_SECONDS}"]
+    command = ["apt-get", "install", *patience, "--yes", "--no-install-recommends", *sorted(missing)]
     if shutil.which("apt-get") is None:
         raise BundleError(f"This takes {', '.join(sorted(missing))}; install what your distribution calls them.")
     if os.geteuid() != 0:
