@@ -1,4 +1,4 @@
-"""The way from this computer to the tracking server, wherever that is."""
+"""The way from this computer to a server, wherever that is."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from typing import Any
 
 from infra.dynamic import Failure
 
-_OPENING = threading.Lock()
-"""While it opens a connection, Kubernetes' client changes itself."""
-
 
 @contextmanager
 def reached(url: str, access: Mapping[str, str]) -> Iterator[str]:
     """The address at which the server answers as long as the block lasts; MLflow's client finds user and password.
 
-    `access` is that of `mlplatform.tracking.TrackingServer`. With a kubeconfig in it, connections go to a pod through
-    the API server.
+    `access` is that of `mlplatform.tracking.TrackingServer`. With a kubeconfig in it, each connection goes through the
+    API server to a pod of its `namespace` with its `selector` that is ready then, at its `port`.
 
     Raises:
-        Failure: the server has no pod that is ready.
+        Failure: the server has no pod that is ready, and gets none for a while.
     """
     if "username" in access:
         os.environ |= {"MLFLOW_TRACKING_USERNAME": access["username"], "MLFLOW_TRACKING_PASSWORD": access["password"]}
@@ -45,6 +42,10 @@ def credentials(access: Mapping[str, str]) -> tuple[str, str] | None:
     return (access["username"], access["password"]) if "username" in access else None
 
 
+class _NoPod(Exception):
+    """No pod is ready."""
+
+
 class _Forwarder(socketserver.ThreadingTCPServer):
     """Passes connections to a port of the loopback address on to a pod."""
 
@@ -52,33 +53,49 @@ class _Forwarder(socketserver.ThreadingTCPServer):
 
     def __init__(self, access: Mapping[str, str]) -> None:
         from workloads.engines.api import Api
+        from workloads.engines.patience import patiently
 
-        self.access = access
-        self.api = Api(access["kubeconfig"])
-        self.pod = self._ready_pod()
+        self._access = access
+        self._api = Api(access["kubeconfig"])
+        self._opening = threading.Lock()
+        patiently(self._ready_pod, _why_no_pod, f"{access['selector']} in the namespace {access['namespace']}")
         super().__init__(("127.0.0.1", 0), _Connection)
 
+    def connected(self) -> Any:
+        """A socket whose other end is in a pod."""
+        from kubernetes.stream import portforward  # type: ignore[import-untyped]
+
+        port, namespace = self._access["port"], self._access["namespace"]
+        with self._opening:  # the client changes itself meanwhile
+            forward = portforward(
+                self._api.core.connect_get_namespaced_pod_portforward, self._ready_pod(), namespace, ports=port
+            )
+        return forward.socket(int(port))
+
     def _ready_pod(self) -> str:
-        namespace, selector = self.access["namespace"], self.access["selector"]
-        pods = self.api.patiently(lambda: self.api.core.list_namespaced_pod(namespace, label_selector=selector)).items
+        namespace, selector = self._access["namespace"], self._access["selector"]
+        pods = self._api.patiently(lambda: self._api.core.list_namespaced_pod(namespace, label_selector=selector)).items
         for pod in pods:
-            if any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or []):
+            ready = any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
+            if ready and pod.metadata.deletion_timestamp is None:
                 return str(pod.metadata.name)
-        raise Failure(f"no pod of the namespace {namespace} with {selector} is ready")
+        raise _NoPod
+
+
+def _why_no_pod(error: Exception) -> str | None:
+    return "no pod is ready" if isinstance(error, _NoPod) else None
 
 
 class _Connection(socketserver.BaseRequestHandler):
     server: _Forwarder
 
     def handle(self) -> None:
-        from kubernetes.stream import portforward  # type: ignore[import-untyped]
+        from kubernetes.client import ApiException  # type: ignore[import-untyped]
 
-        access, core = self.server.access, self.server.api.core
-        with _OPENING:
-            forward = portforward(
-                core.connect_get_namespaced_pod_portforward, self.server.pod, access["namespace"], ports=access["port"]
-            )
-        remote = forward.socket(int(access["port"]))
+        try:
+            remote = self.server.connected()
+        except (_NoPod, ApiException, Failure, OSError):
+            return  # whoever wanted it sees it closed, and may come again
         with closing(remote):
             _exchange(self.request, remote)
 

@@ -17,9 +17,9 @@ from workloads.engines.api import Api
 from workloads.engines.engine import RunRequest, RunResult
 from workloads.engines.follower import Follower
 from workloads.engines.manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
+from workloads.engines.pods import complaints, endings
 
 POLL_SECONDS = 1.5
-LOG_SECONDS = 20
 STUCK_SECONDS = 90
 """How long a pod may wait for what can come by itself, such as an image that the registry is slow to give."""
 LARGEST_PACKAGE = 1_000_000
@@ -91,27 +91,16 @@ class JobEngine:
                 ended = _condition(job, "Complete") or _condition(job, "Failed")
                 pod = self._newest_pod(job)
                 if pod:
-                    self._read(pod.metadata.name, follower)
+                    reading = pod.metadata.name
+                    follower.take(follower.log_of(reading).read(self.api, self.namespace, reading))
                 if ended and follower.result:
                     return RunResult.read(follower.result, str(file))
                 if ended:
                     why = f"the run ended without a result: {ended.reason or ended.type}: {ended.message}"
-                    return RunResult("FAILED", {}, [], str(file), None, "\n".join([why, *_ends(pod), *follower.last]))
+                    how = [f"{end}; its limits: {RESOURCES['limits']}" for end in endings(pod)] if pod else []
+                    return RunResult("FAILED", {}, [], str(file), None, "\n".join([why, *how, *follower.last]))
                 self._require_moving(job, pod)
                 time.sleep(POLL_SECONDS)
-
-    def _read(self, pod: str, follower: Follower) -> None:
-        from kubernetes.client import ApiException  # type: ignore[import-untyped]
-        from urllib3.exceptions import HTTPError
-
-        options: dict[str, Any] = {"timestamps": True, "_preload_content": False, "_request_timeout": LOG_SECONDS}
-        if seconds := follower.since(pod):
-            options["since_seconds"] = seconds
-        try:
-            answer = self.api.core.read_namespaced_pod_log(pod, self.namespace, **options)
-        except (ApiException, HTTPError):
-            return  # it has not started, or its node is away: the next look may tell
-        follower.read(pod, answer.data.decode(errors="replace"))
 
     def _require_moving(self, job: Any, pod: Any) -> None:
         """Give up a run that cannot start.
@@ -131,10 +120,7 @@ class JobEngine:
             events = self.api.patiently(lambda: self.api.core.list_namespaced_event(self.namespace)).items
             yield from (e.message for e in events if e.type == "Warning" and e.involved_object.uid == job.metadata.uid)
             return
-        yield from (c.message for c in pod.status.conditions or [] if c.type == "PodScheduled" and c.message)
-        for status in pod.status.container_statuses or []:
-            if (waiting := status.state.waiting) and waiting.message:
-                yield f"{waiting.reason}: {waiting.message}"
+        yield from complaints(pod)
 
     def _job(self, name: str) -> Any:
         return self.api.unless_gone(lambda: self.api.batch.read_namespaced_job(name, self.namespace))
@@ -159,10 +145,3 @@ def _name(pipeline: str, key: str) -> str:
 
 def _condition(job: Any, kind: str) -> Any:
     return next((c for c in job.status.conditions or [] if c.type == kind and c.status == "True"), None)
-
-
-def _ends(pod: Any) -> Iterator[str]:
-    """How the pod's container ended, such as OOMKilled."""
-    for status in pod.status.container_statuses or [] if pod else []:
-        if ended := status.state.terminated:
-            yield f"{ended.reason} with exit code {ended.exit_code}; its limits: {RESOURCES['limits']}"
