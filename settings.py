@@ -11,6 +11,7 @@ import ipaddress
 import itertools
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal
 import pulumi
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -45,6 +47,44 @@ PRIVATE = tuple(ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0
 SECRETS = frozenset({"account_key", "database_url", "kubeconfig", "password", "private_key", "secret_key"})
 """Names of settings whose values no message repeats."""
 Parameter = bool | int | float | str | list[Any] | dict[str, Any]
+CRON = (
+    ("second", 0, 59),
+    ("minute", 0, 59),
+    ("hour", 0, 23),
+    ("day of the month", 1, 31),
+    ("month", 1, 12),
+    ("day of the week", 0, 6),
+)
+"""The fields of a schedule with their least and greatest numbers."""
+CRON_PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?")
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+CRON_NAMES = {
+    name: str(number) for names, first in ((DAYS, 0), (MONTHS, 1)) for number, name in enumerate(names, first)
+}
+
+
+def _cron(written: str) -> str:
+    """A schedule as cron writes it, in all six fields: the first, of the seconds, may be left out, and is 0 then."""
+    fields = re.sub(r"[A-Z]+", lambda word: CRON_NAMES.get(word[0], word[0]), written.upper()).split()
+    if len(fields) == 5:
+        fields.insert(0, "0")
+    if len(fields) != len(CRON):
+        raise ValueError("write five fields as cron does, or six with the seconds first, as in 30 2 * * MON-FRI")
+    for field, (name, least, greatest) in zip(fields, CRON, strict=True):
+        for part in field.split(","):
+            found = CRON_PART.fullmatch(part)
+            numbers = [int(number) for number in found.groups()[:2] if number] if found else [-1]
+            if numbers != sorted(numbers) or any(not least <= number <= greatest for number in numbers):
+                raise ValueError(
+                    f"{part} is no {name}: write *, a number from {least} to {greatest}, a range as in "
+                    f"{least}-{greatest}, and steps as in */2"
+                )
+    return " ".join(fields)
+
+
+Schedule = Annotated[str, AfterValidator(_cron)]
+"""Seconds, minutes, hours, days of the month, months and days of the week, in UTC."""
 
 
 class SettingsError(pulumi.RunError):
@@ -399,6 +439,12 @@ class Pipeline(_Section):
     """The served model whose champion it works with, as its parameters `model_name` and `model_version`."""
     data_version: str = ""
     """Change it to run again on data whose change cannot be seen from here (a remote URL)."""
+    schedule: Schedule | None = None
+    """When it runs by itself; only Kubeflow Pipelines has a scheduler."""
+    timeout_minutes: int = Field(default=360, ge=1, le=10_080)
+    """A run that takes longer has failed."""
+    retries: int = Field(default=0, ge=0, le=10)
+    """How often a step that failed is tried again, where the pipeline itself does not say it."""
 
     @model_validator(mode="after")
     def _serving_settings_need_serve(self) -> Pipeline:
@@ -453,6 +499,12 @@ class Settings(_Section):
                 f"platform:pipelines: {self.platform.pipelines} does not go with infra:cluster: {self.infra.cluster}; "
                 "job and kubeflow run pipelines in a cluster, embedded on this computer"
             )
+        for name, pipeline in self.workloads.pipelines.items():
+            if pipeline.schedule and self.platform.pipelines != "kubeflow":
+                raise ValueError(
+                    f"workloads:pipelines.{name}.schedule: platform:pipelines: {self.platform.pipelines} has no "
+                    "scheduler; set platform:pipelines: kubeflow, or leave out the schedule"
+                )
         return self
 
 

@@ -8,14 +8,20 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+import yaml
+
 from settings import PROJECT
 from workloads.components import BASE_IMAGE
 
+BACKOFF = {"backoffDuration": "5s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
+"""The pause before the second try, by what it grows, and for how long to try: a run's own limit comes first."""
 LIBRARIES = ("kfp", "scikit-learn", "numpy", "pandas", "onnx", "skl2onnx", "onnxruntime", "mlflow")
 
 
-def compiled(pipeline: str, image: str) -> str:
+def compiled(pipeline: str, image: str, retries: int) -> str:
     """The package (IR YAML) of a pipeline, its components' base image replaced by `image`.
+
+    A step that fails is tried again up to `retries` times, if the pipeline does not say it otherwise.
 
     Raises:
         ValueError: there is no such pipeline, or more than one in its file.
@@ -27,7 +33,17 @@ def compiled(pipeline: str, image: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "package.yaml"
         compiler.Compiler().compile(pipelines.load(pipeline), str(package))
-        return package.read_text().replace(f"image: {BASE_IMAGE}\n", f"image: {image}\n")
+        text = package.read_text().replace(f"image: {BASE_IMAGE}\n", f"image: {image}\n")
+    return _with_retries(text, retries) if retries else text
+
+
+def _with_retries(package: str, retries: int) -> str:
+    pipeline, *more = yaml.safe_load_all(package)
+    for component in [pipeline["root"], *pipeline["components"].values()]:
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            if "executorLabel" in pipeline["components"][task["componentRef"]["name"]]:
+                task.setdefault("retryPolicy", {"maxRetryCount": retries, **BACKOFF})
+    return str(yaml.safe_dump_all([pipeline, *more]))
 
 
 def sources(pipeline: str) -> str:

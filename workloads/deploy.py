@@ -14,6 +14,7 @@ from mlplatform.base import Platform
 from settings import PROJECT, Pipeline, Serving, Settings
 from workloads.compile import local_image, sources
 from workloads.resources import CompiledPipeline, PipelineRun, PipelineVersion
+from workloads.schedules import PipelineSchedule
 from workloads.service import ServingRoom, model_service, serving_room
 from workloads.serving import ALIAS, Champion, model_server
 
@@ -45,12 +46,17 @@ class _Workloads:
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
 
     def run(self, name: str, pipeline: Pipeline) -> PipelineRun:
-        compiled = CompiledPipeline(f"{name}-package", pipeline=name, image=self.image, sources=sources(name))
+        secrets = self._secrets()
+        compiled = CompiledPipeline(
+            f"{name}-package", pipeline=name, image=self.image, retries=pipeline.retries, sources=sources(name)
+        )
         version = PipelineVersion(
             f"{name}-version",
             engine=self.platform.engine,
             pipeline=name,
             compiled=compiled,
+            secrets=sorted(secrets),
+            timeout_minutes=pipeline.timeout_minutes,
             opts=pulumi.ResourceOptions(depends_on=self.platform.run_after),
         )
         blobs = self.platform.blobs
@@ -62,7 +68,8 @@ class _Workloads:
             compiled=compiled,
             parameters=pipeline.parameters,
             platform=self._offers(name, pipeline),
-            secrets=self._secrets(),
+            secrets=secrets,
+            timeout_minutes=pipeline.timeout_minutes,
             data=self._fingerprint(pipeline),
             tracking_url=self.platform.tracking_url,
             access=self.platform.tracking.access,
@@ -70,6 +77,18 @@ class _Workloads:
             notes=self.notes,
             opts=pulumi.ResourceOptions(depends_on=[*self.platform.run_after, *(blobs.uploads if blobs else [])]),
         )
+        if pipeline.schedule:
+            PipelineSchedule(
+                f"{name}-schedule",
+                engine=self.platform.engine,
+                pipeline=name,
+                schedule=pipeline.schedule,
+                version=version,
+                compiled=compiled,
+                run=run,
+                secrets=secrets,
+                steps_tracking_url=self.platform.steps_tracking_url,
+            )
         self.outputs[name.replace("-", "_")] = pulumi.Output.all(
             state=run.state, run_id=run.run_id, outputs=run.outputs, artifacts=run.artifacts, log=run.log
         ).apply(_flattened)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,7 +32,7 @@ TYPES: dict[str, TypeAdapter[Any]] = {
 class _CompiledPipelineProvider(Provider):
     @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        if not differs(_olds, _news, ("pipeline", "image", "sources")):
+        if not differs(_olds, _news, ("pipeline", "image", "retries", "sources")):
             return DiffResult(changes=False)
         if differs(_olds, _news, ("pipeline",)) or _news["image"] == UNKNOWN:
             return DiffResult(changes=True)
@@ -54,6 +54,7 @@ class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
     Args:
         pipeline: its name with dashes.
         image: the components' base image: of the registry where each step has a pod of its own, else a name for it.
+        retries: how often a step that failed is tried again, where the pipeline does not say it.
         sources: a digest of the files it is compiled from; compiled again only when it changes.
     """
 
@@ -66,10 +67,18 @@ class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
         *,
         pipeline: str,
         image: pulumi.Input[str],
+        retries: int,
         sources: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {"pipeline": pipeline, "image": image, "sources": sources, "package": None, "sha256": None}
+        props = {
+            "pipeline": pipeline,
+            "image": image,
+            "retries": retries,
+            "sources": sources,
+            "package": None,
+            "sha256": None,
+        }
         super().__init__(_CompiledPipelineProvider(), name, props, opts)
 
 
@@ -77,14 +86,14 @@ def _compiled(props: dict[str, Any]) -> dict[str, str]:
     from workloads.compile import compiled
 
     try:
-        package = compiled(props["pipeline"], props["image"])
+        package = compiled(props["pipeline"], props["image"], int(props["retries"]))
     except Exception as error:
         raise Failure(f"workloads/pipelines: {props['pipeline']} does not compile: {error}") from error
     return {"package": package, "sha256": hashlib.sha256(package.encode()).hexdigest()}
 
 
 class _PipelineVersionProvider(Provider):
-    compared = ("engine", "pipeline", "sha256")
+    compared = ("engine", "pipeline", "sha256", "secrets", "timeout_minutes")
 
     @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -99,7 +108,12 @@ class _PipelineVersionProvider(Provider):
 
 
 class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):
-    """A package kept by an engine, named by its content: the same package twice is the same version."""
+    """A package kept by an engine, named by its content: the same package twice is the same version.
+
+    Args:
+        secrets: names of the secrets that its runs have.
+        timeout_minutes: how long a run of it may take.
+    """
 
     version_id: pulumi.Output[str]
 
@@ -110,6 +124,8 @@ class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):
         engine: Mapping[str, pulumi.Input[str]],
         pipeline: str,
         compiled: CompiledPipeline,
+        secrets: Sequence[str],
+        timeout_minutes: int,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
@@ -117,13 +133,17 @@ class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):
             "pipeline": pipeline,
             "package": compiled.package,
             "sha256": compiled.sha256,
+            "secrets": list(secrets),
+            "timeout_minutes": timeout_minutes,
             "version_id": None,
         }
         super().__init__(_PipelineVersionProvider(), name, props, opts)
 
 
 def _uploaded(props: dict[str, Any]) -> dict[str, Any]:
-    version_id = engine(props["engine"]).upload(props["pipeline"], props["sha256"][:12], props["package"])
+    version_id = engine(props["engine"]).upload(
+        props["pipeline"], props["sha256"][:12], props["package"], props["secrets"], int(props["timeout_minutes"])
+    )
     return props | {"version_id": version_id}
 
 
@@ -153,10 +173,12 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         secrets: environment variables of the steps (secret; a new value alone does not run the pipeline again).
         tracking_url: the tracking server, which `access` gives this program the way to (see `workloads.access`).
         steps_tracking_url: where the steps find it.
+        timeout_minutes: how long it may take.
         data: fingerprint of the data it reads.
         notes: tags of the tracked run, such as the git commit; they do not run the pipeline again either.
 
     Outputs:
+        arguments: what the pipeline was run with, but for the run's own id and the address of the tracking server.
         state: SUCCEEDED or SKIPPED (a run that fails fails the resource).
         outputs: what the pipeline function returns, by name.
         artifacts: address of each step's artifacts, as `step.name`.
@@ -165,6 +187,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         Failure: a wrong parameter, or a failed run: the failing step, its last log lines, where the whole log is.
     """
 
+    arguments: pulumi.Output[dict[str, Any]]
     state: pulumi.Output[str]
     run_id: pulumi.Output[str]
     outputs: pulumi.Output[dict[str, Any]]
@@ -182,6 +205,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         parameters: Mapping[str, Any],
         platform: Mapping[str, pulumi.Input[Any]],
         secrets: Mapping[str, pulumi.Input[str]],
+        timeout_minutes: int,
         data: str,
         tracking_url: pulumi.Input[str],
         access: Mapping[str, pulumi.Input[str]],
@@ -198,6 +222,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
             "parameters": dict(parameters),
             "platform": dict(platform),
             "secrets": dict(secrets),
+            "timeout_minutes": timeout_minutes,
             "data": data,
             "tracking_url": tracking_url,
             "access": dict(access),
@@ -229,6 +254,13 @@ def _arguments(props: dict[str, Any]) -> dict[str, Any]:
     return {name: _typed(f"{setting}.{name}", declared[name]["parameterType"], value) for name, value in given.items()}
 
 
+def with_own(arguments: Mapping[str, Any], package: str, run_key: str, tracking_url: str) -> dict[str, Any]:
+    """The arguments and what a run alone knows, of which a pipeline takes what it declares."""
+    own = {"run_key": run_key, "tracking_url": tracking_url}
+    declared = _declared(package)
+    return {**arguments, **{name: value for name, value in own.items() if name in declared}}
+
+
 def _declared(package: str) -> dict[str, Any]:
     """The pipeline's parameters as its package declares them; a second document is for a platform, not for them."""
     root = next(yaml.safe_load_all(package))["root"]
@@ -256,16 +288,16 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
     run_id = runs.left_behind(props["pipeline"], key)
     if run_id is None:
         run_id = f"{props['pipeline']}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{key[:6]}"
-    own = {"run_key": run_id, "tracking_url": props["steps_tracking_url"]}
     result = runs.run(
         RunRequest(
             pipeline=props["pipeline"],
             run_id=run_id,
             key=key,
             version_id=props["version_id"],
-            arguments=arguments | {name: value for name, value in own.items() if name in _declared(props["package"])},
+            arguments=with_own(arguments, props["package"], run_id, props["steps_tracking_url"]),
             secrets=props["secrets"],
             tracking_url=props["steps_tracking_url"],
+            timeout_minutes=int(props["timeout_minutes"]),
         )
     )
     notes = props["notes"] | {"package_sha256": props["sha256"]}

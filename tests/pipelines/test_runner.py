@@ -9,9 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 from kfp import dsl
+from kfp.compiler import Compiler
 
 from tests.pipelines.conftest import Run, prepared, run
 from workloads.components import component
+from workloads.engines.embedded import EmbeddedEngine
+from workloads.engines.engine import RunRequest
 
 
 @component
@@ -176,6 +179,17 @@ def test_run_ends_with_its_parent_and_on_request_and_takes_its_steps_along(tmp_p
             process.kill()
         parent.wait()
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_run_that_takes_too_long_is_ended_and_says_so(tmp_path: Path) -> None:
+    package, mark = tmp_path / "package.yaml", tmp_path / "pid"
+    Compiler().compile(waits, str(package))
+    engine = EmbeddedEngine(str(tmp_path))
+    version = engine.upload("waits", "1", package.read_text(), [], 0)
+    result = engine.run(RunRequest("waits", "waits-1", version, {"mark": str(mark)}, timeout_minutes=0))
+    assert (result.state, result.failed_step) == ("FAILED", None)
+    assert result.error == "the run has taken more than 0 minutes, and was ended"
+    assert not mark.exists() or not psutil.pid_exists(int(mark.read_text()))
 
 
 def alive(process: psutil.Process) -> bool:

@@ -72,6 +72,17 @@ def test_a_stack_without_a_file_has_the_defaults() -> None:
             ["platform:blobs", "account_key belong together"],
         ),
         ({"platform:blobs": '{"upload": {"a": "no/such.csv"}}'}, ["platform:blobs", "no file no/such.csv"]),
+        (
+            {PIPELINES: '{"iris-local": {"schedule": "0 3 * * *"}}'},
+            [f"{PIPELINES}.iris-local.schedule", "platform:pipelines: embedded", "set platform:pipelines: kubeflow"],
+        ),
+        (
+            {PIPELINES: '{"iris-local": {"schedule": "61 * * * *"}}'},
+            [f"{PIPELINES}.iris-local.schedule", "61 is no minute", "from 0 to 59", "'61 * * * *'"],
+        ),
+        ({PIPELINES: '{"iris-local": {"schedule": "@daily"}}'}, ["schedule", "five fields as cron does"]),
+        ({PIPELINES: '{"iris-local": {"timeout_minutes": 0}}'}, ["timeout_minutes", "greater than or equal to 1"]),
+        ({PIPELINES: '{"iris-local": {"retries": 11}}'}, ["retries", "less than or equal to 10"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_found(overrides: dict[str, str], said: list[str]) -> None:
@@ -107,11 +118,52 @@ def test_the_settings_of_every_stack_are_valid(stack: str) -> None:
         ({"platform:load_balancer": '{"addresses": "10.20.0.300-10.20.0.310"}'}, ["load_balancer", "10.20.0.300"]),
         ({"platform:registry": '{"url": "https://harbor.example"}'}, ["url, username and password belong together"]),
         ({"platform:pipelines": "embedded"}, ["embedded does not go with infra:cluster: kubeadm"]),
+        (
+            {PIPELINES: '{"iris-local": {"schedule": "0 3 * * *"}}', "platform:pipelines": "job"},
+            [f"{PIPELINES}.iris-local.schedule", "platform:pipelines: job has no scheduler"],
+        ),
+        ({"platform:kubeflow": '{"size_gb": 0}'}, ["platform:kubeflow.size_gb", "greater than or equal to 1"]),
     ],
 )
 def test_a_wrong_setting_of_a_cluster_is_named(overrides: dict[str, str], said: list[str]) -> None:
     message = complaint(overrides, "lab")
     assert all(part in message for part in said), message
+
+
+def test_job_and_kubeflow_take_a_cluster() -> None:
+    for engine in ("job", "kubeflow"):
+        assert f"{engine} does not go with infra:cluster: none" in complaint({"platform:pipelines": engine})
+        assert load("lab", {"platform:pipelines": engine}).platform.pipelines == engine
+
+
+@pytest.mark.parametrize(
+    ("written", "fields"),
+    [
+        ("30 2 * * MON-FRI", "0 30 2 * * 1-5"),
+        ("0 0 1 jan,JUL *", "0 0 0 1 1,7 *"),
+        ("*/5 * * * *", "0 */5 * * * *"),
+        ("15 */10 8-18/2 1,15 * 0", "15 */10 8-18/2 1,15 * 0"),
+    ],
+)
+def test_a_schedule_is_read_as_cron_reads_it_with_or_without_seconds(written: str, fields: str) -> None:
+    settings = {"platform:pipelines": "kubeflow", PIPELINES: json.dumps({"iris-local": {"schedule": written}})}
+    assert load("lab", settings).workloads.pipelines["iris-local"].schedule == fields
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("* * *", "five fields"),
+        ("0 24 * * *", "24 is no hour"),
+        ("0 0 0 * *", "0 is no day of the month: write *, a number from 1 to 31"),
+        ("0 0 * * 7", "7 is no day of the week"),
+        ("0 0 * 5-1 *", "5-1 is no month"),
+        ("*/0 * * * *", "*/0 is no minute"),
+        ("0 0 * * FRY", "FRY is no day of the week"),
+    ],
+)
+def test_a_wrong_schedule_is_told_by_its_field(written: str, said: str) -> None:
+    assert said in complaint({PIPELINES: json.dumps({"iris-local": {"schedule": written}})}, "lab")
 
 
 def host(name: str, **more: str) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from infra.dynamic import Failure
@@ -23,7 +25,7 @@ class EmbeddedEngine:
     def __init__(self, directory: str) -> None:
         self.directory = Path(directory)
 
-    def upload(self, pipeline: str, version: str, package: str) -> str:
+    def upload(self, pipeline: str, version: str, package: str, secrets: Sequence[str], timeout_minutes: int) -> str:
         file = self.directory / "pipelines" / pipeline / f"{version}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(package)
@@ -50,22 +52,31 @@ class EmbeddedEngine:
             stdin=subprocess.PIPE,  # closes when this process ends, and the runner ends with it
         )
         try:
-            _await(process)
+            in_time = _await(process, 60 * request.timeout_minutes)
         finally:
             session.stop()
+        if not in_time:
+            error = f"the run has taken more than {request.timeout_minutes} minutes, and was ended"
+            return RunResult("FAILED", {}, [], str(log), None, error)
         return _result(folder / "result.json", log)
 
 
-def _await(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the run, but not for one whose `up` was killed: nobody would learn its result."""
-    parent = os.getppid()
+def _await(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for the run, but not for one whose `up` was killed: nobody would learn its result.
+
+    Returns:
+        Whether it ended by itself within that time.
+    """
+    parent, deadline = os.getppid(), time.monotonic() + seconds
     while True:
         try:
             process.wait(timeout=1)
-            return
+            return True
         except subprocess.TimeoutExpired:
             if os.getppid() != parent:
                 raise Failure("the run was given up because `pulumi` has ended") from None
+        if time.monotonic() > deadline:
+            return False
 
 
 def _result(file: Path, log: Path) -> RunResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,7 +12,8 @@ class RunRequest:
     """One run of an uploaded package.
 
     `secrets` reach the steps as environment variables and never stand in the package, the arguments, a log or the
-    state. `key` is the same for the same package, arguments and data. `tracking_url` is where steps reach MLflow.
+    state. `key` is the same for the same package, arguments and data. `tracking_url` is where steps reach MLflow. A run
+    that takes longer than `timeout_minutes` has failed.
     """
 
     pipeline: str
@@ -22,6 +23,7 @@ class RunRequest:
     secrets: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     tracking_url: str = ""
+    timeout_minutes: int = 360
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,11 @@ class RunResult:
 class Engine(Protocol):
     """Runs compiled pipeline packages."""
 
-    def upload(self, pipeline: str, version: str, package: str) -> str:
-        """Keep `package` (IR YAML) as `version` of `pipeline`; the same twice is no error. Returns the version's id."""
+    def upload(self, pipeline: str, version: str, package: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+        """Keep `package` (IR YAML) as `version` of `pipeline`; the same twice is no error. Returns the version's id.
+
+        `secrets` are the names of the secrets that its runs will have, `timeout_minutes` is how long one may take.
+        """
 
     def remove(self, version_id: str) -> None:
         """Forget a version; one that is gone already is no error."""
@@ -77,6 +82,10 @@ def engine(properties: Mapping[str, str]) -> Engine:
         from workloads.engines.job import JobEngine
 
         return JobEngine(properties)
+    if properties["kind"] == "kubeflow":
+        from workloads.engines.kubeflow.engine import KubeflowEngine
+
+        return KubeflowEngine(properties)
     from workloads.engines.embedded import EmbeddedEngine
 
     return EmbeddedEngine(properties["directory"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class JobEngine:
         self.namespace, self.image = properties["namespace"], properties["image"]
         self.runs = Path(properties["directory"]) / "runs"
 
-    def upload(self, pipeline: str, version: str, package: str) -> str:
+    def upload(self, pipeline: str, version: str, package: str, secrets: Sequence[str], timeout_minutes: int) -> str:
         name = f"{pipeline}-{version}"
         content = gzip.compress(package.encode(), mtime=0)
         if len(content) > LARGEST_PACKAGE:

@@ -18,7 +18,6 @@ RESOURCES = {
     "requests": {"cpu": "200m", "memory": "512Mi", "ephemeral-storage": "1Gi"},
     "limits": {"cpu": "2", "memory": "2Gi", "ephemeral-storage": "10Gi"},
 }
-RUN_SECONDS = 6 * 3600
 KEPT_SECONDS = 24 * 3600
 """How long a run that nobody collected, or that failed, can be looked at in the cluster."""
 LOST_PODS = 3
@@ -64,7 +63,7 @@ def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
         "metadata": {"name": name, "labels": PODS, "annotations": {RUN_ID: request.run_id}},
         "spec": {
             "suspend": True,
-            "activeDeadlineSeconds": RUN_SECONDS,
+            "activeDeadlineSeconds": 60 * request.timeout_minutes,
             "ttlSecondsAfterFinished": KEPT_SECONDS,
             "backoffLimit": LOST_PODS,
             # A run whose machine died begins again; one that failed has its result.

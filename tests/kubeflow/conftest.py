@@ -1,0 +1,57 @@
+"""The engine, with a stand-in for what it talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from workloads.engines import patience
+from workloads.engines.kubeflow import engine as module
+from workloads.engines.kubeflow.engine import KubeflowEngine
+
+from .stand_in import NAMESPACE, StandIn, stand_in
+
+
+@pytest.fixture
+def it() -> Iterator[StandIn]:
+    with stand_in() as it:
+        yield it
+
+
+@pytest.fixture
+def properties(it: StandIn, tmp_path: Path) -> dict[str, str]:
+    kubeconfig: dict[str, Any] = {
+        "clusters": [{"name": "it", "cluster": {"server": it.url}}],
+        "users": [{"name": "it", "user": {}}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        "current-context": "it",
+    }
+    return {
+        "kind": "kubeflow",
+        "kubeconfig": yaml.safe_dump(kubeconfig),
+        "namespace": NAMESPACE,
+        "api_selector": "app=ml-pipeline",
+        "api_port": "8888",
+        "metadata_selector": "app=metadata",
+        "metadata_port": "8080",
+        "experiment": "dev",
+        "keep_runs": "true",
+        "directory": str(tmp_path),
+    }
+
+
+@pytest.fixture
+def kubeflow(it: StandIn, properties: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> KubeflowEngine:
+    @contextmanager
+    def reached(_: str, access: Mapping[str, str]) -> Iterator[str]:
+        yield it.url if access["port"] == "8888" else f"http://{it.metadata_address}"
+
+    monkeypatch.setattr(module, "reached", reached)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+    return KubeflowEngine(properties)
