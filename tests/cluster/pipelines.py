@@ -63,6 +63,13 @@ def doubling(value: int) -> int:
     return double(value=value).output
 
 
+@dsl.pipeline(name="doubling-all")
+def doubling_all(values: list) -> list:
+    with dsl.ParallelFor(values) as value:
+        result = double(value=value)
+    return dsl.Collected(result.output)
+
+
 @dsl.pipeline(name="slow")
 def slow(seconds: int, value: int) -> int:
     return sleep(seconds=seconds, value=value).output
@@ -75,7 +82,14 @@ def failing(value: int) -> int:
 
 @dsl.pipeline(name="probing")
 def probing() -> str:
-    return probe().output
+    task = probe()
+    task.set_caching_options(False)
+    return task.output
+
+
+@dsl.pipeline(name="naming")
+def naming(run_key: str) -> str:
+    return write(text=run_key).outputs["Output"]
 
 
 @dsl.pipeline(name="writing")

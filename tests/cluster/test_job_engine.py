@@ -33,7 +33,7 @@ def request_for(
 
     def make(pipeline: Any, secrets: dict[str, str] | None = None, **arguments: Any) -> RunRequest:
         key = uuid.uuid4().hex
-        version = engine.upload(pipeline.name, key[:12], pipelines.package(pipeline, tmp_path))
+        version = engine.upload(pipeline.name, key[:12], pipelines.package(pipeline, tmp_path), [], 10)
         request.addfinalizer(lambda: engine.remove(version))
         return RunRequest(
             pipeline=pipeline.name,
@@ -76,8 +76,8 @@ def test_a_step_that_fails_is_named_with_its_last_lines(engine: JobEngine, reque
 
 def test_the_same_version_twice_is_one(api: Api, engine: JobEngine, tmp_path: Path) -> None:
     package = pipelines.package(pipelines.doubling, tmp_path)
-    name = engine.upload("double", uuid.uuid4().hex[:12], package)
-    assert engine.upload("double", name.removeprefix("double-"), package) == name
+    name = engine.upload("double", uuid.uuid4().hex[:12], package, [], 10)
+    assert engine.upload("double", name.removeprefix("double-"), package, [], 10) == name
     engine.remove(name)
     engine.remove(name)
     assert api.unless_gone(lambda: api.core.read_namespaced_config_map(name, jobs.NAMESPACE)) is None

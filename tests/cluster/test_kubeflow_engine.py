@@ -1,0 +1,344 @@
+"""Pipelines in Kubeflow Pipelines, as it runs in the namespace `kubeflow` of a real cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlplatform import images
+from mlplatform.pipelines_part import NAMESPACE
+
+from infra.dynamic import Failure
+from workloads.access import reached
+from workloads.compile import compiled
+from workloads.engines.api import Api
+from workloads.engines.engine import RunRequest, RunResult
+from workloads.engines.kubeflow import run_pods
+from workloads.engines.kubeflow.engine import OWN_RUN_ID, KubeflowEngine
+from workloads.engines.kubeflow.metadata import MetadataStore
+from workloads.engines.kubeflow.package import STEPS_SECRET
+from workloads.engines.kubeflow.run_pods import RUN_LABEL
+from workloads.engines.kubeflow.server import Server
+from workloads.ml import tracking
+
+from . import pipelines
+from .conftest import eventually, secret
+
+EXPERIMENT = "tests"
+IRIS = Path(__file__).parents[2] / "workloads" / "data" / "iris.csv"
+
+
+@pytest.fixture(scope="module")
+def image(api: Api) -> str:
+    """The image of this checkout's steps, which `up` pushed to the registry."""
+    login = json.loads(secret(api, NAMESPACE, "registry")[".dockerconfigjson"])
+    host = next(iter(login["auths"]))
+    return f"{host}/{images.IN_REGISTRY}/{images.WORKLOADS.name}:{images.WORKLOADS.tag()}"
+
+
+@pytest.fixture(scope="module")
+def properties(kubeconfig: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    from mlplatform.pipelines_api import HTTP
+    from mlplatform.pipelines_api import NAME as API
+    from mlplatform.pipelines_stores import METADATA, METADATA_PORT
+
+    return {
+        "kind": "kubeflow",
+        "kubeconfig": kubeconfig,
+        "namespace": NAMESPACE,
+        "api_selector": f"app={API}",
+        "api_port": str(HTTP),
+        "metadata_selector": f"app={METADATA}",
+        "metadata_port": str(METADATA_PORT),
+        "experiment": EXPERIMENT,
+        "keep_runs": "false",
+        "directory": str(tmp_path_factory.mktemp("kubeflow")),
+    }
+
+
+@pytest.fixture(scope="module")
+def kubeflow(properties: dict[str, str]) -> KubeflowEngine:
+    return KubeflowEngine(properties)
+
+
+def access(properties: dict[str, str], part: str) -> dict[str, str]:
+    return {
+        "kubeconfig": properties["kubeconfig"],
+        "namespace": NAMESPACE,
+        "selector": properties[f"{part}_selector"],
+        "port": properties[f"{part}_port"],
+    }
+
+
+@pytest.fixture(scope="module")
+def server(properties: dict[str, str]) -> Iterator[Server]:
+    """Kubeflow Pipelines itself."""
+    with reached("", access(properties, "api")) as url:
+        yield Server(url)
+
+
+Make = Callable[..., RunRequest]
+
+
+@pytest.fixture(scope="module")
+def request_for(
+    kubeflow: KubeflowEngine,
+    image: str,
+    tracking_login: dict[str, str],
+    tracking_inside: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Make]:
+    """Makes a request to run a package, or a pipeline of the tests; the versions are removed in the end."""
+    versions: set[str] = set()
+
+    def make(
+        pipeline: Any, /, secrets: dict[str, str] | None = None, timeout_minutes: int = 30, **arguments: Any
+    ) -> RunRequest:
+        if isinstance(pipeline, str):
+            name, package = pipeline, compiled(pipeline, image, 0)
+        else:
+            text = pipelines.package(pipeline, tmp_path_factory.mktemp("package"))
+            name, package = pipeline.name, text.replace("image: mlplatform/python-workloads\n", f"image: {image}\n")
+        key = uuid.uuid4().hex
+        everything = tracking_login | (secrets or {})
+        version = kubeflow.upload(name, key[:12], package, sorted(everything), timeout_minutes)
+        versions.add(version)
+        return RunRequest(
+            pipeline=name,
+            run_id=f"{name}-{key[:6]}",
+            key=key,
+            version_id=version,
+            arguments=arguments,
+            secrets=everything,
+            tracking_url=tracking_inside,
+            timeout_minutes=timeout_minutes,
+        )
+
+    yield make
+    for version in versions:
+        kubeflow.remove(version)
+
+
+@pytest.fixture(scope="module")
+def metadata(properties: dict[str, str]) -> Iterator[MetadataStore]:
+    with reached("", access(properties, "metadata")) as url, MetadataStore(url.removeprefix("http://")) as store:
+        yield store
+
+
+def objects_of(api: Api, run_id: str) -> str:
+    """All that the cluster says of a run's pods and workflow, and of ConfigMaps."""
+    select = {"label_selector": f"{RUN_LABEL}={run_id}"}
+    found = [
+        api.core.list_namespaced_pod(NAMESPACE, **select).to_dict(),
+        api.core.list_namespaced_config_map(NAMESPACE).to_dict(),
+        api.custom.list_namespaced_custom_object("argoproj.io", "v1alpha1", NAMESPACE, "workflows", **select),
+    ]
+    return json.dumps(found, default=str)
+
+
+def named(server: Server, run_id: str) -> Any:
+    """The only run of that name."""
+    (run,) = server.listed(server.runs.run_service_list_runs, "runs", name=run_id)
+    return run
+
+
+def test_two_classifiers_are_compared(kubeflow: KubeflowEngine, request_for: Make) -> None:
+    result = kubeflow.run(request_for("iris-local", seed=0, max_depth=6))
+    assert result.state == "SUCCEEDED", result.error
+    assert sorted(result.outputs) == ["decision_tree_accuracy", "logistic_regression_accuracy"]
+    assert all(0.8 < accuracy <= 1 for accuracy in result.outputs.values())
+    assert {step["name"] for step in result.steps} == {
+        "download-data",
+        "decision-tree",
+        "logistic-regression",
+        "show-results",
+    }
+
+
+@pytest.mark.parametrize(("baseline", "deployed"), [(0.5, True), (1.0, False)])
+def test_a_model_is_deployed_or_kept_by_its_gate(
+    kubeflow: KubeflowEngine, request_for: Make, tracking_url: str, baseline: float, deployed: bool
+) -> None:
+    model = f"tests-{uuid.uuid4().hex[:8]}"
+    request = request_for("iris-external")
+    data = f"data:text/csv;base64,{b64encode(IRIS.read_bytes()).decode()}"
+    own = {"run_key": request.run_id, "tracking_url": request.tracking_url}
+    arguments = {"data_url": data, "baseline": baseline, "model_name": model, "trees": 20, **own}
+    result = kubeflow.run(replace(request, arguments=arguments))
+    assert result.state == "SUCCEEDED", result.error
+    outputs = result.outputs
+    assert (outputs["deployed"], outputs["version"]) == ((True, "1") if deployed else (False, ""))
+    assert outputs["accuracy"] > 0.8
+    last = result.steps[-1]["name"]
+    assert last == ("deploy-model" if deployed else "keep-model")
+    artifacts = {a["name"]: a for step in result.steps for a in step["artifacts"]}
+    assert artifacts["metrics"]["type"] == "system.Metrics"
+    assert artifacts["metrics"]["metadata"]["accuracy"] == pytest.approx(outputs["accuracy"])
+    assert artifacts["model"]["uri"].startswith("minio://")
+    if deployed:
+        mlflow = tracking.client(tracking_url)
+        assert mlflow.get_model_version_by_alias(model, "champion").version == "1"
+        mlflow.delete_registered_model(model)
+
+
+def test_a_step_that_fails_is_named_with_its_last_lines(kubeflow: KubeflowEngine, request_for: Make) -> None:
+    result = kubeflow.run(request_for(pipelines.failing, value=4))
+    assert (result.state, result.failed_step) == ("FAILED", "fail")
+    assert result.error.splitlines()[-1] == "ValueError: 8 is no good"
+    assert [step["state"] for step in result.steps][-1] == "FAILED"
+    assert "fail: ValueError: 8 is no good" in Path(result.log).read_text()
+
+
+def test_the_same_version_twice_is_one(kubeflow: KubeflowEngine, server: Server, image: str, tmp_path: Path) -> None:
+    package = pipelines.package(pipelines.slow, tmp_path).replace("mlplatform/python-workloads", image)
+    version = kubeflow.upload("once", "a", package, [], 10)
+    assert kubeflow.upload("once", "b", package, [], 10) == version
+    kubeflow.remove(version)
+    kubeflow.remove(version)
+    found = server.ask(server.pipelines.pipeline_service_get_pipeline_by_name, "once", unless=404)
+    assert found is None
+
+
+def test_a_step_that_ran_before_on_the_same_is_not_run_again(
+    api: Api, kubeflow: KubeflowEngine, request_for: Make
+) -> None:
+    value = uuid.uuid4().int % 1_000_000
+    first = kubeflow.run(request_for(pipelines.doubling, value=value))
+    again = kubeflow.run(request_for(pipelines.doubling, value=value))
+    assert first.outputs == again.outputs == {"Output": 2 * value}
+    assert type(again.outputs["Output"]) is int
+    assert [step["state"] for step in (*first.steps, *again.steps)] == ["SUCCEEDED", "CACHED"]
+    assert f"double: doubling {value}" in Path(first.log).read_text()
+
+
+def test_the_turns_of_a_loop_are_collected(kubeflow: KubeflowEngine, request_for: Make) -> None:
+    result = kubeflow.run(request_for(pipelines.doubling_all, values=[3, 1, 2]))
+    assert result.outputs == {"Output": [6, 2, 4]}, result.error
+
+
+def test_secrets_reach_the_steps_and_nothing_else(
+    api: Api, kubeflow: KubeflowEngine, server: Server, request_for: Make
+) -> None:
+    value = uuid.uuid4().hex
+    request = request_for(pipelines.probing, secrets={"A_SECRET": value})
+    result = kubeflow.run(request)
+    found = json.loads(result.outputs["Output"])
+    assert found.pop("secret") == value
+    assert (found["user"] != 0, found["writes_root"]) == (True, False)
+    assert secret(api, NAMESPACE, STEPS_SECRET)["A_SECRET"] == value
+    # The step itself gives it away, for this test: as its output, which is in no object of the cluster.
+    run = named(server, request.run_id)
+    version = server.ask(server.pipelines.pipeline_service_get_pipeline_version, *request.version_id.split("/"))
+    everything = [objects_of(api, run.run_id), str(run), str(version), Path(result.log).read_text()]
+    assert [text for text in everything if value in text] == []
+    assert request.run_id not in everything[0]  # the mark of a run that is followed is gone
+
+
+def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
+    kubeflow: KubeflowEngine, server: Server, properties: dict[str, str], request_for: Make
+) -> None:
+    request = request_for(pipelines.slow, seconds=45, value=uuid.uuid4().int % 1_000_000)
+    program = (
+        "import json, sys; "
+        "from workloads.engines.engine import RunRequest; "
+        "from workloads.engines.kubeflow.engine import KubeflowEngine; "
+        "given = json.load(sys.stdin); KubeflowEngine(given['properties']).run(RunRequest(**given['request']))"
+    )
+    first = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
+    assert first.stdin
+    first.stdin.write(json.dumps({"properties": properties, "request": vars(request)}))
+    first.stdin.close()
+    eventually(lambda: server.listed(server.runs.run_service_list_runs, "runs", name=request.run_id))
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert kubeflow.left_behind(request.pipeline, request.key) == request.run_id
+    result = kubeflow.run(request)
+    assert result.outputs == {"Output": request.arguments["value"]}, result.error
+    assert named(server, request.run_id).state == "SUCCEEDED"
+    assert kubeflow.left_behind(request.pipeline, request.key) is None
+
+
+def test_its_api_server_and_its_metadata_may_go_and_come_back_meanwhile(
+    api: Api, kubeflow: KubeflowEngine, server: Server, properties: dict[str, str], request_for: Make
+) -> None:
+    request = request_for(pipelines.slow, seconds=30, value=uuid.uuid4().int % 1_000_000)
+    results: list[RunResult] = []
+    running = threading.Thread(target=lambda: results.append(kubeflow.run(request)))
+    running.start()
+    log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
+    eventually(lambda: log.is_file() and "Looking for component" in log.read_text(), seconds=180)
+    for part in ("api", "metadata"):
+        api.core.delete_collection_namespaced_pod(NAMESPACE, label_selector=properties[f"{part}_selector"])
+    running.join(timeout=600)
+    assert [result.outputs for result in results] == [{"Output": request.arguments["value"]}]
+
+
+def test_a_run_that_takes_too_long_has_failed_and_says_so(kubeflow: KubeflowEngine, request_for: Make) -> None:
+    request = request_for(pipelines.slow, timeout_minutes=1, seconds=600, value=uuid.uuid4().int % 1_000_000)
+    result = kubeflow.run(request)
+    assert (result.state, result.failed_step) == ("FAILED", "sleep")
+    assert "the run has taken more than 1 minutes, and was ended" in result.error
+
+
+def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
+    kubeflow: KubeflowEngine,
+    server: Server,
+    properties: dict[str, str],
+    image: str,
+    request_for: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_pods, "STUCK_SECONDS", 20)
+    request = request_for(pipelines.doubling, value=uuid.uuid4().int % 1_000_000)
+    missing = f"{image.partition('/')[0]}/mlplatform/no-such-image:1"
+    package = pipelines.package(pipelines.doubling, tmp_path).replace("mlplatform/python-workloads", missing)
+    version = kubeflow.upload("double", "x", package, [], 10)
+    try:
+        with pytest.raises(Failure, match=r"does not go on: .*no-such-image"):
+            kubeflow.run(replace(request, version_id=version))
+    finally:
+        kubeflow.remove(version)
+
+
+def test_a_schedule_begins_runs_that_know_their_own_id_until_it_is_ended(
+    kubeflow: KubeflowEngine,
+    server: Server,
+    metadata: MetadataStore,
+    image: str,
+    request_for: Make,
+) -> None:
+    request = request_for(pipelines.naming)
+    kubeflow.schedule("naming", request.version_id, {"run_key": OWN_RUN_ID}, "0 0 0 1 1 *", request.secrets)
+    kubeflow.schedule("naming", request.version_id, {"run_key": OWN_RUN_ID}, "*/20 * * * * *", request.secrets)
+    recurring = server.listed(server.recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs")
+    (mine,) = [each for each in recurring if each.display_name == "naming"]
+
+    def finished() -> list[Any]:
+        runs = server.listed(server.runs.run_service_list_runs, "runs")
+        return [run for run in runs if run.recurring_run_id == mine.recurring_run_id and run.state == "SUCCEEDED"]
+
+    try:
+        run = eventually(finished, seconds=300)[0]
+    finally:
+        kubeflow.unschedule("naming")
+    (step,) = [
+        execution
+        for execution in metadata.executions(run.run_id)
+        if execution.custom_properties["task_name"].string_value == "write"
+    ]
+    given = step.custom_properties["inputs"].struct_value
+    assert given["text"] == run.run_id
+    left = server.listed(server.recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs")
+    assert [each for each in left if each.display_name == "naming"] == []
