@@ -5,10 +5,9 @@ from typing import Any
 import pulumi
 from mlplatform import pipelines_images
 from mlplatform.base import cluster_platform, local_platform
-from mlplatform.foundation import kubeadm_foundation
+from mlplatform.foundation import kubeadm_foundation, managed_foundation
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from infra.managed import managed_cluster
 from settings import cache_directory, load
 from workloads.deploy import deploy
 
@@ -20,21 +19,12 @@ outputs: dict[str, pulumi.Input[Any]]
 if settings.infra.cluster == "none":
     platform = local_platform(settings.platform, directory)
     outputs = {"tracking_url": platform.tracking_url, **deploy(settings, platform)}
-elif settings.infra.cluster == "existing":
-    managed = managed_cluster(settings.infra, stack)
-    outputs = {
-        "kubeconfig": managed.cluster.kubeconfig,
-        "api_endpoint": managed.cluster.endpoint,
-        "nodes": managed.cluster.nodes,
-        "storage_class": managed.storage_class,
-    }
 else:
-    if settings.platform.pipelines == "kubeflow":
+    if settings.platform.pipelines == "kubeflow" and settings.infra.machines in ("lab", "hosts"):
         pipelines_images.require(settings.platform.registry)
-    foundation = kubeadm_foundation(settings, stack, directory)
-    platform = cluster_platform(
-        settings.platform, foundation.cluster, foundation.registry, directory, foundation.address, stack
-    )
+    make = managed_foundation if settings.infra.cluster == "existing" else kubeadm_foundation
+    foundation = make(settings, stack, directory)
+    platform = cluster_platform(settings.platform, foundation, directory, stack)
     login = {part: platform.tracking.access[part] for part in ("username", "password")}
     outputs = {
         **foundation.outputs,

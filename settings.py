@@ -46,6 +46,11 @@ PRIVATE = tuple(ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0
 """RFC 1918."""
 SECRETS = frozenset({"account_key", "database_url", "kubeconfig", "password", "private_key", "secret_key"})
 """Names of settings whose values no message repeats."""
+OF_MAKERS = {
+    "existing": ({"network", "weave_fast_datapath"}, "a cluster that exists has its vendor's network"),
+    "kubeadm": ({"storage", "storage_class", "metrics"}, "what a vendor gives is for infra:cluster: existing"),
+}
+"""By how the cluster is made: settings of the platform that are not for it, and why."""
 Parameter = bool | int | float | str | list[Any] | dict[str, Any]
 CRON = (
     ("second", 0, 59),
@@ -385,9 +390,21 @@ class Platform(_Section):
     weave_fast_datapath: bool = True
     """Let the kernel forward packets between nodes; it takes Open vSwitch in the nodes' kernel."""
     load_balancer: LoadBalancer | None = None
+    storage: Literal["vendor", "openebs"] = "vendor"
+    """In a cluster that exists: whose volumes are taken. One that kubeadm makes has OpenEBS's."""
+    storage_class: str | None = Field(default=None, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    """In a cluster that exists: the vendor's class that is taken; its default one where unset."""
+    metrics: Literal["vendor", "own"] = "vendor"
+    """In a cluster that exists: whose metrics-server autoscaling asks. One that kubeadm makes has its own."""
     registry: Registry = Registry()
     tracking: Tracking = Tracking()
     blobs: Blobs | None = None
+
+    @model_validator(mode="after")
+    def _class_is_the_vendors(self) -> Platform:
+        if self.storage == "openebs" and self.storage_class:
+            raise ValueError(f"storage_class: {self.storage_class} is a vendor's, and storage: openebs brings its own")
+        return self
 
 
 class Canary(_Section):
@@ -505,6 +522,33 @@ class Settings(_Section):
                     f"workloads:pipelines.{name}.schedule: platform:pipelines: {self.platform.pipelines} has no "
                     "scheduler; set platform:pipelines: kubeflow, or leave out the schedule"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _each_cluster_has_what_its_maker_gives_it(self) -> Settings:
+        given, cluster = self.platform.model_fields_set, self.infra.cluster
+        unfit, why = OF_MAKERS.get(cluster, OF_MAKERS["kubeadm"])
+        if found := sorted(given & unfit):
+            raise ValueError(f"platform:{', platform:'.join(found)}: not with infra:cluster: {cluster}; {why}")
+        return self
+
+    @model_validator(mode="after")
+    def _images_and_data_have_one_place(self) -> Settings:
+        azure = self.infra.azure
+        if azure and azure.registry and self.platform.registry.url:
+            raise ValueError(
+                "platform:registry.url: infra:azure.registry makes a registry for this stack; set one of them"
+            )
+        if azure and azure.storage and self.platform.blobs and self.platform.blobs.account_url:
+            raise ValueError(
+                "platform:blobs.account_url: infra:azure.storage makes an account for this stack; set one of them"
+            )
+        made = azure is not None and azure.aks is not None and azure.registry
+        if self.infra.cluster == "existing" and not (made or self.platform.registry.url):
+            raise ValueError(
+                "platform:registry: the platform's images are pushed to a registry that the cluster pulls from: set "
+                "url, username and password of yours, or with AKS infra:azure.registry: true"
+            )
         return self
 
 

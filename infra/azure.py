@@ -15,7 +15,8 @@ from infra import cloud_init
 from infra.azure_machine import Plan, empty_disk, virtual_machine
 from infra.azure_network import BASTION, FIRST_NODE, azure_network, public_address
 from infra.azure_place import azure_place
-from infra.azure_services import Storage, azure_registry, azure_storage
+from infra.azure_services import azure_registry, azure_storage
+from infra.blob_account import BlobAccount
 from infra.keys import SshKey
 from infra.machine import Bastion, Machine
 from infra.registry import Registry
@@ -34,9 +35,7 @@ class Site:
     machines: list[Machine]
     endpoint: pulumi.Output[str]
     registry: Registry | None
-    push_registry: Registry | None
-    """The same one, for who builds images."""
-    storage: Storage | None
+    storage: BlobAccount | None
 
 
 def azure_site(settings: Azure, stack: str) -> Site:
@@ -64,12 +63,10 @@ def azure_site(settings: Azure, stack: str) -> Site:
         if index and public:
             public = public_address(f"{name}-address", place, label=f"{stack}-{name}")
         machines.append(_node(name, FIRST_NODE + index, plan, key, public, bastion))
-    registries = azure_registry(place) if settings.registry else None
     return Site(
         machines=machines,
         endpoint=front.dns_settings.apply(lambda dns: (dns and dns.fqdn) or ""),
-        registry=registries.pull if registries else None,
-        push_registry=registries.push if registries else None,
+        registry=azure_registry(place) if settings.registry else None,
         storage=azure_storage(settings.storage, place) if settings.storage else None,
     )
 

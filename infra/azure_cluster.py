@@ -9,7 +9,8 @@ import pulumi
 from pulumi_azure_native import containerservice
 
 from infra.azure_place import Place, azure_place
-from infra.azure_services import Storage, azure_registry, azure_storage
+from infra.azure_services import azure_registry, azure_storage
+from infra.blob_account import BlobAccount
 from infra.registry import Registry
 from settings import Aks, Azure
 
@@ -21,9 +22,7 @@ class AksSite:
     kubeconfig: pulumi.Output[str]
     resource: pulumi.Resource
     registry: Registry | None
-    push_registry: Registry | None
-    """The same one, for who builds images."""
-    storage: Storage | None
+    storage: BlobAccount | None
 
 
 def aks_site(settings: Azure, aks: Aks, stack: str) -> AksSite:
@@ -38,12 +37,10 @@ def aks_site(settings: Azure, aks: Aks, stack: str) -> AksSite:
         resource_group_name=place.group.name, resource_name=cluster.name
     )
     kubeconfig = credentials.apply(lambda answer: base64.b64decode(answer.kubeconfigs[0].value).decode())
-    registries = azure_registry(place) if settings.registry else None
     return AksSite(
         kubeconfig=pulumi.Output.secret(kubeconfig),
         resource=cluster,
-        registry=registries.pull if registries else None,
-        push_registry=registries.push if registries else None,
+        registry=azure_registry(place) if settings.registry else None,
         storage=azure_storage(settings.storage, place) if settings.storage else None,
     )
 

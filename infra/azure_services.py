@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
 from pulumi_azure_native import authorization, containerregistry, storage
 
 from infra.azure_password import TokenPassword
 from infra.azure_place import Place
-from infra.registry import Registry
+from infra.blob_account import BlobAccount
+from infra.registry import Login, Registry
 
 PULL = ["repositories/*/content/read", "repositories/*/metadata/read"]
 PUSH = ["repositories/*/content/write", "repositories/*/metadata/write"]
 
 
-@dataclass(frozen=True)
-class Storage:
-    """A storage account with one private container."""
+def azure_registry(place: Place) -> Registry:
+    """A container registry that nobody reads without a password, and has no administrator.
 
-    account_url: pulumi.Output[str]
-    account_key: pulumi.Output[str]
-    """Secret."""
-    container: str
-
-
-@dataclass(frozen=True)
-class Registries:
-    """One registry, twice: as nodes see it, whose password only pulls, and as who builds images does."""
-
-    pull: Registry
-    push: Registry
-
-
-def azure_registry(place: Place) -> Registries:
-    """A container registry that nobody reads without a password, and has no administrator."""
+    What nodes and pods show may do nothing but pull; who builds images has a password of their own.
+    """
     registry = containerregistry.Registry(
         "registry",
         sku=containerregistry.SkuArgs(name="Basic"),
         admin_user_enabled=False,
         **place.common,
     )
-    return Registries(
-        pull=_as_seen_with("nodes", PULL, registry, place), push=_as_seen_with("builder", PULL + PUSH, registry, place)
+    nodes = _login("nodes", PULL, registry, place)
+    return Registry(
+        host=registry.login_server,
+        username=nodes.username,
+        password=nodes.password,
+        ca=pulumi.Output.from_input(""),
+        builder=_login("builder", PULL + PUSH, registry, place),
     )
 
 
-def _as_seen_with(name: str, actions: list[str], registry: containerregistry.Registry, place: Place) -> Registry:
-    """The registry with a token of that name which may do these things alone."""
+def _login(name: str, actions: list[str], registry: containerregistry.Registry, place: Place) -> Login:
+    """A token of that name, which may do these things alone, and its password."""
     scope = containerregistry.ScopeMap(
         name,
         resource_group_name=place.group.name,
@@ -72,16 +61,10 @@ def _as_seen_with(name: str, actions: list[str], registry: containerregistry.Reg
         bearer=pulumi.Output.secret(client.token),
         opts=place.opts,
     )
-    return Registry(
-        host=registry.login_server,
-        username=token.name,
-        password=password.value,
-        ca=pulumi.Output.from_input(""),
-        depends_on=[password],
-    )
+    return Login(token.name, password.value)
 
 
-def azure_storage(container: str, place: Place) -> Storage:
+def azure_storage(container: str, place: Place) -> BlobAccount:
     """A storage account for one container, which its keys alone open."""
     account = storage.StorageAccount(
         "datasets",
@@ -104,7 +87,7 @@ def azure_storage(container: str, place: Place) -> Storage:
     # An upload has to wait for the container, which the address alone does not tell.
     blobs = account.primary_endpoints.apply(lambda endpoints: endpoints.blob)
     url = pulumi.Output.all(blobs, made.id).apply(lambda given: str(given[0]).rstrip("/"))
-    return Storage(
+    return BlobAccount(
         account_url=url,
         account_key=pulumi.Output.secret(keys.apply(lambda answer: answer.keys[0].value)),
         container=container,

@@ -9,14 +9,19 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+MANAGED = {"app.kubernetes.io/managed-by": "mlplatform"}
+"""A label that tells what this program has put into a cluster from what was there."""
+METRICS_API = "v1beta1.metrics.k8s.io"
+"""What metrics-server answers, and autoscalers ask."""
+
 
 @dataclass(frozen=True)
 class Cluster:
     """A cluster whose API server answers.
 
-    `kubeconfig` is secret. `nodes` is a list of {"name", "role", "address", "version"}. What is put into the cluster
-    waits for `depends_on` and claims volumes of `storage_class`. Nothing in it has to be deleted when `resource` is:
-    the cluster goes as a whole.
+    `kubeconfig` is secret. `nodes` is a list of {"name", "role", "address", "external_address", "version"}: the
+    addresses for other nodes, and for this computer. What is put into the cluster waits for `depends_on` and claims
+    volumes of `storage_class`. Nothing in it has to be deleted when `resource` is: the cluster goes as a whole.
     """
 
     name: str

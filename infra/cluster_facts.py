@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pulumi
 import yaml
 from pulumi.dynamic import CreateResult, ReadResult, Resource, UpdateResult
 
+from infra.cluster import MANAGED, METRICS_API
 from infra.dynamic import Failure, Provider, plain_failures
 
 ANSWER_SECONDS = 20
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What the vendor of a cluster is to have put into it.
+
+    `volumes` of the class `storage_class`, "" for the default one; `metrics` is a metrics-server.
+    """
+
+    volumes: bool = True
+    storage_class: str = ""
+    metrics: bool = True
+
+
 class _ClusterFactsProvider(Provider):
-    compared = ("kubeconfig",)
+    compared = ("kubeconfig", "expected")
 
     @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult("facts", props | facts(props["kubeconfig"]))
+        return CreateResult("facts", props | _facts(props))
 
     @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_news | facts(_news["kubeconfig"]))
+        return UpdateResult(_news | _facts(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
-            return ReadResult(id_, props | facts(props["kubeconfig"]))
+            return ReadResult(id_, props | _facts(props))
         except Failure:
             # What is known of a cluster that does not answer is what was known of it.
             return ReadResult(id_, props)
@@ -38,25 +52,32 @@ class ClusterFacts(Resource, module="infra", name="ClusterFacts"):
 
     Outputs:
         endpoint: of its API server.
-        nodes: {"name", "role", "address", "version"} of each.
-        storage_class: the default one's name, "" where there is none.
+        nodes: of each what `infra.cluster.Cluster` says of its nodes.
+        storage_class: the name of the expected one, "" where none is.
 
     Raises (as a failed resource):
-        Failure: it does not answer, or does not let this user see its nodes.
+        Failure: it does not answer, does not let this user see its nodes, lacks the storage class, or has a
+            metrics-server that this stack would overwrite.
     """
 
     endpoint: pulumi.Output[str]
     nodes: pulumi.Output[list[dict[str, Any]]]
     storage_class: pulumi.Output[str]
 
-    def __init__(self, name: str, config: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, config: pulumi.Input[str], expected: Expected, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         made = dict.fromkeys(("endpoint", "nodes", "storage_class"))
         secret = pulumi.ResourceOptions(additional_secret_outputs=["kubeconfig"])
-        props = {"kubeconfig": config, **made}
+        props = {"kubeconfig": config, "expected": asdict(expected), **made}
         super().__init__(_ClusterFactsProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
 
-def facts(config: str) -> dict[str, Any]:
+def _facts(props: dict[str, Any]) -> dict[str, Any]:
+    return facts(props["kubeconfig"], Expected(**props["expected"]))
+
+
+def facts(config: str, expected: Expected) -> dict[str, Any]:
     """Ask the cluster of a kubeconfig.
 
     Raises:
@@ -75,27 +96,62 @@ def facts(config: str) -> dict[str, Any]:
     try:
         nodes = client.CoreV1Api(api).list_node(_request_timeout=ANSWER_SECONDS).items
         classes = client.StorageV1Api(api).list_storage_class(_request_timeout=ANSWER_SECONDS).items
+        services = client.ApiregistrationV1Api(api).list_api_service(_request_timeout=ANSWER_SECONDS).items
     except client.ApiException as error:
         raise Failure(
-            f"the cluster at {endpoint} answered {error.status} {error.reason} when asked for nodes"
+            f"the cluster at {endpoint} answered {error.status} {error.reason} when asked what it has"
         ) from None
     except (HTTPError, OSError) as error:
         raise Failure(
             f"the cluster at {endpoint} does not answer: {error}. Is this computer let in (VPN, authorised addresses)?"
         ) from None
+    _look_at_metrics(services, expected.metrics)
     return {
         "endpoint": endpoint,
         "nodes": [_described(node) for node in nodes],
-        "storage_class": next((one.metadata.name for one in classes if _is_default(one.metadata.annotations)), ""),
+        "storage_class": _chosen(classes, expected.storage_class) if expected.volumes else "",
     }
+
+
+def _chosen(classes: Sequence[Any], wanted: str) -> str:
+    """The class that is wanted, of those that there are."""
+    names = [each.metadata.name for each in classes]
+    # Of several default ones, Kubernetes takes the newest.
+    defaults = sorted(
+        (each for each in classes if _is_default(each.metadata.annotations)),
+        key=lambda each: each.metadata.creation_timestamp,
+    )
+    found = [name for name in names if name == wanted] if wanted else [each.metadata.name for each in defaults]
+    if not found:
+        lacking = f"no storage class {wanted}" if wanted else "no default storage class"
+        raise Failure(
+            f"platform:storage_class: the cluster has {lacking}; set one of those that it has: "
+            f"{', '.join(names) or 'none'}; or platform:storage: openebs, whose volumes are folders of nodes"
+        )
+    return str(found[-1])
+
+
+def _look_at_metrics(services: Sequence[Any], expected: bool) -> None:
+    """See to it that there is one metrics-server."""
+    labels = [each.metadata.labels or {} for each in services if each.metadata.name == METRICS_API]
+    if expected and not labels:
+        pulumi.log.warn(
+            "platform:metrics: the cluster has no metrics-server, so that no service gets more pods under load: add "
+            "its vendor's, or set platform:metrics: own"
+        )
+    if not expected and labels and not MANAGED.items() <= labels[0].items():
+        raise Failure("platform:metrics: own would overwrite the metrics-server that the cluster has; set it to vendor")
 
 
 def _described(node: Any) -> dict[str, str]:
     labels: Mapping[str, str] = node.metadata.labels or {}
+    addresses = {each.type: each.address for each in node.status.addresses or []}
+    inside = addresses.get("InternalIP", "")
     return {
         "name": node.metadata.name,
         "role": "control-plane" if "node-role.kubernetes.io/control-plane" in labels else "worker",
-        "address": next((each.address for each in node.status.addresses or [] if each.type == "InternalIP"), ""),
+        "address": inside,
+        "external_address": addresses.get("ExternalIP", inside),
         "version": node.status.node_info.kubelet_version,
     }
 

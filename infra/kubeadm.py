@@ -102,6 +102,7 @@ class Kubeadm(pulumi.ComponentResource):
                 name=machine.name,
                 role=machine.role,
                 address=machine.private_address,
+                external_address=machine.public_address,
                 version=f"v{self._settings.version}",
             )
             for machine in machines

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pulumi
 
+from infra.blob_account import BlobAccount
 from infra.hosts import hosts
 from infra.lab import LabNetwork, lab_machines
 from infra.machine import Machine
@@ -28,6 +29,7 @@ class Machines:
     network: Sequence[pulumi.Resource] = field(default_factory=tuple)
     endpoint: pulumi.Input[str] | None = None
     registry: Registry | None = None
+    storage: BlobAccount | None = None
 
 
 def machines(settings: Infra, stack: str, directory: Path) -> Machines:
@@ -42,6 +44,6 @@ def machines(settings: Infra, stack: str, directory: Path) -> Machines:
 
         assert settings.azure is not None  # the settings see to it
         site = azure_site(settings.azure, stack)
-        return Machines(site.machines, endpoint=site.endpoint, registry=site.registry)
+        return Machines(site.machines, endpoint=site.endpoint, registry=site.registry, storage=site.storage)
     assert settings.hosts is not None  # likewise
     return Machines(hosts(settings.hosts), endpoint=settings.kubernetes.endpoint)

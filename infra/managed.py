@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pulumi
 
+from infra.blob_account import BlobAccount
 from infra.cluster import Cluster, provider
-from infra.cluster_facts import ClusterFacts
+from infra.cluster_facts import ClusterFacts, Expected
 from infra.kubeconfig import kubeconfig
 from infra.registry import Registry
 from settings import Infra
@@ -15,20 +16,18 @@ from settings import Infra
 
 @dataclass(frozen=True)
 class Managed:
-    """A cluster of a vendor, and what came with it.
-
-    `storage_class` is the vendor's default one, "" where the cluster has none.
-    """
+    """A cluster of a vendor, and what this stack made beside it."""
 
     cluster: Cluster
-    storage_class: pulumi.Output[str]
     registry: Registry | None = None
-    push_registry: Registry | None = None
-    """The same one, for who builds images."""
+    storage: BlobAccount | None = None
 
 
-def managed_cluster(settings: Infra, stack: str) -> Managed:
+def managed_cluster(settings: Infra, stack: str, expected: Expected) -> Managed:
     """The cluster of the settings. Nothing is installed in it here: network and nodes are its vendor's.
+
+    Args:
+        expected: what its vendor is to have put into it.
 
     Raises:
         SettingsError: the kubeconfig cannot be used, or Azure's settings cannot.
@@ -38,19 +37,20 @@ def managed_cluster(settings: Infra, stack: str) -> Managed:
         from infra.azure_cluster import aks_site
 
         site = aks_site(settings.azure, settings.azure.aks, stack)
-        managed = _managed(stack, site.kubeconfig, site.resource)
-        return replace(managed, registry=site.registry, push_registry=site.push_registry)
+        cluster = _cluster(stack, site.kubeconfig, expected, site.resource)
+        return Managed(cluster, site.registry, site.storage)
     assert settings.existing is not None  # the settings see to it
-    return _managed(stack, pulumi.Output.secret(kubeconfig(settings.existing)))
+    return Managed(_cluster(stack, pulumi.Output.secret(kubeconfig(settings.existing)), expected))
 
 
-def _managed(
+def _cluster(
     name: str,
     config: pulumi.Output[str],
+    expected: Expected,
     resource: pulumi.Resource | None = None,
-) -> Managed:
-    facts = ClusterFacts("cluster-facts", config, pulumi.ResourceOptions(deleted_with=resource))
-    cluster = Cluster(
+) -> Cluster:
+    facts = ClusterFacts("cluster-facts", config, expected, pulumi.ResourceOptions(deleted_with=resource))
+    return Cluster(
         name=name,
         kubeconfig=config,
         provider=provider(name, config, resource),
@@ -58,5 +58,5 @@ def _managed(
         nodes=facts.nodes,
         depends_on=[facts],
         resource=resource,
+        storage_class=facts.storage_class,
     )
-    return Managed(cluster, facts.storage_class)

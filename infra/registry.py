@@ -17,11 +17,20 @@ from settings import Registry as RegistrySettings
 
 
 @dataclass(frozen=True)
+class Login:
+    """Who shows which password, which is secret."""
+
+    username: pulumi.Output[str]
+    password: pulumi.Output[str]
+
+
+@dataclass(frozen=True)
 class Registry:
     """A registry as nodes, pods and builds see it.
 
     `host` is what names of images begin with: `address:port`, followed by a project where the registry has some.
     `password` is secret. `ca` is its certificate authority in PEM format, "" where a public one signed its certificate.
+    `builder` is who pushes images to it, where `username` may do nothing but pull.
     """
 
     host: pulumi.Output[str]
@@ -29,6 +38,12 @@ class Registry:
     password: pulumi.Output[str]
     ca: pulumi.Output[str]
     depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
+    builder: Login | None = None
+
+    @property
+    def pushes(self) -> Login:
+        """The login that images are pushed with."""
+        return self.builder or Login(self.username, self.password)
 
 
 def registry(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 from mlplatform.blobs import BlobStore, blob_store
+from mlplatform.foundation import Foundation
 from mlplatform.images import LIBRARIES, Image
 from mlplatform.jobs import job_engine
 from mlplatform.pipelines import kubeflow_pipelines
@@ -17,6 +18,7 @@ from mlplatform.tracking import TrackingServer, tracking_process, tracking_servi
 from infra.cluster import Cluster
 from infra.process import HOST
 from infra.registry import Registry
+from settings import Blobs
 from settings import Platform as PlatformSettings
 
 
@@ -66,22 +68,19 @@ def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
     )
 
 
-def cluster_platform(
-    settings: PlatformSettings, cluster: Cluster, registry: Registry, directory: Path, address: str | None, stack: str
-) -> Platform:
+def cluster_platform(settings: PlatformSettings, foundation: Foundation, directory: Path, stack: str) -> Platform:
     """The platform of a stack with a cluster: its services are in the cluster, its images in the registry.
 
-    `address` is one of this computer's that pods reach, for the emulator of Azure's storage; None where there is none.
-
     Raises:
-        RunError: the settings ask for the emulator, which pods cannot reach.
+        RunError: the settings ask for the emulator of Azure's storage, which pods cannot reach.
     """
+    cluster, registry = foundation.cluster, foundation.registry
     libraries = Image(LIBRARIES, registry)
     tracking = tracking_service(settings.tracking, cluster, registry, libraries)
     common: dict[str, Any] = {
         "steps_tracking_url": tracking.inside_url,
         "tracking": tracking,
-        "blobs": blob_store(settings.blobs, address, directory) if settings.blobs else None,
+        "blobs": _data_sets(settings.blobs, foundation, directory),
         "directory": directory,
         "place": InCluster(cluster, registry),
     }
@@ -96,3 +95,10 @@ def cluster_platform(
         )
     engine, run_after = job_engine(cluster, registry, libraries, directory)
     return Platform(engine=engine, run_after=[*run_after, *tracking.resources], **common)
+
+
+def _data_sets(settings: Blobs | None, foundation: Foundation, directory: Path) -> BlobStore | None:
+    """An account that the stack has made is there for the pipelines even if nothing is to be uploaded to it."""
+    if settings is None and foundation.storage is None:
+        return None
+    return blob_store(settings or Blobs(), foundation.address, directory, foundation.storage)

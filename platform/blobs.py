@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
+from infra.blob_account import BlobAccount
 from infra.dynamic import Failure, Provider, plain_failures
 from infra.process import LocalProcess
 from settings import PROJECT, Blobs, cache_directory
@@ -30,17 +31,22 @@ class BlobStore:
     fingerprints: dict[str, str]
 
 
-def blob_store(settings: Blobs, host: str | None, directory: Path) -> BlobStore:
-    """The account of the settings, or an emulator that is started here, with the wanted files uploaded to it.
+def blob_store(settings: Blobs, host: str | None, directory: Path, made: BlobAccount | None = None) -> BlobStore:
+    """The account that the stack has `made`, or that of the settings, or an emulator that is started here.
 
-    `host` is the address of this computer at which pipelines reach the emulator; None where they reach none.
+    The wanted files are uploaded to it. `host` is the address of this computer at which pipelines reach the emulator;
+    None where they reach none.
 
     Raises:
         RunError: an emulator is wanted that pipelines cannot reach.
     """
     depends: list[pulumi.Resource] = []
-    if settings.account_url and settings.account_key:
-        url: pulumi.Input[str] = settings.account_url
+    container = made.container if made else settings.container
+    if made:
+        url: pulumi.Input[str] = made.account_url
+        key = made.account_key
+    elif settings.account_url and settings.account_key:
+        url = settings.account_url
         key = pulumi.Output.secret(settings.account_key.get_secret_value())
     elif host is None:
         raise pulumi.RunError(
@@ -59,7 +65,7 @@ def blob_store(settings: Blobs, host: str | None, directory: Path) -> BlobStore:
             f"blob-{blob}",
             account_url=url,
             account_key=key,
-            container=settings.container,
+            container=container,
             blob=blob,
             file=file,
             sha256=fingerprints[blob],
@@ -67,7 +73,7 @@ def blob_store(settings: Blobs, host: str | None, directory: Path) -> BlobStore:
         )
         for blob, file in settings.upload.items()
     ]
-    return BlobStore(url, key, settings.container, uploads, fingerprints)
+    return BlobStore(url, key, container, uploads, fingerprints)
 
 
 def _emulator(host: str, port: int, key: pulumi.Output[str], data: Path) -> LocalProcess:

@@ -12,9 +12,12 @@ from mlplatform.metrics import metrics_server
 from mlplatform.network import network
 from mlplatform.storage import storage
 
+from infra.blob_account import BlobAccount
 from infra.cluster import Cluster
+from infra.cluster_facts import Expected
 from infra.kubeadm import Kubeadm
 from infra.machines import machines
+from infra.managed import managed_cluster
 from infra.registry import Registry, registry
 from settings import Settings
 
@@ -23,13 +26,15 @@ from settings import Settings
 class Foundation:
     """A cluster, its registry, and what the stack says of both.
 
-    `address` is this computer's own on the machines' network, None where it is elsewhere.
+    `address` is this computer's own on the machines' network, None where it is elsewhere; `storage` is an account for
+    data sets that came with the cluster.
     """
 
     cluster: Cluster
     registry: Registry
-    address: str | None
     outputs: dict[str, pulumi.Input[Any]]
+    address: str | None = None
+    storage: BlobAccount | None = None
 
 
 def kubeadm_foundation(settings: Settings, stack: str, directory: Path) -> Foundation:
@@ -45,13 +50,14 @@ def kubeadm_foundation(settings: Settings, stack: str, directory: Path) -> Found
     )
     pods = network(settings.platform, settings.infra.kubernetes, kubeadm.before_ready())
     cluster = kubeadm.cluster(pods.resources)
-    volumes = storage(cluster)
+    volumes = storage(cluster, is_default=True)
     addresses = load_balancer(settings.platform.load_balancer, cluster) if settings.platform.load_balancer else []
     metrics = metrics_server(cluster)
     return Foundation(
         cluster=replace(cluster.after(*volumes.resources, *addresses, *metrics), storage_class=volumes.storage_class),
         registry=private,
         address=found.address,
+        storage=found.storage,
         outputs={
             "kubeconfig": kubeadm.kubeconfig,
             "api_endpoint": kubeadm.endpoint,
@@ -66,5 +72,40 @@ def kubeadm_foundation(settings: Settings, stack: str, directory: Path) -> Found
             },
             # For `make ssh`: how to reach each machine.
             "machines": pulumi.Output.secret([machine.properties for machine in found.machines]),
+        },
+    )
+
+
+def managed_foundation(settings: Settings, stack: str, directory: Path) -> Foundation:
+    """A cluster that somebody else runs, and in it what of a platform's base its vendor leaves to us.
+
+    Network, nodes and addresses of Services are the vendor's. Addresses by MetalLB, volumes by OpenEBS and a
+    metrics-server come in where the settings ask for them.
+    """
+    wanted = settings.platform
+    ours = wanted.storage == "openebs"
+    expected = Expected(volumes=not ours, storage_class=wanted.storage_class or "", metrics=wanted.metrics == "vendor")
+    managed = managed_cluster(settings.infra, stack, expected)
+    cluster = managed.cluster
+    private = managed.registry or registry(wanted.registry, None, directory, ())
+    put: list[pulumi.Resource] = []
+    if ours:
+        volumes = storage(cluster, is_default=False)
+        put += volumes.resources
+        cluster = replace(cluster, storage_class=volumes.storage_class)
+    if wanted.load_balancer:
+        put += load_balancer(wanted.load_balancer, cluster)
+    if wanted.metrics == "own":
+        put += metrics_server(cluster)
+    return Foundation(
+        cluster=cluster.after(*put),
+        registry=private,
+        storage=managed.storage,
+        outputs={
+            "kubeconfig": cluster.kubeconfig,
+            "api_endpoint": cluster.endpoint,
+            "nodes": cluster.nodes,
+            "registry_url": pulumi.Output.concat("https://", private.host),
+            "storage_class": pulumi.Output.from_input(cluster.storage_class),
         },
     )

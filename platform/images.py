@@ -110,8 +110,8 @@ class Image(Resource, module="platform", name="Image"):
             "recipe": recipe.name,
             "tag": recipe.tag(),
             "host": registry.host,
-            "username": registry.username,
-            "password": registry.password,
+            "username": registry.pushes.username,
+            "password": registry.pushes.password,
             "ca": registry.ca,
             "reference": None,
         }

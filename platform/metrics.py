@@ -6,7 +6,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.accounts import service_account
 
-from infra.cluster import Cluster
+from infra.cluster import MANAGED, METRICS_API, Cluster
 from settings import VERSIONS
 
 NAMESPACE = "kube-system"
@@ -100,8 +100,8 @@ def metrics_server(cluster: Cluster) -> list[pulumi.Resource]:
         opts=cluster.options(),
     )
     api = kubernetes.apiregistration.v1.APIService(
-        "v1beta1.metrics.k8s.io",
-        metadata={"name": "v1beta1.metrics.k8s.io"},
+        METRICS_API,
+        metadata={"name": METRICS_API, "labels": MANAGED},
         spec={
             "group": "metrics.k8s.io",
             "version": "v1beta1",

@@ -30,4 +30,4 @@ def _balanced(status: Any, spec: Any) -> str:
 def _at_a_node(nodes: list[dict[str, Any]], spec: Any) -> str:
     """Any node will do; the control plane is the last to be taken away."""
     node = min(nodes, key=lambda node: node["role"] != "control-plane")
-    return f"http://{node['address']}:{spec['ports'][0]['node_port']}"
+    return f"http://{node['external_address']}:{spec['ports'][0]['node_port']}"

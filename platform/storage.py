@@ -20,14 +20,14 @@ LABELS = {"app": "openebs-localpv-provisioner"}
 
 @dataclass(frozen=True)
 class Storage:
-    """The default StorageClass's name, and what a volume waits for."""
+    """The StorageClass's name, and what a volume waits for."""
 
     storage_class: str
     resources: Sequence[pulumi.Resource]
 
 
-def storage(cluster: Cluster) -> Storage:
-    """OpenEBS's provisioner of local volumes, and its class."""
+def storage(cluster: Cluster, is_default: bool) -> Storage:
+    """OpenEBS's provisioner of local volumes, and its class, which claims without a class get if it is the default."""
     version = VERSIONS["openebs"]["version"]
     namespace = kubernetes.core.v1.Namespace(
         NAMESPACE,
@@ -102,7 +102,7 @@ def storage(cluster: Cluster) -> Storage:
         metadata={
             "name": CLASS,
             "annotations": {
-                "storageclass.kubernetes.io/is-default-class": "true",
+                "storageclass.kubernetes.io/is-default-class": "true" if is_default else "false",
                 "openebs.io/cas-type": "local",
                 "cas.openebs.io/config": (
                     f'- name: StorageType\n  value: "hostpath"\n- name: BasePath\n  value: "{BASE_PATH}"\n'

@@ -50,11 +50,10 @@ def _made(preview: bool, settings: str) -> tuple[Graph, Any]:
             "endpoint": made.endpoint,
             "bastion": bastion and {"address": bastion.address, "host_key": bastion.host_key},
             "registry": made.registry
-            and made.push_registry
             and {
                 "host": made.registry.host,
                 "pull": [made.registry.username, made.registry.password],
-                "push": [made.push_registry.username, made.push_registry.password],
+                "push": [made.registry.pushes.username, made.registry.pushes.password],
             },
             "storage": made.storage and {"url": made.storage.account_url, "key": made.storage.account_key},
         }

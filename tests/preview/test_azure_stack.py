@@ -1,4 +1,4 @@
-"""`make preview` of a whole stack in Azure, on a computer without an Azure account and without internet."""
+"""`make preview` of whole stacks in Azure, on a computer without an Azure account and without internet."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.harness import copy_of_checkout
 
@@ -19,15 +17,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_of_checkout(tmp_path_factory.mktemp("checkout"))
 
 
-def preview(checkout: Path, scratch: Path, azure: dict[str, Any]) -> tuple[int, str]:
-    """The exit code and the page of a stack with these settings of `infra:azure`."""
-    config = {
-        "infra:machines": "azure",
-        "infra:cluster": "kubeadm",
-        "infra:azure": {"operator": "192.0.2.1", "registry": True} | azure,
-        "platform:pipelines": "job",
-    }
-    (checkout / "Pulumi.cloud.yaml").write_text(yaml.safe_dump({"config": config}))
+def preview(checkout: Path, scratch: Path, stack: str) -> tuple[int, str]:
+    """The exit code and the page of a stack, with its settings as they are committed."""
     (scratch / "state").mkdir(exist_ok=True)
     own = {
         "PULUMI_BACKEND_URL": f"file://{scratch / 'state'}",
@@ -37,7 +28,7 @@ def preview(checkout: Path, scratch: Path, azure: dict[str, Any]) -> tuple[int, 
         **{name: "" for name in os.environ if name.startswith(("ARM_", "AZURE_"))},
     }
     finished = subprocess.run(
-        [sys.executable, "tools/stack.py", "preview", "--stack", "cloud"],
+        [sys.executable, "tools/stack.py", "preview", "--stack", stack],
         cwd=checkout,
         env=os.environ | own,
         capture_output=True,
@@ -47,19 +38,39 @@ def preview(checkout: Path, scratch: Path, azure: dict[str, Any]) -> tuple[int, 
 
 
 def test_a_first_preview_lists_network_machines_cluster_and_platform(checkout: Path, tmp_path: Path) -> None:
-    code, said = preview(checkout, tmp_path, {})
+    code, said = preview(checkout, tmp_path, "azure")
     assert code == 0, said
     assert "- compute:VirtualMachine: `control-plane`, `worker-1`, `worker-2`\n" in said
     for planned in (
         "- network:VirtualNetwork: `network`",
         "- network:NetworkSecurityGroup: `rules`",
-        "- mlplatform:infra:Kubeadm: `cloud`",
+        "- mlplatform:infra:Kubeadm: `azure`",
         "`worker-2-join`",
         "- storage.k8s.io/v1:StorageClass: `openebs-hostpath`",
+        "- storage:StorageAccount: `datasets`",
+        "- platform:Blob: `blob-iris.csv`",
+        "- workloads:PipelineRun: `batch-predict-run`, `iris-external-run`, `iris-local-run`",
         "- about $381 a month",
         "Azure is not asked anything",
     ):
         assert planned in said
+
+
+def test_a_first_preview_of_a_managed_cluster_lists_it_and_the_whole_platform(checkout: Path, tmp_path: Path) -> None:
+    code, said = preview(checkout, tmp_path, "managed")
+    assert code == 0, said
+    for planned in (
+        "- containerservice:ManagedCluster: `cluster`",
+        "- containerregistry:Registry: `registry`",
+        "- platform:Image: `model-server-image`, `python-libraries-image`, `python-workloads-image`",
+        "- platform:Blob: `blob-iris.csv`",
+        "`iris-server`",
+        "- workloads:PipelineRun: `batch-predict-run`, `iris-external-run`, `iris-local-run`",
+    ):
+        assert planned in said
+    # What the vendor has.
+    for not_ours in ("metrics-server", "openebs", "metallb", "weave", "Kubeadm"):
+        assert not_ours not in said
 
 
 def test_a_policy_that_is_broken_fails_it(checkout: Path, tmp_path: Path) -> None:
@@ -67,7 +78,7 @@ def test_a_policy_that_is_broken_fails_it(checkout: Path, tmp_path: Path) -> Non
     good = network.read_text()
     network.write_text(good.replace("operator = [str(settings.operator)]", 'operator = ["0.0.0.0/0"]'))
     try:
-        code, said = preview(checkout, tmp_path, {})
+        code, said = preview(checkout, tmp_path, "azure")
     finally:
         network.write_text(good)
     assert code != 0

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
 from pulumi.runtime import rpc
 from pydantic import ValidationError
 
-from infra.cluster_facts import facts
+from infra.cluster import MANAGED
+from infra.cluster_facts import Expected, facts
 from infra.dynamic import Failure
 from infra.kubeconfig import kubeconfig
 from settings import Azure, Existing, Infra, SettingsError
@@ -54,11 +56,16 @@ NODES = {
         }
     ]
 }
-CLASSES = {
+METRICS: dict[str, Any] = {"metadata": {"name": "v1beta1.metrics.k8s.io", "labels": {"k8s-app": "metrics-server"}}}
+CLASSES: dict[str, Any] = {
     "items": [
         {"metadata": {"name": "azurefile-csi"}, "provisioner": "file.csi.azure.com"},
         {
-            "metadata": {"name": "default", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "metadata": {
+                "name": "default",
+                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
             "provisioner": "disk.csi.azure.com",
         },
     ]
@@ -109,12 +116,17 @@ def test_a_stack_has_one_cluster() -> None:
 
 
 class Cluster(BaseHTTPRequestHandler):
-    """An API server's answers for nodes and storage classes; `status` refuses all."""
+    """An API server's answers for nodes, storage classes and API services; `status` refuses all."""
 
     status = 200
+    services: ClassVar[list[dict[str, Any]]] = []
 
     def do_GET(self) -> None:
-        kind = {"/api/v1/nodes": NODES, "/apis/storage.k8s.io/v1/storageclasses": CLASSES}[self.path]
+        kind = {
+            "/api/v1/nodes": NODES,
+            "/apis/storage.k8s.io/v1/storageclasses": CLASSES,
+            "/apis/apiregistration.k8s.io/v1/apiservices": {"items": type(self).services},
+        }[self.path]
         body = json.dumps(kind).encode()
         self.send_response(type(self).status)
         self.send_header("Content-Type", "application/json")
@@ -128,7 +140,7 @@ class Cluster(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    Cluster.status = 200
+    Cluster.status, Cluster.services = 200, [METRICS]
     with HTTPServer(("127.0.0.1", 0), Cluster) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
@@ -140,9 +152,17 @@ def at(server: str) -> str:
 
 
 def test_a_cluster_tells_its_nodes_and_its_storage_class(server: str) -> None:
-    assert facts(at(server)) == {
+    assert facts(at(server), Expected()) == {
         "endpoint": server,
-        "nodes": [{"name": "aks-nodes-1", "role": "worker", "address": "10.224.0.4", "version": "v1.34.4"}],
+        "nodes": [
+            {
+                "name": "aks-nodes-1",
+                "role": "worker",
+                "address": "10.224.0.4",
+                "external_address": "10.224.0.4",
+                "version": "v1.34.4",
+            }
+        ],
         "storage_class": "default",
     }
 
@@ -150,9 +170,50 @@ def test_a_cluster_tells_its_nodes_and_its_storage_class(server: str) -> None:
 def test_a_cluster_that_refuses_or_is_not_there_is_told_by_its_address(server: str) -> None:
     Cluster.status = 403
     with pytest.raises(Failure, match=f"the cluster at {server} answered 403"):
-        facts(at(server))
+        facts(at(server), Expected())
     with pytest.raises(Failure, match=r"the cluster at http://127\.0\.0\.1:1 does not answer"):
-        facts(at("http://127.0.0.1:1"))
+        facts(at("http://127.0.0.1:1"), Expected())
+
+
+def test_the_class_of_volumes_is_the_default_one_or_that_of_the_settings_or_none_of_the_vendors(server: str) -> None:
+    assert facts(at(server), Expected(storage_class="azurefile-csi"))["storage_class"] == "azurefile-csi"
+    assert facts(at(server), Expected(volumes=False))["storage_class"] == ""
+    with pytest.raises(Failure, match="no storage class gp3; set one of those that it has: azurefile-csi, default"):
+        facts(at(server), Expected(storage_class="gp3"))
+
+
+def test_a_cluster_without_a_default_class_asks_for_a_choice(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CLASSES, "items", CLASSES["items"][:1])
+    with pytest.raises(Failure, match="no default storage class; set one of those that it has: azurefile-csi; or"):
+        facts(at(server), Expected())
+
+
+def test_the_newest_of_several_default_classes_is_taken_as_kubernetes_does(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = copy.deepcopy(CLASSES["items"][1])
+    newer["metadata"] |= {"name": "premium", "creationTimestamp": "2026-06-01T00:00:00Z"}
+    monkeypatch.setitem(CLASSES, "items", [newer, *CLASSES["items"]])
+    assert facts(at(server), Expected())["storage_class"] == "premium"
+
+
+def test_a_vendors_metrics_server_is_not_overwritten(server: str) -> None:
+    with pytest.raises(Failure, match="platform:metrics: own would overwrite"):
+        facts(at(server), Expected(metrics=False))
+    Cluster.services = [{"metadata": METRICS["metadata"] | {"labels": MANAGED}}]
+    assert facts(at(server), Expected(metrics=False))
+    Cluster.services = []
+    assert facts(at(server), Expected(metrics=False))
+
+
+def test_a_cluster_that_nobody_measures_is_said_to_be_so(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", said.append)
+    facts(at(server), Expected())
+    assert said == []
+    Cluster.services = []
+    facts(at(server), Expected())
+    assert "has no metrics-server" in said[0]
 
 
 def aks(**settings: Any) -> tuple[Any, Any]:
@@ -160,7 +221,7 @@ def aks(**settings: Any) -> tuple[Any, Any]:
         from infra.managed import managed_cluster
 
         azure = Azure(operator="203.0.113.7", **{"aks": {}} | settings)
-        made = managed_cluster(Infra(cluster="existing", azure=azure), "vendor")
+        made = managed_cluster(Infra(cluster="existing", azure=azure), "vendor", Expected())
         return {"kubeconfig": made.cluster.kubeconfig, "registry": made.registry and made.registry.host}
 
     return run(program)
