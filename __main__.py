@@ -10,6 +10,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 
 from settings import cache_directory, load
 from workloads.deploy import deploy
+from workloads.migration import ACCESS
 
 stack = pulumi.get_stack()
 settings = load(stack, CONFIG.get() or get_config_env())
@@ -33,5 +34,7 @@ else:
         **platform.outputs,
         **deploy(settings, platform),
     }
+# For a stack that takes over this one's models, see workloads.migration.
+outputs[ACCESS] = pulumi.Output.secret({"url": platform.tracking_url, **platform.tracking.access})
 for name, output in outputs.items():
     pulumi.export(name, output)

@@ -474,6 +474,8 @@ class Workloads(_Section):
     """What the data scientists own."""
 
     pipelines: dict[Name, Pipeline] = {}
+    models_from: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+/[\w.-]+)?$")] | None = None
+    """The stack whose champions this one begins with: its name, or `organization/project/name`."""
 
 
 class Settings(_Section):

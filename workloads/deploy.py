@@ -13,6 +13,7 @@ from mlplatform.base import Platform
 
 from settings import PROJECT, Pipeline, Serving, Settings
 from workloads.compile import local_image, sources
+from workloads.migration import ModelsFrom, models_from
 from workloads.resources import CompiledPipeline, PipelineRun, PipelineVersion
 from workloads.schedules import PipelineSchedule
 from workloads.service import ServingRoom, model_service, serving_room
@@ -26,7 +27,14 @@ def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[An
     room = serving_room(platform.place, platform.tracking) if platform.place and serves else None
     if settings.serving.canary and room is None:
         raise pulumi.RunError("serving:canary: processes of this computer cannot share an address; it takes a cluster")
-    workloads = _Workloads(platform, image=platform.steps_image or local_image(), notes=_notes(), room=room)
+    source = settings.workloads.models_from
+    workloads = _Workloads(
+        platform,
+        image=platform.steps_image or local_image(),
+        notes=_notes(),
+        room=room,
+        inherited=models_from(source, platform) if source else None,
+    )
     # A pipeline that works with a model waits for the pipeline that trains it.
     for name, pipeline in sorted(pipelines.items(), key=lambda item: item[1].uses_model is not None):
         run = workloads.run(name, pipeline)
@@ -42,6 +50,8 @@ class _Workloads:
     notes: Mapping[str, str]
     room: ServingRoom | None
     """Where models are served in a cluster; None where by processes of this computer."""
+    inherited: ModelsFrom | None
+    """Models of another stack, before which no pipeline of this one registers any."""
     champions: dict[str, Champion] = field(default_factory=dict)
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
 
@@ -71,11 +81,18 @@ class _Workloads:
             secrets=secrets,
             timeout_minutes=pipeline.timeout_minutes,
             data=self._fingerprint(pipeline),
+            inherits=self._inherits(name, pipeline),
             tracking_url=self.platform.tracking_url,
             access=self.platform.tracking.access,
             steps_tracking_url=self.platform.steps_tracking_url,
             notes=self.notes,
-            opts=pulumi.ResourceOptions(depends_on=[*self.platform.run_after, *(blobs.uploads if blobs else [])]),
+            opts=pulumi.ResourceOptions(
+                depends_on=[
+                    *self.platform.run_after,
+                    *(blobs.uploads if blobs else []),
+                    *([self.inherited] if self.inherited else []),
+                ]
+            ),
         )
         if pipeline.schedule:
             PipelineSchedule(
@@ -145,6 +162,12 @@ class _Workloads:
             directory=self.platform.directory,
         ).url
 
+    def _inherits(self, name: str, pipeline: Pipeline) -> pulumi.Input[dict[str, str]]:
+        """What stands for the first run of a pipeline whose model came from another stack."""
+        if self.inherited is None or not pipeline.serve:
+            return {}
+        return self.inherited.champions.apply(lambda versions: _inherited(pipeline.model or name, versions))
+
     def _secrets(self) -> dict[str, pulumi.Input[str]]:
         """What steps need to know and nobody else: environment variables of theirs."""
         secrets: dict[str, pulumi.Input[str]] = {}
@@ -179,6 +202,13 @@ class _Workloads:
             blobs = self.platform.blobs.fingerprints if self.platform.blobs else {}
             content = blobs.get(str(pipeline.parameters.get("blob", "")), "")
         return f"{content} {pipeline.data_version}".strip()
+
+
+def _inherited(model: str, champions: Mapping[str, str]) -> dict[str, str]:
+    if model not in champions:
+        return {}
+    version = champions[model]
+    return {"version": version, "decision": f"{model} version {version} came as champion from another stack"}
 
 
 def _deployed_version(pipeline: str, outputs: dict[str, Any]) -> str:

@@ -156,6 +156,9 @@ class _PipelineRunProvider(Provider):
 
     @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
+        if props["inherits"]:
+            inherited = RunResult("INHERITED", props["inherits"], [], "")
+            return CreateResult(props["pipeline"], props | _outcome(_arguments(props), inherited, ""))
         return CreateResult(props["pipeline"], _run(props))
 
     @plain_failures
@@ -175,11 +178,13 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         steps_tracking_url: where the steps find it.
         timeout_minutes: how long it may take.
         data: fingerprint of the data it reads.
+        inherits: what stands for the first run's outputs where its model came from another stack, {} where it did not:
+            then the pipeline is run for the first time when package, parameters or data change.
         notes: tags of the tracked run, such as the git commit; they do not run the pipeline again either.
 
     Outputs:
         arguments: what the pipeline was run with, but for the run's own id and the address of the tracking server.
-        state: SUCCEEDED or SKIPPED (a run that fails fails the resource).
+        state: SUCCEEDED, SKIPPED or INHERITED (a run that fails fails the resource).
         outputs: what the pipeline function returns, by name.
         artifacts: address of each step's artifacts, as `step.name`.
 
@@ -207,6 +212,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         secrets: Mapping[str, pulumi.Input[str]],
         timeout_minutes: int,
         data: str,
+        inherits: pulumi.Input[Mapping[str, str]],
         tracking_url: pulumi.Input[str],
         access: Mapping[str, pulumi.Input[str]],
         steps_tracking_url: pulumi.Input[str],
@@ -224,6 +230,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
             "secrets": dict(secrets),
             "timeout_minutes": timeout_minutes,
             "data": data,
+            "inherits": inherits,
             "tracking_url": tracking_url,
             "access": dict(access),
             "steps_tracking_url": steps_tracking_url,

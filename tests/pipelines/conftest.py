@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kfp.compiler import Compiler
+from mlplatform.tracking import AUTH
 
 import workloads.ml  # noqa: F401  before any library that it keeps from reporting home
 from workloads import pipelines
@@ -63,7 +65,13 @@ def run(folder: Path, pipeline: Any, **arguments: Any) -> Run:
 @pytest.fixture(scope="session")
 def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an empty MLflow server that lives as long as the tests."""
-    folder = tmp_path_factory.mktemp("mlflow")
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as url:
+        yield url
+
+
+@contextmanager
+def mlflow_server(folder: Path, password: str = "") -> Iterator[str]:
+    """Address of an empty MLflow server with its files in `folder`; with a password, of its user admin."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -71,6 +79,14 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    if password:
+        (folder / "auth.ini").write_text(AUTH.replace("/data/", f"{folder}/"))
+        command += ["--app-name", "basic-auth"]
+        environment |= {
+            "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": password,
+        }
     with log.open("wb") as out:
         server = subprocess.Popen(
             [*command, *stores], env=environment, cwd=folder, stdout=out, stderr=out, start_new_session=True

@@ -22,13 +22,15 @@ def make_stack(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Stacks with the settings of `dev` on ports of their own."""
     with thrown_away(project) as made:
 
-        def make(name: str) -> Stack:
+        def make(name: str, beside: Stack | None = None) -> Stack:
+            """`beside`: in the backend of that one."""
             settings = yaml.safe_load((CHECKOUT / "Pulumi.dev.yaml").read_text())["config"]
             tracking, blobs, serving = free_ports(3)
             settings["platform:tracking"] = {"port": tracking, "retain": False}
             settings["platform:blobs"]["port"] = blobs
             settings["serving:port"] = serving
-            return made(f"{name}-{serving}", tmp_path_factory.mktemp(name), settings)
+            scratch = beside.scratch if beside else tmp_path_factory.mktemp(name)
+            return made(f"{name}-{serving}", scratch, settings)
 
         yield make
 
