@@ -32,7 +32,8 @@ from pydantic import (
 )
 
 PROJECT = Path(__file__).resolve().parent
-VERSIONS = tomllib.loads((PROJECT / "versions.toml").read_text())
+# The link that is there makes it a part of the package for whoever installs one.
+VERSIONS = tomllib.loads((PROJECT / "infra" / "versions.toml").read_text())
 OF_PULUMI = frozenset({"pulumi", "kubernetes", "command", "azure-native"})
 """Namespaces that Pulumi and its providers read themselves."""
 Port = Annotated[int, Field(ge=1024, le=65535)]

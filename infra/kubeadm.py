@@ -21,8 +21,12 @@ from settings import PROJECT, Kubernetes
 class Kubeadm(pulumi.ComponentResource):
     """A cluster of one control plane and workers, whose nodes wait for a network.
 
+    What goes into it before the nodes are Ready, as the network itself, is put into `before_ready()`; all else into
+    `cluster(network)`. A worker that leaves `machines` is drained and reset; so is every machine when this is deleted.
+
     Args:
-        machines: one has the role control-plane; each is reached over SSH.
+        machines: one has the role control-plane; each is reached over SSH, with a user who may use sudo without a
+            password. Alone, it also runs pods.
         settings: version, subnets, where packages come from.
         registry: where nodes find images; without one they ask upstream.
         endpoint: host name or address by which this computer reaches the API server; the control plane's where unset.
@@ -32,6 +36,11 @@ class Kubeadm(pulumi.ComponentResource):
         endpoint: of the API server, as this computer reaches it.
         provider: for what goes into the cluster; `Cluster`s of `cluster()` have it too.
         certificates_expire: RFC 3339, when the first of the control plane's certificates does.
+
+    Raises:
+        ValueError: not one of the machines is the control plane, or packages are to come from a registry that is none.
+        Failure (as a failed resource): machines that are not fit for nodes, before anything on them was changed, with
+            all that is in the way.
     """
 
     kubeconfig: pulumi.Output[str]
@@ -48,6 +57,11 @@ class Kubeadm(pulumi.ComponentResource):
         endpoint: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        planes = [machine.name for machine in machines if machine.role == "control-plane"]
+        if len(planes) != 1:
+            raise ValueError(f"one machine has to be the control plane, found {len(planes)}: {', '.join(planes)}")
+        if settings.packages == "bundle" and registry is None:
+            raise ValueError("packages: bundle takes them from a registry, and there is none")
         super().__init__("mlplatform:infra:Kubeadm", name, None, opts)
         self._name, self._settings = name, settings
         self._source = package_source(settings, registry)

@@ -4,70 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from infra.bridge import Bridge
 from infra.keys import key_pair
-from infra.lab import USER, _LabMachineProvider, _unpacked_root
-from infra.ssh import connected
+from infra.lab import USER
 from tests.harness import Stack
+
+from .site import Site, site_of
 
 NAMES = ("alpha", "beta")
 NETWORK = "10.19.77"
 
 
-@dataclass
-class Site:
-    """Somebody's own machines: this program has only their addresses, and a key to log in with."""
-
-    private_key: str
-    machines: list[dict[str, Any]] = field(default_factory=list)
-
-    def settings(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": machine["hostname"],
-                "address": machine["address"],
-                "host_key": machine["host_key"],
-                "role": "worker" if index else "control-plane",
-            }
-            for index, machine in enumerate(self.machines)
-        ]
-
-    def run(self, name: str, command: str) -> str:
-        (found,) = [machine for machine in self.machines if machine["hostname"] == name]
-        login = {"name": name, "host": found["address"], "port": 22, "user": USER, "host_key": found["host_key"]}
-        with connected(login | {"key": self.private_key}) as shell:
-            return shell.run(command).checked(command)
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    private, public = key_pair()
-    bridge = Bridge("test-site", f"{NETWORK}.0/24")
-    bridge.create()
-    provider = _LabMachineProvider()
-    made = Site(private)
-    folder = _folder()
-    for number, name in enumerate(NAMES, 11):
-        props = {"hostname": name, "stack": "test-site", "subnet": bridge.subnet, "address": f"{NETWORK}.{number}"}
-        props |= {"root": str(_unpacked_root()), "authorized_key": public, "folder": str(folder / name)}
-        made.machines.append(provider.create(props).outs or {})
-    yield made
-    for machine in made.machines:
-        provider.delete("", machine)
-    bridge.delete()
-
-
-def _folder() -> Path:
-    """On a real disk: what a machine writes cannot lie on an overlay or in memory."""
-    from settings import cache_directory
-
-    return cache_directory() / "stacks" / "test-site" / "lab"
+def site() -> Iterator[Site]:
+    with site_of("test-site", NETWORK, NAMES) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,26 @@
+"""A Kubernetes cluster on three hosts that are there already, and nothing else."""
+
+from pathlib import Path
+
+import pulumi
+from mlplatform.network import network
+
+from infra.hosts import hosts
+from infra.kubeadm import Kubeadm
+from infra.registry import registry
+from settings import Hosts, Kubernetes, Platform, Registry
+
+config = pulumi.Config()
+kubernetes = Kubernetes.model_validate(config.get_object("kubernetes") or {})
+private = config.get_object("registry")  # where nodes find images and packages that they cannot have from their makers
+kubeadm = Kubeadm(
+    "three-hosts",
+    machines=hosts(Hosts.model_validate(config.require_object("hosts"))),
+    settings=kubernetes,
+    registry=registry(Registry.model_validate(private), None, Path.cwd(), []) if private else None,
+)
+pods = network(Platform.model_validate(config.get_object("platform") or {}), kubernetes, kubeadm.before_ready())
+cluster = kubeadm.cluster(pods.resources)
+
+pulumi.export("kubeconfig", cluster.kubeconfig)
+pulumi.export("nodes", cluster.nodes)

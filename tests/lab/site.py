@@ -1,0 +1,93 @@
+"""Machines inside this computer that no stack has made: somebody's own, with addresses and a key to log in with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.bridge import Bridge
+from infra.keys import key_pair
+from infra.lab import USER, _LabMachineProvider, _unpacked_root
+from infra.ssh import connected
+
+BASTION = "bastion"
+
+
+@dataclass
+class Site:
+    """The first machine is to be the control plane. SSH goes through `bastion`, where there is one."""
+
+    private_key: str
+    machines: list[dict[str, Any]] = field(default_factory=list)
+    bastion: dict[str, Any] | None = None
+
+    def hosts(self) -> dict[str, Any]:
+        """What `infra:hosts` is."""
+        hosts: dict[str, Any] = {"user": USER, "private_key": self.private_key, "machines": self.settings()}
+        if self.bastion:
+            hosts["bastion"] = {"address": self.bastion["address"], "host_key": self.bastion["host_key"]}
+        return hosts
+
+    def settings(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": machine["hostname"],
+                "address": machine["address"],
+                "host_key": machine["host_key"],
+                "role": "worker" if index else "control-plane",
+            }
+            for index, machine in enumerate(self.machines)
+        ]
+
+    def run(self, name: str, command: str) -> str:
+        (found,) = [machine for machine in self.machines if machine["hostname"] == name]
+        login = self._login(found) | {"bastion": self.bastion and self._login(self.bastion)}
+        with connected(login) as shell:
+            return shell.run(command).checked(command)
+
+    def close(self) -> None:
+        """From now on the machines let nobody in who does not come from the bastion."""
+        assert self.bastion
+        only = f"AllowUsers {USER}@{self.bastion['address']}"
+        for machine in self.machines:
+            self.run(
+                machine["hostname"],
+                f"echo '{only}' | sudo tee /etc/ssh/sshd_config.d/only.conf >/dev/null && sudo systemctl reload ssh",
+            )
+
+    def _login(self, machine: dict[str, Any]) -> dict[str, Any]:
+        name, host = machine["hostname"], machine["address"]
+        login = {"name": name, "host": host, "port": 22, "user": USER, "host_key": machine["host_key"]}
+        return login | {"key": self.private_key}
+
+
+@contextmanager
+def site_of(stack: str, network: str, names: Sequence[str]) -> Iterator[Site]:
+    """Machines of these names at `<network>.11` and on, one that is called bastion before the others."""
+    from settings import cache_directory
+
+    private, public = key_pair()
+    bridge = Bridge(stack, f"{network}.0/24")
+    bridge.create()
+    provider = _LabMachineProvider()
+    made = Site(private)
+    # On a real disk: what a machine writes cannot lie on an overlay or in memory.
+    folder = cache_directory() / "stacks" / stack / "lab"
+    all_of_them = []
+    try:
+        for number, name in enumerate(names, 11):
+            props = {"hostname": name, "stack": stack, "subnet": bridge.subnet, "address": f"{network}.{number}"}
+            props |= {"root": str(_unpacked_root()), "authorized_key": public, "folder": str(folder / name)}
+            machine = provider.create(props).outs or {}
+            all_of_them.append(machine)
+            if name == BASTION:
+                made.bastion = machine
+            else:
+                made.machines.append(machine)
+        yield made
+    finally:
+        for machine in all_of_them:
+            provider.delete("", machine)
+        bridge.delete()

@@ -1,0 +1,104 @@
+"""Three machines of somebody else's, which let nobody in who does not come through their bastion."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.dynamic import Failure
+from infra.ssh import connected
+from tests.harness import CHECKOUT, Stack, copy_of_checkout, thrown_away
+
+from .cluster import Cluster, until
+from .conftest import UP_SECONDS
+from .site import BASTION, Site, site_of
+
+NETWORK = "10.22.0"
+NAMES = (BASTION, "alpha", "beta", "gamma")
+READY = {"alpha": True, "beta": True, "gamma": True}
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with site_of("test-hosts", NETWORK, NAMES) as made:
+        made.close()
+        (plane, *_) = made.machines
+        with pytest.raises(Failure), connected(made._login(plane)):
+            pass
+        yield made
+
+
+def cluster_at(kubeconfig: str, folder: Path) -> Cluster:
+    from tools.access import kubectl_program
+
+    file = folder / "kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(kubeconfig)
+    return Cluster(file, kubectl_program())
+
+
+def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(site: Site, tmp_path: Path) -> None:
+    example = shutil.copytree(CHECKOUT / "examples/three-hosts", tmp_path / "three-hosts")
+    (example / ".venv").symlink_to((CHECKOUT / ".venv").resolve())
+    settings: dict[str, Any] = {
+        "hosts": site.hosts(),
+        "kubernetes": {"packages": "bundle"},
+        "registry": {"address": f"{NETWORK}.1"},
+        "platform": {"weave_fast_datapath": False},
+    }
+    config = {f"three-hosts:{name}": value for name, value in settings.items()}
+    (example / "Pulumi.mine.yaml").write_text(yaml.safe_dump({"config": config}))
+    environment = Stack(CHECKOUT, "dev", tmp_path, {}).environment
+
+    def pulumi(*arguments: str) -> str:
+        done = subprocess.run(
+            ["pulumi", *arguments, "--stack", "mine", "--non-interactive", "--color=never"],
+            cwd=example,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=UP_SECONDS,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    pulumi("stack", "init")
+    pulumi("up", "--yes", "--skip-preview")
+    try:
+        outputs = json.loads(pulumi("stack", "output", "--json", "--show-secrets"))
+        cluster = cluster_at(outputs["kubeconfig"], tmp_path)
+        until(lambda: cluster.nodes_ready() == READY, what="every node's being Ready")
+        assert [node["name"] for node in outputs["nodes"]] == list(READY)
+        assert "unchanged" in pulumi("up", "--yes", "--skip-preview")
+    finally:
+        pulumi("destroy", "--yes")
+    for name in READY:
+        assert "no" in site.run(name, "test -e /etc/kubernetes/kubelet.conf && echo yes || echo no")
+
+
+def test_the_stack_onprem_ends_in_a_platform_on_them(site: Site, tmp_path: Path) -> None:
+    settings = yaml.safe_load((CHECKOUT / "Pulumi.onprem.yaml").read_text())["config"]
+    settings |= {
+        "infra:hosts": site.hosts(),
+        "infra:kubernetes": {"packages": "bundle"},
+        "platform:registry": {"address": f"{NETWORK}.1"},
+        "platform:weave_fast_datapath": False,
+        "workloads:pipelines": {"iris-local": {}},
+    }
+    (tmp_path / "checkout").mkdir()
+    with thrown_away(copy_of_checkout(tmp_path / "checkout")) as make:
+        stack = make("test-onprem", tmp_path / "scratch", settings, up_seconds=UP_SECONDS)
+        stack.up()
+        outputs = stack.outputs("--show-secrets")
+        assert cluster_at(outputs["kubeconfig"], tmp_path).nodes_ready() == READY
+        assert outputs["iris_local"]["state"] == "SUCCEEDED"
+        assert outputs["storage_class"] == "openebs-hostpath"
