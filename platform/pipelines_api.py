@@ -68,7 +68,6 @@ def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulu
             *plain(
                 {
                     "CLUSTER_DOMAIN": "cluster.local",
-                    "DB_DRIVER_NAME": "mysql",
                     "DBCONFIG_MYSQLCONFIG_HOST": DATABASE,
                     "DBCONFIG_MYSQLCONFIG_PORT": "3306",
                     "DBCONFIG_MYSQLCONFIG_DBNAME": DATABASES["pipelines"],
@@ -109,9 +108,9 @@ def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulu
         [container],
         *account,
         *depends_on,
-        settings,
         part.admit(NAME, HTTP, GRPC, egress=[API_SERVER]),
         wait_for=kept.addresses,
+        settings=[settings],
         account=NAME,
         volumes={
             "settings": {"configMap": {"name": f"{NAME}-config"}},
@@ -206,6 +205,7 @@ def _for_runs(part: Part) -> list[pulumi.Resource]:
 
 
 SETTINGS = {
+    "DBDriverName": "mysql",
     "DBConfig": {"MySQLConfig": {"GroupConcatMaxLen": "4194304"}, "ConMaxLifeTime": "120s"},
     "ObjectStoreConfig": {"PipelinePath": "pipelines"},
     "InitConnectionTimeout": "6m",

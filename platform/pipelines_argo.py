@@ -89,8 +89,8 @@ def argo(part: Part) -> list[pulumi.Resource]:
             [container],
             *kinds,
             *account,
-            settings,
             part.admit(NAME, egress=[API_SERVER]),
+            settings=[settings],
             account=NAME,
             volumes={"tmp": {"emptyDir": {"sizeLimit": "100Mi"}}},
         )

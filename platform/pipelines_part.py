@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +73,7 @@ class Part:
         containers: Sequence[Mapping[str, Any]],
         *depends_on: pulumi.Resource,
         wait_for: Sequence[str] = (),
+        settings: Sequence[kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret] = (),
         first: Sequence[Mapping[str, Any]] = (),
         volumes: Mapping[str, Mapping[str, Any]] | None = None,
         account: str | None = None,
@@ -81,6 +84,7 @@ class Part:
         Args:
             containers: all that is theirs alone; the security context comes from here.
             wait_for: `host:port` of what has to accept connections before the pod's containers start.
+            settings: what its containers read at their start alone: other content makes another pod.
             first: init containers, after that.
             volumes: by name; each container mounts what it names.
             account: the service account, whose token the pod gets; none where unset.
@@ -113,9 +117,12 @@ class Part:
                 # None of them may be there twice: they keep a volume, or act on what they see.
                 "strategy": {"type": "Recreate"},
                 "selector": {"matchLabels": {"app": name}},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
+                "template": {
+                    "metadata": {"labels": labels, "annotations": {"settings": _digest(settings)}},
+                    "spec": pod,
+                },
             },
-            opts=self.room.options(*depends_on),
+            opts=self.room.options(*settings, *depends_on),
         )
 
     def service(
@@ -146,6 +153,12 @@ class Part:
         return self.room.allow(
             name, {"app": name}, ingress=[rule] if ports else [], egress=[DNS, {"to": [NEIGHBOURS]}, *egress]
         )
+
+
+def _digest(settings: Sequence[kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret]) -> pulumi.Output[str]:
+    contents = pulumi.Output.all(*(each.data for each in settings))
+    found = contents.apply(lambda known: hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest())
+    return pulumi.Output.unsecret(found)
 
 
 def _secured(container: Mapping[str, Any]) -> dict[str, Any]:

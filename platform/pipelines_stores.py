@@ -107,9 +107,9 @@ def _database(part: Part, password: pulumi.Output[str], size_gb: int) -> list[pu
     deployment = part.deployment(
         DATABASE,
         [server],
-        secret,
         volume,
         part.admit(DATABASE, 3306),
+        settings=[secret],
         first=[install],
         volumes={
             "data": {"persistentVolumeClaim": {"claimName": DATABASE}},
@@ -187,9 +187,9 @@ def _objects(part: Part, size_gb: int) -> list[pulumi.Resource]:
     deployment = part.deployment(
         OBJECTS,
         [container],
-        secret,
         volume,
         part.admit(OBJECTS, 8333),
+        settings=[secret],
         volumes={
             "data": {"persistentVolumeClaim": {"claimName": OBJECTS}},
             "settings": {"secret": {"secretName": OBJECTS_SECRET, "items": [{"key": "s3.json", "path": "s3.json"}]}},
@@ -237,8 +237,8 @@ def _metadata(part: Part, password: pulumi.Output[str]) -> list[pulumi.Resource]
     deployment = part.deployment(
         METADATA,
         [container],
-        secret,
         part.admit(METADATA, METADATA_PORT),
+        settings=[secret],
         wait_for=[f"{DATABASE}:3306"],
         volumes={"settings": {"secret": {"secretName": METADATA}}, "tmp": {"emptyDir": {"sizeLimit": "100Mi"}}},
     )

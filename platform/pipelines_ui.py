@@ -116,9 +116,9 @@ def ui(part: Part, settings: Kubeflow) -> tuple[kubernetes.core.v1.Service, Mapp
         NAME,
         [pages, door],
         *part.account(NAME, RULES),
-        gate,
         part.admit(NAME, GATE, sources=(), egress=[API_SERVER]),
         wait_for=[f"{API}:{HTTP}"],
+        settings=[gate],
         account=NAME,
         volumes={
             "gate": {"secret": {"secretName": f"{NAME}-gate"}},
@@ -160,8 +160,8 @@ def _envoy(part: Part) -> None:
     part.deployment(
         ENVOY,
         [container],
-        settings,
         part.admit(ENVOY, ENVOY_PORT),
+        settings=[settings],
         volumes={"settings": {"configMap": {"name": ENVOY}}, "tmp": {"emptyDir": {"sizeLimit": "50Mi"}}},
     )
 

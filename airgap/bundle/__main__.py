@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     from_file = commands.add_parser("import", help="add an image of [upstream] that was brought here as a file")
     from_file.add_argument("image", help="its name there, host/repository:tag")
     from_file.add_argument("source", help="as skopeo names it: oci:FOLDER:TAG, docker-archive:FILE")
+    from_file.set_defaults(command="import")
 
     commands.add_parser("prune", help="remove what other versions left").set_defaults(command="prune")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from airgap.bundle.choice import choose
 from airgap.bundle.errors import BundleError
 from airgap.bundle.table import load
 from airgap.bundle.upstream import ImageCopy
+from tests.airgap.conftest import needs_skopeo
 
 TABLE = load()
 EVERYTHING = [*TABLE.c, *TABLE.go]
@@ -70,3 +74,13 @@ def test_the_command_that_copies_names_the_upstream_and_this_machine() -> None:
 def test_an_image_that_was_brought_as_a_file_is_copied_from_there() -> None:
     command = ImageCopy("registry.test/a/b:1.0", "arm64").command(Path("/cache/layout"), "oci:/media/stick/b:saved")
     assert command[-2:] == ["oci:/media/stick/b:saved", "oci:/cache/layout:bundle"]
+
+
+@needs_skopeo
+def test_an_image_that_is_not_in_the_table_is_not_imported(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "airgap.bundle", "import", "registry.test/a/b:1.0", "oci:/media/stick/b"]
+    environment = os.environ | {"MLPLATFORM_CACHE": str(tmp_path)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 1
+    assert "Error: registry.test/a/b:1.0 is not under [upstream]" in done.stdout
+    assert TABLE.upstream.images[0] in done.stdout

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import socket
 import ssl
 import urllib.error
@@ -20,12 +19,12 @@ from airgap.bundle.errors import BundleError
 from airgap.bundle.push import push
 from airgap.bundle.store import Store
 from tests.airgap import oci
+from tests.airgap.conftest import needs_skopeo
 
 PROGRAM = registry.program(Store.default())
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="docker-registry is not here; `python -m airgap.bundle registry start` brings it"
 )
-needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
 
 
 def free_port() -> int:

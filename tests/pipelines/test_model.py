@@ -17,6 +17,7 @@ from tests.pipelines.conftest import IRIS
 from workloads.ml import batch, evaluation, gate, model, registry, report, table, tracking, training
 from workloads.ml.errors import StepError
 from workloads.ml.export import classifier_to_onnx, forest_to_onnx
+from workloads.ml.metadata import plain
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some inputs do not have OOB scores")
 METRICS = {"accuracy": 0.9, "precision": 0.9, "recall": 0.9, "f1": 0.9}
@@ -251,3 +252,10 @@ def test_batch_that_cannot_be_scored_is_refused(small: model.Model, content: str
     with pytest.raises(StepError) as refused:
         batch.score(content.encode(), small, "")
     assert message in str(refused.value)
+
+
+def test_metadata_that_kubeflow_wraps_are_read_as_they_were_written() -> None:
+    written = {"classes": ["a", "b"], "importance": {"x": 0.5}, "rows": 150.0, "source": "list"}
+    handed_on = written | {"classes": {"list": ["a", "b"]}, "importance": {"struct": {"x": 0.5}}}
+    assert plain(handed_on) == plain(written) == written
+    assert plain({"importance": {"list": 0.5}}) == {"importance": {"list": 0.5}}

@@ -29,6 +29,7 @@ def test_model(
     from workloads.ml import evaluation, table
     from workloads.ml import model as models
     from workloads.ml import report as reports
+    from workloads.ml.metadata import plain
 
     tested = models.load(Path(model.path))
     classes = tested.signature["classes"]
@@ -41,7 +42,7 @@ def test_model(
     confusion.log_confusion_matrix(classes, matrix.tolist())
 
     images = {"confusion_matrix": reports.plot_confusion(matrix, classes)}
-    if importance := model.metadata.get("importance"):
+    if importance := plain(model.metadata).get("importance"):
         images["feature_importance"] = reports.plot_importance(importance)
     title = f"{tested.signature['model']}: {len(rows)} test rows"
     Path(report.path).write_text(reports.page(title, scores, images))

@@ -20,7 +20,8 @@ def train_model(
     """
     from pathlib import Path
 
+    from workloads.ml.metadata import plain
     from workloads.ml.training import train_forest
 
-    model.metadata.update(train_forest(train.path, train.metadata, Path(model.path), model_name, trees, seed))
+    model.metadata.update(train_forest(train.path, plain(train.metadata), Path(model.path), model_name, trees, seed))
     print(f"{trees} trees, out-of-bag score {model.metadata['oob_score']:.4f}")
