@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from airgap.bundle import registry
+from airgap.bundle.push import push
+from airgap.bundle.store import Store
 from infra.bridge import Bridge
 from infra.keys import key_pair
 from infra.lab import USER, _LabMachineProvider, _unpacked_root
@@ -91,3 +97,18 @@ def site_of(stack: str, network: str, names: Sequence[str]) -> Iterator[Site]:
         for machine in all_of_them:
             provider.delete("", machine)
         bridge.delete()
+
+
+@contextmanager
+def registry_of_ones_own(address: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """What the bundle has, in a registry at an address of this computer; as `platform:registry` names one's own."""
+    store = Store.default()
+    own = registry.start(store, address, 5443, [], folder)
+    try:
+        push(store, own.host, own.authfile, own.certificates)
+        (login,) = json.loads(own.authfile.read_text())["auths"].values()
+        username, _, password = base64.b64decode(login["auth"]).decode().partition(":")
+        ca_file = str(own.certificates / "ca.crt")
+        yield {"url": f"https://{own.host}", "username": username, "password": password, "ca_file": ca_file}
+    finally:
+        registry.stop(folder)

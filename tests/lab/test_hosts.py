@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from tests.harness import CHECKOUT, Stack, copy_of_checkout, thrown_away
 
 from .cluster import Cluster, until
 from .conftest import UP_SECONDS
-from .site import BASTION, Site, site_of
+from .site import BASTION, Site, registry_of_ones_own, site_of
 
 NETWORK = "10.22.0"
 NAMES = (BASTION, "alpha", "beta", "gamma")
@@ -45,13 +44,21 @@ def cluster_at(kubeconfig: str, folder: Path) -> Cluster:
     return Cluster(file, kubectl_program())
 
 
-def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(site: Site, tmp_path: Path) -> None:
+@pytest.fixture
+def registry(site: Site, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    with registry_of_ones_own(f"{NETWORK}.1", tmp_path / "registry") as settings:
+        yield settings
+
+
+def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(
+    site: Site, registry: dict[str, Any], tmp_path: Path
+) -> None:
     example = shutil.copytree(CHECKOUT / "examples/three-hosts", tmp_path / "three-hosts")
     (example / ".venv").symlink_to((CHECKOUT / ".venv").resolve())
     settings: dict[str, Any] = {
         "hosts": site.hosts(),
         "kubernetes": {"packages": "bundle"},
-        "registry": {"address": f"{NETWORK}.1"},
+        "registry": registry,
         "platform": {"weave_fast_datapath": False},
     }
     config = {f"three-hosts:{name}": value for name, value in settings.items()}
@@ -62,7 +69,7 @@ def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(site: 
         done = subprocess.run(
             ["pulumi", *arguments, "--stack", "mine", "--non-interactive", "--color=never"],
             cwd=example,
-            env=os.environ | environment,
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -85,12 +92,12 @@ def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(site: 
         assert "no" in site.run(name, "test -e /etc/kubernetes/kubelet.conf && echo yes || echo no")
 
 
-def test_the_stack_onprem_ends_in_a_platform_on_them(site: Site, tmp_path: Path) -> None:
+def test_the_stack_onprem_ends_in_a_platform_on_them(site: Site, registry: dict[str, Any], tmp_path: Path) -> None:
     settings = yaml.safe_load((CHECKOUT / "Pulumi.onprem.yaml").read_text())["config"]
     settings |= {
         "infra:hosts": site.hosts(),
         "infra:kubernetes": {"packages": "bundle"},
-        "platform:registry": {"address": f"{NETWORK}.1"},
+        "platform:registry": registry,
         "platform:weave_fast_datapath": False,
         "workloads:pipelines": {"iris-local": {}},
     }

@@ -1,0 +1,194 @@
+"""The walk of docs/migrate.md: a platform moves from machines of its own to a vendor's cluster, while clients ask."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, thrown_away
+
+from .cluster import Cluster
+from .conftest import UP_SECONDS, cluster_of
+
+OLD_NETWORK, VENDOR_NETWORK = "10.21.0", "10.22.0"
+RANGES = {
+    "sepal_length": (4.3, 5.1, 5.8, 6.4, 7.9),
+    "sepal_width": (2.0, 2.8, 3.3, 4.4),
+    "petal_length": (1.0, 1.6, 4.3, 5.1, 6.9),
+    "petal_width": (0.1, 0.3, 1.3, 1.8, 2.5),
+}
+GRID = [dict(zip(RANGES, values, strict=True)) for values in itertools.product(*RANGES.values())]
+
+
+def predictions(stack: Stack) -> Any:
+    """Classes and probabilities for the grid."""
+    answer = requests.post(stack.outputs()["score_url"], json=GRID, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["predictions"]
+
+
+class Clients:
+    """Clients that ask all the time: at the first address, and where that fails once more at the second."""
+
+    def __init__(self, *urls: str) -> None:
+        self.urls = list(urls)
+        self.answered: Counter[str] = Counter()
+        self.lost = 0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+
+    def __enter__(self) -> Clients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            for url in list(self.urls):
+                try:
+                    if requests.post(url, json=GRID[0], timeout=3).status_code == 200:
+                        self.answered[url] += 1
+                        break
+                except requests.RequestException:
+                    continue
+            else:
+                self.lost += 1
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stack, Cluster]]:
+    """The old stack, which is up; the new one, which is not; and the vendor's cluster that it is for."""
+    with ExitStack() as open_until_the_end:
+        vendors = copy_of_checkout(tmp_path_factory.mktemp("vendors"))
+        (vendors / "__main__.py").write_text((CHECKOUT / "tests/lab/vendor.py").read_text())
+        make_vendor = open_until_the_end.enter_context(thrown_away(vendors))
+        vendor = make_vendor(
+            "test-vendor", tmp_path_factory.mktemp("vendor"), _vendor_settings(), up_seconds=UP_SECONDS
+        )
+        vendor.up()
+        data_url = open_until_the_end.enter_context(_data(f"{VENDOR_NETWORK}.1"))
+        make = open_until_the_end.enter_context(thrown_away(copy_of_checkout(tmp_path_factory.mktemp("checkout"))))
+        scratch = tmp_path_factory.mktemp("backend")
+        old = make("test-old", scratch, _old_settings(data_url), up_seconds=UP_SECONDS)
+        old.up()
+        new = make("test-new", scratch, _new_settings(old, vendor, scratch), up_seconds=UP_SECONDS)
+        yield old, new, cluster_of(vendor, tmp_path_factory.mktemp("access"))
+
+
+def _lab(network: str) -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
+    settings["infra:lab"] = {"size": 1, "subnet": f"{network}.0/24"}
+    settings["platform:load_balancer"]["addresses"] = f"{network}.200-{network}.219"
+    return settings
+
+
+def _vendor_settings() -> dict[str, Any]:
+    settings = _lab(VENDOR_NETWORK)
+    settings["infra:kubernetes"] |= {"pod_subnet": "10.40.0.0/16", "service_subnet": "10.112.0.0/16"}
+    settings["platform:registry"] = {"port": 5444}
+    return {name: value for name, value in settings.items() if name.startswith(("infra", "platform"))}
+
+
+def _old_settings(data_url: str) -> dict[str, Any]:
+    settings = _lab(OLD_NETWORK)
+    del settings["platform:blobs"]  # the data is somewhere else, and stays there
+    pipelines = settings["workloads:pipelines"]
+    del pipelines["iris-local"]
+    for pipeline in pipelines.values():
+        pipeline["parameters"] = {"data_url": data_url}
+    return settings
+
+
+def _new_settings(old: Stack, vendor: Stack, folder: Path) -> dict[str, Any]:
+    given = vendor.outputs("--show-secrets")
+    ca_file, kubeconfig = folder / "ca.crt", folder / "kubeconfig"
+    ca_file.write_text(given["registry"]["ca"])
+    kubeconfig.touch(mode=0o600)
+    kubeconfig.write_text(given["kubeconfig"])
+    registry = {part: given["registry"][part] for part in ("username", "password")}
+    return {
+        **{name: value for name, value in old.settings.items() if name.startswith(("serving", "workloads"))},
+        "infra:cluster": "existing",
+        "infra:existing": {"kubeconfig_file": str(kubeconfig)},
+        "platform:pipelines": old.settings["platform:pipelines"],
+        "platform:registry": registry | {"url": f"https://{given['registry']['host']}", "ca_file": str(ca_file)},
+        "platform:storage_class": "vendor-disk",
+        "platform:tracking": old.settings["platform:tracking"],
+        "workloads:models_from": old.name,
+    }
+
+
+@contextmanager
+def _data(address: str) -> Iterator[str]:
+    """The address of Iris, on a server of the company's that every cluster reaches."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(CHECKOUT / "workloads/data"))
+    with ThreadingHTTPServer((address, 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{address}:{server.server_port}/iris.csv"
+        server.shutdown()
+
+
+def test_a_platform_moves_to_a_vendor_and_no_client_notices(site: tuple[Stack, Stack, Cluster]) -> None:
+    old, new, cluster = site
+    before = predictions(old)
+    was = old.outputs()
+
+    new.up()
+
+    now = new.outputs()
+    assert now["model"] == was["model"]
+    assert now["iris_external"]["state"] == "INHERITED"
+    assert now["batch_predict"]["state"] == "SUCCEEDED"
+    assert predictions(new) == before
+    assert set(changes(new.up())) == {"unchanged"}
+    claims = cluster.get("pvc", "-A")["items"]
+    assert {claim["spec"]["storageClassName"] for claim in claims} == {"vendor-disk"}
+
+    one, other = was["score_url"], now["score_url"]
+    assert one != other
+    with Clients(one, other) as clients:
+        time.sleep(10)
+        clients.urls = [other, one]  # as a DNS name that is changed, when a client looks again
+        time.sleep(10)
+        clients.urls = [one, other]  # and one who never looks
+        code, output = old.pulumi("destroy", "--yes")
+        assert code == 0, output
+        time.sleep(5)
+    print({url: clients.answered[url] for url in (one, other)}, f"lost: {clients.lost}")
+    assert clients.lost == 0
+    assert min(clients.answered[one], clients.answered[other]) > 100
+
+    assert predictions(new) == before
+    assert set(changes(new.up())) == {"unchanged"}
+
+
+def test_what_it_took_is_a_settings_file(site: tuple[Stack, Stack, Cluster]) -> None:
+    old, new, _ = site
+    assert git(new.project, "status", "--porcelain", "--", "workloads", "model_server", "platform", "infra") == ""
+    for name in (name for name in old.settings | new.settings if name.startswith(("serving", "workloads"))):
+        assert name == "workloads:models_from" or old.settings[name] == new.settings[name]
+    lines = [yaml.safe_dump(stack.settings, sort_keys=False).splitlines() for stack in (old, new)]
+    changed = [
+        line for line in difflib.unified_diff(*lines, n=0, lineterm="") if line[:1] in "+-" and line[1:2] not in "+-"
+    ]
+    print("\n".join(changed))
+    assert 0 < len(changed) < 40
