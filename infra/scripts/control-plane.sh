@@ -77,6 +77,11 @@ controlPlaneEndpoint: $ADDRESS:6443
 networking:
   podSubnet: $POD_SUBNET
   serviceSubnet: $SERVICE_SUBNET
+controllerManager:
+  extraArgs:
+    # A machine that died is no place to send requests to: noticed after 20 s, not 50. kubelet tells of itself every 5 s.
+    - {name: node-monitor-grace-period, value: 20s}
+    - {name: node-monitor-period, value: 2s}
 apiServer:
   certSANs: [$(echo "$ADDRESS $NAMES" | xargs | sed 's/ /, /g')]
   extraArgs:
@@ -95,6 +100,8 @@ apiServer:
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cgroupDriver: $driver
+nodeStatusUpdateFrequency: 5s
+nodeLeaseDurationSeconds: 20
 failCgroupV1: false
 $(if [ "$contained" = yes ]; then
   # The disk and the swap of a machine in a container are those of the computer around it, and not its own to judge.

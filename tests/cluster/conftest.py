@@ -1,4 +1,4 @@
-"""A cluster that a stack is up in: MLPLATFORM_TEST_KUBECONFIG names the file with its kubeconfig.
+"""A cluster with a whole stack in it: a lab of their own, or the one whose kubeconfig MLPLATFORM_TEST_KUBECONFIG names.
 
 They take the platform's namespaces, images and services in it. `make test` leaves this folder out.
 """
@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlplatform import jobs, tracking
+from mlplatform import jobs, pipelines_images, pipelines_part, tracking
 from mlplatform.images import IN_REGISTRY, WORKLOADS
+from pulumi import RunError
 
+from settings import Registry
+from tests.harness import Stack
+from tests.lab.stacks import lab_stacks
 from workloads import service
 from workloads.access import reached
 from workloads.engines.api import Api
@@ -26,9 +30,36 @@ VARIABLE = "MLPLATFORM_TEST_KUBECONFIG"
 
 
 @pytest.fixture(scope="session")
-def kubeconfig() -> str:
-    assert VARIABLE in os.environ, f"set {VARIABLE} to the file with the cluster's kubeconfig"
-    return Path(os.environ[VARIABLE]).read_text()
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack | None]:
+    """A lab with all that its settings have; None where the cluster is somebody else's."""
+    if VARIABLE in os.environ:
+        yield None
+        return
+    with lab_stacks(tmp_path_factory) as make:
+        stack = make("whole")
+        stack.up()
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(whole: Stack | None) -> str:
+    if whole is None:
+        return Path(os.environ[VARIABLE]).read_text()
+    return str(whole.outputs("--show-secrets")["kubeconfig"])
+
+
+@pytest.fixture(scope="session")
+def kubeflow_installed(whole: Stack | None, api: Api) -> None:
+    """Kubeflow Pipelines takes the place of the Job engine; without its images, tests of it are left out."""
+    if whole:
+        try:
+            pipelines_images.require(Registry())
+        except RunError as error:
+            pytest.skip(str(error))
+        whole.settings["platform:pipelines"] = "kubeflow"
+        whole.up()
+    elif not any(each.metadata.name == pipelines_part.NAMESPACE for each in api.core.list_namespace().items):
+        pytest.skip("the cluster has no Kubeflow Pipelines")
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +75,8 @@ def secret(api: Api, namespace: str, name: str) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def workloads_image(api: Api) -> str:
     """The image of this checkout's steps, which `up` pushed to the registry."""
+    if jobs.NAMESPACE not in {each.metadata.name for each in api.core.list_namespace().items}:
+        pytest.skip("the cluster runs pipelines by Kubeflow")
     login = json.loads(secret(api, jobs.NAMESPACE, "registry")[".dockerconfigjson"])
     return f"{next(iter(login['auths']))}/{IN_REGISTRY}/{WORKLOADS.name}:{WORKLOADS.tag()}"
 
@@ -129,3 +162,10 @@ def server(api: Api) -> dict[str, Any]:
         "inside": f"http://{found.metadata.name}.{service.NAMESPACE}.svc:{found.spec.ports[0].port}",
         "outside": f"http://{ingress[0].ip}:{found.spec.ports[0].port}" if ingress else None,
     }
+
+
+@pytest.fixture(scope="session")
+def outside(server: dict[str, Any]) -> str:
+    if server["outside"] is None:
+        pytest.skip("the Service has no address outside of the cluster")
+    return str(server["outside"])

@@ -40,7 +40,7 @@ IRIS = Path(__file__).parents[2] / "workloads" / "data" / "iris.csv"
 
 
 @pytest.fixture(scope="module")
-def image(api: Api) -> str:
+def image(api: Api, kubeflow_installed: None) -> str:
     """The image of this checkout's steps, which `up` pushed to the registry."""
     login = json.loads(secret(api, NAMESPACE, "registry")[".dockerconfigjson"])
     host = next(iter(login["auths"]))
@@ -48,7 +48,7 @@ def image(api: Api) -> str:
 
 
 @pytest.fixture(scope="module")
-def properties(kubeconfig: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def properties(kubeconfig: str, kubeflow_installed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     from mlplatform.pipelines_api import HTTP
     from mlplatform.pipelines_api import NAME as API
     from mlplatform.pipelines_stores import METADATA, METADATA_PORT

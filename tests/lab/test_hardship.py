@@ -17,6 +17,7 @@ from tests.harness import Stack, changes, touched
 
 from .cluster import Cluster, until
 from .conftest import cluster_of
+from .stacks import cut_power
 
 KILLS = 10
 
@@ -128,11 +129,6 @@ def test_destroy_leaves_nothing(make_lab: Callable[[str], Stack]) -> None:
     code, output = stack.pulumi("destroy", "--yes")
     assert code == 0, output
     assert leftovers(stack) == []
-
-
-def cut_power(stack: Stack, machine: str) -> None:
-    """End a machine as a power cut does."""
-    subprocess.run(["runc", "kill", "--all", f"{stack.name}.{machine}", "KILL"], check=True)
 
 
 def on(stack: Stack, machine: str, command: str) -> str:

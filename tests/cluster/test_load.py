@@ -1,0 +1,94 @@
+"""Predictions at 500 a second while things happen to the servers; a client sends what fails once more."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Stack
+from tests.lab.stacks import cut_power
+from workloads import service
+from workloads.engines.api import Api
+
+from .conftest import eventually, pods, ready
+
+RATE, SECONDS = 500, 60
+FIRST_SECONDS = 5
+"""Of undisturbed load."""
+
+
+@pytest.fixture
+def under_load(outside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, float]]:
+    """Does something to the cluster under load; says how the requests ended, and prints it."""
+
+    def load(what: str, happens: Callable[[], object]) -> dict[str, float]:
+        command = [sys.executable, "-m", "tests.lab.load", f"{outside}/score", str(RATE), str(SECONDS)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            time.sleep(FIRST_SECONDS)
+            happens()
+            output, _ = process.communicate(timeout=SECONDS + 60)
+        figures: dict[str, float] = json.loads(output)
+        with capsys.disabled():
+            print(f"\n  {RATE}/s for {SECONDS} s while {what}: {output.strip()}")
+        assert figures["sent"] > 0.95 * RATE * SECONDS
+        return figures
+
+    return load
+
+
+def replicas(api: Api, server: dict[str, Any]) -> list[Any]:
+    return pods(api, service.NAMESPACE, server["labels"])
+
+
+def test_no_request_is_lost_while_a_pod_is_deleted(
+    api: Api, server: dict[str, Any], under_load: Callable[..., dict[str, float]]
+) -> None:
+    before = replicas(api, server)
+    figures = under_load(
+        "a pod is deleted", lambda: api.core.delete_namespaced_pod(before[0].metadata.name, service.NAMESPACE)
+    )
+    assert figures["failed"] == 0
+    assert before[0].metadata.uid not in {pod.metadata.uid for pod in replicas(api, server)}
+
+
+def test_no_request_is_lost_while_a_model_rolls_out(
+    api: Api, kubeconfig: str, server: dict[str, Any], under_load: Callable[..., dict[str, float]]
+) -> None:
+    import yaml
+    from kubernetes import client, config  # type: ignore[import-untyped]
+
+    apps = client.AppsV1Api(config.new_client_from_config_dict(yaml.safe_load(kubeconfig)))
+    old = {pod.metadata.uid for pod in replicas(api, server)}
+    stamp = {"spec": {"template": {"metadata": {"annotations": {"tests/restarted": str(time.time())}}}}}
+    figures = under_load(
+        "all pods are replaced", lambda: apps.patch_namespaced_deployment(server["name"], service.NAMESPACE, stamp)
+    )
+    assert figures["failed"] == 0
+    eventually(
+        lambda: (
+            all(ready(pod) for pod in replicas(api, server))
+            and not old & {pod.metadata.uid for pod in api.core.list_namespaced_pod(service.NAMESPACE).items}
+        ),
+        seconds=120,
+    )
+
+
+def test_a_machine_that_dies_costs_few_requests(
+    whole: Stack | None, api: Api, server: dict[str, Any], under_load: Callable[..., dict[str, float]]
+) -> None:
+    if whole is None:
+        pytest.skip("the machines are somebody else's")
+    machine = replicas(api, server)[0].spec.node_name
+    figures = under_load(f"{machine} dies", lambda: cut_power(whole, machine))
+    try:
+        assert figures["failed"] < 0.05 * figures["sent"]
+    finally:
+        whole.up()
+    eventually(lambda: all(ready(pod) for pod in replicas(api, server)), seconds=180)

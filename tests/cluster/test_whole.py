@@ -1,0 +1,142 @@
+"""A whole stack whose machines and settings change: what it had, it has afterwards, and what is wrong never answers."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.harness import Stack
+from tests.lab.stacks import cut_power
+from workloads.access import reached
+
+from .conftest import eventually
+
+MACHINES = ("control-plane", "worker-1", "worker-2")
+FLOWERS = [
+    {"petal_length": 0.2 * step, "petal_width": 0.1 * step, "sepal_length": 6.0, "sepal_width": 3.0}
+    for step in range(35)
+]
+
+
+@pytest.fixture
+def stack(whole: Stack | None) -> Iterator[Stack]:
+    if whole is None:
+        pytest.skip("the stack is somebody else's")
+    before = copy.deepcopy(whole.settings)
+    yield whole
+    if whole.settings != before:
+        whole.settings = before
+        whole.up()
+
+
+def predictions(stack: Stack) -> Any:
+    answer = requests.post(stack.outputs()["score_url"], json=FLOWERS, timeout=10)
+    answer.raise_for_status()
+    return [each["probabilities"] for each in answer.json()["predictions"]]
+
+
+def answering(stack: Stack) -> Counter[str]:
+    """Versions that answer, in 100 requests on connections of their own."""
+    url = stack.outputs()["score_url"]
+    return Counter(str(requests.post(url, json=FLOWERS[0], timeout=10).json()["model_version"]) for _ in range(100))
+
+
+def test_after_a_power_cut_of_all_machines_everything_is_as_it_was(stack: Stack) -> None:
+    before, outputs = predictions(stack), stack.outputs("--show-secrets")
+    for machine in MACHINES:
+        cut_power(stack, machine)
+    stack.up()
+    assert eventually(lambda: _or_none(lambda: predictions(stack)), seconds=180) == before
+    after = stack.outputs("--show-secrets")
+    assert {name: after[name] for name in outputs if name != "nodes"} == {
+        name: value for name, value in outputs.items() if name != "nodes"
+    }
+
+
+def test_an_up_without_the_api_server_says_so_and_loses_nothing(stack: Stack) -> None:
+    before = stack.pulumi("stack", "--show-urns")[1].count("urn:pulumi:")
+    way = [
+        "-d",
+        f"{_first_three(stack)}.11",
+        "-p",
+        "tcp",
+        "--dport",
+        "6443",
+        "-j",
+        "REJECT",
+        "--reject-with",
+        "tcp-reset",
+    ]
+    subprocess.run(["iptables", "-I", "OUTPUT", *way], check=True)
+    try:
+        stack.settings["serving:workers"] = 1
+        start = time.monotonic()
+        code, output = stack.pulumi("up", "--yes", "--skip-preview")
+        assert code != 0, output
+        assert ":6443" in output
+        assert time.monotonic() - start < stack.up_seconds
+    finally:
+        subprocess.run(["iptables", "-D", "OUTPUT", *way], check=True)
+    assert stack.pulumi("stack", "--show-urns")[1].count("urn:pulumi:") == before
+    stack.up()
+    assert len(predictions(stack)) == len(FLOWERS)
+
+
+def test_a_canary_gets_its_share_of_the_requests(stack: Stack) -> None:
+    (champion,) = answering(stack)
+    stack.settings["workloads:pipelines"]["iris-external"]["parameters"]["trees"] = 7
+    stack.settings["workloads:pipelines"]["iris-external"]["version"] = int(champion)
+    stack.up()
+    assert set(answering(stack)) == {champion}
+    candidate = int(champion) + 1
+    stack.settings["serving:canary"] = {"version": candidate, "replicas": 1}
+    stack.up()
+    found = eventually(lambda: len(shares := answering(stack)) == 2 and shares)
+    assert set(found) == {champion, str(candidate)}
+    assert 10 < found[str(candidate)] < 60, found  # one pod of three
+    del stack.settings["serving:canary"]
+    stack.up()
+    eventually(lambda: set(answering(stack)) == {champion})
+
+
+def test_a_version_that_cannot_be_served_never_answers(stack: Stack) -> None:
+    before = answering(stack)
+    stack.settings["workloads:pipelines"]["iris-external"]["version"] = 99
+    code, output = stack.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0, output
+    assert "workloads:pipelines.iris-external.version: model iris has no version 99; there are:" in output
+    assert set(answering(stack)) == set(before)
+
+
+def test_a_model_that_was_changed_never_answers_and_the_pods_before_go_on(
+    stack: Stack, tracking_access: dict[str, str]
+) -> None:
+    from workloads.ml.tracking import client
+
+    before = set(answering(stack))
+    other = next(version for version in ("1", "2") if version not in before)
+    with reached("", tracking_access) as url:
+        client(url).set_model_version_tag("iris", other, "sha256", "0" * 64)
+    stack.settings["workloads:pipelines"]["iris-external"]["version"] = int(other)
+    code, output = stack.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0, output
+    assert "SHA-256" in output, output
+    assert set(answering(stack)) == before
+
+
+def _first_three(stack: Stack) -> str:
+    return str(stack.settings["infra:lab"]["subnet"]).rpartition(".")[0]
+
+
+def _or_none(ask: Any) -> Any:
+    try:
+        return ask()
+    except (requests.RequestException, KeyError):
+        return None

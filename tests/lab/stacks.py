@@ -1,0 +1,50 @@
+"""Stacks of machines inside this computer, for tests: each in a network of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.harness import CHECKOUT, Stack, copy_of_checkout, thrown_away
+
+UP_SECONDS = 1200
+SUBNETS = iter(f"10.{20 + number}.77" for number in range(1, 30))
+"""First three numbers of the addresses of each stack."""
+
+
+@contextmanager
+def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stack]]:
+    """Makes stacks with the settings of `lab`; all are destroyed at the end."""
+    from settings import cache_directory
+
+    assert os.geteuid() == 0, "these tests make machines inside this computer, which takes root"
+    assert (cache_directory() / "bundle" / "bundle.json").is_file(), "run `make bundle` first"
+    with thrown_away(copy_of_checkout(folders.mktemp("checkout"))) as made:
+
+        def make(name: str) -> Stack:
+            settings = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
+            network = next(SUBNETS)
+            settings["infra:lab"]["subnet"] = f"{network}.0/24"
+            settings["platform:load_balancer"]["addresses"] = f"{network}.200-{network}.219"
+            return made(f"test-{name}", folders.mktemp(name), settings, up_seconds=UP_SECONDS)
+
+        yield make
+
+
+def cut_power(stack: Stack, machine: str) -> None:
+    """End a machine as a power cut does."""
+    subprocess.run(["runc", "kill", "--all", f"{stack.name}.{machine}", "KILL"], check=True)
+
+
+def kubeconfig_file(stack: Stack, folder: Path) -> Path:
+    """The stack's kubeconfig in a file that only its owner reads."""
+    file = folder / "kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(stack.outputs("--show-secrets")["kubeconfig"])
+    return file
