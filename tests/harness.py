@@ -152,12 +152,16 @@ def thrown_away(project: Path) -> Iterator[Callable[..., Stack]]:
         )
         return stack
 
-    yield make
-    for stack in made:
-        stack.pulumi("cancel", "--yes")
-        code, output = stack.pulumi("destroy", "--yes")
-        stack.file.unlink(missing_ok=True)
-        assert code == 0, output
+    failed: list[str] = []
+    try:
+        yield make
+    finally:
+        for stack in made:
+            stack.pulumi("cancel", "--yes")
+            code, output = stack.pulumi("destroy", "--yes")
+            stack.file.unlink(missing_ok=True)
+            failed += [output] if code else []
+    assert failed == []
 
 
 def changes(output: str) -> dict[str, int]:

@@ -129,5 +129,9 @@ kubeadm init --config "$configuration" --skip-token-print --skip-certificate-key
 for token in $(kubeadm token list --output jsonpath='{.token}{"\n"}'); do
   kubeadm token delete "$token" >/dev/null
 done
+if [ "$TAINTED" = false ]; then
+  # kubeadm keeps Services' addresses away from control planes; here is no other node that could answer for them.
+  kubectl label node "$NODE" node.kubernetes.io/exclude-from-external-load-balancers- >/dev/null
+fi
 touch "$ready"
 echo "control plane: $NODE runs v$VERSION at $ADDRESS:6443"

@@ -17,8 +17,8 @@ from infra.ssh import connected
 from tests.harness import CHECKOUT, Stack, copy_of_checkout, thrown_away
 
 from .cluster import Cluster, until
-from .conftest import UP_SECONDS
 from .site import BASTION, Site, registry_of_ones_own, site_of
+from .stacks import UP_SECONDS
 
 NETWORK = "10.22.0"
 NAMES = (BASTION, "alpha", "beta", "gamma")

@@ -21,7 +21,8 @@ import yaml
 from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, thrown_away
 
 from .cluster import Cluster
-from .conftest import UP_SECONDS, cluster_of
+from .conftest import cluster_of
+from .stacks import UP_SECONDS
 
 OLD_NETWORK, VENDOR_NETWORK = "10.21.0", "10.22.0"
 RANGES = {
