@@ -14,9 +14,10 @@ from typing import Any
 import pulumi
 import pytest
 import yaml
+from pulumi.runtime import rpc
 from pydantic import ValidationError
 
-from settings import Azure, SettingsError
+from settings import Azure, Blobs, SettingsError
 
 from .graph import Graph, key_pair, run
 
@@ -315,6 +316,30 @@ def test_the_storage_is_private() -> None:
     assert graph.of("BlobContainer")["datasets"]["publicAccess"] == "None"
     assert told["storage"] == {"url": "https://datasets.blob.core.windows.net", "key": "account-key"}
     assert not site()[0].of("StorageAccount")
+
+
+def test_images_are_pushed_and_data_uploaded_with_what_the_stack_has_made() -> None:
+    def program() -> Any:
+        from mlplatform.blobs import blob_store
+        from mlplatform.images import LIBRARIES, Image
+        from mlplatform.registry import pull_secret
+
+        from infra.azure import azure_site
+
+        made = azure_site(Azure(operator=OPERATOR, registry=True, storage="measurements"), "production")
+        assert made.registry
+        Image(LIBRARIES, made.registry)
+        pull_secret("pull", "default", made.registry, pulumi.ResourceOptions())
+        uploads = Blobs(upload={"iris.csv": "workloads/data/iris.csv"})
+        blob_store(uploads, None, Path("/nowhere"), made.storage)
+
+    graph, _ = run(program)
+    (image,) = graph.of("Image").values()
+    assert (image["username"], rpc.unwrap_rpc_secret(image["password"])) == ("builder-azure", "builder-password")
+    shown = rpc.unwrap_rpc_secret(graph.of("Secret")["pull"]["stringData"])[".dockerconfigjson"]
+    assert base64.b64decode(json.loads(shown)["auths"]["registry.azurecr.io"]["auth"]) == b"nodes-azure:nodes-password"
+    (blob,) = graph.of("Blob").values()
+    assert (blob["account_url"], blob["container"]) == ("https://datasets.blob.core.windows.net", "measurements")
 
 
 def test_keys_that_are_given_or_asked_for_are_secret() -> None:
