@@ -370,6 +370,29 @@ class LoadBalancer(_Section):
         return addresses
 
 
+class KubeflowDatabase(_Section):
+    """A MySQL or MariaDB server with two empty databases, and a user who may do anything in them."""
+
+    host: str
+    port: int = Field(default=3306, ge=1, le=65535)
+    user: str
+    password: SecretStr
+    pipelines: str = "mlpipeline"
+    metadata: str = "metadb"
+
+
+class KubeflowObjects(_Section):
+    """A bucket that speaks S3."""
+
+    host: str
+    port: int = Field(default=443, ge=1, le=65535)
+    bucket: str
+    access_key: str
+    secret_key: SecretStr
+    secure: bool = True
+    region: str = "us-east-1"
+
+
 class Kubeflow(_Section):
     """Kubeflow Pipelines in the cluster, for `pipelines: kubeflow`."""
 
@@ -378,6 +401,8 @@ class Kubeflow(_Section):
     port: Port = 8080
     size_gb: int = Field(default=10, ge=1, le=10_000)
     """Each of the volumes of its database and its object store."""
+    database: KubeflowDatabase | None = None
+    objects: KubeflowObjects | None = None
     keep_runs: bool = True
     """Whether the history of runs stays when a pipeline leaves the stack."""
 

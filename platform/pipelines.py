@@ -45,10 +45,10 @@ def kubeflow_pipelines(
     room = namespace(NAMESPACE, cluster, registry)
     part = Part(room, libraries)
     steps = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
-    kept = stores(part, settings.size_gb)
-    controller = argo(part)
+    kept = stores(part, settings)
+    controller = argo(part, kept.objects)
     servers = api(part, kept)
-    pages, login = ui(part, settings)
+    pages, login = ui(part, kept.objects, settings)
     inside = f"http://{UI}.{NAMESPACE}.svc:{settings.port}"
     return KubeflowPipelines(
         engine={

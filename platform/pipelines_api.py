@@ -9,18 +9,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.namespace import DNS
 from mlplatform.pipelines_argo import GROUP, definition
+from mlplatform.pipelines_database import SECRET as DATABASE_LOGIN
 from mlplatform.pipelines_images import IMAGES
-from mlplatform.pipelines_part import API_SERVER, STEPS, Part, from_secret, listens, plain
-from mlplatform.pipelines_stores import (
-    BUCKET,
-    DATABASE,
-    DATABASE_SECRET,
-    DATABASES,
-    OBJECTS,
-    OBJECTS_PORT,
-    OBJECTS_SECRET,
-    Stores,
-)
+from mlplatform.pipelines_objects import SECRET as OBJECTS_KEYS
+from mlplatform.pipelines_part import API_SERVER, STEPS, Part, elsewhere, from_secret, listens, plain
+from mlplatform.pipelines_stores import Stores
 
 NAME = "ml-pipeline"
 HTTP, GRPC = 8888, 8887
@@ -38,7 +31,7 @@ SCHEDULE_SECONDS = 5
 def api(part: Part, kept: Stores) -> list[pulumi.Resource]:
     """All three, and what a run's pods need."""
     schedules = definition("kubeflow.org", "v1beta1", "scheduledworkflows", "ScheduledWorkflow", part)
-    runs = _for_runs(part)
+    runs = _for_runs(part, kept)
     return [
         _server(part, kept, [schedules, *runs]),
         part.service(NAME, NAME, {"http": (HTTP, HTTP), "grpc": (GRPC, GRPC)}),
@@ -68,13 +61,14 @@ def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulu
             *plain(
                 {
                     "CLUSTER_DOMAIN": "cluster.local",
-                    "DBCONFIG_MYSQLCONFIG_HOST": DATABASE,
-                    "DBCONFIG_MYSQLCONFIG_PORT": "3306",
-                    "DBCONFIG_MYSQLCONFIG_DBNAME": DATABASES["pipelines"],
-                    "OBJECTSTORECONFIG_HOST": f"{OBJECTS}.{part.room.name}",
-                    "OBJECTSTORECONFIG_PORT": str(OBJECTS_PORT),
-                    "OBJECTSTORECONFIG_BUCKETNAME": BUCKET,
-                    "OBJECTSTORECONFIG_SECURE": "false",
+                    "DBCONFIG_MYSQLCONFIG_HOST": kept.database.host,
+                    "DBCONFIG_MYSQLCONFIG_PORT": str(kept.database.port),
+                    "DBCONFIG_MYSQLCONFIG_DBNAME": kept.database.pipelines,
+                    "OBJECTSTORECONFIG_HOST": kept.objects.host,
+                    "OBJECTSTORECONFIG_PORT": str(kept.objects.port),
+                    "OBJECTSTORECONFIG_BUCKETNAME": kept.objects.bucket,
+                    "OBJECTSTORECONFIG_SECURE": "true" if kept.objects.secure else "false",
+                    "OBJECTSTORECONFIG_REGION": kept.objects.region,
                     "V2_DRIVER_IMAGE": IMAGES["driver"],
                     "V2_LAUNCHER_IMAGE": IMAGES["launcher"],
                     # Pods of runs keep to the Pod Security level of the namespace.
@@ -86,10 +80,10 @@ def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulu
                     "ML_PIPELINE_VISUALIZATIONSERVER_SERVICE_PORT": "8888",
                 }
             ),
-            from_secret("DBCONFIG_MYSQLCONFIG_USER", DATABASE_SECRET, "username"),
-            from_secret("DBCONFIG_MYSQLCONFIG_PASSWORD", DATABASE_SECRET, "password"),
-            from_secret("OBJECTSTORECONFIG_ACCESSKEY", OBJECTS_SECRET, "accesskey"),
-            from_secret("OBJECTSTORECONFIG_SECRETACCESSKEY", OBJECTS_SECRET, "secretkey"),
+            from_secret("DBCONFIG_MYSQLCONFIG_USER", DATABASE_LOGIN, "username"),
+            from_secret("DBCONFIG_MYSQLCONFIG_PASSWORD", DATABASE_LOGIN, "password"),
+            from_secret("OBJECTSTORECONFIG_ACCESSKEY", OBJECTS_KEYS, "accesskey"),
+            from_secret("OBJECTSTORECONFIG_SECRETACCESSKEY", OBJECTS_KEYS, "secretkey"),
         ],
         "ports": [{"name": "http", "containerPort": HTTP}, {"name": "grpc", "containerPort": GRPC}],
         **listens("/apis/v2beta1/healthz", HTTP),
@@ -108,7 +102,7 @@ def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulu
         [container],
         *account,
         *depends_on,
-        part.admit(NAME, HTTP, GRPC, egress=[API_SERVER]),
+        part.admit(NAME, HTTP, GRPC, egress=[API_SERVER, elsewhere(kept.database.port), elsewhere(kept.objects.port)]),
         wait_for=kept.addresses,
         settings=[settings],
         account=NAME,
@@ -180,7 +174,7 @@ def _watcher(
     )
 
 
-def _for_runs(part: Part) -> list[pulumi.Resource]:
+def _for_runs(part: Part, kept: Stores) -> list[pulumi.Resource]:
     """The service account of runs' pods, where their launchers keep artifacts, and where they may connect to."""
     options = part.room.options()
     metadata = part.metadata(RUNNER)
@@ -197,7 +191,7 @@ def _for_runs(part: Part) -> list[pulumi.Resource]:
             subjects=[{"kind": "ServiceAccount", "name": RUNNER, "namespace": part.room.name}],
             opts=options,
         ),
-        part.config(LAUNCHER, {"defaultPipelineRoot": f"minio://{BUCKET}/v2/artifacts"}),
+        part.config(LAUNCHER, kept.objects.launcher),
         # Steps read data from wherever the pipeline's author says; only the address at which clouds give a machine its
         # own credentials is closed to them.
         part.room.allow("pipeline-steps", STEPS, egress=[DNS, {"to": [{"podSelector": {}}]}, everywhere]),
@@ -221,7 +215,7 @@ API_RULES: list[dict[str, Any]] = [
     {"apiGroups": ["kubeflow.org"], "resources": ["scheduledworkflows/finalizers"], "verbs": ["update"]},
 ]
 AGENT_RULES: list[dict[str, Any]] = [
-    {"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ALL},
     {"apiGroups": ["kubeflow.org"], "resources": ["scheduledworkflows"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [AUDIENCE], "resources": ["scheduledworkflows", "workflows"], "verbs": ["report"]},
     {"apiGroups": [AUDIENCE], "resources": ["runs"], "verbs": ["reportMetrics", "readArtifact"]},
@@ -237,7 +231,7 @@ SCHEDULER_RULES: list[dict[str, Any]] = [
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
 ]
 RUNNER_RULES: list[dict[str, Any]] = [
-    {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [OBJECTS_SECRET], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [OBJECTS_KEYS], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [LAUNCHER], "verbs": ["get"]},
     {"apiGroups": [GROUP], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
 ]

@@ -8,8 +8,8 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.pipelines_images import IMAGES
+from mlplatform.pipelines_objects import SECRET, Objects
 from mlplatform.pipelines_part import API_SERVER, SMALL, Part, listens, plain
-from mlplatform.pipelines_stores import BUCKET, OBJECTS, OBJECTS_PORT, OBJECTS_SECRET
 
 NAME = "workflow-controller"
 GROUP = "argoproj.io"
@@ -52,11 +52,11 @@ def definition(group: str, version: str, plural: str, kind: str, part: Part) -> 
     )
 
 
-def argo(part: Part) -> list[pulumi.Resource]:
+def argo(part: Part, files: Objects) -> list[pulumi.Resource]:
     """The controller of workflows in its own namespace, and the kinds that it knows."""
     kinds = [definition(GROUP, "v1alpha1", plural, kind, part) for plural, kind in KINDS.items()]
     account = part.account(NAME, RULES)
-    settings = part.config(f"{NAME}-configmap", {key: json.dumps(value) for key, value in _settings(part).items()})
+    settings = part.config(f"{NAME}-configmap", {key: json.dumps(value) for key, value in _settings(files).items()})
     container = {
         "name": NAME,
         "image": IMAGES["workflow-controller"],
@@ -97,7 +97,7 @@ def argo(part: Part) -> list[pulumi.Resource]:
     ]
 
 
-def _settings(part: Part) -> dict[str, Any]:
+def _settings(files: Objects) -> dict[str, Any]:
     """The controller's settings, by key of its ConfigMap; JSON is YAML, too."""
     secured = {
         "allowPrivilegeEscalation": False,
@@ -110,12 +110,13 @@ def _settings(part: Part) -> dict[str, Any]:
         "artifactRepository": {
             "archiveLogs": True,
             "s3": {
-                "endpoint": f"{OBJECTS}.{part.room.name}.svc:{OBJECTS_PORT}",
-                "bucket": BUCKET,
+                "endpoint": f"{files.host}:{files.port}",
+                "bucket": files.bucket,
                 "keyFormat": LOGS,
-                "insecure": True,
-                "accessKeySecret": {"name": OBJECTS_SECRET, "key": "accesskey"},
-                "secretKeySecret": {"name": OBJECTS_SECRET, "key": "secretkey"},
+                "insecure": not files.secure,
+                "region": files.region,
+                "accessKeySecret": {"name": SECRET, "key": "accesskey"},
+                "secretKeySecret": {"name": SECRET, "key": "secretkey"},
             },
         },
         "executor": {"imagePullPolicy": "IfNotPresent", "resources": SMALL, "securityContext": secured},

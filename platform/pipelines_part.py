@@ -155,6 +155,11 @@ class Part:
         )
 
 
+def elsewhere(port: int) -> dict[str, Any]:
+    """Egress to a port of whatever is outside of the namespace."""
+    return {"to": API_SERVER["to"], "ports": [{"protocol": "TCP", "port": port}]}
+
+
 def _digest(settings: Sequence[kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret]) -> pulumi.Output[str]:
     contents = pulumi.Output.all(*(each.data for each in settings))
     found = contents.apply(lambda known: hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest())

@@ -12,15 +12,9 @@ from mlplatform.pipelines_api import HTTP
 from mlplatform.pipelines_api import NAME as API
 from mlplatform.pipelines_argo import LOGS
 from mlplatform.pipelines_images import IMAGES
-from mlplatform.pipelines_part import API_SERVER, Part, from_secret, listens, plain
-from mlplatform.pipelines_stores import (
-    BUCKET,
-    METADATA_PORT,
-    METADATA_SERVICE,
-    OBJECTS,
-    OBJECTS_PORT,
-    OBJECTS_SECRET,
-)
+from mlplatform.pipelines_objects import SECRET, Objects
+from mlplatform.pipelines_part import API_SERVER, Part, elsewhere, from_secret, listens, plain
+from mlplatform.pipelines_stores import METADATA_PORT, METADATA_SERVICE
 
 from infra.keys import Password
 from settings import Kubeflow
@@ -59,7 +53,9 @@ http {{
 """
 
 
-def ui(part: Part, settings: Kubeflow) -> tuple[kubernetes.core.v1.Service, Mapping[str, pulumi.Output[str]]]:
+def ui(
+    part: Part, files: Objects, settings: Kubeflow
+) -> tuple[kubernetes.core.v1.Service, Mapping[str, pulumi.Output[str]]]:
     """The Service of the pages, and the user and password that they take."""
     _envoy(part)
     password = Password("kubeflow-ui-password").value
@@ -75,20 +71,20 @@ def ui(part: Part, settings: Kubeflow) -> tuple[kubernetes.core.v1.Service, Mapp
                     "METADATA_ENVOY_SERVICE_SERVICE_HOST": ENVOY,
                     "METADATA_ENVOY_SERVICE_SERVICE_PORT": str(ENVOY_PORT),
                     "FRONTEND_SERVER_NAMESPACE": part.room.name,
-                    "MINIO_HOST": OBJECTS,
-                    "MINIO_NAMESPACE": part.room.name,
-                    "MINIO_PORT": str(OBJECTS_PORT),
-                    "MINIO_SSL": "false",
+                    "MINIO_HOST": files.host,
+                    "MINIO_NAMESPACE": "",
+                    "MINIO_PORT": str(files.port),
+                    "MINIO_SSL": "true" if files.secure else "false",
                     "ARGO_ARCHIVE_LOGS": "true",
-                    "ARGO_ARCHIVE_BUCKETNAME": BUCKET,
+                    "ARGO_ARCHIVE_BUCKETNAME": files.bucket,
                     "ARGO_KEYFORMAT": LOGS,
                     "ARTIFACT_NAMESPACE_OWNERSHIP_MODE": "mlmd-then-prefix",
                     "ALLOW_CUSTOM_VISUALIZATIONS": "false",
                     "DISABLE_GKE_METADATA": "true",
                 }
             ),
-            from_secret("MINIO_ACCESS_KEY", OBJECTS_SECRET, "accesskey"),
-            from_secret("MINIO_SECRET_KEY", OBJECTS_SECRET, "secretkey"),
+            from_secret("MINIO_ACCESS_KEY", SECRET, "accesskey"),
+            from_secret("MINIO_SECRET_KEY", SECRET, "secretkey"),
         ],
         **listens("/apis/v2beta1/healthz", PAGES),
         "resources": {
@@ -116,7 +112,7 @@ def ui(part: Part, settings: Kubeflow) -> tuple[kubernetes.core.v1.Service, Mapp
         NAME,
         [pages, door],
         *part.account(NAME, RULES),
-        part.admit(NAME, GATE, sources=(), egress=[API_SERVER]),
+        part.admit(NAME, GATE, sources=(), egress=[API_SERVER, elsewhere(files.port)]),
         wait_for=[f"{API}:{HTTP}"],
         settings=[gate],
         account=NAME,

@@ -14,6 +14,11 @@ def double(value: int) -> int:
 
 
 @dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
+def measure(text: str) -> int:
+    return len(text)
+
+
+@dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
 def sleep(seconds: int, value: int) -> int:
     import time
 
@@ -28,7 +33,8 @@ def fail(value: int) -> int:
 
 @dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
 def probe() -> str:
-    """What the step may do and see."""
+    """What the step may do and see; of a secret its digest."""
+    import hashlib
     import json
     import os
     from pathlib import Path
@@ -44,7 +50,7 @@ def probe() -> str:
         "user": os.getuid(),
         "writes_root": can(lambda: Path("/opt/mlplatform/x").touch()),
         "token": Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists(),
-        "secret": os.environ.get("A_SECRET", ""),
+        "secret": hashlib.sha256(os.environ.get("A_SECRET", "").encode()).hexdigest(),
         "service_variables": sorted(name for name in os.environ if name.endswith("_SERVICE_HOST")),
     }
     return json.dumps(found)
@@ -63,10 +69,10 @@ def doubling(value: int) -> int:
     return double(value=value).output
 
 
-@dsl.pipeline(name="doubling-all")
-def doubling_all(values: list) -> list:
-    with dsl.ParallelFor(values) as value:
-        result = double(value=value)
+@dsl.pipeline(name="measuring-all")
+def measuring_all(texts: list) -> list:
+    with dsl.ParallelFor(texts) as text:  # Kubeflow hands turns of a list over as text
+        result = measure(text=text)
     return dsl.Collected(result.output)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -90,7 +91,7 @@ def test_steps_have_their_secrets_and_no_rights(api: Api, engine: JobEngine, req
         "user": 10001,
         "writes_root": False,
         "token": False,
-        "secret": "tell-nobody",
+        "secret": hashlib.sha256(b"tell-nobody").hexdigest(),
         # Where the API server is, every pod is told; of all other services it hears nothing.
         "service_variables": ["KUBERNETES_SERVICE_HOST"],
     }

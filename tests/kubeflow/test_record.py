@@ -92,7 +92,7 @@ def test_the_turns_of_a_loop_are_collected_in_their_order(tmp_path: Path) -> Non
     loop = laid.dag("for-loop-1", laid.dag(), iteration_count=2)
     for index in (1, 0):
         turn = laid.dag("for-loop-1", loop, iteration_index=index)
-        laid.step("double", turn, outputs={"Output": index + 4})
-    record = Record(yaml.safe_load(pipelines.package(pipelines.doubling_all, tmp_path)), laid.executions)
+        laid.step("measure", turn, outputs={"Output": index + 4})
+    record = Record(yaml.safe_load(pipelines.package(pipelines.measuring_all, tmp_path)), laid.executions)
     assert record.outputs({}) == {"Output": [4, 5]}
-    assert [step["name"] for step in record.steps({})] == ["double", "double"]
+    assert [step["name"] for step in record.steps({})] == ["measure", "measure"]

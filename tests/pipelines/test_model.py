@@ -257,5 +257,6 @@ def test_batch_that_cannot_be_scored_is_refused(small: model.Model, content: str
 def test_metadata_that_kubeflow_wraps_are_read_as_they_were_written() -> None:
     written = {"classes": ["a", "b"], "importance": {"x": 0.5}, "rows": 150.0, "source": "list"}
     handed_on = written | {"classes": {"list": ["a", "b"]}, "importance": {"struct": {"x": 0.5}}}
+    handed_on |= {"display_name": "train", "store_session_info": "{}"}
     assert plain(handed_on) == plain(written) == written
     assert plain({"importance": {"list": 0.5}}) == {"importance": {"list": 0.5}}

@@ -26,8 +26,7 @@ from .graph import Graph, run
 Rule = Callable[[str, Any], Iterator[str]]
 
 
-@pytest.fixture(scope="module")
-def graph() -> Graph:
+def graph_of(settings: Kubeflow) -> Graph:
     def program() -> Any:
         text = pulumi.Output.from_input("text")
         cluster = Cluster(
@@ -35,12 +34,17 @@ def graph() -> Graph:
         )
         registry = Registry(text, text, pulumi.Output.secret("word"), text)
         return kubeflow_pipelines(
-            Kubeflow(), cluster, registry, Image(LIBRARIES, registry), Path("/nowhere"), "lab"
+            settings, cluster, registry, Image(LIBRARIES, registry), Path("/nowhere"), "lab"
         ).outputs["ui_url"]
 
     made, url = run(program)
     assert url == "http://ml-pipeline-ui.kubeflow.svc:8080"
     return made
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return graph_of(Kubeflow())
 
 
 def containers(graph: Graph) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -134,6 +138,29 @@ def test_every_image_is_in_the_bundles_table(graph: Graph) -> None:
     }
     assert used == set(IMAGES.values())
     assert used <= set(load().upstream.images)
+
+
+def test_a_database_and_a_bucket_of_somebody_elses_take_the_place_of_its_own() -> None:
+    database = {"host": "db.example.com", "user": "kfp", "password": "word", "pipelines": "runs", "metadata": "meta"}
+    objects = {"host": "s3.example.com", "bucket": "kfp", "access_key": "who", "secret_key": "key"}
+    graph = graph_of(Kubeflow.model_validate({"database": database, "objects": objects}))
+    assert not {"mysql", "seaweedfs"} & (set(graph.of("Deployment")) | set(graph.of("Service")))
+    assert graph.of("PersistentVolumeClaim") == {}
+    login, connection = (
+        graph.of("Secret")[name]["stringData"]["value"] for name in ("mysql-secret", "metadata-grpc-deployment")
+    )
+    assert login == {"username": "kfp", "password": "word"}
+    told = connection["store.pbtxt"]
+    assert 'host: "db.example.com"' in told
+    assert 'database: "meta"' in told
+    provider = json.loads(graph.of("ConfigMap")["kfp-launcher"]["data"]["providers"])["minio"]["default"]
+    assert (provider["endpoint"], provider["disableSSL"]) == ("s3.example.com:443", False)
+    server = graph.of("Deployment")["ml-pipeline"]["spec"]["template"]["spec"]["containers"][0]
+    environment = {variable["name"]: variable.get("value") for variable in server["env"]}
+    assert environment["DBCONFIG_MYSQLCONFIG_DBNAME"] == "runs"
+    assert environment["OBJECTSTORECONFIG_HOST"] == "s3.example.com"
+    ports = [rule["ports"][0]["port"] for rule in graph.of("NetworkPolicy")["ml-pipeline"]["spec"]["egress"][2:]]
+    assert {3306, 443} <= set(ports)
 
 
 @pytest.fixture

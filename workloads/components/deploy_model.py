@@ -31,9 +31,11 @@ def deploy_model(
     from pathlib import Path
 
     from workloads.ml.gate import compared
+    from workloads.ml.metadata import plain
     from workloads.ml.registry import register
 
-    version = register(tracking_url, Path(model.path), model_name, metrics.metadata, pipeline, run_key)
-    decision = f"{compared(metrics.metadata['accuracy'], baseline)}: {model_name} version {version} is champion"
+    found = plain(metrics.metadata)
+    version = register(tracking_url, Path(model.path), model_name, found, pipeline, run_key)
+    decision = f"{compared(found['accuracy'], baseline)}: {model_name} version {version} is champion"
     print(decision)
     return (True, version, decision)

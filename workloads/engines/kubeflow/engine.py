@@ -73,7 +73,8 @@ class KubeflowEngine:
             delete = server.pipelines.pipeline_service_delete_pipeline_version
             server.ask(delete, pipeline_id, version, unless=404)
             versions = server.pipelines.pipeline_service_list_pipeline_versions
-            if not server.listed(versions, "pipeline_versions", pipeline_id):
+            gone = server.ask(server.pipelines.pipeline_service_get_pipeline, pipeline_id, unless=404) is None
+            if not gone and not server.listed(versions, "pipeline_versions", pipeline_id):
                 server.ask(server.pipelines.pipeline_service_delete_pipeline, pipeline_id, unless=404)
 
     def left_behind(self, pipeline: str, key: str) -> str | None:

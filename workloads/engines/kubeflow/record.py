@@ -8,10 +8,9 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from workloads.engines.kubeflow.metadata_pb2 import Artifact, Execution, Value
+from workloads.ml.metadata import OF_KUBEFLOW
 
 STATES = {Execution.COMPLETE: "SUCCEEDED", Execution.CACHED: "CACHED", Execution.FAILED: "FAILED"}
-OF_KUBEFLOW = ("display_name", "store_session_info")
-"""What Kubeflow Pipelines itself adds to the properties of an artifact."""
 
 
 class Record:
