@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pulumi
 from mlplatform.blobs import BlobStore, blob_store
 from mlplatform.images import LIBRARIES, Image
 from mlplatform.jobs import job_engine
+from mlplatform.monitoring import Monitoring, monitoring
 from mlplatform.pipelines import kubeflow_pipelines
 from mlplatform.tracking import TrackingServer, tracking_process, tracking_service
 
@@ -22,10 +23,14 @@ from settings import Platform as PlatformSettings
 
 @dataclass(frozen=True)
 class InCluster:
-    """Where workloads run that are not processes of this computer, and where their images come from."""
+    """Where workloads run that are not processes of this computer, and where their images come from.
+
+    `monitored` is whether Prometheus is there to look at them.
+    """
 
     cluster: Cluster
     registry: Registry
+    monitored: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Platform:
     `engine` describes the pipeline engine (see `workloads.engines.engine.engine`), whose runs wait for `run_after` and
     find the tracking server at `steps_tracking_url`; `directory` is where this stack keeps data on this computer.
     `place` is where services run; None where they are processes of this computer. Where each step of a run has a pod of
-    its own, `steps_image` is what it runs in. `outputs` are what the engine adds to those of the stack.
+    its own, `steps_image` is what it runs in. `monitoring` is what watches the cluster, if anything does. `outputs` are
+    what the engine and it add to those of the stack.
     """
 
     engine: Mapping[str, pulumi.Input[str]]
@@ -46,6 +52,7 @@ class Platform:
     directory: Path
     place: InCluster | None = None
     steps_image: pulumi.Output[str] | None = None
+    monitoring: Monitoring | None = None
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
 
     @property
@@ -87,12 +94,24 @@ def cluster_platform(
     }
     if settings.pipelines == "kubeflow":
         kubeflow = kubeflow_pipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
-        return Platform(
+        platform = Platform(
             engine=kubeflow.engine,
             run_after=[*kubeflow.run_after, *tracking.resources],
             steps_image=kubeflow.steps_image,
             outputs=kubeflow.outputs,
             **common,
         )
-    engine, run_after = job_engine(cluster, registry, libraries, directory)
-    return Platform(engine=engine, run_after=[*run_after, *tracking.resources], **common)
+    else:
+        engine, run_after = job_engine(cluster, registry, libraries, directory)
+        platform = Platform(engine=engine, run_after=[*run_after, *tracking.resources], **common)
+    return _monitored(platform, common["place"], settings) if settings.monitoring else platform
+
+
+def _monitored(platform: Platform, place: InCluster, settings: PlatformSettings) -> Platform:
+    """The same platform with Prometheus to look at it."""
+    assert settings.monitoring
+    kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()
+    made = monitoring(settings.monitoring, place.cluster, place.registry, kubeflow)
+    return replace(
+        platform, place=replace(place, monitored=True), monitoring=made, outputs={**platform.outputs, **made.outputs}
+    )
