@@ -25,7 +25,7 @@ preview: ## show what `up` would change
 refresh: ## compare the state with what really runs
 down: ## destroy the stack
 outputs: ## the stack's outputs as JSON
-status: ## the stack's outputs for a person to read
+status: ## the stack's outputs for a person to read, and how its cluster is now
 env: ## variables for `pulumi` typed by hand: eval "$(make -s env)"
 kubectl: ## kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get nodes'
 pages: ## pages and services that only the cluster reaches, on this computer until Ctrl-C

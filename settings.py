@@ -45,7 +45,9 @@ ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer"]
 Subnet = ipaddress.IPv4Network
 PRIVATE = tuple(ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 """RFC 1918."""
-SECRETS = frozenset({"account_key", "database_url", "kubeconfig", "password", "private_key", "secret_key"})
+SECRETS = frozenset(
+    {"account_key", "alerts_url", "database_url", "kubeconfig", "password", "private_key", "secret_key"}
+)
 """Names of settings whose values no message repeats."""
 OF_MAKERS = {
     "existing": ({"network", "weave_fast_datapath"}, "a cluster that exists has its vendor's network"),
@@ -407,6 +409,27 @@ class Kubeflow(_Section):
     """Whether the history of runs stays when a pipeline leaves the stack."""
 
 
+class Monitoring(_Section):
+    """Prometheus in the cluster, with alerts and a page on the state of all."""
+
+    service: ServiceType = "ClusterIP"
+    """How its page is reached from outside."""
+    port: Port = 9090
+    size_gb: int = Field(default=10, ge=1, le=10_000)
+    """The volume of what it measured."""
+    retention_days: int = Field(default=15, ge=1, le=3650)
+    """How long it keeps that, as long as it fits into the volume."""
+    alerts_url: SecretStr | None = None
+    """A webhook that is told of alerts; without one they are on the page alone."""
+
+    @field_validator("alerts_url")
+    @classmethod
+    def _is_an_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not re.match(r"https?://[^/]", url.get_secret_value()):
+            raise ValueError("has to begin with https:// or http://")
+        return url
+
+
 class Platform(_Section):
     """What runs beneath the workloads."""
 
@@ -425,6 +448,8 @@ class Platform(_Section):
     registry: Registry = Registry()
     tracking: Tracking = Tracking()
     blobs: Blobs | None = None
+    monitoring: Monitoring | None = None
+    """None for none."""
 
     @model_validator(mode="after")
     def _class_is_the_vendors(self) -> Platform:
@@ -544,6 +569,8 @@ class Settings(_Section):
                 f"platform:pipelines: {self.platform.pipelines} does not go with infra:cluster: {self.infra.cluster}; "
                 "job and kubeflow run pipelines in a cluster, embedded on this computer"
             )
+        if self.platform.monitoring and self.infra.cluster == "none":
+            raise ValueError("platform:monitoring: Prometheus runs in a cluster, and infra:cluster is none")
         for name, pipeline in self.workloads.pipelines.items():
             if pipeline.schedule and self.platform.pipelines != "kubeflow":
                 raise ValueError(

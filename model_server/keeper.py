@@ -50,6 +50,11 @@ class Keeper:
         threading.Thread(target=self._run, args=(self._source,), name="keeper", daemon=True).start()
         self._looked.wait(FIRST_LOOK_SECONDS)
 
+    def count_inputs(self) -> None:
+        """Count what the model was asked about since the last time."""
+        if self.model:
+            self.model.inputs.count()
+
     def _run(self, source: Source) -> None:
         while source.follows or self.model is None:
             try:
@@ -80,6 +85,8 @@ class Keeper:
     def _swap(self, model: Model) -> None:
         old, self.model = self.model, model
         metrics.serving(model, old)
+        if old:
+            old.inputs.count()
         logger.info("serving %s version %s, SHA-256 %s", model.name, model.version, model.signature.sha256)
 
     def _report(self, problem: str) -> None:

@@ -7,14 +7,17 @@ from collections import Counter as Tally
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from model_server.model import Model
+if TYPE_CHECKING:
+    from model_server.model import Model
 
 MODEL = ("model", "version", "sha256")
 REQUEST = ("path", "method", "status")
+RANGE = ("model", "version", "feature", "upto")
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _requests = Counter("model_server_requests", "Answered requests.", REQUEST)
 _seconds = Histogram("model_server_request_seconds", "Seconds to answer a request.", ("path",), buckets=BUCKETS)
@@ -23,6 +26,15 @@ _model = Gauge(
     "model_server_model_info",
     "1 for the model served, 0 for one before it.",
     MODEL,
+    multiprocess_mode="livemax",
+)
+_values = Counter(
+    "model_server_input_values", "Values of predicted rows by feature and range of the training data.", RANGE
+)
+_shares = Gauge(
+    "model_server_training_share",
+    "Share of the training data by feature and range.",
+    RANGE,
     multiprocess_mode="livemax",
 )
 _refused = Counter("model_server_models_refused", "Times a worker refused a model.")
@@ -43,6 +55,13 @@ def predicted(model: Model, labels: Sequence[int]) -> None:
     """Count predicted class indices [rows]."""
     for label, rows in Tally(labels).items():
         _predictions_of(model.name, model.version, model.signature.classes[label]).inc(rows)
+
+
+def of_ranges(model: str, version: str, feature: str, names: Sequence[str], shares: Sequence[float]) -> list[Counter]:
+    """What counts a feature's values in each of its ranges, which are named by their upper ends; tells their shares."""
+    for name, share in zip(names, shares, strict=True):
+        _shares.labels(model, version, feature, name).set(share)
+    return [_values.labels(model, version, feature, name) for name in names]
 
 
 def serving(model: Model, before: Model | None) -> None:

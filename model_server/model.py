@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 
 from model_server.errors import ModelRefused
+from model_server.inputs import Inputs
 from model_server.package import Package
 from model_server.rows import RowReader
 
@@ -38,10 +39,13 @@ class Model:
             raise
         except Exception as error:  # ONNX Runtime's errors have no common base class
             raise ModelRefused(f"ONNX Runtime refuses it: {str(error)[:300]}") from None
+        self.inputs = Inputs(self.name, self.version, self.signature)
 
     def predict(self, rows: Rows) -> tuple[list[int], Rows]:
         """Class indices [rows] and probabilities [rows, classes] of rows [rows, features] in the model's order."""
-        label, probabilities = self._session.run(OUTPUTS, {FEATURES: np.array(rows, dtype=np.float32)})
+        batch = np.array(rows, dtype=np.float32)
+        label, probabilities = self._session.run(OUTPUTS, {FEATURES: batch})
+        self.inputs.see(batch)
         return label.tolist(), probabilities.tolist()
 
     def _smoke_test(self) -> None:

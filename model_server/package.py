@@ -28,8 +28,23 @@ LARGEST = 3.4028234663852886e38
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
+class Ranges(BaseModel):
+    """Training data by ranges: `edges` are the upper ends of all but the last, `shares` [edges + 1] are of the rows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    edges: tuple[FiniteFloat, ...]
+    shares: tuple[FiniteFloat, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Ranges:
+        if list(self.edges) != sorted(set(self.edges)) or len(self.shares) != len(self.edges) + 1:
+            raise ValueError("the edges must ascend, and the shares be one more than they")
+        return self
+
+
 class Feature(BaseModel):
-    """One input of the model and its range in the training data."""
+    """One input of the model and what its training data were like; `ranges` is None where nobody wrote them down."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,6 +52,7 @@ class Feature(BaseModel):
     minimum: FiniteFloat
     maximum: FiniteFloat
     mean: FiniteFloat
+    ranges: Ranges | None = None
 
     def bounds(self) -> tuple[float, float]:
         """What is accepted: ten times the training range beyond it, and no negatives where training had none."""

@@ -12,12 +12,17 @@ import os
 import shutil
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from model_server.settings import Settings
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
+
+    from model_server.keeper import Keeper
+
+COUNT_SECONDS = 1
 
 
 def load(settings: Settings) -> WSGIApplication:
@@ -35,11 +40,18 @@ def load(settings: Settings) -> WSGIApplication:
     metrics.forget_dead_workers()
     keeper = Keeper(settings)
     keeper.start()
+    threading.Thread(target=_count_inputs, args=(keeper,), name="inputs", daemon=True).start()
     plane = DataPlane(settings, keeper)
     app = measured(short_way(create_app(settings, plane).wsgi_app, plane, settings.max_body_bytes))
     # What is there now stays: going through it again and again would stall requests for tens of milliseconds.
     gc.freeze()
     return app
+
+
+def _count_inputs(keeper: Keeper) -> None:
+    while True:
+        time.sleep(COUNT_SECONDS)
+        keeper.count_inputs()
 
 
 def _end_with_parent() -> None:

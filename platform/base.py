@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mlplatform.blobs import BlobStore, blob_store
 from mlplatform.foundation import Foundation
 from mlplatform.images import LIBRARIES, Image
 from mlplatform.jobs import job_engine
+from mlplatform.monitoring import Monitoring, monitoring
 from mlplatform.pipelines import kubeflow_pipelines
 from mlplatform.tracking import TrackingServer, tracking_process, tracking_service
 
@@ -24,10 +25,14 @@ from settings import Platform as PlatformSettings
 
 @dataclass(frozen=True)
 class InCluster:
-    """Where workloads run that are not processes of this computer, and where their images come from."""
+    """Where workloads run that are not processes of this computer, and where their images come from.
+
+    `monitored` is whether Prometheus is there to look at them.
+    """
 
     cluster: Cluster
     registry: Registry
+    monitored: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Platform:
     `engine` describes the pipeline engine (see `workloads.engines.engine.engine`), whose runs wait for `run_after` and
     find the tracking server at `steps_tracking_url`; `directory` is where this stack keeps data on this computer.
     `place` is where services run; None where they are processes of this computer. Where each step of a run has a pod of
-    its own, `steps_image` is what it runs in. `outputs` are what the engine adds to those of the stack.
+    its own, `steps_image` is what it runs in. `monitoring` is what watches the cluster, if anything does. `outputs` are
+    what the engine and it add to those of the stack.
     """
 
     engine: Mapping[str, pulumi.Input[str]]
@@ -48,6 +54,7 @@ class Platform:
     directory: Path
     place: InCluster | None = None
     steps_image: pulumi.Output[str] | None = None
+    monitoring: Monitoring | None = None
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
 
     @property
@@ -86,15 +93,17 @@ def cluster_platform(settings: PlatformSettings, foundation: Foundation, directo
     }
     if settings.pipelines == "kubeflow":
         kubeflow = kubeflow_pipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
-        return Platform(
+        platform = Platform(
             engine=kubeflow.engine,
             run_after=[*kubeflow.run_after, *tracking.resources],
             steps_image=kubeflow.steps_image,
             outputs=kubeflow.outputs,
             **common,
         )
-    engine, run_after = job_engine(cluster, registry, libraries, directory)
-    return Platform(engine=engine, run_after=[*run_after, *tracking.resources], **common)
+    else:
+        engine, run_after = job_engine(cluster, registry, libraries, directory)
+        platform = Platform(engine=engine, run_after=[*run_after, *tracking.resources], **common)
+    return _monitored(platform, common["place"], settings) if settings.monitoring else platform
 
 
 def _data_sets(settings: Blobs | None, foundation: Foundation, directory: Path) -> BlobStore | None:
@@ -102,3 +111,13 @@ def _data_sets(settings: Blobs | None, foundation: Foundation, directory: Path) 
     if settings is None and foundation.storage is None:
         return None
     return blob_store(settings or Blobs(), foundation.address, directory, foundation.storage)
+
+
+def _monitored(platform: Platform, place: InCluster, settings: PlatformSettings) -> Platform:
+    """The same platform with Prometheus to look at it."""
+    assert settings.monitoring
+    kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()
+    made = monitoring(settings.monitoring, place.cluster, place.registry, kubeflow)
+    return replace(
+        platform, place=replace(place, monitored=True), monitoring=made, outputs={**platform.outputs, **made.outputs}
+    )

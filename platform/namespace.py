@@ -15,6 +15,8 @@ from infra.registry import Registry
 
 ACCOUNT = "workload"
 """The service account of our pods: it has no rights at the API server, and the private registry's pull secret."""
+SERVING = "mlplatform-serving"
+"""Where workloads put the model servers, and Prometheus looks for them."""
 MODES = ("enforce", "warn", "audit")
 USER = 10001
 """Of all our images, see their Dockerfiles."""
@@ -51,7 +53,7 @@ DNS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Namespace:
-    """A namespace with the Pod Security level `restricted` in which no traffic passes that no policy allows."""
+    """A namespace with a Pod Security level in which no traffic passes that no policy allows."""
 
     name: str
     cluster: Cluster
@@ -84,11 +86,11 @@ class Namespace:
         )
 
 
-def namespace(name: str, cluster: Cluster, registry: Registry) -> Namespace:
-    """Make a namespace of that name."""
+def namespace(name: str, cluster: Cluster, registry: Registry, level: str = "restricted") -> Namespace:
+    """Make a namespace of that name, whose pods keep that Pod Security level."""
     made = kubernetes.core.v1.Namespace(
         name,
-        metadata={"name": name, "labels": {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in MODES}},
+        metadata={"name": name, "labels": {f"pod-security.kubernetes.io/{mode}": level for mode in MODES}},
         opts=cluster.options(),
     )
     secret = pull_secret(f"{name}-registry", name, registry, cluster.options(made))

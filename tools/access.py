@@ -32,7 +32,7 @@ def kubectl(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     Raises:
         NotThere: the stack has no cluster, or this computer no kubectl.
     """
-    kubeconfig = _outputs(pulumi).get("kubeconfig")
+    kubeconfig = secret_outputs(pulumi).get("kubeconfig")
     if not kubeconfig:
         raise NotThere(f"the stack {pulumi.stack} has no cluster")
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +46,7 @@ def pages(pulumi: Pulumi, _arguments: Sequence[str]) -> int:
     Raises:
         NotThere: the stack has no such service, or this computer no kubectl.
     """
-    outputs = _outputs(pulumi)
+    outputs = secret_outputs(pulumi)
     inside = {
         name: address
         for name, url in outputs.items()
@@ -76,7 +76,7 @@ def ssh(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     Raises:
         NotThere: the stack has no such machine.
     """
-    machines = {machine["name"]: machine for machine in _outputs(pulumi).get("machines") or []}
+    machines = {machine["name"]: machine for machine in secret_outputs(pulumi).get("machines") or []}
     node, *command = arguments or [""]
     if node not in machines:
         raise NotThere(
@@ -109,7 +109,8 @@ def _login(machine: Mapping[str, Any]) -> str:
     return f"{machine['user']}@{machine['host']}"
 
 
-def _outputs(pulumi: Pulumi) -> dict[str, Any]:
+def secret_outputs(pulumi: Pulumi) -> dict[str, Any]:
+    """The stack's outputs, secrets included."""
     outputs: dict[str, Any] = json.loads(pulumi.check("stack", "output", "--json", "--show-secrets"))
     return outputs
 

@@ -11,10 +11,11 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from infra.session import Session
 from tools import backend, cache, stacks
-from tools.access import NotThere, kubectl, pages, ssh
+from tools.access import NotThere, kubectl, pages, secret_outputs, ssh
 from tools.plan import page
 from tools.preview import preview
 from tools.recovery import StackBusy, remove_stale_locks
@@ -48,7 +49,7 @@ def _up(pulumi: Pulumi, more: list[str]) -> int:
     remove_stale_locks(pulumi)
     code = pulumi.run("up", *UNATTENDED, "--suppress-outputs", *more)
     if code == 0:
-        print(f"\n{_told(pulumi)}")
+        print(f"\n{summary(pulumi.stack, _plain(pulumi))}")
     return code
 
 
@@ -89,7 +90,13 @@ def _outputs(pulumi: Pulumi, more: list[str]) -> int:
 
 
 def _status(pulumi: Pulumi, _more: list[str]) -> int:
-    print(_told(pulumi))
+    outputs = _plain(pulumi)
+    print(summary(pulumi.stack, outputs))
+    if "kubeconfig" in outputs:
+        from tools.status import now  # the clients that it takes are slow to import
+
+        for line in now(secret_outputs(pulumi)):
+            print(line, flush=True)
     return 0
 
 
@@ -102,8 +109,10 @@ def _env(pulumi: Pulumi, _more: list[str]) -> int:
     return 0
 
 
-def _told(pulumi: Pulumi) -> str:
-    return summary(pulumi.stack, json.loads(pulumi.check("stack", "output", "--json")))
+def _plain(pulumi: Pulumi) -> dict[str, Any]:
+    """The stack's outputs, without secrets."""
+    outputs: dict[str, Any] = json.loads(pulumi.check("stack", "output", "--json"))
+    return outputs
 
 
 COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {

@@ -40,6 +40,9 @@ def _lines(stack: str, outputs: Mapping[str, Any]) -> Iterator[str]:
     if "ui_url" in outputs:
         yield f"  pipelines and runs: {outputs['ui_url']}"
         yield f"    user and password: make outputs{choice} ARGS='ui_login --show-secrets'"
+    if "monitoring_url" in outputs:
+        yield f"  state of all, alerts: {outputs['monitoring_url']}"
+        yield f"    user and password: make outputs{choice} ARGS='monitoring_login --show-secrets'"
     if any(str(url).partition("://")[2].partition(":")[0].endswith(".svc") for url in outputs.values()):
         yield f"  addresses that end in .svc: make pages{choice} brings them to this computer"
     yield f"Go on: make outputs{choice} (as JSON), make status{choice} (this page), make down{choice} (ends it all)"

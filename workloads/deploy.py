@@ -53,6 +53,7 @@ class _Workloads:
     inherited: ModelsFrom | None
     """Models of another stack, before which no pipeline of this one registers any."""
     champions: dict[str, Champion] = field(default_factory=dict)
+    servers: dict[str, pulumi.Output[str]] = field(default_factory=dict)
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
 
     def run(self, name: str, pipeline: Pipeline) -> PipelineRun:
@@ -125,7 +126,7 @@ class _Workloads:
             setting=f"workloads:pipelines.{name}.version",
         )
         self.champions[model] = champion
-        url = self._server_url(name, pipeline, model, champion, settings.serving)
+        url = self.servers[model] = self._server_url(name, pipeline, model, champion, settings.serving)
         served = {
             "model": pulumi.Output.all(
                 name=model,
@@ -179,6 +180,8 @@ class _Workloads:
                 "MLFLOW_TRACKING_USERNAME": access["username"],
                 "MLFLOW_TRACKING_PASSWORD": access["password"],
             }
+        if monitoring := self.platform.monitoring:
+            secrets |= {"PROMETHEUS_USERNAME": monitoring.username, "PROMETHEUS_PASSWORD": monitoring.password}
         return secrets
 
     def _offers(self, name: str, pipeline: Pipeline) -> dict[str, pulumi.Input[Any]]:
@@ -188,8 +191,12 @@ class _Workloads:
             offers |= {"account_url": blobs.account_url, "container": blobs.container}
         if pipeline.gate is not None:
             offers["baseline"] = pipeline.gate
+        if monitoring := self.platform.monitoring:
+            offers["prometheus_url"] = monitoring.inside_url
         if pipeline.uses_model:
             offers["model_version"] = self.champions[pipeline.uses_model].version
+            if self.room is None:
+                offers["server_url"] = self.servers[pipeline.uses_model]
         return offers
 
     def _fingerprint(self, pipeline: Pipeline) -> str:

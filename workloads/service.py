@@ -10,7 +10,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.base import InCluster
 from mlplatform.images import MODEL_SERVER, Image
-from mlplatform.namespace import DNS, Namespace, namespace
+from mlplatform.monitoring_part import discovered
+from mlplatform.namespace import DNS, SERVING, Namespace, namespace
 from mlplatform.services import address_of
 from mlplatform.tracking import CONTAINER_PORT as TRACKING_PORT
 from mlplatform.tracking import NAMESPACE as TRACKING
@@ -20,7 +21,7 @@ from settings import Canary, Serving
 from workloads.server_pod import CONTAINER_PORT, Served, pod_template
 from workloads.serving import Champion
 
-NAMESPACE = "mlplatform-serving"
+NAMESPACE = SERVING
 NETRC = "registry-login"
 BUSY_PERCENT = 70
 """Of the processor time that a pod asks for, above which there are more pods."""
@@ -51,6 +52,8 @@ def serving_room(place: InCluster, tracking: TrackingServer) -> ServingRoom:
         string_data={"netrc": login},
         opts=room.options(),
     )
+    if place.monitored:
+        discovered(room)
     image = Image(MODEL_SERVER, place.registry)
     return ServingRoom(place, room, image, tracking, [netrc])
 

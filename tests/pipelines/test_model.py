@@ -88,7 +88,9 @@ def test_same_data_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_signature_tells_what_a_caller_needs(tmp_path: Path) -> None:
     signature = json.loads((trained(tmp_path) / "signature.json").read_text())
-    assert signature["features"][0] == {"name": "sepal_length", "minimum": 4.3, "maximum": 7.9, "mean": 5.843333}
+    first = signature["features"][0]
+    assert first.pop("ranges")["edges"] == [4.9, 5.2, 5.6, 6.0, 6.3, 6.7]
+    assert first == {"name": "sepal_length", "minimum": 4.3, "maximum": 7.9, "mean": 5.843333}
     assert signature["classes"] == ["setosa", "versicolor", "virginica"]
     assert signature["data"] == {"source": IRIS.as_uri(), "sha256": model.digest(IRIS.read_bytes()), "rows": 150}
     assert set(signature) == set(model.Signature.__annotations__)
@@ -175,10 +177,32 @@ def test_same_model_is_registered_once_and_a_new_one_is_the_next_version(tmp_pat
     assert len(mlflow.search_model_versions("name = 'twice'")) == 2
     first = mlflow.get_model_version("twice", "1")
     sha256 = model.digest((small / "model.onnx").read_bytes())
-    assert first.tags == {"sha256": sha256, "accuracy": "0.9", "pipeline": "some-pipeline", "run": "a"}
     fetched = registry.fetch(mlflow_url, "twice", "1")
+    features = model.digest(json.dumps(fetched.signature["features"]).encode())
+    assert first.tags == {
+        "sha256": sha256,
+        "features": features,
+        "accuracy": "0.9",
+        "pipeline": "some-pipeline",
+        "run": "a",
+    }
     assert fetched.signature["metrics"] == METRICS
     assert fetched.onnx == (small / "model.onnx").read_bytes()
+
+
+def test_a_model_of_which_more_is_known_than_of_a_registered_one_is_the_next_version(
+    tmp_path: Path, mlflow_url: str
+) -> None:
+    folder = trained(tmp_path, name="described")
+    known = model.load(folder)
+    for feature in known.signature["features"]:
+        feature.pop("ranges")
+    model.save(tmp_path / "before", known.onnx, known.signature)
+    versions = [
+        registry.register(mlflow_url, each, "described", METRICS, "some-pipeline", key)
+        for key, each in (("a", tmp_path / "before"), ("b", folder), ("c", folder))
+    ]
+    assert versions == ["1", "2", "2"]
 
 
 def test_version_that_is_not_registered_is_named(mlflow_url: str) -> None:

@@ -50,6 +50,11 @@ def test_a_stack_without_a_file_has_the_defaults() -> None:
         ({"serving:port": "80"}, ["serving:port", "greater than or equal to 1024", "found: '80'"]),
         ({"serving:port": "many"}, ["serving:port", "valid integer", "found: 'many'"]),
         ({"serving:follow": "perhaps"}, ["serving:follow", "valid boolean", "'perhaps'"]),
+        ({"platform:monitoring": "{}"}, ["platform:monitoring: Prometheus runs in a cluster"]),
+        (
+            {"platform:monitoring": '{"alerts_url": "hooks.example.com/t0ken"}'},
+            ["platform:monitoring.alerts_url", "has to begin with https://"],
+        ),
         ({"port": "5005"}, ["port is not a setting", "namespace:name"]),
         (
             {PIPELINES: '{"iris-external": {"gate": "high"}}'},

@@ -30,6 +30,13 @@ def test_who_needs_a_password_for_the_runs_is_told_where_it_is() -> None:
     assert "make outputs STACK=lab ARGS='tracking_login --show-secrets'" in said
 
 
+def test_the_page_on_the_state_of_all_is_told_with_where_its_password_is() -> None:
+    page = {"monitoring_url": "http://10.20.0.202:9090/consoles/index.html", "monitoring_login": "[secret]"}
+    said = summary("lab", CLUSTER | page)
+    assert "state of all, alerts: http://10.20.0.202:9090/consoles/index.html" in said
+    assert "make outputs STACK=lab ARGS='monitoring_login --show-secrets'" in said
+
+
 def test_a_cluster_of_a_vendor_has_no_network_of_ours_to_tell_of() -> None:
     said = summary("managed", {name: value for name, value in CLUSTER.items() if name != "network"})
     assert "network" not in said

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.ml.drift import Ranges, ranges
 from workloads.ml.errors import StepError
-from workloads.ml.table import Labels, Rows
+from workloads.ml.table import Labels, Rows, short
 
 FORMAT = 1
 ONNX_FILE = "model.onnx"
@@ -22,12 +23,13 @@ SIGNATURE_FILE = "signature.json"
 
 
 class Feature(TypedDict):
-    """One input of the model, with its range in the training data."""
+    """One input of the model, with what its training data were like; the first versions had no `ranges`."""
 
     name: str
     minimum: float
     maximum: float
     mean: float
+    ranges: NotRequired[Ranges]
 
 
 class Data(TypedDict):
@@ -75,16 +77,19 @@ def describe(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Si
         about: metadata of the training part: `features` (names), `target`, `classes`, and the fingerprint `source`,
             `sha256`, `rows` of the data.
     """
-    columns = zip(
-        about["features"], rows.min(axis=0), rows.max(axis=0), rows.mean(axis=0, dtype=np.float64), strict=True
-    )
     return Signature(
         format=FORMAT,
         model=name,
         target=about["target"],
         features=[
-            Feature(name=feature, minimum=_short(low), maximum=_short(high), mean=_short(mean))
-            for feature, low, high, mean in columns
+            Feature(
+                name=feature,
+                minimum=short(column.min()),
+                maximum=short(column.max()),
+                mean=short(column.mean(dtype=np.float64)),
+                ranges=ranges(column),
+            )
+            for feature, column in zip(about["features"], rows.T, strict=True)
         ],
         classes=about["classes"],
         sha256=digest(onnx),
@@ -130,8 +135,3 @@ def load(folder: Path) -> Model:
 def digest(content: bytes) -> str:
     """SHA-256, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
-
-
-def _short(value: Any) -> float:
-    """A float32 as a person wrote it: 5.1, not 5.099999904632568."""
-    return float(f"{value:.7g}")

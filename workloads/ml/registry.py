@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version as installed
@@ -26,7 +27,8 @@ def register(
 ) -> str:
     """Make the model directory in `folder` the champion of the registered model `model_name`.
 
-    A model that is registered already, by its SHA-256, gets the alias back instead of a twin.
+    A model that is registered already, by its SHA-256 and what is known of its features, gets the alias back instead of
+    a twin.
 
     Returns:
         The version.
@@ -34,7 +36,7 @@ def register(
     mlflow = tracking.client(tracking_url)
     read = model.load(folder)
     read.signature["metrics"] = dict(metrics)
-    version = _registered(mlflow, model_name, read.signature["sha256"])
+    version = _registered(mlflow, model_name, read)
     if version is None:
         version = _add(mlflow, read, model_name, pipeline, run_key)
     mlflow.set_registered_model_alias(model_name, ALIAS, version)
@@ -67,8 +69,9 @@ def fetch(tracking_url: str, model_name: str, version: str) -> Model:
     return found
 
 
-def _registered(mlflow: MlflowClient, model_name: str, sha256: str) -> str | None:
-    found: list[ModelVersion] = mlflow.search_model_versions(f"name = '{model_name}' and tags.sha256 = '{sha256}'")
+def _registered(mlflow: MlflowClient, model_name: str, read: Model) -> str | None:
+    same = f"tags.sha256 = '{read.signature['sha256']}' and tags.features = '{_features(read)}'"
+    found: list[ModelVersion] = mlflow.search_model_versions(f"name = '{model_name}' and {same}")
     return str(max(int(version.version) for version in found)) if found else None
 
 
@@ -87,6 +90,7 @@ def _add(mlflow: MlflowClient, read: Model, model_name: str, pipeline: str, run_
             raise
     tags = {
         "sha256": read.signature["sha256"],
+        "features": _features(read),
         "accuracy": str(read.signature["metrics"]["accuracy"]),
         "pipeline": pipeline,
         "run": run_key,
@@ -94,6 +98,11 @@ def _add(mlflow: MlflowClient, read: Model, model_name: str, pipeline: str, run_
     source = f"{run.info.artifact_uri}/{ARTIFACT}"
     created = mlflow.create_model_version(model_name, source, run.info.run_id, tags=tags, await_creation_for=0)
     return str(created.version)
+
+
+def _features(read: Model) -> str:
+    """SHA-256 of what the signature says of the features: where it once said less, that is another version."""
+    return model.digest(json.dumps(read.signature["features"]).encode())
 
 
 def _save(read: Model, folder: Path) -> None:

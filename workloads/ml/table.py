@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float32]
 """[rows, features]; float32 from the first, because that is what the exported model compares with."""
+Column = NDArray[np.float32]
+"""[rows], of one feature."""
 Labels = NDArray[np.int64]
 """[rows], index into the classes."""
 
@@ -136,3 +138,8 @@ def load(path: str) -> tuple[Rows, Labels]:
     """Rows and labels as `save` wrote them."""
     values = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
     return values[:, :-1].astype(np.float32), values[:, -1].astype(np.int64)
+
+
+def short(value: Any) -> float:
+    """A float32 as a person wrote it: 5.1, not 5.099999904632568."""
+    return float(f"{value:.7g}")

@@ -1,0 +1,185 @@
+"""Prometheus in the cluster: what it reads, what it says of a pod that goes and of drift, and who may ask."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from mlplatform import monitoring_nodes
+from mlplatform.monitoring_config import USER
+from mlplatform.monitoring_part import NAMESPACE, PROMETHEUS, labels
+from mlplatform.monitoring_prometheus import PAGE, PORT
+
+from workloads import service
+from workloads.access import reached
+from workloads.engines.api import Api
+
+from .conftest import eventually, pods, ready, secret
+
+SCRAPED_SECONDS = 90
+"""Until Prometheus has seen a change: it looks every half minute, and its rules come after."""
+FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
+
+
+class Asked:
+    """A Prometheus at an address, with the password or with another."""
+
+    def __init__(self, url: str, password: str) -> None:
+        self.url = url
+        self._login = (USER, password)
+
+    def get(self, path: str, **parameters: str) -> requests.Response:
+        return requests.get(self.url + path, params=parameters, auth=self._login, timeout=30)
+
+    def samples(self, query: str) -> list[tuple[dict[str, str], float]]:
+        answer = self.get("/api/v1/query", query=query).json()
+        assert answer["status"] == "success", answer
+        return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+
+    def value(self, query: str) -> float | None:
+        found = self.samples(query)
+        return found[0][1] if found else None
+
+
+@pytest.fixture(scope="module")
+def address(api: Api, kubeconfig: str) -> Iterator[str]:
+    if not pods(api, NAMESPACE, labels(PROMETHEUS)):
+        pytest.skip("the stack has no platform:monitoring")
+    access = {
+        "kubeconfig": kubeconfig,
+        "namespace": NAMESPACE,
+        "selector": ",".join(f"{key}={value}" for key, value in labels(PROMETHEUS).items()),
+        "port": str(PORT),
+    }
+    with reached("", access) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def prometheus(api: Api, address: str) -> Asked:
+    return Asked(address, secret(api, NAMESPACE, PROMETHEUS)["password"])
+
+
+def test_without_the_password_there_is_nothing_to_see(address: str) -> None:
+    for path in ("/", PAGE, "/api/v1/query?query=up", "/metrics", "/-/healthy"):
+        assert requests.get(address + path, timeout=30).status_code == 401, path
+        assert Asked(address, "password1234").get(path).status_code == 401, path
+
+
+def test_everything_that_it_should_read_answers(api: Api, prometheus: Asked) -> None:
+    nodes = len(api.core.list_node().items)
+    models = len(pods(api, service.NAMESPACE, {}))
+
+    def up() -> dict[str, float]:
+        return {labels["job"]: value for labels, value in prometheus.samples("count by (job) (up == 1)")}
+
+    expected = {
+        **dict.fromkeys(("prometheus", "api-server", "objects"), 1),
+        **dict.fromkeys(("kubelet", "containers", "nodes"), nodes),
+        "model-servers": models,
+    }
+    eventually(lambda: expected.items() <= up().items(), seconds=SCRAPED_SECONDS)
+    assert prometheus.samples("up == 0") == []
+
+
+def test_its_rules_find_no_fault_in_themselves(prometheus: Asked) -> None:
+    groups = prometheus.get("/api/v1/rules").json()["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len([rule for rule in rules if rule["type"] == "alerting"]) >= 11
+    assert {rule["name"]: rule["health"] for rule in rules if rule["health"] != "ok"} == {}
+
+
+def test_it_knows_each_nodes_processors_memory_and_disk(api: Api, prometheus: Asked) -> None:
+    names = {node.metadata.name for node in api.core.list_node().items}
+    for query in ("node_cpu_seconds_total", "node_memory_MemAvailable_bytes", "node_filesystem_avail_bytes"):
+        assert {labels["node"] for labels, _ in prometheus.samples(f"count by (node) ({query})")} == names, query
+    ready_nodes = prometheus.samples('kube_node_status_condition{condition="Ready",status="true"} == 1')
+    assert {labels["node"] for labels, _ in ready_nodes} == {
+        node.metadata.name for node in api.core.list_node().items if ready(node)
+    }
+
+
+def test_the_page_names_nodes_models_and_what_is_wrong(api: Api, prometheus: Asked) -> None:
+    page = prometheus.get(PAGE)
+    assert page.status_code == 200, page.text
+    for node in api.core.list_node().items:
+        assert f"<td>{node.metadata.name}</td>" in page.text
+    for served, _ in prometheus.samples("model_server_model_info == 1"):
+        assert f"<td>{served['model']}</td>" in page.text
+    assert "error" not in page.text.lower().replace("errors", "")
+
+
+def test_a_pod_that_sees_its_machine_cannot_change_it_and_answers_prometheus_alone(api: Api) -> None:
+    for pod in pods(api, monitoring_nodes.NAMESPACE, labels(monitoring_nodes.NAME)):
+        (container,) = pod.spec.containers
+        assert container.security_context.read_only_root_filesystem
+        assert pod.spec.security_context.run_as_non_root
+        assert all(mount.read_only for mount in container.volume_mounts)
+        assert not pod.spec.host_network
+
+
+@pytest.fixture
+def outside(server: dict[str, Any]) -> str:
+    if server["outside"] is None:
+        pytest.skip("the Service has no address outside of the cluster")
+    return str(server["outside"])
+
+
+def test_a_model_pod_that_is_deleted_is_read_no_more_and_its_successor_is(
+    api: Api, server: dict[str, Any], prometheus: Asked
+) -> None:
+    def read() -> set[str]:
+        return {labels["pod"] for labels, _ in prometheus.samples('up{job="model-servers"} == 1')}
+
+    before = {pod.metadata.name for pod in pods(api, service.NAMESPACE, server["labels"])}
+    eventually(lambda: before <= read(), seconds=SCRAPED_SECONDS)
+    gone = min(before)
+    api.core.delete_namespaced_pod(gone, service.NAMESPACE)
+    eventually(lambda: len(read()) >= len(before) and gone not in read(), seconds=180)
+
+
+def test_a_pod_that_crashes_again_and_again_is_an_alert_before_long(api: Api, prometheus: Asked) -> None:
+    """It waits whether that lasts: five minutes, which is what the rules' own tests are for."""
+    container = {
+        "name": "crash",
+        "image": pods(api, NAMESPACE, labels("kube-state-metrics"))[0].spec.containers[0].image,
+        "args": ["--no-such-option"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "resources": {"limits": {"memory": "64Mi", "cpu": "100m"}},
+    }
+    security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "crashing"},
+        "spec": {"containers": [container], "securityContext": security, "automountServiceAccountToken": False},
+    }
+    api.core.create_namespaced_pod(NAMESPACE, body)
+    try:
+        alert = 'ALERTS{alertname="PodCrashLooping",pod="crashing",container="crash"}'
+        eventually(lambda: prometheus.samples(alert), seconds=240)
+        assert "crashing" in prometheus.get(PAGE).text
+    finally:
+        api.core.delete_namespaced_pod("crashing", NAMESPACE, grace_period_seconds=0)
+
+
+def test_inputs_in_another_unit_are_drift_and_told_by_feature(
+    api: Api, server: dict[str, Any], outside: str, prometheus: Asked
+) -> None:
+    if not prometheus.samples("model_server_training_share"):
+        pytest.skip("the served model says nothing of its training data")
+    drawn = random.Random(0)
+    before = prometheus.value("sum(model_server_input_values_total)") or 0
+    rows = [{name: value * drawn.uniform(0.9, 1.1) / 2.54 for name, value in FLOWER.items()} for _ in range(2000)]
+    for start in range(0, len(rows), 100):
+        assert requests.post(f"{outside}/score", json=rows[start : start + 100], timeout=30).ok
+    eventually(
+        lambda: (prometheus.value("sum(model_server_input_values_total)") or 0) >= before + len(rows) * len(FLOWER),
+        seconds=SCRAPED_SECONDS,
+    )
+    found = eventually(lambda: prometheus.samples("feature:model_input_psi:1h > 0.2"), seconds=SCRAPED_SECONDS)
+    assert {labels["feature"] for labels, _ in found} & set(FLOWER)
+    assert {labels["service"] for labels, _ in found} == {server["name"]}
