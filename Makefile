@@ -4,6 +4,8 @@ STACK ?= dev
 PYTHON ?= python3
 # More arguments, for Pulumi, kubectl or pytest: make up ARGS=--refresh
 ARGS ?=
+# What `make test-lab` runs
+LAB_TESTS ?= tests/lab tests/cluster
 # Which machine `make ssh` logs in to
 NODE ?=
 
@@ -42,8 +44,8 @@ kubectl pages ssh:
 test: tools ## all tests that need no cluster
 	@$(VENV) -m pytest -n 2 --ignore tests/lab --ignore tests/cluster $(ARGS)
 
-test-lab: tools ## tests on a cluster in this computer; take root and `make bundle`
-	@$(VENV) -m pytest tests/lab $(ARGS)
+test-lab: tools ## tests on clusters in this computer; take root and `make bundle`
+	@$(VENV) -m pytest $(LAB_TESTS) $(ARGS)
 
 lint: tools ## ruff, mypy, shellcheck
 	@$(VENV) -m ruff check

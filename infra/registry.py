@@ -131,10 +131,11 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
 
 
 def _served(props: dict[str, Any]) -> dict[str, Any]:
-    from airgap.bundle import registry
+    from airgap.bundle import index, registry
     from airgap.bundle.errors import BundleError
     from airgap.bundle.push import push
     from airgap.bundle.store import Store
+    from airgap.bundle.table import load
 
     store, host = Store.default(), f"{props['address']}:{int(props['port'])}"
     bundle = _bundle()
@@ -144,6 +145,8 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
             "url, username and password of a registry that has the images"
         )
     try:
+        if names := index.lacking(load(), store):
+            raise Failure(f"platform:registry: the bundle lacks {', '.join(names)}: run `make bundle`")
         own = registry.start(store, props["address"], int(props["port"]), [], Path(props["folder"]))
         push(store, own.host, own.authfile, own.certificates)
     except BundleError as error:

@@ -36,6 +36,9 @@ def main() -> int:
                 table = load()
                 with store.locked():
                     say(f"{prune(store, Items.of(table, store, Go.find(store, 1)))} folders of other versions removed.")
+            case "check":
+                if names := index.lacking(load(), store):
+                    raise BundleError(f"The bundle lacks {', '.join(names)}: run `make bundle`.")
             case "import":
                 _import(store, arguments.image, arguments.source)
             case "push":
@@ -104,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time (the cores)")
     build.add_argument("--images", choices=get_args(Images), default="auto", help="copied if upstream is in reach")
     build.set_defaults(command="build")
+
+    commands.add_parser("check", help="whether it has what the table lists").set_defaults(command="check")
 
     from_file = commands.add_parser("import", help="add an image of [upstream] that was brought here as a file")
     from_file.add_argument("image", help="its name there, host/repository:tag")

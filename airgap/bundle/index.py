@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from airgap.bundle.choice import OURS
 from airgap.bundle.errors import BundleError
 from airgap.bundle.image import LAYOUT
 from airgap.bundle.items import Items
@@ -54,6 +55,19 @@ def write(table: Table, store: Store, items: Items, bill: BillOfMaterials, prefe
     new.write_text(json.dumps(index, indent=1) + "\n")
     new.replace(store.root / INDEX)
     return count
+
+
+def lacking(table: Table, store: Store) -> list[str]:
+    """Upstream names of images under [image] that the bundle in the cache does not have: it is of another version.
+
+    What is ours does not count: it is left out where images are copied.
+
+    Raises:
+        BundleError: there is none yet.
+    """
+    there = read(store)["images"]
+    names = map(table.upstream_name, table.image)
+    return [name for name in names if name not in there and not name.startswith(OURS)]
 
 
 def read(store: Store) -> dict[str, Any]:

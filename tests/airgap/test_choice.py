@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle import index
 from airgap.bundle.choice import choose
 from airgap.bundle.errors import BundleError
+from airgap.bundle.store import Store
 from airgap.bundle.table import load
 from airgap.bundle.upstream import ImageCopy
 from tests.airgap.conftest import needs_skopeo
@@ -84,3 +87,10 @@ def test_an_image_that_is_not_in_the_table_is_not_imported(tmp_path: Path) -> No
     assert done.returncode == 1
     assert "Error: registry.test/a/b:1.0 is not under [upstream]" in done.stdout
     assert TABLE.upstream.images[0] in done.stdout
+
+
+def test_a_bundle_of_another_version_lacks_what_is_new(store: Store) -> None:
+    names = [name for name in map(TABLE.upstream_name, TABLE.image) if not name.startswith("mlplatform.internal/")]
+    store.root.mkdir()
+    (store.root / index.INDEX).write_text(json.dumps({"images": {name: {} for name in names[1:]}}))
+    assert index.lacking(TABLE, store) == names[:1]

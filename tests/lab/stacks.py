@@ -21,10 +21,12 @@ SUBNETS = iter(f"10.{20 + number}.77" for number in range(1, 30))
 @contextmanager
 def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stack]]:
     """Makes stacks with the settings of `lab`; all are destroyed at the end."""
-    from settings import cache_directory
+    from airgap.bundle import index
+    from airgap.bundle.store import Store
+    from airgap.bundle.table import load
 
     assert os.geteuid() == 0, "these tests make machines inside this computer, which takes root"
-    assert (cache_directory() / "bundle" / "bundle.json").is_file(), "run `make bundle` first"
+    assert index.lacking(load(), Store.default()) == [], "run `make bundle` first"
     with thrown_away(copy_of_checkout(folders.mktemp("checkout"))) as made:
 
         def make(name: str) -> Stack:
