@@ -38,8 +38,8 @@ def test_with_upstream_every_image_is_copied_and_nothing_built() -> None:
 
 def test_an_image_whose_upstream_alone_is_out_of_reach_is_built_with_what_it_takes() -> None:
     choice = choose(TABLE, "auto", NOBODY, lambda host: host != "docker.io")
-    assert (choice.sources, choice.bases) == (["weave"], ["tools", "python"])
-    assert choice.built == ["weave-kube", "weave-npc", "python"]
+    assert (choice.sources, choice.bases) == (["weave", "prometheus"], ["tools", "python"])
+    assert choice.built == ["weave-kube", "weave-npc", "prometheus", "python"]
 
 
 def test_asked_to_build_nothing_is_asked_of_the_network() -> None:
