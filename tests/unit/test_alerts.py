@@ -50,7 +50,7 @@ class Case(NamedTuple):
 FIRES: dict[str, Case] = {
     "NodeDown": Case({NODE: "1x4 0x20"}, 10),
     "DiskFull": Case({FREE: "9x40", SIZE: "100x40"}, 10),
-    "DiskFillsUp": Case({FREE: "39-0.01x1000", SIZE: "100x1000"}, 480),
+    "DiskFillsUp": Case({FREE: "39-0.015x1000", SIZE: "100x1000"}, 480),
     "VolumeFull": Case({VOLUME % "available": "9x40", VOLUME % "capacity": "100x40"}, 10),
     "CertificateExpires": Case({CERTIFICATES % "2.592e+06": "0+1x80", CERTIFICATES % "+Inf": "0+9x80"}, 35),
     "PodCrashLooping": Case({WAITING % "CrashLoopBackOff": "1 0 1x8 0 1x30"}, 12),
