@@ -10,7 +10,7 @@ import requests
 
 ANSWER_SECONDS = 5
 DRIFTED = 0.2
-TECHNICAL = {"__name__", "alertname", "alertstate", "severity", "job", "condition", "status", "reason", "uid"}
+TECHNICAL = {"__name__", "alertname", "alertstate", "severity", "job"}
 """Labels of an alert that do not tell where it is."""
 
 
