@@ -70,8 +70,8 @@ def model_service(
 ) -> pulumi.Output[str]:
     """The servers of one model's champion. Returns their address.
 
-    A new champion comes pod by pod: none of the old goes before one of the new answers predictions. Where none does,
-    the update fails with what the pod said, and the old ones go on.
+    A new champion comes pod by pod: none of the old goes before one of the new answers predictions. Where none does
+    within three minutes, the update fails, and the old ones go on; why it failed is in the new pods' logs.
     """
     room = shared.room
     labels = {"app.kubernetes.io/name": name}
