@@ -47,7 +47,7 @@ def node_exporter(cluster: Cluster, registry: Registry) -> None:
         "volumeMounts": [
             {"name": "proc", "mountPath": "/host/proc", "readOnly": True},
             {"name": "sys", "mountPath": "/host/sys", "readOnly": True},
-            {"name": "root", "mountPath": "/host/root", "readOnly": True, "mountPropagation": "HostToContainer"},
+            {"name": "root", "mountPath": "/host/root", "readOnly": True},
         ],
     }
     paths = {"proc": "/proc", "sys": "/sys", "root": "/"}
