@@ -70,8 +70,8 @@ class Pulumi:
 
     def run(self, *arguments: str) -> int:
         """Run a command in the user's sight and return its exit code. Ctrl-C is Pulumi's to answer, in good order."""
+        signal.signal(signal.SIGINT, lambda *_: None)  # before there is a Pulumi that could be interrupted
         process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=self.environment)
-        signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         code = process.wait()
         return code if code >= 0 else 128 - code  # as a shell tells of a signal

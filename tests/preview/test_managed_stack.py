@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,6 +70,7 @@ def test_what_the_vendor_lacks_comes_in_by_settings(make: Callable[..., Stack]) 
 def test_settings_that_do_not_fit_are_refused_with_what_would(
     make: Callable[..., Stack], platform: dict[str, Any], said: str
 ) -> None:
-    code, output = make(f"refused-{min(platform)}", **platform).pulumi("preview")
+    digest = hashlib.sha256(said.encode()).hexdigest()[:6]
+    code, output = make(f"refused-{min(platform)}-{digest}", **platform).pulumi("preview")
     assert code != 0
     assert said in " ".join(output.split())
