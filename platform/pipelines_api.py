@@ -215,13 +215,13 @@ API_RULES: list[dict[str, Any]] = [
     {"apiGroups": ["kubeflow.org"], "resources": ["scheduledworkflows/finalizers"], "verbs": ["update"]},
 ]
 AGENT_RULES: list[dict[str, Any]] = [
-    {"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ALL},
+    {"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": ["kubeflow.org"], "resources": ["scheduledworkflows"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": [AUDIENCE], "resources": ["scheduledworkflows", "workflows"], "verbs": ["report"]},
     {"apiGroups": [AUDIENCE], "resources": ["runs"], "verbs": ["reportMetrics", "readArtifact"]},
 ]
 SCHEDULER_RULES: list[dict[str, Any]] = [
-    {"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ALL},
     {
         "apiGroups": ["kubeflow.org"],
         "resources": ["scheduledworkflows", "scheduledworkflows/finalizers", "scheduledworkflows/status"],

@@ -19,9 +19,11 @@ TIMEOUT = aiohttp.ClientTimeout(total=3, sock_connect=1)
 
 
 async def load(url: str, rate: float, seconds: float) -> dict[str, float]:
-    """How many were answered at the first and at the second attempt, how many failed, and their latency in ms."""
+    """How many were answered at the first and at the second attempt, how many failed and when, the latency in ms."""
     ended: Counter[str] = Counter()
     took: list[float] = []
+    lost: list[float] = []
+    begin = time.monotonic()
 
     async def request(session: aiohttp.ClientSession) -> None:
         start = time.monotonic()
@@ -35,9 +37,10 @@ async def load(url: str, rate: float, seconds: float) -> dict[str, float]:
             except (aiohttp.ClientError, TimeoutError, OSError):
                 continue
         ended["failed"] += 1
+        lost.append(start - begin)
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        begin, sent = time.monotonic(), 0
+        sent = 0
         async with asyncio.TaskGroup() as tasks:
             while (elapsed := time.monotonic() - begin) < seconds:
                 while sent < elapsed * rate:
@@ -46,7 +49,8 @@ async def load(url: str, rate: float, seconds: float) -> dict[str, float]:
                 await asyncio.sleep(1 / rate)
     took.sort()
     quantiles = {f"p{q}_ms": round(took[int(q / 100 * (len(took) - 1))], 1) if took else 0.0 for q in (50, 99)}
-    return {"sent": sent, **{key: ended[key] for key in ("first", "second", "failed")}, **quantiles}
+    outage = {"failed_from_s": round(min(lost), 1), "failed_to_s": round(max(lost), 1)} if lost else {}
+    return {"sent": sent, **{key: ended[key] for key in ("first", "second", "failed")}, **outage, **quantiles}
 
 
 if __name__ == "__main__":

@@ -115,6 +115,17 @@ def test_steps_read_two_named_objects_and_nothing_else_of_the_namespace(graph: G
     }
 
 
+def test_the_scheduler_begins_runs_and_the_persistence_agent_only_looks_at_them(graph: Graph) -> None:
+    verbs = {
+        name: set(rule["verbs"])
+        for name, role in graph.of("Role").items()
+        for rule in role["rules"]
+        if rule["resources"] == ["workflows"]
+    }
+    assert "create" in verbs["ml-pipeline-scheduledworkflow"]
+    assert verbs["ml-pipeline-persistenceagent"] == {"get", "list", "watch"}
+
+
 def test_the_pages_are_reached_through_the_gate_alone(graph: Graph) -> None:
     (port,) = graph.of("Service")["ml-pipeline-ui"]["spec"]["ports"]
     (rule,) = graph.of("NetworkPolicy")["ml-pipeline-ui"]["spec"]["ingress"]
