@@ -39,7 +39,8 @@ def configuration(size_gb: int, retention_days: int, port: int, kubeflow: bool, 
         "scrape_configs": [
             _itself(port),
             _kubelet("kubelet", "/metrics") | _only(KUBELET_METRICS),
-            _kubelet("containers", "/metrics/resource"),
+            # With the time that it says they are from, what a pod took would be told for minutes after its end.
+            _kubelet("containers", "/metrics/resource") | {"honor_timestamps": False},
             _api_server(),
             _pods("nodes", monitoring_nodes.NAMESPACE, {"node": "pod_node_name"}),
             _static("objects", f"{monitoring_objects.NAME}.{NAMESPACE}.svc:{monitoring_objects.PORT}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,19 +152,20 @@ def test_a_pod_that_crashes_again_and_again_is_an_alert_before_long(api: Api, pr
         "resources": {"limits": {"memory": "64Mi", "cpu": "100m"}},
     }
     security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
+    name = f"crashing-{uuid.uuid4().hex[:8]}"
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "crashing"},
+        "metadata": {"name": name},
         "spec": {"containers": [container], "securityContext": security, "automountServiceAccountToken": False},
     }
     api.core.create_namespaced_pod(NAMESPACE, body)
     try:
-        alert = 'ALERTS{alertname="PodCrashLooping",pod="crashing",container="crash"}'
+        alert = f'ALERTS{{alertname="PodCrashLooping",pod="{name}",container="crash"}}'
         eventually(lambda: prometheus.samples(alert), seconds=240)
-        assert "crashing" in prometheus.get(PAGE).text
+        assert name in prometheus.get(PAGE).text
     finally:
-        api.core.delete_namespaced_pod("crashing", NAMESPACE, grace_period_seconds=0)
+        api.core.delete_namespaced_pod(name, NAMESPACE, grace_period_seconds=0)
 
 
 def test_inputs_in_another_unit_are_drift_and_told_by_feature(

@@ -65,6 +65,7 @@ QUIET: dict[str, dict[str, Case]] = {
     "DiskFull": {"a disk with a fifth left": Case({FREE: "20x40", SIZE: "100x40"}, 10)},
     "DiskFillsUp": {
         "a disk that stays as it is": Case({FREE: "39x1000", SIZE: "100x1000"}, 480),
+        "one on which much was written once, before long": Case({FREE: "_x400 39-0.1x200", SIZE: "100x600"}, 285),
         "one that fills up but has room": Case({FREE: "99-0.05x1000", SIZE: "100x1000"}, 480),
     },
     "VolumeFull": {"a volume with room": Case({VOLUME % "available": "90x40", VOLUME % "capacity": "100x40"}, 10)},
