@@ -14,7 +14,7 @@ import pytest
 
 from tests.server.running import Server, running, wait_until
 from tests.server.training import Trained
-from workloads.ml import drift
+from workloads.ml import drift, served
 
 ROWS = 900
 
@@ -52,16 +52,16 @@ def ask(server: Server, iris: Trained, rows: Any) -> None:
 
 
 def counts(server: Server) -> drift.Counts:
-    return drift.served_according_to_server(server.url, "iris", "7")
+    return served.read("", server.url, "iris", "7", hours=1)
 
 
 def indices(server: Server, described: Path, rows: int) -> dict[str, float]:
     """The index of each feature once so many rows are counted."""
     wait_until(lambda: sum(counts(server)["petal_width"].values()) >= rows, "they are not counted")
     features = json.loads((described / "signature.json").read_text())["features"]
-    found = drift.indices(features, counts(server))
-    assert {rows for _, rows in found.values()} == {rows}
-    return {name: index for name, (index, _) in found.items()}
+    found, counted = drift.measured(features, counts(server))
+    assert counted == rows
+    return found
 
 
 def test_what_is_like_the_training_data_has_not_drifted(watched: Server, iris: Trained, described: Path) -> None:
