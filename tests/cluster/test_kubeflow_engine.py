@@ -270,7 +270,7 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     assert kubeflow.left_behind(request.pipeline, request.key) is None
 
 
-def test_all_that_it_keeps_things_in_may_go_and_come_back_meanwhile(
+def test_its_api_server_and_its_metadata_may_go_and_come_back_meanwhile(
     api: Api, kubeflow: KubeflowEngine, server: Server, properties: dict[str, str], request_for: Make
 ) -> None:
     request = request_for(pipelines.slow, seconds=30, value=uuid.uuid4().int % 1_000_000)
@@ -279,7 +279,7 @@ def test_all_that_it_keeps_things_in_may_go_and_come_back_meanwhile(
     running.start()
     log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
     eventually(lambda: log.is_file() and "Looking for component" in log.read_text(), seconds=180)
-    for app in ("ml-pipeline", "metadata-grpc-deployment", "mysql", "seaweedfs"):
+    for app in ("ml-pipeline", "metadata-grpc-deployment"):
         api.core.delete_collection_namespaced_pod(NAMESPACE, label_selector=f"app={app}")
     running.join(timeout=600)
     assert [result.outputs for result in results] == [{"Output": request.arguments["value"]}]
