@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +15,8 @@ MANAGED = {"app.kubernetes.io/managed-by": "mlplatform"}
 """A label that tells what this program has put into a cluster from what was there."""
 METRICS_API = "v1beta1.metrics.k8s.io"
 """What metrics-server answers, and autoscalers ask."""
+
+ANSWER_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,36 @@ class Cluster:
         return pulumi.ResourceOptions(
             provider=self.provider, depends_on=[*self.depends_on, *depends_on], deleted_with=self.resource
         )
+
+
+def answering(kubeconfig: pulumi.Output[str]) -> pulumi.Output[str]:
+    """The same, once the API server answers: what is in a cluster that does not would pass for unchanged.
+
+    A preview takes it as it is.
+
+    Raises:
+        RunError: the API server has not answered for three minutes, in which its machine may be starting.
+    """
+    if pulumi.runtime.is_dry_run():
+        return kubeconfig
+    return kubeconfig.apply(lambda config: asyncio.to_thread(_asked, config))
+
+
+def _asked(kubeconfig: str) -> str:
+    import yaml
+    from kubernetes import client, config  # type: ignore[import-untyped]
+
+    api = client.VersionApi(config.new_client_from_config_dict(yaml.safe_load(kubeconfig)))
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            api.get_code(_request_timeout=5)
+            return kubeconfig
+        except Exception as error:  # whatever keeps it from answering
+            if time.monotonic() > deadline:
+                host = api.api_client.configuration.host
+                raise pulumi.RunError(f"the API server at {host} does not answer: {error}") from None
+            time.sleep(2)
 
 
 def provider(

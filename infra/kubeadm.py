@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 from pulumi_command import local, remote
 
-from infra.cluster import Cluster, provider
+from infra.cluster import Cluster, answering, provider
 from infra.machine import Machine
 from infra.process import PYTHON
 from infra.registry import Registry
@@ -79,7 +79,7 @@ class Kubeadm(pulumi.ComponentResource):
         self._init = self._control_plane(made[self._plane.name])
         self.kubeconfig = self._read_kubeconfig()
         self.certificates_expire = self._certificates_expire()
-        self.provider = provider(name, self.kubeconfig, self._plane.resource or self._init, self)
+        self.provider = provider(name, answering(self.kubeconfig), self._plane.resource or self._init, self)
         self._joins = [self._join(worker, made[worker.name]) for worker in self._workers]
         self.register_outputs({"endpoint": self.endpoint})
 
