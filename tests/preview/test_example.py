@@ -55,7 +55,7 @@ def example(tmp_path: Path) -> Path:
 
 def pulumi(example: Path, installed: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and output of a command on the stack `mine`, with the package of that folder."""
-    environment = Stack(CHECKOUT, "dev", example.parent, {}).environment
+    environment = Stack(CHECKOUT, "mine", example.parent, {}).environment
     done = subprocess.run(
         ["pulumi", *arguments, "--stack", "mine", "--non-interactive", "--color=never"],
         cwd=example,
