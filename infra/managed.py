@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 
 from infra.blob_account import BlobAccount
-from infra.cluster import Cluster, provider
+from infra.cluster import Cluster, answering, provider
 from infra.cluster_facts import ClusterFacts, Expected
 from infra.kubeconfig import kubeconfig
 from infra.registry import Registry
@@ -53,7 +53,7 @@ def _cluster(
     return Cluster(
         name=name,
         kubeconfig=config,
-        provider=provider(name, config, resource),
+        provider=provider(name, answering(config), resource),
         endpoint=facts.endpoint,
         nodes=facts.nodes,
         depends_on=[facts],
