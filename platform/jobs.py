@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pulumi
 from mlplatform.images import WORKLOADS, Image
-from mlplatform.namespace import DNS, namespace
+from mlplatform.namespace import DNS, EVERYWHERE, namespace
 
 from infra.cluster import Cluster
 from infra.registry import Registry
@@ -22,13 +22,11 @@ def job_engine(
 ) -> tuple[dict[str, pulumi.Input[str]], list[pulumi.Resource]]:
     """The engine as workloads describe it, and what a run waits for.
 
-    Steps read data from wherever the pipeline's author says; only the address at which clouds give a machine its own
-    credentials is closed to them.
+    Steps read data from wherever the pipeline's author says.
     """
     room = namespace(NAMESPACE, cluster, registry)
     image = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
-    everywhere = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]}
-    policy = room.allow("pipeline-run", PODS, egress=[DNS, everywhere])
+    policy = room.allow("pipeline-run", PODS, egress=[DNS, EVERYWHERE])
     properties: Mapping[str, pulumi.Input[str]] = {
         "kind": "job",
         "kubeconfig": cluster.kubeconfig,

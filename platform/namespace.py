@@ -49,6 +49,8 @@ DNS: dict[str, Any] = {
     "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
 }
 """An egress rule of a network policy."""
+EVERYWHERE: dict[str, Any] = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]}
+"""Another: only the address is closed at which clouds give a machine its own credentials."""
 
 
 @dataclass(frozen=True)

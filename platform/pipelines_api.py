@@ -7,12 +7,12 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.namespace import DNS
+from mlplatform.namespace import DNS, EVERYWHERE
 from mlplatform.pipelines_argo import GROUP, definition
 from mlplatform.pipelines_database import SECRET as DATABASE_LOGIN
 from mlplatform.pipelines_images import IMAGES
 from mlplatform.pipelines_objects import SECRET as OBJECTS_KEYS
-from mlplatform.pipelines_part import API_SERVER, STEPS, Part, elsewhere, from_secret, listens, plain
+from mlplatform.pipelines_part import API_SERVER, NEIGHBOURS, STEPS, Part, elsewhere, from_secret, listens, plain
 from mlplatform.pipelines_stores import Stores
 
 NAME = "ml-pipeline"
@@ -178,7 +178,6 @@ def _for_runs(part: Part, kept: Stores) -> list[pulumi.Resource]:
     """The service account of runs' pods, where their launchers keep artifacts, and where they may connect to."""
     options = part.room.options()
     metadata = part.metadata(RUNNER)
-    everywhere = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]}
     return [
         kubernetes.core.v1.ServiceAccount(
             RUNNER, metadata=metadata, image_pull_secrets=[{"name": "registry"}], opts=options
@@ -192,9 +191,8 @@ def _for_runs(part: Part, kept: Stores) -> list[pulumi.Resource]:
             opts=options,
         ),
         part.config(LAUNCHER, kept.objects.launcher),
-        # Steps read data from wherever the pipeline's author says; only the address at which clouds give a machine its
-        # own credentials is closed to them.
-        part.room.allow("pipeline-steps", STEPS, egress=[DNS, {"to": [{"podSelector": {}}]}, everywhere]),
+        # Steps read data from wherever the pipeline's author says.
+        part.room.allow("pipeline-steps", STEPS, egress=[DNS, {"to": [NEIGHBOURS]}, EVERYWHERE]),
     ]
 
 

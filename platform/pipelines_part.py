@@ -12,7 +12,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.accounts import Rules, service_account
 from mlplatform.images import Image
-from mlplatform.namespace import CONTAINER_SECURITY, DNS, POD, POD_SECURITY, Namespace
+from mlplatform.namespace import CONTAINER_SECURITY, DNS, EVERYWHERE, POD, POD_SECURITY, Namespace
 
 NAMESPACE = "kubeflow"
 PARTS = {"app.kubernetes.io/part-of": "kubeflow-pipelines"}
@@ -33,7 +33,7 @@ for address in sys.argv[1:]:
 """
 """A connection to a Service without a pod may hang instead of being refused, so what comes up first waits here."""
 API_SERVER: dict[str, Any] = {
-    "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}],
+    **EVERYWHERE,
     "ports": [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 6443}],
 }
 """Egress to the API server of Kubernetes: behind its Service it is at the machines' addresses."""
@@ -157,7 +157,7 @@ class Part:
 
 def elsewhere(port: int) -> dict[str, Any]:
     """Egress to a port of whatever is outside of the namespace."""
-    return {"to": API_SERVER["to"], "ports": [{"protocol": "TCP", "port": port}]}
+    return {**EVERYWHERE, "ports": [{"protocol": "TCP", "port": port}]}
 
 
 def _digest(settings: Sequence[kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret]) -> pulumi.Output[str]:
