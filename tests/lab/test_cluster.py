@@ -75,13 +75,14 @@ def test_a_service_is_reached_by_name_and_address_from_every_node_and_from_outsi
     inside = [f"here.{space}.svc.cluster.local", found["spec"]["clusterIP"]]
     for node in WORKERS:
         for host in inside:
-            answer = until(
-                lambda node=node, host=host: cluster.execute(  # type: ignore[misc]
-                    f"from-{node}", space, "curl", "-s", "-m", "5", f"http://{host}/", check=False
+            until(
+                lambda node=node, host=host: (  # type: ignore[misc]
+                    cluster.execute(f"from-{node}", space, "curl", "-s", "-m", "5", f"http://{host}/", check=False)
+                    == "here\n"
                 ),
                 seconds=30,
+                what=f"an answer from {host} on {node}",
             )
-            assert answer == "here\n", (node, host)
     port = found["spec"]["ports"][0]["nodePort"]
     addresses = {
         node["metadata"]["name"]: node["status"]["addresses"][0]["address"] for node in cluster.get("nodes")["items"]
@@ -172,9 +173,10 @@ def test_a_network_policy_denies_what_it_does_not_allow(cluster: Cluster) -> Non
 
 
 def test_metrics_are_there_for_autoscalers(cluster: Cluster) -> None:
-    found = until(lambda: cluster.kubectl("top", "nodes", "--no-headers", check=False), what="metrics")
-    until(lambda: len(cluster.kubectl("top", "nodes", "--no-headers", check=False).splitlines()) == 3)
-    assert "control-plane" in found
+    def known() -> set[str]:
+        return {line.split()[0] for line in cluster.kubectl("top", "nodes", "--no-headers", check=False).splitlines()}
+
+    until(lambda: known() == set(cluster.nodes_ready()), what="metrics of every node")
 
 
 def test_secrets_are_encrypted_at_rest_and_no_token_is_left(lab: Stack, cluster: Cluster) -> None:
