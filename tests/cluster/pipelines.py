@@ -81,6 +81,11 @@ def slow(seconds: int, value: int) -> int:
     return sleep(seconds=seconds, value=value).output
 
 
+@dsl.pipeline(name="slow-then-double")
+def slow_then_double(seconds: int, value: int) -> int:
+    return double(value=sleep(seconds=seconds, value=value).output).output
+
+
 @dsl.pipeline(name="failing")
 def failing(value: int) -> int:
     return fail(value=double(value=value).output).output

@@ -8,16 +8,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mlplatform import images
+from mlplatform import images, pipelines_database, pipelines_objects
 from mlplatform.pipelines_part import NAMESPACE
 
 from infra.dynamic import Failure
@@ -271,18 +271,21 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
 
 
 def test_its_api_server_and_its_metadata_may_go_and_come_back_meanwhile(
-    api: Api, kubeflow: KubeflowEngine, server: Server, properties: dict[str, str], request_for: Make
+    api: Api, kubeflow: KubeflowEngine, properties: dict[str, str], request_for: Make
 ) -> None:
     request = request_for(pipelines.slow, seconds=30, value=uuid.uuid4().int % 1_000_000)
-    results: list[RunResult] = []
-    running = threading.Thread(target=lambda: results.append(kubeflow.run(request)))
-    running.start()
-    log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
-    eventually(lambda: log.is_file() and "Looking for component" in log.read_text(), seconds=180)
-    for app in ("ml-pipeline", "metadata-grpc-deployment"):
-        api.core.delete_collection_namespaced_pod(NAMESPACE, label_selector=f"app={app}")
-    running.join(timeout=600)
-    assert [result.outputs for result in results] == [{"Output": request.arguments["value"]}]
+    servers = "app in (ml-pipeline, metadata-grpc-deployment)"
+    result = _while(kubeflow, properties, request, lambda: _lose(api, servers))
+    assert (result.error, result.outputs) == ("", {"Output": request.arguments["value"]})
+
+
+def test_its_database_and_its_object_store_may_go_and_come_back_meanwhile(
+    api: Api, kubeflow: KubeflowEngine, properties: dict[str, str], request_for: Make
+) -> None:
+    request = request_for(pipelines.slow_then_double, seconds=3, value=uuid.uuid4().int % 1_000_000)
+    stores = f"app in ({pipelines_database.NAME}, {pipelines_objects.NAME})"
+    result = _while(kubeflow, properties, request, lambda: _lose(api, stores))
+    assert (result.error, result.outputs) == ("", {"Output": 2 * request.arguments["value"]})
 
 
 def test_a_run_that_takes_too_long_has_failed_and_says_so(kubeflow: KubeflowEngine, request_for: Make) -> None:
@@ -343,3 +346,22 @@ def test_a_schedule_begins_runs_that_know_their_own_id_until_it_is_ended(
     assert given["text"] == run.run_id
     left = server.listed(server.recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs")
     assert [each for each in left if each.display_name == "naming"] == []
+
+
+def _while(
+    kubeflow: KubeflowEngine, properties: dict[str, str], request: RunRequest, happens: Callable[[], object]
+) -> RunResult:
+    """How a run ended, during whose first step something happened."""
+    log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
+    with ThreadPoolExecutor(1) as threads:
+        result = threads.submit(kubeflow.run, request)
+        eventually(lambda: log.is_file() and "Looking for component" in log.read_text(), seconds=180)
+        happens()
+        return result.result(timeout=600)
+
+
+def _lose(api: Api, selector: str) -> None:
+    """Delete the pods: those that take their place are new."""
+    before = api.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
+    assert len(before) == 2
+    api.core.delete_collection_namespaced_pod(NAMESPACE, label_selector=selector)
