@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
@@ -18,6 +18,7 @@ from workloads.resources import CompiledPipeline, PipelineRun, PipelineVersion
 from workloads.schedules import PipelineSchedule
 from workloads.service import ServingRoom, model_service, serving_room
 from workloads.serving import ALIAS, Champion, model_server
+from workloads.smoke_test import SmokeTest
 
 
 def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[Any]]:
@@ -27,6 +28,11 @@ def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[An
     room = serving_room(platform.place, platform.tracking) if platform.place and serves else None
     if settings.serving.canary and room is None:
         raise pulumi.RunError("serving:canary: processes of this computer cannot share an address; it takes a cluster")
+    if platform.steps_image:
+        # Rollouts say that an engine's parts run, not that a run gets through them.
+        waits = pulumi.ResourceOptions(depends_on=platform.run_after)
+        smoke_test = SmokeTest("smoke-test", engine=platform.engine, image=platform.steps_image, opts=waits)
+        platform = replace(platform, run_after=[*platform.run_after, smoke_test])
     source = settings.workloads.models_from
     workloads = _Workloads(
         platform,

@@ -247,7 +247,7 @@ def _arguments(props: dict[str, Any]) -> dict[str, Any]:
     """
     if UNKNOWN in (props["package"], props["parameters"], props["platform"]):
         return {}
-    declared = _declared(props["package"])
+    declared = declared_parameters(props["package"])
     setting = f"workloads:pipelines.{props['pipeline']}.parameters"
     if unknown := sorted(set(props["parameters"]) - set(declared)):
         raise Failure(
@@ -264,11 +264,11 @@ def _arguments(props: dict[str, Any]) -> dict[str, Any]:
 def with_own(arguments: Mapping[str, Any], package: str, run_key: str, tracking_url: str) -> dict[str, Any]:
     """The arguments and what a run alone knows, of which a pipeline takes what it declares."""
     own = {"run_key": run_key, "tracking_url": tracking_url}
-    declared = _declared(package)
+    declared = declared_parameters(package)
     return {**arguments, **{name: value for name, value in own.items() if name in declared}}
 
 
-def _declared(package: str) -> dict[str, Any]:
+def declared_parameters(package: str) -> dict[str, Any]:
     """The pipeline's parameters as its package declares them; a second document is for a platform, not for them."""
     root = next(yaml.safe_load_all(package))["root"]
     return dict(root.get("inputDefinitions", {}).get("parameters", {}))

@@ -29,7 +29,7 @@ def through_the_server(forest: Forest, folder: Path) -> dict[str, float]:
         "CSV": ("text/csv", "\n".join([",".join(FEATURES), *(",".join(map(str, row)) for row in table)])),
         "JSON": ("application/json", json.dumps([dict(zip(FEATURES, row, strict=True)) for row in table])),
     }
-    server = ours(forest)
+    server = ours(forest.directory)
     with running(server, folder):
 
         def post(content_type: str, body: str) -> None:

@@ -9,55 +9,88 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from tests.bench import batch, machinery, mlserver_environment, serving
+from infra.dynamic import Failure
+from tests.bench import batch, in_cluster, machinery, mlserver_environment, serving
 from tests.bench.forest import train
 from tests.bench.load import generator
 from tests.bench.machinery import Machinery, NotMeasured
 from tests.bench.plot import draw
-from tests.bench.report import markdown
+from tests.bench.report import in_cluster_markdown, markdown
 from tests.bench.results import Computer, Results, versions
 from tools import cache
+from tools.runner import Pulumi, PulumiFailed
 from tools.steps import BootstrapError, say, step
 
 
 def main() -> int:
-    """Run it all; takes about three minutes, more where the rounds disagree."""
+    """Run it all; takes about three minutes, more where the rounds disagree.
+
+    Where the environment variable STACK names a stack in a cluster, what that takes on top is measured instead.
+    """
     folder = cache.directory() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     load_before = os.getloadavg()[0]
+    pulumi = Pulumi(os.environ.get("STACK", "dev"))
     try:
-        mlserver = mlserver_environment.install()
-        forest = train(folder)
-        measured = serving.measure(forest, mlserver, folder)
-        with step("Batch prediction"):
-            served, by_library = batch.through_the_server(forest, folder), batch.in_this_process(forest)
-    except (BootstrapError, RuntimeError) as error:
+        outputs = _outputs(pulumi)
+        if "kubeconfig" in outputs:
+            measured = in_cluster.measure(pulumi, outputs, folder)
+            page = in_cluster_markdown(measured, Computer.this(load_before), _now(), generator())
+            name, figures = f"results-{pulumi.stack}", asdict(measured)
+        else:
+            results = _on_this_computer(pulumi, outputs, folder, load_before)
+            page, name, figures = markdown(results), "results", results.as_json()
+            draw(results, folder / "results.png")
+    except (BootstrapError, Failure, PulumiFailed, RuntimeError) as error:
         say(f"Error: {error}")
         return 1
-    results = Results(
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    (folder / f"{name}.md").write_text(page)
+    (folder / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+    sys.stdout.write(page)
+    say(f"In files, too: {folder}")
+    return 0
+
+
+def _on_this_computer(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path, load_before: float) -> Results:
+    mlserver = mlserver_environment.install()
+    forest = train(folder)
+    measured = serving.measure(forest, mlserver, folder)
+    with step("Batch prediction"):
+        served, by_library = batch.through_the_server(forest, folder), batch.in_this_process(forest)
+    return Results(
+        date=_now(),
         computer=Computer.this(load_before),
         versions=versions(mlserver),
         generator=generator(),
         serving=measured,
         served_rows=served,
         library_rows=by_library,
-        machinery=_machinery(),
+        machinery=_machinery(pulumi, outputs),
     )
-    page = markdown(results)
-    (folder / "results.md").write_text(page)
-    (folder / "results.json").write_text(json.dumps(results.as_json(), indent=2) + "\n")
-    draw(results, folder / "results.png")
-    sys.stdout.write(page)
-    say(f"As JSON and as a plot: {folder}")
-    return 0
 
 
-def _machinery() -> Machinery | str:
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _outputs(pulumi: Pulumi) -> dict[str, Any]:
+    """Those of the stack; none where it is not up."""
+    try:
+        outputs: dict[str, Any] = json.loads(pulumi.check("stack", "output", "--json"))
+    except (FileNotFoundError, PulumiFailed):
+        return {}
+    return outputs
+
+
+def _machinery(pulumi: Pulumi, outputs: Mapping[str, Any]) -> Machinery | str:
     try:
         with step("The cost of the machinery"):
-            return machinery.measure()
+            return machinery.measure(pulumi, up=bool(outputs))
     except NotMeasured as error:
         return str(error)

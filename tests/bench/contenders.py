@@ -21,20 +21,20 @@ def contenders(forest: Forest, mlserver: Path) -> list[Server]:
         _thesis(forest),
         _mlserver("mlserver", forest, mlserver, processes=0),
         _mlserver("mlserver-pool", forest, mlserver, processes=Serving().workers),
-        ours(forest),
+        ours(forest.directory),
         _ours_v2(forest),
         _constant("flask"),
         _constant("wsgi"),
     ]
 
 
-def ours(forest: Forest) -> Server:
-    """The model server, with as many workers as a stack starts."""
+def ours(directory: Path) -> Server:
+    """The model server, with as many workers as a stack starts, around the model in a directory."""
     port = _free_port()
     return Server(
         name="ours",
         command=[sys.executable, "-m", "model_server"],
-        environment=_model_server(port) | {"MODEL_SERVER_DIRECTORY": str(forest.directory)},
+        environment=_model_server(port) | {"MODEL_SERVER_DIRECTORY": str(directory)},
         port=port,
         path="/score",
         body=_named,
@@ -84,7 +84,7 @@ def _mlserver(name: str, forest: Forest, environment: Path, processes: int) -> S
 
 def _ours_v2(forest: Forest) -> Server:
     """Asked in the same words as MLServer."""
-    return replace(ours(forest), name="ours-v2", path="/v2/models/iris/infer", body=_tensor, answered=_label)
+    return replace(ours(forest.directory), name="ours-v2", path="/v2/models/iris/infer", body=_tensor, answered=_label)
 
 
 def _constant(kind: str) -> Server:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import tempfile
@@ -33,20 +32,15 @@ class Machinery:
     empty_seconds: float
 
 
-def measure() -> Machinery:
-    """Of the stack that the environment variable STACK names, `dev` where unset.
+def measure(pulumi: Pulumi, up: bool) -> Machinery:
+    """Of a stack; `up` is whether it is.
 
     Raises:
         NotMeasured: the stack is not up, an `up` would change it or fails, or its state is not kept on this computer.
     """
-    pulumi = Pulumi(os.environ.get("STACK", "dev"))
     if pulumi.backend.directory is None:
         raise NotMeasured("the state of stacks is kept elsewhere, and the network would be measured")
-    try:
-        outputs = json.loads(pulumi.check("stack", "output", "--json"))
-    except (FileNotFoundError, PulumiFailed):
-        outputs = {}
-    if not outputs:
+    if not up:
         raise NotMeasured(f"the stack {pulumi.stack} is not up: `make up` first")
     try:
         pulumi.check("preview", "--expect-no-changes", "--non-interactive")

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from tests.bench.batch import ROWS, SERVED_ROWS
 from tests.bench.forest import TREES
+from tests.bench.in_cluster import InCluster
 from tests.bench.load import CONNECTIONS
-from tests.bench.results import Results
+from tests.bench.results import Computer, Results
 from tests.bench.serving import AGREEMENT, SECONDS, WARM_UP_SECONDS
 
 TITLES = {
@@ -23,17 +24,62 @@ TITLES = {
 
 def markdown(results: Results) -> str:
     """The page."""
-    parts = [_conditions(results), _serving(results), _goals(results), _rows(results), _machinery(results)]
+    about = f"{', '.join(f'{name} {version}' for name, version in results.versions.items())}."
+    conditions = f"{_conditions(results.date, results.computer)}\n{about}"
+    parts = [conditions, _serving(results), _goals(results), _rows(results), _machinery(results)]
     return "\n\n".join(parts) + "\n"
 
 
-def _conditions(results: Results) -> str:
-    computer = results.computer
+def in_cluster_markdown(found: InCluster, computer: Computer, date: str, generator: str) -> str:
+    """The page of a stack in a cluster."""
+    best = [max(rounds, key=lambda each: each.requests_per_second) for rounds in (found.service, found.here)]
+    ratio = best[0].requests_per_second / best[1].requests_per_second
+    titles = (f"through the Service of {found.stack}", "the same server on this computer")
+    served = [
+        (
+            title,
+            f"{each.requests_per_second:,.0f}",
+            f"{each.p50_ms:.1f}",
+            f"{each.p99_ms:.1f}",
+            str(sum(one.errors for one in rounds)),
+            f"{share:.2f}",
+            ", ".join(f"{one.requests_per_second:,.0f}" for one in rounds),
+        )
+        for title, each, rounds, share in zip(titles, best, (found.service, found.here), (ratio, 1.0), strict=True)
+    ]
+    how = (
+        f"The stack's champion, one flower a request, {CONNECTIONS} connections, by {generator}; the best of "
+        f"{len(found.here)} rounds that take turns, a round being {SECONDS} s after {WARM_UP_SECONDS} s of warm-up."
+    )
+    header = ("server", "requests/s", "p50 ms", "p99 ms", "errors", "ratio", "requests/s by round")
+    ran = [
+        (
+            name,
+            str(run.steps),
+            f"{run.own:.1f}",
+            f"{run.here:.1f} ({run.here / run.own:.1f} x)",
+            f"{run.there:.1f} ({run.there / run.own:.1f} x)",
+            f"{run.over_own:.1f}",
+        )
+        for name, run in found.runs.items()
+    ]
+    titled = (
+        "pipeline",
+        "steps",
+        "its steps' own compute, s",
+        "on this computer, s",
+        f"engine {found.engine}, s",
+        f"{found.engine}: over their own, s a step",
+    )
+    parts = [_conditions(date, computer), how, _table(header, served), _table(titled, ran)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _conditions(date: str, computer: Computer) -> str:
     variables = "".join(f"; {name}={value}" for name, value in computer.variables.items())
     return (
-        f"{results.date}; {computer.cores} cores ({computer.processor}), {computer.memory_gib} GiB, {computer.system}; "
-        f"load average {computer.load_before:.1f} before and {computer.load_after:.1f} after{variables}.\n"
-        f"{', '.join(f'{name} {version}' for name, version in results.versions.items())}."
+        f"{date}; {computer.cores} cores ({computer.processor}), {computer.memory_gib} GiB, {computer.system}; "
+        f"load average {computer.load_before:.1f} before and {computer.load_after:.1f} after{variables}."
     )
 
 

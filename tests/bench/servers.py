@@ -36,14 +36,15 @@ class Server:
     body: Callable[[Flower], Any]
     answered: Callable[[str], int] | None
     environment: Mapping[str, str] = field(default_factory=dict)
+    host: str = HOST
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}{self.path}"
+        return f"http://{self.host}:{self.port}{self.path}"
 
     def post(self, body: str, content_type: str = "application/json") -> tuple[int, str]:
         """Status and text of the answer. Raises OSError where there is none."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         try:
             connection.request("POST", self.path, body, {"Content-Type": content_type})
             response = connection.getresponse()

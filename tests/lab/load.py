@@ -1,7 +1,8 @@
 """Predictions at a steady rate, whatever happens to the servers: `python -m tests.lab.load URL RATE SECONDS`.
 
 Requests are sent when their time has come, not when an earlier one was answered, so that a server that hangs does not
-slow down the load. One that fails is sent once more on a new connection. Prints how they ended as JSON.
+slow down the load. A client waits up to five seconds for a connection and ten for an answer, and sends what fails once
+more on a new connection. Prints how they ended as JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import Counter
 import aiohttp
 
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
-TIMEOUT = aiohttp.ClientTimeout(total=3, sock_connect=1)
+TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
 
 
 async def load(url: str, rate: float, seconds: float) -> dict[str, float]:

@@ -1,0 +1,165 @@
+"""A stack in a cluster against this computer: the same model through its Service, its pipelines by its engine.
+
+The pipelines are run once more: on this computer by kfp's local runner, each step a process with nothing around it,
+which is what a step's own compute is here; then by the stack's engine. Nothing is deployed by that.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.bench.contenders import ours
+from tests.bench.forest import FLOWERS
+from tests.bench.load import Figures, load
+from tests.bench.servers import Server, running
+from tests.bench.serving import SECONDS, WARM_UP_SECONDS
+from tools.runner import Pulumi
+from tools.steps import step
+from workloads.access import reached
+from workloads.engines.embedded import EmbeddedEngine
+from workloads.engines.engine import RunRequest, RunResult, engine
+from workloads.ml import model, registry
+from workloads.resources import declared_parameters, with_own
+
+ROUNDS = 3
+RUN_TYPE = "pulumi-python:dynamic/workloads:PipelineRun"
+SECRET = "4dabf18193072939515e22adb298388d"
+"""Pulumi's mark of a secret in its state."""
+KEPT = {"baseline": 1.0}
+"""Arguments with which a pipeline that deploys models leaves it."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A pipeline's steps, and seconds: of all steps by themselves, of the whole run here, and by the stack's engine."""
+
+    steps: int
+    own: float
+    here: float
+    there: float
+
+    @property
+    def over_own(self) -> float:
+        """Seconds a step that the stack's engine took over the step's own compute."""
+        return (self.there - self.own) / self.steps
+
+
+@dataclass(frozen=True)
+class InCluster:
+    """`service` and `here` are the rounds of the same server's load; `engine` runs the pipelines, `runs` by name."""
+
+    stack: str
+    engine: str
+    service: list[Figures]
+    here: list[Figures]
+    runs: dict[str, Ran]
+
+
+def measure(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path) -> InCluster:
+    """Of a stack with these outputs; `folder` gets logs, and what the runs on this computer make.
+
+    Raises:
+        RuntimeError: the Service answers otherwise than the model that it is to serve, or a run failed.
+    """
+    state = json.loads(pulumi.check("stack", "export", "--show-secrets"))["deployment"]["resources"]
+    runs = {
+        found["pipeline"]: found
+        for found in (_plain(resource["outputs"]) for resource in state if resource["type"] == RUN_TYPE)
+        if found["state"] == "SUCCEEDED"
+    }
+    access = next(iter(runs.values()))
+    service, here = _served(outputs, access, folder)
+    return InCluster(
+        stack=pulumi.stack,
+        engine=access["engine"]["kind"],
+        service=service,
+        here=here,
+        runs={name: _ran(found, folder) for name, found in sorted(runs.items())},
+    )
+
+
+def _served(outputs: Mapping[str, Any], run: Mapping[str, Any], folder: Path) -> tuple[list[Figures], list[Figures]]:
+    directory = folder / "champion"
+    with reached(run["tracking_url"], run["access"]) as url:
+        champion = registry.fetch(url, outputs["model"]["name"], outputs["model"]["version"])
+    model.save(directory, champion.onnx, champion.signature)
+    local = ours(directory)
+    address = urlsplit(outputs["score_url"])
+    service = replace(local, name="service", host=address.hostname, port=address.port, path=address.path)
+    bodies = folder / "service.jsonl"
+    bodies.write_text("".join(json.dumps(local.body(flower)) + "\n" for flower in FLOWERS))
+    found: dict[str, list[Figures]] = {service.name: [], local.name: []}
+    for number in range(1, ROUNDS + 1):
+        with running(local, folder):
+            _require_same_answers(service, local)
+            for server in (service, local):
+                with step(f"Round {number}: {server.name}"):
+                    load(server.url, bodies, WARM_UP_SECONDS)
+                    found[server.name].append(load(server.url, bodies, SECONDS))
+    return found[service.name], found[local.name]
+
+
+def _require_same_answers(one: Server, other: Server) -> None:
+    """But for the version's name, which is a registry's or a hash."""
+    for flower in FLOWERS[::10]:
+        body = json.dumps(one.body(flower))
+        answers = [json.loads(text) | {"model_version": status} for status, text in (one.post(body), other.post(body))]
+        if answers[0] != answers[1]:
+            raise RuntimeError(f"{one.url} and the model that it is to serve answer differently to {body}: {answers}")
+
+
+def _ran(run: Mapping[str, Any], folder: Path) -> Ran:
+    name = run["pipeline"]
+    # A step that ran before on the same would be taken from a cache.
+    fresh = {"seed": random.randrange(2**31)}
+    takes = declared_parameters(run["package"])
+    arguments = run["arguments"] | {key: value for key, value in (KEPT | fresh).items() if key in takes}
+    local = EmbeddedEngine(str(folder))
+    version = local.upload(name, "bench", run["package"], sorted(run["secrets"]), int(run["timeout_minutes"]))
+    with step(f"{name} on this computer"), reached(run["tracking_url"], run["access"]) as url:
+        here, here_seconds = _timed(local, run, arguments, version, url)
+    with step(f"{name} by the engine {run['engine']['kind']}"):
+        theirs = engine(run["engine"] | {"directory": str(folder)})
+        there, there_seconds = _timed(theirs, run, arguments, run["version_id"], run["steps_tracking_url"])
+    if len(here.steps) != len(there.steps):
+        raise RuntimeError(f"{name} took {len(here.steps)} steps here and {len(there.steps)} there")
+    if cached := [each["name"] for each in there.steps if each["state"] == "CACHED"]:
+        raise RuntimeError(f"{name} did not run all of its steps: {', '.join(cached)} came from a cache")
+    return Ran(len(here.steps), sum(each["seconds"] for each in here.steps), here_seconds, there_seconds)
+
+
+def _timed(
+    by: Any, run: Mapping[str, Any], arguments: Mapping[str, Any], version: str, tracking_url: str
+) -> tuple[RunResult, float]:
+    key = uuid.uuid4().hex
+    run_id = f"bench-{run['pipeline']}-{key[:8]}"
+    request = RunRequest(
+        pipeline=run["pipeline"],
+        run_id=run_id,
+        version_id=version,
+        arguments=with_own(arguments, run["package"], run_id, tracking_url),
+        secrets=run["secrets"],
+        key=key,
+        tracking_url=tracking_url,
+        timeout_minutes=int(run["timeout_minutes"]),
+    )
+    start = time.monotonic()
+    result = by.run(request)
+    if not result.succeeded:
+        raise RuntimeError(f"{run_id} failed: {result.error}\nThe whole log: {result.log}")
+    return result, time.monotonic() - start
+
+
+def _plain(value: Any) -> Any:
+    """A value of the state, secrets uncovered."""
+    if isinstance(value, dict):
+        return json.loads(value["plaintext"]) if SECRET in value else {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
