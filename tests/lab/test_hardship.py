@@ -132,8 +132,10 @@ def test_what_a_worker_shows_the_registry_pulls_and_cannot_push(lab: Stack) -> N
     (authorization,) = re.findall(r'authorization = "(Basic \S+)"', hosts)
     context = ssl.create_default_context(cadata=on(lab, "worker-1", f"sudo cat {folder}/mirror-ca.crt"))
 
+    headers = {"Authorization": authorization, "Accept": "application/vnd.oci.image.manifest.v1+json"}
+
     def status(method: str, path: str) -> int:
-        request = urllib.request.Request(url + path, method=method, headers={"Authorization": authorization})
+        request = urllib.request.Request(url + path, method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=10, context=context) as answer:
                 return int(answer.status)
