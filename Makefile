@@ -13,7 +13,7 @@ NODE ?=
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview refresh down outputs status env kubectl pages ssh test test-lab lint format bench bundle
+.PHONY: help tools up preview picture refresh down outputs status env kubectl pages ssh test test-lab lint format bench bundle
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,7 @@ tools: ## bring the tools into the cache folder; skips those that are there
 
 up: ## bring the stack to what its settings say
 preview: ## show what `up` would change
+picture: ## what waits for what in the stack, drawn in Mermaid's language
 refresh: ## compare the state with what really runs
 down: ## destroy the stack
 outputs: ## the stack's outputs as JSON
@@ -33,7 +34,7 @@ kubectl: ## kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get nod
 pages: ## pages and services that only the cluster reaches, on this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview refresh down outputs status env:
+up preview picture refresh down outputs status env:
 	@$(PYTHON) tools/bootstrap.py --stack '$(STACK)'
 	@$(VENV) tools/stack.py $@ --stack '$(STACK)' $(ARGS)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,8 @@ class Registry:
 
     `host` is what names of images begin with: `address:port`, followed by a project where the registry has some.
     `password` is secret. `ca` is its certificate authority in PEM format, "" where a public one signed its certificate.
-    `builder` is who pushes images to it, where `username` may do nothing but pull.
+    `builder` is who pushes images to it, where `username` may do nothing but pull. One that is `served` by this
+    computer, out of the bundle's images, takes none from anybody: they come in by `airgap.bundle.registry.writable`.
     """
 
     host: pulumi.Output[str]
@@ -39,6 +39,7 @@ class Registry:
     ca: pulumi.Output[str]
     depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
     builder: Login | None = None
+    served: bool = False
 
     @property
     def pushes(self) -> Login:
@@ -76,13 +77,13 @@ def registry(
         folder=directory / "registry",
         opts=pulumi.ResourceOptions(depends_on=list(depends_on)),
     )
-    return Registry(served.host, served.username, served.password, served.ca, depends_on=[served])
+    return Registry(served.host, served.username, served.password, served.ca, depends_on=[served], served=True)
 
 
 class _BundleRegistryProvider(Provider):
     @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        moved = differs(_olds, _news, ("address", "port"))
+        moved = differs(_olds, _news, ("address", "port", "read_only"))
         return DiffResult(changes=moved or not _olds["running"] or _olds["bundle"] != _bundle())
 
     @plain_failures
@@ -108,7 +109,7 @@ class _BundleRegistryProvider(Provider):
 
 
 class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
-    """The registry that `make bundle` fills, served by this computer at `https://address:port`.
+    """The registry that `make bundle` fills, served by this computer at `https://address:port`, to pull from.
 
     One that a refresh finds dead is started again by the next `up`, and so is what the bundle has anew pushed to it.
 
@@ -126,7 +127,7 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
     ) -> None:
         secret = pulumi.ResourceOptions(additional_secret_outputs=["password"])
         made = dict.fromkeys(("host", "username", "password", "ca", "bundle", "running"))
-        props = {"address": address, "port": port, "folder": str(folder), **made}
+        props = {"address": address, "port": port, "folder": str(folder), "read_only": True, **made}
         super().__init__(_BundleRegistryProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
 
@@ -147,14 +148,15 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
     try:
         if names := index.lacking(load(), store):
             raise Failure(f"platform:registry: the bundle lacks {', '.join(names)}: run `make bundle`")
-        own = registry.start(store, props["address"], int(props["port"]), [], Path(props["folder"]))
-        push(store, own.host, own.authfile, own.certificates)
+        own = registry.start(
+            store, props["address"], int(props["port"]), [], Path(props["folder"]), read_only=props["read_only"]
+        )
+        with registry.writable(store) as target:
+            push(store, target.host, target.authfile, target.certificates)
     except BundleError as error:
         raise Failure(f"platform:registry: {error}") from None
-    (login,) = json.loads(own.authfile.read_text())["auths"].values()
-    username, _, password = base64.b64decode(login["auth"]).decode().partition(":")
-    ca = (own.certificates / "ca.crt").read_text()
-    return {"host": host, "username": username, "password": password, "ca": ca, "bundle": bundle, "running": True}
+    username, password = own.login
+    return {"host": host, "username": username, "password": password, "ca": own.ca, "bundle": bundle, "running": True}
 
 
 def _bundle() -> str:

@@ -110,7 +110,7 @@ def _data_sets(settings: Blobs | None, foundation: Foundation, directory: Path) 
     """An account that the stack has made is there for the pipelines even if nothing is to be uploaded to it."""
     if settings is None and foundation.storage is None:
         return None
-    return blob_store(settings or Blobs(), foundation.address, directory, foundation.storage)
+    return blob_store(settings or Blobs(), foundation.address, directory, foundation.storage, foundation.network)
 
 
 def _monitored(platform: Platform, place: InCluster, settings: PlatformSettings) -> Platform:

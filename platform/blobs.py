@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,17 @@ class BlobStore:
     fingerprints: dict[str, str]
 
 
-def blob_store(settings: Blobs, host: str | None, directory: Path, made: BlobAccount | None = None) -> BlobStore:
+def blob_store(
+    settings: Blobs,
+    host: str | None,
+    directory: Path,
+    made: BlobAccount | None = None,
+    network: Sequence[pulumi.Resource] = (),
+) -> BlobStore:
     """The account that the stack has `made`, or that of the settings, or an emulator that is started here.
 
-    The wanted files are uploaded to it. `host` is the address of this computer at which pipelines reach the emulator;
-    None where they reach none.
+    The wanted files are uploaded to it. `host` is the address of this computer at which pipelines reach the emulator,
+    once `network` is there; None where they reach none.
 
     Raises:
         RunError: an emulator is wanted that pipelines cannot reach.
@@ -54,7 +61,7 @@ def blob_store(settings: Blobs, host: str | None, directory: Path, made: BlobAcc
         )
     else:
         key = AccountKey("blob-account-key").key
-        azurite = _emulator(host, settings.port, key, directory / "azurite")
+        azurite = _emulator(host, settings.port, key, directory / "azurite", network)
         url = azurite.url.apply(lambda base: f"{base}/{ACCOUNT}")
         depends.append(azurite)
     fingerprints = {
@@ -76,7 +83,9 @@ def blob_store(settings: Blobs, host: str | None, directory: Path, made: BlobAcc
     return BlobStore(url, key, container, uploads, fingerprints)
 
 
-def _emulator(host: str, port: int, key: pulumi.Output[str], data: Path) -> LocalProcess:
+def _emulator(
+    host: str, port: int, key: pulumi.Output[str], data: Path, network: Sequence[pulumi.Resource]
+) -> LocalProcess:
     return LocalProcess(
         "azurite",
         command=[
@@ -91,6 +100,7 @@ def _emulator(host: str, port: int, key: pulumi.Output[str], data: Path) -> Loca
         setting="platform:blobs.port",
         ready_path="/",
         data=data,
+        opts=pulumi.ResourceOptions(depends_on=list(network)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,15 @@ from settings import Settings
 class Foundation:
     """A cluster, its registry, and what the stack says of both.
 
-    `address` is this computer's own on the machines' network, None where it is elsewhere; `storage` is an account for
-    data sets that came with the cluster.
+    `address` is this computer's own on the machines' network, None where it is elsewhere; what this computer serves
+    there waits for `network`. `storage` is an account for data sets that came with the cluster.
     """
 
     cluster: Cluster
     registry: Registry
     outputs: dict[str, pulumi.Input[Any]]
     address: str | None = None
+    network: Sequence[pulumi.Resource] = ()
     storage: BlobAccount | None = None
 
 
@@ -57,6 +59,7 @@ def kubeadm_foundation(settings: Settings, stack: str, directory: Path) -> Found
         cluster=replace(cluster.after(*volumes.resources, *addresses, *metrics), storage_class=volumes.storage_class),
         registry=private,
         address=found.address,
+        network=found.network,
         storage=found.storage,
         outputs={
             "kubeconfig": kubeadm.kubeconfig,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,7 @@ class Image(Resource, module="platform", name="Image"):
             "username": registry.pushes.username,
             "password": registry.pushes.password,
             "ca": registry.ca,
+            "served": registry.served,
             "reference": None,
         }
         waits = pulumi.ResourceOptions(depends_on=registry.depends_on)
@@ -125,11 +128,11 @@ def _published(props: dict[str, Any]) -> dict[str, Any]:
     if recipe.tag() != props["tag"]:
         raise Failure(f"{recipe.folder}/: a file was changed while `pulumi` was at work; run it again")
     name = f"{IN_REGISTRY}/{recipe.name}"
-    digest = remote.digest(name, props["tag"]) or _built(recipe, remote, f"{props['host']}/{name}:{props['tag']}")
+    digest = remote.digest(name, props["tag"]) or _built(recipe, remote, f"{name}:{props['tag']}", props["served"])
     return {"reference": f"{props['host']}/{name}@{digest}"}
 
 
-def _built(recipe: Recipe, remote: Remote, reference: str) -> str:
+def _built(recipe: Recipe, remote: Remote, image: str, served: bool) -> str:
     """Build the image and push it; returns its digest. One at a time: they share layers, and the processor."""
     folder = cache_directory() / "images"
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,12 +140,30 @@ def _built(recipe: Recipe, remote: Remote, reference: str) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         program = builder(folder / "buildah")
         program.build(_context(recipe, folder), recipe.stage, _mirrored(recipe.base(), remote), recipe.name, remote)
-        program.push(recipe.name, reference, remote)
-    tag = reference.rpartition(":")[2]
-    digest = remote.digest(f"{IN_REGISTRY}/{recipe.name}", tag)
+        with _taking_pushes(remote, served) as target:
+            program.push(recipe.name, f"{target.host}/{image}", target)
+    name, _, tag = image.partition(":")
+    digest = remote.digest(name, tag)
     if digest is None:
-        raise Failure(f"the registry took {reference}, and does not have it")
+        raise Failure(f"the registry took {image}, and does not have it")
     return digest
+
+
+@contextmanager
+def _taking_pushes(remote: Remote, served: bool) -> Iterator[Remote]:
+    """Where images get into a registry: one that this computer serves takes none where machines reach it."""
+    if not served:
+        yield remote
+        return
+    from airgap.bundle import registry
+    from airgap.bundle.errors import BundleError
+    from airgap.bundle.store import Store
+
+    try:
+        with registry.writable(Store.default()) as own:
+            yield Remote(own.host, *own.login, own.ca)
+    except BundleError as error:
+        raise Failure(f"pushing to the registry {remote.host}: {error}") from None
 
 
 def _context(recipe: Recipe, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`up`, `preview`, `refresh`, `down`, `outputs`, `status`, `env`, `kubectl`, `pages` and `ssh` of a stack.
+"""`up`, `preview`, `picture`, `refresh`, `down`, `outputs`, `status`, `env`, `kubectl`, `pages`, `ssh` of a stack.
 
 Each is the Pulumi command of that meaning, with a backend to keep state in, the stack selected, and the lock that a
 killed run left removed. What the command line has besides goes to Pulumi (`up --target ...`).
@@ -11,11 +11,13 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from infra.session import Session
 from tools import backend, cache, stacks
 from tools.access import NotThere, kubectl, pages, secret_outputs, ssh
+from tools.picture import on_page, picture
 from tools.plan import page
 from tools.preview import preview
 from tools.recovery import StackBusy, remove_stale_locks
@@ -62,6 +64,19 @@ def _preview(pulumi: Pulumi, more: list[str]) -> int:
         code, found = 1, {"diagnostics": [{"severity": "error", "message": str(error)}]}
     print(page(pulumi.stack, found))
     return code
+
+
+def _picture(pulumi: Pulumi, more: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make picture", allow_abbrev=False)
+    parser.add_argument("--page", type=Path, help="renew the picture on a page of Markdown instead of printing it")
+    options, more = parser.parse_known_args(more)
+    pulumi.check("stack", "select", "--create")
+    drawn = picture(json.loads(pulumi.check("preview", "--json", *more)))
+    if options.page:
+        options.page.write_text(on_page(options.page.read_text(), drawn))
+    else:
+        print(drawn, end="")
+    return 0
 
 
 def _refresh(pulumi: Pulumi, more: list[str]) -> int:
@@ -118,6 +133,7 @@ def _plain(pulumi: Pulumi) -> dict[str, Any]:
 COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "up": _up,
     "preview": _preview,
+    "picture": _picture,
     "refresh": _refresh,
     "down": _down,
     "outputs": _outputs,

@@ -91,8 +91,11 @@ def _registry(store: Store, arguments: argparse.Namespace) -> None:
         registry.stop(registry.home(store))
         return
     if arguments.action == "start":
-        own = registry.start(store, arguments.address, arguments.port, arguments.name)
-        push(store, own.host, own.authfile, own.certificates)
+        # Where others reach it, its login is theirs, too.
+        read_only = arguments.address != registry.LOOPBACK
+        registry.start(store, arguments.address, arguments.port, arguments.name, read_only=read_only)
+        with registry.writable(store) as own:
+            push(store, own.host, own.authfile, own.certificates)
     # On standard output, for programs: no password is in it, only the file that has it.
     print(registry.running(registry.home(store)).as_json())
 
@@ -125,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 
     own = commands.add_parser("registry", help="the bundle's own registry")
     own.add_argument("action", choices=["start", "status", "stop"])
-    own.add_argument("--address", default="127.0.0.1", help="where it listens")
+    own.add_argument("--address", default=registry.LOOPBACK, help="where it listens; read-only elsewhere")
     own.add_argument("--port", type=int, default=5443)
     own.add_argument("--name", action="append", default=[], help="a further host name or address for its certificate")
     own.set_defaults(command="registry")

@@ -46,7 +46,7 @@ def push(store: Store, registry: str, authfile: Path, certificates: Path | None)
         except BundleError as error:
             raise BundleError(f"{upstream}: {error}") from None
         pushed += 1
-    say(f"{registry} has {len(images)} images, {pushed} of them new.")
+    say(f"The registry has {len(images)} images, {pushed} of them new.")
 
 
 def _digest(target: str, options: list[str]) -> str | None:

@@ -1,4 +1,8 @@
-"""The bundle's own registry: Debian's docker-registry behind TLS and a password, as a background process."""
+"""The bundle's own registry: Debian's docker-registry behind TLS and a password, as a background process.
+
+Its passwords know no rights, so what machines reach takes no images at all, and images come in by `writable`: another
+process over the same files, for this computer alone.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +34,7 @@ from tools.steps import say
 
 PROGRAM = "docker-registry"
 USER = "mlplatform"
+LOOPBACK = "127.0.0.1"
 START_SECONDS = 20
 STOP_SECONDS = 10
 ROUNDS = 5
@@ -42,6 +49,8 @@ class Registry:
     host: str
     """Where it answers, `address:port`."""
     pid: int
+    read_only: bool
+    """Whether it refuses images, whoever sends them."""
 
     @property
     def certificates(self) -> Path:
@@ -52,6 +61,16 @@ class Registry:
     def authfile(self) -> Path:
         """User and password, as image tools take them."""
         return self.folder / "auth.json"
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """User and password."""
+        return _login(self.authfile)
+
+    @property
+    def ca(self) -> str:
+        """Its certificate authority in PEM format."""
+        return (self.certificates / "ca.crt").read_text()
 
     def as_json(self) -> str:
         """Its address and the files to reach it with."""
@@ -67,44 +86,79 @@ def program(store: Store) -> Path | None:
     return Path(found) if found else ours if ours.exists() else None
 
 
-def start(store: Store, address: str, port: int, names: list[str], folder: Path | None = None) -> Registry:
+def start(
+    store: Store, address: str, port: int, names: list[str], folder: Path | None = None, *, read_only: bool
+) -> Registry:
     """Start it on that address and port, or leave it as it is if it runs there; further names are for its certificate.
 
     Each `folder` has a registry of its own, with a password and certificate of its own; all have the same images.
+    `read_only` refuses to take more of them.
 
     Raises:
         BundleError: the port is taken, or it did not start; with the last lines of its log.
     """
     folder = folder or home(store)
-    executable = program(store) or _install(store)
     before = _recorded(folder)
     certificate = folder / "server.crt"
     old = certificate.read_bytes() if certificate.exists() else b""
     certificates.issue(folder, sorted({address, *names}))
     if before is not None:
-        if before.host == f"{address}:{port}" and certificate.read_bytes() == old:
+        wanted = (f"{address}:{port}", read_only)
+        if (before.host, before.read_only) == wanted and certificate.read_bytes() == old:
             return before
         stop(folder)
+    started = _launch(store, address, port, folder, read_only, [])
+    say(f"The registry answers at https://{started.host}")
+    return started
+
+
+@contextmanager
+def writable(store: Store) -> Iterator[Registry]:
+    """One that takes images, for this computer alone and for as long as somebody pushes.
+
+    Nobody else ever has its password, which goes with it. What it takes, all others have.
+
+    Raises:
+        BundleError: it did not start; with the last lines of its log.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlplatform-registry-") as name:
+        folder = Path(name)
+        certificates.issue(folder, [LOOPBACK])
+        # Who is killed while it pushes cannot end it.
+        ends_with_us = ["setpriv", "--pdeathsig", "TERM"]
+        try:
+            yield _launch(store, LOOPBACK, _free_port(), folder, False, ends_with_us)
+        finally:
+            stop(folder)
+
+
+def _launch(store: Store, address: str, port: int, folder: Path, read_only: bool, prefix: list[str]) -> Registry:
+    """Start a registry by a folder that has its certificate."""
+    executable = program(store) or _install(store)
     _require_free(address, port)
-    _lay_out(folder, home(store) / "data", address, port)
+    _lay_out(folder, home(store) / "data", address, port, read_only)
     log = folder / "registry.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [executable, "serve", folder / "config.yml"],
+            [*prefix, executable, "serve", folder / "config.yml"],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
-    record = {"host": f"{address}:{port}", "pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+    record = {
+        "host": f"{address}:{port}",
+        "pid": process.pid,
+        "started": psutil.Process(process.pid).create_time(),
+        "read_only": read_only,
+    }
     (folder / "process.json").write_text(json.dumps(record))
     try:
         _await(folder, address, port, process, log)
     except BaseException:
         stop(folder)
         raise
-    say(f"The registry answers at https://{address}:{port}")
     return running(folder)
 
 
@@ -150,7 +204,8 @@ def _recorded(folder: Path) -> Registry | None:
             return None  # it ended, or its number was given to another program
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return None
-    return Registry(folder, record["host"], record["pid"])
+    # One that an earlier version started has no word of it, and takes images.
+    return Registry(folder, record["host"], record["pid"], record.get("read_only", False))
 
 
 def _unpacked(store: Store) -> Path:
@@ -170,23 +225,29 @@ def _install(store: Store) -> Path:
     return _unpacked(store) / "usr" / "bin" / PROGRAM
 
 
-def _lay_out(folder: Path, data: Path, address: str, port: int) -> None:
+def _lay_out(folder: Path, data: Path, address: str, port: int, read_only: bool) -> None:
     """The registry's settings, and the password where there is none yet."""
     trust = folder / "trust"
     trust.mkdir(exist_ok=True)
     shutil.copyfile(folder / "ca.crt", trust / "ca.crt")
-    password = _password(folder) or secrets.token_urlsafe(24)
+    authfile = folder / "auth.json"
+    # Machines have the password of an earlier start already.
+    password = _login(authfile)[1] if authfile.exists() else secrets.token_urlsafe(24)
     # Checked at every request for a layer; a password of 192 random bits takes no slow hash to be safe.
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(ROUNDS)).decode()
     certificates.write_private(folder / "htpasswd", f"{USER}:{hashed}\n".encode())
     credentials = base64.b64encode(f"{USER}:{password}".encode()).decode()
-    authfile = {"auths": {f"{address}:{port}": {"auth": credentials}}}
-    certificates.write_private(folder / "auth.json", json.dumps(authfile).encode())
+    auths = {f"{address}:{port}": {"auth": credentials}}
+    certificates.write_private(authfile, json.dumps({"auths": auths}).encode())
     certificate, key = folder / "server.crt", folder / "server.key"
     settings = {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(data)}, "delete": {"enabled": True}},
+        "storage": {
+            "filesystem": {"rootdirectory": str(data)},
+            "delete": {"enabled": True},
+            "maintenance": {"readonly": {"enabled": read_only}},
+        },
         "http": {
             "addr": f"{address}:{port}",
             "secret": secrets.token_hex(32),
@@ -198,13 +259,17 @@ def _lay_out(folder: Path, data: Path, address: str, port: int) -> None:
     certificates.write_private(folder / "config.yml", json.dumps(settings, indent=1).encode())
 
 
-def _password(folder: Path) -> str | None:
-    """The password of an earlier start: machines have it already."""
-    try:
-        (login,) = json.loads((folder / "auth.json").read_text())["auths"].values()
-    except FileNotFoundError:
-        return None
-    return base64.b64decode(login["auth"]).decode().partition(":")[2]
+def _login(authfile: Path) -> tuple[str, str]:
+    (shown,) = json.loads(authfile.read_text())["auths"].values()
+    user, _, password = base64.b64decode(shown["auth"]).decode().partition(":")
+    return user, password
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _require_free(address: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""The registry: closed without its password and its authority, open with them, and filled under upstream names."""
+"""The registry: closed without its password and its authority, read-only with them, and filled by who is here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -38,7 +40,7 @@ def free_port() -> int:
 def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[registry.Registry]:
     assert PROGRAM is not None
     monkeypatch.setenv("PATH", f"{PROGRAM.parent}:{os.environ['PATH']}")
-    started = registry.start(store, "127.0.0.1", free_port(), ["registry.internal"])
+    started = registry.start(store, "127.0.0.1", free_port(), ["registry.internal"], read_only=True)
     yield started
     registry.stop(registry.home(store))
 
@@ -48,9 +50,14 @@ def login(own: registry.Registry) -> str:
     return authorization
 
 
-def status(own: registry.Registry, path: str, authorization: str | None) -> int:
+def fill(store: Store) -> None:
+    with registry.writable(store) as own:
+        push(store, own.host, own.authfile, own.certificates)
+
+
+def status(own: registry.Registry, path: str, authorization: str | None, method: str = "GET") -> int:
     context = ssl.create_default_context(cafile=str(own.certificates / "ca.crt"))
-    request = urllib.request.Request(f"https://{own.host}{path}")
+    request = urllib.request.Request(f"https://{own.host}{path}", method=method)
     request.add_header("Accept", oci.MANIFEST)
     if authorization is not None:
         request.add_header("Authorization", f"Basic {authorization}")
@@ -89,11 +96,11 @@ def test_started_again_it_is_left_running_and_after_a_stop_has_the_same_password
 ) -> None:
     address, _, port = running.host.rpartition(":")
     before = login(running)
-    assert registry.start(store, address, int(port), ["registry.internal"]).pid == running.pid
+    assert registry.start(store, address, int(port), ["registry.internal"], read_only=True).pid == running.pid
     registry.stop(registry.home(store))
     with pytest.raises(BundleError, match="does not run"):
         registry.running(registry.home(store))
-    again = registry.start(store, address, int(port), ["registry.internal"])
+    again = registry.start(store, address, int(port), ["registry.internal"], read_only=True)
     assert again.pid != running.pid
     assert status(again, "/v2/", before) == 200
 
@@ -105,7 +112,71 @@ def test_a_taken_port_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) ->
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         with pytest.raises(BundleError, match=f"127.0.0.1:{holder.getsockname()[1]}.*in use"):
-            registry.start(store, "127.0.0.1", holder.getsockname()[1], [])
+            registry.start(store, "127.0.0.1", holder.getsockname()[1], [], read_only=True)
+
+
+@needs_skopeo
+def test_who_may_pull_may_neither_push_nor_delete(running: registry.Registry, store: Store) -> None:
+    digest = oci.bundle(store)
+    with pytest.raises(BundleError, match=oci.UPSTREAM):
+        push(store, running.host, running.authfile, running.certificates)
+    fill(store)
+    image = "/v2/registry.test/team/word"
+    assert status(running, f"{image}/manifests/1.0", login(running)) == 200
+    changing = [
+        ("POST", f"{image}/blobs/uploads/"),
+        ("POST", f"{image}/blobs/uploads/?mount={digest}&from=registry.test/other"),
+        ("PUT", f"{image}/manifests/1.0"),
+        ("DELETE", f"{image}/manifests/{digest}"),
+        ("DELETE", f"{image}/blobs/{digest}"),
+    ]
+    assert [status(running, path, login(running), method) for method, path in changing] == [405] * len(changing)
+    assert status(running, f"{image}/manifests/{digest}", login(running)) == 200
+
+
+def test_what_takes_images_is_here_alone_with_a_password_of_its_own_for_as_long_as_it_is_needed(
+    running: registry.Registry, store: Store
+) -> None:
+    with registry.writable(store) as own, registry.writable(store) as other:
+        assert own.host.startswith("127.0.0.1:")
+        asked = "/v2/registry.test/team/word/blobs/uploads/"
+        given = [login(own), login(other), login(running)]
+        assert [status(own, asked, each, "POST") for each in given] == [202, 401, 401]
+        folders = [own.folder, other.folder]
+    assert not any(psutil.pid_exists(each.pid) for each in (own, other))
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_it_ends_with_who_is_killed_while_pushing(running: registry.Registry, store: Store) -> None:
+    program = (
+        "import pathlib, signal\n"
+        "from airgap.bundle import registry\n"
+        "from airgap.bundle.store import Store\n"
+        f"with registry.writable(Store(pathlib.Path({str(store.root)!r}))) as own:\n"
+        "    print(own.pid, flush=True)\n"
+        "    signal.pause()\n"
+    )
+    environment = os.environ | {"TMPDIR": str(store.root)}
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as pusher:
+        assert pusher.stdout is not None
+        process = psutil.Process(int(pusher.stdout.readline()))
+        pusher.kill()
+    process.wait(10)
+
+
+def test_one_that_an_earlier_version_left_open_is_closed_and_keeps_its_password(
+    running: registry.Registry, store: Store
+) -> None:
+    address, _, port = running.host.rpartition(":")
+    names = ["registry.internal"]
+    opened = registry.start(store, address, int(port), names, read_only=False)
+    record = json.loads((opened.folder / "process.json").read_text())
+    del record["read_only"]
+    (opened.folder / "process.json").write_text(json.dumps(record))
+    asked, shown = "/v2/registry.test/team/word/blobs/uploads/", login(running)
+    assert status(opened, asked, shown, "POST") == 202
+    closed = registry.start(store, address, int(port), names, read_only=True)
+    assert status(closed, asked, shown, "POST") == 405
 
 
 @needs_skopeo
@@ -113,7 +184,7 @@ def test_images_are_under_the_name_of_their_upstream_with_their_digest(
     running: registry.Registry, store: Store
 ) -> None:
     digest = oci.bundle(store)
-    push(store, running.host, running.authfile, running.certificates)
+    fill(store)
     for reference in ("1.0", digest):
         assert status(running, f"/v2/registry.test/team/word/manifests/{reference}", login(running)) == 200
     assert status(running, "/v2/registry.test/team/word/manifests/1.0", None) == 401
@@ -121,22 +192,22 @@ def test_images_are_under_the_name_of_their_upstream_with_their_digest(
 
 
 @needs_skopeo
-def test_what_the_registry_has_is_not_sent_again(
-    running: registry.Registry, store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("running")
+def test_what_the_registry_has_is_not_sent_again(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     oci.bundle(store)
     for _ in range(2):
-        push(store, running.host, running.authfile, running.certificates)
+        fill(store)
     assert [line[-14:] for line in capsys.readouterr().err.splitlines()[-2:]] == ["1 of them new.", "0 of them new."]
 
 
 @needs_skopeo
-def test_a_registry_that_refuses_is_an_error_that_names_the_image(running: registry.Registry, store: Store) -> None:
+@pytest.mark.usefixtures("running")
+def test_a_registry_that_refuses_is_an_error_that_names_the_image(store: Store) -> None:
     oci.bundle(store)
     nobody = store.root / "nobody.json"
     nobody.write_text("{}")
-    with pytest.raises(BundleError, match=oci.UPSTREAM):
-        push(store, running.host, nobody, running.certificates)
+    with registry.writable(store) as own, pytest.raises(BundleError, match=oci.UPSTREAM):
+        push(store, own.host, nobody, own.certificates)
 
 
 def test_without_a_bundle_there_is_nothing_to_push(store: Store) -> None:

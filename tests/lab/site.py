@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,11 +101,10 @@ def site_of(stack: str, network: str, names: Sequence[str]) -> Iterator[Site]:
 def registry_of_ones_own(address: str, folder: Path) -> Iterator[dict[str, Any]]:
     """What the bundle has, in a registry at an address of this computer; as `platform:registry` names one's own."""
     store = Store.default()
-    own = registry.start(store, address, 5443, [], folder)
+    own = registry.start(store, address, 5443, [], folder, read_only=False)
     try:
         push(store, own.host, own.authfile, own.certificates)
-        (login,) = json.loads(own.authfile.read_text())["auths"].values()
-        username, _, password = base64.b64decode(login["auth"]).decode().partition(":")
+        username, password = own.login
         ca_file = str(own.certificates / "ca.crt")
         yield {"url": f"https://{own.host}", "username": username, "password": password, "ca_file": ca_file}
     finally:

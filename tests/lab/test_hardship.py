@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 import re
 import signal
+import ssl
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from infra.steps.packages import PAUSE
 from tests.harness import Stack, changes, touched
 
 from .cluster import Cluster, until
@@ -119,6 +123,30 @@ def test_a_worker_has_neither_an_administrators_key_nor_a_bootstrap_token(lab: S
     )
     assert "admin.conf" not in found
     assert "/etc/kubernetes/" not in found
+
+
+def test_what_a_worker_shows_the_registry_pulls_and_cannot_push(lab: Stack) -> None:
+    folder = "/etc/containerd/certs.d"
+    hosts = on(lab, "worker-1", f"sudo cat {folder}/registry.k8s.io/hosts.toml")
+    (url,) = re.findall(r'\[host\."(\S+)"]', hosts)
+    (authorization,) = re.findall(r'authorization = "(Basic \S+)"', hosts)
+    context = ssl.create_default_context(cadata=on(lab, "worker-1", f"sudo cat {folder}/mirror-ca.crt"))
+
+    headers = {"Authorization": authorization, "Accept": "application/vnd.oci.image.manifest.v1+json"}
+
+    def status(method: str, path: str) -> int:
+        request = urllib.request.Request(url + path, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
+
+    image, _, tag = PAUSE.removeprefix("registry.k8s.io").partition(":")
+    assert status("HEAD", f"{image}/manifests/{tag}") == 200
+    assert status("POST", f"{image}/blobs/uploads/") == 405
+    assert status("PUT", f"{image}/manifests/{tag}") == 405
+    assert status("DELETE", f"{image}/manifests/{tag}") == 405
 
 
 def test_destroy_leaves_nothing(make_lab: Callable[[str], Stack]) -> None:
