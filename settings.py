@@ -334,6 +334,13 @@ class Blobs(_Section):
         return self
 
 
+class RegistryLogin(_Section):
+    """Who shows which password to a registry."""
+
+    username: str
+    password: SecretStr
+
+
 class Registry(_Section):
     """The private registry: your own at `url`, or without one the bundle's, which this computer serves at `address`."""
 
@@ -342,6 +349,8 @@ class Registry(_Section):
     password: SecretStr | None = None
     ca_file: str | None = None
     """Its certificate authority in PEM format, where no public one signed its certificate."""
+    builder: RegistryLogin | None = None
+    """Who pushes the images that are built here; `username`, whose password nodes and pods have, where unset."""
     address: str | None = None
     """The bundle's registry: an address of this computer that the machines reach. In the lab, its bridge."""
     port: Port = 5443
@@ -350,6 +359,10 @@ class Registry(_Section):
     def _own_or_the_bundles(self) -> Registry:
         if (self.url is None) != (self.password is None) or (self.url is None) != (self.username is None):
             raise ValueError("url, username and password belong together: set all, or none for the bundle's registry")
+        if self.builder and self.url is None:
+            raise ValueError(
+                "builder: is for your own registry, at url; the bundle's takes images on this computer alone"
+            )
         if self.ca_file and not Path(self.ca_file).expanduser().is_file():
             raise ValueError(f"ca_file: there is no file {self.ca_file}")
         return self

@@ -10,6 +10,7 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+from pydantic import SecretStr
 
 from infra.dynamic import Failure, Provider, differs, plain_failures
 from settings import Registry as RegistrySettings
@@ -59,11 +60,13 @@ def registry(
     """
     if settings.url and settings.username and settings.password:
         ca = Path(settings.ca_file).expanduser().read_text() if settings.ca_file else ""
+        pulls = _login(settings.username, settings.password)
         return Registry(
             host=pulumi.Output.from_input(settings.url.removeprefix("https://")),
-            username=pulumi.Output.from_input(settings.username),
-            password=pulumi.Output.secret(settings.password.get_secret_value()),
+            username=pulls.username,
+            password=pulls.password,
             ca=pulumi.Output.from_input(ca),
+            builder=_login(settings.builder.username, settings.builder.password) if settings.builder else None,
         )
     if (served_at := settings.address or address) is None:
         raise pulumi.RunError(
@@ -78,6 +81,10 @@ def registry(
         opts=pulumi.ResourceOptions(depends_on=list(depends_on)),
     )
     return Registry(served.host, served.username, served.password, served.ca, depends_on=[served], served=True)
+
+
+def _login(username: str, password: SecretStr) -> Login:
+    return Login(pulumi.Output.from_input(username), pulumi.Output.secret(password.get_secret_value()))
 
 
 class _BundleRegistryProvider(Provider):

@@ -122,6 +122,10 @@ def test_the_settings_of_every_stack_are_valid(stack: str) -> None:
         ({"platform:network": "calico"}, ["platform:network", "'weave' or 'flannel'", "calico"]),
         ({"platform:load_balancer": '{"addresses": "10.20.0.300-10.20.0.310"}'}, ["load_balancer", "10.20.0.300"]),
         ({"platform:registry": '{"url": "https://harbor.example"}'}, ["url, username and password belong together"]),
+        (
+            {"platform:registry": '{"builder": {"username": "ci", "password": "word"}}'},
+            ["platform:registry", "builder: is for your own registry, at url"],
+        ),
         ({"platform:pipelines": "embedded"}, ["embedded does not go with infra:cluster: kubeadm"]),
         (
             {PIPELINES: '{"iris-local": {"schedule": "0 3 * * *"}}', "platform:pipelines": "job"},

@@ -1,0 +1,40 @@
+"""Whose login a registry of one's own sees."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from mlplatform.images import LIBRARIES, Image
+from mlplatform.registry import pull_secret
+from pulumi.runtime import rpc
+
+from infra.registry import registry
+from settings import Registry
+
+from .graph import run
+
+NODES = {"url": "https://harbor.example/team", "username": "robot$nodes", "password": "reads"}
+
+
+@pytest.mark.parametrize(
+    ("builder", "pushes"),
+    [({}, ("robot$nodes", "reads")), ({"builder": {"username": "ci", "password": "writes"}}, ("ci", "writes"))],
+)
+def test_images_are_pushed_by_the_builder_and_pulled_by_the_nodes(
+    builder: dict[str, Any], pushes: tuple[str, str]
+) -> None:
+    def program() -> None:
+        made = registry(Registry.model_validate(NODES | builder), None, Path("/nowhere"), ())
+        Image(LIBRARIES, made)
+        pull_secret("pull", "default", made, pulumi.ResourceOptions())
+
+    graph, _ = run(program)
+    (image,) = graph.of("Image").values()
+    assert (image["username"], rpc.unwrap_rpc_secret(image["password"])) == pushes
+    shown = rpc.unwrap_rpc_secret(graph.of("Secret")["pull"]["stringData"])[".dockerconfigjson"]
+    assert base64.b64decode(json.loads(shown)["auths"]["harbor.example"]["auth"]) == b"robot$nodes:reads"
