@@ -79,8 +79,10 @@ class Answering(BaseHTTPRequestHandler):
                 found = self.samples[parse_qs(address.query)["query"][0]]
                 result = [{"metric": metric, "value": [0, value]} for metric, value in found]
                 self._answer(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
-            case _:
+            case "/api/v1/query":
                 self._answer(401, {})
+            case _:
+                self._answer(404, {})
 
     def _knows_the_password(self) -> bool:
         login = f"{LOGIN['username']}:{LOGIN['password']}".encode()
@@ -160,6 +162,13 @@ def test_a_prometheus_that_refuses_the_password_is_told_beside_the_rest(url: str
     assert "nodes: 2 of 3 ready" in said
     assert "Prometheus does not answer: 401" in said
     assert "wrong" not in said
+
+
+def test_a_prometheus_whose_service_is_gone_is_told_beside_the_rest(url: str) -> None:
+    inside = "http://prometheus.mlplatform-monitoring.svc:9090/consoles/index.html"
+    said = "\n".join(now(outputs(url, monitoring_url=inside, monitoring_login=LOGIN)))
+    assert "nodes: 2 of 3 ready" in said
+    assert "Prometheus does not answer: Not Found" in said
 
 
 def test_a_cluster_that_does_not_answer_is_told() -> None:
