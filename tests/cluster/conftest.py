@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pulumi import RunError
 from settings import Registry
 from tests.harness import Stack
 from tests.lab.stacks import lab_stacks
+from tests.waiting import until
 from workloads import service
 from workloads.access import reached
 from workloads.engines.api import Api
@@ -141,13 +141,7 @@ def ready(pod: Any) -> bool:
     return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
 
 
-def eventually(holds: Callable[[], Any], seconds: float = 60) -> Any:
-    """What `holds` returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(1)
-    return found
+eventually = until
 
 
 @pytest.fixture(scope="session")

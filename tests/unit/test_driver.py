@@ -10,15 +10,16 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import psutil
 import pytest
 
+from tests.waiting import until
 from tools import backend, cache
 from tools.recovery import PROJECT_NAME, StackBusy, remove_stale_locks
 from tools.runner import Pulumi
@@ -151,7 +152,7 @@ class TestLocks:
         killed = subprocess.Popen(["sleep", "60"])
         self.lock(locks, killed.pid)
         killed.kill()  # not waited for: as where the parent still has to notice
-        time.sleep(0.1)
+        until(lambda: psutil.Process(killed.pid).status() == psutil.STATUS_ZOMBIE)
         remove_stale_locks(Pulumi("dev"))
         killed.wait()
         assert (pulumi / "asked").read_text() == "cancel --yes --stack dev\n"
@@ -238,9 +239,7 @@ class TestCommands:
         )
         (pulumi / "does").write_text(trap)
         driver = subprocess.Popen([*DRIVER, "up", "--stack", "dev"], start_new_session=True, stderr=subprocess.PIPE)
-        while not (pulumi / "at-work").exists():
-            assert driver.poll() is None
-            time.sleep(0.05)
+        until(lambda: (pulumi / "at-work").exists() or driver.poll() is not None)
         os.killpg(driver.pid, signal.SIGINT)
         _, said = driver.communicate(timeout=30)
         assert driver.returncode == 9
