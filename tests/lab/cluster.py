@@ -70,6 +70,16 @@ class Cluster:
         }
 
 
+def cluster_at(kubeconfig: str, folder: Path) -> Cluster:
+    """The cluster of a kubeconfig, which is written to a file in that folder that only its owner reads."""
+    from tools.access import kubectl_program
+
+    file = folder / "kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(kubeconfig)
+    return Cluster(file, kubectl_program())
+
+
 def pod(
     name: str, namespace: str, *, node: str | None = None, command: list[str] | None = None, **spec: Any
 ) -> dict[str, Any]:
