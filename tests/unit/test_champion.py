@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar
 
 import pytest
 
 from infra.dynamic import Failure
+from tests.stand_ins import Answering, answering
 from workloads.serving import _ChampionProvider
 
 KNOWN = {"version": "3", "sha256": "abc", "accuracy": 0.9}
 
 
-class Registry(BaseHTTPRequestHandler):
+class Registry(Answering):
     """MLflow's answer to who asks for an alias."""
 
     status = 200
@@ -24,22 +22,14 @@ class Registry(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         tags = [{"key": key, "value": value} for key, value in type(self).tags.items()]
-        self.send_response(type(self).status)
-        self.end_headers()
-        self.wfile.write(json.dumps({"model_version": {"version": "4", "tags": tags}}).encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(type(self).status, {"model_version": {"version": "4", "tags": tags}})
 
 
 @pytest.fixture
 def props() -> Iterator[dict[str, Any]]:
     Registry.status, Registry.tags = 200, {"sha256": "def", "accuracy": "0.95"}
-    with HTTPServer(("127.0.0.1", 0), Registry) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with answering(Registry) as url:
         yield {"tracking_url": url, "model": "iris", "pinned": "", "deployed": "", **KNOWN}
-        server.shutdown()
 
 
 def found(props: dict[str, Any]) -> dict[str, Any]:

@@ -6,26 +6,24 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 from kubernetes.client import ApiException
 
 from infra.dynamic import Failure
+from tests.stand_ins import kubeconfig
 from workloads.engines import api, job
 from workloads.engines.engine import RunRequest
 from workloads.engines.job import JobEngine
-
-CONFIG = {
-    "clusters": [{"name": "it", "cluster": {"server": "http://127.0.0.1:1"}}],
-    "users": [{"name": "it", "user": {}}],
-    "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-    "current-context": "it",
-}
 
 
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobEngine:
     """One in whose cluster there is a Job that goes on for ever."""
-    properties = {"kubeconfig": yaml.safe_dump(CONFIG), "namespace": "n", "image": "i", "directory": str(tmp_path)}
+    properties = {
+        "kubeconfig": kubeconfig("http://127.0.0.1:1"),
+        "namespace": "n",
+        "image": "i",
+        "directory": str(tmp_path),
+    }
     made = JobEngine(properties)
     forever = SimpleNamespace(status=SimpleNamespace(conditions=None))
     monkeypatch.setattr(made, "_job", lambda _: forever)
