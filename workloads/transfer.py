@@ -43,6 +43,7 @@ class Server:
 
     @contextmanager
     def client(self) -> Iterator[MlflowClient]:
+        """MLflow's own, as long as the block lasts; one at a time, as the password is in the environment."""
         with reached(self.url, self.access) as url:
             yield tracking.client(url)
 

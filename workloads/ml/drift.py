@@ -51,7 +51,10 @@ def names(edges: Sequence[float]) -> list[str]:
 
 
 def stability_index(shares: Sequence[float], counts: NDArray[np.float64]) -> float:
-    """The population stability index of counts [ranges]: 0 where they are distributed as the shares [ranges]."""
+    """The population stability index of counts [ranges], not all 0: 0 where their shares are those [ranges].
+
+    With natural logarithms, as in B. Yurdakul, Statistical Properties of Population Stability Index, 2018.
+    """
     was = np.maximum(shares, LEAST_SHARE)
     now = np.maximum(counts / counts.sum(), LEAST_SHARE)
     return float(((now - was) * np.log(now / was)).sum())
