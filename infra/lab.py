@@ -78,7 +78,9 @@ class _LabNetworkProvider(Provider):
         there = Bridge(props["stack"], props["subnet"]).there()
         return ReadResult(id_, props) if there else ReadResult("", {})
 
+    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        _require_root()
         Bridge(_props["stack"], _props["subnet"]).delete()
 
 
@@ -177,7 +179,9 @@ class _LabMachineProvider(Provider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         return ReadResult(id_, props | {"running": _container(props).running()})
 
+    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        _require_root()
         _container(_props).remove()
         _bridge(_props).disconnect(_props["hostname"], _props["address"])
         with suppress(OSError):  # not empty: other machines have their files there
@@ -287,12 +291,18 @@ def _await_ssh(props: dict[str, Any]) -> None:
     )
 
 
+def _require_root() -> None:
+    """Whoever may not look into machines and links would take them for gone."""
+    if os.geteuid() != 0:
+        raise Failure("infra:machines: lab: machines inside this computer take root: run it with sudo")
+
+
 def _require_root_and_tools() -> None:
     from airgap.bundle import preflight
     from airgap.bundle.errors import BundleError
 
+    _require_root()
     try:
-        preflight.require_root("A machine inside this computer")
         preflight.require({"runc": "runc", "ip": "iproute2", "mmdebstrap": "mmdebstrap"})
     except BundleError as error:
         raise Failure(f"infra:machines: lab: {error}") from None

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,11 +56,13 @@ class Session:
     def stop(self) -> None:
         """End the whole session: politely by its leader, then not."""
         if leader := self.leader():
-            leader.terminate()
+            with suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile, as may the others
+                leader.terminate()
             psutil.wait_procs([leader], timeout=STOP_SECONDS)
         survivors = self._members()
         for survivor in survivors:
-            survivor.kill()
+            with suppress(psutil.NoSuchProcess):
+                survivor.kill()
         psutil.wait_procs(survivors, timeout=STOP_SECONDS)
         self.record.unlink(missing_ok=True)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from model_server.keeper import Keeper
 
 COUNT_SECONDS = 1
+logger = logging.getLogger(__name__)
 
 
 def load(settings: Settings) -> WSGIApplication:
@@ -51,7 +52,10 @@ def load(settings: Settings) -> WSGIApplication:
 def _count_inputs(keeper: Keeper) -> None:
     while True:
         time.sleep(COUNT_SECONDS)
-        keeper.count_inputs()
+        try:
+            keeper.count_inputs()
+        except Exception as error:  # with this thread gone, what is to be counted would fill the memory
+            logger.error("inputs are not counted: %s", error)
 
 
 def _end_with_parent() -> None:

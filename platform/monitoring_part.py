@@ -20,8 +20,6 @@ IMAGES = {
     "kube-state-metrics": f"registry.k8s.io/kube-state-metrics/kube-state-metrics:{_VERSIONS['kube-state-metrics']}",
     "alertmanager": f"quay.io/prometheus/alertmanager:{_VERSIONS['alertmanager']}",
 }
-OUTSIDE: dict[str, Any] = {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}
-"""Any address but the one at which clouds give a machine its own credentials."""
 
 
 def labels(name: str) -> dict[str, str]:

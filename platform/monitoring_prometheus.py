@@ -15,8 +15,8 @@ import yaml
 from mlplatform import monitoring_nodes
 from mlplatform.accounts import service_account
 from mlplatform.monitoring_config import LOGIN, PASSWORD_FILE, USER, configuration
-from mlplatform.monitoring_part import IMAGES, NAMESPACE, OUTSIDE, PROMETHEUS, labels, metadata
-from mlplatform.namespace import CONTAINER_SECURITY, DNS, POD, SERVING, Namespace
+from mlplatform.monitoring_part import IMAGES, NAMESPACE, PROMETHEUS, labels, metadata
+from mlplatform.namespace import CONTAINER_SECURITY, DNS, EVERYWHERE, POD, SERVING, Namespace
 from mlplatform.pipelines_part import NAMESPACE as KUBEFLOW
 from mlplatform.volumes import claim
 
@@ -105,7 +105,7 @@ def _policy(room: Namespace) -> kubernetes.networking.v1.NetworkPolicy:
         egress=[
             DNS,
             # The API server and the kubelets.
-            {"to": [OUTSIDE], "ports": [{"protocol": "TCP", "port": port} for port in (443, 6443, 10250)]},
+            {**EVERYWHERE, "ports": [{"protocol": "TCP", "port": port} for port in (443, 6443, 10250)]},
             {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in pods]},
         ],
     )

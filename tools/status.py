@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from infra.failure import Failure
 from tools.access import INSIDE
 from tools.prometheus import NoAnswer, Prometheus
 from workloads.access import reached
@@ -43,8 +44,8 @@ def now(outputs: Mapping[str, Any]) -> Iterator[str]:
     try:
         with _prometheus(api, outputs) as prometheus:
             yield from prometheus.told()
-    except NoAnswer as error:
-        yield f"  Prometheus does not answer: {error}"
+    except (NoAnswer, Failure, HTTPError, ApiException) as error:
+        yield f"  Prometheus does not answer: {getattr(error, 'reason', None) or error}"
 
 
 def _nodes(nodes: list[Any]) -> Iterator[str]:

@@ -103,6 +103,7 @@ class _PipelineVersionProvider(Provider):
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_uploaded(_news))
 
+    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         engine(_props["engine"]).remove(_props["version_id"])
 
@@ -278,9 +279,18 @@ def _typed(setting: str, kind: str, value: Any) -> Any:
     if value == UNKNOWN:
         return value
     try:
-        return TYPES[kind].validate_python(value)
+        return TYPES[kind].validate_python(_whole(value))
     except ValidationError:
         raise Failure(f"{setting}: {value!r} is not of the pipeline's type for it, {kind}") from None
+
+
+def _whole(value: Any) -> Any:
+    """A value as the settings have it: Pulumi hands 5 over as 5.0, which would be another text."""
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _run(props: dict[str, Any]) -> dict[str, Any]:

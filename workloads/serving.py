@@ -37,15 +37,17 @@ class _ChampionProvider(Provider):
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_news | _appointed(_news))
 
+    @plain_failures
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Follow an alias that somebody moved in the registry; a registry that is down is no reason to forget it."""
         import requests
 
         try:
             with _registry(props) as ask:
-                return ReadResult(id_, props | _champion(ask, props["model"]))
+                answer = _asked(ask, props["model"])
         except (requests.RequestException, Failure):
             return ReadResult(id_, props)
+        return ReadResult(id_, props | _champion(answer, props["model"]))
 
 
 class Champion(Resource, module="workloads", name="Champion"):
@@ -109,7 +111,7 @@ def _appointed(props: dict[str, Any]) -> dict[str, Any]:
                     there = _versions(ask, model)
                     raise Failure(f"{props['setting']}: model {model} has no version {wanted}; there are: {there}")
                 answer.raise_for_status()
-            return _champion(ask, model)
+            return _champion(_asked(ask, model), model)
     except requests.RequestException as error:
         raise Failure(f"the model registry at {props['tracking_url']} cannot be used: {error}") from None
 
@@ -129,13 +131,24 @@ def _registry(props: dict[str, Any]) -> Iterator[Callable[..., Any]]:
         yield ask
 
 
-def _champion(ask: Callable[..., Any], model: str) -> dict[str, Any]:
+def _asked(ask: Callable[..., Any], model: str) -> Any:
+    """What the registry answers to who asks for the champion: 400 or 404 where there is no such alias or model."""
     answer = ask("GET", "registered-models/alias", params={"name": model, "alias": ALIAS})
-    if answer.status_code in (400, 404):  # no such alias, no such model
+    if answer.status_code not in (400, 404):
+        answer.raise_for_status()
+    return answer
+
+
+def _champion(answer: Any, model: str) -> dict[str, Any]:
+    if not answer.ok:
         return {"version": "", "sha256": "", "accuracy": 0.0}
-    answer.raise_for_status()
     version = answer.json()["model_version"]
-    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+    if not {"sha256", "accuracy"} <= tags.keys():
+        raise Failure(
+            f"version {version['version']} of the model {model} has the alias {ALIAS}, and no pipeline of this program "
+            "registered it: it lacks the tags sha256 and accuracy. Give the alias to another version"
+        )
     return {"version": version["version"], "sha256": tags["sha256"], "accuracy": float(tags["accuracy"])}
 
 

@@ -43,6 +43,7 @@ class Server:
 
     @contextmanager
     def client(self) -> Iterator[MlflowClient]:
+        """MLflow's own, as long as the block lasts; one at a time, as the password is in the environment."""
         with reached(self.url, self.access) as url:
             yield tracking.client(url)
 
@@ -181,8 +182,7 @@ def _write(ours: MlflowClient, made: Made) -> Run:
     from mlflow.entities import Param, RunTag
 
     info, data = made.run.info, made.run.data
-    experiment = ours.get_experiment_by_name(made.experiment)
-    experiment_id = experiment.experiment_id if experiment else ours.create_experiment(made.experiment)
+    experiment_id = tracking.find_or_create_experiment(ours, made.experiment)
     found = ours.search_runs([experiment_id], f"tags.{FROM_RUN} = '{info.run_id}'", max_results=1)
     run: Run = (
         found[0]

@@ -17,6 +17,7 @@ from airgap.bundle.progress import Progress
 from airgap.bundle.store import Item, Store
 from airgap.bundle.table import load
 from tests.airgap.conftest import needs_buildah, needs_compiler
+from tests.waiting import until
 from tools.cache import PROJECT
 
 TABLE = load()
@@ -84,9 +85,7 @@ def test_a_killed_build_leaves_nothing_that_counts_and_is_done_again(tmp_path: P
     environment = os.environ | {"MLPLATFORM_CACHE": str(tmp_path), "STARTED": str(started)}
     environment["PATH"] = f"{slow.parent}:{environment['PATH']}"
     killed = subprocess.Popen([sys.executable, "-c", BUILD], env=environment, cwd=PROJECT)
-    deadline = time.monotonic() + 30
-    while not started.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(started.exists)
     compilers = psutil.Process(killed.pid).children(recursive=True)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

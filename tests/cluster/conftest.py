@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import time
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from pulumi import RunError
 from settings import Registry
 from tests.harness import Stack
 from tests.lab.stacks import lab_stacks
+from tests.waiting import until
 from workloads import service
 from workloads.access import reached
 from workloads.engines.api import Api
+from workloads.engines.engine import RunRequest
 from workloads.engines.job import JobEngine
 
 VARIABLE = "MLPLATFORM_TEST_KUBECONFIG"
@@ -72,13 +75,32 @@ def secret(api: Api, namespace: str, name: str) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
+def pushed_image(api: Api, namespace: str) -> str:
+    """The image of this checkout's steps, which `up` pushed to the registry that the namespace has the login of."""
+    login = json.loads(secret(api, namespace, "registry")[".dockerconfigjson"])
+    return f"{next(iter(login['auths']))}/{IN_REGISTRY}/{WORKLOADS.name}:{WORKLOADS.tag()}"
+
+
+def begin_and_kill(properties: dict[str, str], request: RunRequest, begun: Callable[[], Any]) -> None:
+    """Run as an `up` does that is killed when the run has begun."""
+    program = (
+        "import json, sys; from workloads.engines.engine import RunRequest, engine; "
+        "given = json.load(sys.stdin); engine(given['properties']).run(RunRequest(**given['request']))"
+    )
+    first = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
+    assert first.stdin
+    first.stdin.write(json.dumps({"properties": properties, "request": vars(request)}))
+    first.stdin.close()
+    until(begun, what="the beginning of the run")
+    first.kill()
+    first.wait()
+
+
 @pytest.fixture(scope="session")
 def workloads_image(api: Api) -> str:
-    """The image of this checkout's steps, which `up` pushed to the registry."""
     if jobs.NAMESPACE not in {each.metadata.name for each in api.core.list_namespace().items}:
         pytest.skip("the cluster runs pipelines by Kubeflow")
-    login = json.loads(secret(api, jobs.NAMESPACE, "registry")[".dockerconfigjson"])
-    return f"{next(iter(login['auths']))}/{IN_REGISTRY}/{WORKLOADS.name}:{WORKLOADS.tag()}"
+    return pushed_image(api, jobs.NAMESPACE)
 
 
 @pytest.fixture
@@ -141,13 +163,7 @@ def ready(pod: Any) -> bool:
     return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
 
 
-def eventually(holds: Callable[[], Any], seconds: float = 60) -> Any:
-    """What `holds` returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(1)
-    return found
+eventually = until
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import uuid
 from pathlib import Path
@@ -23,7 +19,7 @@ from workloads.engines.job import JobEngine
 from workloads.ml import tracking
 
 from . import pipelines
-from .conftest import eventually
+from .conftest import begin_and_kill, eventually
 
 
 @pytest.fixture
@@ -115,18 +111,7 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     api: Api, engine: JobEngine, properties: dict[str, str], request_for: Any
 ) -> None:
     request = request_for(pipelines.slow, seconds=20, value=7)
-    program = (
-        "import json, sys; "
-        "from workloads.engines.engine import RunRequest; from workloads.engines.job import JobEngine; "
-        "given = json.load(sys.stdin); JobEngine(given['properties']).run(RunRequest(**given['request']))"
-    )
-    first = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
-    assert first.stdin
-    first.stdin.write(json.dumps({"properties": properties, "request": vars(request)}))
-    first.stdin.close()
-    eventually(lambda: engine.left_behind(request.pipeline, request.key))
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
+    begin_and_kill(properties, request, lambda: engine.left_behind(request.pipeline, request.key))
     assert engine.left_behind(request.pipeline, request.key) == request.run_id
 
     def jobs_of_the_run() -> list[str]:

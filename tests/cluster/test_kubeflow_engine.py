@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -17,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlplatform import images, pipelines_database, pipelines_objects
+from mlplatform import pipelines_database, pipelines_objects
 from mlplatform.pipelines_part import NAMESPACE
 
 from infra.dynamic import Failure
@@ -34,7 +30,7 @@ from workloads.engines.kubeflow.server import Server
 from workloads.ml import tracking
 
 from . import pipelines
-from .conftest import eventually, secret
+from .conftest import begin_and_kill, eventually, pushed_image, secret
 
 EXPERIMENT = "tests"
 IRIS = Path(__file__).parents[2] / "workloads" / "data" / "iris.csv"
@@ -42,10 +38,7 @@ IRIS = Path(__file__).parents[2] / "workloads" / "data" / "iris.csv"
 
 @pytest.fixture(scope="module")
 def image(api: Api, kubeflow_installed: None) -> str:
-    """The image of this checkout's steps, which `up` pushed to the registry."""
-    login = json.loads(secret(api, NAMESPACE, "registry")[".dockerconfigjson"])
-    host = next(iter(login["auths"]))
-    return f"{host}/{images.IN_REGISTRY}/{images.WORKLOADS.name}:{images.WORKLOADS.tag()}"
+    return pushed_image(api, NAMESPACE)
 
 
 @pytest.fixture(scope="module")
@@ -250,19 +243,8 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     kubeflow: KubeflowEngine, server: Server, properties: dict[str, str], request_for: Make
 ) -> None:
     request = request_for(pipelines.slow, seconds=45, value=uuid.uuid4().int % 1_000_000)
-    program = (
-        "import json, sys; "
-        "from workloads.engines.engine import RunRequest; "
-        "from workloads.engines.kubeflow.engine import KubeflowEngine; "
-        "given = json.load(sys.stdin); KubeflowEngine(given['properties']).run(RunRequest(**given['request']))"
-    )
-    first = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
-    assert first.stdin
-    first.stdin.write(json.dumps({"properties": properties, "request": vars(request)}))
-    first.stdin.close()
-    eventually(lambda: server.listed(server.runs.run_service_list_runs, "runs", name=request.run_id))
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
+    runs = server.runs.run_service_list_runs
+    begin_and_kill(properties, request, lambda: server.listed(runs, "runs", name=request.run_id))
     assert kubeflow.left_behind(request.pipeline, request.key) == request.run_id
     result = kubeflow.run(request)
     assert result.outputs == {"Output": request.arguments["value"]}, result.error

@@ -21,10 +21,10 @@ from paramiko.server import InteractiveQuery
 from airgap.command.resource_command.keepalive import watched
 from airgap.command.resource_command.keys import private_key
 from airgap.command.resource_command.values import Properties, Secret
+from tests.waiting import until
 
 from .plugin import REMOTE, Plugin, Refused
 from .sshd import USER, Sshd, free_port, make_key
-from .waiting import until
 
 
 def connect(plugin: Plugin, connection: Properties, name: str = "thing", timeout: float = 0) -> object:

@@ -11,10 +11,11 @@ import psutil
 import pytest
 
 from airgap.command.resource_command.values import UNKNOWN, Asset, Properties, Secret
+from tests.waiting import until
 
 from .case import Case
 from .plugin import LOCAL, Plugin, Refused
-from .waiting import runs, until
+from .waiting import runs
 
 RAN = {"stdout": "old out", "stderr": "old err"}
 """What the command before printed."""

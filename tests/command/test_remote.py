@@ -10,11 +10,12 @@ import psutil
 import pytest
 
 from airgap.command.resource_command.values import UNKNOWN, Properties, Secret
+from tests.waiting import until
 
 from .case import Case
 from .plugin import REMOTE, Plugin, Refused
 from .sshd import USER, Sshd
-from .waiting import runs, until
+from .waiting import runs
 
 RAN = {"stdout": "old out", "stderr": "old err"}
 BOTH = 'echo "$PULUMI_COMMAND_STDOUT|$PULUMI_COMMAND_STDERR"'

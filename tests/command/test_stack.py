@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
+
 from .sshd import Sshd
 from .stack import Stack, search_path
-from .waiting import runs, until
+from .waiting import runs
 
 pytestmark = pytest.mark.skipif(
     shutil.which("pulumi", path=search_path()) is None, reason="no Pulumi CLI here: `make tools` brings one"
@@ -127,7 +129,7 @@ def test_what_ends_the_cli_ends_its_commands(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     for ending in (signal.SIGINT, signal.SIGKILL):
         with stack.start("up", "--yes", "--skip-preview") as process:
-            until(pids.exists, 60)
+            until(pids.exists)
             process.send_signal(ending)
             started = [int(pid) for pid in pids.read_text().split()]
             until(lambda pids=started: not any(runs(pid) for pid in pids))  # type: ignore[misc]

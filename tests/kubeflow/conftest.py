@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
+from tests.stand_ins import kubeconfig
 from workloads.engines import patience
 from workloads.engines.kubeflow import engine as module
 from workloads.engines.kubeflow.engine import KubeflowEngine
@@ -25,15 +24,9 @@ def it() -> Iterator[StandIn]:
 
 @pytest.fixture
 def properties(it: StandIn, tmp_path: Path) -> dict[str, str]:
-    kubeconfig: dict[str, Any] = {
-        "clusters": [{"name": "it", "cluster": {"server": it.url}}],
-        "users": [{"name": "it", "user": {}}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        "current-context": "it",
-    }
     return {
         "kind": "kubeflow",
-        "kubeconfig": yaml.safe_dump(kubeconfig),
+        "kubeconfig": kubeconfig(it.url),
         "namespace": NAMESPACE,
         "api_selector": "app=ml-pipeline",
         "api_port": "8888",

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from workloads.engines import patience
+from workloads.engines.api import Api
 from workloads.engines.kubeflow.run_pods import last_said
+from workloads.engines.pods import PodLog
+
+from .stand_in import NAMESPACE, StandIn
 
 LOG = """\
 I1125 10:00:00.123456      25 main.go:64] Setting log level to: '1'
@@ -36,3 +43,17 @@ def test_only_the_last_lines_are_quoted() -> None:
 
 def test_a_driver_has_nothing_but_what_it_logs() -> None:
     assert last_said(LOG.splitlines(), driver=True)[-1] == "failed to execute component: exit status 1"
+
+
+def test_the_log_of_a_pod_that_has_ended_is_asked_for_again(
+    it: StandIn, properties: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+    api, log, path = Api(properties["kubeconfig"]), PodLog(), f"/api/v1/namespaces/{NAMESPACE}/pods/step/log"
+    it.logs["step"] = "2026-11-25T10:00:00Z last\n"
+    it.answers["GET", path] = [500]
+    assert list(log.read(api, NAMESPACE, "step")) == []
+    it.answers["GET", path] = [500, 503]
+    assert list(log.read(api, NAMESPACE, "step", ended=True)) == ["last"]
+    it.answers["GET", path] = [404]
+    assert list(PodLog().read(api, NAMESPACE, "step", ended=True)) == []

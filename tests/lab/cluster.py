@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.waiting import until
 
 TOOLS = "quay.io/openebs/linux-utils:1.12.1"
 """An image with a shell, curl and perl that every lab has."""
@@ -56,7 +56,8 @@ class Cluster:
     def namespace(self, name: str) -> str:
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         # Pods are refused until the namespace's default account is there.
-        until(lambda: "default" in self.kubectl("get", "serviceaccount", "-n", name, check=False))
+        account = ("serviceaccount", "default", "-n", name, "-o", "name", "--ignore-not-found")
+        until(lambda: self.kubectl("get", *account), what="the making of its default account")
         return name
 
     def nodes_ready(self) -> dict[str, bool]:
@@ -67,6 +68,16 @@ class Cluster:
             )
             for node in self.get("nodes")["items"]
         }
+
+
+def cluster_at(kubeconfig: str, folder: Path) -> Cluster:
+    """The cluster of a kubeconfig, which is written to a file in that folder that only its owner reads."""
+    from tools.access import kubectl_program
+
+    file = folder / "kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(kubeconfig)
+    return Cluster(file, kubectl_program())
 
 
 def pod(
@@ -105,12 +116,3 @@ def service(name: str, namespace: str, kind: str) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"type": kind, "selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]},
     }
-
-
-def until(condition: Callable[[], Any], seconds: float = 120, what: str = "it") -> Any:
-    """What the condition returns when it is true at last."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.5)
-    return result

@@ -9,8 +9,8 @@ import pytest
 
 from tests.harness import Stack
 
-from .cluster import Cluster
-from .stacks import kubeconfig_file, lab_stacks
+from .cluster import Cluster, cluster_at
+from .stacks import lab_stacks
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +39,4 @@ def cluster(lab: Stack, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 
 
 def cluster_of(stack: Stack, folder: Path) -> Cluster:
-    from tools.access import kubectl_program
-
-    return Cluster(kubeconfig_file(stack, folder), kubectl_program())
+    return cluster_at(stack.outputs("--show-secrets")["kubeconfig"], folder)

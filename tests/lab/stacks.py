@@ -6,7 +6,6 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import yaml
@@ -42,11 +41,3 @@ def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stac
 def cut_power(stack: Stack, machine: str) -> None:
     """End a machine as a power cut does."""
     subprocess.run(["runc", "kill", "--all", f"{stack.name}.{machine}", "KILL"], check=True)
-
-
-def kubeconfig_file(stack: Stack, folder: Path) -> Path:
-    """The stack's kubeconfig in a file that only its owner reads."""
-    file = folder / "kubeconfig"
-    file.touch(mode=0o600)
-    file.write_text(stack.outputs("--show-secrets")["kubeconfig"])
-    return file

@@ -121,6 +121,7 @@ def test_a_worker_has_neither_an_administrators_key_nor_a_bootstrap_token(lab: S
     found = on(
         lab, worker, "sudo ls /etc/kubernetes; sudo grep -rlE '[a-z0-9]{6}\\.[a-z0-9]{16}$' /etc/kubernetes || true"
     )
+    assert "kubelet.conf" in found
     assert "admin.conf" not in found
     assert "/etc/kubernetes/" not in found
 
@@ -178,7 +179,7 @@ def leftovers(stack: Stack) -> list[str]:
     found = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
     found += Path("/proc/mounts").read_text().splitlines()
     for command in (["ip", "netns", "list"], ["ip", "-details", "link", "show"], ["runc", "list"], ["iptables-save"]):
-        found += subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+        found += subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     found += [str(path) for path in Path("/sys/fs/cgroup").rglob("mlplatform*") if path.is_dir()]
     found += [str(path) for path in stack.data.rglob("*")]
     here = str(stack.project)

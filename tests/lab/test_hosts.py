@@ -14,9 +14,9 @@ import yaml
 
 from infra.dynamic import Failure
 from infra.ssh import connected
-from tests.harness import CHECKOUT, Stack, copy_of_checkout, thrown_away
+from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, thrown_away
 
-from .cluster import Cluster, until
+from .cluster import cluster_at, until
 from .site import BASTION, Site, registry_of_ones_own, site_of
 from .stacks import UP_SECONDS
 
@@ -33,15 +33,6 @@ def site() -> Iterator[Site]:
         with pytest.raises(Failure), connected(made._login(plane)):
             pass
         yield made
-
-
-def cluster_at(kubeconfig: str, folder: Path) -> Cluster:
-    from tools.access import kubectl_program
-
-    file = folder / "kubeconfig"
-    file.touch(mode=0o600)
-    file.write_text(kubeconfig)
-    return Cluster(file, kubectl_program())
 
 
 @pytest.fixture
@@ -85,11 +76,11 @@ def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(
         cluster = cluster_at(outputs["kubeconfig"], tmp_path)
         until(lambda: cluster.nodes_ready() == READY, what="every node's being Ready")
         assert [node["name"] for node in outputs["nodes"]] == list(READY)
-        assert "unchanged" in pulumi("up", "--yes", "--skip-preview")
+        assert set(changes(pulumi("up", "--yes", "--skip-preview"))) == {"unchanged"}
     finally:
         pulumi("destroy", "--yes")
     for name in READY:
-        assert "no" in site.run(name, "test -e /etc/kubernetes/kubelet.conf && echo yes || echo no")
+        assert site.run(name, "test -e /etc/kubernetes/kubelet.conf && echo yes || echo no") == "no\n"
 
 
 def test_the_stack_onprem_ends_in_a_platform_on_them(site: Site, registry: dict[str, Any], tmp_path: Path) -> None:

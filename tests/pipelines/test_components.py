@@ -1,15 +1,20 @@
 """Components are separately compiled files that any pipeline can take."""
 
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from kfp import dsl
 
-from tests.pipelines.conftest import run
+from settings import PROJECT
+from tests.pipelines.conftest import IRIS, run
 from workloads.components import BASE_IMAGE, component, load
 from workloads.components.__main__ import FOLDER, compile_to, names
+from workloads.ml import model, table
 
 decision_tree = load("decision_tree")
 
@@ -50,6 +55,20 @@ def test_component_file_is_reused_in_another_pipeline(tmp_path: Path) -> None:
     ended = run(tmp_path / "run", somebody_elses)
     assert ended.outputs == {"Output": 1.0}
     assert ended.artifact("decision-tree", "metrics")["metadata"] == {"accuracy": 1.0}
+
+
+def test_the_pages_own_step_reads_metadata_as_kubeflow_hands_them_on(tmp_path: Path) -> None:
+    file = tmp_path / "wine.py"
+    file.write_text((PROJECT / "docs/pipelines.md").read_text().split("```python\n")[1].split("```")[0])
+    step = runpy.run_path(str(file))["train_regression"].python_func
+    iris = table.parse(IRIS.read_bytes(), "Species")
+    table.save(str(tmp_path / "train.csv"), iris, np.ones(150, dtype=bool))
+    about = {"features": {"list": iris.features}, "classes": {"list": iris.classes}, "target": iris.target}
+    about |= {"source": "x", "sha256": "x", "rows": 150.0, "display_name": "train"}
+    train = SimpleNamespace(path=str(tmp_path / "train.csv"), metadata=about)
+    step(train, SimpleNamespace(path=str(tmp_path / "model")), "wine", 1.0)
+    signature = model.load(tmp_path / "model").signature
+    assert ([each["name"] for each in signature["features"]], signature["classes"]) == (iris.features, iris.classes)
 
 
 def _container(package: dict[str, Any]) -> dict[str, Any]:

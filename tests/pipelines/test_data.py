@@ -43,6 +43,12 @@ def test_classes_that_are_numbers_stand_in_their_order() -> None:
     assert table.parse(f"x,digit\n{rows}".encode(), "digit").classes == ["2", "9", "10"]
 
 
+def test_classes_of_a_long_file_of_which_only_the_last_are_texts_are_texts_all() -> None:
+    content = "x,kind\n" + "0.5,1\n" * 600_000 + "0.5,a\n" * 5
+    found = table.parse(content.encode(), "kind")
+    assert (found.classes, np.bincount(found.labels).tolist()) == (["1", "a"], [600_000, 5])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

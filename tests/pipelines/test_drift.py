@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from base64 import b64decode
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +13,7 @@ import pytest
 
 from tests.pipelines.conftest import IRIS, Run, run
 from tests.server.running import Server, running, wait_until
+from tests.stand_ins import Answering, answering
 from workloads.ml import drift, registry, served
 from workloads.ml.errors import StepError
 
@@ -153,22 +151,15 @@ def prometheus() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         for upto, count in (("0.2", "900.5"), ("inf", "99.5"))
     ]
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_GET(self) -> None:
             login = b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
             asked.append({"login": login, **parse_qs(urlsplit(self.path).query)})
-            body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
-            self.send_response(200 if login == "prometheus:word" else 401)
-            self.end_headers()
-            self.wfile.write(body)
+            status = 200 if login == "prometheus:word" else 401
+            self.answer(status, {"status": "success", "data": {"resultType": "vector", "result": result}})
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as found:
-        threading.Thread(target=found.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{found.server_port}", asked
-        found.shutdown()
+    with answering(Handler) as url:
+        yield url, asked
 
 
 def test_the_pipeline_asks_prometheus_for_its_time_with_the_password(

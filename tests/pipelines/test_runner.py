@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,6 +10,7 @@ from kfp import dsl
 from kfp.compiler import Compiler
 
 from tests.pipelines.conftest import Run, prepared, run
+from tests.waiting import until
 from workloads.components import component
 from workloads.engines.embedded import EmbeddedEngine
 from workloads.engines.engine import RunRequest
@@ -189,15 +188,9 @@ def test_run_that_takes_too_long_is_ended_and_says_so(tmp_path: Path) -> None:
     result = engine.run(RunRequest("waits", "waits-1", version, {"mark": str(mark)}, timeout_minutes=0))
     assert (result.state, result.failed_step) == ("FAILED", None)
     assert result.error == "the run has taken more than 0 minutes, and was ended"
-    assert not mark.exists() or not psutil.pid_exists(int(mark.read_text()))
+    commands = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    assert [command for command in commands if str(tmp_path) in command] == []
 
 
 def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

@@ -152,6 +152,15 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, step: str, after: int) -> None:
     monkeypatch.setattr(transfer, step, once_more)
 
 
+def test_an_experiment_that_somebody_deleted_here_is_brought_back(
+    theirs: Server, ours: Server, tmp_path: Path, name: str
+) -> None:
+    registered(theirs, tmp_path, name, 4)
+    with ours.client() as client:
+        client.delete_experiment(client.create_experiment(f"{name}-pipeline"))
+    assert transfer.transfer(theirs, ours) == {name: "1"}
+
+
 def test_the_number_of_a_deleted_version_is_given_to_no_other(
     theirs: Server, ours: Server, tmp_path: Path, name: str
 ) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -22,6 +19,7 @@ from infra.cluster_facts import Expected, facts
 from infra.dynamic import Failure
 from infra.kubeconfig import kubeconfig
 from settings import Azure, Existing, Infra, SettingsError
+from tests.stand_ins import Answering, answering
 
 from .graph import run
 
@@ -116,7 +114,7 @@ def test_a_stack_has_one_cluster() -> None:
     assert Infra(cluster="existing", existing=existing)
 
 
-class Cluster(BaseHTTPRequestHandler):
+class Cluster(Answering):
     """An API server's answers for nodes, storage classes and API services; `status` refuses all."""
 
     status = 200
@@ -128,24 +126,14 @@ class Cluster(BaseHTTPRequestHandler):
             "/apis/storage.k8s.io/v1/storageclasses": CLASSES,
             "/apis/apiregistration.k8s.io/v1/apiservices": {"items": type(self).services},
         }[self.path]
-        body = json.dumps(kind).encode()
-        self.send_response(type(self).status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(type(self).status, kind)
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
     Cluster.status, Cluster.services = 200, [METRICS]
-    with HTTPServer(("127.0.0.1", 0), Cluster) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    with answering(Cluster) as address:
+        yield address
 
 
 def at(server: str) -> str:

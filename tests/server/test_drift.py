@@ -7,11 +7,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from model_server import worker
 from tests.server.running import Server, running, wait_until
 from tests.server.training import Trained
 from workloads.ml import drift, served
@@ -103,6 +104,19 @@ def test_the_shares_of_the_training_data_are_told_beside(watched: Server, descri
 def test_a_model_whose_training_data_nobody_described_is_served_as_ever(server: Server, iris: Trained) -> None:
     assert server.score(iris.rows()[0]).ok
     assert "model_server_input_values_total" not in server.get("/metrics").text
+
+
+def test_counting_goes_on_after_a_fault(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    class Keeper:
+        faults: ClassVar[list[BaseException]] = [OSError("no space left"), KeyboardInterrupt()]
+
+        def count_inputs(self) -> None:
+            raise self.faults.pop(0)
+
+    monkeypatch.setattr(worker, "COUNT_SECONDS", 0)
+    with pytest.raises(KeyboardInterrupt):
+        worker._count_inputs(Keeper())  # type: ignore[arg-type]
+    assert "inputs are not counted: no space left" in caplog.text
 
 
 @pytest.mark.parametrize(

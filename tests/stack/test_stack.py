@@ -20,6 +20,7 @@ import psutil
 import requests
 
 from tests.harness import CHECKOUT, Stack, changes, git, touched
+from tests.waiting import until
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 VIRGINICA = {"petal_length": 6.0, "petal_width": 2.5, "sepal_length": 6.3, "sepal_width": 3.3}
@@ -266,10 +267,10 @@ def test_an_up_that_is_killed_half_way_is_finished_by_the_next(stack: Stack) -> 
     for line in up.stdout:
         if "iris-local-run updating" in line:
             break
-    time.sleep(3)
+    until(lambda: stack.processes("workloads.engines.runner"))
     up.send_signal(signal.SIGKILL)
     up.wait()
-    _until(lambda: not stack.processes("workloads.engines.runner"))
+    until(lambda: not stack.processes("workloads.engines.runner"))
     code, output = stack.pulumi("cancel", "--yes")
     assert code == 0, output
     stack.up()
@@ -290,9 +291,9 @@ def test_following_swaps_when_the_alias_moves(stack: Stack) -> None:
         return str(requests.post(outputs["score_url"], json=SETOSA, timeout=10).json()["model_version"])
 
     second = outputs["model"]["version"]
-    _until(lambda: served() == second)
+    until(lambda: served() == second)
     MlflowClient(outputs["tracking_url"]).set_registered_model_alias("iris", "champion", "1")
-    _until(lambda: served() == "1")
+    until(lambda: served() == "1")
 
 
 def test_a_pipeline_of_ones_own_is_one_file_and_one_setting(stack: Stack) -> None:
@@ -362,10 +363,3 @@ def test_destroy_leaves_no_process_no_port_and_no_file(make_stack: Callable[[str
     left = [file.name for file in stack.data.rglob("*") if file.is_file() and "runs" not in file.parts]
     assert [name for name in left if not name.endswith(".log")] == []
     assert set(git(stack.project, "status", "--porcelain", "--ignored").splitlines()) == before
-
-
-def _until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)

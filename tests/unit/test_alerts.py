@@ -14,7 +14,7 @@ import yaml
 from mlplatform.monitoring_config import configuration
 from mlplatform.monitoring_prometheus import FILES
 
-from tools import cache
+from tools import cache, prometheus
 from workloads.ml import drift
 
 INDEX = cache.directory() / "bundle" / "bundle.json"
@@ -186,8 +186,9 @@ def test_rules_and_configuration_are_what_prometheus_takes(tmp_path: Path) -> No
     assert "valid prometheus config" in promtool("check", "config", "--syntax-only", file)
 
 
-def test_the_constants_of_the_rules_are_those_of_the_pipeline() -> None:
+def test_the_constants_of_the_rules_and_of_make_status_are_those_of_the_pipeline() -> None:
     rules = (FILES / "models.rules.yaml").read_text()
     assert f">= {drift.LEAST_ROWS})" in rules
     assert rules.count(f"{drift.LEAST_SHARE:f}".rstrip("0")) == 2
     assert f"psi:1h > {drift.DRIFTED}\n" in (FILES / "alerts.rules.yaml").read_text()
+    assert prometheus.DRIFTED == drift.DRIFTED

@@ -9,16 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import psutil
 import pytest
 
+from tests.stand_ins import Answering, answering
+from tests.waiting import until
 from tools import backend, cache
 from tools.recovery import PROJECT_NAME, StackBusy, remove_stale_locks
 from tools.runner import Pulumi
@@ -151,7 +151,7 @@ class TestLocks:
         killed = subprocess.Popen(["sleep", "60"])
         self.lock(locks, killed.pid)
         killed.kill()  # not waited for: as where the parent still has to notice
-        time.sleep(0.1)
+        until(lambda: psutil.Process(killed.pid).status() == psutil.STATUS_ZOMBIE)
         remove_stale_locks(Pulumi("dev"))
         killed.wait()
         assert (pulumi / "asked").read_text() == "cancel --yes --stack dev\n"
@@ -238,9 +238,7 @@ class TestCommands:
         )
         (pulumi / "does").write_text(trap)
         driver = subprocess.Popen([*DRIVER, "up", "--stack", "dev"], start_new_session=True, stderr=subprocess.PIPE)
-        while not (pulumi / "at-work").exists():
-            assert driver.poll() is None
-            time.sleep(0.05)
+        until(lambda: (pulumi / "at-work").exists() or driver.poll() is not None)
         os.killpg(driver.pid, signal.SIGINT)
         _, said = driver.communicate(timeout=30)
         assert driver.returncode == 9
@@ -256,20 +254,13 @@ class TestSummary:
     def server(self) -> Iterator[str]:
         """A model server that describes itself; its /score."""
 
-        class Description(BaseHTTPRequestHandler):
+        class Description(Answering):
             def do_GET(self) -> None:
                 body = {"requestBody": {"content": {"application/json": {"example": {"it's": 1.5}}}}}
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(json.dumps({"paths": {"/score": {"post": body}}}).encode())
+                self.answer(200, {"paths": {"/score": {"post": body}}})
 
-            def log_message(self, *_: Any) -> None:
-                """Not among the test's output."""
-
-        with HTTPServer(("127.0.0.1", 0), Description) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield f"http://127.0.0.1:{server.server_port}/score"
-            server.shutdown()
+        with answering(Description) as url:
+            yield f"{url}/score"
 
     def test_tells_accuracies_decisions_model_and_addresses(self) -> None:
         outputs = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.waiting import until
 from tools import cache, pulumi_cli
 
 PROGRAM = """
@@ -136,10 +136,7 @@ def test_nothing_of_a_killed_run_goes_on(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.pulumi("config", "set", "seconds", "600")
     process = project.start("up", "--yes", "--skip-preview")
-    deadline = time.monotonic() + 60
-    while not (project.folder / "creating").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until((project.folder / "creating").exists)
     started = psutil.Process(process.pid).children(recursive=True)
     assert len(started) >= 3  # language host, program, provider
     process.kill()

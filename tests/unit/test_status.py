@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import yaml
 
+from tests.stand_ins import Answering, answering, kubeconfig
 from tools.status import now
 
 LOGIN = {"username": "prometheus", "password": "word"}
@@ -63,7 +60,7 @@ PODS = [
 ]
 
 
-class Answering(BaseHTTPRequestHandler):
+class Cluster(Answering):
     """Nodes and pods as an API server tells them, and samples as Prometheus does to who has the password."""
 
     samples = ANSWERS
@@ -72,51 +69,32 @@ class Answering(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         match address.path:
             case "/api/v1/nodes":
-                self._answer(200, {"items": NODES})
+                self.answer(200, {"items": NODES})
             case "/api/v1/pods":
-                self._answer(200, {"items": PODS})
+                self.answer(200, {"items": PODS})
             case "/api/v1/query" if self._knows_the_password():
                 found = self.samples[parse_qs(address.query)["query"][0]]
                 result = [{"metric": metric, "value": [0, value]} for metric, value in found]
-                self._answer(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
+                self.answer(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
+            case "/api/v1/query":
+                self.answer(401, {})
             case _:
-                self._answer(401, {})
+                self.answer(404, {})
 
     def _knows_the_password(self) -> bool:
         login = f"{LOGIN['username']}:{LOGIN['password']}".encode()
         return self.headers.get("Authorization") == f"Basic {b64encode(login).decode()}"
 
-    def _answer(self, status: int, content: Any) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    Answering.samples = ANSWERS
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    Cluster.samples = ANSWERS
+    with answering(Cluster) as address:
+        yield address
 
 
 def outputs(url: str, **more: Any) -> dict[str, Any]:
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-    }
-    return {"kubeconfig": yaml.safe_dump(config), **more}
+    return {"kubeconfig": kubeconfig(url), **more}
 
 
 def watched(url: str, **login: str) -> dict[str, Any]:
@@ -143,7 +121,7 @@ def test_models_and_alerts_are_told_as_prometheus_measured_them(url: str) -> Non
 
 
 def test_what_nobody_asked_yet_has_neither_errors_nor_drift(url: str) -> None:
-    Answering.samples = {query: [] for query in ANSWERS} | dict(list(ANSWERS.items())[:1])
+    Cluster.samples = {query: [] for query in ANSWERS} | dict(list(ANSWERS.items())[:1])
     said = "\n".join(now(watched(url)))
     assert "model iris version 3: 2 pods, 0.00 requests/s, drift: too few rows in the last hour to tell" in said
     assert "alerts: none" in said
@@ -160,6 +138,13 @@ def test_a_prometheus_that_refuses_the_password_is_told_beside_the_rest(url: str
     assert "nodes: 2 of 3 ready" in said
     assert "Prometheus does not answer: 401" in said
     assert "wrong" not in said
+
+
+def test_a_prometheus_whose_service_is_gone_is_told_beside_the_rest(url: str) -> None:
+    inside = "http://prometheus.mlplatform-monitoring.svc:9090/consoles/index.html"
+    said = "\n".join(now(outputs(url, monitoring_url=inside, monitoring_login=LOGIN)))
+    assert "nodes: 2 of 3 ready" in said
+    assert "Prometheus does not answer: Not Found" in said
 
 
 def test_a_cluster_that_does_not_answer_is_told() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import yaml
 
 from infra.dynamic import Failure
-from workloads.engines.patience import BUSY, patiently
+from workloads.engines.patience import BUSY, patiently, told
 
 T = TypeVar("T")
 
@@ -62,5 +61,5 @@ def _away(error: Exception) -> str | None:
     if not isinstance(error, ApiException):
         return None
     if error.status in (401, 403):
-        raise Failure(f"the cluster refuses this: {json.loads(error.body)['message']}") from None
+        raise Failure(f"the cluster refuses this: {told(error)}") from None
     return f"{error.status} {error.reason}" if error.status in BUSY else None

@@ -22,6 +22,8 @@ from workloads.engines.pods import complaints, endings
 POLL_SECONDS = 1.5
 STUCK_SECONDS = 90
 """How long a pod may wait for what can come by itself, such as an image that the registry is slow to give."""
+ENDING_SECONDS = 300
+"""How long the cluster may take to end a run that has taken too long, and to remove one."""
 LARGEST_PACKAGE = 1_000_000
 """Bytes; a ConfigMap takes 1 MiB with its own fields."""
 
@@ -82,6 +84,7 @@ class JobEngine:
     def _followed(self, name: str, request: RunRequest) -> RunResult:
         file = self.runs / request.run_id / "run.log"
         file.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + 60 * request.timeout_minutes + ENDING_SECONDS
         with file.open("w") as log:
             follower = Follower(request.pipeline, log)
             while True:
@@ -92,7 +95,8 @@ class JobEngine:
                 pod = self._newest_pod(job)
                 if pod:
                     reading = pod.metadata.name
-                    follower.take(follower.log_of(reading).read(self.api, self.namespace, reading))
+                    log_of_pod = follower.log_of(reading)
+                    follower.take(log_of_pod.read(self.api, self.namespace, reading, ended=bool(ended)))
                 if ended and follower.result:
                     return RunResult.read(follower.result, str(file))
                 if ended:
@@ -100,6 +104,11 @@ class JobEngine:
                     how = [f"{end}; its limits: {RESOURCES['limits']}" for end in endings(pod)] if pod else []
                     return RunResult("FAILED", {}, [], str(file), None, "\n".join([why, *how, *follower.last]))
                 self._require_moving(job, pod)
+                if time.monotonic() > deadline:
+                    raise Failure(
+                        f"the run {self.namespace}/{name} has taken more than {request.timeout_minutes} minutes, and "
+                        "the cluster has not ended it"
+                    )
                 time.sleep(POLL_SECONDS)
 
     def _require_moving(self, job: Any, pod: Any) -> None:
@@ -134,7 +143,10 @@ class JobEngine:
         self.api.unless_gone(
             lambda: self.api.batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
         )
+        deadline = time.monotonic() + ENDING_SECONDS
         while self._job(name):
+            if time.monotonic() > deadline:
+                raise Failure(f"the Job {self.namespace}/{name} was deleted, and is there after {ENDING_SECONDS} s")
             time.sleep(POLL_SECONDS)
 
 

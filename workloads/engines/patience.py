@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from infra.dynamic import Failure
 
@@ -37,3 +38,12 @@ def patiently(call: Callable[[], T], away: Callable[[Exception], str | None], wh
                 "`pulumi up` finds it"
             )
         time.sleep(PAUSE_SECONDS)
+
+
+def told(error: Any) -> str:
+    """What a server says about an error, in whichever of its ways: `error` is one of the generated clients'."""
+    try:
+        body = json.loads(error.body)
+    except (TypeError, ValueError):
+        return str(error.body or error.reason)
+    return str(body.get("message") or body.get("error_details") or body.get("error") or body)

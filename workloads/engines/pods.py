@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from infra.dynamic import Failure
 from workloads.engines.api import Api
 
 TIME = re.compile(r"(.{19})(?:\.(\d+))?")
@@ -21,8 +22,13 @@ class PodLog:
         self._latest = ""
         self._read_at = 0.0
 
-    def read(self, api: Api, namespace: str, pod: str, container: str | None = None) -> Iterator[str]:
-        """The lines since the last time; none where the pod has not started or its node is away."""
+    def read(
+        self, api: Api, namespace: str, pod: str, container: str | None = None, *, ended: bool = False
+    ) -> Iterator[str]:
+        """The lines since the last time; none where the pod has not started or its node is away.
+
+        One that has `ended` is asked with patience: its last lines, the result among them, are not looked for again.
+        """
         from kubernetes.client import ApiException  # type: ignore[import-untyped]
         from urllib3.exceptions import HTTPError
 
@@ -31,11 +37,15 @@ class PodLog:
             options["container"] = container
         if seconds := self.since():
             options["since_seconds"] = seconds
+
+        def text() -> str:
+            return str(api.core.read_namespaced_pod_log(pod, namespace, **options).data.decode(errors="replace"))
+
         try:
-            text = api.core.read_namespaced_pod_log(pod, namespace, **options).data.decode(errors="replace")
-        except (ApiException, HTTPError):
-            return  # the next look may tell
-        yield from self.fresh(text)
+            found = api.patiently(text) if ended else text()
+        except (ApiException, HTTPError, Failure):
+            return  # the next look may tell, where there is one
+        yield from self.fresh(found)
 
     def since(self) -> int | None:
         """How many seconds of the log to read; None for all of it."""

@@ -61,10 +61,11 @@ def fetch(tracking_url: str, model_name: str, version: str) -> Model:
     with tempfile.TemporaryDirectory() as folder:
         downloaded = download_artifacts(artifact_uri=registered.source, dst_path=folder, tracking_uri=tracking_url)
         found = model.load(Path(downloaded))
-    if found.signature["sha256"] != registered.tags["sha256"]:
+    named = registered.tags.get("sha256", "nothing")
+    if found.signature["sha256"] != named:
         raise StepError(
             f"model {model_name} version {version} was changed: its SHA-256 is {found.signature['sha256']}, "
-            f"the registry says {registered.tags['sha256']}"
+            f"the registry says {named}"
         )
     return found
 

@@ -52,7 +52,13 @@ def read_frame(content: bytes) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        frame = pd.read_csv(BytesIO(content), encoding="utf-8-sig", keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(
+            BytesIO(content),
+            encoding="utf-8-sig",
+            keep_default_na=False,
+            na_values=[""],
+            low_memory=False,  # else a column of a long file may have numbers in one part and texts in another
+        )
     except ValueError as error:  # of pandas' parser and of the decoder
         raise StepError(f"the data are not a CSV table in UTF-8 with a header: {error}") from error
     if frame.empty:

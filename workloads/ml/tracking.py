@@ -48,15 +48,19 @@ def client(tracking_url: str) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking_url, registry_uri=tracking_url)
 
 
+def find_or_create_experiment(mlflow: MlflowClient, name: str) -> str:
+    """The id of the experiment of that name; one that somebody deleted is brought back."""
+    experiment = mlflow.get_experiment_by_name(name)
+    if experiment is None:
+        return str(mlflow.create_experiment(name))
+    if experiment.lifecycle_stage == "deleted":
+        mlflow.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
 def find_or_create_run(mlflow: MlflowClient, pipeline: str, run_key: str) -> Run:
     """The experiment run of the pipeline run `run_key`: a step and the platform meet in it. "" is always a new one."""
-    experiment = mlflow.get_experiment_by_name(pipeline)
-    if experiment is None:
-        experiment_id = mlflow.create_experiment(pipeline)
-    else:
-        experiment_id = experiment.experiment_id
-        if experiment.lifecycle_stage == "deleted":
-            mlflow.restore_experiment(experiment_id)
+    experiment_id = find_or_create_experiment(mlflow, pipeline)
     if run_key:
         found = mlflow.search_runs([experiment_id], f"tags.{RUN_KEY_TAG} = '{run_key}'", max_results=1)
         if found:

@@ -29,6 +29,7 @@ class Record:
         return execution.custom_properties["task_name"].string_value if self._parent(execution) else ""
 
     def is_step(self, execution: Execution) -> bool:
+        """Whether a pod does its work; it is a dag otherwise."""
         return "executorLabel" in self.component(execution)
 
     def component(self, execution: Execution) -> Mapping[str, Any]:

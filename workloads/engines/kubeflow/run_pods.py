@@ -47,10 +47,11 @@ class RunPods:
             if name in self._read_to_end or not (execution or failed):
                 continue
             step = names.get(execution) if execution else _argument(pod, "--task_name")
-            for line in self._logs.setdefault(name, PodLog()).read(self._api, self._namespace, name, MAIN):
+            ended, log = failed or pod.status.phase == "Succeeded", self._logs.setdefault(name, PodLog())
+            for line in log.read(self._api, self._namespace, name, MAIN, ended=ended):
                 self._said.setdefault(name, []).append(COLOUR.sub("", line))
                 self._out.write(f"{step or name}: {line}\n")
-            if failed or pod.status.phase == "Succeeded":
+            if ended:
                 self._read_to_end.add(name)
         self._out.flush()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.dynamic import Failure
-from workloads.engines.patience import BUSY, patiently
+from workloads.engines.patience import BUSY, patiently, told
 
 ANSWER_SECONDS = 30
 PAGE = 100
@@ -41,7 +41,7 @@ class Server:
         except kfp.ApiException as error:
             if error.status == unless:
                 return None
-            raise Failure(f"Kubeflow Pipelines answers {error.status}: {_message(error)}") from None
+            raise Failure(f"Kubeflow Pipelines answers {error.status}: {told(error)}") from None
 
     def listed(self, method: Callable[..., Any], field: str, *arguments: Any, name: str = "", **more: Any) -> list[Any]:
         """What a method lists in `field`, newest first; where a name is given, those with that name."""
@@ -64,14 +64,5 @@ def _away(error: Exception) -> str | None:
     if isinstance(error, HTTPError):
         return str(error)
     if isinstance(error, ApiException) and error.status in BUSY:
-        return f"{error.status} {_message(error)}"
+        return f"{error.status} {told(error)}"
     return None
-
-
-def _message(error: Any) -> str:
-    """What the server says about an error, in whichever of its ways."""
-    try:
-        body = json.loads(error.body)
-    except (TypeError, ValueError):
-        return str(error.body or error.reason)
-    return str(body.get("message") or body.get("error_details") or body.get("error") or body)

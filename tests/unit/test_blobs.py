@@ -1,0 +1,25 @@
+"""The emulator of Azure's storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pulumi
+import pytest
+from mlplatform import blobs
+
+from settings import VERSIONS
+
+
+def test_the_emulator_is_the_one_of_this_version_whatever_else_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path))
+    own = VERSIONS["azurite"]["version"]
+    for version in ("9.0.0", own):
+        with pytest.raises(pulumi.RunError, match="the Azurite emulator is not installed"):
+            blobs._azurite()
+        program = tmp_path / "tools" / f"azurite-{version}" / "node_modules/azurite/dist/src/blob/main.js"
+        program.parent.mkdir(parents=True)
+        program.touch()
+    assert blobs._azurite()[1] == str(program)
