@@ -163,9 +163,6 @@ def ready(pod: Any) -> bool:
     return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
 
 
-eventually = until
-
-
 @pytest.fixture(scope="session")
 def server(api: Api) -> dict[str, Any]:
     """The served model: name, labels and inside address of its Service, and its address outside where it has one."""

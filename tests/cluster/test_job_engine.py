@@ -13,13 +13,14 @@ import pytest
 from mlplatform import jobs
 
 from infra.dynamic import Failure
+from tests.waiting import until
 from workloads.engines.api import Api
 from workloads.engines.engine import RunRequest, RunResult
 from workloads.engines.job import JobEngine
 from workloads.ml import tracking
 
 from . import pipelines
-from .conftest import begin_and_kill, eventually
+from .conftest import begin_and_kill
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     running = threading.Thread(target=lambda: results.append(engine.run(request)))
     running.start()
     log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
-    eventually(lambda: log.is_file() and "Executing task" in log.read_text())
+    until(lambda: log.is_file() and "Executing task" in log.read_text())
     during = jobs_of_the_run()
     running.join()
     assert len(before) == 1

@@ -17,6 +17,7 @@ from mlplatform import pipelines_database, pipelines_objects
 from mlplatform.pipelines_part import NAMESPACE
 
 from infra.dynamic import Failure
+from tests.waiting import until
 from workloads.access import reached
 from workloads.compile import compiled
 from workloads.engines.api import Api
@@ -30,7 +31,7 @@ from workloads.engines.kubeflow.server import Server
 from workloads.ml import tracking
 
 from . import pipelines
-from .conftest import begin_and_kill, eventually, pushed_image, secret
+from .conftest import begin_and_kill, pushed_image, secret
 
 EXPERIMENT = "tests"
 IRIS = Path(__file__).parents[2] / "workloads" / "data" / "iris.csv"
@@ -316,7 +317,7 @@ def test_a_schedule_begins_runs_that_know_their_own_id_until_it_is_ended(
         return [run for run in runs if run.recurring_run_id == mine.recurring_run_id and run.state == "SUCCEEDED"]
 
     try:
-        run = eventually(finished, seconds=300)[0]
+        run = until(finished, seconds=300)[0]
     finally:
         kubeflow.unschedule("naming")
     (step,) = [
@@ -337,7 +338,7 @@ def _while(
     log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
     with ThreadPoolExecutor(1) as threads:
         result = threads.submit(kubeflow.run, request)
-        eventually(lambda: log.is_file() and "Looking for component" in log.read_text(), seconds=180)
+        until(lambda: log.is_file() and "Looking for component" in log.read_text(), seconds=180)
         happens()
         return result.result(timeout=600)
 

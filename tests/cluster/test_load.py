@@ -14,10 +14,11 @@ import pytest
 
 from tests.harness import Stack
 from tests.lab.stacks import cut_power
+from tests.waiting import until
 from workloads import service
 from workloads.engines.api import Api
 
-from .conftest import eventually, pods, ready
+from .conftest import pods, ready
 
 RATE, SECONDS = 500, 60
 FIRST_SECONDS = 5
@@ -71,7 +72,7 @@ def test_no_request_is_lost_while_a_model_rolls_out(
         "all pods are replaced", lambda: apps.patch_namespaced_deployment(server["name"], service.NAMESPACE, stamp)
     )
     assert figures["failed"] == 0
-    eventually(
+    until(
         lambda: (
             all(ready(pod) for pod in replicas(api, server))
             and not old & {pod.metadata.uid for pod in api.core.list_namespaced_pod(service.NAMESPACE).items}
@@ -93,4 +94,4 @@ def test_a_machine_that_dies_is_missed_for_seconds_alone(
         assert figures["first"] > 0.5 * figures["sent"]
     finally:
         whole.up()
-    eventually(lambda: all(ready(pod) for pod in replicas(api, server)), seconds=180)
+    until(lambda: all(ready(pod) for pod in replicas(api, server)), seconds=180)

@@ -14,11 +14,12 @@ from mlplatform.monitoring_config import USER
 from mlplatform.monitoring_part import NAMESPACE, PROMETHEUS, labels
 from mlplatform.monitoring_prometheus import PAGE, PORT
 
+from tests.waiting import until
 from workloads import service
 from workloads.access import reached
 from workloads.engines.api import Api
 
-from .conftest import eventually, pods, ready, secret
+from .conftest import pods, ready, secret
 
 SCRAPED_SECONDS = 90
 """Until Prometheus has seen a change: it looks every half minute, and its rules come after."""
@@ -82,7 +83,7 @@ def test_everything_that_it_should_read_answers(api: Api, prometheus: Asked) -> 
         **dict.fromkeys(("kubelet", "containers", "nodes"), nodes),
         "model-servers": models,
     }
-    eventually(lambda: expected.items() <= up().items(), seconds=SCRAPED_SECONDS)
+    until(lambda: expected.items() <= up().items(), seconds=SCRAPED_SECONDS)
     assert prometheus.samples("up == 0") == []
 
 
@@ -131,10 +132,10 @@ def test_a_model_pod_that_is_deleted_is_read_no_more_and_its_successor_is(
         return {labels["pod"] for labels, _ in prometheus.samples('up{job="model-servers"} == 1')}
 
     before = {pod.metadata.name for pod in pods(api, service.NAMESPACE, server["labels"])}
-    eventually(lambda: before <= read(), seconds=SCRAPED_SECONDS)
+    until(lambda: before <= read(), seconds=SCRAPED_SECONDS)
     gone = min(before)
     api.core.delete_namespaced_pod(gone, service.NAMESPACE)
-    eventually(lambda: len(read()) >= len(before) and gone not in read(), seconds=180)
+    until(lambda: len(read()) >= len(before) and gone not in read(), seconds=180)
 
 
 def test_a_pod_that_crashes_again_and_again_is_an_alert_before_long(api: Api, prometheus: Asked) -> None:
@@ -157,7 +158,7 @@ def test_a_pod_that_crashes_again_and_again_is_an_alert_before_long(api: Api, pr
     api.core.create_namespaced_pod(NAMESPACE, body)
     try:
         alert = f'ALERTS{{alertname="PodCrashLooping",pod="{name}",container="crash"}}'
-        eventually(lambda: prometheus.samples(alert), seconds=240)
+        until(lambda: prometheus.samples(alert), seconds=240)
         assert name in prometheus.get(PAGE).text
     finally:
         api.core.delete_namespaced_pod(name, NAMESPACE, grace_period_seconds=0)
@@ -173,7 +174,7 @@ def test_inputs_in_another_unit_are_drift_and_told_by_feature(
     rows = [{name: value * drawn.uniform(0.9, 1.1) / 2.54 for name, value in FLOWER.items()} for _ in range(2000)]
     for start in range(0, len(rows), 100):
         assert requests.post(f"{outside}/score", json=rows[start : start + 100], timeout=30).ok
-    eventually(
+    until(
         lambda: (prometheus.value("sum(model_server_input_values_total)") or 0) >= before + len(rows) * len(FLOWER),
         seconds=SCRAPED_SECONDS,
     )
@@ -182,4 +183,4 @@ def test_inputs_in_another_unit_are_drift_and_told_by_feature(
         found = prometheus.samples(f'feature:model_input_psi:1h{{service="{server["name"]}"}} > 0.2')
         return {labels["feature"] for labels, _ in found}
 
-    eventually(lambda: drifted() == set(FLOWER), seconds=SCRAPED_SECONDS)
+    until(lambda: drifted() == set(FLOWER), seconds=SCRAPED_SECONDS)

@@ -7,10 +7,11 @@ import uuid
 import requests
 from mlplatform import tracking
 
+from tests.waiting import until
 from workloads.access import credentials, reached
 from workloads.engines.api import Api
 
-from .conftest import eventually, pods, ready
+from .conftest import pods, ready
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 
@@ -31,7 +32,7 @@ def test_what_it_knows_outlives_its_pod(api: Api, tracking_access: dict[str, str
         client(url).log_text(run.info.run_id, "still here", "note.txt")
     (old,) = pods(api, tracking.NAMESPACE, tracking.PODS)
     api.core.delete_namespaced_pod(old.metadata.name, tracking.NAMESPACE)
-    eventually(
+    until(
         lambda: [
             pod
             for pod in pods(api, tracking.NAMESPACE, tracking.PODS)

@@ -14,9 +14,8 @@ import requests
 
 from tests.harness import Stack
 from tests.lab.stacks import cut_power
+from tests.waiting import until
 from workloads.access import reached
-
-from .conftest import eventually
 
 MACHINES = ("control-plane", "worker-1", "worker-2")
 FLOWERS = [
@@ -53,7 +52,7 @@ def test_after_a_power_cut_of_all_machines_everything_is_as_it_was(stack: Stack)
     for machine in MACHINES:
         cut_power(stack, machine)
     stack.up()
-    assert eventually(lambda: _or_none(lambda: predictions(stack)), seconds=180) == before
+    assert until(lambda: _or_none(lambda: predictions(stack)), seconds=180) == before
     after = stack.outputs("--show-secrets")
     assert {name: after[name] for name in outputs if name != "nodes"} == {
         name: value for name, value in outputs.items() if name != "nodes"
@@ -98,12 +97,12 @@ def test_a_canary_gets_its_share_of_the_requests(stack: Stack) -> None:
     candidate = int(champion) + 1
     stack.settings["serving:canary"] = {"version": candidate, "replicas": 1}
     stack.up()
-    found = eventually(lambda: len(shares := answering(stack)) == 2 and shares)
+    found = until(lambda: len(shares := answering(stack)) == 2 and shares)
     assert set(found) == {champion, str(candidate)}
     assert 10 < found[str(candidate)] < 60, found  # one pod of three
     del stack.settings["serving:canary"]
     stack.up()
-    eventually(lambda: set(answering(stack)) == {champion})
+    until(lambda: set(answering(stack)) == {champion})
 
 
 def test_a_version_that_cannot_be_served_never_answers(stack: Stack) -> None:
