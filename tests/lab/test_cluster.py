@@ -59,7 +59,7 @@ def test_a_volume_outlives_its_pod(cluster: Cluster) -> None:
     assert cluster.get("pvc", "data", "-n", space)["spec"]["storageClassName"] == "openebs-hostpath"
     volume = cluster.get("pvc", "data", "-n", space)["spec"]["volumeName"]
     cluster.kubectl("delete", "namespace", space)
-    until(lambda: "NotFound" in cluster.kubectl("get", "pv", volume, check=False), what="removing the volume")
+    until(lambda: volume not in cluster.kubectl("get", "pv", "-o", "name"), what="removing the volume")
 
 
 def test_a_service_is_reached_by_name_and_address_from_every_node_and_from_outside(cluster: Cluster) -> None:
