@@ -66,10 +66,10 @@ FEATURES = [{"name": "old"}, {"name": "new", "ranges": {"edges": [1.0], "shares"
     ("features", "counts", "said"),
     [
         (FEATURES[:1], {}, "does not say what its training data were like"),
-        (FEATURES, {}, "0 rows were served, too few to tell; it takes 200"),
-        (FEATURES, {"new": {"1": 150.0}}, "150 rows were served, too few"),
-        (FEATURES, {"new": {"1": 150.0, "inf": 150.0}}, "nothing drifted: the largest index is 0, of new and 300 rows"),
-        (FEATURES, {"new": {"1": 300.0}}, "new (4.6) drifted: an index above 0.2, of 300 rows"),
+        (FEATURES, {}, "0 rows were served, too few to tell; it takes 500"),
+        (FEATURES, {"new": {"1": 300.0}}, "300 rows were served, too few"),
+        (FEATURES, {"new": {"1": 300.0, "inf": 300.0}}, "nothing drifted: the largest index is 0, of new and 600 rows"),
+        (FEATURES, {"new": {"1": 600.0}}, "new (4.6) drifted: an index above 0.2, of 600 rows"),
     ],
 )
 def test_a_sentence_tells_what_was_found_or_why_nothing_was(features: Any, counts: Any, said: str) -> None:
