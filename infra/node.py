@@ -80,10 +80,9 @@ def upgrade(order: Order) -> None:
     """
     node, wanted = order["node"], f"v{order['version']}"
     with connected(order["control_plane"]) as plane:
+        # An upgrade that was killed may have brought its pods to that version already, and not kubelet.
+        server = _server_version(plane)
         kubelet = _kubelet_version(plane, node["name"])
-        # An upgrade that was killed may have brought its pods there already, and not kubelet.
-        answer = plane.run(f"{KUBECTL} get --raw /version").checked("asking for the API server's version")
-        server: str = json.loads(answer)["gitVersion"]
         if kubelet == server == wanted:
             print(f"{node['name']} has {wanted}")
             return
@@ -127,6 +126,14 @@ def refusal(there: str, wanted: str) -> str | None:
 def _numbers(version: str) -> tuple[int, int, int]:
     major, minor, patch = re.findall(r"\d+", version)[:3]
     return int(major), int(minor), int(patch)
+
+
+def _server_version(plane: Shell) -> str:
+    """The API server's; one that starts, as those of upgrades that were killed do, is waited for."""
+    deadline = time.monotonic() + READY_SECONDS
+    while (answer := plane.run(f"{KUBECTL} get --raw /version")).code and time.monotonic() < deadline:
+        time.sleep(1)
+    return str(json.loads(answer.checked("asking for the API server's version"))["gitVersion"])
 
 
 def _kubelet_version(plane: Shell, name: str) -> str:

@@ -27,6 +27,8 @@ class Machines:
     kubelet: str = OLD
     late: int = 0
     """How often a node still answers what its old kubelet said last."""
+    starting: int = 0
+    """How often the API server does not answer yet."""
     done: list[str] = field(default_factory=list)
     fails: str = ""
     """Commands with this in them do."""
@@ -39,6 +41,9 @@ class Machines:
         if self.fails and self.fails in command:
             return Finished(1, "", "it failed")
         if "get --raw /version" in command:
+            self.starting -= 1
+            if self.starting >= 0:
+                return Finished(1, "", "connection refused")
             return Finished(0, f'{{"gitVersion": "{self.server}"}}', "")
         if "get node" in command:
             told = self.kubelet
@@ -108,6 +113,12 @@ def test_a_control_plane_that_was_upgraded_by_half_is_upgraded(machines: Machine
     node.upgrade(order(PLANE))
     assert (machines.server, machines.kubelet) == (NEW, NEW)
     assert machines.done[-1] == "uncordon"
+
+
+def test_an_api_server_that_starts_is_waited_for(machines: Machines) -> None:
+    machines.starting = 2
+    node.upgrade(order(PLANE))
+    assert machines.done[:3] == ["wait", "wait", "install kubeadm"]
 
 
 def test_a_worker_that_has_its_version_is_uncordoned(machines: Machines) -> None:
