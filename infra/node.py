@@ -21,6 +21,7 @@ from infra.ssh import Shell, connected
 KUBECTL = "sudo --non-interactive kubectl --kubeconfig /etc/kubernetes/admin.conf"
 READY_SECONDS = 300
 DRAIN_SECONDS = 120
+STEADY_SECONDS = 30
 CA_HASH = (
     'sudo --non-interactive bash -o pipefail -c "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | '
     "openssl pkey -pubin -outform der | openssl dgst -sha256 -hex | cut -d' ' -f2\""
@@ -89,6 +90,7 @@ def upgrade(order: Order) -> None:
         if why := refusal(server, wanted):
             raise Failure(f"infra:kubernetes.version: {why}")
         _upgrade(order, plane, wanted)
+        _await_steady(plane)
         _await_ready(plane, node["name"], wanted)
     print(f"{node['name']} was brought from {server} to {wanted}")
 
@@ -171,12 +173,15 @@ def _await_ready(plane: Shell, name: str, version: str) -> None:
         Failure: it does not within five minutes; with the node's conditions.
     """
     deadline = time.monotonic() + READY_SECONDS
-    state = '{.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=="Ready")].status}'
+    state = '{.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=="Ready")].status} {.spec.unschedulable}'
     while True:
         answer = plane.run(f"{KUBECTL} get node {name} --output jsonpath='{state}'")
-        # A node may be cordoned still by an upgrade that was killed.
-        if answer.output.strip() == f"{version} True" and not plane.run(f"{KUBECTL} uncordon {name}").code:
-            return
+        match answer.output.split():
+            case [there, "True"] if there == version:
+                return
+            case [there, "True", "true"] if there == version:
+                # kubectl also ends well where it could not: the next look tells.
+                plane.run(f"{KUBECTL} uncordon {name}")
         if time.monotonic() > deadline:
             why = plane.run(f"{KUBECTL} describe node {name}").output
             conditions = why.partition("Conditions:")[2].partition("Addresses:")[0]
@@ -184,6 +189,22 @@ def _await_ready(plane: Shell, name: str, version: str) -> None:
                 f"{name} is not Ready with {version} after {READY_SECONDS} s: "
                 f"{(answer.output or answer.error).strip()}\n{conditions}"
             )
+        time.sleep(1)
+
+
+def _await_steady(plane: Shell) -> None:
+    """Wait until the API server has been ready for a while: a new kubelet starts its pod anew soon after itself.
+
+    Raises:
+        Failure: it is not within five minutes.
+    """
+    begin = good_since = time.monotonic()
+    while (now := time.monotonic()) - good_since < STEADY_SECONDS:
+        answer = plane.run(f"{KUBECTL} get --raw /readyz --request-timeout=5s")
+        if answer.code:
+            good_since = time.monotonic()
+            if now - begin > READY_SECONDS:
+                answer.checked("waiting for the API server to stay ready")
         time.sleep(1)
 
 

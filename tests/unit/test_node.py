@@ -29,6 +29,11 @@ class Machines:
     """How often a node still answers what its old kubelet said last."""
     starting: int = 0
     """How often the API server does not answer yet."""
+    cordoned: bool = False
+    unheard: int = 0
+    """How many times uncordoning does nothing, and says that it went well, as kubectl does."""
+    restarts: list[int] = field(default_factory=list)
+    """At which looks the API server is found starting anew."""
     done: list[str] = field(default_factory=list)
     fails: str = ""
     """Commands with this in them do."""
@@ -49,9 +54,17 @@ class Machines:
             told = self.kubelet
             if "Ready" in command:
                 self.late -= 1
-                told = f"{OLD if self.late >= 0 else self.kubelet} True"
+                told = f"{OLD if self.late >= 0 else self.kubelet} True{' true' if self.cordoned else ''}"
             return Finished(0, told, "")
+        if "get --raw /readyz" in command:
+            self.restarts = [after - 1 for after in self.restarts]
+            return Finished(int(0 in self.restarts), "ok", "connection refused")
         self.done.append(said(command))
+        if " cordon " in command:
+            self.cordoned = True
+        if " uncordon " in command:
+            self.unheard -= 1
+            self.cordoned = self.unheard >= 0
         if "WHAT=kubelet" in command:
             self.kubelet = NEW
         if "upgrade.sh" in command and "ROLE=control-plane" in command:
@@ -71,9 +84,15 @@ def said(command: str) -> str:
 
 @pytest.fixture
 def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
-    made = Machines()
+    made, clock = Machines(), [0.0]
+
+    def sleep(seconds: float) -> None:
+        made.done.append("wait")
+        clock[0] += seconds
+
     monkeypatch.setattr(node, "connected", made.connected)
-    monkeypatch.setattr(node.time, "sleep", lambda seconds: made.done.append("wait"))
+    monkeypatch.setattr(node.time, "sleep", sleep)
+    monkeypatch.setattr(node.time, "monotonic", lambda: clock[0])
     return made
 
 
@@ -92,13 +111,20 @@ def test_kubelet_comes_last_on_a_node_that_is_drained_and_takes_pods_again(
     machines: Machines, act: Any, of: Any
 ) -> None:
     act(order(of))
-    assert machines.done == ["install kubeadm", "kubeadm upgrade", "cordon", "drain", "install kubelet", "uncordon"]
+    assert [step for step in machines.done if step != "wait"] == [
+        "install kubeadm",
+        "kubeadm upgrade",
+        "cordon",
+        "drain",
+        "install kubelet",
+        "uncordon",
+    ]
 
 
 def test_a_node_is_ready_when_its_new_kubelet_says_so_and_not_by_what_the_old_one_said(machines: Machines) -> None:
     machines.late = 3
     node.ready(order(WORKER))
-    assert machines.done[-5:] == ["install kubelet", "wait", "wait", "wait", "uncordon"]
+    assert machines.done[-6:] == ["install kubelet", "wait", "wait", "wait", "uncordon", "wait"]
 
 
 def test_a_control_plane_that_has_its_version_is_left_as_it_is_and_not_waited_for(machines: Machines) -> None:
@@ -112,7 +138,7 @@ def test_a_control_plane_that_was_upgraded_by_half_is_upgraded(machines: Machine
     machines.server, machines.kubelet = server, kubelet
     node.upgrade(order(PLANE))
     assert (machines.server, machines.kubelet) == (NEW, NEW)
-    assert machines.done[-1] == "uncordon"
+    assert not machines.cordoned
 
 
 def test_an_api_server_that_starts_is_waited_for(machines: Machines) -> None:
@@ -122,9 +148,23 @@ def test_an_api_server_that_starts_is_waited_for(machines: Machines) -> None:
 
 
 def test_a_worker_that_has_its_version_is_uncordoned(machines: Machines) -> None:
-    machines.kubelet = NEW
+    machines.kubelet, machines.cordoned = NEW, True
     node.ready(order(WORKER))
-    assert machines.done == ["uncordon"]
+    assert machines.done == ["uncordon", "wait"]
+
+
+def test_a_node_is_uncordoned_until_it_is(machines: Machines) -> None:
+    machines.kubelet, machines.cordoned, machines.unheard = NEW, True, 2
+    node.ready(order(WORKER))
+    assert machines.done.count("uncordon") == 3
+    assert not machines.cordoned
+
+
+def test_an_api_server_that_the_new_kubelet_starts_anew_is_waited_for(machines: Machines) -> None:
+    machines.restarts = [10, 11]
+    node.upgrade(order(PLANE))
+    waited = machines.done[machines.done.index("install kubelet") : machines.done.index("uncordon")].count("wait")
+    assert waited >= 10 + node.STEADY_SECONDS
 
 
 def test_a_failed_upgrade_leaves_kubelet_as_it_is(machines: Machines) -> None:
