@@ -133,7 +133,10 @@ class Watch:
         if found.startswith("{"):
             # Warnings of kubectl may follow.
             items = json.JSONDecoder().raw_decode(found)[0]["items"]
-            self.seen.append((time.monotonic(), {_name(item): _state(item) for item in items}))
+            nodes = {_name(item): _state(item) for item in items}
+            # An API server that has just begun knows but some.
+            if set(NODES) <= nodes.keys():
+                self.seen.append((time.monotonic(), nodes))
 
     def _ask(self) -> None:
         try:
