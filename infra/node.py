@@ -92,7 +92,7 @@ def upgrade(order: Order) -> None:
         _upgrade(order, plane, wanted)
         _await_steady(plane)
         _await_ready(plane, node["name"], wanted)
-    print(f"{node['name']} was brought from {server} to {wanted}")
+    print(f"{node['name']} was brought to {wanted}")
 
 
 def ready(order: Order) -> None:
