@@ -77,6 +77,7 @@ class Kubeadm(pulumi.ComponentResource):
             for each in machines
         }
         self._init = self._control_plane(made[self._plane.name])
+        self._upgraded = self._upgrade()
         self.kubeconfig = self._read_kubeconfig()
         self.certificates_expire = self._certificates_expire()
         self.provider = provider(name, answering(self.kubeconfig), self._plane.resource or self._init, self)
@@ -85,12 +86,12 @@ class Kubeadm(pulumi.ComponentResource):
 
     def before_ready(self) -> Cluster:
         """The cluster as its network takes it: the API server answers, no node is Ready yet."""
-        return self._as_cluster([self._init])
+        return self._as_cluster([self._upgraded])
 
     def cluster(self, network: Sequence[pulumi.Resource]) -> Cluster:
         """The cluster with `network` in it and every node Ready.
 
-        Here nodes are brought to another version, too: the control plane, then the workers, one after the other.
+        Here workers are brought to another version, too, one after the other; the control plane has it by then.
         """
         first: list[pulumi.Resource] = [*network, *self._joins]
         last = self._ready(self._plane, first)
@@ -132,7 +133,7 @@ class Kubeadm(pulumi.ComponentResource):
             {
                 "NODE": self._plane.name,
                 "ADDRESS": self._plane.private_address,
-                # Of the first init; a later version comes by an upgrade, see `infra.node.ready`.
+                # Of the first init; a later version comes by an upgrade, see `infra.node.upgrade`.
                 "VERSION": self._settings.version,
                 "POD_SUBNET": str(self._settings.pod_subnet),
                 "SERVICE_SUBNET": str(self._settings.service_subnet),
@@ -143,17 +144,26 @@ class Kubeadm(pulumi.ComponentResource):
             opts=self._options(made),
         )
 
+    def _upgrade(self) -> local.Command:
+        """The control plane has its version before anything else asks for it: workers join none that is older."""
+        return self._node_command(
+            f"{self._plane.name}-upgrade",
+            self._order_to_upgrade(self._plane),
+            create="upgrade",
+            opts=self._options(self._init, deleted_with=self._plane.resource or self._init),
+        )
+
     def _read_kubeconfig(self) -> pulumi.Output[str]:
         read = remote.Command(
             "kubeconfig",
             connection=self._plane.connection,
             create="sudo --non-interactive cat /etc/kubernetes/admin.conf",
-            # A control plane that was made anew has other certificates.
-            triggers=[self._init.stdout],
+            # A control plane that was made anew has other certificates, and one that was upgraded has newer ones.
+            triggers=[self._init.stdout, self._settings.version],
             logging=remote.Logging.NONE,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions.merge(
-                self._options(self._init),
+                self._options(self._upgraded),
                 pulumi.ResourceOptions(
                     additional_secret_outputs=["stdout"], deleted_with=self._plane.resource or self._init
                 ),
@@ -175,7 +185,7 @@ class Kubeadm(pulumi.ComponentResource):
             ),
             triggers=[self._init.stdout, self._settings.version],
             add_previous_output_in_env=False,
-            opts=self._options(self._init, deleted_with=self._plane.resource or self._init),
+            opts=self._options(self._upgraded, deleted_with=self._plane.resource or self._init),
         )
         return read.stdout
 
@@ -186,22 +196,25 @@ class Kubeadm(pulumi.ComponentResource):
             create="join",
             delete="leave",
             # Where the control plane goes too, there is no cluster to leave.
-            opts=self._options(self._init, made, deleted_with=self._plane.resource or self._init),
+            opts=self._options(self._upgraded, made, deleted_with=self._plane.resource or self._init),
         )
 
     def _ready(self, machine: Machine, after: Sequence[pulumi.Resource]) -> local.Command:
-        packages_from = {"from": self._source.origin, "credentials": self._source.credentials}
         return self._node_command(
             f"{machine.name}-ready",
-            {
-                "node": machine.properties,
-                "control_plane": self._plane.properties,
-                "version": self._settings.version,
-                **packages_from,
-            },
+            self._order_to_upgrade(machine),
             create="ready",
             opts=self._options(*after, deleted_with=machine.resource or self._init),
         )
+
+    def _order_to_upgrade(self, machine: Machine) -> dict[str, Any]:
+        return {
+            "node": machine.properties,
+            "control_plane": self._plane.properties,
+            "version": self._settings.version,
+            "from": self._source.origin,
+            "credentials": self._source.credentials,
+        }
 
     def _reset(self, machine: Machine, checks: Sequence[pulumi.Resource]) -> local.Command:
         """What is done when the machine leaves this stack; made first, so that it is done last."""

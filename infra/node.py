@@ -1,4 +1,4 @@
-"""What takes two machines, the control plane and a node: `python -m infra.node join|leave|ready|reset`.
+"""What takes two machines, the control plane and a node: `python -m infra.node upgrade|join|leave|ready|reset`.
 
 pulumi-command runs it on the computer that runs Pulumi. On standard input, which no list of processes shows, it reads
 {"node": {...}, "control_plane": {...}, "version": "1.34.4", "from": ..., "credentials": ...}: the machines as
@@ -8,6 +8,7 @@ pulumi-command runs it on the computer that runs Pulumi. On standard input, whic
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from infra.ssh import Shell, connected
 KUBECTL = "sudo --non-interactive kubectl --kubeconfig /etc/kubernetes/admin.conf"
 READY_SECONDS = 300
 DRAIN_SECONDS = 120
+STEADY_SECONDS = 30
 CA_HASH = (
     'sudo --non-interactive bash -o pipefail -c "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | '
     "openssl pkey -pubin -outform der | openssl dgst -sha256 -hex | cut -d' ' -f2\""
@@ -71,27 +73,36 @@ def leave(order: Order) -> None:
     print(f"{name} is out of the cluster")
 
 
+def upgrade(order: Order) -> None:
+    """Bring a control plane to the wanted version; one that has it is left as it is, though it may wait for a network.
+
+    Raises:
+        Failure: kubeadm does not go from the version that is there to the wanted one; nothing was changed.
+    """
+    node, wanted = order["node"], f"v{order['version']}"
+    with connected(order["control_plane"]) as plane:
+        # An upgrade that was killed may have brought its pods to that version already, and not kubelet.
+        server = _server_version(plane)
+        kubelet = _kubelet_version(plane, node["name"])
+        if kubelet == server == wanted:
+            print(f"{node['name']} has {wanted}")
+            return
+        if why := refusal(server, wanted):
+            raise Failure(f"infra:kubernetes.version: {why}")
+        _upgrade(order, plane, wanted)
+        _await_steady(plane)
+        _await_ready(plane, node["name"], wanted)
+    print(f"{node['name']} was brought to {wanted}")
+
+
 def ready(order: Order) -> None:
     """Bring a node to the wanted version if it has another one, and wait until it is Ready."""
-    node, version = order["node"], f"v{order['version']}"
+    name, wanted = order["node"]["name"], f"v{order['version']}"
     with connected(order["control_plane"]) as plane:
-        look = f"{KUBECTL} get node {node['name']} --output jsonpath='{{.status.nodeInfo.kubeletVersion}}'"
-        found = plane.run(look).checked(f"asking for {node['name']}").strip()
-        if found != version:
-            _upgrade(order, plane, version)
-        deadline = time.monotonic() + READY_SECONDS
-        wait = f"{KUBECTL} wait --for=condition=Ready node/{node['name']} --timeout=10s"
-        while (answer := plane.run(wait)).code:
-            if time.monotonic() > deadline:
-                why = plane.run(f"{KUBECTL} describe node {node['name']}").output
-                conditions = why.partition("Conditions:")[2].partition("Addresses:")[0]
-                raise Failure(
-                    f"{node['name']} is not Ready after {READY_SECONDS} s: {answer.error.strip()}\n{conditions}"
-                )
-            time.sleep(1)
-        # After a restart of its machine a node may still be cordoned by an upgrade that was killed.
-        plane.run(f"{KUBECTL} uncordon {node['name']}").checked(f"uncordoning {node['name']}")
-    print(f"{node['name']} is Ready, {version}")
+        if _kubelet_version(plane, name) != wanted:
+            _upgrade(order, plane, wanted)
+        _await_ready(plane, name, wanted)
+    print(f"{name} is Ready, {wanted}")
 
 
 def reset(order: Order) -> None:
@@ -104,24 +115,97 @@ def reset(order: Order) -> None:
         print(f"Left as it is: {failure}", file=sys.stderr)
 
 
+def refusal(there: str, wanted: str) -> str | None:
+    """Why kubeadm would not bring a control plane from one version to another, if it would not."""
+    (major, minor, patch), new = _numbers(there), _numbers(wanted)
+    if new < (major, minor, patch):
+        return f"the cluster has {there}, and kubeadm does not go back to {wanted}: set its own or a newer one"
+    if new[:2] > (major, minor + 1):
+        return f"kubeadm does not go from {there} to {wanted} past v{major}.{minor + 1}: set a version of that first"
+    return None
+
+
+def _numbers(version: str) -> tuple[int, int, int]:
+    major, minor, patch = re.findall(r"\d+", version)[:3]
+    return int(major), int(minor), int(patch)
+
+
+def _server_version(plane: Shell) -> str:
+    """The API server's; one that starts, as those of upgrades that were killed do, is waited for."""
+    deadline = time.monotonic() + READY_SECONDS
+    while (answer := plane.run(f"{KUBECTL} get --raw /version")).code and time.monotonic() < deadline:
+        time.sleep(1)
+    return str(json.loads(answer.checked("asking for the API server's version"))["gitVersion"])
+
+
+def _kubelet_version(plane: Shell, name: str) -> str:
+    look = f"{KUBECTL} get node {name} --output jsonpath='{{.status.nodeInfo.kubeletVersion}}'"
+    return plane.run(look).checked(f"asking for {name}").strip()
+
+
 def _upgrade(order: Order, plane: Shell, version: str) -> None:
     """kubeadm's order: its own binary, the control plane's pods or the node's settings, then drained, kubelet."""
-    node = order["node"]
+    node, number = order["node"], version.removeprefix("v")
     with connected(node) as shell:
 
         def install(what: str) -> None:
-            environment = {"VERSION": version.removeprefix("v"), "FROM": order["from"], "WHAT": what}
+            environment = {"VERSION": number, "FROM": order["from"], "WHAT": what}
             done = shell.run(
                 command_line("kubernetes.sh", environment), standard_input("kubernetes.sh", order["credentials"])
             )
             print(done.checked(f"{node['name']}: {what} {version}"))
 
         install("kubeadm")
-        step = f"apply {version} --yes" if node["role"] == "control-plane" else "node"
-        print(shell.run(f"sudo --non-interactive kubeadm upgrade {step}").checked(f"{node['name']}: kubeadm upgrade"))
+        environment = {"VERSION": number, "ROLE": node["role"]}
+        done = shell.run(command_line("upgrade.sh", environment), standard_input("upgrade.sh"))
+        print(done.checked(f"{node['name']}: kubeadm upgrade"))
         plane.run(f"{KUBECTL} cordon {node['name']}").checked(f"cordoning {node['name']}")
         _drain(plane, node["name"])
         install("kubelet")
+
+
+def _await_ready(plane: Shell, name: str, version: str) -> None:
+    """Wait until kubelet of that version says that the node is Ready, and let pods onto it.
+
+    What one of another version said last stands there until the new one speaks.
+
+    Raises:
+        Failure: it does not within five minutes; with the node's conditions.
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    state = '{.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=="Ready")].status} {.spec.unschedulable}'
+    while True:
+        answer = plane.run(f"{KUBECTL} get node {name} --output jsonpath='{state}'")
+        match answer.output.split():
+            case [there, "True"] if there == version:
+                return
+            case [there, "True", "true"] if there == version:
+                # kubectl also ends well where it could not: the next look tells.
+                plane.run(f"{KUBECTL} uncordon {name}")
+        if time.monotonic() > deadline:
+            why = plane.run(f"{KUBECTL} describe node {name}").output
+            conditions = why.partition("Conditions:")[2].partition("Addresses:")[0]
+            raise Failure(
+                f"{name} is not Ready with {version} after {READY_SECONDS} s: "
+                f"{(answer.output or answer.error).strip()}\n{conditions}"
+            )
+        time.sleep(1)
+
+
+def _await_steady(plane: Shell) -> None:
+    """Wait until the API server has been ready for a while: a new kubelet starts its pod anew soon after itself.
+
+    Raises:
+        Failure: it is not within five minutes.
+    """
+    begin = good_since = time.monotonic()
+    while (now := time.monotonic()) - good_since < STEADY_SECONDS:
+        answer = plane.run(f"{KUBECTL} get --raw /readyz --request-timeout=5s")
+        if answer.code:
+            good_since = time.monotonic()
+            if now - begin > READY_SECONDS:
+                answer.checked("waiting for the API server to stay ready")
+        time.sleep(1)
 
 
 def _drain(plane: Shell, name: str) -> None:
@@ -132,7 +216,13 @@ def _drain(plane: Shell, name: str) -> None:
         plane.run(f"{KUBECTL} drain {name} {options} --disable-eviction").checked(f"draining {name}")
 
 
-ACTIONS: dict[str, Callable[[Order], None]] = {"join": join, "leave": leave, "ready": ready, "reset": reset}
+ACTIONS: dict[str, Callable[[Order], None]] = {
+    "upgrade": upgrade,
+    "join": join,
+    "leave": leave,
+    "ready": ready,
+    "reset": reset,
+}
 
 
 def main() -> int:

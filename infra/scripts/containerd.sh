@@ -63,4 +63,6 @@ if [ "$before" != "$(sha256sum </etc/containerd/config.toml)" ]; then
   systemctl restart containerd
 fi
 systemctl is-active containerd >/dev/null || systemctl start containerd
+# kubelet pulls a name once; the image that an older bundle had under this one keeps kubeadm from any upgrade.
+ctr --namespace k8s.io images pull --hosts-dir "$directory" "$PAUSE" >/dev/null
 echo "containerd: $(containerd --version | cut -d' ' -f3) is active"

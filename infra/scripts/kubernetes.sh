@@ -66,7 +66,10 @@ from_registry() {
   )
   ask="https://$host/v2$project/mlplatform.internal/node"
   curl --config "$work/curl" --header 'Accept: application/vnd.oci.image.manifest.v1+json' \
-    --output "$work/manifest" "$ask/manifests/v$VERSION"
+    --output "$work/manifest" "$ask/manifests/v$VERSION" || {
+    echo "$FROM does not give mlplatform.internal/node:v$VERSION: is the bundle in it of another version?" >&2
+    return 1
+  }
   layer=$(tr -d ' \n' <"$work/manifest" | grep -o '"layers":\[.*' | grep -o 'sha256:[0-9a-f]\{64\}' | head -1)
   curl --config "$work/curl" --location --output "$work/layer" "$ask/blobs/$layer"
   echo "${layer#sha256:}  $work/layer" | sha256sum --check --quiet

@@ -63,6 +63,11 @@ def test_the_program_is_the_same_each_time_and_ends_when_told_to(tmp_path: Path)
 
 
 @needs_compiler
+def test_asked_for_its_version_it_ends_as_a_job_of_kubeadm_waits_for(tmp_path: Path) -> None:
+    assert subprocess.run([program(Store(tmp_path)).folder / "pause", "-v"], timeout=5).returncode == 0
+
+
+@needs_compiler
 @needs_buildah
 def test_the_image_has_the_same_digest_each_time(tmp_path: Path) -> None:
     first = image(Store(tmp_path / "a"))

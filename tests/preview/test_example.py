@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -92,6 +93,32 @@ def test_its_preview_plans_a_cluster_and_nothing_else(example: Path, installed: 
         assert planned in said
     for of_the_platform in ("mlflow", "openebs", "Image", "metallb"):
         assert of_the_platform not in said
+
+
+def test_an_upgrade_begins_with_the_control_plane_and_goes_from_worker_to_worker(
+    example: Path, installed: Path
+) -> None:
+    assert pulumi(example, installed, "stack", "init")[0] == 0
+    code, said = pulumi(example, installed, "preview", "--json")
+    assert code == 0, said
+    planned = {step["urn"]: step["newState"] for step in json.loads(said[said.index("{") :])["steps"]}
+    commands = {urn.rpartition("::")[2]: urn for urn in planned if ":Command::" in urn or ":DaemonSet::" in urn}
+
+    def waits_for(name: str) -> set[str]:
+        found: set[str] = set()
+        ahead = [commands[name]]
+        while ahead:
+            new = set(planned[ahead.pop()].get("dependencies", [])) - found
+            found |= new
+            ahead += new
+        return {name for name, urn in commands.items() if urn in found}
+
+    for later in ("kubeconfig", "certificates-expire", "weave-net", "worker-1-join", "worker-2-join"):
+        assert "control-plane-upgrade" in waits_for(later), later
+    assert "worker-1-ready" in waits_for("worker-2-ready")
+    # An upgrade renews what these read.
+    for read in ("kubeconfig", "certificates-expire"):
+        assert Kubernetes().version in planned[commands[read]]["inputs"]["triggers"], read
 
 
 def test_it_is_short() -> None:
