@@ -26,10 +26,18 @@ USER = "mlplatform"
 FIRST_ADDRESS = 11
 """Of the control plane, in the lab's subnet; workers follow it."""
 START_SECONDS = 90
+WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHERS_A_MACHINE = 20
+"""Of systemd, kubelet and the cluster's controllers, counted on three machines; root has them in common with all."""
 
 
 def lab_machines(settings: Lab, network: LabNetwork, stack: str, directory: Path) -> list[Machine]:
-    """Machines on that network, made by this stack; their files lie below `directory`."""
+    """Machines on that network, made by this stack; their files lie below `directory`.
+
+    Raises:
+        RunError: the kernel's limit of file watchers is too low for so many; kubelet would end at its start.
+    """
+    _require_watchers(settings.size)
     if os.geteuid() != 0:
         pulumi.log.warn("infra:machines: lab makes machines inside this computer, which takes root: run it with sudo")
     root = LabRoot("lab-root")
@@ -289,6 +297,17 @@ def _await_ssh(props: dict[str, Any]) -> None:
         f"machine {props['hostname']}: no SSH server answered at {props['address']} within {START_SECONDS} s; "
         f"its console: {Path(props['folder']) / 'console.log'}"
     )
+
+
+def _require_watchers(machines: int) -> None:
+    if not WATCHERS.exists():
+        return
+    limit, wanted = int(WATCHERS.read_text()), machines * WATCHERS_A_MACHINE
+    if limit < wanted:
+        raise pulumi.RunError(
+            f"infra:lab.size: {machines} machines take about {wanted} inotify instances, and this computer's limit is "
+            f"{limit}: raise it (`sysctl -w {'.'.join(WATCHERS.parts[3:])}={2 * wanted}`), or make fewer machines"
+        )
 
 
 def _require_root() -> None:
