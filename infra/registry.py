@@ -106,6 +106,7 @@ class _BundleRegistryProvider(Provider):
 
         return ReadResult(id_, props | {"running": registry.is_running(Path(props["folder"]))})
 
+    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         import shutil
 

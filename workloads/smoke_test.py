@@ -30,6 +30,7 @@ class _SmokeTestProvider(Provider):
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_passed(_news))
 
+    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         engine(_props["engine"]).remove(_props["version_id"])
 
