@@ -293,10 +293,11 @@ class ArtifactStore(_Section):
 
 
 class Tracking(_Section):
-    """The MLflow server. With `retain`, `destroy` leaves its runs and models for the next `up`."""
+    """The MLflow server."""
 
     port: Port = 5050
     retain: bool = True
+    """On this computer: `destroy` leaves runs and models for the next `up`. In a cluster they go with their volume."""
     service: ServiceType = "ClusterIP"
     """In a cluster: how it is reached from outside. By ClusterIP it is not; `pulumi` itself then forwards a port."""
     size_gb: int = Field(default=5, ge=1, le=10_000)
