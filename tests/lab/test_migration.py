@@ -16,7 +16,10 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from mlplatform import pipelines_images, pipelines_part
+from pulumi import RunError
 
+from settings import Registry
 from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, thrown_away
 
 from .cluster import Cluster
@@ -31,6 +34,16 @@ RANGES = {
     "petal_width": (0.1, 0.3, 1.3, 1.8, 2.5),
 }
 GRID = [dict(zip(RANGES, values, strict=True)) for values in itertools.product(*RANGES.values())]
+
+
+@functools.cache
+def by_kubeflow() -> bool:
+    """Whether Kubeflow Pipelines runs the pipelines in both: where the bundle has its images; elsewhere, Jobs do."""
+    try:
+        pipelines_images.require(Registry())
+    except RunError:
+        return False
+    return True
 
 
 def predictions(stack: Stack) -> Any:
@@ -121,6 +134,9 @@ def _old_settings(data_url: str) -> dict[str, Any]:
     del pipelines["iris-local"]
     for pipeline in pipelines.values():
         pipeline["parameters"] = {"data_url": data_url}
+    if by_kubeflow():
+        settings["platform:pipelines"] = "kubeflow"
+        pipelines["batch-predict"]["schedule"] = "30 2 * * *"
     return settings
 
 
@@ -169,6 +185,9 @@ def test_a_platform_moves_to_a_vendor_and_no_client_notices(site: tuple[Stack, S
     assert set(changes(new.up())) == {"unchanged"}
     claims = cluster.get("pvc", "-A")["items"]
     assert {claim["spec"]["storageClassName"] for claim in claims} == {"vendor-disk"}
+    if by_kubeflow():
+        (schedule,) = cluster.get("scheduledworkflows", "-n", pipelines_part.NAMESPACE)["items"]
+        assert schedule["spec"]["trigger"]["cronSchedule"]["cron"] == "0 30 2 * * *"
 
     one, other = was["score_url"], now["score_url"]
     assert one != other
