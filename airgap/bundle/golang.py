@@ -19,14 +19,13 @@ from tools.golang import toolchain
 
 UPSTREAM = "upstream"
 """The folder beside the binaries with the files of the upstream module that images hold."""
+PLACES = ("GOPROXY", "GOAUTH", "GOPATH", "GOMODCACHE", "GOCACHE", "GOTMPDIR")
+"""Settings of Go that are the user's own, by the environment or `go env -w`: where it finds and keeps things."""
 STRICT = {
-    # Whatever the user's environment says, go.sum decides: a module that it lacks or that differs stops the build. The
-    # variables that name modules to leave unchecked are set to a host that no module has.
+    # go.sum decides: a module that it lacks or that differs stops the build, whatever the user would let pass.
+    "GOENV": "off",
     "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
     "GOWORK": "off",
-    "GOINSECURE": "none.invalid",
-    "GOPRIVATE": "none.invalid",
-    "GONOSUMDB": "none.invalid",
     "GOTOOLCHAIN": "local",
     # The same machine code for all processors of an architecture, wherever it is built.
     "GOOS": "linux",
@@ -53,7 +52,10 @@ class Go:
         program, inherited = toolchain(MODULES.parent.parent / "pulumi", store.root / "go")
         # What comes with the wheel is in the bundle's own folder, and removed with it.
         removable = " -modcacherw" if "-modcacherw" in inherited["GOFLAGS"] else ""
-        environment = inherited | STRICT | {"GOFLAGS": STRICT["GOFLAGS"] + removable, "GOMAXPROCS": str(jobs)}
+        places = json.loads(output_of([program, "env", "-json", *PLACES], env=inherited))
+        others = {name: value for name, value in inherited.items() if not name.startswith("GO")}
+        environment = others | places | STRICT
+        environment |= {"GOFLAGS": STRICT["GOFLAGS"] + removable, "GOMAXPROCS": str(jobs)}
         version, architecture = output_of([program, "env", "GOVERSION", "GOARCH"], env=environment).split()
         return cls(str(program), environment, version, architecture, jobs)
 

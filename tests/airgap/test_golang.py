@@ -9,6 +9,7 @@ import pytest
 
 from airgap.bundle.errors import BundleError
 from airgap.bundle.golang import Go, GoBuild, default_name
+from airgap.bundle.process import output_of
 from airgap.bundle.progress import Progress
 from airgap.bundle.store import Item, Store
 from airgap.bundle.table import load
@@ -36,6 +37,24 @@ def built(build: GoBuild, store: Store) -> Item:
 
 def output(item: Item) -> str:
     return subprocess.run([item.folder / "greeting"], capture_output=True, text=True, check=True).stderr
+
+
+@needs_go
+def test_of_the_users_settings_go_gets_its_places_alone(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways that there are to set them."""
+    (tmp_path / "env").write_text(f"GOPROXY=file://{tmp_path}\nGOSUMDB=off\n")
+    monkeypatch.delenv("GOPROXY", raising=False)
+    monkeypatch.setenv("GOENV", str(tmp_path / "env"))
+    monkeypatch.setenv("GONOSUMDB", "*")
+    go = Go.find(store, 1)
+    names = ["GOPROXY", "GONOSUMDB", "GOSUMDB", "GOFLAGS"]
+    told = output_of([go.program, "env", *names], env=go.environment).splitlines()
+    assert told[0] == f"file://{tmp_path}"
+    assert told[1] == ""
+    assert told[2] not in ("", "off")
+    assert "-mod=readonly" in told[3]
 
 
 @needs_go
