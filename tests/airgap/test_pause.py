@@ -90,7 +90,7 @@ def test_a_killed_build_leaves_nothing_that_counts_and_is_done_again(tmp_path: P
     environment = os.environ | {"MLPLATFORM_CACHE": str(tmp_path), "STARTED": str(started)}
     environment["PATH"] = f"{slow.parent}:{environment['PATH']}"
     killed = subprocess.Popen([sys.executable, "-c", BUILD], env=environment, cwd=PROJECT)
-    until(started.exists)
+    until(started.exists, seconds=30)
     compilers = psutil.Process(killed.pid).children(recursive=True)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

@@ -91,7 +91,7 @@ def begin_and_kill(properties: dict[str, str], request: RunRequest, begun: Calla
     assert first.stdin
     first.stdin.write(json.dumps({"properties": properties, "request": vars(request)}))
     first.stdin.close()
-    until(begun, what="the beginning of the run")
+    until(begun, seconds=60, what="the beginning of the run")
     first.kill()
     first.wait()
 

@@ -124,7 +124,7 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     running = threading.Thread(target=lambda: results.append(engine.run(request)))
     running.start()
     log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
-    until(lambda: log.is_file() and "Executing task" in log.read_text())
+    until(lambda: log.is_file() and "Executing task" in log.read_text(), seconds=60)
     during = jobs_of_the_run()
     running.join()
     assert len(before) == 1

@@ -24,6 +24,8 @@ from workloads.engines.api import Api
 from .conftest import pods, ready
 
 RATE, SECONDS = 500, 60
+IMPATIENT, PATIENT = (1, 3), (5, 10)
+"""How many seconds a client waits for a connection, and for an answer."""
 FIRST_SECONDS = 5
 """Of undisturbed load."""
 
@@ -32,17 +34,18 @@ FIRST_SECONDS = 5
 def under_load(outside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, float]]:
     """Does something to the cluster under load; says how the requests ended, and prints it."""
 
-    def load(what: str, happens: Callable[[], object]) -> dict[str, float]:
-        command = [sys.executable, "-m", "tests.lab.load", f"{outside}/score", str(RATE), str(SECONDS)]
+    def load(what: str, happens: Callable[[], object], patience: tuple[float, float] = IMPATIENT) -> dict[str, float]:
+        figures = (RATE, SECONDS, *patience)
+        command = [sys.executable, "-m", "tests.lab.load", f"{outside}/score", *map(str, figures)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             time.sleep(FIRST_SECONDS)
             happens()
             output, _ = process.communicate(timeout=SECONDS + 60)
-        figures: dict[str, float] = json.loads(output)
+        found: dict[str, float] = json.loads(output)
         with capsys.disabled():
             print(f"\n  {RATE}/s for {SECONDS} s while {what}: {output.strip()}")
-        assert figures["sent"] > 0.95 * RATE * SECONDS
-        return figures
+        assert found["sent"] > 0.95 * RATE * SECONDS
+        return found
 
     return load
 
@@ -92,7 +95,8 @@ def test_the_machine_that_answers_for_the_address_is_missed_for_seconds_alone(
     addresses = {node["name"]: node["address"] for node in whole.outputs()["nodes"]}
     card = _network_card(str(urlsplit(outside).hostname))
     (machine,) = [name for name, address in addresses.items() if _network_card(address) == card]
-    figures = under_load(f"{machine} dies, which answers for the address", lambda: cut_power(whole, machine))
+    what = f"{machine} dies, which answers for the address"
+    figures = under_load(what, lambda: cut_power(whole, machine), PATIENT)
     try:
         # It takes some until another machine answers for the address, and until Services forget the dead pods.
         assert figures.get("failed_to_s", 0) < SECONDS - 10

@@ -97,12 +97,12 @@ def test_a_canary_gets_its_share_of_the_requests(stack: Stack) -> None:
     candidate = int(champion) + 1
     stack.settings["serving:canary"] = {"version": candidate, "replicas": 1}
     stack.up()
-    found = until(lambda: len(shares := answering(stack)) == 2 and shares)
+    found = until(lambda: len(shares := answering(stack)) == 2 and shares, seconds=60)
     assert set(found) == {champion, str(candidate)}
     assert 10 < found[str(candidate)] < 60, found  # one pod of three
     del stack.settings["serving:canary"]
     stack.up()
-    until(lambda: set(answering(stack)) == {champion})
+    until(lambda: set(answering(stack)) == {champion}, seconds=60)
 
 
 def test_a_version_that_cannot_be_served_never_answers(stack: Stack) -> None:

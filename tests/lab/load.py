@@ -1,8 +1,10 @@
-"""Predictions at a steady rate, whatever happens to the servers: `python -m tests.lab.load URL RATE SECONDS`.
+"""Predictions at a steady rate, whatever happens to the servers.
+
+`python -m tests.lab.load URL RATE SECONDS CONNECT TOTAL`
 
 Requests are sent when their time has come, not when an earlier one was answered, so that a server that hangs does not
-slow down the load. A client waits up to five seconds for a connection and ten for an answer, and sends what fails once
-more on a new connection. Prints how they ended as JSON.
+slow down the load. A client waits up to CONNECT seconds for a connection and TOTAL for an answer, and sends what fails
+once more on a new connection. Prints how they ended as JSON.
 """
 
 from __future__ import annotations
@@ -16,10 +18,9 @@ from collections import Counter
 import aiohttp
 
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
-TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
 
 
-async def load(url: str, rate: float, seconds: float) -> dict[str, float]:
+async def load(url: str, rate: float, seconds: float, timeout: aiohttp.ClientTimeout) -> dict[str, float]:
     """How many were answered at the first and at the second attempt, how many failed and when, the latency in ms."""
     ended: Counter[str] = Counter()
     took: list[float] = []
@@ -30,7 +31,7 @@ async def load(url: str, rate: float, seconds: float) -> dict[str, float]:
         start = time.monotonic()
         for attempt in ("first", "second"):
             try:
-                async with session.post(url, json=FLOWER, timeout=TIMEOUT) as answer:
+                async with session.post(url, json=FLOWER, timeout=timeout) as answer:
                     if answer.status == 200 and "class_index" in await answer.json():
                         ended[attempt] += 1
                         took.append((time.monotonic() - start) * 1000)
@@ -55,4 +56,6 @@ async def load(url: str, rate: float, seconds: float) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(load(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])))))
+    url, (rate, seconds, connect, total) = sys.argv[1], map(float, sys.argv[2:])
+    timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect)
+    print(json.dumps(asyncio.run(load(url, rate, seconds, timeout))))
