@@ -165,12 +165,13 @@ def test_batch_predict_scores_a_whole_file_with_a_registered_version(
 
 
 def test_there_are_these_pipelines() -> None:
-    assert pipelines.names() == ["batch-predict", "drift-check", "iris-external", "iris-local"]
+    assert pipelines.names() == ["batch-predict", "drift-check", "iris-external", "iris-local", "smoke-test"]
 
 
 def test_pipeline_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(
-        ValueError, match="no pipeline iris; there are: batch-predict, drift-check, iris-external, iris-local"
+        ValueError,
+        match="no pipeline iris; there are: batch-predict, drift-check, iris-external, iris-local, smoke-test",
     ):
         pipelines.load("iris")
 

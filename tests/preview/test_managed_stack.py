@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -55,6 +56,16 @@ def test_what_the_vendor_lacks_comes_in_by_settings(make: Callable[..., Stack]) 
     for ours in ("openebs-localpv-provisioner", "metrics-server", "metallb"):
         assert ours in said
     assert 'storage_class  : "openebs-hostpath"' in said
+
+
+def test_by_kubeflow_a_run_that_is_of_no_use_comes_before_all_others(make: Callable[..., Stack]) -> None:
+    code, output = make("kubeflow", pipelines="kubeflow").pulumi("preview", "--json")
+    assert code == 0, output
+    steps = json.loads(output[output.index("{") : output.rindex("}") + 1])["steps"]
+    waits_for = {step["urn"].rpartition("::")[2]: step["newState"].get("dependencies", []) for step in steps}
+    before = {name for name, urns in waits_for.items() if any(urn.endswith("::smoke-test-run") for urn in urns)}
+    assert {"iris-local-version", "iris-local-run"} <= before
+    assert not any(urn.endswith("::iris-local-version") for urn in waits_for["smoke-test-run"])
 
 
 @pytest.mark.parametrize(
