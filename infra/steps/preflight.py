@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 
 from infra.dynamic import Failure, Provider, differs, plain_failures
 from infra.machine import Machine
@@ -58,7 +58,17 @@ class _PreflightProvider(Provider):
                 continue  # its own preflight says so
         if found := list(findings(machine, facts, others_facts)):
             raise Failure("\n".join([f"{machine['name']} ({machine['host']}) cannot become a node yet:", *found]))
-        return CreateResult(machine["name"], props)
+        return CreateResult(machine["name"], props | {"member": facts["member"]})
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Forget that a machine was found fit as long as it is no node: the next `up` looks at it again."""
+        if props.get("member"):
+            return ReadResult(id_, props)
+        try:
+            member = _facts(props["machine"], props["others"])["member"]
+        except Failure:  # nobody knows; what else the machine takes part in says that it is away
+            return ReadResult(id_, props)
+        return ReadResult(id_, props | {"member": True}) if member else ReadResult("", {})
 
 
 class Preflight(Resource, module="infra", name="Preflight"):
