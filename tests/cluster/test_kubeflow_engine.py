@@ -258,7 +258,7 @@ def test_its_api_server_and_its_metadata_may_go_and_come_back_meanwhile(
 ) -> None:
     request = request_for(pipelines.slow, seconds=30, value=uuid.uuid4().int % 1_000_000)
     servers = "app in (ml-pipeline, metadata-grpc-deployment)"
-    result = _while(kubeflow, properties, request, lambda: _lose(api, servers))
+    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, servers))
     assert (result.error, result.outputs) == ("", {"Output": request.arguments["value"]})
 
 
@@ -267,7 +267,7 @@ def test_its_database_and_its_object_store_may_go_and_come_back_meanwhile(
 ) -> None:
     request = request_for(pipelines.slow_then_double, seconds=3, value=uuid.uuid4().int % 1_000_000)
     stores = f"app in ({pipelines_database.NAME}, {pipelines_objects.NAME})"
-    result = _while(kubeflow, properties, request, lambda: _lose(api, stores))
+    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, stores))
     assert (result.error, result.outputs) == ("", {"Output": 2 * request.arguments["value"]})
 
 
@@ -331,7 +331,7 @@ def test_a_schedule_begins_runs_that_know_their_own_id_until_it_is_ended(
     assert [each for each in left if each.display_name == "naming"] == []
 
 
-def _while(
+def _ran_while(
     kubeflow: KubeflowEngine, properties: dict[str, str], request: RunRequest, happens: Callable[[], object]
 ) -> RunResult:
     """How a run ended, during whose first step something happened."""

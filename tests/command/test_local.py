@@ -146,7 +146,7 @@ def test_lines_are_logged_while_the_commandruns(plugin: Plugin, tmp_path: Path) 
     )
     thread.start()
     try:
-        until(lambda: plugin.engine.lines("slow") == ["begun"])
+        until(lambda: plugin.engine.lines("slow") == ["begun"], seconds=10)
         assert thread.is_alive()
         assert plugin.engine.logged[-1].ephemeral
     finally:
@@ -159,7 +159,7 @@ def test_secrets_are_not_in_process_arguments(plugin: Plugin, tmp_path: Path) ->
     thread = threading.Thread(target=plugin.create, args=(LOCAL, create, "quiet"))
     thread.start()
     try:
-        until(lambda: bool(psutil.Process(plugin.process.pid).children()))
+        until(lambda: bool(psutil.Process(plugin.process.pid).children()), seconds=10)
         processes = psutil.Process(plugin.process.pid).children(recursive=True)
         arguments = [" ".join(process.cmdline()) for process in processes]
         assert any(str(tmp_path) in each for each in arguments)
@@ -257,7 +257,7 @@ class TestEnd:
 
         thread = threading.Thread(target=create)
         thread.start()
-        until(lambda: len(self._pids(tmp_path)) == 2)
+        until(lambda: len(self._pids(tmp_path)) == 2, seconds=10)
         if cause == "cancel":
             own_plugin.cancel()
         elif cause == "signal":

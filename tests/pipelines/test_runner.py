@@ -164,7 +164,7 @@ def test_run_ends_with_its_parent_and_on_request_and_takes_its_steps_along(tmp_p
     parent = psutil.Popen([sys.executable, "-c", PARENT, *command], stdout=subprocess.DEVNULL)
     family: list[psutil.Process] = [parent]
     try:
-        until(lambda: mark.exists() and bool(mark.read_text()))
+        until(lambda: mark.exists() and bool(mark.read_text()), seconds=60)
         runner, *steps = parent.children(recursive=True)
         family += [runner, *steps]
         assert int(mark.read_text()) in [step.pid for step in steps]
@@ -172,7 +172,7 @@ def test_run_ends_with_its_parent_and_on_request_and_takes_its_steps_along(tmp_p
             parent.kill()
         else:
             runner.terminate()
-        until(lambda: not any(alive(process) for process in (runner, *steps)))
+        until(lambda: not any(alive(process) for process in (runner, *steps)), seconds=60)
     finally:
         for process in filter(alive, family):
             process.kill()

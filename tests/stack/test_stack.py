@@ -267,10 +267,10 @@ def test_an_up_that_is_killed_half_way_is_finished_by_the_next(stack: Stack) -> 
     for line in up.stdout:
         if "iris-local-run updating" in line:
             break
-    until(lambda: stack.processes("workloads.engines.runner"))
+    until(lambda: stack.processes("workloads.engines.runner"), seconds=30)
     up.send_signal(signal.SIGKILL)
     up.wait()
-    until(lambda: not stack.processes("workloads.engines.runner"))
+    until(lambda: not stack.processes("workloads.engines.runner"), seconds=30)
     code, output = stack.pulumi("cancel", "--yes")
     assert code == 0, output
     stack.up()
@@ -291,9 +291,9 @@ def test_following_swaps_when_the_alias_moves(stack: Stack) -> None:
         return str(requests.post(outputs["score_url"], json=SETOSA, timeout=10).json()["model_version"])
 
     second = outputs["model"]["version"]
-    until(lambda: served() == second)
+    until(lambda: served() == second, seconds=30)
     MlflowClient(outputs["tracking_url"]).set_registered_model_alias("iris", "champion", "1")
-    until(lambda: served() == "1")
+    until(lambda: served() == "1", seconds=30)
 
 
 def test_a_pipeline_of_ones_own_is_one_file_and_one_setting(stack: Stack) -> None:

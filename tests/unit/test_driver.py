@@ -239,6 +239,7 @@ class TestCommands:
         (pulumi / "does").write_text(trap)
         driver = subprocess.Popen([*DRIVER, "up", "--stack", "dev"], start_new_session=True, stderr=subprocess.PIPE)
         until(lambda: (pulumi / "at-work").exists() or driver.poll() is not None)
+        assert driver.poll() is None
         os.killpg(driver.pid, signal.SIGINT)
         _, said = driver.communicate(timeout=30)
         assert driver.returncode == 9
