@@ -81,6 +81,13 @@ def slow(seconds: int, value: int) -> int:
     return sleep(seconds=seconds, value=value).output
 
 
+@dsl.pipeline(name="slow-and-patient")
+def slow_and_patient(seconds: int, value: int) -> int:
+    task = sleep(seconds=seconds, value=value)
+    task.set_retry(num_retries=4, backoff_duration="5s", backoff_factor=2.0)
+    return task.output
+
+
 @dsl.pipeline(name="slow-then-double")
 def slow_then_double(seconds: int, value: int) -> int:
     return double(value=sleep(seconds=seconds, value=value).output).output

@@ -258,7 +258,17 @@ def test_its_api_server_and_its_metadata_may_go_and_come_back_meanwhile(
 ) -> None:
     request = request_for(pipelines.slow, seconds=30, value=uuid.uuid4().int % 1_000_000)
     servers = "app in (ml-pipeline, metadata-grpc-deployment)"
-    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, servers))
+    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, servers, 2))
+    assert (result.error, result.outputs) == ("", {"Output": request.arguments["value"]})
+
+
+def test_all_that_it_keeps_things_in_may_go_at_once_where_a_step_is_tried_again(
+    api: Api, kubeflow: KubeflowEngine, properties: dict[str, str], request_for: Make
+) -> None:
+    request = request_for(pipelines.slow_and_patient, seconds=30, value=uuid.uuid4().int % 1_000_000)
+    servers = "ml-pipeline, metadata-grpc-deployment"
+    parts = f"app in ({servers}, {pipelines_database.NAME}, {pipelines_objects.NAME})"
+    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, parts, 4))
     assert (result.error, result.outputs) == ("", {"Output": request.arguments["value"]})
 
 
@@ -267,7 +277,7 @@ def test_its_database_and_its_object_store_may_go_and_come_back_meanwhile(
 ) -> None:
     request = request_for(pipelines.slow_then_double, seconds=3, value=uuid.uuid4().int % 1_000_000)
     stores = f"app in ({pipelines_database.NAME}, {pipelines_objects.NAME})"
-    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, stores))
+    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, stores, 2))
     assert (result.error, result.outputs) == ("", {"Output": 2 * request.arguments["value"]})
 
 
@@ -343,8 +353,8 @@ def _ran_while(
         return result.result(timeout=600)
 
 
-def _lose(api: Api, selector: str) -> None:
-    """Delete the pods: those that take their place are new."""
+def _lose(api: Api, selector: str, count: int) -> None:
+    """Delete that many pods: those that take their place are new."""
     before = api.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
-    assert len(before) == 2
+    assert len(before) == count
     api.core.delete_collection_namespaced_pod(NAMESPACE, label_selector=selector)
