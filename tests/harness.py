@@ -113,8 +113,8 @@ class Stack:
             self.written.append(output)
         return process.returncode, output
 
-    def up(self) -> str:
-        code, output = self.pulumi("up", "--yes", "--skip-preview")
+    def up(self, *options: str) -> str:
+        code, output = self.pulumi("up", "--yes", "--skip-preview", *options)
         assert code == 0, output
         return output
 

@@ -18,6 +18,7 @@ from mlplatform.tracking import NAMESPACE as TRACKING
 from mlplatform.tracking import TrackingServer
 
 from settings import Canary, Serving
+from workloads.rollout import UNAWAITED, Rollout, digested
 from workloads.server_pod import CONTAINER_PORT, Served, pod_template
 from workloads.serving import Champion
 
@@ -71,7 +72,7 @@ def model_service(
     """The servers of one model's champion. Returns their address.
 
     A new champion comes pod by pod: none of the old goes before one of the new answers predictions. Where none does
-    within three minutes, the update fails, and the old ones go on; why it failed is in the new pods' logs.
+    within three minutes, the update fails with what the new pods said, and is taken back: the old ones go on.
     """
     room = shared.room
     labels = {"app.kubernetes.io/name": name}
@@ -88,12 +89,13 @@ def model_service(
         ],
     )
     served = Served(model, champion.version, champion.sha256, follow=settings.follow)
-    stable = _deployment(name, "stable", settings, settings.replicas, shared, labels, served, [policy])
-    deployments = [stable]
+    stable, rolled_out = _deployment(name, "stable", settings, settings.replicas, shared, labels, served, [policy])
+    rollouts = [rolled_out]
     if canary:
         candidate = Served(model, pulumi.Output.from_input(str(canary.version)), pulumi.Output.from_input(""))
         own = f"{name}-canary"
-        deployments.append(_deployment(own, "canary", settings, canary.replicas, shared, labels, candidate, [policy]))
+        _, rolled_out = _deployment(own, "canary", settings, canary.replicas, shared, labels, candidate, [policy])
+        rollouts.append(rolled_out)
     kubernetes.policy.v1.PodDisruptionBudget(
         name,
         metadata={"name": name, "namespace": NAMESPACE},
@@ -124,7 +126,7 @@ def model_service(
             "selector": labels,
             "ports": [{"name": "http", "port": port, "targetPort": CONTAINER_PORT}],
         },
-        opts=room.options(*deployments),
+        opts=room.options(*rollouts),
     )
     inside = f"http://{name}.{NAMESPACE}.svc:{port}"
     return address_of(service, settings.service, shared.place.cluster, inside)
@@ -139,8 +141,10 @@ def _deployment(
     labels: dict[str, str],
     served: Served,
     depends_on: Sequence[pulumi.Resource],
-) -> kubernetes.apps.v1.Deployment:
+) -> tuple[kubernetes.apps.v1.Deployment, Rollout]:
     own = labels | {"mlplatform/track": track}
+    template = pod_template(own, settings, shared.image.reference, shared.tracking.inside_url, NETRC, served)
+    template = template.apply(digested)
     spec: dict[str, Any] = {
         "replicas": replicas,
         "selector": {"matchLabels": own},
@@ -149,16 +153,24 @@ def _deployment(
         "minReadySeconds": 3,
         "progressDeadlineSeconds": ROLLOUT_SECONDS,
         "revisionHistoryLimit": 3,
-        "template": pod_template(own, settings, shared.image.reference, shared.tracking.inside_url, NETRC, served),
+        "template": template,
     }
-    options = pulumi.ResourceOptions(
-        # The autoscaler's.
-        ignore_changes=["spec.replicas"] if track == "stable" else [],
-        custom_timeouts=pulumi.CustomTimeouts(create=f"{ROLLOUT_SECONDS + 60}s", update=f"{ROLLOUT_SECONDS + 60}s"),
-    )
-    return kubernetes.apps.v1.Deployment(
+    deployment = kubernetes.apps.v1.Deployment(
         name,
-        metadata={"name": name, "namespace": NAMESPACE, "labels": own},
+        metadata={"name": name, "namespace": NAMESPACE, "labels": own, "annotations": UNAWAITED},
         spec=spec,
-        opts=pulumi.ResourceOptions.merge(shared.room.options(*shared.resources, *depends_on), options),
+        opts=pulumi.ResourceOptions.merge(
+            shared.room.options(*shared.resources, *depends_on),
+            # The autoscaler's.
+            pulumi.ResourceOptions(ignore_changes=["spec.replicas"] if track == "stable" else []),
+        ),
     )
+    rollout = Rollout(
+        name,
+        kubeconfig=shared.place.cluster.kubeconfig,
+        namespace=NAMESPACE,
+        deployment=name,
+        template=template,
+        opts=pulumi.ResourceOptions(depends_on=[deployment]),
+    )
+    return deployment, rollout

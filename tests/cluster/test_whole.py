@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 import time
 from collections import Counter
@@ -15,7 +16,11 @@ import requests
 from tests.harness import Stack
 from tests.lab.stacks import cut_power
 from tests.waiting import until
+from workloads import service
 from workloads.access import reached
+from workloads.engines.api import Api
+
+from .conftest import pods, ready
 
 MACHINES = ("control-plane", "worker-1", "worker-2")
 FLOWERS = [
@@ -114,20 +119,28 @@ def test_a_version_that_cannot_be_served_never_answers(stack: Stack) -> None:
     assert set(answering(stack)) == set(before)
 
 
-def test_a_model_that_was_changed_never_answers_and_the_pods_before_go_on(
-    stack: Stack, tracking_access: dict[str, str]
+def test_a_model_that_was_changed_never_answers_is_taken_back_and_comes_when_it_is_mended(
+    stack: Stack, api: Api, server: dict[str, Any], tracking_access: dict[str, str]
 ) -> None:
     from workloads.ml.tracking import client
 
     before = set(answering(stack))
     other = next(version for version in ("1", "2") if version not in before)
     with reached("", tracking_access) as url:
+        right = client(url).get_model_version("iris", other).tags["sha256"]
         client(url).set_model_version_tag("iris", other, "sha256", "0" * 64)
     stack.settings["workloads:pipelines"]["iris-external"]["version"] = int(other)
     code, output = stack.pulumi("up", "--yes", "--skip-preview")
     assert code != 0, output
-    assert "iris-server" in output, output
+    assert "mlplatform-serving/iris-server: its new pods do not serve within 180 s" in output, output
+    assert re.search(r"iris-server-\S+: fetch: .*SHA-256", output), output
     assert set(answering(stack)) == before
+    until(lambda: all(ready(pod) for pod in pods(api, service.NAMESPACE, server["labels"])), seconds=60)
+
+    with reached("", tracking_access) as url:
+        client(url).set_model_version_tag("iris", other, "sha256", right)
+    stack.up("--refresh")
+    until(lambda: set(answering(stack)) == {other}, seconds=60)
 
 
 def _first_three(stack: Stack) -> str:

@@ -14,15 +14,20 @@ T = TypeVar("T")
 
 
 class Api:
-    """A cluster by its kubeconfig; `core` and `batch` are the clients of these groups, `custom` that of all others."""
+    """A cluster by its kubeconfig; `core`, `apps` and `batch` are the clients of these groups, `custom` that of all."""
 
     def __init__(self, kubeconfig: str) -> None:
         from kubernetes import client, config  # type: ignore[import-untyped]
 
         self._client = config.new_client_from_config_dict(yaml.safe_load(kubeconfig))
         self.core: Any = client.CoreV1Api(self._client)
+        self.apps: Any = client.AppsV1Api(self._client)
         self.batch: Any = client.BatchV1Api(self._client)
         self.custom: Any = client.CustomObjectsApi(self._client)
+
+    def plain(self, found: Any) -> Any:
+        """What a client gave, as the API server's JSON has it."""
+        return self._client.sanitize_for_serialization(found)
 
     def unless_there(self, create: Callable[[], T]) -> T | None:
         """Create what may exist: None where it does."""

@@ -76,6 +76,15 @@ def endings(pod: Any) -> Iterator[str]:
             yield f"{ended.reason} with exit code {ended.exit_code}"
 
 
+def last_words(pod: Any) -> Iterator[str]:
+    """What containers that failed said at their end, this time or the time before."""
+    for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
+        for ended in (status.state.terminated, status.last_state.terminated):
+            if ended and ended.exit_code and ended.message:
+                yield f"{status.name}: {ended.message.strip()}"
+                break
+
+
 def _sortable(at: str) -> str:
     """A time of RFC 3339 with all nine digits of a second's fraction, of which the API server leaves out zeros."""
     found = TIME.match(at)

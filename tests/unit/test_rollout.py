@@ -1,0 +1,147 @@
+"""What becomes of a Deployment whose new pods work, or do not; in a cluster that says what it is told to say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infra.dynamic import Failure
+from tests.stand_ins import Answering, answering, kubeconfig
+from workloads.rollout import DIGEST, MANAGER, _RolloutProvider, digested
+
+GOOD, BAD = "good", "bad"
+APPLIED = {"manager": "pulumi", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+SET_BACK = {"manager": MANAGER, "operation": "Update", "fieldsV1": {"f:spec": {"f:template": {}}}}
+
+
+def template(digest: str) -> dict[str, Any]:
+    labels = {"app": "a", "pod-template-hash": digest}
+    return {"metadata": {"labels": labels, "annotations": {DIGEST: digest}}, "spec": {"containers": []}}
+
+
+def replica_set(digest: str, revision: int, available: int) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": f"d-{digest}",
+            "annotations": {"deployment.kubernetes.io/revision": str(revision)},
+            "ownerReferences": [{"uid": "1", "kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}],
+        },
+        "spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template(digest)},
+        "status": {"replicas": available, "availableReplicas": available},
+    }
+
+
+class Cluster(Answering):
+    """One Deployment, the templates that work, the ReplicaSets of all that it had."""
+
+    live: str
+    works: set[str]
+    sets: list[dict[str, Any]]
+    managers: list[dict[str, Any]]
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path.endswith("/deployments/d"):
+            self.answer(200, self.deployment())
+        elif path.endswith("/replicasets"):
+            self.answer(200, {"items": type(self).sets})
+        elif path.endswith("/pods"):
+            self.answer(200, {"items": [self.pod(GOOD), self.pod(BAD)]})
+
+    def do_PATCH(self) -> None:
+        cluster = type(self)
+        for operation in json.loads(self.rfile.read(int(self.headers["Content-Length"]))):
+            match operation["path"]:
+                case "/spec/template":
+                    assert "pod-template-hash" not in operation["value"]["metadata"]["labels"]
+                    cluster.live = operation["value"]["metadata"]["annotations"][DIGEST]
+                    cluster.managers = [*cluster.managers, SET_BACK]
+                case "/metadata/managedFields":
+                    cluster.managers = operation["value"]
+        self.answer(200, self.deployment())
+
+    def deployment(self) -> dict[str, Any]:
+        cluster = type(self)
+        good = cluster.live in cluster.works
+        exceeded = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+        return {
+            "metadata": {"uid": "1", "generation": 2, "resourceVersion": "7", "managedFields": cluster.managers},
+            "spec": {
+                "replicas": 2,
+                "progressDeadlineSeconds": 180,
+                "selector": {"matchLabels": {"app": "a"}},
+                "template": template(cluster.live),
+            },
+            "status": {
+                "observedGeneration": 2,
+                "replicas": 2 if good else 3,
+                "updatedReplicas": 2 if good else 1,
+                "availableReplicas": 2,
+                "conditions": [] if good else [exceeded],
+            },
+        }
+
+    def pod(self, digest: str) -> dict[str, Any]:
+        ended = {"terminated": {"exitCode": 1, "message": f"the {digest} one said this\n"}}
+        status = {"name": "fetch", "state": {}, "lastState": ended, "image": "", "imageID": "", "ready": False}
+        return {
+            "metadata": {"name": f"d-{digest}-x", "annotations": {DIGEST: digest}},
+            "status": {"initContainerStatuses": [status | {"restartCount": 3}]},
+        }
+
+
+@pytest.fixture
+def props() -> Iterator[dict[str, Any]]:
+    Cluster.live, Cluster.works, Cluster.managers = BAD, {GOOD}, [APPLIED]
+    Cluster.sets = [replica_set("older", 1, 0), replica_set(GOOD, 2, 2), replica_set(BAD, 3, 0)]
+    with answering(Cluster) as url:
+        yield {"kubeconfig": kubeconfig(url), "namespace": "n", "deployment": "d", "digest": BAD}
+
+
+def test_pods_that_do_not_come_up_are_taken_back_and_their_words_told(props: dict[str, Any]) -> None:
+    with pytest.raises(Failure) as caught:
+        _RolloutProvider().update("n/d", props, props)
+    told = str(caught.value)
+    assert told.startswith("n/d: its new pods do not serve within 180 s\n  d-bad-x: fetch: the bad one said this\n")
+    assert "the good one" not in told
+    assert "set back" in told
+    assert Cluster.live == GOOD
+
+
+def test_whoever_applied_the_deployment_owns_what_was_set_back(props: dict[str, Any]) -> None:
+    with pytest.raises(Failure):
+        _RolloutProvider().update("n/d", props, props)
+    (owner,) = Cluster.managers
+    assert owner["manager"] == "pulumi"
+    assert owner["fieldsV1"] == {"f:spec": {"f:replicas": {}, "f:template": {}}}
+
+
+def test_the_next_up_tries_what_was_taken_back_again(props: dict[str, Any]) -> None:
+    Cluster.live, Cluster.works = GOOD, {GOOD, BAD}
+    _RolloutProvider().update("n/d", props, props)
+    assert Cluster.live == BAD
+
+
+def test_where_nothing_served_before_nothing_is_taken_back(props: dict[str, Any]) -> None:
+    Cluster.sets = [replica_set(BAD, 1, 0)]
+    with pytest.raises(Failure, match="There are no pods before these that could go on"):
+        _RolloutProvider().create(props)
+    assert Cluster.live == BAD
+
+
+def test_a_template_that_nobody_here_made_is_not_touched(props: dict[str, Any]) -> None:
+    Cluster.live = "somebody-elses"
+    Cluster.sets = [replica_set(GOOD, 2, 2)]
+    with pytest.raises(Failure, match=r"n/d: somebody else has changed it; `make up ARGS=--refresh`"):
+        _RolloutProvider().update("n/d", props, props)
+    assert Cluster.live == "somebody-elses"
+
+
+def test_a_template_is_told_by_what_is_in_it() -> None:
+    one = digested({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a"}]}})
+    other = digested({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "b"}]}})
+    assert one["metadata"]["annotations"][DIGEST] != other["metadata"]["annotations"][DIGEST]
+    assert one["metadata"]["labels"] == {"app": "a"}
