@@ -60,6 +60,8 @@ def kubeflow_pipelines(
             "metadata_selector": f"app={METADATA}",
             "metadata_port": str(METADATA_PORT),
             "experiment": stack,
+            # In another database there are no versions and no schedules yet.
+            "kept_in": f"{kept.database.host}:{kept.database.port}/{kept.database.pipelines}",
             "keep_runs": "true" if settings.keep_runs else "false",
             "directory": str(directory),
         },

@@ -1,0 +1,150 @@
+"""Kubeflow Pipelines with a database and a bucket that are not its own: those of another namespace of the cluster."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from mlplatform import pipelines_database, pipelines_objects
+from mlplatform.pipelines_images import IMAGES
+from mlplatform.pipelines_part import NAMESPACE
+
+from tests.harness import Stack, changes
+from tests.lab.cluster import Cluster, cluster_at
+from tests.waiting import until
+from workloads.access import reached
+from workloads.engines.api import Api
+
+SPACE = "elsewhere"
+PASSWORD, KEY = "a-word-of-the-database", "a-key-of-the-store"
+BUCKET = "runs"
+DATABASE_START = f"""
+mariadb-install-db --no-defaults --datadir=/data/data --skip-test-db --skip-name-resolve >/dev/null
+cat >/data/start.sql <<END
+CREATE USER IF NOT EXISTS 'owner'@'%' IDENTIFIED BY '{PASSWORD}';
+CREATE DATABASE IF NOT EXISTS pipelines;
+CREATE DATABASE IF NOT EXISTS metadata;
+GRANT ALL PRIVILEGES ON pipelines.* TO 'owner'@'%';
+GRANT ALL PRIVILEGES ON metadata.* TO 'owner'@'%';
+END
+exec mariadbd --no-defaults --datadir=/data/data --init-file=/data/start.sql --socket=/data/socket \\
+  --bind-address=0.0.0.0 --character-set-server=utf8mb4 --skip-name-resolve
+"""
+IDENTITIES = {
+    "identities": [
+        {"name": "owner", "credentials": [{"accessKey": "owner", "secretKey": KEY}], "actions": ["Admin"]},
+    ]
+}
+
+
+def server(name: str, image: str, command: list[str], port: int) -> list[dict[str, Any]]:
+    """A pod with a folder of its own at /data, behind a Service of its name."""
+    container = {
+        "name": "main",
+        "image": image,
+        "command": command,
+        "env": [{"name": "HOME", "value": "/data"}],
+        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "settings", "mountPath": "/settings"}],
+    }
+    spec = {
+        "securityContext": {"runAsUser": 999, "runAsGroup": 999, "fsGroup": 999},
+        "containers": [container],
+        "volumes": [{"name": "data", "emptyDir": {}}, {"name": "settings", "configMap": {"name": "settings"}}],
+    }
+    named = {"metadata": {"name": name, "namespace": SPACE, "labels": {"app": name}}}
+    return [
+        {"apiVersion": "v1", "kind": "Pod", "spec": spec, **named},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "spec": {"selector": {"app": name}, "ports": [{"port": port}]},
+            **named,
+        },
+    ]
+
+
+@pytest.fixture(scope="module")
+def cluster(kubeconfig: str, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return cluster_at(kubeconfig, tmp_path_factory.mktemp("access"))
+
+
+@pytest.fixture(scope="module")
+def stores(cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """A database server and an object store, by the settings that name them."""
+    cluster.namespace(SPACE)
+    weed = ["/usr/bin/weed", "server", "-dir=/data", "-ip=127.0.0.1", "-ip.bind=0.0.0.0", "-filer", "-s3"]
+    settings = {"name": "settings", "namespace": SPACE}
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": settings, "data": {"s3.json": json.dumps(IDENTITIES)}},
+        *server("database", IMAGES["database"], ["sh", "-ec", DATABASE_START], 3306),
+        *server("objects", IMAGES["objects"], [*weed, "-s3.config=/settings/s3.json"], 8333),
+    )
+    cluster.wait("--for=condition=Ready", "pod", "--all", "-n", SPACE, seconds=180)
+    yield {
+        "database": {
+            "host": f"database.{SPACE}.svc",
+            "user": "owner",
+            "password": PASSWORD,
+            "pipelines": "pipelines",
+            "metadata": "metadata",
+        },
+        "objects": {
+            "host": f"objects.{SPACE}.svc",
+            "port": 8333,
+            "bucket": BUCKET,
+            "access_key": "owner",
+            "secret_key": KEY,
+            "secure": False,
+        },
+    }
+    cluster.kubectl("delete", "namespace", SPACE)
+
+
+def keys_in_bucket(kubeconfig: str) -> list[str]:
+    way = {"kubeconfig": kubeconfig, "namespace": SPACE, "selector": "app=objects", "port": "8333"}
+    with reached("", way) as url:
+        client = boto3.client(
+            "s3", endpoint_url=url, aws_access_key_id="owner", aws_secret_access_key=KEY, region_name="us-east-1"
+        )
+        return [found["Key"] for found in client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+
+@pytest.mark.usefixtures("kubeflow_installed")
+def test_runs_and_files_are_kept_where_the_settings_say_and_own_servers_are_gone(
+    whole: Stack | None, api: Api, cluster: Cluster, kubeconfig: str, stores: dict[str, Any]
+) -> None:
+    if whole is None:
+        pytest.skip("the stack is somebody else's")
+    before = copy.deepcopy(whole.settings)
+    try:
+        whole.settings["platform:kubeflow"] = stores
+        whole.settings["workloads:pipelines"]["iris-local"] = {"parameters": {"seed": 77}}
+        whole.up()
+        names = {each.metadata.name for each in api.core.list_namespaced_persistent_volume_claim(NAMESPACE).items}
+        assert not names & {pipelines_database.NAME, pipelines_objects.NAME}
+        query = "select DisplayName, Conditions from pipelines.run_details"
+        client = ["mariadb", "-h127.0.0.1", "-uowner", f"-p{PASSWORD}", "-Ne", query]
+        runs = cluster.execute("database", SPACE, *client)
+        assert "iris-local" in runs
+        assert "Failed" not in runs
+        assert any("iris-local" in key for key in keys_in_bucket(kubeconfig))
+        assert set(changes(whole.up())) == {"unchanged"}
+        text = json.dumps(api.plain(api.core.list_namespaced_pod(NAMESPACE)))
+        assert PASSWORD not in text
+        assert KEY not in text
+        written = [*whole.written, *(file.read_text() for file in Path(whole.scratch / "state").rglob("*.json"))]
+        assert [text for text in written for word in (PASSWORD, KEY) if word in text] == []
+    finally:
+        whole.settings = before
+        whole.up()
+    until(
+        lambda: (
+            pipelines_database.NAME in {d.metadata.name for d in api.apps.list_namespaced_deployment(NAMESPACE).items}
+        )
+    )
