@@ -7,7 +7,6 @@ which is what a step's own compute is here; then by the stack's engine. Nothing 
 from __future__ import annotations
 
 import json
-import random
 import time
 import uuid
 from collections.abc import Mapping
@@ -118,17 +117,15 @@ def _require_same_answers(one: Server, other: Server) -> None:
 
 def _ran(run: Mapping[str, Any], folder: Path) -> Ran:
     name = run["pipeline"]
-    # A step that ran before on the same would be taken from a cache.
-    fresh = {"seed": random.randrange(2**31)}
     takes = declared_parameters(run["package"])
-    arguments = run["arguments"] | {key: value for key, value in (KEPT | fresh).items() if key in takes}
-    local = EmbeddedEngine(str(folder))
-    version = local.upload(name, "bench", run["package"], sorted(run["secrets"]), int(run["timeout_minutes"]))
+    arguments = run["arguments"] | {key: value for key, value in KEPT.items() if key in takes}
+    # A step that ran before on the same would be taken from a cache.
+    package = run["package"].replace("enableCache: true", "enableCache: false")
+    local, theirs = EmbeddedEngine(str(folder)), engine(run["engine"] | {"directory": str(folder)})
     with step(f"{name} on this computer"), reached(run["tracking_url"], run["access"]) as url:
-        here, here_seconds = _timed(local, run, arguments, version, url)
+        here, here_seconds = _timed(local, run, arguments, package, url)
     with step(f"{name} by the engine {run['engine']['kind']}"):
-        theirs = engine(run["engine"] | {"directory": str(folder)})
-        there, there_seconds = _timed(theirs, run, arguments, run["version_id"], run["steps_tracking_url"])
+        there, there_seconds = _timed(theirs, run, arguments, package, run["steps_tracking_url"])
     if len(here.steps) != len(there.steps):
         raise RuntimeError(f"{name} took {len(here.steps)} steps here and {len(there.steps)} there")
     if cached := [each["name"] for each in there.steps if each["state"] == "CACHED"]:
@@ -137,25 +134,31 @@ def _ran(run: Mapping[str, Any], folder: Path) -> Ran:
 
 
 def _timed(
-    by: Any, run: Mapping[str, Any], arguments: Mapping[str, Any], version: str, tracking_url: str
+    by: Any, run: Mapping[str, Any], arguments: Mapping[str, Any], package: str, tracking_url: str
 ) -> tuple[RunResult, float]:
     key = uuid.uuid4().hex
-    run_id = f"bench-{run['pipeline']}-{key[:8]}"
-    request = RunRequest(
-        pipeline=run["pipeline"],
-        run_id=run_id,
-        version_id=version,
-        arguments=with_own(arguments, run["package"], run_id, tracking_url),
-        secrets=run["secrets"],
-        key=key,
-        tracking_url=tracking_url,
-        timeout_minutes=int(run["timeout_minutes"]),
-    )
-    start = time.monotonic()
-    result = by.run(request)
+    name, minutes = run["pipeline"], int(run["timeout_minutes"])
+    run_id = f"bench-{name}-{key[:8]}"
+    version = by.upload(name, f"bench-{key[:8]}", package, sorted(run["secrets"]), minutes)
+    try:
+        request = RunRequest(
+            pipeline=name,
+            run_id=run_id,
+            version_id=version,
+            arguments=with_own(arguments, package, run_id, tracking_url),
+            secrets=run["secrets"],
+            key=key,
+            tracking_url=tracking_url,
+            timeout_minutes=minutes,
+        )
+        start = time.monotonic()
+        result = by.run(request)
+        seconds = time.monotonic() - start
+    finally:
+        by.remove(version)
     if not result.succeeded:
         raise RuntimeError(f"{run_id} failed: {result.error}\nThe whole log: {result.log}")
-    return result, time.monotonic() - start
+    return result, seconds
 
 
 def _plain(value: Any) -> Any:
