@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource
 
-from infra.dynamic import Failure, Provider, differs, plain_failures
+from infra.dynamic import Failure, Provider, differs
 
 MANAGEMENT = "https://management.azure.com"
 API_VERSION = "2023-07-01"
@@ -16,13 +16,11 @@ SECONDS = 120
 
 
 class _TokenPasswordProvider(Provider):
-    @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another token takes another password. What proves who asks is another at each run, which changes nothing."""
         replaces = [name for name in ("registry", "token") if differs(_olds, _news, [name])]
         return DiffResult(changes=bool(replaces), replaces=replaces)
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         value = _generate(props["management"], props["registry"], props["token"], props["bearer"])
         return CreateResult(props["token"], {"registry": props["registry"], "token": props["token"], "value": value})
@@ -66,7 +64,9 @@ def _generate(management: str, registry: str, token: str, bearer: str) -> str:
     try:
         answer = requests.post(url, json={"tokenId": token, "name": "password1"}, headers=headers, timeout=30)
         while answer.status_code == 202 and time.monotonic() < deadline:
-            time.sleep(int(answer.headers.get("Retry-After", "2")))
+            # It may also be a date, which is not worth reading for a wait of seconds.
+            pause = answer.headers.get("Retry-After", "")
+            time.sleep(int(pause) if pause.isdecimal() else 2)
             answer = requests.get(answer.headers["Location"], headers=headers, timeout=30)
     except requests.RequestException as error:
         raise Failure(f"the password of the registry's token could not be made: {error}") from None

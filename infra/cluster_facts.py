@@ -11,7 +11,7 @@ import yaml
 from pulumi.dynamic import CreateResult, ReadResult, Resource, UpdateResult
 
 from infra.cluster import MANAGED, METRICS_API
-from infra.dynamic import Failure, Provider, plain_failures
+from infra.dynamic import Failure, Provider
 
 ANSWER_SECONDS = 20
 
@@ -31,19 +31,17 @@ class Expected:
 class _ClusterFactsProvider(Provider):
     compared = ("kubeconfig", "expected")
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult("facts", props | _facts(props))
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_news | _facts(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
             return ReadResult(id_, props | _facts(props))
-        except Failure:
-            # What is known of a cluster that does not answer is what was known of it.
+        except Failure as failure:
+            pulumi.log.warn(f"the cluster was not looked at, and what is known of it is kept: {failure}")
             return ReadResult(id_, props)
 
 

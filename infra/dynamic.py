@@ -17,9 +17,25 @@ from infra.failure import Failure as Failure
 
 P = ParamSpec("P")
 T = TypeVar("T")
+METHODS = {"check", "diff", "create", "read", "update", "delete"}
+"""What Pulumi calls."""
 
 
-def plain_failures(method: Callable[P, T]) -> Callable[P, T]:
+class Provider(ResourceProvider):
+    """A provider that updates in place when one of the inputs named in `compared` changed."""
+
+    serialize_as_secret_always = False
+    compared: tuple[str, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        for name in METHODS & vars(cls).keys():
+            setattr(cls, name, _plain(vars(cls)[name]))
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=differs(_olds, _news, self.compared))
+
+
+def _plain(method: Callable[P, T]) -> Callable[P, T]:
     """Keep the frames of this program out of what the user reads when a `Failure` ends a provider's method.
 
     `pulumi.dynamic` sends the formatted traceback of whatever a method raises; its length is a process-wide setting.
@@ -34,16 +50,6 @@ def plain_failures(method: Callable[P, T]) -> Callable[P, T]:
             raise
 
     return guarded
-
-
-class Provider(ResourceProvider):
-    """A provider that updates in place when one of the inputs named in `compared` changed."""
-
-    serialize_as_secret_always = False
-    compared: tuple[str, ...] = ()
-
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        return DiffResult(changes=differs(_olds, _news, self.compared))
 
 
 def differs(olds: dict[str, Any], news: dict[str, Any], names: Iterable[str]) -> bool:

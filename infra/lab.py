@@ -17,7 +17,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from infra.bridge import Bridge
 from infra.container import Container
-from infra.dynamic import Failure, Provider, differs, plain_failures
+from infra.dynamic import Failure, Provider, differs
 from infra.keys import SshKey, key_pair
 from infra.machine import Machine
 from settings import Lab, cache_directory
@@ -71,12 +71,10 @@ def lab_machines(settings: Lab, network: LabNetwork, stack: str, directory: Path
 
 
 class _LabNetworkProvider(Provider):
-    @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         replaces = [name for name in ("stack", "subnet") if _olds[name] != _news[name]]
         return DiffResult(changes=bool(replaces), replaces=replaces, delete_before_replace=True)
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         _require_root_and_tools()
         Bridge(props["stack"], props["subnet"]).create()
@@ -86,7 +84,6 @@ class _LabNetworkProvider(Provider):
         there = Bridge(props["stack"], props["subnet"]).there()
         return ReadResult(id_, props) if there else ReadResult("", {})
 
-    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         _require_root()
         Bridge(_props["stack"], _props["subnet"]).delete()
@@ -106,7 +103,6 @@ class LabNetwork(Resource, module="infra", name="LabNetwork"):
 
 
 class _LabRootProvider(Provider):
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         path = _unpacked_root()
         return CreateResult(path.name, {"path": str(path)})
@@ -163,13 +159,11 @@ def _unpack(archive: Path, root: Path) -> None:
 
 
 class _LabMachineProvider(Provider):
-    @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         made_of = ("stack", "subnet", "address", "root", "authorized_key", "folder")
         replaces = [name for name in made_of if differs(_olds, _news, [name])]
         return DiffResult(changes=bool(replaces) or not _olds["running"], replaces=replaces, delete_before_replace=True)
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         # An `up` that was killed may have left one that the state does not know of.
         _container(props).remove()
@@ -177,7 +171,6 @@ class _LabMachineProvider(Provider):
         _start(props)
         return CreateResult(props["hostname"], props | {"host_key": host_key, "running": True})
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Switch on a machine that is off."""
         _container(_olds).stop()
@@ -187,7 +180,6 @@ class _LabMachineProvider(Provider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         return ReadResult(id_, props | {"running": _container(props).running()})
 
-    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         _require_root()
         _container(_props).remove()

@@ -54,6 +54,7 @@ def join(order: Order) -> None:
             )
             print(done.checked(f"{node['name']}: kubeadm join"))
         finally:
+            # Where this fails, the token ends by itself.
             plane.run(f"sudo --non-interactive kubeadm token delete {token.partition('.')[0]}")
 
 

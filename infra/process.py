@@ -15,7 +15,7 @@ import psutil
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, Resource, UpdateResult
 
-from infra.dynamic import Failure, Provider, plain_failures
+from infra.dynamic import Failure, Provider
 from infra.session import Session, inherited_environment
 
 HOST = "127.0.0.1"
@@ -27,11 +27,9 @@ START_SECONDS = 90
 class _ProcessProvider(Provider):
     compared = ("command", "environment", "revision", "port", "ready_path", "data", "retain", "setting")
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["name"], props | _start(props))
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         _session(Path(_olds["data"])).stop()
         return UpdateResult(_news | _start(_news))

@@ -12,7 +12,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 from pydantic import SecretStr
 
-from infra.dynamic import Failure, Provider, differs, plain_failures
+from infra.dynamic import Failure, Provider, differs
 from settings import Registry as RegistrySettings
 
 
@@ -88,16 +88,13 @@ def _login(username: str, password: SecretStr) -> Login:
 
 
 class _BundleRegistryProvider(Provider):
-    @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         moved = differs(_olds, _news, ("address", "port", "read_only"))
         return DiffResult(changes=moved or not _olds["running"] or _olds["bundle"] != _bundle())
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult("registry", props | _served(props))
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_news | _served(_news))
 
@@ -106,7 +103,6 @@ class _BundleRegistryProvider(Provider):
 
         return ReadResult(id_, props | {"running": registry.is_running(Path(props["folder"]))})
 
-    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         import shutil
 

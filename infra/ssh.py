@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,13 +46,12 @@ class Shell:
         into, out, error = self._client.exec_command(command, timeout=seconds)
         into.write(stdin)
         into.channel.shutdown_write()
-        # A command that writes much to standard error may not be kept waiting: both end when it ends.
-        channel = out.channel
-        chunks = bytearray()
-        while chunk := channel.recv(1 << 16):
-            chunks += chunk
-        text = error.read().decode(errors="replace")
-        return Finished(channel.recv_exit_status(), chunks.decode(errors="replace"), text)
+        # Both at a time: a command waits until what it wrote to either is read.
+        with ThreadPoolExecutor(1) as beside:
+            errors = beside.submit(error.read)
+            output = out.read()
+        text = errors.result().decode(errors="replace")
+        return Finished(out.channel.recv_exit_status(), output.decode(errors="replace"), text)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
 from infra.blob_account import BlobAccount
-from infra.dynamic import Failure, Provider, plain_failures
+from infra.dynamic import Failure, Provider
 from infra.process import LocalProcess
 from settings import PROJECT, VERSIONS, Blobs, cache_directory
 
@@ -140,12 +140,10 @@ class AccountKey(Resource, module="platform", name="AccountKey"):
 class _BlobProvider(Provider):
     compared = ("account_url", "container", "blob", "sha256")
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         _upload(props)
         return CreateResult(f"{props['container']}/{props['blob']}", props)
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         _upload(_news)
         return UpdateResult(_news)

@@ -17,7 +17,7 @@ from mlplatform.packages import MACHINE, PYTHON, Pin, bill_of_materials, install
 from mlplatform.remote import RegistryDown, Remote
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from infra.dynamic import Failure, Provider, differs, plain_failures
+from infra.dynamic import Failure, Provider, differs
 from infra.registry import Registry
 from settings import PROJECT, cache_directory
 
@@ -72,15 +72,12 @@ RECIPES = {recipe.name: recipe for recipe in (LIBRARIES, WORKLOADS, MODEL_SERVER
 
 
 class _ImageProvider(Provider):
-    @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=differs(_olds, _news, ("recipe", "tag", "host")))
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['recipe']}:{props['tag']}", props | _published(props))
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_news | _published(_news))
 
@@ -88,7 +85,8 @@ class _ImageProvider(Provider):
         """An image that was removed from the registry is gone; a registry that is down is no reason to build anew."""
         try:
             there = _remote(props).digest(f"{IN_REGISTRY}/{props['recipe']}", props["tag"])
-        except RegistryDown:
+        except RegistryDown as error:
+            pulumi.log.warn(f"{props['recipe']}: the registry was not looked at: {error}")
             return ReadResult(id_, props)
         return ReadResult(id_, props) if there else ReadResult("", {})
 

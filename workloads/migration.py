@@ -9,7 +9,7 @@ import pulumi
 from mlplatform.base import Platform
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
-from infra.dynamic import Failure, Provider, plain_failures
+from infra.dynamic import Failure, Provider
 
 ACCESS = "tracking_access"
 """The output (secret) of every stack that says how its MLflow is reached."""
@@ -18,11 +18,9 @@ ACCESS = "tracking_access"
 class _ModelsFromProvider(Provider):
     compared = ("stack",)
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["stack"], props | {"champions": _brought(props)})
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_news | {"champions": _brought(_news)})
 

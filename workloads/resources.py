@@ -14,7 +14,7 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 from pulumi.runtime.rpc import UNKNOWN
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from infra.dynamic import Failure, Provider, differs, plain_failures
+from infra.dynamic import Failure, Provider, differs
 from workloads.access import reached
 from workloads.engines.engine import RunRequest, RunResult, engine
 
@@ -30,7 +30,6 @@ TYPES: dict[str, TypeAdapter[Any]] = {
 
 
 class _CompiledPipelineProvider(Provider):
-    @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         if not differs(_olds, _news, ("pipeline", "image", "retries", "sources")):
             return DiffResult(changes=False)
@@ -39,11 +38,9 @@ class _CompiledPipelineProvider(Provider):
         # A changed comment is no changed package: compile to find out, so that a preview says which runs will follow.
         return DiffResult(changes=_compiled(_news)["sha256"] != _olds["sha256"])
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["pipeline"], props | _compiled(props))
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_news | _compiled(_news))
 
@@ -95,15 +92,12 @@ def _compiled(props: dict[str, Any]) -> dict[str, str]:
 class _PipelineVersionProvider(Provider):
     compared = ("engine", "pipeline", "sha256", "secrets", "timeout_minutes")
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['pipeline']}@{props['sha256'][:12]}", _uploaded(props))
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_uploaded(_news))
 
-    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         engine(_props["engine"]).remove(_props["version_id"])
 
@@ -149,20 +143,17 @@ def _uploaded(props: dict[str, Any]) -> dict[str, Any]:
 
 
 class _PipelineRunProvider(Provider):
-    @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         if differs(_olds, _news, ("pipeline", "sha256", "data")):
             return DiffResult(changes=True)
         return DiffResult(changes=_arguments(_news) != _olds["arguments"])
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         if props["inherits"]:
             inherited = RunResult("INHERITED", props["inherits"], [], "")
             return CreateResult(props["pipeline"], props | _outcome(_arguments(props), inherited, ""))
         return CreateResult(props["pipeline"], _run(props))
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_run(_news))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
-from infra.dynamic import Failure, Provider, plain_failures
+from infra.dynamic import Failure, Provider
 from workloads.engines.api import Api
 from workloads.engines.pods import complaints, last_words
 
@@ -39,12 +39,10 @@ def digested(template: dict[str, Any]) -> dict[str, Any]:
 class _RolloutProvider(Provider):
     compared = ("digest",)
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         _roll_out(props)
         return CreateResult(f"{props['namespace']}/{props['deployment']}", props)
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         _roll_out(_news)
         return UpdateResult(_news)

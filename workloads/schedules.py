@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
-from infra.dynamic import Provider, plain_failures
+from infra.dynamic import Provider
 from workloads.engines.kubeflow.engine import OWN_RUN_ID, KubeflowEngine
 from workloads.resources import CompiledPipeline, PipelineRun, PipelineVersion, with_own
 
@@ -16,17 +16,14 @@ from workloads.resources import CompiledPipeline, PipelineRun, PipelineVersion, 
 class _PipelineScheduleProvider(Provider):
     compared = ("engine", "pipeline", "version_id", "arguments", "schedule", "secrets", "steps_tracking_url")
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         _schedule(props)
         return CreateResult(props["pipeline"], props)
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         _schedule(_news)
         return UpdateResult(_news)
 
-    @plain_failures
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         KubeflowEngine(_props["engine"]).unschedule(_props["pipeline"])
 

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from infra.dynamic import Failure, Provider, differs, plain_failures
+from infra.dynamic import Failure, Provider, differs
 from infra.process import HOST, PYTHON, LocalProcess
 from settings import PROJECT, Serving
 from workloads.access import credentials, reached
@@ -22,22 +22,18 @@ REGISTRY_SECONDS = 30
 
 
 class _ChampionProvider(Provider):
-    @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         moved = bool(_news["pinned"]) and _olds["version"] != _news["pinned"]
         return DiffResult(
             changes=moved or differs(_olds, _news, ("tracking_url", "model", "pinned", "deployed", "run_id"))
         )
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["model"], props | _appointed(props))
 
-    @plain_failures
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_news | _appointed(_news))
 
-    @plain_failures
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Follow an alias that somebody moved in the registry; a registry that is down is no reason to forget it."""
         import requests
@@ -45,7 +41,8 @@ class _ChampionProvider(Provider):
         try:
             with _registry(props) as ask:
                 answer = _asked(ask, props["model"])
-        except (requests.RequestException, Failure):
+        except (requests.RequestException, Failure) as error:
+            pulumi.log.warn(f"{props['model']}: the model registry was not looked at: {error}")
             return ReadResult(id_, props)
         return ReadResult(id_, props | _champion(answer, props["model"]))
 

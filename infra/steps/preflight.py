@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 
-from infra.dynamic import Failure, Provider, differs, plain_failures
+from infra.dynamic import Failure, Provider, differs
 from infra.machine import Machine
 
 DISTRIBUTIONS = {"ubuntu": ("22.04", "24.04"), "debian": ("12", "13")}
@@ -40,13 +40,11 @@ def preflight(machine: Machine, others: Sequence[Machine], opts: pulumi.Resource
 
 
 class _PreflightProvider(Provider):
-    @plain_failures
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         # Another machine by this name is looked at anew; other peers, or another key for the same one, are no reason.
         same = all(not differs(_olds["machine"], _news["machine"], [key]) for key in ("host", "port"))
         return DiffResult(changes=not same, replaces=[] if same else ["machine"])
 
-    @plain_failures
     def create(self, props: dict[str, Any]) -> CreateResult:
         machine, others = props["machine"], props["others"]
         facts = _facts(machine, others)

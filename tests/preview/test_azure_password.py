@@ -29,6 +29,7 @@ class Management(HTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     server: Management
+    pause = "0"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -36,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.refusal:
             self._answer(403, self.server.refusal)
         else:
-            self._answer(202, "", {"Location": f"{self.server.url}/operations/1", "Retry-After": "0"})
+            self._answer(202, "", {"Location": f"{self.server.url}/operations/1", "Retry-After": self.pause})
 
     def do_GET(self) -> None:
         self.server.asked.append(("GET", self.path, self.headers["Authorization"], ""))
@@ -75,6 +76,13 @@ def test_it_is_made_by_the_registry_and_waited_for(management: Management) -> No
     assert authorization == "Bearer b3arer"
     assert json.loads(body) == {"tokenId": TOKEN, "name": "password1"}
     assert (method, operation) == ("GET", "/operations/1")
+
+
+def test_it_is_waited_for_where_azure_says_a_date(management: Management, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handler, "pause", "Thu, 26 Nov 2026 00:00:00 GMT")
+    made = _TokenPasswordProvider().create(given(management))
+    assert made.outs is not None
+    assert made.outs["value"] == "pull-me"
 
 
 def test_who_asked_is_not_kept(management: Management) -> None:

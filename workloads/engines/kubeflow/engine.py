@@ -210,14 +210,15 @@ class KubeflowEngine:
     def _experiment_id(self, server: Server) -> str:
         import kfp_server_api as kfp
 
-        found = server.listed(
-            server.experiments.experiment_service_list_experiments, "experiments", name=self.experiment
-        )
-        if found:
-            return str(found[0].experiment_id)
+        list_all = server.experiments.experiment_service_list_experiments
         wanted = kfp.V2beta1Experiment(display_name=self.experiment)
-        made = server.ask(server.experiments.experiment_service_create_experiment, wanted, unless=409)
-        return str(made.experiment_id) if made else self._experiment_id(server)
+        found = server.listed(list_all, "experiments", name=self.experiment)
+        if not found:
+            server.ask(server.experiments.experiment_service_create_experiment, wanted, unless=409)
+            found = server.listed(list_all, "experiments", name=self.experiment)
+        if not found:
+            raise Failure(f"Kubeflow Pipelines has an experiment {self.experiment} already, and does not show it")
+        return str(found[0].experiment_id)
 
     def _put_secret(self, secrets: Mapping[str, str]) -> None:
         self._put("secret", {"metadata": {"name": STEPS_SECRET, "labels": PODS}, "stringData": dict(secrets)})
@@ -246,11 +247,13 @@ class KubeflowEngine:
 def _pipeline_id(server: Server, name: str) -> str:
     import kfp_server_api as kfp
 
-    found = server.ask(server.pipelines.pipeline_service_get_pipeline_by_name, name, unless=404)
+    by_name = server.pipelines.pipeline_service_get_pipeline_by_name
+    found = server.ask(by_name, name, unless=404)
     if found is None:
         wanted = kfp.V2beta1Pipeline(name=name, display_name=name)
+        # Somebody else may have been faster.
         found = server.ask(server.pipelines.pipeline_service_create_pipeline, wanted, unless=409)
-    return str(found.pipeline_id) if found else _pipeline_id(server, name)
+    return str((found or server.ask(by_name, name)).pipeline_id)
 
 
 def _version_id(server: Server, pipeline_id: str, name: str) -> str | None:
