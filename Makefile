@@ -5,7 +5,7 @@ PYTHON ?= python3
 # More arguments, for Pulumi, kubectl or pytest: make up ARGS=--refresh
 ARGS ?=
 # What `make test-lab` runs
-LAB_TESTS ?= tests/lab tests/cluster
+LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py hardship.py preflight.py hosts.py)
 # Which machine `make ssh` logs in to
 NODE ?=
 
@@ -13,10 +13,10 @@ NODE ?=
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview picture refresh down outputs status env kubectl pages ssh test test-lab lint format bench bundle
+.PHONY: help tools up preview picture refresh down outputs status env kubectl pages ssh test test-lab test-platform lint format bench bundle
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo "  STACK=dev (the default) chooses the stack, PYTHON=python3 the Python, ARGS=... adds arguments for Pulumi or pytest."
 
 tools: ## bring the tools into the cache folder; skips those that are there
@@ -45,8 +45,11 @@ kubectl pages ssh:
 test: tools ## all tests that need no cluster
 	@$(VENV) -m pytest -n 2 --ignore tests/lab --ignore tests/cluster $(ARGS)
 
-test-lab: tools ## tests on clusters in this computer; take root and `make bundle`
+test-lab: tools ## tests of clusters in this computer, half an hour; take root and `make bundle`
 	@$(VENV) -m pytest $(LAB_TESTS) $(ARGS)
+
+test-platform: tools ## tests of what runs on one, of upgrades and of moving, an hour and a half; take the same
+	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/test_migration.py $(ARGS)
 
 lint: tools ## ruff, mypy, shellcheck
 	@$(VENV) -m ruff check

@@ -103,6 +103,8 @@ def ready(order: Order) -> None:
         if _kubelet_version(plane, name) != wanted:
             _upgrade(order, plane, wanted)
         _await_ready(plane, name, wanted)
+        if order["node"]["role"] == "worker":
+            _spread_coredns(plane)
     print(f"{name} is Ready, {wanted}")
 
 
@@ -207,6 +209,20 @@ def _await_steady(plane: Shell) -> None:
             if now - begin > READY_SECONDS:
                 answer.checked("waiting for the API server to stay ready")
         time.sleep(1)
+
+
+def _spread_coredns(plane: Shell) -> None:
+    """Start one of CoreDNS' pods anew where all are on one node: kubeadm starts them when there is but one."""
+    each = '{range .items[*]}{.metadata.name} {.spec.nodeName}{"\\n"}{end}'
+    look = plane.run(
+        f"{KUBECTL} --namespace kube-system get pods --selector k8s-app=kube-dns --output jsonpath='{each}'"
+    )
+    pods = [line.split() for line in look.checked("asking for CoreDNS").splitlines()]
+    nodes = {tuple(node) for _, *node in pods}
+    # Pods that are on no node yet will not be where one of their kind is.
+    if len(pods) > 1 and len(nodes) == 1 and nodes != {()}:
+        first = f"{KUBECTL} --namespace kube-system delete pod {pods[0][0]} --wait=false"
+        plane.run(first).checked("moving a pod of CoreDNS")
 
 
 def _drain(plane: Shell, name: str) -> None:

@@ -31,6 +31,11 @@ def test_three_nodes_are_ready_and_the_outputs_say_so(lab: Stack, cluster: Clust
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT.*", outputs["certificates_expire"])
 
 
+def test_names_are_answered_on_more_than_one_machine(cluster: Cluster) -> None:
+    pods = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == len(pods) == 2
+
+
 def test_a_second_up_changes_nothing(lab: Stack) -> None:
     assert set(changes(lab.up())) == {"unchanged"}
 

@@ -34,6 +34,8 @@ class Machines:
     """How many times uncordoning does nothing, and says that it went well, as kubectl does."""
     restarts: list[int] = field(default_factory=list)
     """At which looks the API server is found starting anew."""
+    coredns: str = "coredns-a plane\ncoredns-b worker-1\n"
+    """CoreDNS' pods, each with its node."""
     done: list[str] = field(default_factory=list)
     fails: str = ""
     """Commands with this in them do."""
@@ -56,6 +58,8 @@ class Machines:
                 self.late -= 1
                 told = f"{OLD if self.late >= 0 else self.kubelet} True{' true' if self.cordoned else ''}"
             return Finished(0, told, "")
+        if "k8s-app=kube-dns" in command:
+            return Finished(0, self.coredns, "")
         if "get --raw /readyz" in command:
             self.restarts = [after - 1 for after in self.restarts]
             return Finished(int(0 in self.restarts), "ok", "connection refused")
@@ -78,6 +82,8 @@ def said(command: str) -> str:
         return f"install {what[1]}"
     if "upgrade.sh" in command:
         return "kubeadm upgrade"
+    if pod := re.search(r"delete pod (\S+)", command):
+        return f"delete {pod[1]}"
     verb = re.search(r"admin\.conf (\w+)", command)
     return verb[1] if verb else command
 
@@ -165,6 +171,24 @@ def test_an_api_server_that_the_new_kubelet_starts_anew_is_waited_for(machines: 
     node.upgrade(order(PLANE))
     waited = machines.done[machines.done.index("install kubelet") : machines.done.index("uncordon")].count("wait")
     assert waited >= 10 + node.STEADY_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("coredns", "of", "moved"),
+    [
+        ("coredns-a plane\ncoredns-b plane\n", WORKER, ["delete coredns-a"]),
+        ("coredns-a plane\ncoredns-b plane\n", PLANE, []),
+        ("coredns-a plane\ncoredns-b worker-1\n", WORKER, []),
+        ("coredns-a plane\n", WORKER, []),
+        ("coredns-a \ncoredns-b \n", WORKER, []),
+    ],
+)
+def test_when_a_worker_is_ready_not_all_of_coredns_stays_on_one_node(
+    machines: Machines, coredns: str, of: Mapping[str, Any], moved: list[str]
+) -> None:
+    machines.kubelet, machines.coredns = NEW, coredns
+    node.ready(order(of))
+    assert machines.done == moved
 
 
 def test_a_failed_upgrade_leaves_kubelet_as_it_is(machines: Machines) -> None:
