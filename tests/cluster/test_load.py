@@ -24,7 +24,7 @@ from workloads.engines.api import Api
 from .conftest import pods, ready
 
 RATE, SECONDS = 500, 60
-IMPATIENT, PATIENT = (1, 3), (5, 10)
+IMPATIENT, PATIENT = (1, 3), (15, 30)
 """How many seconds a client waits for a connection, and for an answer."""
 FIRST_SECONDS = 5
 """Of undisturbed load."""
@@ -87,7 +87,7 @@ def test_no_request_is_lost_while_a_model_rolls_out(
     )
 
 
-def test_the_machine_that_answers_for_the_address_is_missed_for_seconds_alone(
+def test_no_request_of_a_patient_client_is_lost_while_the_machine_dies_that_answers_for_the_address(
     whole: Stack | None, api: Api, server: dict[str, Any], outside: str, under_load: Callable[..., dict[str, float]]
 ) -> None:
     if whole is None:
@@ -98,9 +98,8 @@ def test_the_machine_that_answers_for_the_address_is_missed_for_seconds_alone(
     what = f"{machine} dies, which answers for the address"
     figures = under_load(what, lambda: cut_power(whole, machine), PATIENT)
     try:
-        # It takes some until another machine answers for the address, and until Services forget the dead pods.
-        assert figures.get("failed_to_s", 0) < SECONDS - 10
-        assert figures["first"] > 0.5 * figures["sent"]
+        # Another machine answers for the address after some seconds; Services forget the dead pods after ten.
+        assert figures["failed"] == 0
     finally:
         whole.up()
     until(lambda: all(ready(pod) for pod in replicas(api, server)), seconds=180)
