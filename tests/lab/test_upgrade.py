@@ -26,7 +26,7 @@ from airgap.bundle.push import push
 from airgap.bundle.store import RECORD, Store
 from infra.node import refusal
 from settings import VERSIONS
-from tests.harness import Stack, changes, free_ports
+from tests.harness import Stack, changes
 
 from .cluster import SERVER, TOOLS, Cluster, service, until
 from .conftest import cluster_of
@@ -73,11 +73,8 @@ def in_registry(older: str, tmp_path_factory: pytest.TempPathFactory) -> None:
         if record["upstream"] not in named:
             images[record["upstream"]] = {"layout": str(file.parent / LAYOUT), "digest": record["digest"]}
     (folder / index.INDEX).write_text(json.dumps({"images": images}))
-    own = registry.start(store, "127.0.0.1", *free_ports(1), [], folder / "registry")
-    try:
+    with registry.writable(store) as own:
         push(Store(folder), own.host, own.authfile, own.certificates)
-    finally:
-        registry.stop(folder / "registry")
 
 
 @dataclass
