@@ -20,8 +20,6 @@ DIGEST = "mlplatform/template"
 UNAWAITED = {"pulumi.com/skipAwait": "true"}
 """Annotation of a Deployment that a `Rollout` waits for."""
 LOOK_SECONDS = 1
-GRACE_SECONDS = 60
-"""How much longer than its deadline a Deployment may take to say that it has passed."""
 SAID_LINES = 5
 MANAGER = "mlplatform-rollout"
 """Who changes the Deployment in the eyes of the API server."""
@@ -137,22 +135,20 @@ class _Deployment:
         return max(served, key=_revision, default=None)
 
     def problem(self) -> str | None:
-        """Wait until all pods are the newest and available; why they are not, where that is not to be expected."""
-        deadline: float | None = None
+        """Wait until all pods are the newest and available; why they are not, where nothing moves for the deadline."""
+        seen: tuple[int | None, ...] = ()
+        since = time.monotonic()
         while True:
             found = self.read()
-            spec, status = found.spec, found.status
-            if deadline is None:
-                deadline = time.monotonic() + spec.progress_deadline_seconds + GRACE_SECONDS
-            if (status.observed_generation or 0) >= found.metadata.generation:
-                counts = (status.replicas, status.updated_replicas, status.available_replicas)
-                if all((count or 0) == spec.replicas for count in counts):
-                    return None
-                for condition in status.conditions or []:
-                    if condition.type == "Progressing" and condition.reason == "ProgressDeadlineExceeded":
-                        return f"its new pods do not serve within {spec.progress_deadline_seconds} s"
-            if time.monotonic() > deadline:
-                return f"{status.available_replicas or 0} of {spec.replicas} pods serve"
+            status, wanted = found.status, found.spec.replicas
+            counts = (status.replicas, status.updated_replicas, status.available_replicas)
+            settled = (status.observed_generation or 0) >= found.metadata.generation
+            if settled and all((count or 0) == wanted for count in counts):
+                return None
+            if counts != seen:
+                seen, since = counts, time.monotonic()
+            if time.monotonic() - since > (deadline := found.spec.progress_deadline_seconds):
+                return f"its new pods do not serve within {deadline} s"
             time.sleep(LOOK_SECONDS)
 
     def said(self, digest: str) -> Iterator[str]:
