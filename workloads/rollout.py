@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
@@ -14,6 +14,9 @@ from pulumi.dynamic import CreateResult, Resource, UpdateResult
 from infra.dynamic import Failure, Provider
 from workloads.engines.api import Api
 from workloads.engines.pods import complaints, last_words
+
+if TYPE_CHECKING:
+    import pulumi_kubernetes as kubernetes
 
 DIGEST = "mlplatform/template"
 """Annotation of a pod template: what it is told by from the others of its Deployment."""
@@ -35,7 +38,7 @@ def digested(template: dict[str, Any]) -> dict[str, Any]:
 
 
 class _RolloutProvider(Provider):
-    compared = ("digest",)
+    compared = ("digest", "uid")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _roll_out(props)
@@ -53,7 +56,8 @@ class Rollout(Resource, module="workloads", name="Rollout"):
     served before; the next `up` with the same settings tries the new one again.
 
     Args:
-        deployment: its name; its pod template is one of `digested`.
+        name: that of the Deployment.
+        deployment: one whose pod template is of `digested`.
         template: that template.
 
     Raises (as a failed resource):
@@ -66,17 +70,20 @@ class Rollout(Resource, module="workloads", name="Rollout"):
         *,
         kubeconfig: pulumi.Input[str],
         namespace: str,
-        deployment: str,
+        deployment: kubernetes.apps.v1.Deployment,
         template: pulumi.Output[dict[str, Any]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
             "kubeconfig": pulumi.Output.secret(kubeconfig),
             "namespace": namespace,
-            "deployment": deployment,
+            "deployment": name,
+            # One that was made anew is waited for, too.
+            "uid": deployment.metadata.apply(lambda found: found.uid),
             "digest": template.apply(lambda known: known["metadata"]["annotations"][DIGEST]),
         }
-        super().__init__(_RolloutProvider(), name, props, opts)
+        waits = pulumi.ResourceOptions(depends_on=[deployment])
+        super().__init__(_RolloutProvider(), name, props, pulumi.ResourceOptions.merge(waits, opts))
 
 
 def _roll_out(props: dict[str, Any]) -> None:

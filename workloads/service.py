@@ -169,8 +169,7 @@ def _deployment(
         name,
         kubeconfig=shared.place.cluster.kubeconfig,
         namespace=NAMESPACE,
-        deployment=name,
+        deployment=deployment,
         template=template,
-        opts=pulumi.ResourceOptions(depends_on=[deployment]),
     )
     return deployment, rollout
