@@ -25,7 +25,7 @@ from .conftest import pods, ready
 
 RATE, SECONDS = 500, 60
 IMPATIENT, PATIENT = (1, 3), (15, 30)
-"""How many seconds a client waits for a connection, and for an answer."""
+"""How many seconds a client waits for a connection before it tries once more, and for an answer."""
 FIRST_SECONDS = 5
 """Of undisturbed load."""
 

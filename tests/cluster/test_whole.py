@@ -52,6 +52,17 @@ def answering(stack: Stack) -> Counter[str]:
     return Counter(str(requests.post(url, json=FLOWERS[0], timeout=10).json()["model_version"]) for _ in range(100))
 
 
+def served_and_another(stack: Stack) -> tuple[str, str]:
+    """The version that answers, pinned, and one that was trained with other trees."""
+    (served,) = answering(stack)
+    external = stack.settings["workloads:pipelines"]["iris-external"]
+    external["parameters"]["trees"] = 7
+    external["version"] = int(served)
+    stack.up()
+    assert set(answering(stack)) == {served}
+    return served, str(stack.outputs()["iris_external"]["version"])
+
+
 def test_after_a_power_cut_of_all_machines_everything_is_as_it_was(stack: Stack) -> None:
     before, outputs = predictions(stack), stack.outputs("--show-secrets")
     for machine in MACHINES:
@@ -94,17 +105,12 @@ def test_an_up_without_the_api_server_says_so_and_loses_nothing(stack: Stack) ->
 
 
 def test_a_canary_gets_its_share_of_the_requests(stack: Stack) -> None:
-    (champion,) = answering(stack)
-    stack.settings["workloads:pipelines"]["iris-external"]["parameters"]["trees"] = 7
-    stack.settings["workloads:pipelines"]["iris-external"]["version"] = int(champion)
-    stack.up()
-    assert set(answering(stack)) == {champion}
-    candidate = int(champion) + 1
-    stack.settings["serving:canary"] = {"version": candidate, "replicas": 1}
+    champion, candidate = served_and_another(stack)
+    stack.settings["serving:canary"] = {"version": int(candidate), "replicas": 1}
     stack.up()
     found = until(lambda: len(shares := answering(stack)) == 2 and shares, seconds=60)
-    assert set(found) == {champion, str(candidate)}
-    assert 10 < found[str(candidate)] < 60, found  # one pod of three
+    assert set(found) == {champion, candidate}
+    assert 10 < found[candidate] < 60, found  # one pod of three
     del stack.settings["serving:canary"]
     stack.up()
     until(lambda: set(answering(stack)) == {champion}, seconds=60)
@@ -124,8 +130,7 @@ def test_a_model_that_was_changed_never_answers_is_taken_back_and_comes_when_it_
 ) -> None:
     from workloads.ml.tracking import client
 
-    before = set(answering(stack))
-    other = next(version for version in ("1", "2") if version not in before)
+    before, other = served_and_another(stack)
     with reached("", tracking_access) as url:
         right = client(url).get_model_version("iris", other).tags["sha256"]
         client(url).set_model_version_tag("iris", other, "sha256", "0" * 64)
@@ -134,7 +139,7 @@ def test_a_model_that_was_changed_never_answers_is_taken_back_and_comes_when_it_
     assert code != 0, output
     assert "mlplatform-serving/iris-server: its new pods do not serve within 180 s" in output, output
     assert re.search(r"iris-server-\S+: fetch: .*SHA-256", output), output
-    assert set(answering(stack)) == before
+    assert set(answering(stack)) == {before}
     until(lambda: all(ready(pod) for pod in pods(api, service.NAMESPACE, server["labels"])), seconds=60)
 
     with reached("", tracking_access) as url:

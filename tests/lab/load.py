@@ -3,8 +3,9 @@
 `python -m tests.lab.load URL RATE SECONDS CONNECT TOTAL`
 
 Requests are sent when their time has come, not when an earlier one was answered, so that a server that hangs does not
-slow down the load. A client waits up to CONNECT seconds for a connection and TOTAL for an answer, and sends what fails
-once more on a new connection. Prints how they ended as JSON.
+slow down the load. A client waits up to CONNECT seconds for a connection and TOTAL for an answer, and sends what failed
+once more when CONNECT seconds have passed: what fails at once, as while nobody answers for an address, would fail at
+once again. Prints how they ended as JSON.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ async def load(url: str, rate: float, seconds: float, timeout: aiohttp.ClientTim
                         took.append((time.monotonic() - start) * 1000)
                         return
             except (aiohttp.ClientError, TimeoutError, OSError):
-                continue
+                pass
+            await asyncio.sleep(start + (timeout.sock_connect or 0) - time.monotonic())
         ended["failed"] += 1
         lost.append(start - begin)
 
