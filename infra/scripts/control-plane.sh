@@ -79,10 +79,10 @@ networking:
   serviceSubnet: $SERVICE_SUBNET
 controllerManager:
   extraArgs:
-    # A machine that died is no place to send requests to: noticed after 10 s, not 50. As with Kubernetes' own figures,
-    # a machine is given up when it has not told of itself five times in a row: kubelet renews its lease every 2 s here.
-    - {name: node-monitor-grace-period, value: 10s}
-    - {name: node-monitor-period, value: 1s}
+    # A machine that died is no place to send requests to: noticed after 20 s, not 50. kubelet tells of itself every 5 s.
+    # Sooner would be too soon: a control plane that cannot write for 10 s would take every machine for dead.
+    - {name: node-monitor-grace-period, value: 20s}
+    - {name: node-monitor-period, value: 2s}
 apiServer:
   certSANs: [$(echo "$ADDRESS $NAMES" | xargs | sed 's/ /, /g')]
   extraArgs:
@@ -102,7 +102,7 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cgroupDriver: $driver
 nodeStatusUpdateFrequency: 5s
-nodeLeaseDurationSeconds: 8
+nodeLeaseDurationSeconds: 20
 failCgroupV1: false
 $(if [ "$contained" = yes ]; then
   # The disk and the swap of a machine in a container are those of the computer around it, and not its own to judge.
