@@ -68,7 +68,7 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         own = {
-            "PULUMI_BACKEND_URL": f"file://{self.scratch / 'state'}",
+            "PULUMI_BACKEND_URL": f"file://{self.scratch / 'state'}?metadata=skip",
             "PULUMI_HOME": str(self.scratch / "home"),
             "PULUMI_CONFIG_PASSPHRASE": "correct horse battery staple",
         }

@@ -26,7 +26,7 @@ class Backend:
         """The folder of a `file://` backend."""
         if not self.url.startswith("file://"):
             return None
-        return Path(unquote(self.url.removeprefix("file://"))).expanduser()
+        return Path(unquote(self.url.removeprefix("file://").partition("?")[0])).expanduser()
 
     @property
     def encrypts_with_passphrase(self) -> bool:
@@ -64,7 +64,9 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     backend = chosen(environ)
     if backend is None:
         state, home = _private("state"), _private("pulumi-home")
-        backend = Backend(f"file://{quote(str(state))}")
+        # Beside each file a second one with its attributes would be written, not in one go: who is killed then leaves
+        # a state that cannot be read.
+        backend = Backend(f"file://{quote(str(state))}?metadata=skip")
         added |= {"PULUMI_BACKEND_URL": backend.url, "PULUMI_HOME": environ.get("PULUMI_HOME") or str(home)}
     if backend.encrypts_with_passphrase and not environ.keys() & {
         "PULUMI_CONFIG_PASSPHRASE",

@@ -61,7 +61,9 @@ def drive(*arguments: str) -> subprocess.CompletedProcess[str]:
 class TestBackend:
     def test_without_a_choice_it_is_a_folder_of_the_cache(self) -> None:
         variables = backend.variables({})
-        state = backend.Backend(variables["PULUMI_BACKEND_URL"]).directory
+        url = variables["PULUMI_BACKEND_URL"]
+        assert url.endswith("/state?metadata=skip")
+        state = backend.Backend(url).directory
         assert state == cache.directory() / "state"
         assert state.is_dir()
         assert Path(variables["PULUMI_HOME"]).is_relative_to(cache.directory())
