@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.errors import BundleError
-from airgap.bundle.golang import Go, GoBuild, default_name
+from airgap.bundle.golang import PLACES, STRICT, Go, GoBuild, default_name
 from airgap.bundle.process import output_of
 from airgap.bundle.progress import Progress
 from airgap.bundle.store import Item, Store
@@ -19,11 +19,10 @@ from tests.airgap.conftest import needs_go
 
 @pytest.fixture
 def greeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoBuild:
-    """The build of one small module from a proxy in a folder, where the user's settings would let everything pass."""
+    """The build of one small module from a proxy in a folder, where the user lets Go write missing sums by itself."""
     monkeypatch.setenv("GOPROXY", proxy.serve(tmp_path / "proxy"))
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modcache"))
     monkeypatch.setenv("GOFLAGS", "-mod=mod")
-    monkeypatch.setenv("GONOSUMDB", "*")
     modules = proxy.module(tmp_path / "modules")
     (tmp_path / "sources.toml").write_text(proxy.TABLE)
     table = load(tmp_path / "sources.toml", modules)
@@ -43,18 +42,21 @@ def output(item: Item) -> str:
 def test_of_the_users_settings_go_gets_its_places_alone(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both ways that there are to set them."""
-    (tmp_path / "env").write_text(f"GOPROXY=file://{tmp_path}\nGOSUMDB=off\n")
+    """Both ways that there are to set them. Which modules Go checks is nothing that could be among them."""
+    (tmp_path / "env").write_text(f"GOPROXY=file://{tmp_path}\nGOVCS=example.test:git\n")
     monkeypatch.delenv("GOPROXY", raising=False)
     monkeypatch.setenv("GOENV", str(tmp_path / "env"))
-    monkeypatch.setenv("GONOSUMDB", "*")
+    monkeypatch.setenv("GONOPROXY", "example.test")
     go = Go.find(store, 1)
-    names = ["GOPROXY", "GONOSUMDB", "GOSUMDB", "GOFLAGS"]
-    told = output_of([go.program, "env", *names], env=go.environment).splitlines()
-    assert told[0] == f"file://{tmp_path}"
-    assert told[1] == ""
-    assert told[2] not in ("", "off")
-    assert "-mod=readonly" in told[3]
+    assert {name for name in go.environment if name.startswith("GO")} == {*PLACES, *STRICT, "GOMAXPROCS"} - {
+        "CGO_CFLAGS"
+    }
+    names = ["GOPROXY", "GOVCS", "GONOPROXY", "GONOSUMDB", "GOINSECURE", "GOPRIVATE", "GOSUMDB", "GOFLAGS"]
+    told = dict(zip(names, output_of([go.program, "env", *names], env=go.environment).splitlines(), strict=True))
+    assert told["GOPROXY"] == f"file://{tmp_path}"
+    assert {name for name, value in told.items() if not value} == {*names[1:6]}
+    assert told["GOSUMDB"] not in ("", "off")
+    assert "-mod=readonly" in told["GOFLAGS"]
 
 
 @needs_go
