@@ -1,11 +1,10 @@
 """Predictions at a steady rate, whatever happens to the servers.
 
-`python -m tests.lab.load URL RATE SECONDS CONNECT TOTAL`
+`python -m tests.lab.load URL RATE SECONDS CONNECT TOTAL AGAIN`
 
 Requests are sent when their time has come, not when an earlier one was answered, so that a server that hangs does not
-slow down the load. A client waits up to CONNECT seconds for a connection and TOTAL for an answer, and sends what failed
-once more when CONNECT seconds have passed: what fails at once, as while nobody answers for an address, would fail at
-once again. Prints how they ended as JSON.
+slow down the load. A client waits up to CONNECT seconds for a connection and TOTAL for an answer, and sends what fails
+once more on a new connection, at once or AGAIN seconds after the first attempt. Prints how they ended as JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import aiohttp
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 
 
-async def load(url: str, rate: float, seconds: float, timeout: aiohttp.ClientTimeout) -> dict[str, float]:
+async def load(url: str, rate: float, seconds: float, timeout: aiohttp.ClientTimeout, again: float) -> dict[str, float]:
     """How many were answered at the first and at the second attempt, how many failed and when, the latency in ms."""
     ended: Counter[str] = Counter()
     took: list[float] = []
@@ -39,7 +38,7 @@ async def load(url: str, rate: float, seconds: float, timeout: aiohttp.ClientTim
                         return
             except (aiohttp.ClientError, TimeoutError, OSError):
                 pass
-            await asyncio.sleep(start + (timeout.sock_connect or 0) - time.monotonic())
+            await asyncio.sleep(start + again - time.monotonic())
         ended["failed"] += 1
         lost.append(start - begin)
 
@@ -58,6 +57,6 @@ async def load(url: str, rate: float, seconds: float, timeout: aiohttp.ClientTim
 
 
 if __name__ == "__main__":
-    url, (rate, seconds, connect, total) = sys.argv[1], map(float, sys.argv[2:])
+    url, (rate, seconds, connect, total, again) = sys.argv[1], map(float, sys.argv[2:])
     timeout = aiohttp.ClientTimeout(total=total, sock_connect=connect)
-    print(json.dumps(asyncio.run(load(url, rate, seconds, timeout))))
+    print(json.dumps(asyncio.run(load(url, rate, seconds, timeout, again))))

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from .values import Properties
 
 _SHELL = ["/bin/sh", "-c"]
 _GRACE = 2.0
-"""Seconds for the output of a killed group to end, as a process that left the group may hold it open."""
+"""Seconds for a killed group, and for its output, to end: a process that left the group may hold that open."""
 
 
 def run(job: Job, operation: Operation) -> Properties:
@@ -42,6 +43,8 @@ def run(job: Job, operation: Operation) -> Properties:
         ]
         _join(readers, operation)
         code = process.wait()
+        if operation.reason:
+            _await_end_of_group(process)
     if reason := operation.reason or _failure(code):
         error = Cancelled if operation.reason else Failed
         raise error(f"{reason}: running {job.shown}:\n{capture.for_error()}")
@@ -105,6 +108,15 @@ def _join(readers: list[threading.Thread], operation: Operation) -> None:
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _await_end_of_group(process: subprocess.Popen[bytes]) -> None:
+    """A process that was killed is there for a moment more: who hears that the command has ended finds none of it."""
+    deadline = time.monotonic() + _GRACE
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.01)
 
 
 def _failure(code: int) -> str:
