@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 import yaml
-from pulumi.dynamic import CreateResult, ReadResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, ReadResult, Resource
 
 from infra.cluster import MANAGED, METRICS_API
 from infra.dynamic import Failure, Provider
@@ -33,9 +33,6 @@ class _ClusterFactsProvider(Provider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult("facts", props | _facts(props))
-
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_news | _facts(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:

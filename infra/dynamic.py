@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from pulumi.dynamic import DiffResult, ResourceProvider
+from pulumi.dynamic import DiffResult, ResourceProvider, UpdateResult
 
 from infra.failure import Failure as Failure
 
@@ -22,7 +22,7 @@ METHODS = {"check", "diff", "create", "read", "update", "delete"}
 
 
 class Provider(ResourceProvider):
-    """A provider that updates in place when one of the inputs named in `compared` changed."""
+    """A provider that updates in place, by making it again, when one of the inputs named in `compared` changed."""
 
     serialize_as_secret_always = False
     compared: tuple[str, ...] = ()
@@ -33,6 +33,9 @@ class Provider(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=differs(_olds, _news, self.compared))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
 
 def _plain(method: Callable[P, T]) -> Callable[P, T]:

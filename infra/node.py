@@ -221,8 +221,8 @@ def _spread_coredns(plane: Shell) -> None:
     nodes = {tuple(node) for _, *node in pods}
     # Pods that are on no node yet will not be where one of their kind is.
     if len(pods) > 1 and len(nodes) == 1 and nodes != {()}:
-        first = f"{KUBECTL} --namespace kube-system delete pod {pods[0][0]} --wait=false"
-        plane.run(first).checked("moving a pod of CoreDNS")
+        delete = f"{KUBECTL} --namespace kube-system delete pod {pods[0][0]} --wait=false"
+        plane.run(delete).checked("moving a pod of CoreDNS")
 
 
 def _drain(plane: Shell, name: str) -> None:

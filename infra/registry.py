@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 from pydantic import SecretStr
 
 from infra.dynamic import Failure, Provider, differs
@@ -94,9 +94,6 @@ class _BundleRegistryProvider(Provider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult("registry", props | _served(props))
-
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_news | _served(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         from airgap.bundle import registry

@@ -144,10 +144,6 @@ class _BlobProvider(Provider):
         _upload(props)
         return CreateResult(f"{props['container']}/{props['blob']}", props)
 
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        _upload(_news)
-        return UpdateResult(_news)
-
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         from azure.core.exceptions import AzureError
 

@@ -15,7 +15,7 @@ import pulumi
 from mlplatform.builders import builder
 from mlplatform.packages import MACHINE, PYTHON, Pin, bill_of_materials, install, pinned
 from mlplatform.remote import RegistryDown, Remote
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 
 from infra.dynamic import Failure, Provider, differs
 from infra.registry import Registry
@@ -77,9 +77,6 @@ class _ImageProvider(Provider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['recipe']}:{props['tag']}", props | _published(props))
-
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_news | _published(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """An image that was removed from the registry is gone; a registry that is down is no reason to build anew."""

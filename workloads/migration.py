@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 from mlplatform.base import Platform
-from pulumi.dynamic import CreateResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, Resource
 
 from infra.dynamic import Failure, Provider
 
@@ -20,9 +20,6 @@ class _ModelsFromProvider(Provider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["stack"], props | {"champions": _brought(props)})
-
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_news | {"champions": _brought(_news)})
 
 
 class ModelsFrom(Resource, module="workloads", name="ModelsFrom"):

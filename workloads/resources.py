@@ -41,9 +41,6 @@ class _CompiledPipelineProvider(Provider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["pipeline"], props | _compiled(props))
 
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_news | _compiled(_news))
-
 
 class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
     """The package (IR YAML) of a pipeline of `workloads/pipelines/`.
@@ -94,9 +91,6 @@ class _PipelineVersionProvider(Provider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['pipeline']}@{props['sha256'][:12]}", _uploaded(props))
-
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_uploaded(_news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         engine(_props["engine"]).remove(_props["version_id"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, Resource
 
 from infra.dynamic import Failure, Provider
 from workloads.engines.api import Api
@@ -43,10 +43,6 @@ class _RolloutProvider(Provider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         _roll_out(props)
         return CreateResult(f"{props['namespace']}/{props['deployment']}", props)
-
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        _roll_out(_news)
-        return UpdateResult(_news)
 
 
 class Rollout(Resource, module="workloads", name="Rollout"):
@@ -117,7 +113,16 @@ class _Deployment:
         return f"{self._namespace}/{self._name}"
 
     def read(self) -> Any:
-        return self._api.patiently(lambda: self._api.apps.read_namespaced_deployment(self._name, self._namespace))
+        """As it is now.
+
+        Raises:
+            Failure: it is not there.
+        """
+        read = self._api.apps.read_namespaced_deployment
+        found = self._api.unless_gone(lambda: read(self._name, self._namespace))
+        if found is None:
+            raise Failure(f"{self}: somebody has deleted it; `make up ARGS=--refresh` sees that, and makes it anew")
+        return found
 
     def digest(self) -> str | None:
         """That of the template that it has now."""
@@ -160,10 +165,11 @@ class _Deployment:
 
     def said(self, digest: str) -> Iterator[str]:
         """What keeps the pods of a template from serving, in the words of the cluster and of the pods."""
-        for condition in self.read().status.conditions or []:
+        found = self.read()
+        for condition in found.status.conditions or []:
             if condition.type == "ReplicaFailure":
                 yield condition.message
-        selector = ",".join(f"{key}={value}" for key, value in self.read().spec.selector.match_labels.items())
+        selector = ",".join(f"{key}={value}" for key, value in found.spec.selector.match_labels.items())
         pods = self._api.patiently(
             lambda: self._api.core.list_namespaced_pod(self._namespace, label_selector=selector).items
         )
@@ -180,6 +186,7 @@ class _Deployment:
         for _ in range(HAND_OVER_TRIES):
             if self._handed_over():
                 return
+        pulumi.log.warn(f"{self}: what was set back stays {MANAGER}'s, as the Deployment was changed all the time")
 
     def _handed_over(self) -> bool:
         """Make what was set here belong to whoever applied the Deployment, who could not remove it otherwise."""

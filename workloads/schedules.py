@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, Resource
 
 from infra.dynamic import Provider
 from workloads.engines.kubeflow.engine import OWN_RUN_ID, KubeflowEngine
@@ -19,10 +19,6 @@ class _PipelineScheduleProvider(Provider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         _schedule(props)
         return CreateResult(props["pipeline"], props)
-
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        _schedule(_news)
-        return UpdateResult(_news)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         KubeflowEngine(_props["engine"]).unschedule(_props["pipeline"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 
 from infra.dynamic import Failure, Provider, differs
 from infra.process import HOST, PYTHON, LocalProcess
@@ -30,9 +30,6 @@ class _ChampionProvider(Provider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["model"], props | _appointed(props))
-
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_news | _appointed(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Follow an alias that somebody moved in the registry; a registry that is down is no reason to forget it."""

@@ -46,6 +46,8 @@ class Cluster(Answering):
         path = self.path.partition("?")[0]
         if path.endswith("/deployments/d"):
             self.answer(200, self.deployment())
+        elif "/deployments/" in path:
+            self.answer(404, {"message": "not found"})
         elif path.endswith("/replicasets"):
             self.answer(200, {"items": type(self).sets})
         elif path.endswith("/pods"):
@@ -136,6 +138,11 @@ def test_a_template_that_nobody_here_made_is_not_touched(props: dict[str, Any]) 
     with pytest.raises(Failure, match=r"n/d: somebody else has changed it; `make up ARGS=--refresh`"):
         _RolloutProvider().update("n/d", props, props)
     assert Cluster.live == "somebody-elses"
+
+
+def test_a_deployment_that_is_gone_is_named(props: dict[str, Any]) -> None:
+    with pytest.raises(Failure, match="n/gone: somebody has deleted it"):
+        _RolloutProvider().update("n/gone", props, props | {"deployment": "gone"})
 
 
 def test_a_template_is_told_by_what_is_in_it() -> None:
