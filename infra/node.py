@@ -93,6 +93,7 @@ def upgrade(order: Order) -> None:
         _upgrade(order, plane, wanted)
         _await_steady(plane)
         _await_ready(plane, node["name"], wanted)
+        _await_deployments(plane)
     print(f"{node['name']} was brought to {wanted}")
 
 
@@ -100,9 +101,12 @@ def ready(order: Order) -> None:
     """Bring a node to the wanted version if it has another one, and wait until it is Ready."""
     name, wanted = order["node"]["name"], f"v{order['version']}"
     with connected(order["control_plane"]) as plane:
-        if _kubelet_version(plane, name) != wanted:
+        upgrades = _kubelet_version(plane, name) != wanted
+        if upgrades:
             _upgrade(order, plane, wanted)
         _await_ready(plane, name, wanted)
+        if upgrades:
+            _await_deployments(plane)
         if order["node"]["role"] == "worker":
             _spread_coredns(plane)
     print(f"{name} is Ready, {wanted}")
@@ -209,6 +213,17 @@ def _await_steady(plane: Shell) -> None:
             if now - begin > READY_SECONDS:
                 answer.checked("waiting for the API server to stay ready")
         time.sleep(1)
+
+
+def _await_deployments(plane: Shell) -> None:
+    """Wait until what the drain stopped or moved runs again: the next node is not drained before.
+
+    What does not within two minutes may never have run, so it is only told.
+    """
+    available = f"wait --for=condition=Available deployment --all --all-namespaces --timeout={DRAIN_SECONDS}s"
+    answer = plane.run(f"{KUBECTL} {available}")
+    if answer.code:
+        print(f"Not everything runs again: {answer.error.strip()}", file=sys.stderr)
 
 
 def _spread_coredns(plane: Shell) -> None:

@@ -82,6 +82,8 @@ def said(command: str) -> str:
         return f"install {what[1]}"
     if "upgrade.sh" in command:
         return "kubeadm upgrade"
+    if "wait --for=condition=Available deployment" in command:
+        return "wait for all"
     if pod := re.search(r"delete pod (\S+)", command):
         return f"delete {pod[1]}"
     verb = re.search(r"admin\.conf (\w+)", command)
@@ -124,13 +126,14 @@ def test_kubelet_comes_last_on_a_node_that_is_drained_and_takes_pods_again(
         "drain",
         "install kubelet",
         "uncordon",
+        "wait for all",
     ]
 
 
 def test_a_node_is_ready_when_its_new_kubelet_says_so_and_not_by_what_the_old_one_said(machines: Machines) -> None:
     machines.late = 3
     node.ready(order(WORKER))
-    assert machines.done[-6:] == ["install kubelet", "wait", "wait", "wait", "uncordon", "wait"]
+    assert machines.done[-7:] == ["install kubelet", "wait", "wait", "wait", "uncordon", "wait", "wait for all"]
 
 
 def test_a_control_plane_that_has_its_version_is_left_as_it_is_and_not_waited_for(machines: Machines) -> None:
@@ -196,6 +199,15 @@ def test_a_failed_upgrade_leaves_kubelet_as_it_is(machines: Machines) -> None:
     with pytest.raises(Failure, match="worker-1: kubeadm upgrade failed with code 1: it failed"):
         node.ready(order(WORKER))
     assert machines.done == ["install kubeadm"]
+
+
+def test_what_does_not_run_again_is_told_and_does_not_hold_up_the_upgrade(
+    machines: Machines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machines.fails = "condition=Available"
+    node.ready(order(WORKER))
+    assert "Not everything runs again: it failed" in capsys.readouterr().err
+    assert machines.kubelet == NEW
 
 
 def test_what_kubeadm_would_refuse_is_refused_before_anything_is_changed(machines: Machines) -> None:
