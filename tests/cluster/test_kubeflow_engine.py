@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlplatform import pipelines_database, pipelines_objects
+from mlplatform import pipelines_api, pipelines_database, pipelines_objects, pipelines_stores
 from mlplatform.pipelines_part import NAMESPACE
 
 from infra.dynamic import Failure
@@ -21,7 +21,7 @@ from tests.waiting import until
 from workloads.access import reached
 from workloads.compile import compiled
 from workloads.engines.api import Api
-from workloads.engines.engine import RunRequest, RunResult
+from workloads.engines.engine import RunRequest
 from workloads.engines.kubeflow import run_pods
 from workloads.engines.kubeflow.engine import OWN_RUN_ID, KubeflowEngine
 from workloads.engines.kubeflow.metadata import MetadataStore
@@ -34,6 +34,9 @@ from . import pipelines
 from .conftest import begin_and_kill, pushed_image, secret
 
 EXPERIMENT = "tests"
+SERVERS = {pipelines_api.NAME, pipelines_stores.METADATA}
+STORES = {pipelines_database.NAME, pipelines_objects.NAME}
+"""What Kubeflow Pipelines runs by, and where it keeps things, by the label `app` of their pods."""
 IRIS = Path(__file__).parents[2] / "workloads" / "data" / "iris.csv"
 
 
@@ -44,18 +47,14 @@ def image(api: Api, kubeflow_installed: None) -> str:
 
 @pytest.fixture(scope="module")
 def properties(kubeconfig: str, kubeflow_installed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    from mlplatform.pipelines_api import HTTP
-    from mlplatform.pipelines_api import NAME as API
-    from mlplatform.pipelines_stores import METADATA, METADATA_PORT
-
     return {
         "kind": "kubeflow",
         "kubeconfig": kubeconfig,
         "namespace": NAMESPACE,
-        "api_selector": f"app={API}",
-        "api_port": str(HTTP),
-        "metadata_selector": f"app={METADATA}",
-        "metadata_port": str(METADATA_PORT),
+        "api_selector": f"app={pipelines_api.NAME}",
+        "api_port": str(pipelines_api.HTTP),
+        "metadata_selector": f"app={pipelines_stores.METADATA}",
+        "metadata_port": str(pipelines_stores.METADATA_PORT),
         "experiment": EXPERIMENT,
         "keep_runs": "false",
         "directory": str(tmp_path_factory.mktemp("kubeflow")),
@@ -253,32 +252,36 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     assert kubeflow.left_behind(request.pipeline, request.key) is None
 
 
-def test_its_api_server_and_its_metadata_may_go_and_come_back_meanwhile(
-    api: Api, kubeflow: KubeflowEngine, properties: dict[str, str], request_for: Make
+@pytest.mark.parametrize(
+    ("pipeline", "seconds", "parts", "factor"),
+    [
+        pytest.param(pipelines.slow, 30, SERVERS, 1, id="servers"),
+        pytest.param(pipelines.slow_then_double, 3, STORES, 2, id="stores"),
+        # What a step loses that begins or ends just then, it has at its second try.
+        pytest.param(pipelines.slow_and_patient, 30, SERVERS | STORES, 1, id="all, where a step is tried again"),
+    ],
+)
+def test_its_parts_may_go_and_come_back_meanwhile(
+    api: Api,
+    kubeflow: KubeflowEngine,
+    properties: dict[str, str],
+    request_for: Make,
+    pipeline: Any,
+    seconds: int,
+    parts: set[str],
+    factor: int,
 ) -> None:
-    request = request_for(pipelines.slow, seconds=30, value=uuid.uuid4().int % 1_000_000)
-    servers = "app in (ml-pipeline, metadata-grpc-deployment)"
-    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, servers, 2))
-    assert (result.error, result.outputs) == ("", {"Output": request.arguments["value"]})
-
-
-def test_all_that_it_keeps_things_in_may_go_at_once_where_a_step_is_tried_again(
-    api: Api, kubeflow: KubeflowEngine, properties: dict[str, str], request_for: Make
-) -> None:
-    request = request_for(pipelines.slow_and_patient, seconds=30, value=uuid.uuid4().int % 1_000_000)
-    servers = "ml-pipeline, metadata-grpc-deployment"
-    parts = f"app in ({servers}, {pipelines_database.NAME}, {pipelines_objects.NAME})"
-    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, parts, 4))
-    assert (result.error, result.outputs) == ("", {"Output": request.arguments["value"]})
-
-
-def test_its_database_and_its_object_store_may_go_and_come_back_meanwhile(
-    api: Api, kubeflow: KubeflowEngine, properties: dict[str, str], request_for: Make
-) -> None:
-    request = request_for(pipelines.slow_then_double, seconds=3, value=uuid.uuid4().int % 1_000_000)
-    stores = f"app in ({pipelines_database.NAME}, {pipelines_objects.NAME})"
-    result = _ran_while(kubeflow, properties, request, lambda: _lose(api, stores, 2))
-    assert (result.error, result.outputs) == ("", {"Output": 2 * request.arguments["value"]})
+    request = request_for(pipeline, seconds=seconds, value=uuid.uuid4().int % 1_000_000)
+    log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
+    select = {"label_selector": f"app in ({', '.join(sorted(parts))})"}
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(kubeflow.run, request)
+        until(lambda: log.is_file() and "Looking for component" in log.read_text(), seconds=180)
+        found = api.core.list_namespaced_pod(NAMESPACE, **select).items
+        assert sorted(pod.metadata.labels["app"] for pod in found) == sorted(parts)
+        api.core.delete_collection_namespaced_pod(NAMESPACE, **select)
+        result = running.result(timeout=600)
+    assert (result.error, result.outputs) == ("", {"Output": factor * request.arguments["value"]})
 
 
 def test_a_run_that_takes_too_long_has_failed_and_says_so(kubeflow: KubeflowEngine, request_for: Make) -> None:
@@ -339,22 +342,3 @@ def test_a_schedule_begins_runs_that_know_their_own_id_until_it_is_ended(
     assert given["text"] == run.run_id
     left = server.listed(server.recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs")
     assert [each for each in left if each.display_name == "naming"] == []
-
-
-def _ran_while(
-    kubeflow: KubeflowEngine, properties: dict[str, str], request: RunRequest, happens: Callable[[], object]
-) -> RunResult:
-    """How a run ended, during whose first step something happened."""
-    log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
-    with ThreadPoolExecutor(1) as threads:
-        result = threads.submit(kubeflow.run, request)
-        until(lambda: log.is_file() and "Looking for component" in log.read_text(), seconds=180)
-        happens()
-        return result.result(timeout=600)
-
-
-def _lose(api: Api, selector: str, count: int) -> None:
-    """Delete that many pods: those that take their place are new."""
-    before = api.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
-    assert len(before) == count
-    api.core.delete_collection_namespaced_pod(NAMESPACE, label_selector=selector)
