@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from model_server import inference, metrics
+import orjson
+
+from model_server import inference
 from model_server.decoding import json_value, utf8
 from model_server.errors import RequestError
 from model_server.keeper import Keeper
@@ -31,14 +33,21 @@ class DataPlane:
         if media_type == JSON:
             content = json_value(body)
             if not isinstance(content, list):
-                (answer,) = self._predictions(model, [model.rows.of_object(content)])
-                return answer | _identity(model)
+                return _prediction(model, *model.predict_row(model.rows.of_object(content))) | model.identity
             rows = model.rows.of_objects(content)
         elif media_type == CSV:
             rows = model.rows.of_csv(utf8(body))
         else:
             raise _unsupported(media_type, f"{JSON} or {CSV}")
-        return {"predictions": self._predictions(model, rows)} | _identity(model)
+        return {"predictions": _predictions(model, rows)} | model.identity
+
+    def score_plain(self, body: bytes) -> bytes | None:
+        """The answer in JSON to a body that is one JSON object without a fault; None where it may be anything else."""
+        model = self._keeper.model
+        row = model.rows.of_plain(body) if model else None
+        if model is None or row is None:
+            return None
+        return orjson.dumps(_prediction(model, *model.predict_row(row)) | model.identity)
 
     def infer(self, name: str, version: str | None, body: bytes, media_type: str) -> Answer:
         """The open inference protocol's answer to an inference request."""
@@ -49,10 +58,9 @@ class DataPlane:
         inference.check_request(request)
         outputs = inference.wanted_outputs(request)
         labels, probabilities = model.predict(inference.rows_of(request, model))
-        metrics.predicted(model, labels)
         echoed = {"id": request["id"]} if "id" in request else {}
         tensors = inference.output_tensors(outputs, model, labels, probabilities)
-        return _identity(model) | echoed | {"outputs": tensors}
+        return model.identity | echoed | {"outputs": tensors}
 
     def model(self, name: str | None = None, version: str | None = None) -> Model:
         """The model that is served, if it is the one named."""
@@ -79,7 +87,7 @@ class DataPlane:
 
     def ready(self) -> Answer:
         """That a model is served, which one, and what keeps a newer one from being served."""
-        return {"ready": True} | _identity(self.model()) | {"problem": self.problem}
+        return {"ready": True} | self.model().identity | {"problem": self.problem}
 
     def metadata(self, name: str, version: str | None) -> Answer:
         """The open inference protocol's description of a model, with its signature as parameters.
@@ -101,23 +109,18 @@ class DataPlane:
             "parameters": model.signature.model_dump(mode="json"),
         }
 
-    @staticmethod
-    def _predictions(model: Model, rows: list[list[float]]) -> list[Answer]:
-        labels, probabilities = model.predict(rows)
-        metrics.predicted(model, labels)
-        target, classes = model.signature.target, model.signature.classes
-        return [
-            {
-                "class_index": label,
-                target: classes[label],
-                "probabilities": dict(zip(classes, row, strict=True)),
-            }
-            for label, row in zip(labels, probabilities, strict=True)
-        ]
+
+def _predictions(model: Model, rows: list[list[float]]) -> list[Answer]:
+    return [_prediction(model, *each) for each in zip(*model.predict(rows), strict=True)]
 
 
-def _identity(model: Model) -> Answer:
-    return {"model_name": model.name, "model_version": model.version}
+def _prediction(model: Model, label: int, probabilities: list[float]) -> Answer:
+    signature = model.signature
+    return {
+        "class_index": label,
+        signature.target: signature.classes[label],
+        "probabilities": dict(zip(signature.classes, probabilities, strict=True)),
+    }
 
 
 def _unsupported(media_type: str, allowed: str) -> RequestError:

@@ -38,6 +38,7 @@ class Keeper:
         self._settings = settings
         self._source = source_of(settings)
         self._looked = threading.Event()
+        self._replaced: list[Model] = []
         self._served: Found | None = None
         self._refused: Found | None = None
         self._refusal = ""
@@ -50,10 +51,14 @@ class Keeper:
         threading.Thread(target=self._run, args=(self._source,), name="keeper", daemon=True).start()
         self._looked.wait(FIRST_LOOK_SECONDS)
 
-    def count_inputs(self) -> None:
-        """Count what the model was asked about since the last time."""
+    def count(self) -> None:
+        """Count what was asked and answered since the last time."""
+        models = metrics.take(self._replaced)
         if self.model:
-            self.model.inputs.count()
+            models.append(self.model)
+        for model in models:
+            model.count()
+        metrics.count()
 
     def _run(self, source: Source) -> None:
         while source.follows or self.model is None:
@@ -86,7 +91,7 @@ class Keeper:
         old, self.model = self.model, model
         metrics.serving(model, old)
         if old:
-            old.inputs.count()
+            self._replaced.append(old)
         logger.info("serving %s version %s, SHA-256 %s", model.name, model.version, model.signature.sha256)
 
     def _report(self, problem: str) -> None:

@@ -1,26 +1,49 @@
-"""Prometheus metrics of all workers, summed up over files in the folder PROMETHEUS_MULTIPROC_DIR."""
+"""Prometheus metrics of all workers, summed up over files in the folder PROMETHEUS_MULTIPROC_DIR.
+
+What a request has to tell is only noted while it is answered, and counted in those files once a second: one by one that
+would take longer than to predict.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 if TYPE_CHECKING:
     from model_server.model import Model
 
+Request = tuple[str, str, str]
+"""The path of a request's route, its method, and the status of its answer."""
+Noted = TypeVar("Noted")
 MODEL = ("model", "version", "sha256")
 REQUEST = ("path", "method", "status")
 RANGE = ("model", "version", "feature", "upto")
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+class _Times(Histogram):
+    """A histogram that takes many observations together."""
+
+    def observe_all(self, seconds: Sequence[float]) -> None:
+        """Observe each."""
+        places = np.searchsorted(self._upper_bounds, seconds, side="left")
+        for bucket, count in zip(self._buckets, np.bincount(places).tolist(), strict=False):
+            if count:
+                bucket.inc(count)
+        self._sum.inc(sum(seconds))
+
+
 _requests = Counter("model_server_requests", "Answered requests.", REQUEST)
-_seconds = Histogram("model_server_request_seconds", "Seconds to answer a request.", ("path",), buckets=BUCKETS)
+_seconds = _Times("model_server_request_seconds", "Seconds to answer a request.", ("path",), buckets=BUCKETS)
 _predictions = Counter("model_server_predictions", "Predicted rows by class.", ("model", "version", "class"))
 _model = Gauge(
     "model_server_model_info",
@@ -39,22 +62,35 @@ _shares = Gauge(
 )
 _refused = Counter("model_server_models_refused", "Times a worker refused a model.")
 
-# Looking a series up by its labels costs as much as counting in it.
-_requests_of = cache(_requests.labels)
-_seconds_of = cache(_seconds.labels)
-_predictions_of = cache(_predictions.labels)
+_answers: defaultdict[Request, list[float]] = defaultdict(list)
+_taking = threading.Lock()
 
 
-def answered(path: str, method: str, status: str, seconds: float) -> None:
-    """Count one answer to a request for the route `path`."""
-    _requests_of(path, method, status).inc()
-    _seconds_of(path).observe(seconds)
+def take(noted: list[Noted]) -> list[Noted]:
+    """What has been noted, which is then no longer there; other threads may note, and take, meanwhile."""
+    with _taking:
+        taken = noted[:]
+        del noted[: len(taken)]
+    return taken
+
+
+def answered(request: Request, seconds: float) -> None:
+    """Note one answer and the time it took."""
+    _answers[request].append(seconds)
+
+
+def count() -> None:
+    """Count the answers noted since the last time."""
+    for request, noted in list(_answers.items()):
+        if seconds := take(noted):
+            _requests.labels(*request).inc(len(seconds))
+            _seconds.labels(request[0]).observe_all(seconds)
 
 
 def predicted(model: Model, labels: Sequence[int]) -> None:
     """Count predicted class indices [rows]."""
     for label, rows in Tally(labels).items():
-        _predictions_of(model.name, model.version, model.signature.classes[label]).inc(rows)
+        _predictions.labels(model.name, model.version, model.signature.classes[label]).inc(rows)
 
 
 def of_ranges(model: str, version: str, feature: str, names: Sequence[str], shares: Sequence[float]) -> list[Counter]:

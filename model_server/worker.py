@@ -41,21 +41,21 @@ def load(settings: Settings) -> WSGIApplication:
     metrics.forget_dead_workers()
     keeper = Keeper(settings)
     keeper.start()
-    threading.Thread(target=_count_inputs, args=(keeper,), name="inputs", daemon=True).start()
+    threading.Thread(target=_count, args=(keeper,), name="counting", daemon=True).start()
     plane = DataPlane(settings, keeper)
-    app = measured(short_way(create_app(settings, plane).wsgi_app, plane, settings.max_body_bytes))
+    app = short_way(measured(create_app(settings, plane).wsgi_app), plane, settings.max_body_bytes)
     # What is there now stays: going through it again and again would stall requests for tens of milliseconds.
     gc.freeze()
     return app
 
 
-def _count_inputs(keeper: Keeper) -> None:
+def _count(keeper: Keeper) -> None:
     while True:
         time.sleep(COUNT_SECONDS)
         try:
-            keeper.count_inputs()
+            keeper.count()
         except Exception as error:  # with this thread gone, what is to be counted would fill the memory
-            logger.error("inputs are not counted: %s", error)
+            logger.error("requests are not counted: %s", error)
 
 
 def _end_with_parent() -> None:

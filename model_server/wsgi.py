@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from model_server import metrics
 from model_server.answers import NO_SNIFFING, encode, refusal
-from model_server.dataplane import JSON, Answer, DataPlane
+from model_server.dataplane import JSON, DataPlane
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,35 +21,41 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 def short_way(app: WSGIApplication, plane: DataPlane, max_body_bytes: int) -> WSGIApplication:
     """Answer plain predictions at once: Flask's routing, contexts and objects would take longer than all the rest."""
 
-    def handler(environ: WSGIEnvironment) -> Callable[[bytes, str], Answer] | None:
-        match environ["PATH_INFO"].split("/"):
-            case ["", "score"]:
-                environ[ROUTE] = "/score"
-                return plane.score
+    def score(body: bytes) -> bytes:
+        return plane.score_plain(body) or encode(plane.score(body, JSON)).encode()
+
+    def handler(path: str) -> tuple[str, Callable[[bytes], bytes]] | None:
+        if path == "/score":
+            return path, score
+        match path.split("/"):
             case ["", "v2", "models", name, "infer"]:
-                environ[ROUTE] = "/v2/models/<name>/infer"
-                return partial(plane.infer, name, None)
+                return "/v2/models/<name>/infer", lambda body: encode(plane.infer(name, None, body, JSON)).encode()
         return None
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        length = environ.get("CONTENT_LENGTH") or ""
-        plain = environ["REQUEST_METHOD"] == "POST" and environ.get("CONTENT_TYPE") == JSON
-        plain = plain and length.isdecimal() and int(length) <= max_body_bytes
-        handle = handler(environ) if plain else None
-        if handle is None:
+        started = perf_counter()
+        told = environ.get("CONTENT_LENGTH") or ""
+        length = int(told) if told.isdecimal() else max_body_bytes + 1
+        plain = environ["REQUEST_METHOD"] == "POST" and environ.get("CONTENT_TYPE") == JSON and length <= max_body_bytes
+        found = handler(environ["PATH_INFO"]) if plain else None
+        if found is None:
             return app(environ, start_response)
+        path, handle = found
         try:
-            content = encode(handle(environ["wsgi.input"].read(int(length)), JSON)).encode()
+            content = handle(environ["wsgi.input"].read(length))
         except Exception as error:  # as Flask's own handler takes them
-            return refusal(error)(environ, start_response)
+            refused = refusal(error)
+            metrics.answered((path, "POST", str(refused.status_code)), perf_counter() - started)
+            return refused(environ, start_response)
         start_response("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(content))), NO_SNIFFING])
+        metrics.answered((path, "POST", "200"), perf_counter() - started)
         return [content]
 
     return answer
 
 
 def measured(app: WSGIApplication) -> WSGIApplication:
-    """Count every request and its time by route, method and status."""
+    """Note every request and its time by route, method and status."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = perf_counter()
@@ -65,7 +70,7 @@ def measured(app: WSGIApplication) -> WSGIApplication:
         method = environ["REQUEST_METHOD"]
         # Neither invented methods nor paths without a route make series of their own.
         method = method if method in METHODS else "other"
-        metrics.answered(environ.get(ROUTE, "other"), method, status, perf_counter() - started)
+        metrics.answered((environ.get(ROUTE, "other"), method, status), perf_counter() - started)
         return content
 
     return answer

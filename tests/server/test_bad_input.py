@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.server.conftest import MAX_BODY_BYTES, MAX_ROWS
-from tests.server.running import HOST, Server
+from tests.server.running import HOST, Server, wait_until
 
 GOOD = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 CSV_HEADER = "petal_length,petal_width,sepal_length,sepal_width\n"
@@ -224,5 +224,5 @@ def test_clients_that_send_their_bodies_slowly_do_not_hold_up_the_others(server:
 def test_after_all_this_the_server_has_answered_no_500(server: Server) -> None:
     for body in (row(), b"", b"[[", rows(row(petal_width=math.nan))):
         server.post(body)
-    assert 'status="422"' in server.get("/metrics").text
+    wait_until(lambda: 'status="422"' in server.get("/metrics").text, "it has counted no refusal")
     assert 'status="500"' not in server.get("/metrics").text

@@ -110,13 +110,13 @@ def test_counting_goes_on_after_a_fault(monkeypatch: pytest.MonkeyPatch, caplog:
     class Keeper:
         faults: ClassVar[list[BaseException]] = [OSError("no space left"), KeyboardInterrupt()]
 
-        def count_inputs(self) -> None:
+        def count(self) -> None:
             raise self.faults.pop(0)
 
     monkeypatch.setattr(worker, "COUNT_SECONDS", 0)
     with pytest.raises(KeyboardInterrupt):
-        worker._count_inputs(Keeper())  # type: ignore[arg-type]
-    assert "inputs are not counted: no space left" in caplog.text
+        worker._count(Keeper())  # type: ignore[arg-type]
+    assert "requests are not counted: no space left" in caplog.text
 
 
 @pytest.mark.parametrize(

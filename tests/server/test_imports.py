@@ -8,7 +8,17 @@ from pathlib import Path
 
 import model_server
 
-IN_THE_IMAGE = {"flask", "granian", "numpy", "onnxruntime", "prometheus_client", "pydantic", "requests"}
+IN_THE_IMAGE = {
+    "flask",
+    "granian",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "orjson",
+    "prometheus_client",
+    "pydantic",
+    "requests",
+}
 WITH_FLASK = {"werkzeug"}
 
 

@@ -136,53 +136,6 @@ def test_a_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack)
     assert list((stack.scratch / "state").rglob("*.attrs")) == []
 
 
-def test_a_changed_parameter_runs_only_what_depends_on_it(stack: Stack) -> None:
-    before = stack.outputs()
-    stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": 7}
-    assert touched(stack.up()) == {"iris-local-run"}
-    after = stack.outputs()
-    assert after["iris_local"]["run_id"] != before["iris_local"]["run_id"]
-    assert after["iris_external"] == before["iris_external"]
-    assert after["model"] == before["model"]
-
-
-def test_below_the_baseline_nothing_is_deployed_and_the_old_model_serves_on(stack: Stack) -> None:
-    before = stack.outputs()
-    (server,) = [p.pid for p in stack.processes("model_server") if p.pid == os.getsid(p.pid)]
-    stack.settings["workloads:pipelines"]["iris-external"]["gate"] = 0.999
-    stack.up()
-    after = stack.outputs()
-    assert after["iris_external"]["deployed"] is False
-    assert "0.999" in after["iris_external"]["decision"]
-    assert after["model"] == before["model"]
-    assert psutil.pid_exists(server)
-    assert species(stack, SETOSA) == "setosa"
-
-
-def test_rollback_is_one_setting(stack: Stack) -> None:
-    first = stack.outputs()["model"]
-    external = stack.settings["workloads:pipelines"]["iris-external"]
-    external["parameters"]["trees"] = 10
-    stack.up()
-    second = stack.outputs()["model"]
-    assert int(second["version"]) > int(first["version"])
-    assert second["sha256"] != first["sha256"]
-    external["version"] = int(first["version"])
-    stack.up()
-    assert stack.outputs()["model"] == first
-    served = requests.post(stack.outputs()["score_url"], json=SETOSA, timeout=10).json()
-    assert str(served["model_version"]) == first["version"]
-
-
-def test_a_version_that_is_not_registered_is_refused_with_those_that_are(stack: Stack) -> None:
-    stack.settings["workloads:pipelines"]["iris-external"]["version"] = 99
-    code, output = stack.pulumi("up", "--yes", "--skip-preview")
-    assert code != 0
-    assert "workloads:pipelines.iris-external.version" in output
-    assert "no version 99" in output
-    assert species(stack, SETOSA) == "setosa"
-
-
 def test_a_wrong_storage_key_fails_the_step_with_a_sentence_and_is_not_shown(stack: Stack) -> None:
     from workloads.engines.embedded import EmbeddedEngine
     from workloads.engines.engine import RunRequest
@@ -211,46 +164,6 @@ def test_a_wrong_storage_key_fails_the_step_with_a_sentence_and_is_not_shown(sta
     assert wrong not in Path(result.log).read_text()
 
 
-def test_a_failing_step_fails_up_and_names_itself(stack: Stack) -> None:
-    stack.settings["workloads:pipelines"]["iris-external"]["parameters"]["blob"] = "no-such.csv"
-    code, output = stack.pulumi("up", "--yes", "--skip-preview")
-    assert code != 0
-    assert "pipeline iris-external failed in step preprocess-data" in output
-    assert "no-such.csv" in output
-    log = re.search(r"The whole log: (\S+)", output)
-    assert log
-    assert "no-such.csv" in Path(log[1]).read_text()
-    assert 'File "' not in output, "frames of the program are no help to its user"
-
-
-def test_a_wrong_parameter_is_named(stack: Stack) -> None:
-    stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"sede": 1}
-    code, output = stack.pulumi("preview")
-    assert code != 0
-    assert "workloads:pipelines.iris-local.parameters: the pipeline has no parameter sede" in output
-    assert "seed" in output
-
-
-def test_a_taken_port_names_who_holds_it(stack: Stack) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
-         "print(s.getsockname()[1], flush=True); time.sleep(300)"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    try:
-        assert holder.stdout
-        port = int(holder.stdout.readline())
-        stack.settings["serving:port"] = port
-        code, output = stack.pulumi("up", "--yes", "--skip-preview")
-        assert code != 0
-        assert f"port {port} (serving:port)" in output
-        assert f"process {holder.pid}" in output
-    finally:
-        holder.kill()
-        holder.wait()
-
-
 def test_a_killed_server_is_brought_back_by_a_refresh(stack: Stack) -> None:
     for process in stack.processes("model_server"):
         with suppress(psutil.NoSuchProcess):  # a worker ends by itself once its leader is dead
@@ -259,43 +172,6 @@ def test_a_killed_server_is_brought_back_by_a_refresh(stack: Stack) -> None:
     assert code == 0, output
     assert touched(output) == {"iris-server"}
     assert species(stack, VIRGINICA) == "virginica"
-
-
-def test_an_up_that_is_killed_half_way_is_finished_by_the_next(stack: Stack) -> None:
-    stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": int(time.time())}
-    before = stack.outputs()["iris_local"]["run_id"]
-    up = stack.command("up", "--yes", "--skip-preview")
-    assert up.stdout
-    for line in up.stdout:
-        if "iris-local-run updating" in line:
-            break
-    until(lambda: stack.processes("workloads.engines.runner"), seconds=30)
-    up.send_signal(signal.SIGKILL)
-    up.wait()
-    until(lambda: not stack.processes("workloads.engines.runner"), seconds=30)
-    code, output = stack.pulumi("cancel", "--yes")
-    assert code == 0, output
-    stack.up()
-    assert stack.outputs()["iris_local"]["run_id"] != before
-    assert stack.outputs()["iris_local"]["state"] == "SUCCEEDED"
-
-
-def test_following_swaps_when_the_alias_moves(stack: Stack) -> None:
-    from mlflow import MlflowClient
-
-    external = stack.settings["workloads:pipelines"]["iris-external"]
-    external["parameters"]["trees"] = 10
-    stack.settings["serving:follow"] = True
-    stack.up()
-    outputs = stack.outputs()
-
-    def served() -> str:
-        return str(requests.post(outputs["score_url"], json=SETOSA, timeout=10).json()["model_version"])
-
-    second = outputs["model"]["version"]
-    until(lambda: served() == second, seconds=30)
-    MlflowClient(outputs["tracking_url"]).set_registered_model_alias("iris", "champion", "1")
-    until(lambda: served() == "1", seconds=30)
 
 
 def test_a_pipeline_of_ones_own_is_one_file_and_one_setting(stack: Stack) -> None:
@@ -331,17 +207,141 @@ def test_a_pipeline_of_ones_own_is_one_file_and_one_setting(stack: Stack) -> Non
         file.unlink()
 
 
-def test_secrets_stand_nowhere_in_clear(stack: Stack) -> None:
-    code, state = stack.pulumi("stack", "export", "--show-secrets")
+def test_a_changed_parameter_runs_only_what_depends_on_it(stack: Stack) -> None:
+    before = stack.outputs()
+    stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": 7}
+    assert touched(stack.up()) == {"iris-local-run"}
+    after = stack.outputs()
+    assert after["iris_local"]["run_id"] != before["iris_local"]["run_id"]
+    assert after["iris_external"] == before["iris_external"]
+    assert after["model"] == before["model"]
+
+
+def test_an_up_that_is_killed_half_way_is_finished_by_the_next(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": int(time.time())}
+    before = unsettled.outputs()["iris_local"]["run_id"]
+    up = unsettled.command("up", "--yes", "--skip-preview")
+    assert up.stdout
+    for line in up.stdout:
+        if "iris-local-run updating" in line:
+            break
+    until(lambda: unsettled.processes("workloads.engines.runner"), seconds=30)
+    up.send_signal(signal.SIGKILL)
+    up.wait()
+    until(lambda: not unsettled.processes("workloads.engines.runner"), seconds=30)
+    code, output = unsettled.pulumi("cancel", "--yes")
+    assert code == 0, output
+    unsettled.up()
+    assert unsettled.outputs()["iris_local"]["run_id"] != before
+    assert unsettled.outputs()["iris_local"]["state"] == "SUCCEEDED"
+
+
+def test_below_the_baseline_nothing_is_deployed_and_the_old_model_serves_on(unsettled: Stack) -> None:
+    before = unsettled.outputs()
+    (server,) = [p.pid for p in unsettled.processes("model_server") if p.pid == os.getsid(p.pid)]
+    unsettled.settings["workloads:pipelines"]["iris-external"]["gate"] = 0.999
+    unsettled.up()
+    after = unsettled.outputs()
+    assert after["iris_external"]["deployed"] is False
+    assert "0.999" in after["iris_external"]["decision"]
+    assert after["model"] == before["model"]
+    assert psutil.pid_exists(server)
+    assert species(unsettled, SETOSA) == "setosa"
+
+
+def test_rollback_is_one_setting(unsettled: Stack) -> None:
+    first = unsettled.outputs()["model"]
+    external = unsettled.settings["workloads:pipelines"]["iris-external"]
+    external["parameters"]["trees"] = 10
+    unsettled.up()
+    second = unsettled.outputs()["model"]
+    assert int(second["version"]) > int(first["version"])
+    assert second["sha256"] != first["sha256"]
+    external["version"] = int(first["version"])
+    unsettled.up()
+    assert unsettled.outputs()["model"] == first
+    served = requests.post(unsettled.outputs()["score_url"], json=SETOSA, timeout=10).json()
+    assert str(served["model_version"]) == first["version"]
+
+
+def test_a_version_that_is_not_registered_is_refused_with_those_that_are(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-external"]["version"] = 99
+    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0
+    assert "workloads:pipelines.iris-external.version" in output
+    assert "no version 99" in output
+    assert species(unsettled, SETOSA) == "setosa"
+
+
+def test_a_failing_step_fails_up_and_names_itself(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-external"]["parameters"]["blob"] = "no-such.csv"
+    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0
+    assert "pipeline iris-external failed in step preprocess-data" in output
+    assert "no-such.csv" in output
+    log = re.search(r"The whole log: (\S+)", output)
+    assert log
+    assert "no-such.csv" in Path(log[1]).read_text()
+    assert 'File "' not in output, "frames of the program are no help to its user"
+
+
+def test_a_wrong_parameter_is_named(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"sede": 1}
+    code, output = unsettled.pulumi("preview")
+    assert code != 0
+    assert "workloads:pipelines.iris-local.parameters: the pipeline has no parameter sede" in output
+    assert "seed" in output
+
+
+def test_a_taken_port_names_who_holds_it(unsettled: Stack) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
+         "print(s.getsockname()[1], flush=True); time.sleep(300)"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert holder.stdout
+        port = int(holder.stdout.readline())
+        unsettled.settings["serving:port"] = port
+        code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
+        assert code != 0
+        assert f"port {port} (serving:port)" in output
+        assert f"process {holder.pid}" in output
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_following_swaps_when_the_alias_moves(unsettled: Stack) -> None:
+    from mlflow import MlflowClient
+
+    external = unsettled.settings["workloads:pipelines"]["iris-external"]
+    external["parameters"]["trees"] = 10
+    unsettled.settings["serving:follow"] = True
+    unsettled.up()
+    outputs = unsettled.outputs()
+
+    def served() -> str:
+        return str(requests.post(outputs["score_url"], json=SETOSA, timeout=10).json()["model_version"])
+
+    second = outputs["model"]["version"]
+    until(lambda: served() == second, seconds=30)
+    MlflowClient(outputs["tracking_url"]).set_registered_model_alias("iris", "champion", "1")
+    until(lambda: served() == "1", seconds=30)
+
+
+def test_secrets_stand_nowhere_in_clear(unsettled: Stack) -> None:
+    code, state = unsettled.pulumi("stack", "export", "--show-secrets")
     assert code == 0
     resources = json.loads(state[state.index("{") :])["deployment"]["resources"]
     (key,) = [r["outputs"]["key"]["plaintext"] for r in resources if r["type"].endswith("AccountKey")]
     secret = json.loads(key)
     assert len(secret) == 88
-    places = {f"output of command {n}": text for n, text in enumerate(stack.written)}
-    for folder in (stack.scratch, stack.data, stack.project / ".stacks"):
+    places = {f"output of command {n}": text for n, text in enumerate(unsettled.written)}
+    for folder in (unsettled.scratch, unsettled.data, unsettled.project / ".stacks"):
         for file in folder.rglob("*"):
-            if file.is_file() and not file.is_relative_to(stack.data / "azurite"):
+            if file.is_file() and not file.is_relative_to(unsettled.data / "azurite"):
                 places[str(file)] = file.read_bytes().decode("latin-1")
     for process in psutil.process_iter(["cmdline"]):
         places[f"arguments of process {process.pid}"] = " ".join(process.info["cmdline"] or [])

@@ -1,0 +1,124 @@
+"""One row through a forest: what the model server answers without ONNX Runtime is what ONNX Runtime answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+
+from model_server import forest
+from model_server.model import Model
+from model_server.package import verified
+from tests.server.running import Server, running
+from workloads.ml import model
+from workloads.ml.export import classifier_to_onnx, forest_to_onnx
+
+
+def trained(data: Any, trees: int = 100, **settings: Any) -> RandomForestClassifier:
+    return RandomForestClassifier(trees, random_state=0, **settings).fit(data.data, data.target)
+
+
+def of(data: Any, content: bytes) -> forest.Forest | None:
+    return forest.of_onnx(content, data.data.shape[1], len(data.target_names))
+
+
+def session_predicts(content: bytes, rows: Any) -> list[tuple[int, list[float]]]:
+    labels, shares = onnxruntime.InferenceSession(content).run(["label", "probabilities"], {"features": rows})
+    return list(zip(labels.tolist(), shares.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
+@pytest.mark.parametrize("trees", [1, 2, 100])
+def test_each_row_gets_the_class_and_the_probabilities_of_onnx_runtime_to_the_last_bit(load: Any, trees: int) -> None:
+    data = load()
+    content = forest_to_onnx(trained(data, trees))
+    found = of(data, content)
+    assert found
+    rows = np.concatenate([found.probes(2000), data.data.astype(np.float32)])
+    assert [found.predict(row) for row in rows.tolist()] == session_predicts(content, rows)
+
+
+def test_probes_lie_on_both_sides_of_every_threshold() -> None:
+    found = forest.Forest([[1.0], []], [[1, 2], [3]], [1, 2], trees=1)
+    above = float(np.nextafter(np.float32(1), np.float32(2)))
+    assert {tuple(row) for row in found.probes(50).tolist()} >= {(1.0, 0.0), (above, 0.0)}
+    assert (found.predict([1.0, 0.0]), found.predict([above, 0.0])) == ((0, [1.0, 0.0]), (1, [0.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        lambda: (load_iris(), classifier_to_onnx(LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True)))),
+        lambda: (load_iris(), classifier_to_onnx(trained(load_iris()))),
+        lambda: (load_iris(), forest_to_onnx(trained(load_iris(), max_depth=2))),
+        lambda: (load_digits(), forest_to_onnx(trained(load_digits()))),
+    ],
+    ids=["no forest", "shares summed instead of votes", "leaves for several classes", "too large"],
+)
+def test_what_is_no_forest_of_votes_or_too_large_is_left_to_onnx_runtime(left: Any) -> None:
+    assert of(*left()) is None
+
+
+@pytest.fixture(scope="module")
+def voting(folder: Path) -> Path:
+    """A model folder with an Iris forest as the pipelines write it."""
+    data = load_iris()
+    return saved(folder / "voting", data, forest_to_onnx(trained(data)))
+
+
+def saved(folder: Path, data: Any, content: bytes) -> Path:
+    rows = data.data.astype(np.float32)
+    about = {
+        "features": ["sepal_length", "sepal_width", "petal_length", "petal_width"],
+        "target": "species",
+        "classes": data.target_names.tolist(),
+        "source": "scikit-learn",
+        "sha256": model.digest(rows.tobytes()),
+        "rows": len(rows),
+    }
+    model.save(folder, content, model.describe("iris", content, rows, about))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def voting_server(folder: Path, voting: Path) -> Iterator[Server]:
+    with running(folder / "voting.log", DIRECTORY=voting, VERSION="7") as server:
+        yield server
+
+
+def test_the_server_answers_a_flower_alone_as_it_does_in_a_list(voting_server: Server) -> None:
+    names = ["petal_length", "sepal_width", "petal_width", "sepal_length"]
+    flowers = [dict(zip(names, row, strict=True)) for row in np.random.default_rng(0).uniform(0, 8, (100, 4)).tolist()]
+    together = voting_server.score(flowers).json()["predictions"]
+    identity = {"model_name": "iris", "model_version": "7"}
+    assert [voting_server.score(flower).json() for flower in flowers] == [answer | identity for answer in together]
+
+
+def test_a_name_spelt_with_escapes_is_read_all_the_same(voting_server: Server) -> None:
+    body = b'{"petal\\u005flength": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}'
+    assert voting_server.post(body).json()["species"] == "setosa"
+
+
+def test_a_model_that_breaks_ties_otherwise_is_predicted_by_onnx_runtime(voting: Path, tmp_path: Path) -> None:
+    data = load_iris()
+    graph = onnx.load_model_from_string(forest_to_onnx(trained(data, trees=2)))
+    graph.graph.node[1].attribute.append(onnx.helper.make_attribute("select_last_index", 1))
+    content = graph.SerializeToString()
+    folder = saved(tmp_path / "last", data, content)
+    served = Model(None, verified(content, (folder / "signature.json").read_bytes(), None, {}), 10)
+    found = of(data, content)
+    assert found
+    rows = found.probes(500)
+    tied = [row for row in rows if found.predict(row.tolist()) != session_predicts(content, row[None])[0]]
+    assert tied
+    for row in tied:
+        labels, probabilities = served.predict([row.tolist()])
+        assert [(labels[0], probabilities[0])] == session_predicts(content, row[None])
