@@ -43,7 +43,7 @@ kubectl pages ssh:
 	@$(VENV) tools/stack.py $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 
 test: tools ## all tests that need no cluster
-	@$(VENV) -m pytest -n 2 --ignore tests/lab --ignore tests/cluster $(ARGS)
+	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster $(ARGS)
 
 test-lab: tools ## tests of clusters in this computer, half an hour or a little more; take root and `make bundle`
 	@$(VENV) -m pytest $(LAB_TESTS) $(ARGS)

@@ -44,7 +44,7 @@ def running(make_stack: object) -> Stack:
 
 @pytest.fixture
 def unsettled(running: Stack) -> Iterator[Stack]:
-    """The running stack with its settings set back, as the last test left it: the next `up` brings the settings up, too.
+    """The running stack with its settings set back, as the last test left it: the next `up` brings them up, too.
 
     For a test that begins with an `up` of its own: one before it would train models that nobody looks at.
     """

@@ -349,19 +349,18 @@ def test_secrets_stand_nowhere_in_clear(unsettled: Stack) -> None:
     assert [place for place, text in places.items() if secret in text] == []
 
 
-def test_destroy_leaves_no_process_no_port_and_no_file(make_stack: Callable[[str], Stack]) -> None:
-    stack = make_stack("destroyed")
-    stack.settings["workloads:pipelines"] = {"iris-local": {}}
-    stack.up()
-    assert stack.processes()
-    before = set(git(stack.project, "status", "--porcelain", "--ignored").splitlines())
-    code, output = stack.pulumi("destroy", "--yes")
+def test_destroy_leaves_no_process_no_port_and_no_file(unsettled: Stack) -> None:
+    assert len(unsettled.processes()) >= 3
+    before = set(git(unsettled.project, "status", "--porcelain", "--ignored").splitlines())
+    code, output = unsettled.pulumi("destroy", "--yes")
+    unsettled.changed = True
     assert code == 0, output
-    assert stack.processes() == []
-    for setting in ("platform:tracking", "platform:blobs"):
+    assert unsettled.processes() == []
+    settings = unsettled.settings
+    for port in (settings["platform:tracking"]["port"], settings["platform:blobs"]["port"], settings["serving:port"]):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", stack.settings[setting]["port"]))
-    left = [file.name for file in stack.data.rglob("*") if file.is_file() and "runs" not in file.parts]
+            probe.bind(("127.0.0.1", port))
+    left = [file.name for file in unsettled.data.rglob("*") if file.is_file() and "runs" not in file.parts]
     assert [name for name in left if not name.endswith(".log")] == []
-    assert set(git(stack.project, "status", "--porcelain", "--ignored").splitlines()) == before
+    assert set(git(unsettled.project, "status", "--porcelain", "--ignored").splitlines()) == before
