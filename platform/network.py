@@ -134,18 +134,20 @@ def _flannel(nodes: Kubernetes, cluster: Cluster) -> list[pulumi.Resource]:
     plugin = f"{version['repository']}/flannel-cni-plugin:{version['plugin']}"
     daemon = f"{version['repository']}/flannel:{version['version']}"
     mounts = {"cni-plugin": "/opt/cni/bin", "cni": "/etc/cni/net.d", "run": "/run/flannel"}
+    install_plugin = {
+        "name": "install-cni-plugin",
+        "image": plugin,
+        "command": ["cp", "-f", "/flannel", "/opt/cni/bin/flannel"],
+        "volumeMounts": [{"name": "cni-plugin", "mountPath": "/opt/cni/bin"}],
+    }
     pod = {
         "hostNetwork": True,
         "priorityClassName": "system-node-critical",
         "serviceAccountName": "flannel",
         "tolerations": _EVERYWHERE,
         "initContainers": [
-            {
-                "name": "install-cni-plugin",
-                "image": plugin,
-                "command": ["cp", "-f", "/flannel", "/opt/cni/bin/flannel"],
-                "volumeMounts": [{"name": "cni-plugin", "mountPath": "/opt/cni/bin"}],
-            },
+            # The bundle brings it to the nodes with the other plugins.
+            *([] if nodes.packages == "bundle" else [install_plugin]),
             {
                 "name": "install-cni",
                 "image": daemon,

@@ -3,10 +3,6 @@
 # In: VERSION, as in 1.34.4, which kubeadm here is of; ROLE, `control-plane` or `worker`.
 set -euo pipefail
 
-# One that goes on here after its `up` was killed is waited for.
-exec 9>/run/mlplatform-upgrade.lock
-flock 9
-
 case $ROLE in
   control-plane) what=(apply "v$VERSION" --yes) ;;
   worker) what=(node) ;;

@@ -16,7 +16,7 @@ from infra.dynamic import Failure
 from infra.ssh import connected
 from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, thrown_away
 
-from .cluster import cluster_at, until
+from .cluster import cluster_at, pod, server, service, until
 from .site import BASTION, Site, registry_of_ones_own, site_of
 from .stacks import UP_SECONDS
 
@@ -83,13 +83,15 @@ def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(
         assert site.run(name, "test -e /etc/kubernetes/kubelet.conf && echo yes || echo no") == "no\n"
 
 
-def test_the_stack_onprem_ends_in_a_platform_on_them(site: Site, registry: dict[str, Any], tmp_path: Path) -> None:
+def test_the_stack_onprem_ends_in_a_platform_on_them_with_flannel(
+    site: Site, registry: dict[str, Any], tmp_path: Path
+) -> None:
     settings = yaml.safe_load((CHECKOUT / "Pulumi.onprem.yaml").read_text())["config"]
     settings |= {
         "infra:hosts": site.hosts(),
         "infra:kubernetes": {"packages": "bundle"},
         "platform:registry": registry,
-        "platform:weave_fast_datapath": False,
+        "platform:network": "flannel",
         "workloads:pipelines": {"iris-local": {}},
     }
     (tmp_path / "checkout").mkdir()
@@ -97,6 +99,24 @@ def test_the_stack_onprem_ends_in_a_platform_on_them(site: Site, registry: dict[
         stack = make("test-onprem", tmp_path / "scratch", settings, up_seconds=UP_SECONDS)
         stack.up()
         outputs = stack.outputs("--show-secrets")
-        assert cluster_at(outputs["kubeconfig"], tmp_path).nodes_ready() == READY
+        cluster = cluster_at(outputs["kubeconfig"], tmp_path)
+        assert cluster.nodes_ready() == READY
         assert outputs["iris_local"]["state"] == "SUCCEEDED"
         assert outputs["storage_class"] == "openebs-hostpath"
+        assert outputs["network"] == {"name": "flannel", "encrypted": False, "network_policies": False}
+        space = cluster.namespace("across")
+        cluster.apply(
+            server("here", space, "beta"), service("here", space, "ClusterIP"), pod("there", space, node="gamma")
+        )
+        for name in ("here", "there"):
+            cluster.wait("--for=condition=Ready", f"pod/{name}", "-n", space)
+        ask = ("curl", "-s", "-m", "5", f"http://here.{space}.svc.cluster.local/")
+        until(
+            lambda: cluster.execute("there", space, *ask, check=False) == "here\n",
+            seconds=30,
+            what="an answer from a pod on another machine",
+        )
+    for name in READY:
+        links = site.run(name, "ip -o link")
+        assert "flannel" not in links, links
+        assert "cni0" not in links, links
