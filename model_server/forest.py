@@ -69,6 +69,13 @@ class _Leaf:
 
 def of_onnx(content: bytes, features: int, classes: int) -> Forest | None:
     """The forest of an ONNX model; None where it is none, its leaves are not for one class, or it is too large."""
+    try:
+        return _of_onnx(content, features, classes)
+    except (LookupError, ValueError):  # it is written in another of ONNX's ways: something is not there, or not as long
+        return None
+
+
+def _of_onnx(content: bytes, features: int, classes: int) -> Forest | None:
     graph = onnx.load_model_from_string(content).graph
     operators = [node.op_type for node in graph.node]
     if operators not in (MULTICLASS, BINARY):
@@ -125,7 +132,7 @@ def _leaves(given: dict[str, Any], edges: list[list[float]], labels: dict[Node, 
         ahead = [(0, everywhere)]
         while ahead:
             node, intervals = ahead.pop()
-            mode, feature, value, below, above = found[tree, node]
+            mode, feature, value, below, above = found.pop((tree, node))  # once: what is there twice is no tree
             if mode == LEAF:
                 yield _Leaf(labels[tree, node], intervals)
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,30 @@ def test_probes_lie_on_both_sides_of_every_threshold() -> None:
 )
 def test_what_is_no_forest_of_votes_or_too_large_is_left_to_onnx_runtime(left: Any) -> None:
     assert of(*left()) is None
+
+
+def rewritten(change: Callable[[dict[str, onnx.AttributeProto]], None]) -> bytes:
+    """The Iris forest with other attributes of its trees."""
+    model = onnx.load_model_from_string(forest_to_onnx(trained(load_iris())))
+    change({attribute.name: attribute for attribute in model.graph.node[0].attribute})
+    return model.SerializeToString()
+
+
+def in_doubles(attributes: dict[str, onnx.AttributeProto]) -> None:
+    attributes["nodes_values"].name = "nodes_values_as_tensor"
+
+
+def in_a_circle(attributes: dict[str, onnx.AttributeProto]) -> None:
+    attributes["nodes_truenodeids"].ints[0] = 0
+
+
+def of_more_features(attributes: dict[str, onnx.AttributeProto]) -> None:
+    attributes["nodes_featureids"].ints[0] = 4
+
+
+@pytest.mark.parametrize("change", [in_doubles, in_a_circle, of_more_features])
+def test_trees_that_are_written_otherwise_are_left_to_onnx_runtime(change: Any) -> None:
+    assert of(load_iris(), rewritten(change)) is None
 
 
 @pytest.fixture(scope="module")
