@@ -45,7 +45,7 @@ kubectl pages ssh:
 test: tools ## all tests that need no cluster
 	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster $(ARGS)
 
-test-lab: tools ## tests of clusters in this computer, half an hour or a little more; take root and `make bundle`
+test-lab: tools ## tests of clusters in this computer, some twenty minutes; take root and `make bundle`
 	@$(VENV) -m pytest $(LAB_TESTS) $(ARGS)
 
 test-platform: tools ## tests of what runs on one, of upgrades and of moving, an hour and a half; take the same
