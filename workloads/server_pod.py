@@ -88,6 +88,9 @@ def _template(
         "metadata": {"labels": labels},
         "spec": {
             **POD,
+            # One that has others beside it waits five minutes for its machine, as Kubernetes has it: moved at once, it
+            # would stay on another's machine when its own is back.
+            "tolerations": POD["tolerations"] if settings.replicas == 1 else [],
             "terminationGracePeriodSeconds": LEAVE_SECONDS + 10,
             "topologySpreadConstraints": [
                 {
