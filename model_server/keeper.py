@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import ExitStack
 
 from model_server import metrics
 from model_server.errors import ModelRefused
@@ -56,9 +57,10 @@ class Keeper:
         models = metrics.take(self._replaced)
         if self.model:
             models.append(self.model)
-        for model in models:
-            model.count()
-        metrics.count()
+        with ExitStack() as rest:  # what fails to be counted is no reason to go on noting the rest for ever
+            rest.callback(metrics.count)
+            for model in models:
+                rest.callback(model.count)
 
     def _run(self, source: Source) -> None:
         while source.follows or self.model is None:

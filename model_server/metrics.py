@@ -81,8 +81,9 @@ def answered(request: Request, seconds: float) -> None:
 
 def count() -> None:
     """Count the answers noted since the last time."""
-    for request, noted in list(_answers.items()):
-        if seconds := take(noted):
+    taken = {request: take(noted) for request, noted in list(_answers.items())}
+    for request, seconds in taken.items():
+        if seconds:
             _requests.labels(*request).inc(len(seconds))
             _seconds.labels(request[0]).observe_all(seconds)
 

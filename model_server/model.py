@@ -79,8 +79,10 @@ class Model:
 
     def count(self) -> None:
         """Count what has been asked and predicted since the last time."""
-        metrics.predicted(self, metrics.take(self._labels))
-        self._inputs.count()
+        try:
+            metrics.predicted(self, metrics.take(self._labels))
+        finally:
+            self._inputs.count()
 
     def _proven(self, found: forest.Forest | None) -> forest.Forest | None:
         """The forest, if it predicts what the session does."""

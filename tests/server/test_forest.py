@@ -10,13 +10,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from model_server import forest
+from model_server import forest, metrics
+from model_server.decoding import json_value
+from model_server.keeper import Keeper
 from model_server.model import Model
 from model_server.package import verified
+from model_server.rows import RowReader
+from model_server.settings import Settings
 from tests.server.running import Server, running
 from workloads.ml import model
 from workloads.ml.export import classifier_to_onnx, forest_to_onnx
@@ -113,6 +119,11 @@ def saved(folder: Path, data: Any, content: bytes) -> Path:
 
 
 @pytest.fixture(scope="module")
+def reader(voting: Path) -> RowReader:
+    return loaded(voting).rows
+
+
+@pytest.fixture(scope="module")
 def voting_server(folder: Path, voting: Path) -> Iterator[Server]:
     with running(folder / "voting.log", DIRECTORY=voting, VERSION="7") as server:
         yield server
@@ -131,13 +142,63 @@ def test_a_name_spelt_with_escapes_is_read_all_the_same(voting_server: Server) -
     assert voting_server.post(body).json()["species"] == "setosa"
 
 
+def test_a_flower_alone_does_not_take_the_session(voting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = loaded(voting)
+    ((label, shares),) = session_predicts((voting / "model.onnx").read_bytes(), load_iris().data[:1].astype(np.float32))
+    monkeypatch.setattr(served, "_session", None)
+    assert served.predict_row(load_iris().data[0].tolist()) == (label, shares)
+    with pytest.raises(AttributeError):
+        served.predict(load_iris().data[:2].tolist())
+
+
+NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width", "petal\\u005fwidth", "colour"]
+PLAIN = ["5.1", "1", "-0.0", "1e0"]
+FAULTS = ["1E400", "NaN", "true", '"1"', "null", "[1]", '{"a":1}', "1" * 30]
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.permutations(NAMES), st.integers(3, 5), st.lists(st.sampled_from(PLAIN + FAULTS), min_size=5, max_size=5))
+@example(NAMES, 4, PLAIN + PLAIN)
+@example([*NAMES[:3], NAMES[4]], 4, PLAIN)
+@example([*NAMES[:4], NAMES[4]], 5, [*PLAIN, "1"])
+def test_what_is_read_in_a_hurry_is_read_alike_with_care(
+    reader: RowReader, names: list[str], count: int, values: list[str]
+) -> None:
+    fields = list(zip(names[:count], values, strict=False))
+    body = ("{" + ",".join(f'"{name}":{value}' for name, value in fields) + "}").encode()
+    plain = sorted(name.replace("\\u005f", "_") for name, _ in fields) == sorted(reader.names)
+    plain = plain and all(value in PLAIN for _, value in fields)
+    assert reader.of_plain(body) == (reader.of_object(json_value(body)) if plain else None)
+
+
+def test_a_fault_in_counting_one_thing_leaves_nothing_else_uncounted(
+    voting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(Settings.from_environment({}))
+    keeper.model = served = loaded(voting)
+    served.predict_row(load_iris().data[0].tolist())
+    assert served._inputs._kept
+    metrics.answered(("/nowhere", "GET", "404"), 0.001)
+    monkeypatch.setattr(metrics, "predicted", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(OSError, match="no space left"):
+        keeper.count()
+    assert served._labels == []
+    assert served._inputs._kept == []
+    assert metrics._answers["/nowhere", "GET", "404"] == []
+
+
+def loaded(folder: Path) -> Model:
+    content = (folder / "model.onnx").read_bytes()
+    return Model(None, verified(content, (folder / "signature.json").read_bytes(), None, {}), 10)
+
+
 def test_a_model_that_breaks_ties_otherwise_is_predicted_by_onnx_runtime(voting: Path, tmp_path: Path) -> None:
     data = load_iris()
     graph = onnx.load_model_from_string(forest_to_onnx(trained(data, trees=2)))
     graph.graph.node[1].attribute.append(onnx.helper.make_attribute("select_last_index", 1))
     content = graph.SerializeToString()
     folder = saved(tmp_path / "last", data, content)
-    served = Model(None, verified(content, (folder / "signature.json").read_bytes(), None, {}), 10)
+    served = loaded(folder)
     found = of(data, content)
     assert found
     rows = found.probes(500)
