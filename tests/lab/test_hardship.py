@@ -77,15 +77,19 @@ def test_a_snapshot_of_etcd_brings_back_what_was_deleted(lab: Stack, cluster: Cl
 def test_an_up_that_is_killed_again_and_again_converges(make_lab: Callable[[str], Stack], tmp_path: Path) -> None:
     stack = make_lab("killed")
     chance = random.Random(20)
+    killed: list[psutil.Process] = []
     for _ in range(KILLS):
         up = stack.command("up", "--yes", "--skip-preview")
         time.sleep(chance.uniform(3, 25))
+        killed += psutil.Process(up.pid).children(recursive=True)
         up.send_signal(signal.SIGKILL)
         up.wait()
         # At once, as a person would: what the killed one was about may still be going on.
         code, output = stack.pulumi("cancel", "--yes")
         assert code == 0 or "not locked" in output or "no locks" in output, output
     stack.up()
+    # Plugins and whatever they had begun end with a killed CLI.
+    assert [process for process in killed if process.is_running()] == []
     assert set(changes(stack.up())) == {"unchanged"}
     ready = cluster_of(stack, tmp_path).nodes_ready()
     assert ready == {"control-plane": True, "worker-1": True, "worker-2": True}
