@@ -156,10 +156,11 @@ def test_what_a_worker_shows_the_registry_pulls_and_cannot_push(lab: Stack) -> N
 
 def test_a_script_waits_for_the_one_that_a_killed_up_left(lab: Stack) -> None:
     lock = "/run/mlplatform.lock"
-    left = f"flock {lock} sh -c 'sleep 5; touch /run/left-has-ended'"
-    on(lab, "worker-1", f"sudo systemd-run --quiet --collect {left}")
+    left = "until [ -e /run/let-go ]; do sleep 0.1; done; touch /run/left-has-ended"
+    on(lab, "worker-1", f"sudo systemd-run --quiet --collect flock {lock} sh -c '{left}'")
     held = f"sudo flock --nonblock {lock} true && echo free || echo held"
-    until(lambda: on(lab, "worker-1", held) == "held\n", seconds=5, what="the other script's start")
+    until(lambda: on(lab, "worker-1", held) == "held\n", seconds=30, what="the other script's start")
+    on(lab, "worker-1", "sudo systemd-run --quiet --collect sh -c 'sleep 3; touch /run/let-go'")
     on(lab, "worker-1", command_line("facts.sh", {"ADDRESS": "", "PEERS": ""}), standard_input("facts.sh"))
     assert on(lab, "worker-1", "ls /run/left-has-ended") == "/run/left-has-ended\n"
 
