@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import settings
+from airgap.bundle.table import load
 from tools import cache, recovery
 from tools.environment import version
 
@@ -27,6 +28,12 @@ def test_every_package_below_azurite_has_a_checksum_and_names_no_registry() -> N
     packages = {name: package for name, package in AZURITE_LOCK["packages"].items() if name}
     assert [name for name, package in packages.items() if not package.get("integrity")] == []
     assert [name for name, package in packages.items() if "resolved" in package] == []
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "weave", "flannel", "openebs", "metallb", "metrics-server"])
+def test_what_the_manifests_name_is_what_the_bundle_builds(name: str) -> None:
+    named = settings.VERSIONS[name].get("bundle", settings.VERSIONS[name])["version"]
+    assert named.removeprefix("v") == load().release(name).number
 
 
 @pytest.mark.parametrize(
