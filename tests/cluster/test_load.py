@@ -24,7 +24,7 @@ from workloads.engines.api import Api
 from .conftest import pods, ready
 
 RATE, SECONDS = 500, 60
-IMPATIENT, USUAL, PATIENT = (1, 3, 0), (5, 10, 0), (25, 40, 30)
+IMPATIENT, USUAL, PATIENT = (1, 3, 0), (5, 10, 0), (25, 40, 25)
 """How many seconds a client waits for a connection, for an answer, and before it tries once more."""
 FIRST_SECONDS = 5
 """Of undisturbed load."""
