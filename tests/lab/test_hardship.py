@@ -88,8 +88,8 @@ def test_an_up_that_is_killed_again_and_again_converges(make_lab: Callable[[str]
         code, output = stack.pulumi("cancel", "--yes")
         assert code == 0 or "not locked" in output or "no locks" in output, output
     stack.up()
-    # Plugins and whatever they had begun end with a killed CLI.
-    assert [process for process in killed if process.is_running()] == []
+    # Plugins and whatever they had begun end with a killed CLI; the registry is a resource, and stays.
+    assert {process.name() for process in killed if process.is_running()} <= {"docker-registry"}
     assert set(changes(stack.up())) == {"unchanged"}
     ready = cluster_of(stack, tmp_path).nodes_ready()
     assert ready == {"control-plane": True, "worker-1": True, "worker-2": True}
