@@ -38,7 +38,7 @@ class Bridge:
         """Make it, or leave it as it is.
 
         Raises:
-            Failure: another link of this computer is in that subnet.
+            Failure: another link of this computer is in that subnet, or this one belongs to another stack of this name.
         """
         subnet = ipaddress.ip_network(self.subnet)
         for link, addresses in _addresses():
@@ -47,6 +47,11 @@ class Bridge:
                 raise Failure(
                     f"infra:lab.subnet: {self.subnet} is in use here already: {link} has {taken[0]}. "
                     "Choose another subnet, such as 10.21.0.0/24"
+                )
+            if link == self.link and addresses and self.address not in addresses:
+                raise Failure(
+                    f"infra:lab.subnet: another stack of this name has machines here: {link} has {addresses[0]}. "
+                    "Destroy it first, or give this stack another name"
                 )
         if self.there():
             return

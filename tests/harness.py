@@ -160,7 +160,10 @@ def thrown_away(project: Path) -> Iterator[Callable[..., Stack]]:
             stack.pulumi("cancel", "--yes")
             code, output = stack.pulumi("destroy", "--yes")
             stack.file.unlink(missing_ok=True)
-            failed += [output] if code else []
+            if code:
+                failed.append(output)
+            else:
+                shutil.rmtree(stack.data, ignore_errors=True)
     assert failed == []
 
 

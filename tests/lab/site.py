@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from infra.keys import key_pair
 from infra.lab import USER, _LabMachineProvider, _unpacked_root
 from infra.ssh import connected
 
+from .network import Network, free_network
+
 BASTION = "bastion"
 
 
@@ -23,6 +26,7 @@ BASTION = "bastion"
 class Site:
     """The first machine is to be the control plane. SSH goes through `bastion`, where there is one."""
 
+    network: Network
     private_key: str
     machines: list[dict[str, Any]] = field(default_factory=list)
     bastion: dict[str, Any] | None = None
@@ -68,21 +72,23 @@ class Site:
 
 
 @contextmanager
-def site_of(stack: str, network: str, names: Sequence[str]) -> Iterator[Site]:
-    """Machines of these names at `<network>.11` and on, one that is called bastion before the others."""
+def site_of(names: Sequence[str]) -> Iterator[Site]:
+    """Machines of these names at the eleventh address and on, one that is called bastion before the others."""
     from settings import cache_directory
 
     private, public = key_pair()
-    bridge = Bridge(stack, f"{network}.0/24")
+    network = free_network()
+    stack = network.name("site")
+    bridge = Bridge(stack, network.subnet)
     bridge.create()
     provider = _LabMachineProvider()
-    made = Site(private)
+    made = Site(network, private)
     # On a real disk: what a machine writes cannot lie on an overlay or in memory.
     folder = cache_directory() / "stacks" / stack / "lab"
     all_of_them = []
     try:
         for number, name in enumerate(names, 11):
-            props = {"hostname": name, "stack": stack, "subnet": bridge.subnet, "address": f"{network}.{number}"}
+            props = {"hostname": name, "stack": stack, "subnet": bridge.subnet, "address": f"{network.prefix}.{number}"}
             props |= {"root": str(_unpacked_root()), "authorized_key": public, "folder": str(folder / name)}
             machine = provider.create(props).outs or {}
             all_of_them.append(machine)
@@ -95,6 +101,7 @@ def site_of(stack: str, network: str, names: Sequence[str]) -> Iterator[Site]:
         for machine in all_of_them:
             provider.delete("", machine)
         bridge.delete()
+        shutil.rmtree(folder.parent)
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import yaml
 
 from tests.harness import CHECKOUT, Stack, copy_of_checkout, thrown_away
 
+from .network import free_network
+
 UP_SECONDS = 1200
-SUBNETS = iter(f"10.{20 + number}.77" for number in range(1, 30))
-"""First three numbers of the addresses of each stack."""
 
 
 @contextmanager
@@ -30,10 +30,10 @@ def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stac
 
         def make(name: str) -> Stack:
             settings = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
-            network = next(SUBNETS)
-            settings["infra:lab"]["subnet"] = f"{network}.0/24"
-            settings["platform:load_balancer"]["addresses"] = f"{network}.200-{network}.219"
-            return made(f"test-{name}", folders.mktemp(name), settings, up_seconds=UP_SECONDS)
+            network = free_network()
+            settings["infra:lab"]["subnet"] = network.subnet
+            settings["platform:load_balancer"]["addresses"] = network.balanced
+            return made(network.name(name), folders.mktemp(name), settings, up_seconds=UP_SECONDS)
 
         yield make
 

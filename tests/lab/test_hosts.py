@@ -20,14 +20,13 @@ from .cluster import cluster_at, pod, server, service, until
 from .site import BASTION, Site, registry_of_ones_own, site_of
 from .stacks import UP_SECONDS
 
-NETWORK = "10.22.0"
 NAMES = (BASTION, "alpha", "beta", "gamma")
 READY = {"alpha": True, "beta": True, "gamma": True}
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with site_of("test-hosts", NETWORK, NAMES) as made:
+    with site_of(NAMES) as made:
         made.close()
         (plane, *_) = made.machines
         with pytest.raises(Failure), connected(made._login(plane)):
@@ -37,7 +36,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def registry(site: Site, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    with registry_of_ones_own(f"{NETWORK}.1", tmp_path / "registry") as settings:
+    with registry_of_ones_own(site.network.gateway, tmp_path / "registry") as settings:
         yield settings
 
 
@@ -96,7 +95,7 @@ def test_the_stack_onprem_ends_in_a_platform_on_them_with_flannel(
     }
     (tmp_path / "checkout").mkdir()
     with thrown_away(copy_of_checkout(tmp_path / "checkout")) as make:
-        stack = make("test-onprem", tmp_path / "scratch", settings, up_seconds=UP_SECONDS)
+        stack = make(site.network.name("onprem"), tmp_path / "scratch", settings, up_seconds=UP_SECONDS)
         stack.up()
         outputs = stack.outputs("--show-secrets")
         cluster = cluster_at(outputs["kubeconfig"], tmp_path)

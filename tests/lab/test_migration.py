@@ -24,9 +24,9 @@ from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, throw
 
 from .cluster import Cluster
 from .conftest import cluster_of
+from .network import Network, free_network
 from .stacks import UP_SECONDS
 
-OLD_NETWORK, VENDOR_NETWORK = "10.21.0", "10.22.0"
 RANGES = {
     "sepal_length": (4.3, 5.1, 5.8, 6.4, 7.9),
     "sepal_width": (2.0, 2.8, 3.3, 4.4),
@@ -94,16 +94,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stac
         vendors = copy_of_checkout(tmp_path_factory.mktemp("vendors"))
         (vendors / "__main__.py").write_text((CHECKOUT / "tests/lab/vendor.py").read_text())
         make_vendor = open_until_the_end.enter_context(thrown_away(vendors))
+        vendors_own, own = free_network(), free_network()
+        settings = _vendor_settings(vendors_own)
         vendor = make_vendor(
-            "test-vendor", tmp_path_factory.mktemp("vendor"), _vendor_settings(), up_seconds=UP_SECONDS
+            vendors_own.name("vendor"), tmp_path_factory.mktemp("vendor"), settings, up_seconds=UP_SECONDS
         )
         vendor.up()
-        data_url = open_until_the_end.enter_context(_data(f"{VENDOR_NETWORK}.1"))
+        data_url = open_until_the_end.enter_context(_data(vendors_own.gateway))
         make = open_until_the_end.enter_context(thrown_away(copy_of_checkout(tmp_path_factory.mktemp("checkout"))))
         scratch = tmp_path_factory.mktemp("backend")
-        old = make("test-old", scratch, _old_settings(data_url), up_seconds=UP_SECONDS)
+        old = make(own.name("old"), scratch, _old_settings(own, data_url), up_seconds=UP_SECONDS)
         old.up()
-        new = make("test-new", scratch, _new_settings(old, vendor, scratch), up_seconds=UP_SECONDS)
+        new = make(own.name("new"), scratch, _new_settings(old, vendor, scratch), up_seconds=UP_SECONDS)
         yield old, new, cluster_of(vendor, tmp_path_factory.mktemp("access"))
 
 
@@ -113,22 +115,22 @@ def password(site: tuple[Stack, Stack, Cluster]) -> str:
     return str(site[0].outputs("--show-secrets")["tracking_access"]["password"])
 
 
-def _lab(network: str) -> dict[str, Any]:
+def _lab(network: Network) -> dict[str, Any]:
     settings: dict[str, Any] = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
-    settings["infra:lab"] = {"size": 1, "subnet": f"{network}.0/24"}
-    settings["platform:load_balancer"]["addresses"] = f"{network}.200-{network}.219"
+    settings["infra:lab"] = {"size": 1, "subnet": network.subnet}
+    settings["platform:load_balancer"]["addresses"] = network.balanced
     return settings
 
 
-def _vendor_settings() -> dict[str, Any]:
-    settings = _lab(VENDOR_NETWORK)
+def _vendor_settings(network: Network) -> dict[str, Any]:
+    settings = _lab(network)
     settings["infra:kubernetes"] |= {"pod_subnet": "10.40.0.0/16", "service_subnet": "10.112.0.0/16"}
     settings["platform:registry"] = {"port": 5444}
     return {name: value for name, value in settings.items() if name.startswith(("infra", "platform"))}
 
 
-def _old_settings(data_url: str) -> dict[str, Any]:
-    settings = _lab(OLD_NETWORK)
+def _old_settings(network: Network, data_url: str) -> dict[str, Any]:
+    settings = _lab(network)
     del settings["platform:blobs"]  # the data is somewhere else, and stays there
     pipelines = settings["workloads:pipelines"]
     del pipelines["iris-local"]

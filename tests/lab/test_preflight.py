@@ -7,19 +7,21 @@ from contextlib import contextmanager
 
 import pytest
 
+from infra.bridge import Bridge, ip
+from infra.dynamic import Failure
 from infra.keys import key_pair
 from infra.lab import USER
 from tests.harness import Stack
 
+from .network import free_network
 from .site import Site, site_of
 
 NAMES = ("alpha", "beta")
-NETWORK = "10.19.77"
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with site_of("test-site", NETWORK, NAMES) as made:
+    with site_of(NAMES) as made:
         yield made
 
 
@@ -36,7 +38,7 @@ def stack(made: Stack, site: Site) -> Iterator[Stack]:
         "infra:hosts": {"user": USER, "private_key": site.private_key, "machines": site.settings()},
         "infra:kubernetes": {"packages": "bundle"},
         "platform:pipelines": "job",
-        "platform:registry": {"address": f"{NETWORK}.1"},
+        "platform:registry": {"address": site.network.gateway},
     }
     yield made
     for name in NAMES:
@@ -59,22 +61,22 @@ def refusal(stack: Stack) -> str:
     return " ".join(output.split())
 
 
-def test_a_wrong_key(stack: Stack) -> None:
+def test_a_wrong_key(stack: Stack, site: Site) -> None:
     stack.settings["infra:hosts"]["private_key"] = key_pair()[0]
     said = refusal(stack)
     for name in NAMES:
-        assert f"{name} ({NETWORK}." in said
+        assert f"{name} ({site.network.prefix}." in said
     assert "does not let mlplatform in with this key; add the public key to ~mlplatform/.ssh/authorized_keys" in said
 
 
-def test_a_machine_that_is_not_there(stack: Stack) -> None:
-    stack.settings["infra:hosts"]["machines"][1]["address"] = f"{NETWORK}.99"
-    assert f"beta: no SSH at {NETWORK}.99:22" in refusal(stack)
+def test_a_machine_that_is_not_there(stack: Stack, site: Site) -> None:
+    stack.settings["infra:hosts"]["machines"][1]["address"] = f"{site.network.prefix}.99"
+    assert f"beta: no SSH at {site.network.prefix}.99:22" in refusal(stack)
 
 
-def test_another_machine_than_the_expected_one(stack: Stack) -> None:
+def test_another_machine_than_the_expected_one(stack: Stack, site: Site) -> None:
     stack.settings["infra:hosts"]["machines"][1]["host_key"] = key_pair()[1]
-    assert f"beta ({NETWORK}.12): its host key is ssh-ed25519 AAAA" in refusal(stack)
+    assert f"beta ({site.network.prefix}.12): its host key is ssh-ed25519 AAAA" in refusal(stack)
 
 
 def test_a_user_who_may_not_use_sudo(stack: Stack, site: Site) -> None:
@@ -85,6 +87,26 @@ def test_a_user_who_may_not_use_sudo(stack: Stack, site: Site) -> None:
         said = refusal(stack)
     assert "mlplatform may not use sudo without a password (sudo: a password is required" in said
     assert "/etc/sudoers.d/mlplatform" in said
+
+
+def test_the_network_of_another_stack_is_left_alone(site: Site) -> None:
+    with pytest.raises(Failure, match=f"{site.network.subnet} is in use here already"):
+        Bridge("test-another", site.network.subnet).create()
+    with pytest.raises(Failure, match=f"another stack of this name has machines here: .* has {site.network.gateway}"):
+        Bridge(site.network.name("site"), free_network().subnet).create()
+    assert site.run("alpha", "hostname") == "alpha\n"
+
+
+def test_a_network_that_was_half_made_is_made() -> None:
+    network = free_network()
+    bridge = Bridge(network.name("half"), network.subnet)
+    ip("link", "add", bridge.link, "type", "bridge")
+    try:
+        bridge.create()
+        assert bridge.there()
+    finally:
+        bridge.delete()
+    assert not bridge.there()
 
 
 def test_all_findings_at_once(stack: Stack, site: Site) -> None:
@@ -105,9 +127,9 @@ def test_all_findings_at_once(stack: Stack, site: Site) -> None:
         ),
     ):
         said = refusal(stack)
-    assert f"alpha ({NETWORK}.11) cannot become a node yet:" in said
+    assert f"alpha ({site.network.prefix}.11) cannot become a node yet:" in said
     assert "port 6443 is taken, which kube-apiserver takes: stop what listens there" in said
-    assert f"beta ({NETWORK}.12) cannot become a node yet:" in said
+    assert f"beta ({site.network.prefix}.12) cannot become a node yet:" in said
     assert "it has the same host name as alpha, alpha: hostnamectl set-hostname beta" in said
     assert "hostnamectl set-hostname alpha" not in said  # that one is named as it is to be
     assert "MiB are free in /var/lib" in said

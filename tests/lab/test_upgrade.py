@@ -31,7 +31,6 @@ from tests.harness import Stack, changes
 from .cluster import SERVER, TOOLS, Cluster, service, until
 from .conftest import cluster_of
 
-NETWORK = "10.61.77"
 NEW = f"v{VERSIONS['kubernetes']['version']}"
 NODE = "mlplatform.internal/node:"
 NODES = ("control-plane", "worker-1", "worker-2")
@@ -199,8 +198,6 @@ def test_an_upgrade_goes_from_node_to_node_is_gone_on_with_when_killed_and_is_no
     make_lab: Callable[[str], Stack], older: str, tmp_path: Path
 ) -> None:
     stack = make_lab("upgrade")
-    stack.settings["infra:lab"]["subnet"] = f"{NETWORK}.0/24"
-    stack.settings["platform:load_balancer"]["addresses"] = f"{NETWORK}.200-{NETWORK}.219"
     stack.settings["infra:kubernetes"]["version"] = older.removeprefix("v")
     stack.up()
     cluster = cluster_of(stack, tmp_path)
