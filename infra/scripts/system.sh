@@ -24,16 +24,21 @@ if [ "$(wc -l </proc/swaps)" -gt 1 ] && ! systemd-detect-virt --container --quie
   echo "swap: off, and out of /etc/fstab"
 fi
 
-printf 'overlay\nbr_netfilter\n' >/etc/modules-load.d/kubernetes.conf
-for module in overlay br_netfilter; do
+modules=(overlay br_netfilter nf_conntrack)
+printf '%s\n' "${modules[@]}" >/etc/modules-load.d/kubernetes.conf
+for module in "${modules[@]}"; do
   # In a container, and in kernels that have it built in, there is nothing to load.
   modprobe --quiet "$module" || true
 done
 
+# A connection that nobody answers is remembered with the pod that a Service had chosen for it. For the usual two minutes,
+# who tries again from the same port, a minute after that pod's machine died, would be sent to it again. This is shorter
+# than the pause before the second repetition of a SYN, which may choose another pod then (RFC 6298: after 1 s and 2 s).
 cat >/etc/sysctl.d/90-kubernetes.conf <<'SETTINGS'
 net.ipv4.ip_forward = 1
 net.bridge.bridge-nf-call-iptables = 1
 net.bridge.bridge-nf-call-ip6tables = 1
+net.netfilter.nf_conntrack_tcp_timeout_syn_sent = 2
 SETTINGS
 sysctl --quiet --ignore --load /etc/sysctl.d/90-kubernetes.conf
 [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]
