@@ -12,11 +12,13 @@ PORT, OWN_PORT = 8080, 8081
 """Of the metrics, and of those on itself."""
 METRICS = (
     "kube_node_info",
+    "kube_node_spec_taint",
     "kube_node_spec_unschedulable",
     "kube_node_status_condition",
     "kube_pod_container_status_last_terminated_reason",
     "kube_pod_container_status_restarts_total",
     "kube_pod_container_status_waiting_reason",
+    "kube_pod_info",
     "kube_pod_status_phase",
     "kube_pod_status_ready",
 )

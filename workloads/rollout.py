@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource
+from pulumi.dynamic import CreateResult, ReadResult, Resource
 
 from infra.dynamic import Failure, Provider
 from workloads.engines.api import Api
 from workloads.engines.pods import complaints, last_words
+from workloads.spread import Pods
 
 if TYPE_CHECKING:
     import pulumi_kubernetes as kubernetes
@@ -38,11 +39,14 @@ def digested(template: dict[str, Any]) -> dict[str, Any]:
 
 
 class _RolloutProvider(Provider):
-    compared = ("digest", "uid")
+    compared = ("digest", "uid", "spread")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _roll_out(props)
         return CreateResult(f"{props['namespace']}/{props['deployment']}", props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, props | {"spread": _spread(props)})
 
 
 class Rollout(Resource, module="workloads", name="Rollout"):
@@ -51,8 +55,11 @@ class Rollout(Resource, module="workloads", name="Rollout"):
     Where they are not within the Deployment's progress deadline, the Deployment gets the template back whose pods
     served before; the next `up` with the same settings tries the new one again.
 
+    Where a machine has two more of them than another that takes pods, as when that one was away for long, they move.
+
     Args:
         name: that of the Deployment.
+        labels: those by which it knows its pods.
         deployment: one whose pod template is of `digested`.
         template: that template.
 
@@ -66,6 +73,7 @@ class Rollout(Resource, module="workloads", name="Rollout"):
         *,
         kubeconfig: pulumi.Input[str],
         namespace: str,
+        labels: dict[str, str],
         deployment: kubernetes.apps.v1.Deployment,
         template: pulumi.Output[dict[str, Any]],
         opts: pulumi.ResourceOptions | None = None,
@@ -74,21 +82,26 @@ class Rollout(Resource, module="workloads", name="Rollout"):
             "kubeconfig": pulumi.Output.secret(kubeconfig),
             "namespace": namespace,
             "deployment": name,
+            "labels": labels,
             # One that was made anew is waited for, too.
             "uid": deployment.metadata.apply(lambda found: found.uid),
             "digest": template.apply(lambda known: known["metadata"]["annotations"][DIGEST]),
+            # Reading may find that they are not.
+            "spread": True,
         }
         waits = pulumi.ResourceOptions(depends_on=[deployment])
         super().__init__(_RolloutProvider(), name, props, pulumi.ResourceOptions.merge(waits, opts))
 
 
 def _roll_out(props: dict[str, Any]) -> None:
-    deployment = _Deployment(Api(props["kubeconfig"]), props["namespace"], props["deployment"])
+    api = Api(props["kubeconfig"])
+    deployment = _Deployment(api, props["namespace"], props["deployment"])
     wanted = props["digest"]
     if deployment.digest() != wanted:
         deployment.take_template(deployment.replica_set(wanted))
     problem = deployment.problem()
     if problem is None:
+        _pods(api, props).spread_anew(deployment.read().spec.progress_deadline_seconds)
         return
     told = f"{deployment}: {problem}"
     for said in deployment.said(wanted):
@@ -101,6 +114,23 @@ def _roll_out(props: dict[str, Any]) -> None:
         f"{told}\nThe pods before these serve on, and the Deployment is set back to them. "
         "The next `up` tries again, with other settings or the same."
     )
+
+
+def _pods(api: Api, props: dict[str, Any]) -> Pods:
+    return Pods(api, props["namespace"], props["labels"])
+
+
+def _spread(props: dict[str, Any]) -> bool:
+    """Whether the pods are spread now, or were when the cluster was last asked, where it cannot be."""
+    from kubernetes.client import ApiException  # type: ignore[import-untyped]
+    from urllib3.exceptions import HTTPError
+
+    if "labels" not in props:
+        return False  # Of a version that did not ask this: the next update has them.
+    try:
+        return _pods(Api(props["kubeconfig"]), props).spread()
+    except (ApiException, HTTPError):
+        return bool(props.get("spread"))
 
 
 class _Deployment:
@@ -190,7 +220,7 @@ class _Deployment:
 
     def _handed_over(self) -> bool:
         """Make what was set here belong to whoever applied the Deployment, who could not remove it otherwise."""
-        from kubernetes.client import ApiException  # type: ignore[import-untyped]
+        from kubernetes.client import ApiException
 
         found = self.read()
         entries = self._api.plain(found.metadata.managed_fields)

@@ -169,6 +169,7 @@ def _deployment(
         name,
         kubeconfig=shared.place.cluster.kubeconfig,
         namespace=NAMESPACE,
+        labels=own,
         deployment=deployment,
         template=template,
     )

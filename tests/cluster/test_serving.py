@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import requests
 
+from tests.harness import Stack, changes
+from tests.waiting import until
 from workloads import service
 from workloads.engines.api import Api
 
-from .conftest import pods
+from .conftest import pods, ready
 
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 
@@ -43,3 +46,26 @@ def test_its_pods_are_on_different_machines_and_may_do_nothing(api: Api, server:
             assert container.security_context.read_only_root_filesystem
     (namespace,) = [n for n in api.core.list_namespace().items if n.metadata.name == service.NAMESPACE]
     assert namespace.metadata.labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_next_up_spreads_pods_that_sat_together_while_a_machine_was_away(
+    whole: Stack | None, api: Api, server: dict[str, Any]
+) -> None:
+    if whole is None:
+        pytest.skip("the machines are somebody else's")
+
+    def by_node() -> dict[str, Any]:
+        return {pod.spec.node_name: pod for pod in pods(api, service.NAMESPACE, server["labels"]) if ready(pod)}
+
+    before = by_node()
+    (gone, moved), (left, _) = before.items()
+    api.core.patch_node(gone, {"spec": {"unschedulable": True}})
+    try:
+        api.core.delete_namespaced_pod(moved.metadata.name, service.NAMESPACE)
+        until(lambda: sum(map(ready, pods(api, service.NAMESPACE, server["labels"]))) == 2, what="another pod")
+        assert by_node().keys() == {left}
+    finally:
+        api.core.patch_node(gone, {"spec": {"unschedulable": False}})
+    assert changes(whole.up())["updated"] == 1
+    assert by_node().keys() == before.keys()
+    assert set(changes(whole.up())) == {"unchanged"}

@@ -37,6 +37,12 @@ SECONDS = 'model_server_request_seconds_bucket{service="iris-server",path="/scor
 FEATURE = '{service="iris-server",model="iris",version="3",feature="petal_length",upto="%s"}'
 VALUES, SHARE = f"model_server_input_values_total{FEATURE}", f"model_server_training_share{FEATURE}"
 PSI = 'feature:model_input_psi:1h{service="iris-server",model="iris",version="3",feature="petal_length"}'
+TAINT = 'kube_node_spec_taint{node="%s",key="k",effect="NoSchedule"}'
+ON = 'kube_pod_info{namespace="mlplatform-serving",created_by_kind="ReplicaSet",created_by_name="r",pod="%s",node="%s"}'
+RUNNING = 'kube_pod_status_phase{namespace="mlplatform-serving",pod="%s",phase="Running"}'
+MACHINES = {NODE: "1x60", NODE.replace("worker-1", "worker-2"): "1x60"}
+TOGETHER = {ON % ("a", "worker-1"): "1x60", ON % ("b", "worker-1"): "1x60"}
+BOTH_RUN = {RUNNING % "a": "1x60", RUNNING % "b": "1x60"}
 EVEN = {SHARE % "1.5": "0.5x240", SHARE % "inf": "0.5x240"}
 
 
@@ -58,6 +64,7 @@ FIRES: dict[str, Case] = {
     "TargetDown": Case({'up{job="nodes",instance="node-exporter-1"}': "0x40"}, 10),
     "ModelErrors": Case({REQUESTS % ("/score", "200"): "0+98x40", REQUESTS % ("/score", "500"): "0+2x40"}, 15),
     "ModelSlow": Case({SECONDS % "0.25": "0+95x60", SECONDS % "2.5": "0+100x60", SECONDS % "+Inf": "0+100x60"}, 25),
+    "ModelOnOneMachine": Case({**MACHINES, **TOGETHER, **BOTH_RUN}, 20),
     "ModelDrift": Case({VALUES % "1.5": "0+1x240", VALUES % "inf": "0+9x240", **EVEN}, 100),
 }
 QUIET: dict[str, dict[str, Case]] = {
@@ -96,6 +103,18 @@ QUIET: dict[str, dict[str, Case]] = {
     "ModelSlow": {
         "a server that is quick": Case({SECONDS % "0.25": "0+100x60", SECONDS % "+Inf": "0+100x60"}, 25),
         "one that nobody asks": Case({SECONDS % "0.25": "0x60", SECONDS % "+Inf": "0x60"}, 25),
+    },
+    "ModelOnOneMachine": {
+        "pods on two": Case(
+            {**MACHINES, ON % ("a", "worker-1"): "1x60", ON % ("b", "worker-2"): "1x60", **BOTH_RUN}, 20
+        ),
+        "one pod": Case({**MACHINES, **TOGETHER, RUNNING % "a": "1x60", RUNNING % "b": "0x60"}, 20),
+        "machines of which only one takes pods": Case(
+            {**MACHINES, **TOGETHER, **BOTH_RUN, TAINT % "worker-2": "1x60"}, 20
+        ),
+        "a machine that has just come": Case(
+            {**MACHINES, NODE.replace("worker-1", "worker-2"): "_x30 1x30", **TOGETHER, **BOTH_RUN}, 20
+        ),
     },
     "ModelDrift": {
         "values as in training": Case({VALUES % "1.5": "0+5x240", VALUES % "inf": "0+5x240", **EVEN}, 100),

@@ -52,6 +52,8 @@ class Cluster(Answering):
             self.answer(200, {"items": type(self).sets})
         elif path.endswith("/pods"):
             self.answer(200, {"items": [self.pod(GOOD), self.pod(BAD)]})
+        elif path.endswith("/nodes"):
+            self.answer(200, {"items": []})
 
     def do_PATCH(self) -> None:
         cluster = type(self)
@@ -89,6 +91,7 @@ class Cluster(Answering):
         status = {"name": "fetch", "state": {}, "lastState": ended, "image": "", "imageID": "", "ready": False}
         return {
             "metadata": {"name": f"d-{digest}-x", "annotations": {DIGEST: digest}},
+            "spec": {"containers": []},
             "status": {"initContainerStatuses": [status | {"restartCount": 3}]},
         }
 
@@ -98,7 +101,13 @@ def props() -> Iterator[dict[str, Any]]:
     Cluster.live, Cluster.works, Cluster.managers = BAD, {GOOD}, [APPLIED]
     Cluster.sets = [replica_set("older", 1, 0), replica_set(GOOD, 2, 2), replica_set(BAD, 3, 0)]
     with answering(Cluster) as url:
-        yield {"kubeconfig": kubeconfig(url), "namespace": "n", "deployment": "d", "digest": BAD}
+        yield {
+            "kubeconfig": kubeconfig(url),
+            "namespace": "n",
+            "deployment": "d",
+            "labels": {"app": "a"},
+            "digest": BAD,
+        }
 
 
 def test_pods_that_do_not_come_up_are_taken_back_and_their_words_told(props: dict[str, Any]) -> None:
