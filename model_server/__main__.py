@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import sys
 import tempfile
@@ -18,6 +19,10 @@ from model_server.worker import load
 
 THREADS = 32
 """Python threads of a worker: one is busy for as long as a slow client takes to send its body."""
+CONNECTIONS = 10_000
+"""That a worker holds, most of them idle; of granian's own 512, an idle one more would keep everybody out for 30 s."""
+OTHER_FILES = 200
+"""That it has open beside them."""
 STOP_SECONDS = 2
 
 
@@ -53,12 +58,19 @@ def _serve(host: str, settings: Settings) -> None:
         websockets=False,
         workers=settings.workers,
         blocking_threads=THREADS,
+        backpressure=_connections(),
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
         # granian warns of more threads than cores; here most of them only wait for bytes.
         log_level=LogLevels.error,
     )
     server.serve(target_loader=partial(load, settings), wrap_loader=False)
+
+
+def _connections() -> int:
+    """How many a worker may hold: one that may not open another file would try to all the time."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # granian takes all that it is allowed
+    return CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(CONNECTIONS, files - OTHER_FILES))
 
 
 def _require_free(host: str, port: int) -> None:

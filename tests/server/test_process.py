@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -57,6 +60,21 @@ def test_without_a_model_the_server_runs_and_says_that_there_is_none(empty: Serv
     assert empty.score(SETOSA).json()["code"] == "no_model"
     for path in ("/", "/v2", "/v2/health/live", "/metrics", "/openapi.json"):
         assert empty.get(path).status_code == 200, path
+
+
+def test_clients_that_keep_their_connections_keep_nobody_else_out(iris: Trained, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as kept:
+        # Where the shell allows few open files, as most do.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        kept.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        server = kept.enter_context(running(tmp_path / "log", DIRECTORY=iris.folder, WORKERS=1))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2100), hard))
+        for _ in range(2000):
+            client = kept.enter_context(socket.create_connection((HOST, server.port), timeout=10))
+            client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        assert server.score(SETOSA).ok
 
 
 def test_sigterm_ends_all_within_seconds_and_leaves_nothing(iris: Trained, tmp_path: Path) -> None:
