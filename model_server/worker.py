@@ -30,7 +30,7 @@ def load(settings: Settings) -> WSGIApplication:
     """Called by granian in each worker, before it listens."""
     # Until granian has its own handlers here, SIGTERM is to end this process, not to tell a copy of the parent.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    from model_server import metrics
+    from model_server import metrics, silence
     from model_server.app import create_app
     from model_server.dataplane import DataPlane
     from model_server.keeper import Keeper
@@ -42,6 +42,7 @@ def load(settings: Settings) -> WSGIApplication:
     keeper = Keeper(settings)
     keeper.start()
     threading.Thread(target=_count, args=(keeper,), name="counting", daemon=True).start()
+    threading.Thread(target=silence.watch, args=(settings.port,), name="silence", daemon=True).start()
     plane = DataPlane(settings, keeper)
     app = short_way(measured(create_app(settings, plane).wsgi_app), plane, settings.max_body_bytes)
     # What is there now stays: going through it again and again would stall requests for tens of milliseconds.
