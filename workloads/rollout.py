@@ -123,13 +123,14 @@ def _pods(api: Api, props: dict[str, Any]) -> Pods:
 def _spread(props: dict[str, Any]) -> bool:
     """Whether the pods are spread now, or were when the cluster was last asked, where it cannot be."""
     from kubernetes.client import ApiException  # type: ignore[import-untyped]
+    from kubernetes.config import ConfigException  # type: ignore[import-untyped]
     from urllib3.exceptions import HTTPError
 
     if "labels" not in props:
         return False  # Of a version that did not ask this: the next update has them.
     try:
         return _pods(Api(props["kubeconfig"]), props).spread()
-    except (ApiException, HTTPError):
+    except (ApiException, ConfigException, HTTPError):
         return bool(props.get("spread"))
 
 
