@@ -45,7 +45,7 @@ class Pods:
             stay = len(patiently(self._staying))
             self._evict(pod.metadata.name)
             deadline = time.monotonic() + seconds
-            while sum(map(_serves, patiently(self._staying))) < stay:
+            while sum(map(_ready, patiently(self._staying))) < stay:
                 if time.monotonic() > deadline:
                     pulumi.log.warn(
                         f"{self._namespace}/{pod.metadata.name} was moved, and no other serves in its place"
@@ -85,9 +85,9 @@ class Pods:
 
 
 def _takes_pods(node: Any) -> bool:
-    ready = any(each.type == "Ready" and each.status == "True" for each in node.status.conditions or [])
-    return ready and not any(taint.effect in FORBIDDING for taint in node.spec.taints or [])
+    return _ready(node) and not any(taint.effect in FORBIDDING for taint in node.spec.taints or [])
 
 
-def _serves(pod: Any) -> bool:
-    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions or [])
+def _ready(one: Any) -> bool:
+    """Whether a node, or a pod, says so of itself."""
+    return any(each.type == "Ready" and each.status == "True" for each in one.status.conditions or [])
