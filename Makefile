@@ -20,7 +20,7 @@ help: ## this list
 	@echo "  STACK=dev (the default) chooses the stack, PYTHON=python3 the Python, ARGS=... adds arguments for Pulumi or pytest."
 
 tools: ## bring the tools into the cache folder; skips those that are there
-	@$(PYTHON) tools/bootstrap.py
+	@$(PYTHON) tools/bootstrap
 
 up: ## bring the stack to what its settings say
 preview: ## show what `up` would change
@@ -35,12 +35,12 @@ pages: ## pages and services that only the cluster reaches, on this computer unt
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
 up preview picture refresh down outputs status env:
-	@$(PYTHON) tools/bootstrap.py --stack '$(STACK)'
-	@$(VENV) tools/stack.py $@ --stack '$(STACK)' $(ARGS)
+	@$(PYTHON) tools/bootstrap --stack '$(STACK)'
+	@$(VENV) tools/cli $@ --stack '$(STACK)' $(ARGS)
 
 kubectl pages ssh:
-	@$(PYTHON) tools/bootstrap.py --stack '$(STACK)'
-	@$(VENV) tools/stack.py $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
+	@$(PYTHON) tools/bootstrap --stack '$(STACK)'
+	@$(VENV) tools/cli $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 
 test: tools ## all tests that need no cluster
 	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster $(ARGS)

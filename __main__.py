@@ -3,14 +3,14 @@
 from typing import Any
 
 import pulumi
-from mlplatform import pipelines_images
-from mlplatform.base import cluster_platform, local_platform
-from mlplatform.foundation import kubeadm_foundation, managed_foundation
+from mlplatform.cluster import kubeadm_foundation, managed_foundation
+from mlplatform.kubeflow import kubeflow_images
+from mlplatform.platform import cluster_platform, local_platform
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from settings import cache_directory, load
 from workloads.deploy import deploy
-from workloads.migration import ACCESS
+from workloads.model_transfer.model_transfer import ACCESS
 
 stack = pulumi.get_stack()
 settings = load(stack, CONFIG.get() or get_config_env())
@@ -22,7 +22,7 @@ if settings.infra.cluster == "none":
     outputs = {"tracking_url": platform.tracking_url, **deploy(settings, platform)}
 else:
     if settings.platform.pipelines == "kubeflow" and settings.infra.machines in ("lab", "hosts"):
-        pipelines_images.require(settings.platform.registry)
+        kubeflow_images.require(settings.platform.registry)
     make = managed_foundation if settings.infra.cluster == "existing" else kubeadm_foundation
     foundation = make(settings, stack, directory)
     platform = cluster_platform(settings.platform, foundation, directory, stack)
@@ -34,7 +34,7 @@ else:
         **platform.outputs,
         **deploy(settings, platform),
     }
-# For a stack that takes over this one's models, see workloads.migration.
+# For a stack that takes over this one's models, see workloads.model_transfer.model_transfer.
 outputs[ACCESS] = pulumi.Output.secret({"url": platform.tracking_url, **platform.tracking.access})
 for name, output in outputs.items():
     pulumi.export(name, output)

@@ -12,7 +12,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 from pydantic import SecretStr
 
-from infra.dynamic import Failure, Provider, differs
+from infra.dynamic_provider import Failure, Provider, differs
 from settings import Registry as RegistrySettings
 
 
@@ -31,7 +31,8 @@ class Registry:
     `host` is what names of images begin with: `address:port`, followed by a project where the registry has some.
     `password` is secret. `ca` is its certificate authority in PEM format, "" where a public one signed its certificate.
     `builder` is who pushes images to it, where `username` may do nothing but pull. One that is `served` by this
-    computer, out of the bundle's images, takes none from anybody: they come in by `airgap.bundle.registry.writable`.
+    computer, out of the bundle's images, takes none from anybody: they come in by
+    `airgap.bundle.registry.bundle_registry.writable`.
     """
 
     host: pulumi.Output[str]
@@ -96,16 +97,16 @@ class _BundleRegistryProvider(Provider):
         return CreateResult("registry", props | _served(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        from airgap.bundle import registry
+        from airgap.bundle.registry import bundle_registry
 
-        return ReadResult(id_, props | {"running": registry.is_running(Path(props["folder"]))})
+        return ReadResult(id_, props | {"running": bundle_registry.is_running(Path(props["folder"]))})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         import shutil
 
-        from airgap.bundle import registry
+        from airgap.bundle.registry import bundle_registry
 
-        registry.stop(Path(_props["folder"]))
+        bundle_registry.stop(Path(_props["folder"]))
         shutil.rmtree(_props["folder"], ignore_errors=True)
 
 
@@ -133,11 +134,12 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
 
 
 def _served(props: dict[str, Any]) -> dict[str, Any]:
-    from airgap.bundle import index, registry
+    from airgap.bundle import index
     from airgap.bundle.errors import BundleError
-    from airgap.bundle.push import push
+    from airgap.bundle.registry import bundle_registry
+    from airgap.bundle.registry.push import push
+    from airgap.bundle.sources import load
     from airgap.bundle.store import Store
-    from airgap.bundle.table import load
 
     store, host = Store.default(), f"{props['address']}:{int(props['port'])}"
     bundle = _bundle()
@@ -149,10 +151,10 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
     try:
         if names := index.lacking(load(), store):
             raise Failure(f"platform:registry: the bundle lacks {', '.join(names)}: run `make bundle`")
-        own = registry.start(
+        own = bundle_registry.start(
             store, props["address"], int(props["port"]), [], Path(props["folder"]), read_only=props["read_only"]
         )
-        with registry.writable(store) as target:
+        with bundle_registry.writable(store) as target:
             push(store, target.host, target.authfile, target.certificates)
     except BundleError as error:
         raise Failure(f"platform:registry: {error}") from None

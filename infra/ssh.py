@@ -11,7 +11,7 @@ from typing import Any
 
 import paramiko
 
-from infra.failure import Failure
+from infra.errors import Failure
 
 DIAL_SECONDS = 10
 

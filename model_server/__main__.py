@@ -14,8 +14,8 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
+from model_server.http.worker import load
 from model_server.settings import Settings, SettingsError
-from model_server.worker import load
 
 THREADS = 32
 """Python threads of a worker: one is busy for as long as a slow client takes to send its body."""
@@ -40,7 +40,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="model_server-metrics-", dir=settings.cache) as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
             # Workers that are forked share what is imported before them.
-            import_module("model_server.app")
+            import_module("model_server.http.app")
             print(f"listening on {host} port {settings.port} with {settings.workers} workers", flush=True)
             _serve(host, settings)
     except OSError as error:

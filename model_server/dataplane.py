@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 
-from model_server import inference
-from model_server.decoding import json_value, utf8
+from model_server.codecs import inference_protocol
+from model_server.codecs.json_decoder import json_value, utf8
 from model_server.errors import RequestError
-from model_server.keeper import Keeper
-from model_server.model import FEATURES, Model
+from model_server.loader import Keeper
+from model_server.model.model import FEATURES, Model
 from model_server.settings import Settings
 
 JSON, CSV = "application/json", "text/csv"
@@ -55,11 +55,11 @@ class DataPlane:
         if media_type != JSON:
             raise _unsupported(media_type, JSON)
         request = json_value(body)
-        inference.check_request(request)
-        outputs = inference.wanted_outputs(request)
-        labels, probabilities = model.predict(inference.rows_of(request, model))
+        inference_protocol.check_request(request)
+        outputs = inference_protocol.wanted_outputs(request)
+        labels, probabilities = model.predict(inference_protocol.rows_of(request, model))
         echoed = {"id": request["id"]} if "id" in request else {}
-        tensors = inference.output_tensors(outputs, model, labels, probabilities)
+        tensors = inference_protocol.output_tensors(outputs, model, labels, probabilities)
         return model.identity | echoed | {"outputs": tensors}
 
     def model(self, name: str | None = None, version: str | None = None) -> Model:

@@ -11,8 +11,8 @@ import sys
 import time
 
 from model_server.errors import ModelRefused
+from model_server.repository import Registry
 from model_server.settings import Settings, SettingsError
-from model_server.sources import Registry
 
 ATTEMPTS = 12
 """A minute, with the pauses of MODEL_SERVER_POLL_SECONDS: a registry may be on its way to another machine."""

@@ -74,7 +74,7 @@ class Stack:
         }
         (self.scratch / "state").mkdir(parents=True, exist_ok=True)
         exports = subprocess.run(
-            [sys.executable, "tools/stack.py", "env", "--stack", self.name],
+            [sys.executable, "tools/cli", "env", "--stack", self.name],
             cwd=self.project,
             env=os.environ | own,
             check=True,

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
-from mlplatform.base import Platform
+from mlplatform.platform import Platform
 
 from settings import PROJECT, Pipeline, Serving, Settings
-from workloads.compile import local_image, sources
-from workloads.migration import ModelsFrom, models_from
-from workloads.resources import CompiledPipeline, PipelineRun, PipelineVersion
-from workloads.schedules import PipelineSchedule
-from workloads.service import ServingRoom, model_service, serving_room
-from workloads.serving import ALIAS, Champion, model_server
+from workloads.model_transfer.model_transfer import ModelsFrom, models_from
+from workloads.runs.compile import local_image, sources
+from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
+from workloads.runs.schedule import PipelineSchedule
+from workloads.serving.champion import ALIAS, Champion, model_server
+from workloads.serving.kubernetes import ServingRoom, model_service, serving_room
 
 SMOKE_TEST = "smoke-test"
 """The pipeline that all others wait for where each step has a pod of its own."""

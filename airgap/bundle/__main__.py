@@ -9,19 +9,20 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from airgap.bundle import index, preflight, registry
-from airgap.bundle.choice import Images, choose
+from airgap.bundle import index, preflight
+from airgap.bundle.artifacts import Items
+from airgap.bundle.build import make, prepare, prune
+from airgap.bundle.builders.go_program import Go
+from airgap.bundle.builders.upstream_image import reachable
 from airgap.bundle.errors import BundleError
-from airgap.bundle.golang import Go
-from airgap.bundle.items import Items
-from airgap.bundle.make import make, prepare, prune
 from airgap.bundle.progress import Progress
-from airgap.bundle.push import push
+from airgap.bundle.registry import bundle_registry
+from airgap.bundle.registry.push import push
 from airgap.bundle.sbom import BillOfMaterials
+from airgap.bundle.selection import Images, choose
+from airgap.bundle.sources import load
 from airgap.bundle.store import Store
-from airgap.bundle.table import load
-from airgap.bundle.upstream import reachable
-from tools.steps import BootstrapError, say
+from tools.bootstrap.console import BootstrapError, say
 
 
 def main() -> int:
@@ -88,16 +89,16 @@ def _import(store: Store, image: str, source: str) -> None:
 
 def _registry(store: Store, arguments: argparse.Namespace) -> None:
     if arguments.action == "stop":
-        registry.stop(registry.home(store))
+        bundle_registry.stop(bundle_registry.home(store))
         return
     if arguments.action == "start":
         # Where others reach it, its login is theirs, too.
-        read_only = arguments.address != registry.LOOPBACK
-        registry.start(store, arguments.address, arguments.port, arguments.name, read_only=read_only)
-        with registry.writable(store) as own:
+        read_only = arguments.address != bundle_registry.LOOPBACK
+        bundle_registry.start(store, arguments.address, arguments.port, arguments.name, read_only=read_only)
+        with bundle_registry.writable(store) as own:
             push(store, own.host, own.authfile, own.certificates)
     # On standard output, for programs: no password is in it, only the file that has it.
-    print(registry.running(registry.home(store)).as_json())
+    print(bundle_registry.running(bundle_registry.home(store)).as_json())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
     own = commands.add_parser("registry", help="the bundle's own registry")
     own.add_argument("action", choices=["start", "status", "stop"])
-    own.add_argument("--address", default=registry.LOOPBACK, help="where it listens; read-only elsewhere")
+    own.add_argument("--address", default=bundle_registry.LOOPBACK, help="where it listens; read-only elsewhere")
     own.add_argument("--port", type=int, default=5443)
     own.add_argument("--name", action="append", default=[], help="a further host name or address for its certificate")
     own.set_defaults(command="registry")

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from airgap.bundle.choice import OURS
+from airgap.bundle.artifacts import Items
+from airgap.bundle.builders.image import LAYOUT
 from airgap.bundle.errors import BundleError
-from airgap.bundle.image import LAYOUT
-from airgap.bundle.items import Items
 from airgap.bundle.sbom import BillOfMaterials
+from airgap.bundle.selection import OURS
+from airgap.bundle.sources import Table
 from airgap.bundle.store import Store
-from airgap.bundle.table import Table
 
 INDEX = "bundle.json"
 SBOM = "bundle.cdx.json"

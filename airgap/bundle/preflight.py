@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable
 
 from airgap.bundle.errors import BundleError
-from tools.steps import say
+from tools.bootstrap.console import say
 
 BUILDS_C = {"gcc": "gcc", "patch": "patch"}
 BUILDS_IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "setcap": "libcap2-bin"}

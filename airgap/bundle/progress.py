@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from tools.steps import say
+from tools.bootstrap.console import say
 
 SILENCE_SECONDS = 30
 

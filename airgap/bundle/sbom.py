@@ -15,10 +15,10 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from airgap.bundle.golang import Go
+from airgap.bundle.builders.go_program import Go
 from airgap.bundle.process import output_of
+from airgap.bundle.sources import FileSource, Table
 from airgap.bundle.store import Item
-from airgap.bundle.table import FileSource, Table
 
 
 class BillOfMaterials:

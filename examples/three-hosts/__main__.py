@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pulumi
-from mlplatform.network import network
+from mlplatform.addons.pod_network import network
 
 from infra.hosts import hosts
-from infra.kubeadm import Kubeadm
+from infra.kubeadm.kubeadm_cluster import Kubeadm
 from infra.registry import registry
 from settings import Hosts, Kubernetes, Platform, Registry
 

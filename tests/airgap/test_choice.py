@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle import index
-from airgap.bundle.choice import choose
+from airgap.bundle.builders.upstream_image import ImageCopy
 from airgap.bundle.errors import BundleError
+from airgap.bundle.selection import choose
+from airgap.bundle.sources import load
 from airgap.bundle.store import Store
-from airgap.bundle.table import load
-from airgap.bundle.upstream import ImageCopy
 from tests.airgap.conftest import needs_skopeo
 
 TABLE = load()

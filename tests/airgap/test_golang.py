@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.builders.go_program import PLACES, STRICT, Go, GoBuild, default_name
 from airgap.bundle.errors import BundleError
-from airgap.bundle.golang import PLACES, STRICT, Go, GoBuild, default_name
 from airgap.bundle.process import output_of
 from airgap.bundle.progress import Progress
+from airgap.bundle.sources import load
 from airgap.bundle.store import Item, Store
-from airgap.bundle.table import load
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
 

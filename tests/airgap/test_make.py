@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from airgap.bundle import index, preflight
-from airgap.bundle.choice import choose
+from airgap.bundle.artifacts import Items
+from airgap.bundle.build import make, prune
+from airgap.bundle.builders.go_program import Go
 from airgap.bundle.errors import BundleError
-from airgap.bundle.golang import Go
-from airgap.bundle.items import Items
-from airgap.bundle.make import make, prune
 from airgap.bundle.sbom import BillOfMaterials
+from airgap.bundle.selection import choose
+from airgap.bundle.sources import Table, load
 from airgap.bundle.store import Store
-from airgap.bundle.table import Table, load
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
 

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import psutil
 
-from airgap.bundle.c import CBuild
-from airgap.bundle.image import Buildah, ImageBuild
+from airgap.bundle.builders.c_program import CBuild
+from airgap.bundle.builders.image import Buildah, ImageBuild
 from airgap.bundle.progress import Progress
+from airgap.bundle.sources import load
 from airgap.bundle.store import Item, Store
-from airgap.bundle.table import load
 from tests.airgap.conftest import needs_buildah, needs_compiler
 from tests.waiting import until
-from tools.cache import PROJECT
+from tools.bootstrap.paths import PROJECT
 
 TABLE = load()
 BUILD = """
-from airgap.bundle.c import CBuild
+from airgap.bundle.builders.c_program import CBuild
 from airgap.bundle.progress import Progress
 from airgap.bundle.store import Store
-from airgap.bundle.table import load
+from airgap.bundle.sources import load
 table, store = load(), Store.default()
 build = CBuild(table, "pause", table.c["pause"])
 with store.locked():

@@ -16,14 +16,15 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from airgap.bundle import index, registry
+from airgap.bundle import index
 from airgap.bundle.errors import BundleError
-from airgap.bundle.push import push
+from airgap.bundle.registry import bundle_registry
+from airgap.bundle.registry.push import push
 from airgap.bundle.store import Store
 from tests.airgap import oci
 from tests.airgap.conftest import needs_skopeo
 
-PROGRAM = registry.program(Store.default())
+PROGRAM = bundle_registry.program(Store.default())
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="docker-registry is not here; `python -m airgap.bundle registry start` brings it"
 )
@@ -37,25 +38,25 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[registry.Registry]:
+def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[bundle_registry.Registry]:
     assert PROGRAM is not None
     monkeypatch.setenv("PATH", f"{PROGRAM.parent}:{os.environ['PATH']}")
-    started = registry.start(store, "127.0.0.1", free_port(), ["registry.internal"], read_only=True)
+    started = bundle_registry.start(store, "127.0.0.1", free_port(), ["registry.internal"], read_only=True)
     yield started
-    registry.stop(registry.home(store))
+    bundle_registry.stop(bundle_registry.home(store))
 
 
-def login(own: registry.Registry) -> str:
+def login(own: bundle_registry.Registry) -> str:
     authorization: str = json.loads(own.authfile.read_text())["auths"][own.host]["auth"]
     return authorization
 
 
 def fill(store: Store) -> None:
-    with registry.writable(store) as own:
+    with bundle_registry.writable(store) as own:
         push(store, own.host, own.authfile, own.certificates)
 
 
-def status(own: registry.Registry, path: str, authorization: str | None, method: str = "GET") -> int:
+def status(own: bundle_registry.Registry, path: str, authorization: str | None, method: str = "GET") -> int:
     context = ssl.create_default_context(cafile=str(own.certificates / "ca.crt"))
     request = urllib.request.Request(f"https://{own.host}{path}", method=method)
     request.add_header("Accept", oci.MANIFEST)
@@ -69,18 +70,18 @@ def status(own: registry.Registry, path: str, authorization: str | None, method:
         return refused.code
 
 
-def test_it_opens_to_its_password_alone(running: registry.Registry) -> None:
+def test_it_opens_to_its_password_alone(running: bundle_registry.Registry) -> None:
     user = base64.b64decode(login(running)).decode().partition(":")[0]
     wrong = base64.b64encode(f"{user}:guess".encode()).decode()
     assert [status(running, "/v2/", given) for given in (None, wrong, login(running))] == [401, 401, 200]
 
 
-def test_who_does_not_trust_its_authority_is_not_connected(running: registry.Registry) -> None:
+def test_who_does_not_trust_its_authority_is_not_connected(running: bundle_registry.Registry) -> None:
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         urllib.request.urlopen(f"https://{running.host}/v2/", timeout=5)
 
 
-def test_its_secrets_are_in_files_of_its_owner_alone(running: registry.Registry, store: Store) -> None:
+def test_its_secrets_are_in_files_of_its_owner_alone(running: bundle_registry.Registry, store: Store) -> None:
     password = base64.b64decode(login(running)).decode().partition(":")[2]
     open_to_others = {f.name for f in running.folder.rglob("*") if f.is_file() and f.stat().st_mode & 0o077}
     assert open_to_others.isdisjoint({"auth.json", "htpasswd", "config.yml", "ca.key", "server.key"})
@@ -88,19 +89,19 @@ def test_its_secrets_are_in_files_of_its_owner_alone(running: registry.Registry,
     assert password not in " ".join(psutil.Process(running.pid).cmdline())
     holders = {f.name for f in running.folder.rglob("*") if f.is_file() and password.encode() in f.read_bytes()}
     assert holders == set()  # the file for image tools has it in base64, the registry's own a hash
-    assert password not in registry.running(registry.home(store)).as_json()
+    assert password not in bundle_registry.running(bundle_registry.home(store)).as_json()
 
 
 def test_started_again_it_is_left_running_and_after_a_stop_has_the_same_password(
-    running: registry.Registry, store: Store
+    running: bundle_registry.Registry, store: Store
 ) -> None:
     address, _, port = running.host.rpartition(":")
     before = login(running)
-    assert registry.start(store, address, int(port), ["registry.internal"], read_only=True).pid == running.pid
-    registry.stop(registry.home(store))
+    assert bundle_registry.start(store, address, int(port), ["registry.internal"], read_only=True).pid == running.pid
+    bundle_registry.stop(bundle_registry.home(store))
     with pytest.raises(BundleError, match="does not run"):
-        registry.running(registry.home(store))
-    again = registry.start(store, address, int(port), ["registry.internal"], read_only=True)
+        bundle_registry.running(bundle_registry.home(store))
+    again = bundle_registry.start(store, address, int(port), ["registry.internal"], read_only=True)
     assert again.pid != running.pid
     assert status(again, "/v2/", before) == 200
 
@@ -112,11 +113,11 @@ def test_a_taken_port_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) ->
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         with pytest.raises(BundleError, match=f"127.0.0.1:{holder.getsockname()[1]}.*in use"):
-            registry.start(store, "127.0.0.1", holder.getsockname()[1], [], read_only=True)
+            bundle_registry.start(store, "127.0.0.1", holder.getsockname()[1], [], read_only=True)
 
 
 @needs_skopeo
-def test_who_may_pull_may_neither_push_nor_delete(running: registry.Registry, store: Store) -> None:
+def test_who_may_pull_may_neither_push_nor_delete(running: bundle_registry.Registry, store: Store) -> None:
     digest = oci.bundle(store)
     with pytest.raises(BundleError, match=oci.UPSTREAM):
         push(store, running.host, running.authfile, running.certificates)
@@ -135,9 +136,9 @@ def test_who_may_pull_may_neither_push_nor_delete(running: registry.Registry, st
 
 
 def test_what_takes_images_is_here_alone_with_a_password_of_its_own_for_as_long_as_it_is_needed(
-    running: registry.Registry, store: Store
+    running: bundle_registry.Registry, store: Store
 ) -> None:
-    with registry.writable(store) as own, registry.writable(store) as other:
+    with bundle_registry.writable(store) as own, bundle_registry.writable(store) as other:
         assert own.host.startswith("127.0.0.1:")
         asked = "/v2/registry.test/team/word/blobs/uploads/"
         given = [login(own), login(other), login(running)]
@@ -147,12 +148,12 @@ def test_what_takes_images_is_here_alone_with_a_password_of_its_own_for_as_long_
     assert not any(folder.exists() for folder in folders)
 
 
-def test_it_ends_with_who_is_killed_while_pushing(running: registry.Registry, store: Store) -> None:
+def test_it_ends_with_who_is_killed_while_pushing(running: bundle_registry.Registry, store: Store) -> None:
     program = (
         "import pathlib, signal\n"
         "from airgap.bundle import registry\n"
         "from airgap.bundle.store import Store\n"
-        f"with registry.writable(Store(pathlib.Path({str(store.root)!r}))) as own:\n"
+        f"with bundle_registry.writable(Store(pathlib.Path({str(store.root)!r}))) as own:\n"
         "    print(own.pid, flush=True)\n"
         "    signal.pause()\n"
     )
@@ -165,23 +166,23 @@ def test_it_ends_with_who_is_killed_while_pushing(running: registry.Registry, st
 
 
 def test_one_that_an_earlier_version_left_open_is_closed_and_keeps_its_password(
-    running: registry.Registry, store: Store
+    running: bundle_registry.Registry, store: Store
 ) -> None:
     address, _, port = running.host.rpartition(":")
     names = ["registry.internal"]
-    opened = registry.start(store, address, int(port), names, read_only=False)
+    opened = bundle_registry.start(store, address, int(port), names, read_only=False)
     record = json.loads((opened.folder / "process.json").read_text())
     del record["read_only"]
     (opened.folder / "process.json").write_text(json.dumps(record))
     asked, shown = "/v2/registry.test/team/word/blobs/uploads/", login(running)
     assert status(opened, asked, shown, "POST") == 202
-    closed = registry.start(store, address, int(port), names, read_only=True)
+    closed = bundle_registry.start(store, address, int(port), names, read_only=True)
     assert status(closed, asked, shown, "POST") == 405
 
 
 @needs_skopeo
 def test_images_are_under_the_name_of_their_upstream_with_their_digest(
-    running: registry.Registry, store: Store
+    running: bundle_registry.Registry, store: Store
 ) -> None:
     digest = oci.bundle(store)
     fill(store)
@@ -206,7 +207,7 @@ def test_a_registry_that_refuses_is_an_error_that_names_the_image(store: Store) 
     oci.bundle(store)
     nobody = store.root / "nobody.json"
     nobody.write_text("{}")
-    with registry.writable(store) as own, pytest.raises(BundleError, match=oci.UPSTREAM):
+    with bundle_registry.writable(store) as own, pytest.raises(BundleError, match=oci.UPSTREAM):
         push(store, own.host, nobody, own.certificates)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.errors import BundleError
+from airgap.bundle.sources import MODULES, TABLE, load
 from airgap.bundle.store import Store
-from airgap.bundle.table import MODULES, TABLE, load
 from tests.airgap import proxy
 
 KUBEADM = next(iter((Store.default().root / "binaries").glob("kubernetes-*/kubeadm")), None)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.dynamic import Failure
+from infra.dynamic_provider import Failure
 from tests.bench import batch, in_cluster, machinery, mlserver_environment, serving
 from tests.bench.forest import train
 from tests.bench.load import generator
@@ -23,9 +23,9 @@ from tests.bench.machinery import Machinery, NotMeasured
 from tests.bench.plot import draw
 from tests.bench.report import in_cluster_markdown, markdown
 from tests.bench.results import Computer, Results, versions
-from tools import cache
-from tools.runner import Pulumi, PulumiFailed
-from tools.steps import BootstrapError, say, step
+from tools.bootstrap import paths
+from tools.bootstrap.console import BootstrapError, say, step
+from tools.cli.pulumi_command import Pulumi, PulumiFailed
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
 
     Where the environment variable STACK names a stack in a cluster, what that takes on top is measured instead.
     """
-    folder = cache.directory() / "bench"
+    folder = paths.directory() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     load_before = os.getloadavg()[0]
     pulumi = Pulumi(os.environ.get("STACK", "dev"))

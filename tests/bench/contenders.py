@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infra.process import HOST
+from infra.local.local_process import HOST
 from settings import Serving
 from tests.bench.forest import FEATURES, Flower, Forest
 from tests.bench.servers import Server

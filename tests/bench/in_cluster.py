@@ -17,18 +17,18 @@ from urllib.parse import urlsplit
 
 from pulumi.runtime import rpc
 
+from infra.kubernetes_client.port_forward import reached
 from tests.bench.contenders import ours
 from tests.bench.forest import FLOWERS
 from tests.bench.load import Figures, load
 from tests.bench.servers import Server, running
 from tests.bench.serving import SECONDS, WARM_UP_SECONDS
-from tools.runner import Pulumi
-from tools.steps import step
-from workloads.access import reached
-from workloads.engines.embedded import EmbeddedEngine
-from workloads.engines.engine import RunRequest, RunResult, engine
+from tools.bootstrap.console import step
+from tools.cli.pulumi_command import Pulumi
+from workloads.engines.base import RunRequest, RunResult, engine
+from workloads.engines.local import EmbeddedEngine
 from workloads.ml import model, registry
-from workloads.resources import declared_parameters, with_own
+from workloads.runs.resources import declared_parameters, with_own
 
 ROUNDS = 3
 RUN_TYPE = "pulumi-python:dynamic/workloads:PipelineRun"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from settings import PROJECT
-from tools.runner import Pulumi, PulumiFailed
-from tools.steps import Unavailable
+from tools.bootstrap.console import Unavailable
+from tools.cli.pulumi_command import Pulumi, PulumiFailed
 
 UP = ("up", "--yes", "--skip-preview", "--non-interactive")
 REPEATS = 3

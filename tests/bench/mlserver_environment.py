@@ -8,9 +8,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from tools import cache
-from tools.environment import uv
-from tools.steps import run, step
+from tools.bootstrap import paths
+from tools.bootstrap.console import run, step
+from tools.bootstrap.environment import uv
 
 REQUIREMENTS = Path(__file__).with_name("mlserver.txt")
 
@@ -26,10 +26,10 @@ def install() -> Path:
     if pinned is None or pinned[1] != (ours := version("scikit-learn")):
         raise RuntimeError(f"{REQUIREMENTS.name} must pin scikit-learn {ours}, as uv.lock does; mlserver.in says how")
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    target = cache.directory() / "venvs" / f"mlserver-{digest}"
+    target = paths.directory() / "venvs" / f"mlserver-{digest}"
     if not target.exists():
-        program, log = uv(), cache.directory() / "logs" / "mlserver.log"
-        with step("Installing MLServer"), cache.installing(target) as partial:
+        program, log = uv(), paths.directory() / "logs" / "mlserver.log"
+        with step("Installing MLServer"), paths.installing(target) as partial:
             run([program, "venv", "--relocatable", "--python", sys.executable, partial], log=log)
             run([program, "pip", "sync", "--python", partial, "--require-hashes", REQUIREMENTS], log=log)
     return target

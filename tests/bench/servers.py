@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 
-from infra.process import HOST
-from infra.session import Session, inherited_environment
+from infra.local.local_process import HOST
+from infra.local.process_group import Session, inherited_environment
 from settings import PROJECT
 from tests.bench.forest import FLOWERS, Flower, Forest
 

@@ -10,7 +10,7 @@ from tests.bench.contenders import contenders
 from tests.bench.forest import FLOWERS, Forest
 from tests.bench.load import Figures, load
 from tests.bench.servers import Server, memory, require_right_answers, running
-from tools.steps import step
+from tools.bootstrap.console import step
 
 WARM_UP_SECONDS = 3
 SECONDS = 8

@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlplatform import jobs, pipelines_images, pipelines_part, tracking
-from mlplatform.images import IN_REGISTRY, WORKLOADS
+from mlplatform import job_namespace, mlflow
+from mlplatform.images.image import IN_REGISTRY, WORKLOADS
+from mlplatform.kubeflow import deployment_factory, kubeflow_images
 from pulumi import RunError
 
+from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.port_forward import reached
 from settings import Registry
 from tests.harness import Stack
 from tests.lab.stacks import lab_stacks
 from tests.waiting import until
-from workloads import service
-from workloads.access import reached
-from workloads.engines.api import Api
-from workloads.engines.engine import RunRequest
-from workloads.engines.job import JobEngine
+from workloads.engines.base import RunRequest
+from workloads.engines.job.job_engine import JobEngine
+from workloads.serving import kubernetes
 
 VARIABLE = "MLPLATFORM_TEST_KUBECONFIG"
 
@@ -56,12 +57,12 @@ def kubeflow_installed(whole: Stack | None, api: Api) -> None:
     """Kubeflow Pipelines takes the place of the Job engine; without its images, tests of it are left out."""
     if whole:
         try:
-            pipelines_images.require(Registry())
+            kubeflow_images.require(Registry())
         except RunError as error:
             pytest.skip(str(error))
         whole.settings["platform:pipelines"] = "kubeflow"
         whole.up()
-    elif not any(each.metadata.name == pipelines_part.NAMESPACE for each in api.core.list_namespace().items):
+    elif not any(each.metadata.name == deployment_factory.NAMESPACE for each in api.core.list_namespace().items):
         pytest.skip("the cluster has no Kubeflow Pipelines")
 
 
@@ -84,7 +85,7 @@ def pushed_image(api: Api, namespace: str) -> str:
 def begin_and_kill(properties: dict[str, str], request: RunRequest, begun: Callable[[], Any]) -> None:
     """Run as an `up` does that is killed when the run has begun."""
     program = (
-        "import json, sys; from workloads.engines.engine import RunRequest, engine; "
+        "import json, sys; from workloads.engines.base import RunRequest, engine; "
         "given = json.load(sys.stdin); engine(given['properties']).run(RunRequest(**given['request']))"
     )
     first = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
@@ -98,9 +99,9 @@ def begin_and_kill(properties: dict[str, str], request: RunRequest, begun: Calla
 
 @pytest.fixture(scope="session")
 def workloads_image(api: Api) -> str:
-    if jobs.NAMESPACE not in {each.metadata.name for each in api.core.list_namespace().items}:
+    if job_namespace.NAMESPACE not in {each.metadata.name for each in api.core.list_namespace().items}:
         pytest.skip("the cluster runs pipelines by Kubeflow")
-    return pushed_image(api, jobs.NAMESPACE)
+    return pushed_image(api, job_namespace.NAMESPACE)
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def properties(kubeconfig: str, workloads_image: str, tmp_path: Path) -> dict[st
     return {
         "kind": "job",
         "kubeconfig": kubeconfig,
-        "namespace": jobs.NAMESPACE,
+        "namespace": job_namespace.NAMESPACE,
         "image": workloads_image,
         "directory": str(tmp_path),
     }
@@ -122,15 +123,15 @@ def engine(properties: dict[str, str]) -> JobEngine:
 @pytest.fixture(scope="session")
 def tracking_login(api: Api) -> dict[str, str]:
     """User and password of MLflow, as steps have them."""
-    password = secret(api, tracking.NAMESPACE, tracking.NAME)["MLFLOW_AUTH_ADMIN_PASSWORD"]
-    return {"MLFLOW_TRACKING_USERNAME": tracking.ADMINISTRATOR, "MLFLOW_TRACKING_PASSWORD": password}
+    password = secret(api, mlflow.NAMESPACE, mlflow.NAME)["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    return {"MLFLOW_TRACKING_USERNAME": mlflow.ADMINISTRATOR, "MLFLOW_TRACKING_PASSWORD": password}
 
 
 @pytest.fixture(scope="session")
 def tracking_inside(api: Api) -> str:
     """The address of MLflow in the cluster."""
-    port = api.core.read_namespaced_service(tracking.NAME, tracking.NAMESPACE).spec.ports[0].port
-    return f"http://{tracking.NAME}.{tracking.NAMESPACE}.svc:{port}"
+    port = api.core.read_namespaced_service(mlflow.NAME, mlflow.NAMESPACE).spec.ports[0].port
+    return f"http://{mlflow.NAME}.{mlflow.NAMESPACE}.svc:{port}"
 
 
 @pytest.fixture(scope="session")
@@ -140,9 +141,9 @@ def tracking_access(kubeconfig: str, tracking_login: dict[str, str]) -> dict[str
         "username": tracking_login["MLFLOW_TRACKING_USERNAME"],
         "password": tracking_login["MLFLOW_TRACKING_PASSWORD"],
         "kubeconfig": kubeconfig,
-        "namespace": tracking.NAMESPACE,
-        "selector": f"app.kubernetes.io/name={tracking.NAME}",
-        "port": str(tracking.CONTAINER_PORT),
+        "namespace": mlflow.NAMESPACE,
+        "selector": f"app.kubernetes.io/name={mlflow.NAME}",
+        "port": str(mlflow.CONTAINER_PORT),
     }
 
 
@@ -166,13 +167,13 @@ def ready(pod: Any) -> bool:
 @pytest.fixture(scope="session")
 def server(api: Api) -> dict[str, Any]:
     """The served model: name, labels and inside address of its Service, and its address outside where it has one."""
-    services = api.core.list_namespaced_service(service.NAMESPACE).items
+    services = api.core.list_namespaced_service(kubernetes.NAMESPACE).items
     found = services[0]
     ingress = found.status.load_balancer.ingress
     return {
         "name": found.metadata.name,
         "labels": found.spec.selector,
-        "inside": f"http://{found.metadata.name}.{service.NAMESPACE}.svc:{found.spec.ports[0].port}",
+        "inside": f"http://{found.metadata.name}.{kubernetes.NAMESPACE}.svc:{found.spec.ports[0].port}",
         "outside": f"http://{ingress[0].ip}:{found.spec.ports[0].port}" if ingress else None,
     }
 

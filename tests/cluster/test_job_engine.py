@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlplatform import jobs
+from mlplatform import job_namespace
 
-from infra.dynamic import Failure
+from infra.dynamic_provider import Failure
+from infra.kubernetes_client.client import Api
 from tests.waiting import until
-from workloads.engines.api import Api
-from workloads.engines.engine import RunRequest, RunResult
-from workloads.engines.job import JobEngine
+from workloads.engines.base import RunRequest, RunResult
+from workloads.engines.job.job_engine import JobEngine
 from workloads.ml import tracking
 
 from . import pipelines
@@ -48,10 +48,10 @@ def request_for(
 
 def of_engine(api: Api) -> list[Any]:
     """The Jobs and secrets of runs."""
-    selector = ",".join(f"{key}={value}" for key, value in jobs.PODS.items())
+    selector = ",".join(f"{key}={value}" for key, value in job_namespace.PODS.items())
     return [
-        *api.batch.list_namespaced_job(jobs.NAMESPACE, label_selector=selector).items,
-        *api.core.list_namespaced_secret(jobs.NAMESPACE, label_selector=selector).items,
+        *api.batch.list_namespaced_job(job_namespace.NAMESPACE, label_selector=selector).items,
+        *api.core.list_namespaced_secret(job_namespace.NAMESPACE, label_selector=selector).items,
     ]
 
 
@@ -78,7 +78,7 @@ def test_the_same_version_twice_is_one(api: Api, engine: JobEngine, tmp_path: Pa
     assert engine.upload("double", name.removeprefix("double-"), package, [], 10) == name
     engine.remove(name)
     engine.remove(name)
-    assert api.unless_gone(lambda: api.core.read_namespaced_config_map(name, jobs.NAMESPACE)) is None
+    assert api.unless_gone(lambda: api.core.read_namespaced_config_map(name, job_namespace.NAMESPACE)) is None
 
 
 def test_steps_have_their_secrets_and_no_rights(api: Api, engine: JobEngine, request_for: Any) -> None:
@@ -116,7 +116,7 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     assert engine.left_behind(request.pipeline, request.key) == request.run_id
 
     def jobs_of_the_run() -> list[str]:
-        found = api.batch.list_namespaced_job(jobs.NAMESPACE).items
+        found = api.batch.list_namespaced_job(job_namespace.NAMESPACE).items
         return [job.metadata.uid for job in found if request.key[:16] in job.metadata.name]
 
     before = jobs_of_the_run()

@@ -10,15 +10,15 @@ from typing import Any
 
 import boto3
 import pytest
-from mlplatform import pipelines_database, pipelines_objects
-from mlplatform.pipelines_images import IMAGES
-from mlplatform.pipelines_part import NAMESPACE
+from mlplatform.kubeflow import database, object_store
+from mlplatform.kubeflow.deployment_factory import NAMESPACE
+from mlplatform.kubeflow.kubeflow_images import IMAGES
 
+from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.port_forward import reached
 from tests.harness import Stack, changes
 from tests.lab.cluster import Cluster, cluster_at
 from tests.waiting import until
-from workloads.access import reached
-from workloads.engines.api import Api
 
 SPACE = "elsewhere"
 PASSWORD, KEY = "a-word-of-the-database", "a-key-of-the-store"
@@ -127,7 +127,7 @@ def test_runs_and_files_are_kept_where_the_settings_say_and_own_servers_are_gone
         whole.settings["workloads:pipelines"]["iris-local"] = {"parameters": {"seed": 77}}
         whole.up()
         names = {each.metadata.name for each in api.core.list_namespaced_persistent_volume_claim(NAMESPACE).items}
-        assert not names & {pipelines_database.NAME, pipelines_objects.NAME}
+        assert not names & {database.NAME, object_store.NAME}
         query = "select DisplayName, Conditions from pipelines.run_details"
         client = ["mariadb", "-h127.0.0.1", "-uowner", f"-p{PASSWORD}", "-Ne", query]
         runs = cluster.execute("database", SPACE, *client)
@@ -143,8 +143,4 @@ def test_runs_and_files_are_kept_where_the_settings_say_and_own_servers_are_gone
     finally:
         whole.settings = before
         whole.up()
-    until(
-        lambda: (
-            pipelines_database.NAME in {d.metadata.name for d in api.apps.list_namespaced_deployment(NAMESPACE).items}
-        )
-    )
+    until(lambda: database.NAME in {d.metadata.name for d in api.apps.list_namespaced_deployment(NAMESPACE).items})

@@ -13,29 +13,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlplatform import pipelines_api, pipelines_database, pipelines_objects, pipelines_stores
-from mlplatform.pipelines_part import NAMESPACE
+from mlplatform.kubeflow import api_server, database, object_store, stores
+from mlplatform.kubeflow.deployment_factory import NAMESPACE
 
-from infra.dynamic import Failure
+from infra.dynamic_provider import Failure
+from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.port_forward import reached
 from tests.waiting import until
-from workloads.access import reached
-from workloads.compile import compiled
-from workloads.engines.api import Api
-from workloads.engines.engine import RunRequest
+from workloads.engines.base import RunRequest
 from workloads.engines.kubeflow import run_pods
-from workloads.engines.kubeflow.engine import OWN_RUN_ID, KubeflowEngine
+from workloads.engines.kubeflow.kfp_client import Server
+from workloads.engines.kubeflow.kubeflow_engine import OWN_RUN_ID, KubeflowEngine
+from workloads.engines.kubeflow.kubeflow_package import STEPS_SECRET
 from workloads.engines.kubeflow.metadata import MetadataStore
-from workloads.engines.kubeflow.package import STEPS_SECRET
 from workloads.engines.kubeflow.run_pods import RUN_LABEL
-from workloads.engines.kubeflow.server import Server
 from workloads.ml import tracking
+from workloads.runs.compile import compiled
 
 from . import pipelines
 from .conftest import begin_and_kill, pushed_image, secret
 
 EXPERIMENT = "tests"
-SERVERS = {pipelines_api.NAME, pipelines_stores.METADATA}
-STORES = {pipelines_database.NAME, pipelines_objects.NAME}
+SERVERS = {api_server.NAME, stores.METADATA}
+STORES = {database.NAME, object_store.NAME}
 """What Kubeflow Pipelines runs by, and where it keeps things, by the label `app` of their pods."""
 IRIS = Path(__file__).parents[2] / "workloads" / "data" / "iris.csv"
 
@@ -51,10 +51,10 @@ def properties(kubeconfig: str, kubeflow_installed: None, tmp_path_factory: pyte
         "kind": "kubeflow",
         "kubeconfig": kubeconfig,
         "namespace": NAMESPACE,
-        "api_selector": f"app={pipelines_api.NAME}",
-        "api_port": str(pipelines_api.HTTP),
-        "metadata_selector": f"app={pipelines_stores.METADATA}",
-        "metadata_port": str(pipelines_stores.METADATA_PORT),
+        "api_selector": f"app={api_server.NAME}",
+        "api_port": str(api_server.HTTP),
+        "metadata_selector": f"app={stores.METADATA}",
+        "metadata_port": str(stores.METADATA_PORT),
         "experiment": EXPERIMENT,
         "keep_runs": "false",
         "directory": str(tmp_path_factory.mktemp("kubeflow")),

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from infra.kubernetes_client.client import Api
 from tests.harness import Stack
 from tests.lab.stacks import cut_power
 from tests.waiting import until
-from workloads import service
-from workloads.engines.api import Api
+from workloads.serving import kubernetes
 
 from .conftest import pods, ready
 
@@ -51,7 +51,7 @@ def under_load(outside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def replicas(api: Api, server: dict[str, Any]) -> list[Any]:
-    return pods(api, service.NAMESPACE, server["labels"])
+    return pods(api, kubernetes.NAMESPACE, server["labels"])
 
 
 def test_no_request_is_lost_while_a_pod_is_deleted(
@@ -59,7 +59,7 @@ def test_no_request_is_lost_while_a_pod_is_deleted(
 ) -> None:
     before = replicas(api, server)
     figures = under_load(
-        "a pod is deleted", lambda: api.core.delete_namespaced_pod(before[0].metadata.name, service.NAMESPACE)
+        "a pod is deleted", lambda: api.core.delete_namespaced_pod(before[0].metadata.name, kubernetes.NAMESPACE)
     )
     assert figures["failed"] == 0
     assert before[0].metadata.uid not in {pod.metadata.uid for pod in replicas(api, server)}
@@ -75,13 +75,13 @@ def test_no_request_is_lost_while_a_model_rolls_out(
     old = {pod.metadata.uid for pod in replicas(api, server)}
     stamp = {"spec": {"template": {"metadata": {"annotations": {"tests/restarted": str(time.time())}}}}}
     figures = under_load(
-        "all pods are replaced", lambda: apps.patch_namespaced_deployment(server["name"], service.NAMESPACE, stamp)
+        "all pods are replaced", lambda: apps.patch_namespaced_deployment(server["name"], kubernetes.NAMESPACE, stamp)
     )
     assert figures["failed"] == 0
     until(
         lambda: (
             all(ready(pod) for pod in replicas(api, server))
-            and not old & {pod.metadata.uid for pod in api.core.list_namespaced_pod(service.NAMESPACE).items}
+            and not old & {pod.metadata.uid for pod in api.core.list_namespaced_pod(kubernetes.NAMESPACE).items}
         ),
         seconds=120,
     )

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import requests
-from mlplatform import monitoring_nodes
-from mlplatform.monitoring_config import USER
-from mlplatform.monitoring_part import NAMESPACE, PROMETHEUS, labels
-from mlplatform.monitoring_prometheus import PAGE, PORT
+from mlplatform.monitoring import node_exporter
+from mlplatform.monitoring.prometheus import PAGE, PORT
+from mlplatform.monitoring.scrape_config import USER
+from mlplatform.monitoring.scraping import NAMESPACE, PROMETHEUS, labels
 
+from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.port_forward import reached
 from tests.waiting import until
-from workloads import service
-from workloads.access import reached
-from workloads.engines.api import Api
+from workloads.serving import kubernetes
 
 from .conftest import pods, ready, secret
 
@@ -73,7 +73,7 @@ def test_without_the_password_there_is_nothing_to_see(address: str) -> None:
 
 def test_everything_that_it_should_read_answers(api: Api, prometheus: Asked) -> None:
     nodes = len(api.core.list_node().items)
-    models = len(pods(api, service.NAMESPACE, {}))
+    models = len(pods(api, kubernetes.NAMESPACE, {}))
 
     def up() -> dict[str, float]:
         return {labels["job"]: value for labels, value in prometheus.samples("count by (job) (up == 1)")}
@@ -115,7 +115,7 @@ def test_the_page_names_nodes_models_and_what_is_wrong(api: Api, prometheus: Ask
 
 
 def test_a_pod_that_sees_its_machine_cannot_change_it(api: Api) -> None:
-    found = pods(api, monitoring_nodes.NAMESPACE, labels(monitoring_nodes.NAME))
+    found = pods(api, node_exporter.NAMESPACE, labels(node_exporter.NAME))
     assert len(found) == len(api.core.list_node().items)
     for pod in found:
         (container,) = pod.spec.containers
@@ -131,10 +131,10 @@ def test_a_model_pod_that_is_deleted_is_read_no_more_and_its_successor_is(
     def read() -> set[str]:
         return {labels["pod"] for labels, _ in prometheus.samples('up{job="model-servers"} == 1')}
 
-    before = {pod.metadata.name for pod in pods(api, service.NAMESPACE, server["labels"])}
+    before = {pod.metadata.name for pod in pods(api, kubernetes.NAMESPACE, server["labels"])}
     until(lambda: before <= read(), seconds=SCRAPED_SECONDS)
     gone = min(before)
-    api.core.delete_namespaced_pod(gone, service.NAMESPACE)
+    api.core.delete_namespaced_pod(gone, kubernetes.NAMESPACE)
     until(lambda: len(read()) >= len(before) and gone not in read(), seconds=180)
 
 

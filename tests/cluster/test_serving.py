@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import requests
 
+from infra.kubernetes_client.client import Api
 from tests.harness import Stack, changes
 from tests.waiting import until
-from workloads import service
-from workloads.engines.api import Api
+from workloads.serving import kubernetes
 
 from .conftest import pods, ready
 
@@ -28,14 +28,14 @@ def test_it_answers_from_outside_with_the_version_that_is_deployed(
     assert answer["class_index"] == 0
     environment = {
         variable.name: variable.value
-        for pod in pods(api, service.NAMESPACE, server["labels"])
+        for pod in pods(api, kubernetes.NAMESPACE, server["labels"])
         for variable in pod.spec.containers[0].env
     }
     assert answer["model_version"] == environment["MODEL_SERVER_VERSION"]
 
 
 def test_its_pods_are_on_different_machines_and_may_do_nothing(api: Api, server: dict[str, Any]) -> None:
-    found = pods(api, service.NAMESPACE, server["labels"])
+    found = pods(api, kubernetes.NAMESPACE, server["labels"])
     workers = [node for node in api.core.list_node().items if not node.spec.taints]
     assert len({pod.spec.node_name for pod in found}) == min(len(found), len(workers)) > 0
     for pod in found:
@@ -44,7 +44,7 @@ def test_its_pods_are_on_different_machines_and_may_do_nothing(api: Api, server:
             assert "@sha256:" in container.image
             assert container.resources.limits == {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "1Gi"}
             assert container.security_context.read_only_root_filesystem
-    (namespace,) = [n for n in api.core.list_namespace().items if n.metadata.name == service.NAMESPACE]
+    (namespace,) = [n for n in api.core.list_namespace().items if n.metadata.name == kubernetes.NAMESPACE]
     assert namespace.metadata.labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
@@ -55,14 +55,14 @@ def test_the_next_up_spreads_pods_that_sat_together_while_a_machine_was_away(
         pytest.skip("the machines are somebody else's")
 
     def by_node() -> dict[str, Any]:
-        return {pod.spec.node_name: pod for pod in pods(api, service.NAMESPACE, server["labels"]) if ready(pod)}
+        return {pod.spec.node_name: pod for pod in pods(api, kubernetes.NAMESPACE, server["labels"]) if ready(pod)}
 
     before = by_node()
     (gone, moved), (left, _) = before.items()
     api.core.patch_node(gone, {"spec": {"unschedulable": True}})
     try:
-        api.core.delete_namespaced_pod(moved.metadata.name, service.NAMESPACE)
-        until(lambda: sum(map(ready, pods(api, service.NAMESPACE, server["labels"]))) == 2, what="another pod")
+        api.core.delete_namespaced_pod(moved.metadata.name, kubernetes.NAMESPACE)
+        until(lambda: sum(map(ready, pods(api, kubernetes.NAMESPACE, server["labels"]))) == 2, what="another pod")
         assert by_node().keys() == {left}
     finally:
         api.core.patch_node(gone, {"spec": {"unschedulable": False}})

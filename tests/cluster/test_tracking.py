@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 
 import requests
-from mlplatform import tracking
+from mlplatform import mlflow
 
+from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.port_forward import credentials, reached
 from tests.waiting import until
-from workloads.access import credentials, reached
-from workloads.engines.api import Api
 
 from .conftest import pods, ready
 
@@ -30,12 +30,12 @@ def test_what_it_knows_outlives_its_pod(api: Api, tracking_access: dict[str, str
     with reached("", tracking_access) as url:
         run = client(url).create_run(client(url).create_experiment(name))
         client(url).log_text(run.info.run_id, "still here", "note.txt")
-    (old,) = pods(api, tracking.NAMESPACE, tracking.PODS)
-    api.core.delete_namespaced_pod(old.metadata.name, tracking.NAMESPACE)
+    (old,) = pods(api, mlflow.NAMESPACE, mlflow.PODS)
+    api.core.delete_namespaced_pod(old.metadata.name, mlflow.NAMESPACE)
     until(
         lambda: [
             pod
-            for pod in pods(api, tracking.NAMESPACE, tracking.PODS)
+            for pod in pods(api, mlflow.NAMESPACE, mlflow.PODS)
             if ready(pod) and pod.metadata.uid != old.metadata.uid
         ],
         seconds=180,

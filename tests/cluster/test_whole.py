@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import requests
 
+from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.port_forward import reached
 from tests.harness import Stack
 from tests.lab.stacks import cut_power
 from tests.waiting import until
-from workloads import service
-from workloads.access import reached
-from workloads.engines.api import Api
+from workloads.serving import kubernetes
 
 from .conftest import pods, ready
 
@@ -140,7 +140,7 @@ def test_a_model_that_was_changed_never_answers_is_taken_back_and_comes_when_it_
     assert "mlplatform-serving/iris-server: its new pods do not serve within 180 s" in output, output
     assert re.search(r"iris-server-\S+: fetch: .*SHA-256", output), output
     assert set(answering(stack)) == {before}
-    until(lambda: all(ready(pod) for pod in pods(api, service.NAMESPACE, server["labels"])), seconds=60)
+    until(lambda: all(ready(pod) for pod in pods(api, kubernetes.NAMESPACE, server["labels"])), seconds=60)
 
     with reached("", tracking_access) as url:
         client(url).set_model_version_tag("iris", other, "sha256", right)

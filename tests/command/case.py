@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from airgap.command.resource_command.values import Properties
+from airgap.stand_ins.command.resource_command.values import Properties
 
 
 @dataclass

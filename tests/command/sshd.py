@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from airgap.command.resource_command.values import Properties
+from airgap.stand_ins.command.resource_command.values import Properties
 
 SERVER = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 USER = pwd.getpwuid(os.getuid()).pw_name

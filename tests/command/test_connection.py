@@ -18,9 +18,9 @@ import pytest
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from paramiko.server import InteractiveQuery
 
-from airgap.command.resource_command.keepalive import watched
-from airgap.command.resource_command.keys import private_key
-from airgap.command.resource_command.values import Properties, Secret
+from airgap.stand_ins.command.resource_command.keepalive import watched
+from airgap.stand_ins.command.resource_command.keys import private_key
+from airgap.stand_ins.command.resource_command.values import Properties, Secret
 from tests.waiting import until
 
 from .plugin import REMOTE, Plugin, Refused

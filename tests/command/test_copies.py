@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from airgap.command.resource_command.values import ARCHIVE, ASSET, UNKNOWN, Asset, Properties, Secret
+from airgap.stand_ins.command.resource_command.values import (
+    ARCHIVE,
+    ASSET,
+    UNKNOWN,
+    Asset,
+    Properties,
+    Secret,
+)
 
 from .plugin import COPY_FILE, COPY_TO_REMOTE, Plugin, Refused
 from .sshd import Sshd

@@ -8,7 +8,15 @@ import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
-from airgap.command.resource_command.values import ARCHIVE, ASSET, UNKNOWN, Asset, Properties, Secret, decode
+from airgap.stand_ins.command.resource_command.values import (
+    ARCHIVE,
+    ASSET,
+    UNKNOWN,
+    Asset,
+    Properties,
+    Secret,
+    decode,
+)
 
 from .plugin import COPY_FILE, COPY_TO_REMOTE, LOCAL, REMOTE, Engine, Plugin, Refused, urn
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airgap.command.resource_command.values import UNKNOWN, Properties, Secret
+from airgap.stand_ins.command.resource_command.values import UNKNOWN, Properties, Secret
 from tests.waiting import until
 
 from .case import Case

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from infra import retry
 from tests.stand_ins import kubeconfig
-from workloads.engines import patience
-from workloads.engines.kubeflow import engine as module
-from workloads.engines.kubeflow.engine import KubeflowEngine
+from workloads.engines.kubeflow import kubeflow_engine as module
+from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
 
 from .stand_in import NAMESPACE, StandIn, stand_in
 
@@ -46,5 +46,5 @@ def kubeflow(it: StandIn, properties: dict[str, str], monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(module, "reached", reached)
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.01)
     return KubeflowEngine(properties)

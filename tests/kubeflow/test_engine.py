@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from infra.dynamic import Failure
-from workloads.compile import compiled
-from workloads.engines import patience
-from workloads.engines.engine import RunRequest
+from infra import retry
+from infra.dynamic_provider import Failure
+from workloads.engines.base import RunRequest
 from workloads.engines.kubeflow import run_pods
-from workloads.engines.kubeflow.engine import KubeflowEngine
+from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
+from workloads.runs.compile import compiled
 
 from .executions import Laid, iris_external
 from .stand_in import StandIn
@@ -216,7 +216,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
 def test_a_server_that_stays_away_is_said_to(
     it: StandIn, kubeflow: KubeflowEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "AWAY_SECONDS", 0.1)
+    monkeypatch.setattr(retry, "AWAY_SECONDS", 0.1)
     it.answers["GET", "/apis/v2beta1/pipelines/names/iris-external"] = [503] * 1000
     with pytest.raises(Failure, match=r"Kubeflow Pipelines cannot be used: 503 in another way\. A run that has begun"):
         kubeflow.upload("iris-external", "abc", PACKAGE, [], 60)

@@ -9,8 +9,8 @@ import yaml
 from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec, PlatformSpec
 
-from workloads.compile import compiled
-from workloads.engines.kubeflow.package import uploaded
+from workloads.engines.kubeflow.kubeflow_package import uploaded
+from workloads.runs.compile import compiled
 
 SECRETS = ["AZURE_STORAGE_KEY", "MLFLOW_TRACKING_PASSWORD"]
 IMAGE = "registry.example:5443/mlplatform/python-workloads@sha256:00ff"

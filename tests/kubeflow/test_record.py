@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from tests.cluster import pipelines
-from workloads.compile import compiled
 from workloads.engines.kubeflow.progress import Progress
-from workloads.engines.kubeflow.record import Record
+from workloads.engines.kubeflow.run_graph import Record
+from workloads.runs.compile import compiled
 
 from .executions import Laid, iris_external
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from workloads.engines import patience
-from workloads.engines.api import Api
+from infra import retry
+from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.pod_logs import PodLog
 from workloads.engines.kubeflow.run_pods import last_said
-from workloads.engines.pods import PodLog
 
 from .stand_in import NAMESPACE, StandIn
 
@@ -48,7 +48,7 @@ def test_a_driver_has_nothing_but_what_it_logs() -> None:
 def test_the_log_of_a_pod_that_has_ended_is_asked_for_again(
     it: StandIn, properties: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.01)
     api, log, path = Api(properties["kubeconfig"]), PodLog(), f"/api/v1/namespaces/{NAMESPACE}/pods/step/log"
     it.logs["step"] = "2026-11-25T10:00:00Z last\n"
     it.answers["GET", path] = [500]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from workloads.compile import compiled
-from workloads.engines.kubeflow.engine import KubeflowEngine
-from workloads.schedules import _PipelineScheduleProvider
+from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
+from workloads.runs.compile import compiled
+from workloads.runs.schedule import _PipelineScheduleProvider
 
 from .stand_in import StandIn
 

@@ -72,7 +72,7 @@ class Cluster:
 
 def cluster_at(kubeconfig: str, folder: Path) -> Cluster:
     """The cluster of a kubeconfig, which is written to a file in that folder that only its owner reads."""
-    from tools.access import kubectl_program
+    from tools.cli.cluster_access import kubectl_program
 
     file = folder / "kubeconfig"
     file.touch(mode=0o600)

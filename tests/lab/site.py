@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airgap.bundle import registry
-from airgap.bundle.push import push
+from airgap.bundle.registry import bundle_registry
+from airgap.bundle.registry.push import push
 from airgap.bundle.store import Store
-from infra.bridge import Bridge
-from infra.keys import key_pair
-from infra.lab import USER, _LabMachineProvider, _unpacked_root
+from infra.lab.bridge import Bridge
+from infra.lab.lab_machines import USER, _LabMachineProvider, _unpacked_root
+from infra.secrets import key_pair
 from infra.ssh import connected
 
 from .network import Network, free_network
@@ -108,11 +108,11 @@ def site_of(names: Sequence[str]) -> Iterator[Site]:
 def registry_of_ones_own(address: str, folder: Path) -> Iterator[dict[str, Any]]:
     """What the bundle has, in a registry at an address of this computer; as `platform:registry` names one's own."""
     store = Store.default()
-    own = registry.start(store, address, 5443, [], folder, read_only=False)
+    own = bundle_registry.start(store, address, 5443, [], folder, read_only=False)
     try:
         push(store, own.host, own.authfile, own.certificates)
         username, password = own.login
         ca_file = str(own.certificates / "ca.crt")
         yield {"url": f"https://{own.host}", "username": username, "password": password, "ca_file": ca_file}
     finally:
-        registry.stop(folder)
+        bundle_registry.stop(folder)

@@ -21,8 +21,8 @@ UP_SECONDS = 1200
 def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stack]]:
     """Makes stacks with the settings of `lab`; all are destroyed at the end."""
     from airgap.bundle import index
+    from airgap.bundle.sources import load
     from airgap.bundle.store import Store
-    from airgap.bundle.table import load
 
     assert os.geteuid() == 0, "these tests make machines inside this computer, which takes root"
     assert index.lacking(load(), Store.default()) == [], "run `make bundle` first"

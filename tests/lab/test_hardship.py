@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.scripts import command_line, standard_input
-from infra.steps.packages import PAUSE
+from infra.kubeadm.packages import PAUSE
+from infra.kubeadm.scripts import command_line, standard_input
 from tests.harness import Stack, changes, touched
 
 from .cluster import Cluster, until

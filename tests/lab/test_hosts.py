@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.dynamic import Failure
+from infra.dynamic_provider import Failure
 from infra.ssh import connected
 from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, thrown_away
 

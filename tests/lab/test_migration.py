@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from mlplatform import pipelines_images, pipelines_part
+from mlplatform.kubeflow import deployment_factory, kubeflow_images
 from pulumi import RunError
 
 from settings import Registry
@@ -40,7 +40,7 @@ GRID = [dict(zip(RANGES, values, strict=True)) for values in itertools.product(*
 def by_kubeflow() -> bool:
     """Whether Kubeflow Pipelines runs the pipelines in both: where the bundle has its images; elsewhere, Jobs do."""
     try:
-        pipelines_images.require(Registry())
+        kubeflow_images.require(Registry())
     except RunError:
         return False
     return True
@@ -188,7 +188,7 @@ def test_a_platform_moves_to_a_vendor_and_no_client_notices(site: tuple[Stack, S
     claims = cluster.get("pvc", "-A")["items"]
     assert {claim["spec"]["storageClassName"] for claim in claims} == {"vendor-disk"}
     if by_kubeflow():
-        (schedule,) = cluster.get("scheduledworkflows", "-n", pipelines_part.NAMESPACE)["items"]
+        (schedule,) = cluster.get("scheduledworkflows", "-n", deployment_factory.NAMESPACE)["items"]
         assert schedule["spec"]["trigger"]["cronSchedule"]["cron"] == "0 30 2 * * *"
 
     one, other = was["score_url"], now["score_url"]

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from infra.bridge import Bridge, ip
-from infra.dynamic import Failure
-from infra.keys import key_pair
-from infra.lab import USER
+from infra.dynamic_provider import Failure
+from infra.lab.bridge import Bridge, ip
+from infra.lab.lab_machines import USER
+from infra.secrets import key_pair
 from tests.harness import Stack
 
 from .network import free_network

@@ -20,11 +20,12 @@ import pytest
 import yaml
 from cryptography import x509
 
-from airgap.bundle import index, registry
-from airgap.bundle.image import LAYOUT
-from airgap.bundle.push import push
+from airgap.bundle import index
+from airgap.bundle.builders.image import LAYOUT
+from airgap.bundle.registry import bundle_registry
+from airgap.bundle.registry.push import push
 from airgap.bundle.store import RECORD, Store
-from infra.node import refusal
+from infra.kubeadm.node_commands import refusal
 from settings import VERSIONS
 from tests.harness import Stack, changes
 
@@ -72,7 +73,7 @@ def in_registry(older: str, tmp_path_factory: pytest.TempPathFactory) -> None:
         if record["upstream"] not in named:
             images[record["upstream"]] = {"layout": str(file.parent / LAYOUT), "digest": record["digest"]}
     (folder / index.INDEX).write_text(json.dumps({"images": images}))
-    with registry.writable(store) as own:
+    with bundle_registry.writable(store) as own:
         push(Store(folder), own.host, own.authfile, own.certificates)
 
 

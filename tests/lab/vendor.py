@@ -5,7 +5,7 @@ Takes the place of __main__.py in a copy of this checkout.
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.foundation import kubeadm_foundation
+from mlplatform.cluster import kubeadm_foundation
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from settings import cache_directory, load

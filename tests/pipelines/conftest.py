@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from kfp.compiler import Compiler
-from mlplatform.tracking import AUTH
+from mlplatform.mlflow import AUTH
 
 import workloads.ml  # noqa: F401  before any library that it keeps from reporting home
 from workloads import pipelines
@@ -49,7 +49,7 @@ def prepared(folder: Path, pipeline: Any, arguments: dict[str, Any]) -> list[str
     folder.mkdir()
     Compiler().compile(pipeline, str(folder / "package.yaml"))
     (folder / "arguments.json").write_text(json.dumps(arguments))
-    return [sys.executable, "-m", "workloads.engines.runner", str(folder)]
+    return [sys.executable, "-m", "workloads.engines.kfp_runner", str(folder)]
 
 
 def run(folder: Path, pipeline: Any, **arguments: Any) -> Run:

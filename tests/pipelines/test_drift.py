@@ -14,7 +14,7 @@ import pytest
 from tests.pipelines.conftest import IRIS, Run, run
 from tests.server.running import Server, running, wait_until
 from tests.stand_ins import Answering, answering
-from workloads.ml import drift, registry, served
+from workloads.ml import drift, registry, serving_counts
 from workloads.ml.errors import StepError
 
 RANDOM = np.random.default_rng(0)
@@ -121,7 +121,7 @@ def test_the_pipeline_finds_in_a_servers_own_counts_what_drifted(
         assert server.score(rows).ok
 
     def counted() -> float:
-        return sum(served.read("", server.url, "flowers", version, 1).get("petal_width", {}).values())
+        return sum(serving_counts.read("", server.url, "flowers", version, 1).get("petal_width", {}).values())
 
     wait_until(lambda: counted() == 600, "they are not counted")
     ended = check(tmp_path, mlflow_url, version, server_url=server.url)
@@ -184,11 +184,11 @@ def test_a_prometheus_that_refuses_or_is_not_there_is_told(
     prometheus: tuple[str, list[dict[str, Any]]],
 ) -> None:
     with pytest.raises(StepError, match="what was served cannot be read: 401"):
-        served.read(prometheus[0], "", "flowers", "1", 1)
+        serving_counts.read(prometheus[0], "", "flowers", "1", 1)
     with pytest.raises(StepError, match="cannot be read"):
-        served.read("", "http://127.0.0.1:1", "flowers", "1", 1)
+        serving_counts.read("", "http://127.0.0.1:1", "flowers", "1", 1)
     with pytest.raises(StepError, match="prometheus_url, server_url: both are empty"):
-        served.read("", "", "flowers", "1", 1)
+        serving_counts.read("", "", "flowers", "1", 1)
 
 
 def test_a_model_from_before_is_told_from_one_that_has_not_drifted(version: str, mlflow_url: str) -> None:

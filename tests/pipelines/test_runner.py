@@ -12,8 +12,8 @@ from kfp.compiler import Compiler
 from tests.pipelines.conftest import Run, prepared, run
 from tests.waiting import until
 from workloads.components import component
-from workloads.engines.embedded import EmbeddedEngine
-from workloads.engines.engine import RunRequest
+from workloads.engines.base import RunRequest
+from workloads.engines.local import EmbeddedEngine
 
 
 @component

@@ -12,10 +12,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from infra.failure import Failure
-from workloads import transfer
+from infra.errors import Failure
 from workloads.ml import model, registry, tracking
-from workloads.transfer import FROM_RUN, Server
+from workloads.model_transfer import transfer
+from workloads.model_transfer.transfer import FROM_RUN, Server
 
 from .conftest import mlflow_server
 from .test_model import METRICS, trained

@@ -5,7 +5,7 @@ import os
 import pulumi
 from pulumi_command import remote
 
-from infra.azure import azure_site
+from infra.azure.site import azure_site
 from settings import Azure
 
 site = azure_site(Azure.model_validate_json(os.environ["SETTINGS"]), pulumi.get_stack())

@@ -21,7 +21,7 @@ from settings import Azure, Blobs, SettingsError
 
 from .graph import Graph, key_pair, run
 
-FORMAT = Path(__file__).resolve().parents[2] / "infra" / "scripts" / "format-data-disk.sh"
+FORMAT = Path(__file__).resolve().parents[2] / "infra" / "kubeadm" / "scripts" / "format-data-disk.sh"
 OPERATOR = "203.0.113.7/32"
 MACHINES = {"control-plane": "10.30.0.10", "worker-1": "10.30.0.11", "worker-2": "10.30.0.12"}
 
@@ -34,7 +34,7 @@ def site(preview: bool = False, operator: str = OPERATOR, **settings: Any) -> tu
 @cache
 def _made(preview: bool, settings: str) -> tuple[Graph, Any]:
     def program() -> Any:
-        from infra.azure import azure_site
+        from infra.azure.site import azure_site
 
         made = azure_site(Azure.model_validate_json(settings), "production")
         machines = {
@@ -320,11 +320,11 @@ def test_the_storage_is_private() -> None:
 
 def test_images_are_pushed_and_data_uploaded_with_what_the_stack_has_made() -> None:
     def program() -> Any:
-        from mlplatform.blobs import blob_store
-        from mlplatform.images import LIBRARIES, Image
-        from mlplatform.registry import pull_secret
+        from mlplatform.blob_store import blob_store
+        from mlplatform.images.image import LIBRARIES, Image
+        from mlplatform.k8s.pull_secret import pull_secret
 
-        from infra.azure import azure_site
+        from infra.azure.site import azure_site
 
         made = azure_site(Azure(operator=OPERATOR, registry=True, storage="measurements"), "production")
         assert made.registry
@@ -344,7 +344,7 @@ def test_images_are_pushed_and_data_uploaded_with_what_the_stack_has_made() -> N
 
 def test_keys_that_are_given_or_asked_for_are_secret() -> None:
     def program() -> Any:
-        from infra.azure import azure_site
+        from infra.azure.site import azure_site
 
         made = azure_site(Azure(operator=OPERATOR, storage="datasets", private_key=key_pair()["private_key"]), "given")
         assert made.storage

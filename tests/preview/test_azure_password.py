@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from infra.azure_password import _TokenPasswordProvider
-from infra.dynamic import Failure
+from infra.azure.registry_token import _TokenPasswordProvider
+from infra.dynamic_provider import Failure
 
 REGISTRY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/r"
 TOKEN = f"{REGISTRY}/tokens/nodes"

@@ -28,7 +28,7 @@ def preview(checkout: Path, scratch: Path, stack: str) -> tuple[int, str]:
         **{name: "" for name in os.environ if name.startswith(("ARM_", "AZURE_"))},
     }
     finished = subprocess.run(
-        [sys.executable, "tools/stack.py", "preview", "--stack", stack],
+        [sys.executable, "tools/cli", "preview", "--stack", stack],
         cwd=checkout,
         env=os.environ | own,
         capture_output=True,

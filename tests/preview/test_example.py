@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.keys import key_pair
-from infra.kubeadm import Kubeadm
+from infra.kubeadm.kubeadm_cluster import Kubeadm
 from infra.machine import Machine
+from infra.secrets import key_pair
 from settings import Kubernetes
 from tests.harness import CHECKOUT, Stack, copy_of_checkout
 
@@ -70,7 +70,8 @@ def pulumi(example: Path, installed: Path, *arguments: str) -> tuple[int, str]:
 
 def test_the_installed_package_is_whole(installed: Path, tmp_path: Path) -> None:
     program = (
-        "import infra.kubeadm, mlplatform.network, settings; print(infra.__file__, settings.VERSIONS['kubernetes'])"
+        "import infra.kubeadm.kubeadm_cluster, mlplatform.addons.pod_network, settings; "
+        "print(infra.__file__, settings.VERSIONS['kubernetes'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

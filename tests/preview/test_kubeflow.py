@@ -9,12 +9,12 @@ from typing import Any
 
 import pulumi
 import pytest
-from mlplatform import pipelines_images
-from mlplatform.images import LIBRARIES, Image
-from mlplatform.pipelines import kubeflow_pipelines
-from mlplatform.pipelines_images import IMAGES
+from mlplatform.images.image import LIBRARIES, Image
+from mlplatform.kubeflow import kubeflow_images
+from mlplatform.kubeflow.kubeflow_images import IMAGES
+from mlplatform.kubeflow.kubeflow_pipelines import kubeflow_pipelines
 
-from airgap.bundle.table import load
+from airgap.bundle.sources import load
 from infra.cluster import Cluster, provider
 from infra.registry import Registry
 from policies import pods
@@ -185,10 +185,10 @@ def test_images_that_the_bundle_lacks_are_named_all_at_once(bundle: Path) -> Non
     lacking = {IMAGES["driver"], IMAGES["database"]}
     bundle.write_text(json.dumps({"images": {image: {} for image in set(IMAGES.values()) - lacking}}))
     with pytest.raises(pulumi.RunError, match="platform:pipelines: kubeflow") as error:
-        pipelines_images.require(RegistrySettings())
+        kubeflow_images.require(RegistrySettings())
     assert {image for image in IMAGES.values() if image in str(error.value)} == lacking
 
 
 def test_a_whole_bundle_is_enough(bundle: Path) -> None:
     bundle.write_text(json.dumps({"images": {image: {} for image in IMAGES.values()}}))
-    pipelines_images.require(RegistrySettings())
+    kubeflow_images.require(RegistrySettings())

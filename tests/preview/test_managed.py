@@ -15,9 +15,9 @@ from pulumi.runtime import rpc
 from pydantic import ValidationError
 
 from infra.cluster import MANAGED
-from infra.cluster_facts import Expected, facts
-from infra.dynamic import Failure
+from infra.dynamic_provider import Failure
 from infra.kubeconfig import kubeconfig
+from infra.managed.cluster_facts import Expected, facts
 from settings import Azure, Existing, Infra, SettingsError
 from tests.stand_ins import Answering, answering
 
@@ -207,13 +207,13 @@ def test_a_cluster_that_nobody_measures_is_said_to_be_so(server: str, monkeypatc
 
 def aks(**settings: Any) -> tuple[Any, Any]:
     def program() -> Any:
-        from infra.managed import managed_cluster
+        from infra.managed.managed_cluster import managed_cluster
 
         azure = Azure(operator="203.0.113.7", **{"aks": {}} | settings)
         made = managed_cluster(Infra(cluster="existing", azure=azure), "vendor", Expected())
         return {"kubeconfig": made.cluster.kubeconfig, "registry": made.registry and made.registry.host}
 
-    with patch("infra.managed.answering", lambda kubeconfig: kubeconfig):  # there is nobody to answer
+    with patch("infra.managed.managed_cluster.answering", lambda kubeconfig: kubeconfig):  # there is nobody to answer
         return run(program)
 
 

@@ -9,17 +9,17 @@ import bcrypt
 import pulumi
 import pytest
 import yaml
-from mlplatform.monitoring import monitoring
-from mlplatform.monitoring_part import IMAGES, NAMESPACE, discovered
-from mlplatform.namespace import SERVING, namespace
+from mlplatform.k8s.namespace import SERVING, namespace
+from mlplatform.monitoring.monitoring import monitoring
+from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, discovered
 from pulumi.runtime import rpc
 
-from airgap.bundle.table import load
+from airgap.bundle.sources import load
 from infra.cluster import Cluster, provider
 from infra.registry import Registry
 from policies import claims, pods
 from settings import Monitoring
-from workloads import service
+from workloads.serving import kubernetes
 
 from .graph import Graph, run
 
@@ -139,7 +139,7 @@ def test_it_reads_nodes_pods_the_api_server_the_models_and_itself(graph: Graph) 
     assert set(scraped(graph)) == {*jobs, "kubeflow"}
     assert set(scraped(made(kubeflow=False)[0])) == jobs
     (found,) = scraped(graph)["model-servers"]["kubernetes_sd_configs"]
-    assert found["namespaces"] == {"names": [service.NAMESPACE]}
+    assert found["namespaces"] == {"names": [kubernetes.NAMESPACE]}
 
 
 def test_only_the_api_server_is_known_by_its_authority(graph: Graph) -> None:

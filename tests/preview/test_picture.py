@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.harness import CHECKOUT, copy_of_checkout, thrown_away
-from tools.picture import BLOCK, Box, on_page, picture, reduced
+from tools.cli.dependency_graph import BLOCK, Box, on_page, picture, reduced
 
 A, B, C, D = (Box("infra/x.py", name) for name in "abcd")
 

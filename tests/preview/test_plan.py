@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.plan import page
+from tools.cli.preview_report import page
 
 RUN, CHAMPION = "pulumi-python:dynamic/workloads:PipelineRun", "pulumi-python:dynamic/workloads:Champion"
 VM = "azure-native:compute:VirtualMachine"

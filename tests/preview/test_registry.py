@@ -9,8 +9,8 @@ from typing import Any
 
 import pulumi
 import pytest
-from mlplatform.images import LIBRARIES, Image
-from mlplatform.registry import pull_secret
+from mlplatform.images.image import LIBRARIES, Image
+from mlplatform.k8s.pull_secret import pull_secret
 from pulumi.runtime import rpc
 
 from infra.registry import registry

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
-from airgap.command.resource_command.values import UNKNOWN, Properties, Secret, Value, encode
+from airgap.stand_ins.command.resource_command.values import UNKNOWN, Properties, Secret, Value, encode
 from tests.command.plugin import EXECUTABLE as COMMAND_PROVIDER
 from tests.command.plugin import Plugin, Refused
 from tests.command.stack import Stack, search_path
 
 from .graph import key_pair
 
-PLUGIN = Path(__file__).resolve().parents[2] / "airgap" / "azure_native" / "pulumi-resource-azure-native"
+PLUGIN = Path(__file__).resolve().parents[2] / "airgap" / "stand_ins" / "azure_native" / "pulumi-resource-azure-native"
 pytestmark = pytest.mark.skipif(
     shutil.which("pulumi", path=search_path()) is None, reason="no Pulumi CLI here: `make tools` brings one"
 )

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tools import cache, pulumi_cli
-from tools.changed_stacks import touched
-from tools.comment import LONGEST, MARKER
-from tools.golang import toolchain
+from tools.bootstrap import paths, pulumi_cli
+from tools.bootstrap.go_toolchain import toolchain
+from tools.ci.changed_stacks import touched
+from tools.ci.pr_comment import LONGEST, MARKER
 
 from .forge import Forge
 
@@ -31,11 +31,11 @@ PAGE = "## Preview of stack `azure`\n\n**3 to create**\n"
 @pytest.fixture(scope="session")
 def actionlint() -> Path:
     """The linter, built from its Go module once."""
-    number = cache.versions()["actionlint"]["version"]
-    target = cache.tool("actionlint", number)
-    with cache.locked(cache.directory() / "actionlint.lock", "Another test run builds actionlint."):
+    number = paths.versions()["actionlint"]["version"]
+    target = paths.tool("actionlint", number)
+    with paths.locked(paths.directory() / "actionlint.lock", "Another test run builds actionlint."):
         if not target.exists():
-            with tempfile.TemporaryDirectory() as scratch, cache.installing(target) as partial:
+            with tempfile.TemporaryDirectory() as scratch, paths.installing(target) as partial:
                 go, environment = toolchain(pulumi_cli.SOURCE, Path(scratch))
                 build = [go, "build", "-trimpath", "-o", partial, "github.com/rhysd/actionlint/cmd/actionlint"]
                 subprocess.run(build, cwd=MODULE, env=environment, check=True)
@@ -43,7 +43,7 @@ def actionlint() -> Path:
 
 
 def test_the_linter_has_the_version_of_its_checksums() -> None:
-    number = cache.versions()["actionlint"]["version"]
+    number = paths.versions()["actionlint"]["version"]
     assert f"require github.com/rhysd/actionlint v{number}\n" in (MODULE / "go.mod").read_text()
 
 
@@ -155,8 +155,8 @@ def test_the_changed_stacks_are_found(jobs: dict[str, Any], checkout: Path, tmp_
     [
         (["README.md", "docs/stacks.md", "tests/unit/test_settings.py"], []),
         (["Pulumi.dev.yaml", "README.md"], ["dev"]),
-        (["infra/azure.py"], ["azure", "dev"]),
-        (["settings.py"], ["azure", "dev"]),
+        (["infra/azure/site.py"], ["azure", "dev"]),
+        (["settings"], ["azure", "dev"]),
         (["Pulumi.lab.yaml"], []),
     ],
 )

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from model_server import worker
+from model_server.http import worker
 from tests.server.running import Server, running, wait_until
 from tests.server.training import Trained
-from workloads.ml import drift, served
+from workloads.ml import drift, serving_counts
 
 ROWS = 900
 
@@ -53,7 +53,7 @@ def ask(server: Server, iris: Trained, rows: Any) -> None:
 
 
 def counts(server: Server) -> drift.Counts:
-    return served.read("", server.url, "iris", "7", hours=1)
+    return serving_counts.read("", server.url, "iris", "7", hours=1)
 
 
 def indices(server: Server, described: Path, rows: int) -> dict[str, float]:

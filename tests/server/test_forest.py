@@ -16,12 +16,13 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from model_server import forest, metrics
-from model_server.decoding import json_value
-from model_server.keeper import Keeper
-from model_server.model import Model
-from model_server.package import verified
-from model_server.rows import RowReader
+from model_server import telemetry
+from model_server.codecs.json_decoder import json_value
+from model_server.codecs.row_reader import RowReader
+from model_server.loader import Keeper
+from model_server.model import quickscorer
+from model_server.model.model import Model
+from model_server.model.package import verified
 from model_server.settings import Settings
 from tests.server.running import Server, running
 from workloads.ml import model
@@ -32,8 +33,8 @@ def trained(data: Any, trees: int = 100, **settings: Any) -> RandomForestClassif
     return RandomForestClassifier(trees, random_state=0, **settings).fit(data.data, data.target)
 
 
-def of(data: Any, content: bytes) -> forest.Forest | None:
-    return forest.of_onnx(content, data.data.shape[1], len(data.target_names))
+def of(data: Any, content: bytes) -> quickscorer.Forest | None:
+    return quickscorer.of_onnx(content, data.data.shape[1], len(data.target_names))
 
 
 def session_predicts(content: bytes, rows: Any) -> list[tuple[int, list[float]]]:
@@ -53,7 +54,7 @@ def test_each_row_gets_the_class_and_the_probabilities_of_onnx_runtime_to_the_la
 
 
 def test_probes_lie_on_both_sides_of_every_threshold() -> None:
-    found = forest.Forest([[1.0], []], [[1, 2], [3]], [1, 2], trees=1)
+    found = quickscorer.Forest([[1.0], []], [[1, 2], [3]], [1, 2], trees=1)
     above = float(np.nextafter(np.float32(1), np.float32(2)))
     assert {tuple(row) for row in found.probes(50).tolist()} >= {(1.0, 0.0), (above, 0.0)}
     assert (found.predict([1.0, 0.0]), found.predict([above, 0.0])) == ((0, [1.0, 0.0]), (1, [0.0, 1.0]))
@@ -178,13 +179,13 @@ def test_a_fault_in_counting_one_thing_leaves_nothing_else_uncounted(
     keeper.model = served = loaded(voting)
     served.predict_row(load_iris().data[0].tolist())
     assert served._inputs._kept
-    metrics.answered(("/nowhere", "GET", "404"), 0.001)
-    monkeypatch.setattr(metrics, "predicted", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+    telemetry.answered(("/nowhere", "GET", "404"), 0.001)
+    monkeypatch.setattr(telemetry, "predicted", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
     with pytest.raises(OSError, match="no space left"):
         keeper.count()
     assert served._labels == []
     assert served._inputs._kept == []
-    assert metrics._answers["/nowhere", "GET", "404"] == []
+    assert telemetry._answers["/nowhere", "GET", "404"] == []
 
 
 def loaded(folder: Path) -> Model:

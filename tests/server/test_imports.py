@@ -24,7 +24,7 @@ WITH_FLASK = {"werkzeug"}
 
 def test_the_server_imports_nothing_else_of_this_project_and_no_further_library() -> None:
     imported = set()
-    for file in Path(model_server.__file__).parent.glob("*.py"):
+    for file in Path(model_server.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {name.name.split(".")[0] for name in node.names}

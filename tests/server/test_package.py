@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from model_server.errors import ModelRefused
-from model_server.package import LARGEST, Feature, verified
+from model_server.model.package import LARGEST, Feature, verified
 
 ONNX = b"any bytes"
 SIGNATURE: dict[str, Any] = {

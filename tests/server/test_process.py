@@ -17,8 +17,8 @@ import psutil
 import pytest
 import requests
 
-from model_server import silence
 from model_server.__main__ import THREADS
+from model_server.http import idle_connections
 from tests.server.running import HOST, Server, environment, free_port, running, wait_until
 from tests.server.training import Trained
 
@@ -80,7 +80,7 @@ def test_clients_that_keep_their_connections_keep_nobody_else_out(iris: Trained,
         assert server.score(SETOSA).ok
 
 
-@pytest.mark.skipif(not silence.HERE, reason="this system does not tell of a connection's silence")
+@pytest.mark.skipif(not idle_connections.HERE, reason="this system does not tell of a connection's silence")
 def test_clients_that_fell_silent_in_a_request_are_given_up(iris: Trained, tmp_path: Path) -> None:
     with running(tmp_path / "log", DIRECTORY=iris.folder, WORKERS=1) as server, ExitStack() as kept:
         for _ in range(THREADS + 1):
@@ -88,8 +88,8 @@ def test_clients_that_fell_silent_in_a_request_are_given_up(iris: Trained, tmp_p
             client.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
             client.sendall(b"Content-Length: 75\r\n\r\n{")
         # One that waits for as long as they do is given up with them.
-        time.sleep(silence.LOOK_SECONDS + 1)
-        seconds = silence.SECONDS + 10
+        time.sleep(idle_connections.LOOK_SECONDS + 1)
+        seconds = idle_connections.SECONDS + 10
         assert requests.post(f"{server.url}/score", json=SETOSA, timeout=seconds).ok
         assert client.recv(1) == b""
 

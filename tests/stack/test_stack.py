@@ -137,8 +137,8 @@ def test_a_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack)
 
 
 def test_a_wrong_storage_key_fails_the_step_with_a_sentence_and_is_not_shown(stack: Stack) -> None:
-    from workloads.engines.embedded import EmbeddedEngine
-    from workloads.engines.engine import RunRequest
+    from workloads.engines.base import RunRequest
+    from workloads.engines.local import EmbeddedEngine
 
     blobs = stack.settings["platform:blobs"]
     wrong = "d3JvbmcgYnV0IHdlbGwtZm9ybWVkIGtleQ=="
@@ -225,10 +225,10 @@ def test_an_up_that_is_killed_half_way_is_finished_by_the_next(unsettled: Stack)
     for line in up.stdout:
         if "iris-local-run updating" in line:
             break
-    until(lambda: unsettled.processes("workloads.engines.runner"), seconds=30)
+    until(lambda: unsettled.processes("workloads.engines.kfp_runner"), seconds=30)
     up.send_signal(signal.SIGKILL)
     up.wait()
-    until(lambda: not unsettled.processes("workloads.engines.runner"), seconds=30)
+    until(lambda: not unsettled.processes("workloads.engines.kfp_runner"), seconds=30)
     code, output = unsettled.pulumi("cancel", "--yes")
     assert code == 0, output
     unsettled.up()

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import yaml
-from mlplatform.monitoring_config import configuration
-from mlplatform.monitoring_prometheus import FILES
+from mlplatform.monitoring.prometheus import FILES
+from mlplatform.monitoring.scrape_config import configuration
 
-from tools import cache, prometheus
+from tools.bootstrap import paths
+from tools.cli import prometheus
 from workloads.ml import drift
 
-INDEX = cache.directory() / "bundle" / "bundle.json"
+INDEX = paths.directory() / "bundle" / "bundle.json"
 BUILT = json.loads(INDEX.read_text())["binaries"].get("prometheus/promtool") if INDEX.is_file() else None
 PROMTOOL = shutil.which("promtool") or (str(INDEX.parent / BUILT["path"]) if BUILT else None)
 needs_promtool = pytest.mark.skipif(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pulumi
 import pytest
-from mlplatform import blobs
+from mlplatform import blob_store
 
 from settings import VERSIONS
 
@@ -18,8 +18,8 @@ def test_the_emulator_is_the_one_of_this_version_whatever_else_is_installed(
     own = VERSIONS["azurite"]["version"]
     for version in ("9.0.0", own):
         with pytest.raises(pulumi.RunError, match="the Azurite emulator is not installed"):
-            blobs._azurite()
+            blob_store._azurite()
         program = tmp_path / "tools" / f"azurite-{version}" / "node_modules/azurite/dist/src/blob/main.js"
         program.parent.mkdir(parents=True)
         program.touch()
-    assert blobs._azurite()[1] == str(program)
+    assert blob_store._azurite()[1] == str(program)

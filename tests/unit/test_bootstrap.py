@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tools import azurite, bootstrap, cache, environment, golang, pulumi_cli
-from tools.steps import BootstrapError, Unavailable, run
+from tools.bootstrap import __main__, azurite, environment, go_toolchain, paths, pulumi_cli
+from tools.bootstrap.console import BootstrapError, Unavailable, run
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def program(file: Path, script: str) -> Path:
 class TestInstalling:
     def test_a_step_that_fails_leaves_nothing(self, tmp_path: Path) -> None:
         def interrupted() -> None:
-            with cache.installing(tmp_path / "tools" / "x-1") as partial:
+            with paths.installing(tmp_path / "tools" / "x-1") as partial:
                 (partial / "half").touch()
                 raise KeyboardInterrupt
 
@@ -54,7 +54,7 @@ class TestInstalling:
     def test_what_a_killed_step_left_is_no_part_of_the_next(self, tmp_path: Path) -> None:
         (tmp_path / ".x-1.partial").mkdir()
         (tmp_path / ".x-1.partial" / "stale").touch()
-        with cache.installing(tmp_path / "x-1") as partial:
+        with paths.installing(tmp_path / "x-1") as partial:
             (partial / "whole").touch()
         assert [file.name for file in (tmp_path / "x-1").iterdir()] == ["whole"]
         assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".x")] == []
@@ -62,7 +62,7 @@ class TestInstalling:
     def test_what_was_there_stays_until_its_successor_is_whole(self, tmp_path: Path) -> None:
         (tmp_path / "x-1").mkdir()
         (tmp_path / "x-1" / "old").touch()
-        with cache.installing(tmp_path / "x-1") as partial:
+        with paths.installing(tmp_path / "x-1") as partial:
             (partial / "new").touch()
             assert (tmp_path / "x-1" / "old").exists()
         assert [file.name for file in (tmp_path / "x-1").iterdir()] == ["new"]
@@ -71,9 +71,9 @@ class TestInstalling:
         lock = tmp_path / "lock"
         locked = f"cache.locked(Path({str(lock)!r}), 'waiting')"
         code = f"from pathlib import Path\nfrom tools import cache\nwith {locked}: print('second')"
-        with cache.locked(lock, "waiting"):
+        with paths.locked(lock, "waiting"):
             second = subprocess.Popen(
-                [sys.executable, "-c", code], cwd=cache.PROJECT, stderr=subprocess.PIPE, text=True
+                [sys.executable, "-c", code], cwd=paths.PROJECT, stderr=subprocess.PIPE, text=True
             )
             assert second.stderr is not None
             assert "waiting" in second.stderr.readline()
@@ -132,7 +132,7 @@ class TestEnvironment:
 
     def test_a_uv_that_is_too_old_is_replaced_by_the_pinned_one(self, programs: Path, folder: Path) -> None:
         program(programs / "uv", "echo uv 0.1.0")
-        pinned = program(cache.tool("uv", cache.versions()["uv"]["version"]) / "bin" / "uv", "echo")
+        pinned = program(paths.tool("uv", paths.versions()["uv"]["version"]) / "bin" / "uv", "echo")
         assert environment.uv() == pinned
 
     def test_without_pip_and_venv_it_says_what_to_install(
@@ -154,7 +154,7 @@ class TestAzurite:
         program(node, "mkdir node_modules; echo once >> ../calls")
         azurite.install()
         azurite.install()
-        target = cache.tool("azurite", cache.versions()["azurite"]["version"])
+        target = paths.tool("azurite", paths.versions()["azurite"]["version"])
         assert (target / "node_modules").is_dir()
         (target / "package-lock.json").write_text("{}")
         azurite.install()
@@ -173,7 +173,7 @@ class TestGo:
     ) -> None:
         monkeypatch.setenv("GOFLAGS", "-mod=mod -insecure")
         go = program(programs / "go", "echo go version go99.0.1 linux/amd64")
-        found, variables = golang.toolchain(pulumi_cli.SOURCE, tmp_path)
+        found, variables = go_toolchain.toolchain(pulumi_cli.SOURCE, tmp_path)
         assert found == go
         assert variables["GOFLAGS"] == "-mod=readonly"
         assert variables["GOTOOLCHAIN"] == "local"
@@ -182,8 +182,8 @@ class TestGo:
         self, programs: Path, tmp_path: Path, folder: Path
     ) -> None:
         program(programs / "go", "echo go version go1.18 linux/amd64")
-        wheel = program(cache.tool("go", cache.versions()["go"]["version"]) / "go" / "bin" / "go", "echo")
-        found, variables = golang.toolchain(pulumi_cli.SOURCE, tmp_path)
+        wheel = program(paths.tool("go", paths.versions()["go"]["version"]) / "go" / "bin" / "go", "echo")
+        found, variables = go_toolchain.toolchain(pulumi_cli.SOURCE, tmp_path)
         assert found == wheel
         assert Path(variables["GOPATH"]).is_relative_to(tmp_path)
         assert Path(variables["GOCACHE"]).is_relative_to(tmp_path)
@@ -214,7 +214,7 @@ class TestPulumi:
             "sha256": {pulumi_cli._platform(): digest},
         }
         versions = {"pulumi": {"minimum": "9.0.0", "built": "9.8.0", "download": pinned}}
-        monkeypatch.setattr(cache, "versions", lambda: versions)
+        monkeypatch.setattr(paths, "versions", lambda: versions)
         monkeypatch.setenv("PATH", "/usr/bin:/bin")
         return Download(pinned, folder / "tools" / "pulumi-9.9.9" / "bin")
 
@@ -275,7 +275,7 @@ class TestPulumi:
         pulumi_cli.install()
         assert pulumi_cli.folder() == built
         for name in pulumi_cli.STAND_INS:
-            assert (built / name).read_bytes() == (pulumi_cli.SOURCE / name).read_bytes()
+            assert (built / name).read_bytes() == (pulumi_cli.HOST_SOURCE / name).read_bytes()
 
 
 def test_a_failing_program_is_reported_with_its_last_lines_and_its_log(tmp_path: Path) -> None:
@@ -290,19 +290,19 @@ def test_an_older_python_is_told_what_is_needed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 6))
-    assert bootstrap.main() == 2
+    assert __main__.main() == 2
     assert "Python 3.11 or newer is needed" in capsys.readouterr().err
 
 
 def test_what_older_pythons_read_of_the_bootstrap_is_written_for_them() -> None:
-    for file in ("__init__.py", "bootstrap.py"):
+    for file in ("__init__.py", "bootstrap/__init__.py", "bootstrap/__main__.py"):
         compile_for = "import ast, json, sys; ast.parse(json.load(sys.stdin), feature_version=(3, 7))"
-        source = json.dumps((cache.PROJECT / "tools" / file).read_text())
+        source = json.dumps((paths.PROJECT / "tools" / file).read_text())
         subprocess.run([sys.executable, "-c", compile_for], input=source, text=True, check=True)
 
 
 def test_an_unknown_stack_is_refused_before_anything_is_installed(folder: Path) -> None:
-    finished = subprocess.run(["make", "up", "STACK=devv"], cwd=cache.PROJECT, capture_output=True, text=True)
+    finished = subprocess.run(["make", "up", "STACK=devv"], cwd=paths.PROJECT, capture_output=True, text=True)
     assert finished.returncode != 0
     assert "no stack 'devv'. The stacks are: " in finished.stderr
     assert " dev," in finished.stderr
@@ -310,6 +310,6 @@ def test_an_unknown_stack_is_refused_before_anything_is_installed(folder: Path) 
 
 
 def test_every_target_is_listed_by_make_alone() -> None:
-    listed = subprocess.run(["make"], cwd=cache.PROJECT, capture_output=True, text=True, check=True).stdout
-    rule = next(line for line in (cache.PROJECT / "Makefile").read_text().splitlines() if line.startswith(".PHONY"))
+    listed = subprocess.run(["make"], cwd=paths.PROJECT, capture_output=True, text=True, check=True).stdout
+    rule = next(line for line in (paths.PROJECT / "Makefile").read_text().splitlines() if line.startswith(".PHONY"))
     assert [target for target in rule.split()[1:] if f"make {target} " not in listed] == []

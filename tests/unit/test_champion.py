@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from infra.dynamic import Failure
+from infra.dynamic_provider import Failure
 from tests.stand_ins import Answering, answering
-from workloads.serving import _ChampionProvider
+from workloads.serving.champion import _ChampionProvider
 
 KNOWN = {"version": "3", "sha256": "abc", "accuracy": 0.9}
 

@@ -19,12 +19,13 @@ import pytest
 
 from tests.stand_ins import Answering, answering
 from tests.waiting import until
-from tools import backend, cache
-from tools.recovery import PROJECT_NAME, StackBusy, remove_stale_locks
-from tools.runner import Pulumi
-from tools.summary import summary
+from tools.bootstrap import paths
+from tools.cli import backend
+from tools.cli.pulumi_command import Pulumi
+from tools.cli.stale_locks import PROJECT_NAME, StackBusy, remove_stale_locks
+from tools.cli.summary import summary
 
-DRIVER = [sys.executable, str(cache.PROJECT / "tools" / "stack.py")]
+DRIVER = [sys.executable, str(paths.PROJECT / "tools" / "cli")]
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +65,9 @@ class TestBackend:
         url = variables["PULUMI_BACKEND_URL"]
         assert url.endswith("/state?metadata=skip")
         state = backend.Backend(url).directory
-        assert state == cache.directory() / "state"
+        assert state == paths.directory() / "state"
         assert state.is_dir()
-        assert Path(variables["PULUMI_HOME"]).is_relative_to(cache.directory())
+        assert Path(variables["PULUMI_HOME"]).is_relative_to(paths.directory())
 
     def test_the_passphrase_is_made_once_for_this_user_alone(self) -> None:
         file = Path(backend.variables({})["PULUMI_CONFIG_PASSPHRASE_FILE"])
@@ -83,7 +84,7 @@ class TestBackend:
             backend.variables({name: ""}).keys() & {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}
             == set()
         )
-        assert not (cache.directory() / "passphrase").exists()
+        assert not (paths.directory() / "passphrase").exists()
 
     def test_a_named_backend_stays_and_gets_a_passphrase(self) -> None:
         variables = backend.variables({"PULUMI_BACKEND_URL": "s3://bucket"})
@@ -124,7 +125,7 @@ class TestBackend:
             text=True,
             check=True,
         ).stdout
-        assert repr(str(cache.directory() / "passphrase")) in shown
+        assert repr(str(paths.directory() / "passphrase")) in shown
         assert "%27s%20a%20cache/state" in shown
 
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from mlplatform.images import LIBRARIES, MODEL_SERVER, RECIPES, WORKLOADS
-from mlplatform.packages import bill_of_materials, pinned
+from mlplatform.images.image import LIBRARIES, MODEL_SERVER, RECIPES, WORKLOADS
+from mlplatform.images.locked_packages import bill_of_materials, pinned
 
-from infra.dynamic import Failure
+from infra.dynamic_provider import Failure
 from settings import PROJECT
 
 
@@ -40,9 +40,15 @@ def test_a_package_that_the_lock_does_not_have_is_named(tmp_path: Path, wanted: 
 
 def test_images_have_the_code_that_runs_in_them_and_none_of_what_runs_beside_pulumi() -> None:
     files = {file.relative_to(PROJECT).as_posix() for file in WORKLOADS.files()}
-    assert {"workloads/engines/pod.py", "workloads/engines/runner.py", "workloads/ml/registry.py"} <= files
-    assert not files & {"workloads/engines/job.py", "workloads/resources.py", "workloads/deploy.py"}
-    assert "model_server/templates/page.html" in {file.relative_to(PROJECT).as_posix() for file in MODEL_SERVER.files()}
+    assert {
+        "workloads/engines/pod_entrypoint.py",
+        "workloads/engines/kfp_runner.py",
+        "workloads/ml/registry.py",
+    } <= files
+    assert not files & {"workloads/engines/job/job_engine.py", "workloads/runs/resources.py", "workloads/deploy.py"}
+    assert "model_server/http/templates/page.html" in {
+        file.relative_to(PROJECT).as_posix() for file in MODEL_SERVER.files()
+    }
 
 
 def test_a_changed_line_makes_the_images_new_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:

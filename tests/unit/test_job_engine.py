@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import pytest
 from kubernetes.client import ApiException
 
-from infra.dynamic import Failure
+from infra.dynamic_provider import Failure
+from infra.kubernetes_client import client
 from tests.stand_ins import kubeconfig
-from workloads.engines import api, job
-from workloads.engines.engine import RunRequest
-from workloads.engines.job import JobEngine
+from workloads.engines.base import RunRequest
+from workloads.engines.job import job_engine
+from workloads.engines.job.job_engine import JobEngine
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobEngine:
     monkeypatch.setattr(made, "_newest_pod", lambda _: None)
     monkeypatch.setattr(made, "_require_moving", lambda *_: None)
     monkeypatch.setattr(made.api, "unless_gone", lambda _: None)
-    monkeypatch.setattr(job, "ENDING_SECONDS", 0)
+    monkeypatch.setattr(job_engine, "ENDING_SECONDS", 0)
     return made
 
 
@@ -52,4 +53,4 @@ def test_who_is_refused_is_told_what_was_said_whoever_said_it(body: str) -> None
     refused = ApiException(status=403, reason="Forbidden")
     refused.body = body
     with pytest.raises(Failure, match=r"the cluster refuses this: .*no such right"):
-        api._away(refused)
+        client._away(refused)

@@ -1,4 +1,4 @@
-"""What `infra.node` asks of machines to bring nodes to another version, by machines that only answer."""
+"""What `infra.kubeadm.node_commands` asks of machines to bring nodes to another version, tried on fakes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from infra import node
-from infra.failure import Failure
+from infra.errors import Failure
+from infra.kubeadm import node_commands
 from infra.ssh import Finished
 
 OLD, NEW = "v1.33.13", "v1.34.4"
@@ -98,9 +98,9 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
         made.done.append("wait")
         clock[0] += seconds
 
-    monkeypatch.setattr(node, "connected", made.connected)
-    monkeypatch.setattr(node.time, "sleep", sleep)
-    monkeypatch.setattr(node.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(node_commands, "connected", made.connected)
+    monkeypatch.setattr(node_commands.time, "sleep", sleep)
+    monkeypatch.setattr(node_commands.time, "monotonic", lambda: clock[0])
     return made
 
 
@@ -114,7 +114,7 @@ def order(of: Mapping[str, Any], version: str = NEW) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("act", "of"), [(node.upgrade, PLANE), (node.ready, WORKER)])
+@pytest.mark.parametrize(("act", "of"), [(node_commands.upgrade, PLANE), (node_commands.ready, WORKER)])
 def test_kubelet_comes_last_on_a_node_that_is_drained_and_takes_pods_again(
     machines: Machines, act: Any, of: Any
 ) -> None:
@@ -132,48 +132,48 @@ def test_kubelet_comes_last_on_a_node_that_is_drained_and_takes_pods_again(
 
 def test_a_node_is_ready_when_its_new_kubelet_says_so_and_not_by_what_the_old_one_said(machines: Machines) -> None:
     machines.late = 3
-    node.ready(order(WORKER))
+    node_commands.ready(order(WORKER))
     assert machines.done[-7:] == ["install kubelet", "wait", "wait", "wait", "uncordon", "wait", "wait for all"]
 
 
 def test_a_control_plane_that_has_its_version_is_left_as_it_is_and_not_waited_for(machines: Machines) -> None:
     machines.server = machines.kubelet = NEW
-    node.upgrade(order(PLANE))
+    node_commands.upgrade(order(PLANE))
     assert machines.done == []
 
 
 @pytest.mark.parametrize(("server", "kubelet"), [(NEW, OLD), (OLD, NEW)])
 def test_a_control_plane_that_was_upgraded_by_half_is_upgraded(machines: Machines, server: str, kubelet: str) -> None:
     machines.server, machines.kubelet = server, kubelet
-    node.upgrade(order(PLANE))
+    node_commands.upgrade(order(PLANE))
     assert (machines.server, machines.kubelet) == (NEW, NEW)
     assert not machines.cordoned
 
 
 def test_an_api_server_that_starts_is_waited_for(machines: Machines) -> None:
     machines.starting = 2
-    node.upgrade(order(PLANE))
+    node_commands.upgrade(order(PLANE))
     assert machines.done[:3] == ["wait", "wait", "install kubeadm"]
 
 
 def test_a_worker_that_has_its_version_is_uncordoned(machines: Machines) -> None:
     machines.kubelet, machines.cordoned = NEW, True
-    node.ready(order(WORKER))
+    node_commands.ready(order(WORKER))
     assert machines.done == ["uncordon", "wait"]
 
 
 def test_a_node_is_uncordoned_until_it_is(machines: Machines) -> None:
     machines.kubelet, machines.cordoned, machines.unheard = NEW, True, 2
-    node.ready(order(WORKER))
+    node_commands.ready(order(WORKER))
     assert machines.done.count("uncordon") == 3
     assert not machines.cordoned
 
 
 def test_an_api_server_that_the_new_kubelet_starts_anew_is_waited_for(machines: Machines) -> None:
     machines.restarts = [10, 11]
-    node.upgrade(order(PLANE))
+    node_commands.upgrade(order(PLANE))
     waited = machines.done[machines.done.index("install kubelet") : machines.done.index("uncordon")].count("wait")
-    assert waited >= 10 + node.STEADY_SECONDS
+    assert waited >= 10 + node_commands.STEADY_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -190,14 +190,14 @@ def test_when_a_worker_is_ready_not_all_of_coredns_stays_on_one_node(
     machines: Machines, coredns: str, of: Mapping[str, Any], moved: list[str]
 ) -> None:
     machines.kubelet, machines.coredns = NEW, coredns
-    node.ready(order(of))
+    node_commands.ready(order(of))
     assert machines.done == moved
 
 
 def test_a_failed_upgrade_leaves_kubelet_as_it_is(machines: Machines) -> None:
     machines.fails = "upgrade.sh"
     with pytest.raises(Failure, match="worker-1: kubeadm upgrade failed with code 1: it failed"):
-        node.ready(order(WORKER))
+        node_commands.ready(order(WORKER))
     assert machines.done == ["install kubeadm"]
 
 
@@ -205,14 +205,14 @@ def test_what_does_not_run_again_is_told_and_does_not_hold_up_the_upgrade(
     machines: Machines, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machines.fails = "condition=Available"
-    node.ready(order(WORKER))
+    node_commands.ready(order(WORKER))
     assert "Not everything runs again: it failed" in capsys.readouterr().err
     assert machines.kubelet == NEW
 
 
 def test_what_kubeadm_would_refuse_is_refused_before_anything_is_changed(machines: Machines) -> None:
     with pytest.raises(Failure, match=r"infra:kubernetes\.version: .* past v1\.34"):
-        node.upgrade(order(PLANE, "v1.35.1"))
+        node_commands.upgrade(order(PLANE, "v1.35.1"))
     assert machines.done == []
 
 
@@ -229,5 +229,5 @@ def test_what_kubeadm_would_refuse_is_refused_before_anything_is_changed(machine
     ],
 )
 def test_kubeadm_goes_to_a_newer_patch_or_the_next_minor_version(there: str, wanted: str, why: str | None) -> None:
-    found = node.refusal(there, wanted)
+    found = node_commands.refusal(there, wanted)
     assert found is None if why is None else why in str(found)

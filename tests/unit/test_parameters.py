@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.dynamic import Failure
-from workloads.resources import _arguments
+from infra.dynamic_provider import Failure
+from workloads.runs.resources import _arguments
 
 SETTING = "workloads:pipelines.some.parameters"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from infra.failure import Failure
-from infra.steps import preflight
+from infra.errors import Failure
+from infra.kubeadm import preflight
 
 PROVIDER = preflight._PreflightProvider()
 MACHINE = {"name": "worker-1", "host": "192.0.2.12", "port": 22}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from infra.dynamic import Failure
+from infra.dynamic_provider import Failure
 from tests.stand_ins import Answering, answering, kubeconfig
-from workloads.rollout import DIGEST, MANAGER, _RolloutProvider, digested
+from workloads.serving.rollout import DIGEST, MANAGER, _RolloutProvider, digested
 
 GOOD, BAD = "good", "bad"
 APPLIED = {"manager": "pulumi", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from workloads.engines.follower import Follower
-from workloads.engines.pod import decoded, encoded
+from workloads.engines.job.pod_follower import Follower
+from workloads.engines.pod_entrypoint import decoded, encoded
 
 RESULT = {"state": "SUCCEEDED", "outputs": {"accuracy": 0.9}, "steps": [], "failed_step": None, "error": ""}
 

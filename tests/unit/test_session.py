@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.session import Session
+from infra.local.process_group import Session
 
 PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
 

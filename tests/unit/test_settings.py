@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from settings import PROJECT, Pipeline, Settings, SettingsError, load
-from tools import stacks
+from tools.bootstrap import stacks
 
 PIPELINES = "workloads:pipelines"
 

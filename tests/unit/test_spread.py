@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from infra.dynamic import differs
+from infra.dynamic_provider import differs
 from tests.stand_ins import Answering, answering, kubeconfig
-from workloads.rollout import DIGEST, _RolloutProvider
+from workloads.serving.rollout import DIGEST, _RolloutProvider
 
 LABELS = {"app": "a", "track": "stable"}
 SELECTOR = "labelSelector=app%3Da%2Ctrack%3Dstable"
@@ -87,7 +87,7 @@ class Cluster(Answering):
 
 @pytest.fixture
 def props(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    monkeypatch.setattr("workloads.engines.patience.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("infra.retry.PAUSE_SECONDS", 0.01)
     Cluster.taints = {"plane": "NoSchedule", "one": None, "two": None}
     Cluster.pods, Cluster.budget, Cluster.next_node, Cluster.numbers = {}, 0, None, count(1)
     with answering(Cluster) as url:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.waiting import until
-from tools import cache, pulumi_cli
+from tools.bootstrap import paths, pulumi_cli
 
 PROGRAM = """
 import pulumi
@@ -56,8 +56,8 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "project"
         self.folder.mkdir()
-        (self.folder / ".venv").symlink_to((cache.PROJECT / ".venv").resolve())
-        (self.folder / "Pulumi.yaml").write_text((cache.PROJECT / "Pulumi.yaml").read_text())
+        (self.folder / ".venv").symlink_to((paths.PROJECT / ".venv").resolve())
+        (self.folder / "Pulumi.yaml").write_text((paths.PROJECT / "Pulumi.yaml").read_text())
         (self.folder / "__main__.py").write_text(PROGRAM)
         (self.folder / "thing.py").write_text(THING)
         (folder / "state").mkdir()

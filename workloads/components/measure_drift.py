@@ -30,10 +30,10 @@ def measure_drift(
         server_url: Without one, address of the only server; it counts from its start.
         hours: How far to look back in Prometheus.
     """
-    from workloads.ml import drift, registry, served
+    from workloads.ml import drift, registry, serving_counts
 
     features = registry.fetch(tracking_url, model_name, model_version).signature["features"]
-    counts = served.read(prometheus_url, server_url, model_name, model_version, hours)
+    counts = serving_counts.read(prometheus_url, server_url, model_name, model_version, hours)
     indices, rows = drift.measured(features, counts)
     for name, index in indices.items():
         metrics.log_metric(f"psi_{name}", index)

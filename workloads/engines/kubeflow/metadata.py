@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
+from infra.retry import patiently
 from workloads.engines.kubeflow import metadata_pb2 as messages
-from workloads.engines.patience import patiently
 
 RUN = "system.PipelineRun"
 """The type of the context that all executions of a run belong to; its name is the run's id."""

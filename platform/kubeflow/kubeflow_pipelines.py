@@ -1,0 +1,74 @@
+"""Kubeflow Pipelines, standalone: what the `kubeflow` engine runs pipelines with, and its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from mlplatform.images.image import WORKLOADS, Image
+from mlplatform.k8s.namespace import namespace
+from mlplatform.k8s.service_url import address_of
+from mlplatform.kubeflow.api_server import HTTP, api
+from mlplatform.kubeflow.api_server import NAME as API
+from mlplatform.kubeflow.argo import argo
+from mlplatform.kubeflow.deployment_factory import NAMESPACE, Part
+from mlplatform.kubeflow.stores import METADATA, METADATA_PORT, stores
+from mlplatform.kubeflow.ui import NAME as UI
+from mlplatform.kubeflow.ui import ui
+
+from infra.cluster import Cluster
+from infra.registry import Registry
+from settings import Kubeflow
+
+
+@dataclass(frozen=True)
+class KubeflowPipelines:
+    """An installation that takes runs.
+
+    `engine` is what workloads describe it by; `steps_image` is what their steps run in. `run_after` is what a run waits
+    for. `outputs` are the address of the pages and their login.
+    """
+
+    engine: Mapping[str, pulumi.Input[str]]
+    steps_image: pulumi.Output[str]
+    run_after: Sequence[pulumi.Resource]
+    outputs: Mapping[str, pulumi.Input[Any]]
+
+
+def kubeflow_pipelines(
+    settings: Kubeflow, cluster: Cluster, registry: Registry, libraries: Image, directory: Path, stack: str
+) -> KubeflowPipelines:
+    """Stores first, then what keeps and starts runs, then the pages; each part waits in its pod for what it needs."""
+    room = namespace(NAMESPACE, cluster, registry)
+    part = Part(room, libraries)
+    steps = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
+    kept = stores(part, settings)
+    controller = argo(part, kept.objects)
+    servers = api(part, kept)
+    pages, login = ui(part, kept.objects, settings)
+    inside = f"http://{UI}.{NAMESPACE}.svc:{settings.port}"
+    return KubeflowPipelines(
+        engine={
+            "kind": "kubeflow",
+            "kubeconfig": cluster.kubeconfig,
+            "namespace": NAMESPACE,
+            "api_selector": f"app={API}",
+            "api_port": str(HTTP),
+            "metadata_selector": f"app={METADATA}",
+            "metadata_port": str(METADATA_PORT),
+            "experiment": stack,
+            # In another database there are no versions and no schedules yet.
+            "kept_in": f"{kept.database.host}:{kept.database.port}/{kept.database.pipelines}",
+            "keep_runs": "true" if settings.keep_runs else "false",
+            "directory": str(directory),
+        },
+        steps_image=steps.reference,
+        run_after=[*room.resources, *kept.resources, *controller, *servers],
+        outputs={
+            "ui_url": address_of(pages, settings.service, cluster, inside),
+            "ui_login": pulumi.Output.secret(dict(login)),
+        },
+    )
