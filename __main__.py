@@ -8,7 +8,8 @@ from mlplatform.kubeflow import kubeflow_images
 from mlplatform.platform import cluster_platform, local_platform
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from settings import cache_directory, load
+from settings.loading import load
+from settings.paths import cache_directory
 from workloads.deploy import deploy
 from workloads.model_transfer.model_transfer import ACCESS
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pulumi
 
 from infra.machine import Bastion, Machine
-from settings import Hosts
+from settings.infra import HostsSettings
 
 
-def hosts(settings: Hosts) -> list[Machine]:
+def hosts(settings: HostsSettings) -> list[Machine]:
     """The machines of the settings, as they are: nothing here makes or deletes them.
 
     Raises:
@@ -36,7 +36,7 @@ def hosts(settings: Hosts) -> list[Machine]:
     ]
 
 
-def _private_key(settings: Hosts) -> pulumi.Output[str]:
+def _private_key(settings: HostsSettings) -> pulumi.Output[str]:
     if settings.private_key:
         return pulumi.Output.secret(settings.private_key.get_secret_value())
     file = Path(str(settings.private_key_file)).expanduser()

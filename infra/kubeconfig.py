@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
-from settings import Existing, SettingsError
+from settings.infra import ExistingClusterSettings
+from settings.types import SettingsError
 
 
-def kubeconfig(settings: Existing) -> str:
+def kubeconfig(settings: ExistingClusterSettings) -> str:
     """The kubeconfig of the settings.
 
     Raises:

@@ -13,7 +13,7 @@ from infra.hosts import hosts
 from infra.lab.lab_machines import LabNetwork, lab_machines
 from infra.machine import Machine
 from infra.registry import Registry
-from settings import Infra
+from settings.infra import InfraSettings
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Machines:
     storage: BlobAccount | None = None
 
 
-def machines(settings: Infra, stack: str, directory: Path) -> Machines:
+def machines(settings: InfraSettings, stack: str, directory: Path) -> Machines:
     """Make them, or take those that there are."""
     if settings.machines == "lab":
         subnet = settings.lab.subnet

@@ -13,7 +13,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 from pydantic import SecretStr
 
 from infra.dynamic_provider import Failure, Provider, differs
-from settings import Registry as RegistrySettings
+from settings.platform import RegistrySettings
 
 
 @dataclass(frozen=True)

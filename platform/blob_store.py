@@ -16,7 +16,8 @@ from pulumi.dynamic import CreateResult, Resource, UpdateResult
 from infra.blob_account import BlobAccount
 from infra.dynamic_provider import Failure, Provider
 from infra.local.local_process import LocalProcess
-from settings import PROJECT, VERSIONS, Blobs, cache_directory
+from settings.paths import PROJECT, VERSIONS, cache_directory
+from settings.platform import BlobSettings
 
 ACCOUNT = "datasets"
 
@@ -33,7 +34,7 @@ class BlobStore:
 
 
 def blob_store(
-    settings: Blobs,
+    settings: BlobSettings,
     host: str | None,
     directory: Path,
     made: BlobAccount | None = None,

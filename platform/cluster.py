@@ -20,7 +20,7 @@ from infra.managed.cluster_facts import Expected
 from infra.managed.managed_cluster import managed_cluster
 from infra.provisioning import machines
 from infra.registry import Registry, registry
-from settings import Settings
+from settings.stack import Settings
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from infra.cluster import Cluster
 from infra.local.local_process import HOST, PYTHON, LocalProcess
 from infra.registry import Registry
 from infra.secrets import Password
-from settings import Tracking
+from settings.platform import TrackingSettings
 
 NAMESPACE = "mlplatform-tracking"
 NAME = "mlflow"
@@ -57,7 +57,7 @@ class TrackingServer:
     resources: list[pulumi.Resource]
 
 
-def tracking_process(settings: Tracking, directory: Path) -> TrackingServer:
+def tracking_process(settings: TrackingSettings, directory: Path) -> TrackingServer:
     """A server on this computer: runs and models in SQLite, artifacts in a folder beside it, unless set otherwise."""
     plain, secret = store_variables(settings, "")
     process = LocalProcess(
@@ -76,7 +76,9 @@ def tracking_process(settings: Tracking, directory: Path) -> TrackingServer:
     return TrackingServer(process.url, process.url, {}, [process])
 
 
-def tracking_service(settings: Tracking, cluster: Cluster, registry: Registry, libraries: Image) -> TrackingServer:
+def tracking_service(
+    settings: TrackingSettings, cluster: Cluster, registry: Registry, libraries: Image
+) -> TrackingServer:
     """A server in the cluster, behind a password: SQLite and artifacts on a volume of the default class, unless set
     otherwise; users and passwords are always there.
     """

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import pulumi
 
-from settings import Tracking
+from settings.platform import TrackingSettings
 
 
-def store_variables(settings: Tracking, folder: str) -> tuple[Mapping[str, str], Mapping[str, pulumi.Output[str]]]:
+def store_variables(
+    settings: TrackingSettings, folder: str
+) -> tuple[Mapping[str, str], Mapping[str, pulumi.Output[str]]]:
     """Plain and secret ones. In `folder`, "" for the working folder, lies what the settings have no place for."""
     plain = {"MLFLOW_ARTIFACTS_DESTINATION": f"{folder}artifacts"}
     secret: dict[str, pulumi.Output[str]] = {}

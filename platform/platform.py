@@ -19,8 +19,7 @@ from mlplatform.monitoring.monitoring import Monitoring, monitoring
 from infra.cluster import Cluster
 from infra.local.local_process import HOST
 from infra.registry import Registry
-from settings import Blobs
-from settings import Platform as PlatformSettings
+from settings.platform import BlobSettings, PlatformSettings
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,11 @@ def cluster_platform(settings: PlatformSettings, foundation: Foundation, directo
     return _monitored(platform, common["place"], settings) if settings.monitoring else platform
 
 
-def _data_sets(settings: Blobs | None, foundation: Foundation, directory: Path) -> BlobStore | None:
+def _data_sets(settings: BlobSettings | None, foundation: Foundation, directory: Path) -> BlobStore | None:
     """An account that the stack has made is there for the pipelines even if nothing is to be uploaded to it."""
     if settings is None and foundation.storage is None:
         return None
-    return blob_store(settings or Blobs(), foundation.address, directory, foundation.storage, foundation.network)
+    return blob_store(settings or BlobSettings(), foundation.address, directory, foundation.storage, foundation.network)
 
 
 def _monitored(platform: Platform, place: InCluster, settings: PlatformSettings) -> Platform:

@@ -89,7 +89,7 @@ class Stack:
 
     @property
     def data(self) -> Path:
-        from settings import cache_directory
+        from settings.paths import cache_directory
 
         return cache_directory() / "stacks" / self.name
 

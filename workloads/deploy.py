@@ -11,7 +11,10 @@ from typing import Any
 import pulumi
 from mlplatform.platform import Platform
 
-from settings import PROJECT, Pipeline, Serving, Settings
+from settings.paths import PROJECT
+from settings.serving import ServingSettings
+from settings.stack import Settings
+from settings.workloads import PipelineSettings
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
 from workloads.runs.compile import local_image, sources
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
@@ -40,7 +43,7 @@ def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[An
     )
     if platform.steps_image and SMOKE_TEST not in pipelines:
         # Rollouts say that an engine's parts run, not that a run gets through them.
-        ran = workloads.run(SMOKE_TEST, Pipeline(timeout_minutes=10))
+        ran = workloads.run(SMOKE_TEST, PipelineSettings(timeout_minutes=10))
         workloads.platform = replace(platform, run_after=[*platform.run_after, ran])
     # A pipeline that works with a model waits for the pipeline that trains it.
     for name, pipeline in sorted(pipelines.items(), key=lambda item: item[1].uses_model is not None):
@@ -63,7 +66,7 @@ class _Workloads:
     servers: dict[str, pulumi.Output[str]] = field(default_factory=dict)
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
 
-    def run(self, name: str, pipeline: Pipeline) -> PipelineRun:
+    def run(self, name: str, pipeline: PipelineSettings) -> PipelineRun:
         secrets = self._secrets()
         compiled = CompiledPipeline(
             f"{name}-package", pipeline=name, image=self.image, retries=pipeline.retries, sources=sources(name)
@@ -119,7 +122,7 @@ class _Workloads:
         ).apply(_flattened)
         return run
 
-    def serve(self, name: str, pipeline: Pipeline, run: PipelineRun, settings: Settings) -> None:
+    def serve(self, name: str, pipeline: PipelineSettings, run: PipelineRun, settings: Settings) -> None:
         """Appoint the champion of the pipeline's model and start its server."""
         model = pipeline.model or name
         champion = Champion(
@@ -150,7 +153,7 @@ class _Workloads:
             self.outputs[f"{model.replace('-', '_')}_service"] = pulumi.Output.all(**served)
 
     def _server_url(
-        self, name: str, pipeline: Pipeline, model: str, champion: Champion, settings: Serving
+        self, name: str, pipeline: PipelineSettings, model: str, champion: Champion, settings: ServingSettings
     ) -> pulumi.Output[str]:
         """The address of the model's server, which runs where the platform has its services."""
         port = pipeline.port or settings.port
@@ -170,7 +173,7 @@ class _Workloads:
             directory=self.platform.directory,
         ).url
 
-    def _inherits(self, name: str, pipeline: Pipeline) -> pulumi.Input[dict[str, str]]:
+    def _inherits(self, name: str, pipeline: PipelineSettings) -> pulumi.Input[dict[str, str]]:
         """What stands for the first run of a pipeline whose model came from another stack."""
         if self.inherited is None or not pipeline.serve:
             return {}
@@ -191,7 +194,7 @@ class _Workloads:
             secrets |= {"PROMETHEUS_USERNAME": monitoring.username, "PROMETHEUS_PASSWORD": monitoring.password}
         return secrets
 
-    def _offers(self, name: str, pipeline: Pipeline) -> dict[str, pulumi.Input[Any]]:
+    def _offers(self, name: str, pipeline: PipelineSettings) -> dict[str, pulumi.Input[Any]]:
         """What a pipeline gets without asking, where it has a parameter of that name."""
         offers: dict[str, pulumi.Input[Any]] = {"model_name": pipeline.uses_model or pipeline.model or name}
         if blobs := self.platform.blobs:
@@ -206,7 +209,7 @@ class _Workloads:
                 offers["server_url"] = self.servers[pipeline.uses_model]
         return offers
 
-    def _fingerprint(self, pipeline: Pipeline) -> str:
+    def _fingerprint(self, pipeline: PipelineSettings) -> str:
         """SHA-256 of the data that a pipeline reads, as far as it is at hand, with the settings' `data_version`."""
         url = str(pipeline.parameters.get("data_url", ""))
         file = PROJECT / url.removeprefix("file://")

@@ -8,18 +8,19 @@ from mlplatform.addons.pod_network import network
 from infra.hosts import hosts
 from infra.kubeadm.kubeadm_cluster import Kubeadm
 from infra.registry import registry
-from settings import Hosts, Kubernetes, Platform, Registry
+from settings.infra import HostsSettings, KubernetesSettings
+from settings.platform import PlatformSettings, RegistrySettings
 
 config = pulumi.Config()
-kubernetes = Kubernetes.model_validate(config.get_object("kubernetes") or {})
+kubernetes = KubernetesSettings.model_validate(config.get_object("kubernetes") or {})
 private = config.get_object("registry")  # where nodes find images and packages that they cannot have from their makers
 kubeadm = Kubeadm(
     "three-hosts",
-    machines=hosts(Hosts.model_validate(config.require_object("hosts"))),
+    machines=hosts(HostsSettings.model_validate(config.require_object("hosts"))),
     settings=kubernetes,
-    registry=registry(Registry.model_validate(private), None, Path.cwd(), []) if private else None,
+    registry=registry(RegistrySettings.model_validate(private), None, Path.cwd(), []) if private else None,
 )
-pods = network(Platform.model_validate(config.get_object("platform") or {}), kubernetes, kubeadm.before_ready())
+pods = network(PlatformSettings.model_validate(config.get_object("platform") or {}), kubernetes, kubeadm.before_ready())
 cluster = kubeadm.cluster(pods.resources)
 
 pulumi.export("kubeconfig", cluster.kubeconfig)

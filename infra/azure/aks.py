@@ -12,7 +12,7 @@ from infra.azure.context import Place, azure_place
 from infra.azure.services import azure_registry, azure_storage
 from infra.blob_account import BlobAccount
 from infra.registry import Registry
-from settings import Aks, Azure
+from settings.infra import AksSettings, AzureSettings
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class AksSite:
     storage: BlobAccount | None
 
 
-def aks_site(settings: Azure, aks: Aks, stack: str) -> AksSite:
+def aks_site(settings: AzureSettings, aks: AksSettings, stack: str) -> AksSite:
     """The cluster, with registry and storage where these are asked for.
 
     Raises:
@@ -45,7 +45,7 @@ def aks_site(settings: Azure, aks: Aks, stack: str) -> AksSite:
     )
 
 
-def _cluster(place: Place, aks: Aks, stack: str) -> containerservice.ManagedCluster:
+def _cluster(place: Place, aks: AksSettings, stack: str) -> containerservice.ManagedCluster:
     settings = place.settings
     return containerservice.ManagedCluster(
         "cluster",

@@ -9,7 +9,8 @@ from typing import Any
 import pulumi
 from pulumi_azure_native import resources
 
-from settings import Azure, SettingsError, Subnet
+from settings.infra import AzureSettings
+from settings.types import SettingsError, Subnet
 
 NOBODY = Subnet("192.0.2.0/24")
 """Addresses for documentation (RFC 5737): good enough for a preview."""
@@ -19,7 +20,7 @@ NOBODY = Subnet("192.0.2.0/24")
 class Place:
     """A resource group, in which all else of the stack is and goes with it."""
 
-    settings: Azure
+    settings: AzureSettings
     group: resources.ResourceGroup
     tags: Mapping[str, str]
 
@@ -38,7 +39,7 @@ class Place:
         }
 
 
-def azure_place(settings: Azure, stack: str) -> Place:
+def azure_place(settings: AzureSettings, stack: str) -> Place:
     """The resource group of a stack; its tags are the settings' and which stack it belongs to.
 
     Raises:

@@ -20,7 +20,8 @@ from infra.blob_account import BlobAccount
 from infra.machine import Bastion, Machine
 from infra.registry import Registry
 from infra.secrets import SshKey
-from settings import Azure, SettingsError
+from settings.infra import AzureSettings
+from settings.types import SettingsError
 
 BASTION_SIZE = "Standard_B1s"
 
@@ -38,7 +39,7 @@ class Site:
     storage: BlobAccount | None
 
 
-def azure_site(settings: Azure, stack: str) -> Site:
+def azure_site(settings: AzureSettings, stack: str) -> Site:
     """The machines of `settings`, named as their nodes, with registry and storage where these are asked for.
 
     Raises:
@@ -127,7 +128,7 @@ def _bastion(plan: Plan, public: network.PublicIPAddress, key: pulumi.Output[str
     )
 
 
-def _user_key(settings: Azure) -> tuple[pulumi.Output[str], pulumi.Input[str]]:
+def _user_key(settings: AzureSettings) -> tuple[pulumi.Output[str], pulumi.Input[str]]:
     """The private key of the machines' user, secret, and its public half."""
     if not settings.private_key and not settings.private_key_file:
         made = SshKey("user-key")

@@ -9,7 +9,8 @@ from pulumi_azure_native import network
 
 from infra.azure.cloud_init import API_PORT
 from infra.azure.context import Place
-from settings import Azure, Subnet
+from settings.infra import AzureSettings
+from settings.types import Subnet
 
 SSH_PORT = 22
 NODE_PORTS = "30000-32767"
@@ -78,7 +79,7 @@ def _way_out(place: Place) -> network.SubResourceArgs:
     return network.SubResourceArgs(id=gateway.id)
 
 
-def _rules(settings: Azure, addresses: Subnet) -> list[network.SecurityRuleArgs]:
+def _rules(settings: AzureSettings, addresses: Subnet) -> list[network.SecurityRuleArgs]:
     """Who may come in. All else is refused by the rules that every security group of Azure ends with."""
     operator = [str(settings.operator)]
     return [

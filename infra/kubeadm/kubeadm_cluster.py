@@ -15,7 +15,8 @@ from infra.kubeadm.remote_script import run_script
 from infra.local.local_process import PYTHON
 from infra.machine import Machine
 from infra.registry import Registry
-from settings import PROJECT, Kubernetes
+from settings.infra import KubernetesSettings
+from settings.paths import PROJECT
 
 
 class Kubeadm(pulumi.ComponentResource):
@@ -52,7 +53,7 @@ class Kubeadm(pulumi.ComponentResource):
         name: str,
         *,
         machines: Sequence[Machine],
-        settings: Kubernetes,
+        settings: KubernetesSettings,
         registry: Registry | None = None,
         endpoint: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,

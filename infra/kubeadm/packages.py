@@ -11,7 +11,8 @@ from pulumi_command import remote
 from infra.kubeadm.remote_script import run_script
 from infra.machine import Machine
 from infra.registry import Registry
-from settings import VERSIONS, Kubernetes
+from settings.infra import KubernetesSettings
+from settings.paths import VERSIONS
 
 UPSTREAMS = ("registry.k8s.io", "docker.io", "quay.io", "ghcr.io", "gcr.io")
 """The hosts of the images that manifests here name."""
@@ -30,7 +31,7 @@ class PackageSource:
 
 
 def packages(
-    machine: Machine, settings: Kubernetes, registry: Registry | None, opts: pulumi.ResourceOptions
+    machine: Machine, settings: KubernetesSettings, registry: Registry | None, opts: pulumi.ResourceOptions
 ) -> remote.Command:
     """Make a machine ready for kubeadm. Returns the last command."""
     system = run_script(f"{machine.name}-system", machine, "system.sh", {}, opts=opts)
@@ -54,7 +55,7 @@ def packages(
     )
 
 
-def package_source(settings: Kubernetes, registry: Registry | None) -> PackageSource:
+def package_source(settings: KubernetesSettings, registry: Registry | None) -> PackageSource:
     """Where the settings say that packages come from."""
     if registry is None:
         return PackageSource("upstream", pulumi.Output.from_input("\n"))

@@ -20,7 +20,8 @@ from infra.lab.bridge import Bridge
 from infra.lab.machine_container import Container
 from infra.machine import Machine
 from infra.secrets import SshKey, key_pair
-from settings import Lab, cache_directory
+from settings.infra import LabSettings
+from settings.paths import cache_directory
 
 USER = "mlplatform"
 FIRST_ADDRESS = 11
@@ -31,7 +32,7 @@ WATCHERS_A_MACHINE = 20
 """Of systemd, kubelet and the cluster's controllers, counted on three machines; root has them in common with all."""
 
 
-def lab_machines(settings: Lab, network: LabNetwork, stack: str, directory: Path) -> list[Machine]:
+def lab_machines(settings: LabSettings, network: LabNetwork, stack: str, directory: Path) -> list[Machine]:
     """Machines on that network, made by this stack; their files lie below `directory`.
 
     Raises:

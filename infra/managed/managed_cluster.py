@@ -11,7 +11,7 @@ from infra.cluster import Cluster, answering, provider
 from infra.kubeconfig import kubeconfig
 from infra.managed.cluster_facts import ClusterFacts, Expected
 from infra.registry import Registry
-from settings import Infra
+from settings.infra import InfraSettings
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Managed:
     storage: BlobAccount | None = None
 
 
-def managed_cluster(settings: Infra, stack: str, expected: Expected) -> Managed:
+def managed_cluster(settings: InfraSettings, stack: str, expected: Expected) -> Managed:
     """The cluster of the settings. Nothing is installed in it here: network and nodes are its vendor's.
 
     Args:

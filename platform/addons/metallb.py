@@ -11,7 +11,8 @@ from mlplatform.k8s.rbac import service_account
 
 from infra.cluster import Cluster
 from infra.secrets import Password
-from settings import VERSIONS, LoadBalancer
+from settings.paths import VERSIONS
+from settings.platform import LoadBalancerSettings
 
 NAMESPACE = "metallb-system"
 GROUP = "metallb.io"
@@ -31,7 +32,7 @@ KINDS = {
 WITH_STATUS = ("IPAddressPool", "ServiceL2Status", "ServiceBGPStatus", "ConfigurationState", "BGPPeer")
 
 
-def load_balancer(settings: LoadBalancer, cluster: Cluster) -> list[pulumi.Resource]:
+def load_balancer(settings: LoadBalancerSettings, cluster: Cluster) -> list[pulumi.Resource]:
     """MetalLB with one pool of addresses. Returns what a Service of type LoadBalancer waits for."""
     version = VERSIONS["metallb"]["version"]
     namespace = kubernetes.core.v1.Namespace(

@@ -7,7 +7,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.rbac import service_account
 
 from infra.cluster import MANAGED, METRICS_API, Cluster
-from settings import VERSIONS
+from settings.paths import VERSIONS
 
 NAMESPACE = "kube-system"
 NAME = "metrics-server"

@@ -10,7 +10,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.rbac import service_account
 
 from infra.cluster import Cluster
-from settings import VERSIONS
+from settings.paths import VERSIONS
 
 CLASS = "openebs-hostpath"
 BASE_PATH = "/var/openebs/local"

@@ -12,8 +12,9 @@ from mlplatform.k8s.rbac import service_account
 
 from infra.cluster import Cluster
 from infra.secrets import Password
-from settings import VERSIONS, Kubernetes
-from settings import Platform as PlatformSettings
+from settings.infra import KubernetesSettings
+from settings.paths import VERSIONS
+from settings.platform import PlatformSettings
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Network:
     resources: Sequence[pulumi.Resource]
 
 
-def network(settings: PlatformSettings, nodes: Kubernetes, cluster: Cluster) -> Network:
+def network(settings: PlatformSettings, nodes: KubernetesSettings, cluster: Cluster) -> Network:
     """The network of the settings. It starts on each node that joins."""
     if settings.network == "flannel":
         pulumi.log.warn(
@@ -36,7 +37,7 @@ def network(settings: PlatformSettings, nodes: Kubernetes, cluster: Cluster) -> 
     return Network("weave", encrypted=True, network_policies=True, resources=_weave(settings, nodes, cluster))
 
 
-def _weave(settings: PlatformSettings, nodes: Kubernetes, cluster: Cluster) -> list[pulumi.Resource]:
+def _weave(settings: PlatformSettings, nodes: KubernetesSettings, cluster: Cluster) -> list[pulumi.Resource]:
     version = VERSIONS["weave"]["bundle" if nodes.packages == "bundle" else "upstream"]
     labels = {"name": "weave-net"}
     account = service_account("weave-net", "kube-system", cluster, everywhere=_WEAVE_READS, at_home=_WEAVE_WRITES)
@@ -103,7 +104,7 @@ def _weave(settings: PlatformSettings, nodes: Kubernetes, cluster: Cluster) -> l
     return [_daemon_set("weave-net", "kube-system", labels, pod, cluster, *account, secret)]
 
 
-def _flannel(nodes: Kubernetes, cluster: Cluster) -> list[pulumi.Resource]:
+def _flannel(nodes: KubernetesSettings, cluster: Cluster) -> list[pulumi.Resource]:
     version = VERSIONS["flannel"]
     labels = {"app": "flannel"}
     namespace = kubernetes.core.v1.Namespace(

@@ -19,7 +19,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 
 from infra.dynamic_provider import Failure, Provider, differs
 from infra.registry import Registry
-from settings import PROJECT, cache_directory
+from settings.paths import PROJECT, cache_directory
 
 IN_REGISTRY = "mlplatform"
 """The first part of our images' names."""

@@ -21,7 +21,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 
 from infra.dynamic_provider import Failure
-from settings import PROJECT, VERSIONS, cache_directory
+from settings.paths import PROJECT, VERSIONS, cache_directory
 
 PYTHON = "3.11"
 """Of the base image that the Dockerfiles name."""

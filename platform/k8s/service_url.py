@@ -8,7 +8,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from infra.cluster import Cluster
-from settings import ServiceType
+from settings.types import ServiceType
 
 
 def address_of(

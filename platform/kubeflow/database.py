@@ -11,7 +11,7 @@ from mlplatform.kubeflow.deployment_factory import Part
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
 from infra.secrets import Password
-from settings import Kubeflow
+from settings.platform import KubeflowSettings
 
 NAME = "mysql"
 PORT = 3306
@@ -39,7 +39,7 @@ class Database:
     resources: Sequence[pulumi.Resource] = field(default_factory=tuple)
 
 
-def database(part: Part, settings: Kubeflow) -> Database:
+def database(part: Part, settings: KubeflowSettings) -> Database:
     """The one of the settings; without one, a server of its own with a volume of the default class."""
     if (other := settings.database) is None:
         return _own(part, settings.size_gb)

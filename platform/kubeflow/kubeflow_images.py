@@ -6,8 +6,8 @@ import json
 
 import pulumi
 
-from settings import VERSIONS, cache_directory
-from settings import Registry as RegistrySettings
+from settings.paths import VERSIONS, cache_directory
+from settings.platform import RegistrySettings
 
 _VERSIONS = VERSIONS["kubeflow"]
 _OURS = (

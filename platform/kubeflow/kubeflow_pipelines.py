@@ -21,7 +21,7 @@ from mlplatform.kubeflow.ui import ui
 
 from infra.cluster import Cluster
 from infra.registry import Registry
-from settings import Kubeflow
+from settings.platform import KubeflowSettings
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class KubeflowPipelines:
 
 
 def kubeflow_pipelines(
-    settings: Kubeflow, cluster: Cluster, registry: Registry, libraries: Image, directory: Path, stack: str
+    settings: KubeflowSettings, cluster: Cluster, registry: Registry, libraries: Image, directory: Path, stack: str
 ) -> KubeflowPipelines:
     """Stores first, then what keeps and starts runs, then the pages; each part waits in its pod for what it needs."""
     room = namespace(NAMESPACE, cluster, registry)

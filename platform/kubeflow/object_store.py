@@ -12,7 +12,7 @@ from mlplatform.kubeflow.deployment_factory import Part
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
 from infra.secrets import Password
-from settings import Kubeflow
+from settings.platform import KubeflowSettings
 
 NAME = "seaweedfs"
 PORT, S3_PORT = 9000, 8333
@@ -50,7 +50,7 @@ class Objects:
         }
 
 
-def objects(part: Part, settings: Kubeflow) -> Objects:
+def objects(part: Part, settings: KubeflowSettings) -> Objects:
     """The bucket of the settings; without one, a store of its own with a volume of the default class."""
     if (other := settings.objects) is None:
         return _own(part, settings.size_gb)

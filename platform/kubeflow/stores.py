@@ -11,7 +11,7 @@ from mlplatform.kubeflow.deployment_factory import Part, elsewhere
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import Objects, objects
 
-from settings import Kubeflow
+from settings.platform import KubeflowSettings
 
 METADATA = "metadata-grpc-deployment"
 METADATA_SERVICE = "metadata-grpc-service"
@@ -28,7 +28,7 @@ class Stores:
     resources: Sequence[pulumi.Resource]
 
 
-def stores(part: Part, settings: Kubeflow) -> Stores:
+def stores(part: Part, settings: KubeflowSettings) -> Stores:
     """Those of the settings, or of its own, and the metadata server."""
     data, files = database(part, settings), objects(part, settings)
     return Stores(

@@ -17,7 +17,7 @@ from mlplatform.kubeflow.object_store import SECRET, Objects
 from mlplatform.kubeflow.stores import METADATA_PORT, METADATA_SERVICE
 
 from infra.secrets import Password
-from settings import Kubeflow
+from settings.platform import KubeflowSettings
 
 NAME = "ml-pipeline-ui"
 PAGES, GATE = 3000, 8080
@@ -54,7 +54,7 @@ http {{
 
 
 def ui(
-    part: Part, files: Objects, settings: Kubeflow
+    part: Part, files: Objects, settings: KubeflowSettings
 ) -> tuple[kubernetes.core.v1.Service, Mapping[str, pulumi.Output[str]]]:
     """The Service of the pages, and the user and password that they take."""
     _envoy(part)

@@ -22,7 +22,7 @@ from mlplatform.monitoring.scraping import NAMESPACE, PROMETHEUS, let_in
 from infra.cluster import Cluster
 from infra.registry import Registry
 from infra.secrets import Password
-from settings import Monitoring as MonitoringSettings
+from settings.platform import MonitoringSettings
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mlplatform.monitoring import node_exporter
 from mlplatform.monitoring.scrape_config import LOGIN, PASSWORD_FILE, USER, configuration
 from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, PROMETHEUS, labels, metadata
 
-from settings import Monitoring
+from settings.platform import MonitoringSettings
 
 PORT = 9090
 PAGE = "/consoles/index.html"
@@ -39,7 +39,7 @@ TO_BCRYPT = bytes.maketrans(DIGITS + b"+/", b"./" + DIGITS)
 
 
 def prometheus(
-    settings: Monitoring, room: Namespace, password: pulumi.Output[str], kubeflow: bool
+    settings: MonitoringSettings, room: Namespace, password: pulumi.Output[str], kubeflow: bool
 ) -> kubernetes.core.v1.Service:
     """Its Service; `kubeflow` is whether Kubeflow Pipelines is there to be looked at."""
     account = service_account(PROMETHEUS, room.name, room.cluster, *room.resources, everywhere=RIGHTS)
@@ -86,7 +86,7 @@ def prometheus(
     )
 
 
-def _content(settings: Monitoring, kubeflow: bool) -> dict[str, str]:
+def _content(settings: MonitoringSettings, kubeflow: bool) -> dict[str, str]:
     """What it reads at its start: its configuration, its rules and its page."""
     written = configuration(
         settings.size_gb, settings.retention_days, PORT, kubeflow=kubeflow, alerts=settings.alerts_url is not None

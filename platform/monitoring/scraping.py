@@ -8,7 +8,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import Namespace
 
-from settings import VERSIONS
+from settings.paths import VERSIONS
 
 NAMESPACE = "mlplatform-monitoring"
 PROMETHEUS = "prometheus"

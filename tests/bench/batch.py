@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from onnxruntime import InferenceSession, SessionOptions
 
-from settings import Serving
+from settings.serving import ServingSettings
 from tests.bench.contenders import ours
 from tests.bench.forest import FEATURES, FLOWERS, Forest
 from tests.bench.servers import running
 
-SERVED_ROWS = Serving().max_rows
+SERVED_ROWS = ServingSettings().max_rows
 ROWS = 200_000
 REPEATS = 5
 

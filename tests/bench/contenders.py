@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.local_process import HOST
-from settings import Serving
+from settings.serving import ServingSettings
 from tests.bench.forest import FEATURES, Flower, Forest
 from tests.bench.servers import Server
 
@@ -20,7 +20,7 @@ def contenders(forest: Forest, mlserver: Path) -> list[Server]:
     return [
         _thesis(forest),
         _mlserver("mlserver", forest, mlserver, processes=0),
-        _mlserver("mlserver-pool", forest, mlserver, processes=Serving().workers),
+        _mlserver("mlserver-pool", forest, mlserver, processes=ServingSettings().workers),
         ours(forest.directory),
         _ours_v2(forest),
         _constant("flask"),
@@ -101,7 +101,7 @@ def _constant(kind: str) -> Server:
 
 
 def _model_server(port: int) -> dict[str, str]:
-    return {"MODEL_SERVER_PORT": str(port), "MODEL_SERVER_WORKERS": str(Serving().workers)}
+    return {"MODEL_SERVER_PORT": str(port), "MODEL_SERVER_WORKERS": str(ServingSettings().workers)}
 
 
 def _named(flower: Flower) -> dict[str, float]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from settings import PROJECT
+from settings.paths import PROJECT
 from tools.bootstrap.console import Unavailable
 from tools.cli.pulumi_command import Pulumi, PulumiFailed
 

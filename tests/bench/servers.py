@@ -15,7 +15,7 @@ import psutil
 
 from infra.local.local_process import HOST
 from infra.local.process_group import Session, inherited_environment
-from settings import PROJECT
+from settings.paths import PROJECT
 from tests.bench.forest import FLOWERS, Flower, Forest
 
 START_SECONDS = 120

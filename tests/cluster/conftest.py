@@ -22,7 +22,7 @@ from pulumi import RunError
 
 from infra.kubernetes_client.client import Api
 from infra.kubernetes_client.port_forward import reached
-from settings import Registry
+from settings.platform import RegistrySettings
 from tests.harness import Stack
 from tests.lab.stacks import lab_stacks
 from tests.waiting import until
@@ -57,7 +57,7 @@ def kubeflow_installed(whole: Stack | None, api: Api) -> None:
     """Kubeflow Pipelines takes the place of the Job engine; without its images, tests of it are left out."""
     if whole:
         try:
-            kubeflow_images.require(Registry())
+            kubeflow_images.require(RegistrySettings())
         except RunError as error:
             pytest.skip(str(error))
         whole.settings["platform:pipelines"] = "kubeflow"

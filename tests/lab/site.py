@@ -74,7 +74,7 @@ class Site:
 @contextmanager
 def site_of(names: Sequence[str]) -> Iterator[Site]:
     """Machines of these names at the eleventh address and on, one that is called bastion before the others."""
-    from settings import cache_directory
+    from settings.paths import cache_directory
 
     private, public = key_pair()
     network = free_network()

@@ -19,7 +19,7 @@ import yaml
 from mlplatform.kubeflow import deployment_factory, kubeflow_images
 from pulumi import RunError
 
-from settings import Registry
+from settings.platform import RegistrySettings
 from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, thrown_away
 
 from .cluster import Cluster
@@ -40,7 +40,7 @@ GRID = [dict(zip(RANGES, values, strict=True)) for values in itertools.product(*
 def by_kubeflow() -> bool:
     """Whether Kubeflow Pipelines runs the pipelines in both: where the bundle has its images; elsewhere, Jobs do."""
     try:
-        kubeflow_images.require(Registry())
+        kubeflow_images.require(RegistrySettings())
     except RunError:
         return False
     return True

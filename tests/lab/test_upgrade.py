@@ -26,7 +26,7 @@ from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.store import RECORD, Store
 from infra.kubeadm.node_commands import refusal
-from settings import VERSIONS
+from settings.paths import VERSIONS
 from tests.harness import Stack, changes
 
 from .cluster import SERVER, TOOLS, Cluster, service, until

@@ -8,7 +8,8 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.cluster import kubeadm_foundation
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from settings import cache_directory, load
+from settings.loading import load
+from settings.paths import cache_directory
 
 stack = pulumi.get_stack()
 foundation = kubeadm_foundation(

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kfp import dsl
 
-from settings import PROJECT
+from settings.paths import PROJECT
 from tests.pipelines.conftest import IRIS, run
 from workloads.components import BASE_IMAGE, component, load
 from workloads.components.__main__ import FOLDER, compile_to, names

@@ -6,9 +6,9 @@ import pulumi
 from pulumi_command import remote
 
 from infra.azure.site import azure_site
-from settings import Azure
+from settings.infra import AzureSettings
 
-site = azure_site(Azure.model_validate_json(os.environ["SETTINGS"]), pulumi.get_stack())
+site = azure_site(AzureSettings.model_validate_json(os.environ["SETTINGS"]), pulumi.get_stack())
 for machine in site.machines:
     remote.Command(
         f"{machine.name}-uptime",

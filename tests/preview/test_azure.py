@@ -17,7 +17,9 @@ import yaml
 from pulumi.runtime import rpc
 from pydantic import ValidationError
 
-from settings import Azure, Blobs, SettingsError
+from settings.infra import AzureSettings
+from settings.platform import BlobSettings
+from settings.types import SettingsError
 
 from .graph import Graph, key_pair, run
 
@@ -36,7 +38,7 @@ def _made(preview: bool, settings: str) -> tuple[Graph, Any]:
     def program() -> Any:
         from infra.azure.site import azure_site
 
-        made = azure_site(Azure.model_validate_json(settings), "production")
+        made = azure_site(AzureSettings.model_validate_json(settings), "production")
         machines = {
             machine.name: {
                 field.name: getattr(machine, field.name)
@@ -89,12 +91,12 @@ def test_ssh_is_open_to_the_operator_alone() -> None:
 @pytest.mark.parametrize("operator", ["0.0.0.0/0", "203.0.0.0/15"])
 def test_an_operator_who_is_half_the_world_is_refused(operator: str) -> None:
     with pytest.raises(ValidationError, match="open to too many"):
-        Azure(operator=operator)
+        AzureSettings(operator=operator)
 
 
 def test_the_operator_has_to_be_told() -> None:
     with pytest.raises(ValidationError, match="operator"):
-        Azure.model_validate({})
+        AzureSettings.model_validate({})
 
 
 def test_with_an_address_for_documentation_only_a_preview_goes_through() -> None:
@@ -108,7 +110,7 @@ def test_the_network_is_private() -> None:
     assert graph.of("VirtualNetwork")["network"]["addressSpace"] == {"addressPrefixes": ["10.30.0.0/16"]}
     assert graph.of("Subnet")["subnet"]["addressPrefix"] == "10.30.0.0/24"
     with pytest.raises(ValidationError, match=r"172\.0\.0\.0/16 has to be"):  # the thesis's, which is public space
-        Azure(operator=OPERATOR, network="172.0.0.0/16")
+        AzureSettings(operator=OPERATOR, network="172.0.0.0/16")
 
 
 def test_the_subnet_has_the_rules_and_lends_no_way_out() -> None:
@@ -170,7 +172,7 @@ def test_the_image_is_a_numbered_version_of_ubuntu() -> None:
     assert (image["publisher"], image["offer"], image["sku"]) == ("Canonical", "ubuntu-24_04-lts", "server")
     assert image["version"][:6] == "24.04."
     with pytest.raises(ValidationError, match="image"):
-        Azure(operator=OPERATOR, image="Canonical:ubuntu-24_04-lts:server:latest")
+        AzureSettings(operator=OPERATOR, image="Canonical:ubuntu-24_04-lts:server:latest")
 
 
 def test_each_machine_has_a_system_disk_and_a_data_disk_that_outlives_it() -> None:
@@ -285,7 +287,7 @@ def test_machines_behind_a_bastion_get_out_by_a_gateway_and_their_api_is_passed_
     assert "10.30.0.10:6443" in units["kubernetes-api.service"]
     assert told["endpoint"] == "production-bastion.cloudapp.azure.com"
     with pytest.raises(ValidationError, match="services_from"):
-        Azure(operator=OPERATOR, bastion=True, services_from=["0.0.0.0/0"])
+        AzureSettings(operator=OPERATOR, bastion=True, services_from=["0.0.0.0/0"])
 
 
 def test_the_registry_has_a_token_that_only_pulls_and_one_for_who_builds() -> None:
@@ -326,11 +328,11 @@ def test_images_are_pushed_and_data_uploaded_with_what_the_stack_has_made() -> N
 
         from infra.azure.site import azure_site
 
-        made = azure_site(Azure(operator=OPERATOR, registry=True, storage="measurements"), "production")
+        made = azure_site(AzureSettings(operator=OPERATOR, registry=True, storage="measurements"), "production")
         assert made.registry
         Image(LIBRARIES, made.registry)
         pull_secret("pull", "default", made.registry, pulumi.ResourceOptions())
-        uploads = Blobs(upload={"iris.csv": "workloads/data/iris.csv"})
+        uploads = BlobSettings(upload={"iris.csv": "workloads/data/iris.csv"})
         blob_store(uploads, None, Path("/nowhere"), made.storage)
 
     graph, _ = run(program)
@@ -346,7 +348,9 @@ def test_keys_that_are_given_or_asked_for_are_secret() -> None:
     def program() -> Any:
         from infra.azure.site import azure_site
 
-        made = azure_site(Azure(operator=OPERATOR, storage="datasets", private_key=key_pair()["private_key"]), "given")
+        made = azure_site(
+            AzureSettings(operator=OPERATOR, storage="datasets", private_key=key_pair()["private_key"]), "given"
+        )
         assert made.storage
         secrets = [made.storage.account_key, made.machines[0].key]
         return pulumi.Output.all(*(pulumi.Output.from_input(output.is_secret()) for output in secrets))

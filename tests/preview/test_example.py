@@ -16,7 +16,7 @@ import yaml
 from infra.kubeadm.kubeadm_cluster import Kubeadm
 from infra.machine import Machine
 from infra.secrets import key_pair
-from settings import Kubernetes
+from settings.infra import KubernetesSettings
 from tests.harness import CHECKOUT, Stack, copy_of_checkout
 
 from .graph import run
@@ -70,8 +70,8 @@ def pulumi(example: Path, installed: Path, *arguments: str) -> tuple[int, str]:
 
 def test_the_installed_package_is_whole(installed: Path, tmp_path: Path) -> None:
     program = (
-        "import infra.kubeadm.kubeadm_cluster, mlplatform.addons.pod_network, settings; "
-        "print(infra.__file__, settings.VERSIONS['kubernetes'])"
+        "import infra.kubeadm.kubeadm_cluster, mlplatform.addons.pod_network, settings.paths; "
+        "print(infra.__file__, settings.paths.VERSIONS['kubernetes'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -119,7 +119,7 @@ def test_an_upgrade_begins_with_the_control_plane_and_goes_from_worker_to_worker
     assert "worker-1-ready" in waits_for("worker-2-ready")
     # An upgrade renews what these read.
     for read in ("kubeconfig", "certificates-expire"):
-        assert Kubernetes().version in planned[commands[read]]["inputs"]["triggers"], read
+        assert KubernetesSettings().version in planned[commands[read]]["inputs"]["triggers"], read
 
 
 def test_it_is_short() -> None:
@@ -131,9 +131,9 @@ def test_a_cluster_without_a_control_plane_or_a_registry_that_it_needs_is_refuse
         worker = {"role": "worker", "public_address": "10.0.0.2", "private_address": "10.0.0.2", "user": "me"}
         machine = Machine(name="worker-1", key="key", host_key="ssh-ed25519 AAAA", **worker)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="one machine has to be the control plane, found 0"):
-            Kubeadm("none", machines=[machine], settings=Kubernetes())
+            Kubeadm("none", machines=[machine], settings=KubernetesSettings())
         plane = Machine(name="plane", key="key", host_key="ssh-ed25519 AAAA", **worker | {"role": "control-plane"})  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="packages: bundle takes them from a registry"):
-            Kubeadm("bundle", machines=[plane], settings=Kubernetes(packages="bundle"))
+            Kubeadm("bundle", machines=[plane], settings=KubernetesSettings(packages="bundle"))
 
     run(program)

@@ -18,15 +18,14 @@ from airgap.bundle.sources import load
 from infra.cluster import Cluster, provider
 from infra.registry import Registry
 from policies import pods
-from settings import Kubeflow
-from settings import Registry as RegistrySettings
+from settings.platform import KubeflowSettings, RegistrySettings
 
 from .graph import Graph, run
 
 Rule = Callable[[str, Any], Iterator[str]]
 
 
-def graph_of(settings: Kubeflow) -> Graph:
+def graph_of(settings: KubeflowSettings) -> Graph:
     def program() -> Any:
         text = pulumi.Output.from_input("text")
         cluster = Cluster(
@@ -44,7 +43,7 @@ def graph_of(settings: Kubeflow) -> Graph:
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return graph_of(Kubeflow())
+    return graph_of(KubeflowSettings())
 
 
 def containers(graph: Graph) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -154,7 +153,7 @@ def test_every_image_is_in_the_bundles_table(graph: Graph) -> None:
 def test_a_database_and_a_bucket_of_somebody_elses_take_the_place_of_its_own() -> None:
     database = {"host": "db.example.com", "user": "kfp", "password": "word", "pipelines": "runs", "metadata": "meta"}
     objects = {"host": "s3.example.com", "bucket": "kfp", "access_key": "who", "secret_key": "key"}
-    graph = graph_of(Kubeflow.model_validate({"database": database, "objects": objects}))
+    graph = graph_of(KubeflowSettings.model_validate({"database": database, "objects": objects}))
     assert not {"mysql", "seaweedfs"} & (set(graph.of("Deployment")) | set(graph.of("Service")))
     assert graph.of("PersistentVolumeClaim") == {}
     login, connection = (

@@ -18,7 +18,8 @@ from infra.cluster import MANAGED
 from infra.dynamic_provider import Failure
 from infra.kubeconfig import kubeconfig
 from infra.managed.cluster_facts import Expected, facts
-from settings import Azure, Existing, Infra, SettingsError
+from settings.infra import AzureSettings, ExistingClusterSettings, InfraSettings
+from settings.types import SettingsError
 from tests.stand_ins import Answering, answering
 
 from .graph import run
@@ -73,10 +74,10 @@ CLASSES: dict[str, Any] = {
 
 def test_the_context_is_the_settings_or_else_the_current_one() -> None:
     text = yaml.safe_dump(CONFIG)
-    assert yaml.safe_load(kubeconfig(Existing(kubeconfig=text))) == CONFIG
-    assert yaml.safe_load(kubeconfig(Existing(kubeconfig=text, context="us")))["current-context"] == "us"
+    assert yaml.safe_load(kubeconfig(ExistingClusterSettings(kubeconfig=text))) == CONFIG
+    assert yaml.safe_load(kubeconfig(ExistingClusterSettings(kubeconfig=text, context="us")))["current-context"] == "us"
     with pytest.raises(SettingsError, match="no context 'asia'; it has: eu, us"):
-        kubeconfig(Existing(kubeconfig=text, context="asia"))
+        kubeconfig(ExistingClusterSettings(kubeconfig=text, context="asia"))
 
 
 def test_files_that_a_kubeconfig_names_are_taken_in_from_its_folder(tmp_path: Path) -> None:
@@ -89,29 +90,29 @@ def test_files_that_a_kubeconfig_names_are_taken_in_from_its_folder(tmp_path: Pa
         "users": [{"name": "me", "user": {"tokenFile": str(tmp_path / "token")}}],
     }
     file.write_text(yaml.safe_dump(config))
-    taken = yaml.safe_load(kubeconfig(Existing(kubeconfig_file=str(file))))
+    taken = yaml.safe_load(kubeconfig(ExistingClusterSettings(kubeconfig_file=str(file))))
     assert base64.b64decode(taken["clusters"][0]["cluster"]["certificate-authority-data"]) == b"authority"
     assert taken["users"][0]["user"] == {"token": "t0ken"}
     (tmp_path / "ca.crt").unlink()
     with pytest.raises(SettingsError, match=r"kubeconfig_file: its certificate-authority cannot be read: ca\.crt"):
-        kubeconfig(Existing(kubeconfig_file=str(file)))
+        kubeconfig(ExistingClusterSettings(kubeconfig_file=str(file)))
 
 
 @pytest.mark.parametrize("text", ["s3cret", "a: [s3cret", "[]"])
 def test_what_is_no_kubeconfig_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(SettingsError, match=r"infra:existing\.kubeconfig: this is no kubeconfig") as refused:
-        kubeconfig(Existing(kubeconfig=text))
+        kubeconfig(ExistingClusterSettings(kubeconfig=text))
     assert "s3cret" not in str(refused.value)
 
 
 def test_a_stack_has_one_cluster() -> None:
-    existing = Existing(kubeconfig="text")
-    azure = Azure(operator="203.0.113.7", aks={})
-    for wrong in ({}, {"existing": existing, "azure": azure}, {"azure": Azure(operator="203.0.113.7")}):
+    existing = ExistingClusterSettings(kubeconfig="text")
+    azure = AzureSettings(operator="203.0.113.7", aks={})
+    for wrong in ({}, {"existing": existing, "azure": azure}, {"azure": AzureSettings(operator="203.0.113.7")}):
         with pytest.raises(ValidationError, match="cluster: existing takes one of"):
-            Infra(cluster="existing", **wrong)
-    assert Infra(cluster="existing", azure=azure)
-    assert Infra(cluster="existing", existing=existing)
+            InfraSettings(cluster="existing", **wrong)
+    assert InfraSettings(cluster="existing", azure=azure)
+    assert InfraSettings(cluster="existing", existing=existing)
 
 
 class Cluster(Answering):
@@ -209,8 +210,8 @@ def aks(**settings: Any) -> tuple[Any, Any]:
     def program() -> Any:
         from infra.managed.managed_cluster import managed_cluster
 
-        azure = Azure(operator="203.0.113.7", **{"aks": {}} | settings)
-        made = managed_cluster(Infra(cluster="existing", azure=azure), "vendor", Expected())
+        azure = AzureSettings(operator="203.0.113.7", **{"aks": {}} | settings)
+        made = managed_cluster(InfraSettings(cluster="existing", azure=azure), "vendor", Expected())
         return {"kubeconfig": made.cluster.kubeconfig, "registry": made.registry and made.registry.host}
 
     with patch("infra.managed.managed_cluster.answering", lambda kubeconfig: kubeconfig):  # there is nobody to answer

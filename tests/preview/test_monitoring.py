@@ -18,7 +18,7 @@ from airgap.bundle.sources import load
 from infra.cluster import Cluster, provider
 from infra.registry import Registry
 from policies import claims, pods
-from settings import Monitoring
+from settings.platform import MonitoringSettings
 from workloads.serving import kubernetes
 
 from .graph import Graph, run
@@ -37,7 +37,9 @@ def made(kubeflow: bool = True, **settings: Any) -> tuple[Graph, Any]:
         registry = Registry(text, text, pulumi.Output.secret("word"), text)
         there = namespace("kubeflow", cluster, registry)
         discovered(namespace(SERVING, cluster, registry))
-        return monitoring(Monitoring(**settings), cluster, registry, there.resources if kubeflow else ()).outputs
+        return monitoring(
+            MonitoringSettings(**settings), cluster, registry, there.resources if kubeflow else ()
+        ).outputs
 
     return run(program)
 
@@ -186,7 +188,7 @@ def test_without_a_webhook_there_is_no_alertmanager() -> None:
 def test_the_webhook_is_in_a_secret_alone_and_in_no_message(graph: Graph) -> None:
     assert rpc.unwrap_rpc_secret(graph.of("Secret")["alertmanager"]["stringData"])["url"] == WEBHOOK
     assert WEBHOOK not in str({key: inputs for key, inputs in graph.resources.items() if key[0] != "Secret"})
-    assert WEBHOOK not in repr(Monitoring(alerts_url=WEBHOOK))
+    assert WEBHOOK not in repr(MonitoringSettings(alerts_url=WEBHOOK))
 
 
 def test_its_rules_and_its_page_are_in_the_pod(graph: Graph) -> None:

@@ -14,7 +14,7 @@ from mlplatform.k8s.pull_secret import pull_secret
 from pulumi.runtime import rpc
 
 from infra.registry import registry
-from settings import Registry
+from settings.platform import RegistrySettings
 
 from .graph import run
 
@@ -29,7 +29,7 @@ def test_images_are_pushed_by_the_builder_and_pulled_by_the_nodes(
     builder: dict[str, Any], pushes: tuple[str, str]
 ) -> None:
     def program() -> None:
-        made = registry(Registry.model_validate(NODES | builder), None, Path("/nowhere"), ())
+        made = registry(RegistrySettings.model_validate(NODES | builder), None, Path("/nowhere"), ())
         Image(LIBRARIES, made)
         pull_secret("pull", "default", made, pulumi.ResourceOptions())
 

@@ -8,7 +8,7 @@ import pulumi
 import pytest
 from mlplatform import blob_store
 
-from settings import VERSIONS
+from settings.paths import VERSIONS
 
 
 def test_the_emulator_is_the_one_of_this_version_whatever_else_is_installed(

@@ -10,7 +10,7 @@ from mlplatform.images.image import LIBRARIES, MODEL_SERVER, RECIPES, WORKLOADS
 from mlplatform.images.locked_packages import bill_of_materials, pinned
 
 from infra.dynamic_provider import Failure
-from settings import PROJECT
+from settings.paths import PROJECT
 
 
 def test_the_servers_image_has_what_the_server_needs_and_no_more() -> None:

@@ -9,7 +9,11 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from settings import PROJECT, Pipeline, Settings, SettingsError, load
+from settings.loading import load
+from settings.paths import PROJECT
+from settings.stack import Settings
+from settings.types import SettingsError
+from settings.workloads import PipelineSettings
 from tools.bootstrap import stacks
 
 PIPELINES = "workloads:pipelines"
@@ -217,7 +221,7 @@ def test_the_page_of_settings_names_every_setting() -> None:
     page = (PROJECT / "docs" / "settings.md").read_text()
     missing = [name for name in all_settings() if f"`{name}`" not in page]
     assert missing == []
-    for name in Pipeline.model_fields:
+    for name in PipelineSettings.model_fields:
         assert f"| `{name}` |" in page, name
 
 

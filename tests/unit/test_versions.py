@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-import settings
 from airgap.bundle.sources import load
+from settings.paths import cache_directory
 from tools.bootstrap import paths
 from tools.bootstrap.environment import version
 from tools.cli import stale_locks
@@ -33,7 +33,7 @@ def test_every_package_below_azurite_has_a_checksum_and_names_no_registry() -> N
 
 @pytest.mark.parametrize("name", ["kubernetes", "weave", "flannel", "openebs", "metallb", "metrics-server"])
 def test_what_the_manifests_name_is_what_the_bundle_builds(name: str) -> None:
-    named = settings.VERSIONS[name].get("bundle", settings.VERSIONS[name])["version"]
+    named = VERSIONS[name].get("bundle", VERSIONS[name])["version"]
     assert named.removeprefix("v") == load().release(name).number
 
 
@@ -80,7 +80,7 @@ def test_tools_and_program_agree_on_the_cache_folder(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert paths.directory() == settings.cache_directory()
+    assert paths.directory() == cache_directory()
 
 
 def test_the_cache_folder_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:

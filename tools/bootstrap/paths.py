@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def directory() -> Path:
-    """The cache folder, by an absolute path: `settings.cache_directory` for a Python that has no packages."""
+    """The cache folder, by an absolute path: `settings.paths.cache_directory` for a Python that has no packages."""
     if own := os.environ.get("MLPLATFORM_CACHE"):
         return Path(own).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mlplatform"

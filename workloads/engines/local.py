@@ -12,7 +12,7 @@ from pathlib import Path
 from infra.dynamic_provider import Failure
 from infra.local.local_process import PYTHON
 from infra.local.process_group import Session, inherited_environment
-from settings import PROJECT, cache_directory
+from settings.paths import PROJECT, cache_directory
 from workloads.engines.base import RunRequest, RunResult
 
 OUR_CACHE = {"MPLCONFIGDIR": str(cache_directory() / "matplotlib")}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from settings import PROJECT
+from settings.paths import PROJECT
 from workloads.components import BASE_IMAGE
 
 BACKOFF = {"backoffDuration": "5s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}

@@ -13,7 +13,8 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 from infra.dynamic_provider import Failure, Provider, differs
 from infra.kubernetes_client.port_forward import credentials, reached
 from infra.local.local_process import HOST, PYTHON, LocalProcess
-from settings import PROJECT, Serving
+from settings.paths import PROJECT
+from settings.serving import ServingSettings
 from workloads.runs.compile import digest
 
 ALIAS = "champion"
@@ -154,7 +155,7 @@ def _versions(ask: Callable[..., Any], model: str) -> str:
 
 def model_server(
     name: str,
-    settings: Serving,
+    settings: ServingSettings,
     *,
     port: int,
     setting: str,

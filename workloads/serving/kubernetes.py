@@ -17,7 +17,7 @@ from mlplatform.mlflow import TrackingServer
 from mlplatform.monitoring.scraping import discovered
 from mlplatform.platform import InCluster
 
-from settings import Canary, Serving
+from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
 from workloads.serving.pod_template import CONTAINER_PORT, Served, pod_template
 from workloads.serving.rollout import UNAWAITED, Rollout, digested
@@ -61,13 +61,13 @@ def serving_room(place: InCluster, tracking: TrackingServer) -> ServingRoom:
 
 def model_service(
     name: str,
-    settings: Serving,
+    settings: ServingSettings,
     shared: ServingRoom,
     *,
     port: int,
     model: str,
     champion: Champion,
-    canary: Canary | None,
+    canary: CanarySettings | None,
 ) -> pulumi.Output[str]:
     """The servers of one model's champion. Returns their address.
 
@@ -135,7 +135,7 @@ def model_service(
 def _deployment(
     name: str,
     track: str,
-    settings: Serving,
+    settings: ServingSettings,
     replicas: int,
     shared: ServingRoom,
     labels: dict[str, str],

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
-from settings import Serving
+from settings.serving import ServingSettings
 from workloads.serving.champion import ALIAS
 
 CONTAINER_PORT = 5005
@@ -36,7 +36,7 @@ class Served:
 
 def pod_template(
     labels: dict[str, str],
-    settings: Serving,
+    settings: ServingSettings,
     image: pulumi.Input[str],
     registry: pulumi.Input[str],
     netrc: str,
@@ -49,7 +49,7 @@ def pod_template(
 
 
 def _template(
-    labels: dict[str, str], settings: Serving, netrc: str, served: Served, known: dict[str, str]
+    labels: dict[str, str], settings: ServingSettings, netrc: str, served: Served, known: dict[str, str]
 ) -> dict[str, Any]:
     version = known["version"]
     from_registry = {

@@ -1,0 +1,28 @@
+"""Types that several sections of the settings share."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Any, Literal
+
+import pulumi
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Port = Annotated[int, Field(ge=1024, le=65535)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$")]
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+HostKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/=]+$")]
+"""A machine's public key, `ssh-ed25519 AAAA...`: what `ssh-keyscan` prints behind the address."""
+ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer"]
+Subnet = ipaddress.IPv4Network
+PRIVATE = tuple(ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+"""RFC 1918."""
+Parameter = bool | int | float | str | list[Any] | dict[str, Any]
+
+
+class SettingsError(pulumi.RunError):
+    """Settings that cannot be used; the message has one line for each fault."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
