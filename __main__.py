@@ -3,7 +3,7 @@
 from typing import Any
 
 import pulumi
-from mlplatform.cluster import kubeadm_foundation, managed_foundation
+from mlplatform.cluster import provision_kubeadm_cluster, provision_managed_cluster
 from mlplatform.kubeflow import kubeflow_images
 from mlplatform.platform import cluster_platform, local_platform
 from pulumi.runtime.config import CONFIG, get_config_env
@@ -24,7 +24,7 @@ if settings.infra.cluster == "none":
 else:
     if settings.platform.pipelines == "kubeflow" and settings.infra.machines in ("lab", "hosts"):
         kubeflow_images.require(settings.platform.registry)
-    make = managed_foundation if settings.infra.cluster == "existing" else kubeadm_foundation
+    make = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
     foundation = make(settings, stack, directory)
     platform = cluster_platform(settings.platform, foundation, directory, stack)
     login = {part: platform.tracking.access[part] for part in ("username", "password")}

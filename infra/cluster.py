@@ -48,7 +48,7 @@ class Cluster:
         )
 
 
-def answering(kubeconfig: pulumi.Output[str]) -> pulumi.Output[str]:
+def wait_for_api_server(kubeconfig: pulumi.Output[str]) -> pulumi.Output[str]:
     """The same, once the API server answers: what is in a cluster that does not would pass for unchanged.
 
     A preview takes it as it is.

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from pulumi.dynamic import DiffResult, ResourceProvider, UpdateResult
 
-from infra.errors import Failure as Failure
+from infra.errors import UserError as UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,7 +21,7 @@ METHODS = {"check", "diff", "create", "read", "update", "delete"}
 """What Pulumi calls."""
 
 
-class Provider(ResourceProvider):
+class DynamicProvider(ResourceProvider):
     """A provider that updates in place, by making it again, when one of the inputs named in `compared` changed."""
 
     serialize_as_secret_always = False
@@ -32,14 +32,14 @@ class Provider(ResourceProvider):
             setattr(cls, name, _plain(vars(cls)[name]))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        return DiffResult(changes=differs(_olds, _news, self.compared))
+        return DiffResult(changes=any_changed(_olds, _news, self.compared))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(self.create(_news).outs)
 
 
 def _plain(method: Callable[P, T]) -> Callable[P, T]:
-    """Keep the frames of this program out of what the user reads when a `Failure` ends a provider's method.
+    """Keep the frames of this program out of what the user reads when a `UserError` ends a provider's method.
 
     `pulumi.dynamic` sends the formatted traceback of whatever a method raises; its length is a process-wide setting.
     """
@@ -48,13 +48,13 @@ def _plain(method: Callable[P, T]) -> Callable[P, T]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(*args, **kwargs)
-        except Failure:
+        except UserError:
             sys.tracebacklimit = 0
             raise
 
     return guarded
 
 
-def differs(olds: dict[str, Any], news: dict[str, Any], names: Iterable[str]) -> bool:
+def any_changed(olds: dict[str, Any], news: dict[str, Any], names: Iterable[str]) -> bool:
     """Whether one of the named inputs is another than the one in `olds`; one that is not known yet is."""
     return any(olds.get(name) != news.get(name) for name in names)

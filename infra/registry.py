@@ -12,12 +12,12 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 from pydantic import SecretStr
 
-from infra.dynamic_provider import Failure, Provider, differs
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from settings.platform import RegistrySettings
 
 
 @dataclass(frozen=True)
-class Login:
+class RegistryLogin:
     """Who shows which password, which is secret."""
 
     username: pulumi.Output[str]
@@ -25,7 +25,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Registry:
+class ContainerRegistry:
     """A registry as nodes, pods and builds see it.
 
     `host` is what names of images begin with: `address:port`, followed by a project where the registry has some.
@@ -40,18 +40,18 @@ class Registry:
     password: pulumi.Output[str]
     ca: pulumi.Output[str]
     depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
-    builder: Login | None = None
+    builder: RegistryLogin | None = None
     served: bool = False
 
     @property
-    def pushes(self) -> Login:
+    def pushes(self) -> RegistryLogin:
         """The login that images are pushed with."""
-        return self.builder or Login(self.username, self.password)
+        return self.builder or RegistryLogin(self.username, self.password)
 
 
-def registry(
+def container_registry(
     settings: RegistrySettings, address: str | None, directory: Path, depends_on: Sequence[pulumi.Resource]
-) -> Registry:
+) -> ContainerRegistry:
     """The registry of the settings; without one, the bundle's, served at `address` once `depends_on` is there.
 
     Its settings and password lie below `directory`.
@@ -62,7 +62,7 @@ def registry(
     if settings.url and settings.username and settings.password:
         ca = Path(settings.ca_file).expanduser().read_text() if settings.ca_file else ""
         pulls = _login(settings.username, settings.password)
-        return Registry(
+        return ContainerRegistry(
             host=pulumi.Output.from_input(settings.url.removeprefix("https://")),
             username=pulls.username,
             password=pulls.password,
@@ -81,16 +81,16 @@ def registry(
         folder=directory / "registry",
         opts=pulumi.ResourceOptions(depends_on=list(depends_on)),
     )
-    return Registry(served.host, served.username, served.password, served.ca, depends_on=[served], served=True)
+    return ContainerRegistry(served.host, served.username, served.password, served.ca, depends_on=[served], served=True)
 
 
-def _login(username: str, password: SecretStr) -> Login:
-    return Login(pulumi.Output.from_input(username), pulumi.Output.secret(password.get_secret_value()))
+def _login(username: str, password: SecretStr) -> RegistryLogin:
+    return RegistryLogin(pulumi.Output.from_input(username), pulumi.Output.secret(password.get_secret_value()))
 
 
-class _BundleRegistryProvider(Provider):
+class _BundleRegistryProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        moved = differs(_olds, _news, ("address", "port", "read_only"))
+        moved = any_changed(_olds, _news, ("address", "port", "read_only"))
         return DiffResult(changes=moved or not _olds["running"] or _olds["bundle"] != _bundle())
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -116,7 +116,7 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
     One that a refresh finds dead is started again by the next `up`, and so is what the bundle has anew pushed to it.
 
     Raises (as a failed resource):
-        Failure: there is no bundle, or the port is taken.
+        UserError: there is no bundle, or the port is taken.
     """
 
     host: pulumi.Output[str]
@@ -144,20 +144,20 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
     store, host = Store.default(), f"{props['address']}:{int(props['port'])}"
     bundle = _bundle()
     if not bundle:
-        raise Failure(
+        raise UserError(
             "platform:registry: there is no bundle yet to serve to the machines: run `make bundle` first, or set the "
             "url, username and password of a registry that has the images"
         )
     try:
         if names := index.lacking(load(), store):
-            raise Failure(f"platform:registry: the bundle lacks {', '.join(names)}: run `make bundle`")
+            raise UserError(f"platform:registry: the bundle lacks {', '.join(names)}: run `make bundle`")
         own = bundle_registry.start(
             store, props["address"], int(props["port"]), [], Path(props["folder"]), read_only=props["read_only"]
         )
         with bundle_registry.writable(store) as target:
             push(store, target.host, target.authfile, target.certificates)
     except BundleError as error:
-        raise Failure(f"platform:registry: {error}") from None
+        raise UserError(f"platform:registry: {error}") from None
     username, password = own.login
     return {"host": host, "username": username, "password": password, "ca": own.ca, "bundle": bundle, "running": True}
 

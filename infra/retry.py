@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 
 T = TypeVar("T")
 AWAY_SECONDS = 120
@@ -17,11 +17,11 @@ BUSY = {429, 500, 502, 503, 504}
 """HTTP statuses that are no answer."""
 
 
-def patiently(call: Callable[[], T], away: Callable[[Exception], str | None], who: str) -> T:
+def retry(call: Callable[[], T], away: Callable[[Exception], str | None], who: str) -> T:
     """Call until there is an answer; `away` says why an error is none, None where it is one.
 
     Raises:
-        Failure: `who` stays away, with the reason.
+        UserError: `who` stays away, with the reason.
         Exception: the error that is an answer.
     """
     deadline = time.monotonic() + AWAY_SECONDS
@@ -33,14 +33,14 @@ def patiently(call: Callable[[], T], away: Callable[[Exception], str | None], wh
             if reason is None:
                 raise
         if time.monotonic() > deadline:
-            raise Failure(
+            raise UserError(
                 f"{who} cannot be used: {reason}. A run that has begun goes on in the cluster, and the next "
                 "`pulumi up` finds it"
             )
         time.sleep(PAUSE_SECONDS)
 
 
-def told(error: Any) -> str:
+def error_message(error: Any) -> str:
     """What a server says about an error, in whichever of its ways: `error` is one of the generated clients'."""
     try:
         body = json.loads(error.body)

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
-from infra.dynamic_provider import Provider
+from infra.dynamic_provider import DynamicProvider
 
 
 def key_pair() -> tuple[str, str]:
@@ -23,7 +23,7 @@ def key_pair() -> tuple[str, str]:
     return private.decode(), public.decode()
 
 
-class _SshKeyProvider(Provider):
+class _SshKeyProvider(DynamicProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         private, public = key_pair()
         return CreateResult("ssh-key", {"private_key": private, "public_key": public})
@@ -44,7 +44,7 @@ class SshKey(Resource, module="infra", name="SshKey"):
         super().__init__(_SshKeyProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
 
-class _PasswordProvider(Provider):
+class _PasswordProvider(DynamicProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         import secrets
 
@@ -54,7 +54,7 @@ class _PasswordProvider(Provider):
         return UpdateResult(_olds)
 
 
-class Password(Resource, module="infra", name="Password"):
+class RandomPassword(Resource, module="infra", name="Password"):
     """A random password: 256 bits in 43 characters that need no quoting, a secret output."""
 
     value: pulumi.Output[str]

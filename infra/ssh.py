@@ -11,7 +11,7 @@ from typing import Any
 
 import paramiko
 
-from infra.errors import Failure
+from infra.errors import UserError
 
 DIAL_SECONDS = 10
 
@@ -28,10 +28,10 @@ class Finished:
         """Its output.
 
         Raises:
-            Failure: it failed; naming `what` it was for.
+            UserError: it failed; naming `what` it was for.
         """
         if self.code:
-            raise Failure(f"{what} failed with code {self.code}: {(self.error or self.output).strip()[-1500:]}")
+            raise UserError(f"{what} failed with code {self.code}: {(self.error or self.output).strip()[-1500:]}")
         return self.output
 
 
@@ -59,7 +59,7 @@ def connected(machine: Mapping[str, Any]) -> Iterator[Shell]:
     """A machine, by `Machine.properties`.
 
     Raises:
-        Failure: it cannot be reached or does not let us in, with the remedy.
+        UserError: it cannot be reached or does not let us in, with the remedy.
     """
     with ExitStack() as stack:
         channel = None
@@ -72,7 +72,7 @@ def connected(machine: Mapping[str, Any]) -> Iterator[Shell]:
                     "direct-tcpip", (machine["host"], int(machine["port"])), ("127.0.0.1", 0), timeout=DIAL_SECONDS
                 )
             except (paramiko.SSHException, OSError) as error:
-                raise Failure(_unreached(machine, f"from the bastion: {error}")) from None
+                raise UserError(_unreached(machine, f"from the bastion: {error}")) from None
         yield Shell(stack.enter_context(_client(machine, channel)))
 
 
@@ -103,17 +103,17 @@ def _client(machine: Mapping[str, Any], channel: paramiko.Channel | None) -> Ite
             sock=channel,
         )
     except paramiko.BadHostKeyException as error:
-        raise Failure(
+        raise UserError(
             f"{machine['name']} ({host}): its host key is {error.key.get_name()} {error.key.get_base64()}, not the one "
             "of the settings (host_key). If it was set up anew, put its new key there; else another machine answers"
         ) from None
     except paramiko.AuthenticationException:
-        raise Failure(
+        raise UserError(
             f"{machine['name']} ({host}): it does not let {machine['user']} in with this key; add the public key "
             f"to ~{machine['user']}/.ssh/authorized_keys there, or set another key or user (infra:hosts)"
         ) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
-        raise Failure(_unreached(machine, str(error) or type(error).__name__)) from None
+        raise UserError(_unreached(machine, str(error) or type(error).__name__)) from None
     with client:
         yield client
 
@@ -131,6 +131,6 @@ def _private_key(machine: Mapping[str, Any]) -> paramiko.PKey:
             return kind.from_private_key(io.StringIO(machine["key"]))
         except (paramiko.SSHException, ValueError):
             continue
-    raise Failure(
+    raise UserError(
         f"{machine['name']}: the private key is of no kind that is known here (Ed25519, RSA, ECDSA), or encrypted"
     )

@@ -9,7 +9,7 @@ import orjson
 from model_server.codecs import inference_protocol
 from model_server.codecs.json_decoder import json_value, utf8
 from model_server.errors import RequestError
-from model_server.loader import Keeper
+from model_server.loader import ModelLoader
 from model_server.model.model import FEATURES, Model
 from model_server.settings import Settings
 
@@ -23,7 +23,7 @@ class DataPlane:
     Every method raises RequestError where it cannot.
     """
 
-    def __init__(self, settings: Settings, keeper: Keeper) -> None:
+    def __init__(self, settings: Settings, keeper: ModelLoader) -> None:
         self._settings = settings
         self._keeper = keeper
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from prometheus_client import Counter
 
 from model_server import telemetry
-from model_server.model.package import Signature
+from model_server.model.package import ModelSignature
 
 AT_ONCE_BYTES = 1 << 14
 """From so many on, counting them costs next to nothing beside predicting them, and keeping them takes memory."""
@@ -26,13 +26,13 @@ class _Watched:
     counters: list[Counter]
 
 
-class Inputs:
+class DriftCounters:
     """Counts rows, given as the bytes of [rows, features] float32; those of small requests when `count` is called.
 
     One by one they would cost a request more than all its other metrics.
     """
 
-    def __init__(self, model: str, version: str, signature: Signature) -> None:
+    def __init__(self, model: str, version: str, signature: ModelSignature) -> None:
         self._kept: list[bytes] = []
         self._features = len(signature.features)
         self._watched: list[_Watched] = []
@@ -51,7 +51,7 @@ class Inputs:
 
     def count(self) -> None:
         """Count what has been kept so far."""
-        kept = telemetry.take(self._kept)
+        kept = telemetry.drain(self._kept)
         self._add(b"".join(kept))
 
     def _add(self, content: bytes) -> None:

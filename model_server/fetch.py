@@ -11,7 +11,7 @@ import sys
 import time
 
 from model_server.errors import ModelRefused
-from model_server.repository import Registry
+from model_server.repository import MlflowRepository
 from model_server.settings import Settings, SettingsError
 
 ATTEMPTS = 12
@@ -25,7 +25,7 @@ def main() -> int:
             raise SettingsError("MODEL_SERVER_VERSION is needed, and no MODEL_SERVER_DIRECTORY")
     except SettingsError as error:
         return _fail(2, str(error))
-    registry = Registry(settings)
+    registry = MlflowRepository(settings)
     for attempt in range(ATTEMPTS):
         try:
             package = registry.fetch(registry.find())

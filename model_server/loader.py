@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from model_server import telemetry
 from model_server.errors import ModelRefused
 from model_server.model.model import Model
-from model_server.repository import Directory, Found, Registry, Source
+from model_server.repository import DirectoryRepository, Found, MlflowRepository, Source
 from model_server.settings import Settings
 
 FIRST_LOOK_SECONDS = 5
@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 def source_of(settings: Settings) -> Source | None:
     """The source that the settings name; None where they name none."""
     if settings.directory:
-        return Directory(settings)
+        return DirectoryRepository(settings)
     if settings.version or settings.alias:
-        return Registry(settings)
+        return MlflowRepository(settings)
     return None
 
 
-class Keeper:
+class ModelLoader:
     """Holds the model of one worker process.
 
     `model` is what a request predicts with: read it once a request, as the next read may give another model.
@@ -54,7 +54,7 @@ class Keeper:
 
     def count(self) -> None:
         """Count what was asked and answered since the last time."""
-        models = telemetry.take(self._replaced)
+        models = telemetry.drain(self._replaced)
         if self.model:
             models.append(self.model)
         with ExitStack() as rest:  # what fails to be counted is no reason to go on noting the rest for ever

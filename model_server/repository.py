@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from model_server.errors import ModelRefused
-from model_server.model.package import MODEL_FILE, SIGNATURE_FILE, Package, verified
+from model_server.model.package import MODEL_FILE, SIGNATURE_FILE, ModelPackage, verified
 from model_server.settings import Settings
 
 TIMEOUT = (3, 30)
@@ -28,7 +28,7 @@ class Found(NamedTuple):
     """Known from the cache alone."""
 
 
-class Directory:
+class DirectoryRepository:
     """A folder with the two files of a model."""
 
     follows = False
@@ -43,12 +43,12 @@ class Directory:
         """What is offered now."""
         return self._offer
 
-    def fetch(self, found: Found) -> Package:
+    def fetch(self, found: Found) -> ModelPackage:
         """The model. Raises ModelRefused where a hash is wrong, OSError where a file cannot be read."""
         return verified(*_files(self._folder), found.version, dict(found.hashes))
 
 
-class Registry:
+class MlflowRepository:
     """One registered model of an MLflow server: a pinned version, or the one that has an alias.
 
     Fetched models stay in `<cache>/<model>/<version>/`. A pinned version that is there is served even while the
@@ -73,7 +73,7 @@ class Registry:
                 answer = self._ask("registered-models/alias", wanted | {"alias": self._alias})
             else:
                 answer = self._ask("model-versions/get", wanted | {"version": str(self._version)})
-        except RegistryDown:
+        except RepositoryUnavailable:
             if self._version and (self._cache / self._version / SIGNATURE_FILE).is_file():
                 return Found(self._version, self._pin, offline=True)
             raise
@@ -81,7 +81,7 @@ class Registry:
         tags = [("the registry", tag["value"]) for tag in found.get("tags", []) if tag["key"] == "sha256"]
         return Found(_plain(found["version"]), (*self._pin, *tags))
 
-    def fetch(self, found: Found) -> Package:
+    def fetch(self, found: Found) -> ModelPackage:
         """The model. Raises ModelRefused where a hash is wrong, OSError where it cannot be had for the moment."""
         assert found.version
         folder = self._cache / found.version
@@ -109,7 +109,7 @@ class Registry:
         return _get(f"{self._url}/mlflow/{call}", parameters).json()
 
 
-class RegistryDown(OSError):
+class RepositoryUnavailable(OSError):
     """The registry does not answer, or answers that it cannot for the moment."""
 
 
@@ -117,15 +117,15 @@ def _get(url: str, parameters: Mapping[str, str] | None = None) -> requests.Resp
     try:
         answer = requests.get(url, parameters, timeout=TIMEOUT)
     except requests.RequestException as error:
-        raise RegistryDown(f"the registry does not answer ({type(error).__name__})") from None
+        raise RepositoryUnavailable(f"the registry does not answer ({type(error).__name__})") from None
     if answer.status_code >= 500:
-        raise RegistryDown(f"the registry answers {answer.status_code}")
+        raise RepositoryUnavailable(f"the registry answers {answer.status_code}")
     if answer.status_code != 200:
         raise OSError(f"the registry answers {answer.status_code}: {answer.text[:300]}")
     return answer
 
 
-Source = Directory | Registry
+Source = DirectoryRepository | MlflowRepository
 
 
 def _pin(settings: Settings) -> tuple[tuple[str, str], ...]:

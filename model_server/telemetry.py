@@ -66,7 +66,7 @@ _answers: defaultdict[Request, list[float]] = defaultdict(list)
 _taking = threading.Lock()
 
 
-def take(noted: list[Noted]) -> list[Noted]:
+def drain(noted: list[Noted]) -> list[Noted]:
     """What has been noted, which is then no longer there; other threads may note, and take, meanwhile."""
     with _taking:
         taken = noted[:]
@@ -81,7 +81,7 @@ def answered(request: Request, seconds: float) -> None:
 
 def count() -> None:
     """Count the answers noted since the last time."""
-    taken = {request: take(noted) for request, noted in list(_answers.items())}
+    taken = {request: drain(noted) for request, noted in list(_answers.items())}
     for request, seconds in taken.items():
         if seconds:
             _requests.labels(*request).inc(len(seconds))

@@ -14,7 +14,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, Resource, UpdateResult
 
 from infra.blob_account import BlobAccount
-from infra.dynamic_provider import Failure, Provider
+from infra.dynamic_provider import DynamicProvider, UserError
 from infra.local.local_process import LocalProcess
 from settings.paths import PROJECT, VERSIONS, cache_directory
 from settings.platform import BlobSettings
@@ -117,7 +117,7 @@ def _azurite() -> list[str]:
     return [str(node), str(program)]
 
 
-class _AccountKeyProvider(Provider):
+class _AccountKeyProvider(DynamicProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         import base64
         import secrets
@@ -138,7 +138,7 @@ class AccountKey(Resource, module="platform", name="AccountKey"):
         super().__init__(_AccountKeyProvider(), name, {"key": None}, pulumi.ResourceOptions.merge(secret, opts))
 
 
-class _BlobProvider(Provider):
+class _BlobProvider(DynamicProvider):
     compared = ("account_url", "container", "blob", "sha256")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -199,7 +199,7 @@ def _upload(props: dict[str, Any]) -> None:
             container.create_container()
         container.upload_blob(props["blob"], (PROJECT / props["file"]).read_bytes(), overwrite=True)
     except AzureError as error:
-        raise Failure(
+        raise UserError(
             f"{props['file']} could not be uploaded to {props['account_url']}/{props['container']}/{props['blob']}: "
             f"{error.message.splitlines()[0]}"
         ) from None

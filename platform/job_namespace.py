@@ -10,7 +10,7 @@ from mlplatform.images.image import WORKLOADS, Image
 from mlplatform.k8s.namespace import DNS, EVERYWHERE, namespace
 
 from infra.cluster import Cluster
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 
 NAMESPACE = "mlplatform-pipelines"
 PODS = {"app.kubernetes.io/name": "pipeline-run"}
@@ -18,7 +18,7 @@ PODS = {"app.kubernetes.io/name": "pipeline-run"}
 
 
 def job_engine(
-    cluster: Cluster, registry: Registry, libraries: Image, directory: Path
+    cluster: Cluster, registry: ContainerRegistry, libraries: Image, directory: Path
 ) -> tuple[dict[str, pulumi.Input[str]], list[pulumi.Resource]]:
     """The engine as workloads describe it, and what a run waits for.
 

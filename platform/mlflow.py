@@ -12,14 +12,14 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import Image
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD, Namespace, namespace
-from mlplatform.k8s.pvc import claim
-from mlplatform.k8s.service_url import address_of
+from mlplatform.k8s.pvc import persistent_volume_claim
+from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow_stores import store_variables
 
 from infra.cluster import Cluster
 from infra.local.local_process import HOST, PYTHON, LocalProcess
-from infra.registry import Registry
-from infra.secrets import Password
+from infra.registry import ContainerRegistry
+from infra.secrets import RandomPassword
 from settings.platform import TrackingSettings
 
 NAMESPACE = "mlplatform-tracking"
@@ -46,7 +46,7 @@ class TrackingServer:
     """An MLflow server.
 
     `url` is its address for a person, `inside_url` for pods; both are the same on one computer. `access` is what
-    `infra.kubernetes_client.port_forward.reached` takes to use it from here: user and
+    `infra.kubernetes_client.port_forward.reachable_url` takes to use it from here: user and
     password, and how to get into the cluster where `url` does not lead there; secret. What uses it
     waits for `resources`.
     """
@@ -77,14 +77,14 @@ def tracking_process(settings: TrackingSettings, directory: Path) -> TrackingSer
 
 
 def tracking_service(
-    settings: TrackingSettings, cluster: Cluster, registry: Registry, libraries: Image
+    settings: TrackingSettings, cluster: Cluster, registry: ContainerRegistry, libraries: Image
 ) -> TrackingServer:
     """A server in the cluster, behind a password: SQLite and artifacts on a volume of the default class, unless set
     otherwise; users and passwords are always there.
     """
     plain, hidden = store_variables(settings, "/data/")
     room = namespace(NAMESPACE, cluster, registry)
-    password, session_key = Password("mlflow-password"), Password("mlflow-session-key")
+    password, session_key = RandomPassword("mlflow-password"), RandomPassword("mlflow-session-key")
     metadata: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "labels": PODS}
     secret = kubernetes.core.v1.Secret(
         NAME,
@@ -97,7 +97,7 @@ def tracking_service(
         },
         opts=room.options(),
     )
-    volume = claim(NAME, room, PODS, settings.size_gb)
+    volume = persistent_volume_claim(NAME, room, PODS, settings.size_gb)
     # Its pages are for people: whoever has the password may come from anywhere.
     policy = room.allow(NAME, PODS, ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}])
     server = _deployment(room, metadata, libraries, plain, hidden, [secret, volume, policy])
@@ -121,7 +121,7 @@ def tracking_service(
             "port": str(CONTAINER_PORT),
         }
     return TrackingServer(
-        url=address_of(service, settings.service, cluster, inside),
+        url=service_url(service, settings.service, cluster, inside),
         inside_url=pulumi.Output.from_input(inside),
         access=access,
         resources=[service],

@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 from mlplatform.blob_store import BlobStore, blob_store
-from mlplatform.cluster import Foundation
+from mlplatform.cluster import ProvisionedCluster
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
 from mlplatform.kubeflow.kubeflow_pipelines import kubeflow_pipelines
@@ -18,19 +18,19 @@ from mlplatform.monitoring.monitoring import Monitoring, monitoring
 
 from infra.cluster import Cluster
 from infra.local.local_process import HOST
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 from settings.platform import BlobSettings, PlatformSettings
 
 
 @dataclass(frozen=True)
-class InCluster:
+class ClusterTarget:
     """Where workloads run that are not processes of this computer, and where their images come from.
 
     `monitored` is whether Prometheus is there to look at them.
     """
 
     cluster: Cluster
-    registry: Registry
+    registry: ContainerRegistry
     monitored: bool = False
 
 
@@ -51,7 +51,7 @@ class Platform:
     tracking: TrackingServer
     blobs: BlobStore | None
     directory: Path
-    place: InCluster | None = None
+    place: ClusterTarget | None = None
     steps_image: pulumi.Output[str] | None = None
     monitoring: Monitoring | None = None
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
@@ -74,7 +74,9 @@ def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
     )
 
 
-def cluster_platform(settings: PlatformSettings, foundation: Foundation, directory: Path, stack: str) -> Platform:
+def cluster_platform(
+    settings: PlatformSettings, foundation: ProvisionedCluster, directory: Path, stack: str
+) -> Platform:
     """The platform of a stack with a cluster: its services are in the cluster, its images in the registry.
 
     Raises:
@@ -88,7 +90,7 @@ def cluster_platform(settings: PlatformSettings, foundation: Foundation, directo
         "tracking": tracking,
         "blobs": _data_sets(settings.blobs, foundation, directory),
         "directory": directory,
-        "place": InCluster(cluster, registry),
+        "place": ClusterTarget(cluster, registry),
     }
     if settings.pipelines == "kubeflow":
         kubeflow = kubeflow_pipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
@@ -105,14 +107,14 @@ def cluster_platform(settings: PlatformSettings, foundation: Foundation, directo
     return _monitored(platform, common["place"], settings) if settings.monitoring else platform
 
 
-def _data_sets(settings: BlobSettings | None, foundation: Foundation, directory: Path) -> BlobStore | None:
+def _data_sets(settings: BlobSettings | None, foundation: ProvisionedCluster, directory: Path) -> BlobStore | None:
     """An account that the stack has made is there for the pipelines even if nothing is to be uploaded to it."""
     if settings is None and foundation.storage is None:
         return None
     return blob_store(settings or BlobSettings(), foundation.address, directory, foundation.storage, foundation.network)
 
 
-def _monitored(platform: Platform, place: InCluster, settings: PlatformSettings) -> Platform:
+def _monitored(platform: Platform, place: ClusterTarget, settings: PlatformSettings) -> Platform:
     """The same platform with Prometheus to look at it."""
     assert settings.monitoring
     kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()

@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def stack_traces() -> Iterator[None]:
-    """A `Failure` of a provider shortens stack traces for the whole process, and Pulumi's resources read their own."""
+    """Restore `sys.tracebacklimit`, which a `UserError` sets for the whole process."""
     yield
     if hasattr(sys, "tracebacklimit"):
         del sys.tracebacklimit

@@ -20,7 +20,7 @@ from workloads.runs.compile import local_image, sources
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
 from workloads.runs.schedule import PipelineSchedule
 from workloads.serving.champion import ALIAS, Champion, model_server
-from workloads.serving.kubernetes import ServingRoom, model_service, serving_room
+from workloads.serving.kubernetes import ServingNamespace, model_service, serving_namespace
 
 SMOKE_TEST = "smoke-test"
 """The pipeline that all others wait for where each step has a pod of its own."""
@@ -30,7 +30,7 @@ def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[An
     """Run the pipelines, appoint the champions, start the services. Returns the stack's outputs by name."""
     pipelines = settings.workloads.pipelines
     serves = any(pipeline.serve for pipeline in pipelines.values())
-    room = serving_room(platform.place, platform.tracking) if platform.place and serves else None
+    room = serving_namespace(platform.place, platform.tracking) if platform.place and serves else None
     if settings.serving.canary and room is None:
         raise pulumi.RunError("serving:canary: processes of this computer cannot share an address; it takes a cluster")
     source = settings.workloads.models_from
@@ -58,7 +58,7 @@ class _Workloads:
     platform: Platform
     image: pulumi.Input[str]
     notes: Mapping[str, str]
-    room: ServingRoom | None
+    room: ServingNamespace | None
     """Where models are served in a cluster; None where by processes of this computer."""
     inherited: ModelsFrom | None
     """Models of another stack, before which no pipeline of this one registers any."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import containerservice
 
-from infra.azure.context import Place, azure_place
+from infra.azure.context import AzureContext, azure_context
 from infra.azure.services import azure_registry, azure_storage
 from infra.blob_account import BlobAccount
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 from settings.infra import AksSettings, AzureSettings
 
 
@@ -21,7 +21,7 @@ class AksSite:
 
     kubeconfig: pulumi.Output[str]
     resource: pulumi.Resource
-    registry: Registry | None
+    registry: ContainerRegistry | None
     storage: BlobAccount | None
 
 
@@ -31,7 +31,7 @@ def aks_site(settings: AzureSettings, aks: AksSettings, stack: str) -> AksSite:
     Raises:
         SettingsError: the operator's address is one for documentation, and this is no preview.
     """
-    place = azure_place(settings, stack)
+    place = azure_context(settings, stack)
     cluster = _cluster(place, aks, stack)
     credentials = containerservice.list_managed_cluster_user_credentials_output(
         resource_group_name=place.group.name, resource_name=cluster.name
@@ -45,7 +45,7 @@ def aks_site(settings: AzureSettings, aks: AksSettings, stack: str) -> AksSite:
     )
 
 
-def _cluster(place: Place, aks: AksSettings, stack: str) -> containerservice.ManagedCluster:
+def _cluster(place: AzureContext, aks: AksSettings, stack: str) -> containerservice.ManagedCluster:
     settings = place.settings
     return containerservice.ManagedCluster(
         "cluster",

@@ -17,7 +17,7 @@ NOBODY = Subnet("192.0.2.0/24")
 
 
 @dataclass(frozen=True)
-class Place:
+class AzureContext:
     """A resource group, in which all else of the stack is and goes with it."""
 
     settings: AzureSettings
@@ -39,7 +39,7 @@ class Place:
         }
 
 
-def azure_place(settings: AzureSettings, stack: str) -> Place:
+def azure_context(settings: AzureSettings, stack: str) -> AzureContext:
     """The resource group of a stack; its tags are the settings' and which stack it belongs to.
 
     Raises:
@@ -52,4 +52,4 @@ def azure_place(settings: AzureSettings, stack: str) -> Place:
         )
     tags = {"project": "mlplatform", "stack": stack} | settings.tags
     group = resources.ResourceGroup(f"mlplatform-{stack}", location=settings.location, tags=tags)
-    return Place(settings, group, tags)
+    return AzureContext(settings, group, tags)

@@ -8,17 +8,17 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource
 
-from infra.dynamic_provider import Failure, Provider, differs
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 
 MANAGEMENT = "https://management.azure.com"
 API_VERSION = "2023-07-01"
 SECONDS = 120
 
 
-class _TokenPasswordProvider(Provider):
+class _TokenPasswordProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another token takes another password. What proves who asks is another at each run, which changes nothing."""
-        replaces = [name for name in ("registry", "token") if differs(_olds, _news, [name])]
+        replaces = [name for name in ("registry", "token") if any_changed(_olds, _news, [name])]
         return DiffResult(changes=bool(replaces), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -26,7 +26,7 @@ class _TokenPasswordProvider(Provider):
         return CreateResult(props["token"], {"registry": props["registry"], "token": props["token"], "value": value})
 
 
-class TokenPassword(Resource, module="infra", name="AzureTokenPassword"):
+class RegistryToken(Resource, module="infra", name="AzureTokenPassword"):
     """The password `value` (secret) of the registry's token with the id `token`, which does not expire.
 
     Args:
@@ -35,7 +35,7 @@ class TokenPassword(Resource, module="infra", name="AzureTokenPassword"):
         management: the address of Azure's management.
 
     Raises (as a failed resource):
-        Failure: Azure refused, with what it said, or did not answer within two minutes.
+        UserError: Azure refused, with what it said, or did not answer within two minutes.
     """
 
     value: pulumi.Output[str]
@@ -69,10 +69,10 @@ def _generate(management: str, registry: str, token: str, bearer: str) -> str:
             time.sleep(int(pause) if pause.isdecimal() else 2)
             answer = requests.get(answer.headers["Location"], headers=headers, timeout=30)
     except requests.RequestException as error:
-        raise Failure(f"the password of the registry's token could not be made: {error}") from None
+        raise UserError(f"the password of the registry's token could not be made: {error}") from None
     if answer.status_code != 200:
         said = answer.text.strip()[:300] or "nothing more"
-        raise Failure(
+        raise UserError(
             f"the password of the registry's token could not be made: Azure answered {answer.status_code}: {said}"
         )
     return str(answer.json()["passwords"][0]["value"])

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pulumi
 from pulumi_azure_native import authorization, containerregistry, storage
 
-from infra.azure.context import Place
-from infra.azure.registry_token import TokenPassword
+from infra.azure.context import AzureContext
+from infra.azure.registry_token import RegistryToken
 from infra.blob_account import BlobAccount
-from infra.registry import Login, Registry
+from infra.registry import ContainerRegistry, RegistryLogin
 
 PULL = ["repositories/*/content/read", "repositories/*/metadata/read"]
 PUSH = ["repositories/*/content/write", "repositories/*/metadata/write"]
 
 
-def azure_registry(place: Place) -> Registry:
+def azure_registry(place: AzureContext) -> ContainerRegistry:
     """A container registry that nobody reads without a password, and has no administrator.
 
     What nodes and pods show may do nothing but pull; who builds images has a password of their own.
@@ -26,7 +26,7 @@ def azure_registry(place: Place) -> Registry:
         **place.common,
     )
     nodes = _login("nodes", PULL, registry, place)
-    return Registry(
+    return ContainerRegistry(
         host=registry.login_server,
         username=nodes.username,
         password=nodes.password,
@@ -35,7 +35,7 @@ def azure_registry(place: Place) -> Registry:
     )
 
 
-def _login(name: str, actions: list[str], registry: containerregistry.Registry, place: Place) -> Login:
+def _login(name: str, actions: list[str], registry: containerregistry.Registry, place: AzureContext) -> RegistryLogin:
     """A token of that name, which may do these things alone, and its password."""
     scope = containerregistry.ScopeMap(
         name,
@@ -54,17 +54,17 @@ def _login(name: str, actions: list[str], registry: containerregistry.Registry, 
     )
     # Asked for once there is a token to make a password of: a first preview takes nobody who is logged in.
     client = authorization.get_client_token_output(opts=pulumi.InvokeOutputOptions(depends_on=[token]))
-    password = TokenPassword(
+    password = RegistryToken(
         f"{name}-password",
         registry=registry.id,
         token=token.id,
         bearer=pulumi.Output.secret(client.token),
         opts=place.opts,
     )
-    return Login(token.name, password.value)
+    return RegistryLogin(token.name, password.value)
 
 
-def azure_storage(container: str, place: Place) -> BlobAccount:
+def azure_storage(container: str, place: AzureContext) -> BlobAccount:
     """A storage account for one container, which its keys alone open."""
     account = storage.StorageAccount(
         "datasets",

@@ -12,13 +12,13 @@ import pulumi
 from pulumi_azure_native import managedidentity, network
 
 from infra.azure import cloud_init
-from infra.azure.context import azure_place
+from infra.azure.context import azure_context
 from infra.azure.services import azure_registry, azure_storage
-from infra.azure.virtual_machine import Plan, empty_disk, virtual_machine
-from infra.azure.virtual_network import BASTION, FIRST_NODE, azure_network, public_address
+from infra.azure.virtual_machine import VmDefaults, empty_disk, virtual_machine
+from infra.azure.virtual_network import BASTION, FIRST_NODE, public_address, virtual_network
 from infra.blob_account import BlobAccount
 from infra.machine import Bastion, Machine
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 from infra.secrets import SshKey
 from settings.infra import AzureSettings
 from settings.types import SettingsError
@@ -35,7 +35,7 @@ class Site:
 
     machines: list[Machine]
     endpoint: pulumi.Output[str]
-    registry: Registry | None
+    registry: ContainerRegistry | None
     storage: BlobAccount | None
 
 
@@ -47,10 +47,10 @@ def azure_site(settings: AzureSettings, stack: str) -> Site:
             cannot be read.
     """
     key, authorized_key = _user_key(settings)
-    place = azure_place(settings, stack)
-    plan = Plan(
+    place = azure_context(settings, stack)
+    plan = VmDefaults(
         place=place,
-        network=azure_network(place),
+        network=virtual_network(place),
         identity=managedidentity.UserAssignedIdentity("identity", **place.common),
         authorized_key=authorized_key,
     )
@@ -75,7 +75,7 @@ def azure_site(settings: AzureSettings, stack: str) -> Site:
 def _node(
     name: str,
     position: int,
-    plan: Plan,
+    plan: VmDefaults,
     key: pulumi.Output[str],
     public: network.PublicIPAddress | None,
     bastion: Bastion | None,
@@ -107,7 +107,7 @@ def _node(
     )
 
 
-def _bastion(plan: Plan, public: network.PublicIPAddress, key: pulumi.Output[str]) -> Bastion:
+def _bastion(plan: VmDefaults, public: network.PublicIPAddress, key: pulumi.Output[str]) -> Bastion:
     """The machine in front of the others, which also passes the operator's requests on to the API server."""
     host_key = SshKey("bastion-host-key")
     control_plane = str(plan.network.addresses[FIRST_NODE])

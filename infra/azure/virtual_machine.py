@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import compute, managedidentity, network
 
-from infra.azure.context import Place
-from infra.azure.virtual_network import Network
+from infra.azure.context import AzureContext
+from infra.azure.virtual_network import VirtualNetwork
 from infra.secrets import SshKey
 
 SYSTEM_DISK = "Premium_LRS"
@@ -18,11 +18,11 @@ DATA_DISK = "StandardSSD_LRS"
 
 
 @dataclass(frozen=True)
-class Plan:
+class VmDefaults:
     """What all machines of a place have in common."""
 
-    place: Place
-    network: Network
+    place: AzureContext
+    network: VirtualNetwork
     identity: managedidentity.UserAssignedIdentity
     authorized_key: pulumi.Input[str]
     """Who may log in as the settings' user."""
@@ -30,7 +30,7 @@ class Plan:
 
 def virtual_machine(
     name: str,
-    plan: Plan,
+    plan: VmDefaults,
     *,
     size: str,
     address: str,
@@ -75,7 +75,7 @@ def virtual_machine(
     )
 
 
-def empty_disk(name: str, place: Place) -> compute.Disk:
+def empty_disk(name: str, place: AzureContext) -> compute.Disk:
     """A disk of its own, which a machine that is replaced leaves to the next one."""
     return compute.Disk(
         name,
@@ -88,7 +88,7 @@ def empty_disk(name: str, place: Place) -> compute.Disk:
     )
 
 
-def _login(name: str, plan: Plan, user_data: pulumi.Output[str]) -> compute.OSProfileArgs:
+def _login(name: str, plan: VmDefaults, user_data: pulumi.Output[str]) -> compute.OSProfileArgs:
     user = plan.place.settings.user
     key = compute.SshPublicKeyArgs(key_data=plan.authorized_key, path=f"/home/{user}/.ssh/authorized_keys")
     return compute.OSProfileArgs(
@@ -101,7 +101,7 @@ def _login(name: str, plan: Plan, user_data: pulumi.Output[str]) -> compute.OSPr
     )
 
 
-def _disks(plan: Plan, data_disk: compute.Disk | None) -> compute.StorageProfileArgs:
+def _disks(plan: VmDefaults, data_disk: compute.Disk | None) -> compute.StorageProfileArgs:
     publisher, offer, sku, version = plan.place.settings.image.split(":")
     attached = data_disk and compute.DataDiskArgs(
         create_option="Attach",

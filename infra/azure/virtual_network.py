@@ -8,7 +8,7 @@ import pulumi
 from pulumi_azure_native import network
 
 from infra.azure.cloud_init import API_PORT
-from infra.azure.context import Place
+from infra.azure.context import AzureContext
 from settings.infra import AzureSettings
 from settings.types import Subnet
 
@@ -21,7 +21,7 @@ FIRST_NODE = 10
 
 
 @dataclass(frozen=True)
-class Network:
+class VirtualNetwork:
     """A network with one subnet, whose security group applies to all that is in it."""
 
     addresses: Subnet
@@ -29,7 +29,7 @@ class Network:
     """Its id."""
 
 
-def azure_network(place: Place) -> Network:
+def virtual_network(place: AzureContext) -> VirtualNetwork:
     """The network of the settings, whose first 256 addresses are the machines' subnet."""
     addresses = next(place.settings.network.subnets(new_prefix=24))
     rules = network.NetworkSecurityGroup("rules", security_rules=_rules(place.settings, addresses), **place.common)
@@ -49,10 +49,10 @@ def azure_network(place: Place) -> Network:
         default_outbound_access=False,
         opts=place.opts,
     )
-    return Network(addresses, subnet.id)
+    return VirtualNetwork(addresses, subnet.id)
 
 
-def public_address(name: str, place: Place, label: str | None = None) -> network.PublicIPAddress:
+def public_address(name: str, place: AzureContext, label: str | None = None) -> network.PublicIPAddress:
     """A public address that stays. With a label it has a DNS name, to which Azure adds what makes it the only one."""
     return network.PublicIPAddress(
         name,
@@ -68,7 +68,7 @@ def public_address(name: str, place: Place, label: str | None = None) -> network
     )
 
 
-def _way_out(place: Place) -> network.SubResourceArgs:
+def _way_out(place: AzureContext) -> network.SubResourceArgs:
     """The gateway by which machines without a public address reach package and image registries."""
     gateway = network.NatGateway(
         "gateway",

@@ -8,18 +8,18 @@ from typing import Any
 import pulumi
 from pulumi_command import local, remote
 
-from infra.cluster import Cluster, answering, provider
+from infra.cluster import Cluster, provider, wait_for_api_server
 from infra.kubeadm.packages import package_source, packages
 from infra.kubeadm.preflight import preflight
-from infra.kubeadm.remote_script import run_script
+from infra.kubeadm.remote_script import remote_script
 from infra.local.local_process import PYTHON
 from infra.machine import Machine
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 from settings.infra import KubernetesSettings
 from settings.paths import PROJECT
 
 
-class Kubeadm(pulumi.ComponentResource):
+class KubeadmCluster(pulumi.ComponentResource):
     """A cluster of one control plane and workers, whose nodes wait for a network.
 
     What goes into it before the nodes are Ready, as the network itself, is put into `before_ready()`; all else into
@@ -40,7 +40,7 @@ class Kubeadm(pulumi.ComponentResource):
 
     Raises:
         ValueError: not one of the machines is the control plane, or packages are to come from a registry that is none.
-        Failure (as a failed resource): machines that are not fit for nodes, before anything on them was changed, with
+        UserError (as a failed resource): machines that are not fit for nodes, before anything on them was changed, with
             all that is in the way.
     """
 
@@ -54,7 +54,7 @@ class Kubeadm(pulumi.ComponentResource):
         *,
         machines: Sequence[Machine],
         settings: KubernetesSettings,
-        registry: Registry | None = None,
+        registry: ContainerRegistry | None = None,
         endpoint: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class Kubeadm(pulumi.ComponentResource):
         self._upgraded = self._upgrade()
         self.kubeconfig = self._read_kubeconfig()
         self.certificates_expire = self._certificates_expire()
-        self.provider = provider(name, answering(self.kubeconfig), self._plane.resource or self._init, self)
+        self.provider = provider(name, wait_for_api_server(self.kubeconfig), self._plane.resource or self._init, self)
         self._joins = [self._join(worker, made[worker.name]) for worker in self._workers]
         self.register_outputs({"endpoint": self.endpoint})
 
@@ -127,7 +127,7 @@ class Kubeadm(pulumi.ComponentResource):
 
     def _control_plane(self, made: pulumi.Resource) -> remote.Command:
         names = [self._plane.public_address, self._reached_at, *self._settings.names]
-        return run_script(
+        return remote_script(
             f"{self._plane.name}-init",
             self._plane,
             "control-plane.sh",

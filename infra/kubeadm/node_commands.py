@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from infra.errors import Failure
+from infra.errors import UserError
 from infra.kubeadm.scripts import command_line, standard_input
 from infra.ssh import Shell, connected
 
@@ -28,10 +28,10 @@ CA_HASH = (
 )
 """As `kubeadm init` prints it, see its documentation of --discovery-token-ca-cert-hash."""
 
-Order = Mapping[str, Any]
+NodeRequest = Mapping[str, Any]
 
 
-def join(order: Order) -> None:
+def join(order: NodeRequest) -> None:
     """Make the machine a worker of the cluster; one that is one is left as it is."""
     node = order["node"]
     with connected(node) as worker, connected(order["control_plane"]) as plane:
@@ -58,7 +58,7 @@ def join(order: Order) -> None:
             plane.run(f"sudo --non-interactive kubeadm token delete {token.partition('.')[0]}")
 
 
-def leave(order: Order) -> None:
+def leave(order: NodeRequest) -> None:
     """Move the pods of a worker elsewhere and take it out of the cluster; a dead machine is taken out as well."""
     name = order["node"]["name"]
     with connected(order["control_plane"]) as plane:
@@ -74,11 +74,11 @@ def leave(order: Order) -> None:
     print(f"{name} is out of the cluster")
 
 
-def upgrade(order: Order) -> None:
+def upgrade(order: NodeRequest) -> None:
     """Bring a control plane to the wanted version; one that has it is left as it is, though it may wait for a network.
 
     Raises:
-        Failure: kubeadm does not go from the version that is there to the wanted one; nothing was changed.
+        UserError: kubeadm does not go from the version that is there to the wanted one; nothing was changed.
     """
     node, wanted = order["node"], f"v{order['version']}"
     with connected(order["control_plane"]) as plane:
@@ -89,7 +89,7 @@ def upgrade(order: Order) -> None:
             print(f"{node['name']} has {wanted}")
             return
         if why := refusal(server, wanted):
-            raise Failure(f"infra:kubernetes.version: {why}")
+            raise UserError(f"infra:kubernetes.version: {why}")
         _upgrade(order, plane, wanted)
         _await_steady(plane)
         _await_ready(plane, node["name"], wanted)
@@ -97,7 +97,7 @@ def upgrade(order: Order) -> None:
     print(f"{node['name']} was brought to {wanted}")
 
 
-def ready(order: Order) -> None:
+def ready(order: NodeRequest) -> None:
     """Bring a node to the wanted version if it has another one, and wait until it is Ready."""
     name, wanted = order["node"]["name"], f"v{order['version']}"
     with connected(order["control_plane"]) as plane:
@@ -112,13 +112,13 @@ def ready(order: Order) -> None:
     print(f"{name} is Ready, {wanted}")
 
 
-def reset(order: Order) -> None:
+def reset(order: NodeRequest) -> None:
     """Make the machine no node any more; one that cannot be reached is left as it is."""
     node = order["node"]
     try:
         with connected(node) as shell:
             print(shell.run(command_line("reset.sh", {}), standard_input("reset.sh")).checked(f"{node['name']}: reset"))
-    except Failure as failure:
+    except UserError as failure:
         print(f"Left as it is: {failure}", file=sys.stderr)
 
 
@@ -150,7 +150,7 @@ def _kubelet_version(plane: Shell, name: str) -> str:
     return plane.run(look).checked(f"asking for {name}").strip()
 
 
-def _upgrade(order: Order, plane: Shell, version: str) -> None:
+def _upgrade(order: NodeRequest, plane: Shell, version: str) -> None:
     """kubeadm's order: its own binary, the control plane's pods or the node's settings, then drained, kubelet."""
     node, number = order["node"], version.removeprefix("v")
     with connected(node) as shell:
@@ -177,7 +177,7 @@ def _await_ready(plane: Shell, name: str, version: str) -> None:
     What one of another version said last stands there until the new one speaks.
 
     Raises:
-        Failure: it does not within five minutes; with the node's conditions.
+        UserError: it does not within five minutes; with the node's conditions.
     """
     deadline = time.monotonic() + READY_SECONDS
     state = '{.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=="Ready")].status} {.spec.unschedulable}'
@@ -192,7 +192,7 @@ def _await_ready(plane: Shell, name: str, version: str) -> None:
         if time.monotonic() > deadline:
             why = plane.run(f"{KUBECTL} describe node {name}").output
             conditions = why.partition("Conditions:")[2].partition("Addresses:")[0]
-            raise Failure(
+            raise UserError(
                 f"{name} is not Ready with {version} after {READY_SECONDS} s: "
                 f"{(answer.output or answer.error).strip()}\n{conditions}"
             )
@@ -203,7 +203,7 @@ def _await_steady(plane: Shell) -> None:
     """Wait until the API server has been ready for a while: a new kubelet starts its pod anew soon after itself.
 
     Raises:
-        Failure: it is not within five minutes.
+        UserError: it is not within five minutes.
     """
     begin = good_since = time.monotonic()
     while (now := time.monotonic()) - good_since < STEADY_SECONDS:
@@ -248,7 +248,7 @@ def _drain(plane: Shell, name: str) -> None:
         plane.run(f"{KUBECTL} drain {name} {options} --disable-eviction").checked(f"draining {name}")
 
 
-ACTIONS: dict[str, Callable[[Order], None]] = {
+ACTIONS: dict[str, Callable[[NodeRequest], None]] = {
     "upgrade": upgrade,
     "join": join,
     "leave": leave,
@@ -261,7 +261,7 @@ def main() -> int:
     """Carry out one action; returns the exit code."""
     try:
         ACTIONS[sys.argv[1]](json.load(sys.stdin))
-    except Failure as failure:
+    except UserError as failure:
         print(failure, file=sys.stderr)
         return 1
     return 0

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_command import remote
 
-from infra.kubeadm.remote_script import run_script
+from infra.kubeadm.remote_script import remote_script
 from infra.machine import Machine
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 from settings.infra import KubernetesSettings
 from settings.paths import VERSIONS
 
@@ -31,13 +31,13 @@ class PackageSource:
 
 
 def packages(
-    machine: Machine, settings: KubernetesSettings, registry: Registry | None, opts: pulumi.ResourceOptions
+    machine: Machine, settings: KubernetesSettings, registry: ContainerRegistry | None, opts: pulumi.ResourceOptions
 ) -> remote.Command:
     """Make a machine ready for kubeadm. Returns the last command."""
-    system = run_script(f"{machine.name}-system", machine, "system.sh", {}, opts=opts)
+    system = remote_script(f"{machine.name}-system", machine, "system.sh", {}, opts=opts)
     source = package_source(settings, registry)
     after = pulumi.ResourceOptions(depends_on=[system, *(registry.depends_on if registry else ())])
-    containerd = run_script(
+    containerd = remote_script(
         f"{machine.name}-containerd",
         machine,
         "containerd.sh",
@@ -45,7 +45,7 @@ def packages(
         stdin=source.credentials,
         opts=pulumi.ResourceOptions.merge(opts, after),
     )
-    return run_script(
+    return remote_script(
         f"{machine.name}-kubernetes",
         machine,
         "kubernetes.sh",
@@ -55,7 +55,7 @@ def packages(
     )
 
 
-def package_source(settings: KubernetesSettings, registry: Registry | None) -> PackageSource:
+def package_source(settings: KubernetesSettings, registry: ContainerRegistry | None) -> PackageSource:
     """Where the settings say that packages come from."""
     if registry is None:
         return PackageSource("upstream", pulumi.Output.from_input("\n"))

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 
-from infra.dynamic_provider import Failure, Provider, differs
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.machine import Machine
 
 DISTRIBUTIONS = {"ubuntu": ("22.04", "24.04"), "debian": ("12", "13")}
@@ -39,10 +39,10 @@ def preflight(machine: Machine, others: Sequence[Machine], opts: pulumi.Resource
     )
 
 
-class _PreflightProvider(Provider):
+class _PreflightProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         # Another machine by this name is looked at anew; other peers, or another key for the same one, are no reason.
-        same = all(not differs(_olds["machine"], _news["machine"], [key]) for key in ("host", "port"))
+        same = all(not any_changed(_olds["machine"], _news["machine"], [key]) for key in ("host", "port"))
         return DiffResult(changes=not same, replaces=[] if same else ["machine"])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -52,10 +52,10 @@ class _PreflightProvider(Provider):
         for other in others:
             try:
                 others_facts[other["name"]] = _facts(other, [peer for peer in (machine, *others) if peer != other])
-            except Failure:
+            except UserError:
                 continue  # its own preflight says so
         if found := list(findings(machine, facts, others_facts)):
-            raise Failure("\n".join([f"{machine['name']} ({machine['host']}) cannot become a node yet:", *found]))
+            raise UserError("\n".join([f"{machine['name']} ({machine['host']}) cannot become a node yet:", *found]))
         return CreateResult(machine["name"], props | {"member": facts["member"]})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -64,7 +64,7 @@ class _PreflightProvider(Provider):
             return ReadResult(id_, props)
         try:
             member = _facts(props["machine"], props["others"])["member"]
-        except Failure:  # nobody knows; what else the machine takes part in says that it is away
+        except UserError:  # nobody knows; what else the machine takes part in says that it is away
             return ReadResult(id_, props)
         return ReadResult(id_, props | {"member": True}) if member else ReadResult("", {})
 
@@ -73,7 +73,7 @@ class Preflight(Resource, module="infra", name="Preflight"):
     """A machine that was found fit.
 
     Raises (as a failed resource):
-        Failure: every reason why it is not, each with its remedy.
+        UserError: every reason why it is not, each with its remedy.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from infra.kubeadm.scripts import command_line, standard_input
 from infra.machine import Machine
 
 
-def run_script(
+def remote_script(
     name: str,
     machine: Machine,
     script: str,

@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 import yaml
 
-from infra.dynamic_provider import Failure
-from infra.retry import BUSY, patiently, told
+from infra.dynamic_provider import UserError
+from infra.retry import BUSY, error_message, retry
 
 T = TypeVar("T")
 
 
-class Api:
+class KubernetesClient:
     """A cluster by its kubeconfig; `core`, `apps` and `batch` are the clients of these groups, `custom` that of all."""
 
     def __init__(self, kubeconfig: str) -> None:
@@ -41,20 +41,20 @@ class Api:
         from kubernetes.client import ApiException  # type: ignore[import-untyped]
 
         try:
-            return self.patiently(call)
+            return self.retry(call)
         except ApiException as error:
             if error.status == status:
                 return None
             raise
 
-    def patiently(self, call: Callable[[], T]) -> T:
+    def retry(self, call: Callable[[], T]) -> T:
         """Call until there is an answer.
 
         Raises:
-            Failure: it stays away, or refuses the kubeconfig.
+            UserError: it stays away, or refuses the kubeconfig.
             ApiException: any other answer.
         """
-        return patiently(call, _away, f"the API server {self._client.configuration.host}")
+        return retry(call, _away, f"the API server {self._client.configuration.host}")
 
 
 def _away(error: Exception) -> str | None:
@@ -66,5 +66,5 @@ def _away(error: Exception) -> str | None:
     if not isinstance(error, ApiException):
         return None
     if error.status in (401, 403):
-        raise Failure(f"the cluster refuses this: {told(error)}") from None
+        raise UserError(f"the cluster refuses this: {error_message(error)}") from None
     return f"{error.status} {error.reason}" if error.status in BUSY else None

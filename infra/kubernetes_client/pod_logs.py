@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from infra.dynamic_provider import Failure
-from infra.kubernetes_client.client import Api
+from infra.dynamic_provider import UserError
+from infra.kubernetes_client.client import KubernetesClient
 
 TIME = re.compile(r"(.{19})(?:\.(\d+))?")
 OVERLAP_SECONDS = 10
@@ -23,7 +23,7 @@ class PodLog:
         self._read_at = 0.0
 
     def read(
-        self, api: Api, namespace: str, pod: str, container: str | None = None, *, ended: bool = False
+        self, api: KubernetesClient, namespace: str, pod: str, container: str | None = None, *, ended: bool = False
     ) -> Iterator[str]:
         """The lines since the last time; none where the pod has not started or its node is away.
 
@@ -42,8 +42,8 @@ class PodLog:
             return str(api.core.read_namespaced_pod_log(pod, namespace, **options).data.decode(errors="replace"))
 
         try:
-            found = api.patiently(text) if ended else text()
-        except (ApiException, HTTPError, Failure):
+            found = api.retry(text) if ended else text()
+        except (ApiException, HTTPError, UserError):
             return  # the next look may tell, where there is one
         yield from self.fresh(found)
 

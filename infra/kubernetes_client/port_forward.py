@@ -11,18 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 
 
 @contextmanager
-def reached(url: str, access: Mapping[str, str]) -> Iterator[str]:
+def reachable_url(url: str, access: Mapping[str, str]) -> Iterator[str]:
     """The address at which the server answers as long as the block lasts; MLflow's client finds user and password.
 
     `access` is that of `mlplatform.mlflow.TrackingServer`. With a kubeconfig in it, each connection goes through the
     API server to a pod of its `namespace` with its `selector` that is ready then, at its `port`.
 
     Raises:
-        Failure: the server has no pod that is ready, and gets none for a while.
+        UserError: the server has no pod that is ready, and gets none for a while.
     """
     if "username" in access:
         os.environ |= {"MLFLOW_TRACKING_USERNAME": access["username"], "MLFLOW_TRACKING_PASSWORD": access["password"]}
@@ -52,13 +52,13 @@ class _Forwarder(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, access: Mapping[str, str]) -> None:
-        from infra.kubernetes_client.client import Api
-        from infra.retry import patiently
+        from infra.kubernetes_client.client import KubernetesClient
+        from infra.retry import retry
 
         self._access = access
-        self._api = Api(access["kubeconfig"])
+        self._api = KubernetesClient(access["kubeconfig"])
         self._opening = threading.Lock()
-        patiently(self._ready_pod, _why_no_pod, f"{access['selector']} in the namespace {access['namespace']}")
+        retry(self._ready_pod, _why_no_pod, f"{access['selector']} in the namespace {access['namespace']}")
         super().__init__(("127.0.0.1", 0), _Connection)
 
     def connected(self) -> Any:
@@ -74,7 +74,7 @@ class _Forwarder(socketserver.ThreadingTCPServer):
 
     def _ready_pod(self) -> str:
         namespace, selector = self._access["namespace"], self._access["selector"]
-        pods = self._api.patiently(lambda: self._api.core.list_namespaced_pod(namespace, label_selector=selector)).items
+        pods = self._api.retry(lambda: self._api.core.list_namespaced_pod(namespace, label_selector=selector)).items
         for pod in pods:
             ready = any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
             if ready and pod.metadata.deletion_timestamp is None:
@@ -94,7 +94,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
         try:
             remote = self.server.connected()
-        except (_NoPod, ApiException, Failure, OSError):
+        except (_NoPod, ApiException, UserError, OSError):
             return  # whoever wanted it sees it closed, and may come again
         with closing(remote):
             _exchange(self.request, remote)

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class Bridge:
         """Make it, or leave it as it is.
 
         Raises:
-            Failure: another link of this computer is in that subnet, or this one belongs to another stack of this name.
+            UserError: another link of this computer is in that subnet, or the bridge belongs to another stack.
         """
         subnet = ipaddress.ip_network(self.subnet)
         for link, addresses in _addresses():
             taken = [address for address in addresses if ipaddress.ip_address(address) in subnet]
             if link != self.link and taken:
-                raise Failure(
+                raise UserError(
                     f"infra:lab.subnet: {self.subnet} is in use here already: {link} has {taken[0]}. "
                     "Choose another subnet, such as 10.21.0.0/24"
                 )
             if link == self.link and addresses and self.address not in addresses:
-                raise Failure(
+                raise UserError(
                     f"infra:lab.subnet: another stack of this name has machines here: {link} has {addresses[0]}. "
                     "Destroy it first, or give this stack another name"
                 )
@@ -110,9 +110,9 @@ def ip(*arguments: str, check: bool = True) -> str:
     """Run `ip`; returns what it printed.
 
     Raises:
-        Failure: it failed, with its message.
+        UserError: it failed, with its message.
     """
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
     if check and done.returncode:
-        raise Failure(f"`ip {' '.join(arguments)}` failed: {done.stderr.strip()}")
+        raise UserError(f"`ip {' '.join(arguments)}` failed: {done.stderr.strip()}")
     return done.stdout

@@ -15,9 +15,9 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from infra.dynamic_provider import Failure, Provider, differs
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.lab.bridge import Bridge
-from infra.lab.machine_container import Container
+from infra.lab.machine_container import MachineContainer
 from infra.machine import Machine
 from infra.secrets import SshKey, key_pair
 from settings.infra import LabSettings
@@ -71,7 +71,7 @@ def lab_machines(settings: LabSettings, network: LabNetwork, stack: str, directo
     return machines
 
 
-class _LabNetworkProvider(Provider):
+class _LabNetworkProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         replaces = [name for name in ("stack", "subnet") if _olds[name] != _news[name]]
         return DiffResult(changes=bool(replaces), replaces=replaces, delete_before_replace=True)
@@ -94,7 +94,7 @@ class LabNetwork(Resource, module="infra", name="LabNetwork"):
     """A bridge on which this computer has the first address of `subnet`.
 
     Raises (as a failed resource):
-        Failure: this is not root on Linux, or the subnet is in use.
+        UserError: this is not root on Linux, or the subnet is in use.
     """
 
     subnet: pulumi.Output[str]
@@ -103,7 +103,7 @@ class LabNetwork(Resource, module="infra", name="LabNetwork"):
         super().__init__(_LabNetworkProvider(), name, {"stack": stack, "subnet": subnet}, opts)
 
 
-class _LabRootProvider(Provider):
+class _LabRootProvider(DynamicProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         path = _unpacked_root()
         return CreateResult(path.name, {"path": str(path)})
@@ -145,7 +145,7 @@ def _unpacked_root() -> Path:
                 with paths.installing(target) as partial:
                     _unpack(item.folder / ROOTFS, partial)
     except BundleError as error:
-        raise Failure(f"the lab's root file system cannot be made: {error}") from None
+        raise UserError(f"the lab's root file system cannot be made: {error}") from None
     return target
 
 
@@ -159,10 +159,10 @@ def _unpack(archive: Path, root: Path) -> None:
     (root / "etc/machine-id").write_text("")
 
 
-class _LabMachineProvider(Provider):
+class _LabMachineProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         made_of = ("stack", "subnet", "address", "root", "authorized_key", "folder")
-        replaces = [name for name in made_of if differs(_olds, _news, [name])]
+        replaces = [name for name in made_of if any_changed(_olds, _news, [name])]
         return DiffResult(changes=bool(replaces) or not _olds["running"], replaces=replaces, delete_before_replace=True)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -201,7 +201,7 @@ class LabMachine(Resource, module="infra", name="LabMachine"):
         host_key: its public SSH key.
 
     Raises (as a failed resource):
-        Failure: it did not start, or its SSH server did not answer within 90 seconds.
+        UserError: it did not start, or its SSH server did not answer within 90 seconds.
     """
 
     address: pulumi.Output[str]
@@ -233,9 +233,9 @@ class LabMachine(Resource, module="infra", name="LabMachine"):
         super().__init__(_LabMachineProvider(), name, props, opts)
 
 
-def _container(props: dict[str, Any]) -> Container:
+def _container(props: dict[str, Any]) -> MachineContainer:
     name = props["hostname"]
-    return Container(f"{props['stack']}.{name}", Path(props["folder"]), _bridge(props).namespace(name))
+    return MachineContainer(f"{props['stack']}.{name}", Path(props["folder"]), _bridge(props).namespace(name))
 
 
 def _bridge(props: dict[str, Any]) -> Bridge:
@@ -286,7 +286,7 @@ def _await_ssh(props: dict[str, Any]) -> None:
         except OSError:
             pass
         time.sleep(0.2)
-    raise Failure(
+    raise UserError(
         f"machine {props['hostname']}: no SSH server answered at {props['address']} within {START_SECONDS} s; "
         f"its console: {Path(props['folder']) / 'console.log'}"
     )
@@ -306,7 +306,7 @@ def _require_watchers(machines: int) -> None:
 def _require_root() -> None:
     """Whoever may not look into machines and links would take them for gone."""
     if os.geteuid() != 0:
-        raise Failure("infra:machines: lab: machines inside this computer take root: run it with sudo")
+        raise UserError("infra:machines: lab: machines inside this computer take root: run it with sudo")
 
 
 def _require_root_and_tools() -> None:
@@ -317,6 +317,6 @@ def _require_root_and_tools() -> None:
     try:
         preflight.require({"runc": "runc", "ip": "iproute2", "mmdebstrap": "mmdebstrap"})
     except BundleError as error:
-        raise Failure(f"infra:machines: lab: {error}") from None
+        raise UserError(f"infra:machines: lab: {error}") from None
     if not shutil.which("unshare"):
-        raise Failure("infra:machines: lab: unshare is missing; it is part of the package util-linux")
+        raise UserError("infra:machines: lab: unshare is missing; it is part of the package util-linux")

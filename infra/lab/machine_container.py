@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 
 STOP_SECONDS = 30
 ON_DISK = ("containerd", "kubelet")
@@ -31,7 +31,7 @@ CAPABILITIES = (
 
 
 @dataclass(frozen=True)
-class Container:
+class MachineContainer:
     """One machine, by a name that is unique on this computer; its files lie in `folder`."""
 
     id: str
@@ -45,7 +45,7 @@ class Container:
         """Start it on the shared file system `root`, with what it wrote before.
 
         Raises:
-            Failure: runc refused, with its message.
+            UserError: runc refused, with its message.
         """
         for name in ("upper", "work", "merged", *ON_DISK):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ class Container:
                 stderr=output,
             )
         if started.returncode:
-            raise Failure(f"machine {hostname} did not start: {log.read_text(errors='replace').strip()[-600:]}")
+            raise UserError(f"machine {hostname} did not start: {log.read_text(errors='replace').strip()[-600:]}")
 
     def stop(self) -> None:
         """End all that runs in it, as a power cut would; its files stay."""
@@ -149,4 +149,4 @@ def _own_capabilities() -> list[str]:
 def _run(*command: str, check: bool = True) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if check and done.returncode:
-        raise Failure(f"`{' '.join(command)}` failed: {(done.stderr + done.stdout).strip()}")
+        raise UserError(f"`{' '.join(command)}` failed: {(done.stderr + done.stdout).strip()}")

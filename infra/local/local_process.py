@@ -15,8 +15,8 @@ import psutil
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, Resource, UpdateResult
 
-from infra.dynamic_provider import Failure, Provider
-from infra.local.process_group import Session, inherited_environment
+from infra.dynamic_provider import DynamicProvider, UserError
+from infra.local.process_group import ProcessGroup, inherited_environment
 
 HOST = "127.0.0.1"
 PYTHON = str(Path(sys.prefix).resolve() / "bin" / "python")
@@ -24,7 +24,7 @@ PYTHON = str(Path(sys.prefix).resolve() / "bin" / "python")
 START_SECONDS = 90
 
 
-class _ProcessProvider(Provider):
+class _ProcessProvider(DynamicProvider):
     compared = ("command", "environment", "revision", "port", "ready_path", "data", "retain", "setting")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -63,7 +63,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
         retain: keep that folder when the process is deleted.
 
     Raises (as a failed resource):
-        Failure: the port is taken, or the process ended or did not answer within 90 seconds; with its last log lines.
+        UserError: the port is taken, or the process ended or did not answer within 90 seconds; with its last log lines.
     """
 
     pid: pulumi.Output[int]
@@ -101,8 +101,8 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
         super().__init__(_ProcessProvider(), name, props, opts)
 
 
-def _session(data: Path) -> Session:
-    return Session(data.parent / f"{data.name}.process.json")
+def _session(data: Path) -> ProcessGroup:
+    return ProcessGroup(data.parent / f"{data.name}.process.json")
 
 
 def _start(props: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _require_free(host: str, port: int, name: str, setting: str) -> None:
         try:
             probe.bind((host, port))
         except OSError:
-            raise Failure(
+            raise UserError(
                 f"{name} cannot listen on port {port} ({setting}): it is taken by {_holder(port)}. "
                 f"Stop that process, or choose another port: pulumi config set --path '{setting}' <port>"
             ) from None
@@ -155,7 +155,7 @@ def _await_answer(process: subprocess.Popen[bytes], url: str, name: str, log: Pa
     answer = "it did not answer"
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise Failure(f"{name} ended with code {process.returncode} at its start.{_tail(log)}")
+            raise UserError(f"{name} ended with code {process.returncode} at its start.{_tail(log)}")
         try:
             response = requests.get(url, timeout=5)
             if response.status_code < 500:
@@ -164,7 +164,7 @@ def _await_answer(process: subprocess.Popen[bytes], url: str, name: str, log: Pa
         except requests.RequestException:
             pass
         time.sleep(0.1)
-    raise Failure(f"{name} was not ready within {START_SECONDS} s at {url}: {answer}.{_tail(log)}")
+    raise UserError(f"{name} was not ready within {START_SECONDS} s at {url}: {answer}.{_tail(log)}")
 
 
 def _tail(log: Path, lines: int = 12) -> str:

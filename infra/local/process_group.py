@@ -16,7 +16,7 @@ STOP_SECONDS = 10
 
 
 @dataclass(frozen=True)
-class Session:
+class ProcessGroup:
     """At most one running program, recorded in the file `record` by process number and start time."""
 
     record: Path

@@ -11,13 +11,13 @@ import yaml
 from pulumi.dynamic import CreateResult, ReadResult, Resource
 
 from infra.cluster import MANAGED, METRICS_API
-from infra.dynamic_provider import Failure, Provider
+from infra.dynamic_provider import DynamicProvider, UserError
 
 ANSWER_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Expected:
+class RequiredFeatures:
     """What the vendor of a cluster is to have put into it.
 
     `volumes` of the class `storage_class`, "" for the default one; `metrics` is a metrics-server.
@@ -28,7 +28,7 @@ class Expected:
     metrics: bool = True
 
 
-class _ClusterFactsProvider(Provider):
+class _ClusterFactsProvider(DynamicProvider):
     compared = ("kubeconfig", "expected")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -37,7 +37,7 @@ class _ClusterFactsProvider(Provider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
             return ReadResult(id_, props | _facts(props))
-        except Failure as failure:
+        except UserError as failure:
             pulumi.log.warn(f"the cluster was not looked at, and what is known of it is kept: {failure}")
             return ReadResult(id_, props)
 
@@ -51,7 +51,7 @@ class ClusterFacts(Resource, module="infra", name="ClusterFacts"):
         storage_class: the name of the expected one, "" where none is.
 
     Raises (as a failed resource):
-        Failure: it does not answer, does not let this user see its nodes, lacks the storage class, or has a
+        UserError: it does not answer, does not let this user see its nodes, lacks the storage class, or has a
             metrics-server that this stack would overwrite.
     """
 
@@ -60,7 +60,11 @@ class ClusterFacts(Resource, module="infra", name="ClusterFacts"):
     storage_class: pulumi.Output[str]
 
     def __init__(
-        self, name: str, config: pulumi.Input[str], expected: Expected, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        config: pulumi.Input[str],
+        expected: RequiredFeatures,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         made = dict.fromkeys(("endpoint", "nodes", "storage_class"))
         secret = pulumi.ResourceOptions(additional_secret_outputs=["kubeconfig"])
@@ -69,14 +73,14 @@ class ClusterFacts(Resource, module="infra", name="ClusterFacts"):
 
 
 def _facts(props: dict[str, Any]) -> dict[str, Any]:
-    return facts(props["kubeconfig"], Expected(**props["expected"]))
+    return facts(props["kubeconfig"], RequiredFeatures(**props["expected"]))
 
 
-def facts(config: str, expected: Expected) -> dict[str, Any]:
+def facts(config: str, expected: RequiredFeatures) -> dict[str, Any]:
     """Ask the cluster of a kubeconfig.
 
     Raises:
-        Failure: as with `ClusterFacts`.
+        UserError: as with `ClusterFacts`.
     """
     from kubernetes import client  # type: ignore[import-untyped]
     from kubernetes import config as loading
@@ -87,17 +91,17 @@ def facts(config: str, expected: Expected) -> dict[str, Any]:
         api = loading.new_client_from_config_dict(loaded, context=loaded["current-context"])
         endpoint = str(api.configuration.host)
     except loading.ConfigException as error:
-        raise Failure(f"infra:existing: the kubeconfig cannot be used: {error}") from None
+        raise UserError(f"infra:existing: the kubeconfig cannot be used: {error}") from None
     try:
         nodes = client.CoreV1Api(api).list_node(_request_timeout=ANSWER_SECONDS).items
         classes = client.StorageV1Api(api).list_storage_class(_request_timeout=ANSWER_SECONDS).items
         services = client.ApiregistrationV1Api(api).list_api_service(_request_timeout=ANSWER_SECONDS).items
     except client.ApiException as error:
-        raise Failure(
+        raise UserError(
             f"the cluster at {endpoint} answered {error.status} {error.reason} when asked what it has"
         ) from None
     except (HTTPError, OSError) as error:
-        raise Failure(
+        raise UserError(
             f"the cluster at {endpoint} does not answer: {error}. Is this computer let in (VPN, authorised addresses)?"
         ) from None
     _look_at_metrics(services, expected.metrics)
@@ -119,7 +123,7 @@ def _chosen(classes: Sequence[Any], wanted: str) -> str:
     found = [name for name in names if name == wanted] if wanted else [each.metadata.name for each in defaults]
     if not found:
         lacking = f"no storage class {wanted}" if wanted else "no default storage class"
-        raise Failure(
+        raise UserError(
             f"platform:storage_class: the cluster has {lacking}; set one of those that it has: "
             f"{', '.join(names) or 'none'}; or platform:storage: openebs, whose volumes are folders of nodes"
         )
@@ -135,7 +139,9 @@ def _look_at_metrics(services: Sequence[Any], expected: bool) -> None:
             "its vendor's, or set platform:metrics: own"
         )
     if not expected and labels and not MANAGED.items() <= labels[0].items():
-        raise Failure("platform:metrics: own would overwrite the metrics-server that the cluster has; set it to vendor")
+        raise UserError(
+            "platform:metrics: own would overwrite the metrics-server that the cluster has; set it to vendor"
+        )
 
 
 def _described(node: Any) -> dict[str, str]:

@@ -7,23 +7,23 @@ from dataclasses import dataclass
 import pulumi
 
 from infra.blob_account import BlobAccount
-from infra.cluster import Cluster, answering, provider
+from infra.cluster import Cluster, provider, wait_for_api_server
 from infra.kubeconfig import kubeconfig
-from infra.managed.cluster_facts import ClusterFacts, Expected
-from infra.registry import Registry
+from infra.managed.cluster_facts import ClusterFacts, RequiredFeatures
+from infra.registry import ContainerRegistry
 from settings.infra import InfraSettings
 
 
 @dataclass(frozen=True)
-class Managed:
+class ManagedCluster:
     """A cluster of a vendor, and what this stack made beside it."""
 
     cluster: Cluster
-    registry: Registry | None = None
+    registry: ContainerRegistry | None = None
     storage: BlobAccount | None = None
 
 
-def managed_cluster(settings: InfraSettings, stack: str, expected: Expected) -> Managed:
+def managed_cluster(settings: InfraSettings, stack: str, expected: RequiredFeatures) -> ManagedCluster:
     """The cluster of the settings. Nothing is installed in it here: network and nodes are its vendor's.
 
     Args:
@@ -38,22 +38,22 @@ def managed_cluster(settings: InfraSettings, stack: str, expected: Expected) -> 
 
         site = aks_site(settings.azure, settings.azure.aks, stack)
         cluster = _cluster(stack, site.kubeconfig, expected, site.resource)
-        return Managed(cluster, site.registry, site.storage)
+        return ManagedCluster(cluster, site.registry, site.storage)
     assert settings.existing is not None  # the settings see to it
-    return Managed(_cluster(stack, pulumi.Output.secret(kubeconfig(settings.existing)), expected))
+    return ManagedCluster(_cluster(stack, pulumi.Output.secret(kubeconfig(settings.existing)), expected))
 
 
 def _cluster(
     name: str,
     config: pulumi.Output[str],
-    expected: Expected,
+    expected: RequiredFeatures,
     resource: pulumi.Resource | None = None,
 ) -> Cluster:
     facts = ClusterFacts("cluster-facts", config, expected, pulumi.ResourceOptions(deleted_with=resource))
     return Cluster(
         name=name,
         kubeconfig=config,
-        provider=provider(name, answering(config), resource),
+        provider=provider(name, wait_for_api_server(config), resource),
         endpoint=facts.endpoint,
         nodes=facts.nodes,
         depends_on=[facts],

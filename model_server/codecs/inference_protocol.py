@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from model_server.codecs.json_decoder import is_object, spelt
+from model_server.codecs.json_decoder import describe_value, is_object
 from model_server.errors import RequestError
 from model_server.model.model import FEATURES, OUTPUTS, Model, Rows
 
@@ -97,7 +97,7 @@ def _matrix(tensor: dict[str, Any], where: str, names: Sequence[str]) -> list[li
         for number, row in enumerate(rows):
             for name, value in zip(names, row, strict=True):
                 if isinstance(value, float) and not value.is_integer():
-                    message = f"{name}: expected an integer as {where}.datatype says, got {spelt(value)}"
+                    message = f"{name}: expected an integer as {where}.datatype says, got {describe_value(value)}"
                     raise RequestError(422, "not_an_integer", message, field=name, row=number)
     return rows
 
@@ -125,5 +125,5 @@ def _check_members(value: Any, where: str, required: set[str], optional: set[str
 
 
 def _unexpected(where: str | None, expected: str, value: Any) -> RequestError:
-    message = f"{where or 'the body'}: expected {expected}, got {spelt(value)}"
+    message = f"{where or 'the body'}: expected {expected}, got {describe_value(value)}"
     return RequestError(422, "unexpected_value", message, field=where)

@@ -82,7 +82,7 @@ def is_object(value: Any, row: int | None = None) -> bool:
     return False
 
 
-def spelt(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """A decoded value in a few words for an error message, however large it is."""
     if isinstance(value, str):
         return f"the text {value[:40]!r}"

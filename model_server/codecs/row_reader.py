@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 import orjson
 
-from model_server.codecs.json_decoder import first_repeated, is_object, spelt
+from model_server.codecs.json_decoder import describe_value, first_repeated, is_object
 from model_server.errors import RequestError
-from model_server.model.package import Signature
+from model_server.model.package import ModelSignature
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """What counts as a number in CSV: Python's own `float` also takes 1_000, infinity and nan."""
@@ -24,7 +24,7 @@ NUMBERS = frozenset({int, float})
 class RowReader:
     """Reads rows for one signature, prepared once so that a request costs little."""
 
-    def __init__(self, signature: Signature, max_rows: int) -> None:
+    def __init__(self, signature: ModelSignature, max_rows: int) -> None:
         self.names = [feature.name for feature in signature.features]
         self.max_rows = max_rows
         self._bounds = [feature.bounds() for feature in signature.features]
@@ -51,7 +51,7 @@ class RowReader:
             RequestError: with the field and row at fault.
         """
         if not is_object(values, row=row):
-            raise RequestError(422, "not_an_object", f"expected an object, got {spelt(values)}", row=row)
+            raise RequestError(422, "not_an_object", f"expected an object, got {describe_value(values)}", row=row)
         return self.of_numbers(self.pick(values, row), row)
 
     def pick(self, given: Mapping[str, Any], row: int | None = None) -> Sequence[Any]:
@@ -118,7 +118,7 @@ class RowReader:
 
     def _complain(self, numbers: Sequence[Any], row: int | None) -> NoReturn:
         for name, number, (low, high) in zip(self.names, numbers, self._bounds, strict=True):
-            allowed = f"expected a number from {low:.6g} to {high:.6g}, got {spelt(number)}"
+            allowed = f"expected a number from {low:.6g} to {high:.6g}, got {describe_value(number)}"
             if type(number) not in NUMBERS:
                 raise RequestError(422, "not_a_number", f"{name}: {allowed}", field=name, row=row)
             if type(number) is float and not math.isfinite(number):

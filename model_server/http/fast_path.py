@@ -18,7 +18,7 @@ ROUTE = "model_server.route"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
-def short_way(app: WSGIApplication, plane: DataPlane, max_body_bytes: int) -> WSGIApplication:
+def fast_path(app: WSGIApplication, plane: DataPlane, max_body_bytes: int) -> WSGIApplication:
     """Answer plain predictions at once: Flask's routing, contexts and objects would take longer than all the rest."""
 
     def score(body: bytes) -> bytes:

@@ -20,7 +20,7 @@ from model_server.settings import Settings
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-    from model_server.loader import Keeper
+    from model_server.loader import ModelLoader
 
 COUNT_SECONDS = 1
 logger = logging.getLogger(__name__)
@@ -34,24 +34,24 @@ def load(settings: Settings) -> WSGIApplication:
     from model_server.dataplane import DataPlane
     from model_server.http import idle_connections
     from model_server.http.app import create_app
-    from model_server.http.fast_path import measured, short_way
-    from model_server.loader import Keeper
+    from model_server.http.fast_path import fast_path, measured
+    from model_server.loader import ModelLoader
 
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] worker %(process)d: %(message)s")
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     telemetry.forget_dead_workers()
-    keeper = Keeper(settings)
+    keeper = ModelLoader(settings)
     keeper.start()
     threading.Thread(target=_count, args=(keeper,), name="counting", daemon=True).start()
     threading.Thread(target=idle_connections.watch, args=(settings.port,), name="silence", daemon=True).start()
     plane = DataPlane(settings, keeper)
-    app = short_way(measured(create_app(settings, plane).wsgi_app), plane, settings.max_body_bytes)
+    app = fast_path(measured(create_app(settings, plane).wsgi_app), plane, settings.max_body_bytes)
     # What is there now stays: going through it again and again would stall requests for tens of milliseconds.
     gc.freeze()
     return app
 
 
-def _count(keeper: Keeper) -> None:
+def _count(keeper: ModelLoader) -> None:
     while True:
         time.sleep(COUNT_SECONDS)
         try:

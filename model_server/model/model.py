@@ -9,10 +9,10 @@ import onnxruntime
 
 from model_server import telemetry
 from model_server.codecs.row_reader import RowReader
-from model_server.drift_counters import Inputs
+from model_server.drift_counters import DriftCounters
 from model_server.errors import ModelRefused
 from model_server.model import quickscorer
-from model_server.model.package import Package
+from model_server.model.package import ModelPackage
 
 FEATURES = "features"
 OUTPUTS = ["label", "probabilities"]
@@ -30,7 +30,7 @@ class Model:
         ModelRefused: ONNX Runtime cannot load it, or it does not predict as its signature says.
     """
 
-    def __init__(self, name: str | None, package: Package, max_rows: int) -> None:
+    def __init__(self, name: str | None, package: ModelPackage, max_rows: int) -> None:
         self.signature = package.signature
         self.name = name or self.signature.model
         self.version = package.version
@@ -52,7 +52,7 @@ class Model:
             quickscorer.of_onnx(package.onnx, len(self.rows.names), len(self.signature.classes))
         )
         self._row = struct.Struct(f"={len(self.rows.names)}f")
-        self._inputs = Inputs(self.name, self.version, self.signature)
+        self._inputs = DriftCounters(self.name, self.version, self.signature)
         self._labels: list[int] = []
 
     def predict(self, rows: Rows) -> tuple[list[int], Rows]:
@@ -83,7 +83,7 @@ class Model:
     def count(self) -> None:
         """Count what has been asked and predicted since the last time."""
         try:
-            telemetry.predicted(self, telemetry.take(self._labels))
+            telemetry.predicted(self, telemetry.drain(self._labels))
         finally:
             self._inputs.count()
 

@@ -63,7 +63,7 @@ class Feature(BaseModel):
         return max(low, -LARGEST), min(self.maximum + 10 * span, LARGEST)
 
 
-class Signature(BaseModel):
+class ModelSignature(BaseModel):
     """What the server needs of `signature.json`; `features` stand in the order the model takes them."""
 
     model_config = ConfigDict(frozen=True)
@@ -77,7 +77,7 @@ class Signature(BaseModel):
     metrics: dict[str, float] = {}
 
     @model_validator(mode="after")
-    def _consistent(self) -> Signature:
+    def _consistent(self) -> ModelSignature:
         names = [feature.name for feature in self.features]
         if len(set(names)) != len(names) or len(set(self.classes)) != len(self.classes):
             raise ValueError("a feature or class is named twice")
@@ -90,15 +90,15 @@ class Signature(BaseModel):
 
 
 @dataclass(frozen=True)
-class Package:
+class ModelPackage:
     """A model whose hash is right: its version, its signature, and the bytes of `model.onnx`."""
 
     version: str
-    signature: Signature
+    signature: ModelSignature
     onnx: bytes
 
 
-def verified(onnx: bytes, signature: bytes, version: str | None, expected: Mapping[str, str]) -> Package:
+def verified(onnx: bytes, signature: bytes, version: str | None, expected: Mapping[str, str]) -> ModelPackage:
     """The package of these two files; without a `version`, the hash's first 12 digits name it.
 
     `expected` has further SHA-256 of the model, by who names them.
@@ -107,7 +107,7 @@ def verified(onnx: bytes, signature: bytes, version: str | None, expected: Mappi
         ModelRefused: the signature cannot be used, or the model's SHA-256 is not the one that somebody names.
     """
     try:
-        described = Signature.model_validate_json(signature)
+        described = ModelSignature.model_validate_json(signature)
     except ValidationError as error:
         fault = error.errors()[0]
         where = "".join(f"{part}: " for part in fault["loc"])
@@ -116,4 +116,4 @@ def verified(onnx: bytes, signature: bytes, version: str | None, expected: Mappi
     for source, sha256 in {SIGNATURE_FILE: described.sha256, **expected}.items():
         if sha256 != found:
             raise ModelRefused(f"{MODEL_FILE} has SHA-256 {found}, but {source} has {sha256}")
-    return Package(version or found[:12], described, onnx)
+    return ModelPackage(version or found[:12], described, onnx)

@@ -10,7 +10,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.rbac import service_account
 
 from infra.cluster import Cluster
-from infra.secrets import Password
+from infra.secrets import RandomPassword
 from settings.paths import VERSIONS
 from settings.platform import LoadBalancerSettings
 
@@ -46,7 +46,7 @@ def load_balancer(settings: LoadBalancerSettings, cluster: Cluster) -> list[pulu
         "memberlist",
         metadata={"name": "memberlist", "namespace": NAMESPACE},
         # 128 bits, with which the speakers tell each other who is alive.
-        string_data={"secretkey": Password("metallb-memberlist").value.apply(lambda text: text[:32])},
+        string_data={"secretkey": RandomPassword("metallb-memberlist").value.apply(lambda text: text[:32])},
         opts=cluster.options(namespace),
     )
     controller = _controller(f"quay.io/metallb/controller:{version}", cluster, namespace, *definitions)

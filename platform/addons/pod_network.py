@@ -11,14 +11,14 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.rbac import service_account
 
 from infra.cluster import Cluster
-from infra.secrets import Password
+from infra.secrets import RandomPassword
 from settings.infra import KubernetesSettings
 from settings.paths import VERSIONS
 from settings.platform import PlatformSettings
 
 
 @dataclass(frozen=True)
-class Network:
+class PodNetwork:
     """What the stack says of its network, and what nodes wait for to become Ready."""
 
     name: str
@@ -27,14 +27,14 @@ class Network:
     resources: Sequence[pulumi.Resource]
 
 
-def network(settings: PlatformSettings, nodes: KubernetesSettings, cluster: Cluster) -> Network:
+def pod_network(settings: PlatformSettings, nodes: KubernetesSettings, cluster: Cluster) -> PodNetwork:
     """The network of the settings. It starts on each node that joins."""
     if settings.network == "flannel":
         pulumi.log.warn(
             "platform:network: flannel enforces no NetworkPolicy: every pod can reach every other one. Weave does"
         )
-        return Network("flannel", encrypted=False, network_policies=False, resources=_flannel(nodes, cluster))
-    return Network("weave", encrypted=True, network_policies=True, resources=_weave(settings, nodes, cluster))
+        return PodNetwork("flannel", encrypted=False, network_policies=False, resources=_flannel(nodes, cluster))
+    return PodNetwork("weave", encrypted=True, network_policies=True, resources=_weave(settings, nodes, cluster))
 
 
 def _weave(settings: PlatformSettings, nodes: KubernetesSettings, cluster: Cluster) -> list[pulumi.Resource]:
@@ -44,7 +44,7 @@ def _weave(settings: PlatformSettings, nodes: KubernetesSettings, cluster: Clust
     secret = kubernetes.core.v1.Secret(
         "weave-password",
         metadata={"name": "weave-password", "namespace": "kube-system", "labels": labels},
-        string_data={"password": Password("weave-password").value},
+        string_data={"password": RandomPassword("weave-password").value},
         opts=cluster.options(),
     )
     node_name = {"name": "HOSTNAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mlplatform.images.registry_client import Remote
+from mlplatform.images.registry_client import RegistryClient
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 
 EPOCH = "1767225600"
 """The date of all files in our layers, 2026-01-01: the same files make the same layer."""
@@ -25,10 +25,10 @@ EPOCH = "1767225600"
 class Builder(Protocol):
     """Builds and pushes."""
 
-    def build(self, context: Path, target: str, base: str | None, name: str, registry: Remote) -> None:
+    def build(self, context: Path, target: str, base: str | None, name: str, registry: RegistryClient) -> None:
         """Build a stage of the Dockerfile in a folder; `base` is its build argument BASE."""
 
-    def push(self, name: str, reference: str, registry: Remote) -> None:
+    def push(self, name: str, reference: str, registry: RegistryClient) -> None:
         """Push the image `name` as `reference`."""
 
 
@@ -36,38 +36,38 @@ def builder(storage: Path) -> Builder:
     """What this computer builds with.
 
     Raises:
-        Failure: there is nothing to build with; says what to install.
+        UserError: there is nothing to build with; says what to install.
     """
     if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
         return Docker()
     if shutil.which("buildah") is None:
-        raise Failure(
+        raise UserError(
             "images are built by Docker or buildah, and here is neither a Docker daemon that answers nor buildah; "
             "install one of them (Debian, Ubuntu: apt-get install buildah)"
         )
     if os.geteuid() != 0:
-        raise Failure("buildah takes root here: run `pulumi` as root, or start a Docker daemon that you may use")
+        raise UserError("buildah takes root here: run `pulumi` as root, or start a Docker daemon that you may use")
     return Buildah(storage)
 
 
 class Docker:
     """The Docker command."""
 
-    def build(self, context: Path, target: str, base: str | None, name: str, registry: Remote) -> None:
+    def build(self, context: Path, target: str, base: str | None, name: str, registry: RegistryClient) -> None:
         with _login(registry) as folder:
             arguments = ["--build-arg", f"BASE={base}"] if base else []
             environment = {"DOCKER_CONFIG": str(folder), "DOCKER_BUILDKIT": "1", "SOURCE_DATE_EPOCH": EPOCH}
             _run(["docker", "build", "--target", target, *arguments, "--tag", name, context], environment)
 
-    def push(self, name: str, reference: str, registry: Remote) -> None:
+    def push(self, name: str, reference: str, registry: RegistryClient) -> None:
         _run(["docker", "tag", name, reference])
         with _login(registry) as folder:
             try:
                 _run(["docker", "push", "--quiet", reference], {"DOCKER_CONFIG": str(folder)})
-            except Failure as failure:
+            except UserError as failure:
                 address = registry.host.partition("/")[0]
                 hint = f"\nThe daemon trusts the registry's certificate by /etc/docker/certs.d/{address}/ca.crt"
-                raise Failure(f"{failure}{hint if registry.ca else ''}") from None
+                raise UserError(f"{failure}{hint if registry.ca else ''}") from None
         _run(["docker", "rmi", reference])
 
 
@@ -77,13 +77,13 @@ class Buildah:
 
     storage: Path
 
-    def build(self, context: Path, target: str, base: str | None, name: str, registry: Remote) -> None:
+    def build(self, context: Path, target: str, base: str | None, name: str, registry: RegistryClient) -> None:
         arguments = ["--build-arg", f"BASE={base}"] if base else []
         options = ["--isolation", "chroot", "--format", "oci", "--timestamp", EPOCH, "--layers", "--pull"]
         with _login(registry) as folder:
             self._run("bud", *options, *_trust(folder), "--target", target, *arguments, "--tag", name, str(context))
 
-    def push(self, name: str, reference: str, registry: Remote) -> None:
+    def push(self, name: str, reference: str, registry: RegistryClient) -> None:
         with _login(registry) as folder:
             self._run("push", *_trust(folder), name, f"docker://{reference}")
 
@@ -102,7 +102,7 @@ class Buildah:
 
 
 @contextmanager
-def _login(registry: Remote) -> Iterator[Path]:
+def _login(registry: RegistryClient) -> Iterator[Path]:
     """A folder with what opens the registry: arguments can be read by everybody on this computer."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -137,4 +137,4 @@ def _run(command: Sequence[str | Path], environment: Mapping[str, str] | None = 
     if done.returncode:
         last = "\n".join(f"  {line}" for line in done.stdout.strip().splitlines()[-12:])
         words = next((str(word) for word in command if word in ("bud", "build", "push", "tag", "rmi")), "")
-        raise Failure(f"`{command[0]} {words}` ended with code {done.returncode}:\n{last}")
+        raise UserError(f"`{command[0]} {words}` ended with code {done.returncode}:\n{last}")

@@ -13,12 +13,19 @@ from typing import Any
 
 import pulumi
 from mlplatform.images.builders import builder
-from mlplatform.images.locked_packages import MACHINE, PYTHON, Pin, bill_of_materials, install, pinned
-from mlplatform.images.registry_client import RegistryDown, Remote
+from mlplatform.images.locked_packages import (
+    MACHINE,
+    PYTHON,
+    LockedPackage,
+    bill_of_materials,
+    install,
+    locked_packages,
+)
+from mlplatform.images.registry_client import RegistryClient, RegistryUnavailable
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 
-from infra.dynamic_provider import Failure, Provider, differs
-from infra.registry import Registry
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
+from infra.registry import ContainerRegistry
 from settings.paths import PROJECT, cache_directory
 
 IN_REGISTRY = "mlplatform"
@@ -47,8 +54,8 @@ class Recipe:
     def files(self) -> list[Path]:
         return sorted({file for pattern in self.code for file in PROJECT.glob(pattern) if file.is_file()})
 
-    def pins(self) -> list[Pin]:
-        return pinned(self.directory / "requirements.txt")
+    def pins(self) -> list[LockedPackage]:
+        return locked_packages(self.directory / "requirements.txt")
 
     def tag(self) -> str:
         """Names all that goes into it; a preview says by it whether there will be another image."""
@@ -71,9 +78,9 @@ MODEL_SERVER = Recipe("model-server", "model_server", "code", ("model_server/**/
 RECIPES = {recipe.name: recipe for recipe in (LIBRARIES, WORKLOADS, MODEL_SERVER)}
 
 
-class _ImageProvider(Provider):
+class _ImageProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        return DiffResult(changes=differs(_olds, _news, ("recipe", "tag", "host")))
+        return DiffResult(changes=any_changed(_olds, _news, ("recipe", "tag", "host")))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['recipe']}:{props['tag']}", props | _published(props))
@@ -82,7 +89,7 @@ class _ImageProvider(Provider):
         """An image that was removed from the registry is gone; a registry that is down is no reason to build anew."""
         try:
             there = _remote(props).digest(f"{IN_REGISTRY}/{props['recipe']}", props["tag"])
-        except RegistryDown as error:
+        except RegistryUnavailable as error:
             pulumi.log.warn(f"{props['recipe']}: the registry was not looked at: {error}")
             return ReadResult(id_, props)
         return ReadResult(id_, props) if there else ReadResult("", {})
@@ -97,12 +104,12 @@ class Image(Resource, module="platform", name="Image"):
         reference: `<registry>/mlplatform/<name>@sha256:...`.
 
     Raises (as a failed resource):
-        Failure: it could not be built or pushed, with the last lines of what the builder said.
+        UserError: it could not be built or pushed, with the last lines of what the builder said.
     """
 
     reference: pulumi.Output[str]
 
-    def __init__(self, recipe: Recipe, registry: Registry, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, recipe: Recipe, registry: ContainerRegistry, opts: pulumi.ResourceOptions | None = None) -> None:
         props = {
             "recipe": recipe.name,
             "tag": recipe.tag(),
@@ -121,13 +128,13 @@ def _published(props: dict[str, Any]) -> dict[str, Any]:
     """See to it that the registry has the image."""
     remote, recipe = _remote(props), RECIPES[props["recipe"]]
     if recipe.tag() != props["tag"]:
-        raise Failure(f"{recipe.folder}/: a file was changed while `pulumi` was at work; run it again")
+        raise UserError(f"{recipe.folder}/: a file was changed while `pulumi` was at work; run it again")
     name = f"{IN_REGISTRY}/{recipe.name}"
     digest = remote.digest(name, props["tag"]) or _built(recipe, remote, f"{name}:{props['tag']}", props["served"])
     return {"reference": f"{props['host']}/{name}@{digest}"}
 
 
-def _built(recipe: Recipe, remote: Remote, image: str, served: bool) -> str:
+def _built(recipe: Recipe, remote: RegistryClient, image: str, served: bool) -> str:
     """Build the image and push it; returns its digest. One at a time: they share layers, and the processor."""
     folder = cache_directory() / "images"
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,12 +147,12 @@ def _built(recipe: Recipe, remote: Remote, image: str, served: bool) -> str:
     name, _, tag = image.partition(":")
     digest = remote.digest(name, tag)
     if digest is None:
-        raise Failure(f"the registry took {image}, and does not have it")
+        raise UserError(f"the registry took {image}, and does not have it")
     return digest
 
 
 @contextmanager
-def _taking_pushes(remote: Remote, served: bool) -> Iterator[Remote]:
+def _taking_pushes(remote: RegistryClient, served: bool) -> Iterator[RegistryClient]:
     """Where images get into a registry: one that this computer serves takes none where machines reach it."""
     if not served:
         yield remote
@@ -156,9 +163,9 @@ def _taking_pushes(remote: Remote, served: bool) -> Iterator[Remote]:
 
     try:
         with bundle_registry.writable(Store.default()) as own:
-            yield Remote(own.host, *own.login, own.ca)
+            yield RegistryClient(own.host, *own.login, own.ca)
     except BundleError as error:
-        raise Failure(f"pushing to the registry {remote.host}: {error}") from None
+        raise UserError(f"pushing to the registry {remote.host}: {error}") from None
 
 
 def _context(recipe: Recipe, folder: Path) -> Path:
@@ -180,11 +187,11 @@ def _context(recipe: Recipe, folder: Path) -> Path:
     return context
 
 
-def _mirrored(base: str, remote: Remote) -> str | None:
+def _mirrored(base: str, remote: RegistryClient) -> str | None:
     """The private registry's own copy of a base image, None where it has none: then it comes from upstream."""
     repository, _, tag = base.rpartition(":")
     return f"{remote.host}/{base}" if remote.digest(repository, tag) else None
 
 
-def _remote(props: dict[str, Any]) -> Remote:
-    return Remote(props["host"], props["username"], props["password"], props["ca"])
+def _remote(props: dict[str, Any]) -> RegistryClient:
+    return RegistryClient(props["host"], props["username"], props["password"], props["ca"])

@@ -20,7 +20,7 @@ from uuid import NAMESPACE_URL, uuid5
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from settings.paths import PROJECT, VERSIONS, cache_directory
 
 PYTHON = "3.11"
@@ -42,7 +42,7 @@ NEVER_RUN = ("tests", "onnx/backend/test", "onnxruntime/transformers", "pyarrow/
 
 
 @dataclass(frozen=True, order=True)
-class Pin:
+class LockedPackage:
     """One package at the version of uv.lock; `hashes` are those of all its files."""
 
     name: str
@@ -55,11 +55,11 @@ class Pin:
         return " ".join([f"{self.name}=={self.version}", *(f"--hash={each}" for each in self.hashes)])
 
 
-def pinned(requirements: Path, lock: Path = PROJECT / "uv.lock") -> list[Pin]:
+def locked_packages(requirements: Path, lock: Path = PROJECT / "uv.lock") -> list[LockedPackage]:
     """The packages that a file of requirements (names, without versions) takes on Linux, with all beneath them.
 
     Raises:
-        Failure: uv.lock has no such package.
+        UserError: uv.lock has no such package.
     """
     packages = {each["name"]: each for each in tomllib.loads(lock.read_text())["package"] if _is_for_linux(each)}
     lines = (line.partition("#")[0].strip() for line in requirements.read_text().splitlines())
@@ -71,20 +71,20 @@ def pinned(requirements: Path, lock: Path = PROJECT / "uv.lock") -> list[Pin]:
         if one in found:
             continue
         if name not in packages:
-            raise Failure(f"{requirements.parent.name}/{requirements.name}: uv.lock has no package {name}")
+            raise UserError(f"{requirements.parent.name}/{requirements.name}: uv.lock has no package {name}")
         if extra and extra not in packages[name].get("optional-dependencies", {}):
-            raise Failure(f"{requirements.parent.name}/{requirements.name}: uv.lock has {name} without {extra}")
+            raise UserError(f"{requirements.parent.name}/{requirements.name}: uv.lock has {name} without {extra}")
         found.add(one)
         ahead += _dependencies(packages[name], extra)
     names = sorted({name for name, _ in found})
-    return [Pin(name, packages[name]["version"], tuple(_hashes(packages[name]))) for name in names]
+    return [LockedPackage(name, packages[name]["version"], tuple(_hashes(packages[name]))) for name in names]
 
 
-def install(pins: Sequence[Pin], folder: Path) -> None:
+def install(pins: Sequence[LockedPackage], folder: Path) -> None:
     """Make `folder` hold these packages, without what never runs.
 
     Raises:
-        Failure: uv could not install them, with what it said.
+        UserError: uv could not install them, with what it said.
     """
     folder.mkdir(parents=True)
     listed = folder.with_suffix(".txt")
@@ -95,13 +95,13 @@ def install(pins: Sequence[Pin], folder: Path) -> None:
     ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failure(f"uv could not install the packages of an image:\n{done.stderr.strip()[-2000:]}")
+        raise UserError(f"uv could not install the packages of an image:\n{done.stderr.strip()[-2000:]}")
     for name in NEVER_RUN:
         for unused in [each for each in folder.rglob(name) if each.is_dir()]:
             shutil.rmtree(unused, ignore_errors=True)  # one may lie in another
 
 
-def bill_of_materials(image: str, pins: Sequence[Pin]) -> str:
+def bill_of_materials(image: str, pins: Sequence[LockedPackage]) -> str:
     """CycloneDX 1.6 of an image's packages, the same text for the same packages."""
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
@@ -149,5 +149,5 @@ def _uv() -> str:
     own = cache_directory() / "tools" / f"uv-{VERSIONS['uv']['version']}" / "bin" / "uv"
     found = str(own) if own.is_file() else shutil.which("uv")
     if found is None:
-        raise Failure("uv is not installed: `make up` installs it, as does `make tools`")
+        raise UserError("uv is not installed: `make up` installs it, as does `make tools`")
     return found

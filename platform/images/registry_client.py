@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPMessage
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 
 SECONDS = 20
 MANIFESTS = ", ".join(
@@ -26,12 +26,12 @@ MANIFESTS = ", ".join(
 )
 
 
-class RegistryDown(Failure):
+class RegistryUnavailable(UserError):
     """The registry cannot be reached or used; nothing is known of what it has."""
 
 
 @dataclass(frozen=True)
-class Remote:
+class RegistryClient:
     """A registry `address[:port][/project]` that speaks TLS; `ca` in PEM format, "" for a public one."""
 
     host: str
@@ -43,7 +43,7 @@ class Remote:
         """The digest `sha256:...` of an image that it has under this tag, None where it has none.
 
         Raises:
-            RegistryDown: it does not answer, or refuses the password.
+            RegistryUnavailable: it does not answer, or refuses the password.
         """
         address, _, project = self.host.partition("/")
         repository = f"{project}/{image}" if project else image
@@ -53,10 +53,10 @@ class Remote:
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
-            raise RegistryDown(f"the registry {address} answers {error.code} {error.reason} for {url}") from None
+            raise RegistryUnavailable(f"the registry {address} answers {error.code} {error.reason} for {url}") from None
         except OSError as error:
             reason = getattr(error, "reason", error)
-            raise RegistryDown(f"the registry {address} cannot be reached: {reason}") from None
+            raise RegistryUnavailable(f"the registry {address} cannot be reached: {reason}") from None
         return str(headers["Docker-Content-Digest"])
 
     def _ask(self, url: str, accept: Mapping[str, str], authorization: Mapping[str, str]) -> HTTPMessage:

@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.pull_secret import pull_secret
 
 from infra.cluster import Cluster
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 
 ACCOUNT = "workload"
 """The service account of our pods: it has no rights at the API server, and the private registry's pull secret."""
@@ -88,7 +88,7 @@ class Namespace:
         )
 
 
-def namespace(name: str, cluster: Cluster, registry: Registry, level: str = "restricted") -> Namespace:
+def namespace(name: str, cluster: Cluster, registry: ContainerRegistry, level: str = "restricted") -> Namespace:
     """Make a namespace of that name, whose pods keep that Pod Security level."""
     made = kubernetes.core.v1.Namespace(
         name,

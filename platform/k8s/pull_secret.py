@@ -8,13 +8,13 @@ import json
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 
 NAME = "registry"
 
 
 def pull_secret(
-    name: str, namespace: pulumi.Input[str], registry: Registry, opts: pulumi.ResourceOptions
+    name: str, namespace: pulumi.Input[str], registry: ContainerRegistry, opts: pulumi.ResourceOptions
 ) -> kubernetes.core.v1.Secret:
     """A Secret named `registry` in a namespace, of type kubernetes.io/dockerconfigjson."""
     content: pulumi.Output[str] = pulumi.Output.all(

@@ -8,7 +8,9 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import Namespace
 
 
-def claim(name: str, room: Namespace, labels: dict[str, str], size_gb: int) -> kubernetes.core.v1.PersistentVolumeClaim:
+def persistent_volume_claim(
+    name: str, room: Namespace, labels: dict[str, str], size_gb: int
+) -> kubernetes.core.v1.PersistentVolumeClaim:
     """A volume for one pod at a time; it is bound when the first pod takes it, so nobody waits for that."""
     metadata: dict[str, Any] = {"name": name, "namespace": room.name, "labels": labels}
     return kubernetes.core.v1.PersistentVolumeClaim(

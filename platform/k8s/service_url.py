@@ -11,7 +11,7 @@ from infra.cluster import Cluster
 from settings.types import ServiceType
 
 
-def address_of(
+def service_url(
     service: kubernetes.core.v1.Service, kind: ServiceType, cluster: Cluster, inside: str
 ) -> pulumi.Output[str]:
     """`http://host:port` of a Service with one port; that of `ClusterIP` is `inside`, good in the cluster alone."""

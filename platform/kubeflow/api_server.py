@@ -14,11 +14,11 @@ from mlplatform.kubeflow.deployment_factory import (
     API_SERVER,
     NEIGHBOURS,
     STEPS,
-    Part,
-    elsewhere,
+    DeploymentFactory,
+    egress_outside,
+    env_vars,
     from_secret,
-    listens,
-    plain,
+    http_probes,
 )
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET as OBJECTS_KEYS
@@ -37,7 +37,7 @@ SCHEDULE_SECONDS = 5
 """How late a scheduled run may begin."""
 
 
-def api(part: Part, kept: Stores) -> list[pulumi.Resource]:
+def api(part: DeploymentFactory, kept: Stores) -> list[pulumi.Resource]:
     """All three, and what a run's pods need."""
     schedules = definition("kubeflow.org", "v1beta1", "scheduledworkflows", "ScheduledWorkflow", part)
     runs = _for_runs(part, kept)
@@ -49,7 +49,7 @@ def api(part: Part, kept: Stores) -> list[pulumi.Resource]:
     ]
 
 
-def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulumi.Resource:
+def _server(part: DeploymentFactory, kept: Stores, depends_on: list[pulumi.Resource]) -> pulumi.Resource:
     # Of the settings that its image comes with, one turns on a plugin for an MLflow at an address of somebody else's.
     settings = part.config(
         f"{NAME}-config",
@@ -67,7 +67,7 @@ def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulu
         ],
         "env": [
             {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
-            *plain(
+            *env_vars(
                 {
                     "CLUSTER_DOMAIN": "cluster.local",
                     "DBCONFIG_MYSQLCONFIG_HOST": kept.database.host,
@@ -95,7 +95,7 @@ def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulu
             from_secret("OBJECTSTORECONFIG_SECRETACCESSKEY", OBJECTS_KEYS, "secretkey"),
         ],
         "ports": [{"name": "http", "containerPort": HTTP}, {"name": "grpc", "containerPort": GRPC}],
-        **listens("/apis/v2beta1/healthz", HTTP),
+        **http_probes("/apis/v2beta1/healthz", HTTP),
         "resources": {
             "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "10Mi"},
             "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "500Mi"},
@@ -111,7 +111,9 @@ def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulu
         [container],
         *account,
         *depends_on,
-        part.admit(NAME, HTTP, GRPC, egress=[API_SERVER, elsewhere(kept.database.port), elsewhere(kept.objects.port)]),
+        part.admit(
+            NAME, HTTP, GRPC, egress=[API_SERVER, egress_outside(kept.database.port), egress_outside(kept.objects.port)]
+        ),
         wait_for=kept.addresses,
         settings=[settings],
         account=NAME,
@@ -122,12 +124,12 @@ def _server(part: Part, kept: Stores, depends_on: list[pulumi.Resource]) -> pulu
     )
 
 
-def _agent(part: Part, *depends_on: pulumi.Resource) -> pulumi.Resource:
+def _agent(part: DeploymentFactory, *depends_on: pulumi.Resource) -> pulumi.Resource:
     command = ["/bin/persistence_agent", "--logtostderr=true", f"--namespace={part.room.name}", "--logLevel=info"]
     return _watcher(part, AGENT, "persistence-agent", command, "persistenceagent-sa-token", AGENT_RULES, *depends_on)
 
 
-def _scheduler(part: Part, *depends_on: pulumi.Resource) -> pulumi.Resource:
+def _scheduler(part: DeploymentFactory, *depends_on: pulumi.Resource) -> pulumi.Resource:
     command = [
         "/bin/controller",
         "--logtostderr=true",
@@ -147,7 +149,7 @@ def _scheduler(part: Part, *depends_on: pulumi.Resource) -> pulumi.Resource:
 
 
 def _watcher(
-    part: Part,
+    part: DeploymentFactory,
     name: str,
     image: str,
     command: list[str],
@@ -160,7 +162,7 @@ def _watcher(
         "name": name,
         "image": IMAGES[image],
         "command": command,
-        "env": plain({"CRON_SCHEDULE_TIMEZONE": "UTC"}),
+        "env": env_vars({"CRON_SCHEDULE_TIMEZONE": "UTC"}),
         "resources": {
             "requests": {"cpu": "20m", "memory": "32Mi", "ephemeral-storage": "10Mi"},
             "limits": {"cpu": "500m", "memory": "256Mi", "ephemeral-storage": "500Mi"},
@@ -183,7 +185,7 @@ def _watcher(
     )
 
 
-def _for_runs(part: Part, kept: Stores) -> list[pulumi.Resource]:
+def _for_runs(part: DeploymentFactory, kept: Stores) -> list[pulumi.Resource]:
     """The service account of runs' pods, where their launchers keep artifacts, and where they may connect to."""
     options = part.room.options()
     metadata = part.metadata(RUNNER)

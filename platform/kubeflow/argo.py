@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.kubeflow.deployment_factory import API_SERVER, SMALL, Part, listens, plain
+from mlplatform.kubeflow.deployment_factory import API_SERVER, SMALL, DeploymentFactory, env_vars, http_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET, Objects
 
@@ -30,7 +30,7 @@ KEPT_SECONDS = 24 * 3600
 """How long a run's pods can be looked at; its record stays in the database."""
 
 
-def definition(group: str, version: str, plural: str, kind: str, part: Part) -> pulumi.Resource:
+def definition(group: str, version: str, plural: str, kind: str, part: DeploymentFactory) -> pulumi.Resource:
     """A kind of resources without a schema: the full ones cost the API server 0.7 GB, and most of a minute."""
     return kubernetes.apiextensions.v1.CustomResourceDefinition(
         f"{plural}.{group}",
@@ -52,7 +52,7 @@ def definition(group: str, version: str, plural: str, kind: str, part: Part) -> 
     )
 
 
-def argo(part: Part, files: Objects) -> list[pulumi.Resource]:
+def argo(part: DeploymentFactory, files: Objects) -> list[pulumi.Resource]:
     """The controller of workflows in its own namespace, and the kinds that it knows."""
     kinds = [definition(GROUP, "v1alpha1", plural, kind, part) for plural, kind in KINDS.items()]
     account = part.account(NAME, RULES)
@@ -74,9 +74,9 @@ def argo(part: Part, files: Objects) -> list[pulumi.Resource]:
                 "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
             },
             # A step begins a second after the one before it, not ten.
-            *plain({"DEFAULT_REQUEUE_TIME": "1s"}),
+            *env_vars({"DEFAULT_REQUEUE_TIME": "1s"}),
         ],
-        **listens("/healthz", 6060),
+        **http_probes("/healthz", 6060),
         "resources": {
             "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "10Mi"},
             "limits": {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "500Mi"},

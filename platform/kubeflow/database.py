@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pulumi
-from mlplatform.k8s.pvc import claim
-from mlplatform.kubeflow.deployment_factory import Part
+from mlplatform.k8s.pvc import persistent_volume_claim
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
-from infra.secrets import Password
+from infra.secrets import RandomPassword
 from settings.platform import KubeflowSettings
 
 NAME = "mysql"
@@ -39,7 +39,7 @@ class Database:
     resources: Sequence[pulumi.Resource] = field(default_factory=tuple)
 
 
-def database(part: Part, settings: KubeflowSettings) -> Database:
+def database(part: DeploymentFactory, settings: KubeflowSettings) -> Database:
     """The one of the settings; without one, a server of its own with a volume of the default class."""
     if (other := settings.database) is None:
         return _own(part, settings.size_gb)
@@ -48,8 +48,8 @@ def database(part: Part, settings: KubeflowSettings) -> Database:
     return Database(other.host, other.port, other.user, password, other.pipelines, other.metadata, [login])
 
 
-def _own(part: Part, size_gb: int) -> Database:
-    password = Password("kubeflow-database-password").value
+def _own(part: DeploymentFactory, size_gb: int) -> Database:
+    password = RandomPassword("kubeflow-database-password").value
     secret = part.secret(
         SECRET,
         {
@@ -59,7 +59,7 @@ def _own(part: Part, size_gb: int) -> Database:
             "client.cnf": pulumi.Output.concat("[client]\nuser=", USER, "\npassword=", password, "\n"),
         },
     )
-    volume = claim(NAME, part.room, part.labels(NAME), size_gb)
+    volume = persistent_volume_claim(NAME, part.room, part.labels(NAME), size_gb)
     image = IMAGES["database"]
     mounts = [
         {"name": "data", "mountPath": DATA},

@@ -41,7 +41,7 @@ NEIGHBOURS: dict[str, Any] = {"podSelector": {}}
 
 
 @dataclass(frozen=True)
-class Part:
+class DeploymentFactory:
     """Builds the Deployments and Services of a namespace; `libraries` is an image with Python in it."""
 
     room: Namespace
@@ -155,7 +155,7 @@ class Part:
         )
 
 
-def elsewhere(port: int) -> dict[str, Any]:
+def egress_outside(port: int) -> dict[str, Any]:
     """Egress to a port of whatever is outside of the namespace."""
     return {**EVERYWHERE, "ports": [{"protocol": "TCP", "port": port}]}
 
@@ -175,12 +175,12 @@ def from_secret(variable: str, secret: str, key: str) -> dict[str, Any]:
     return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-def plain(values: Mapping[str, pulumi.Input[str]]) -> list[dict[str, Any]]:
+def env_vars(values: Mapping[str, pulumi.Input[str]]) -> list[dict[str, Any]]:
     """Environment variables."""
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def listens(path: str, port: int) -> dict[str, Any]:
+def http_probes(path: str, port: int) -> dict[str, Any]:
     """The three probes of what answers HTTP at `path`."""
     health = {"httpGet": {"path": path, "port": port}, "timeoutSeconds": 3}
     return {

@@ -10,17 +10,17 @@ from typing import Any
 import pulumi
 from mlplatform.images.image import WORKLOADS, Image
 from mlplatform.k8s.namespace import namespace
-from mlplatform.k8s.service_url import address_of
+from mlplatform.k8s.service_url import service_url
 from mlplatform.kubeflow.api_server import HTTP, api
 from mlplatform.kubeflow.api_server import NAME as API
 from mlplatform.kubeflow.argo import argo
-from mlplatform.kubeflow.deployment_factory import NAMESPACE, Part
+from mlplatform.kubeflow.deployment_factory import NAMESPACE, DeploymentFactory
 from mlplatform.kubeflow.stores import METADATA, METADATA_PORT, stores
 from mlplatform.kubeflow.ui import NAME as UI
 from mlplatform.kubeflow.ui import ui
 
 from infra.cluster import Cluster
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 from settings.platform import KubeflowSettings
 
 
@@ -39,11 +39,16 @@ class KubeflowPipelines:
 
 
 def kubeflow_pipelines(
-    settings: KubeflowSettings, cluster: Cluster, registry: Registry, libraries: Image, directory: Path, stack: str
+    settings: KubeflowSettings,
+    cluster: Cluster,
+    registry: ContainerRegistry,
+    libraries: Image,
+    directory: Path,
+    stack: str,
 ) -> KubeflowPipelines:
     """Stores first, then what keeps and starts runs, then the pages; each part waits in its pod for what it needs."""
     room = namespace(NAMESPACE, cluster, registry)
-    part = Part(room, libraries)
+    part = DeploymentFactory(room, libraries)
     steps = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
     kept = stores(part, settings)
     controller = argo(part, kept.objects)
@@ -68,7 +73,7 @@ def kubeflow_pipelines(
         steps_image=steps.reference,
         run_after=[*room.resources, *kept.resources, *controller, *servers],
         outputs={
-            "ui_url": address_of(pages, settings.service, cluster, inside),
+            "ui_url": service_url(pages, settings.service, cluster, inside),
             "ui_login": pulumi.Output.secret(dict(login)),
         },
     )

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pulumi
-from mlplatform.k8s.pvc import claim
-from mlplatform.kubeflow.deployment_factory import Part
+from mlplatform.k8s.pvc import persistent_volume_claim
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
-from infra.secrets import Password
+from infra.secrets import RandomPassword
 from settings.platform import KubeflowSettings
 
 NAME = "seaweedfs"
@@ -50,7 +50,7 @@ class Objects:
         }
 
 
-def objects(part: Part, settings: KubeflowSettings) -> Objects:
+def objects(part: DeploymentFactory, settings: KubeflowSettings) -> Objects:
     """The bucket of the settings; without one, a store of its own with a volume of the default class."""
     if (other := settings.objects) is None:
         return _own(part, settings.size_gb)
@@ -59,13 +59,16 @@ def objects(part: Part, settings: KubeflowSettings) -> Objects:
     return Objects(other.host, other.port, other.bucket, other.secure, other.region, [keys])
 
 
-def _own(part: Part, size_gb: int) -> Objects:
-    access, key = Password("kubeflow-objects-access-key").value, Password("kubeflow-objects-secret-key").value
+def _own(part: DeploymentFactory, size_gb: int) -> Objects:
+    access, key = (
+        RandomPassword("kubeflow-objects-access-key").value,
+        RandomPassword("kubeflow-objects-secret-key").value,
+    )
     secret = part.secret(
         SECRET,
         {"accesskey": access, "secretkey": key, "s3.json": pulumi.Output.all(access, key).apply(_identities)},
     )
-    volume = claim(NAME, part.room, part.labels(NAME), size_gb)
+    volume = persistent_volume_claim(NAME, part.room, part.labels(NAME), size_gb)
     health = {"httpGet": {"path": "/status", "port": S3_PORT}, "timeoutSeconds": 5}
     container = {
         "name": NAME,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 from mlplatform.kubeflow.database import Database, database
-from mlplatform.kubeflow.deployment_factory import Part, elsewhere
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory, egress_outside
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import Objects, objects
 
@@ -28,7 +28,7 @@ class Stores:
     resources: Sequence[pulumi.Resource]
 
 
-def stores(part: Part, settings: KubeflowSettings) -> Stores:
+def stores(part: DeploymentFactory, settings: KubeflowSettings) -> Stores:
     """Those of the settings, or of its own, and the metadata server."""
     data, files = database(part, settings), objects(part, settings)
     return Stores(
@@ -39,7 +39,7 @@ def stores(part: Part, settings: KubeflowSettings) -> Stores:
     )
 
 
-def _metadata(part: Part, kept_in: Database) -> list[pulumi.Resource]:
+def _metadata(part: DeploymentFactory, kept_in: Database) -> list[pulumi.Resource]:
     secret = part.secret(
         METADATA, {"store.pbtxt": kept_in.password.apply(lambda password: _connection(kept_in, password))}
     )
@@ -68,7 +68,7 @@ def _metadata(part: Part, kept_in: Database) -> list[pulumi.Resource]:
     deployment = part.deployment(
         METADATA,
         [container],
-        part.admit(METADATA, METADATA_PORT, egress=[elsewhere(kept_in.port)]),
+        part.admit(METADATA, METADATA_PORT, egress=[egress_outside(kept_in.port)]),
         settings=[secret],
         wait_for=[f"{kept_in.host}:{kept_in.port}"],
         volumes={"settings": {"secret": {"secretName": METADATA}}, "tmp": {"emptyDir": {"sizeLimit": "100Mi"}}},

@@ -11,12 +11,19 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.kubeflow.api_server import HTTP
 from mlplatform.kubeflow.api_server import NAME as API
 from mlplatform.kubeflow.argo import LOGS
-from mlplatform.kubeflow.deployment_factory import API_SERVER, Part, elsewhere, from_secret, listens, plain
+from mlplatform.kubeflow.deployment_factory import (
+    API_SERVER,
+    DeploymentFactory,
+    egress_outside,
+    env_vars,
+    from_secret,
+    http_probes,
+)
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET, Objects
 from mlplatform.kubeflow.stores import METADATA_PORT, METADATA_SERVICE
 
-from infra.secrets import Password
+from infra.secrets import RandomPassword
 from settings.platform import KubeflowSettings
 
 NAME = "ml-pipeline-ui"
@@ -54,17 +61,17 @@ http {{
 
 
 def ui(
-    part: Part, files: Objects, settings: KubeflowSettings
+    part: DeploymentFactory, files: Objects, settings: KubeflowSettings
 ) -> tuple[kubernetes.core.v1.Service, Mapping[str, pulumi.Output[str]]]:
     """The Service of the pages, and the user and password that they take."""
     _envoy(part)
-    password = Password("kubeflow-ui-password").value
+    password = RandomPassword("kubeflow-ui-password").value
     gate = part.secret(f"{NAME}-gate", {"users": password.apply(_entry), "nginx.conf": NGINX})
     pages = {
         "name": "ui",
         "image": IMAGES["frontend"],
         "env": [
-            *plain(
+            *env_vars(
                 {
                     "ML_PIPELINE_SERVICE_HOST": API,
                     "ML_PIPELINE_SERVICE_PORT": str(HTTP),
@@ -86,7 +93,7 @@ def ui(
             from_secret("MINIO_ACCESS_KEY", SECRET, "accesskey"),
             from_secret("MINIO_SECRET_KEY", SECRET, "secretkey"),
         ],
-        **listens("/apis/v2beta1/healthz", PAGES),
+        **http_probes("/apis/v2beta1/healthz", PAGES),
         "resources": {
             "requests": {"cpu": "20m", "memory": "96Mi", "ephemeral-storage": "10Mi"},
             "limits": {"cpu": "500m", "memory": "384Mi", "ephemeral-storage": "500Mi"},
@@ -98,7 +105,7 @@ def ui(
         "image": IMAGES["gate"],
         "command": ["nginx", "-c", "/etc/gate/nginx.conf", "-g", "daemon off;"],
         "ports": [{"name": "http", "containerPort": GATE}],
-        **listens("/ready", GATE),
+        **http_probes("/ready", GATE),
         "resources": {
             "requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "10Mi"},
             "limits": {"cpu": "500m", "memory": "64Mi", "ephemeral-storage": "500Mi"},
@@ -112,7 +119,7 @@ def ui(
         NAME,
         [pages, door],
         *part.account(NAME, RULES),
-        part.admit(NAME, GATE, sources=(), egress=[API_SERVER, elsewhere(files.port)]),
+        part.admit(NAME, GATE, sources=(), egress=[API_SERVER, egress_outside(files.port)]),
         wait_for=[f"{API}:{HTTP}"],
         settings=[gate],
         account=NAME,
@@ -133,7 +140,7 @@ def _entry(password: str) -> str:
     return f"{USER}:{{SSHA}}{base64.b64encode(digest + salt).decode()}\n"
 
 
-def _envoy(part: Part) -> None:
+def _envoy(part: DeploymentFactory) -> None:
     """The way for a browser to the metadata server, which speaks gRPC: in between stands what knows gRPC-Web."""
     settings = part.config(ENVOY, {"envoy.yaml": pulumi.Output.json_dumps(_envoy_settings())})
     container = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD, namespace
-from mlplatform.monitoring.scraping import IMAGES, discovered, from_prometheus, labels, metadata
+from mlplatform.monitoring.scraping import IMAGES, from_prometheus, grant_pod_discovery, labels, metadata
 
 from infra.cluster import Cluster
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 
 NAMESPACE = "mlplatform-nodes"
 """Its own: a pod that sees its machine's files keeps no Pod Security level."""
@@ -22,10 +22,10 @@ NO_DISK_TYPES = (
 )
 
 
-def node_exporter(cluster: Cluster, registry: Registry) -> None:
+def node_exporter(cluster: Cluster, registry: ContainerRegistry) -> None:
     """One on each machine, which may change nothing. Its network is a pod's, so that Prometheus alone reaches it."""
     room = namespace(NAMESPACE, cluster, registry, "privileged")
-    discovered(room)
+    grant_pod_discovery(room)
     container = {
         "name": NAME,
         "image": IMAGES[NAME],

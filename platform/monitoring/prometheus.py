@@ -13,7 +13,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 import yaml
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, DNS, EVERYWHERE, POD, SERVING, Namespace
-from mlplatform.k8s.pvc import claim
+from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.rbac import service_account
 from mlplatform.kubeflow.deployment_factory import NAMESPACE as KUBEFLOW
 from mlplatform.monitoring import node_exporter
@@ -58,7 +58,7 @@ def prometheus(
         },
         opts=room.options(),
     )
-    volume = claim(PROMETHEUS, room, labels(PROMETHEUS), settings.size_gb)
+    volume = persistent_volume_claim(PROMETHEUS, room, labels(PROMETHEUS), settings.size_gb)
     server = kubernetes.apps.v1.Deployment(
         PROMETHEUS,
         metadata=metadata(PROMETHEUS),

@@ -45,7 +45,7 @@ def from_prometheus(port: int) -> dict[str, Any]:
     }
 
 
-def discovered(room: Namespace) -> None:
+def grant_pod_discovery(room: Namespace) -> None:
     """Let Prometheus see which pods a namespace has."""
     name, about = f"{room.name}-{PROMETHEUS}", {"name": PROMETHEUS, "namespace": room.name}
     role = kubernetes.rbac.v1.Role(
@@ -63,7 +63,7 @@ def discovered(room: Namespace) -> None:
     )
 
 
-def let_in(namespace: str, pods: dict[str, str], port: int, opts: pulumi.ResourceOptions) -> None:
+def allow_scrape(namespace: str, pods: dict[str, str], port: int, opts: pulumi.ResourceOptions) -> None:
     """Let Prometheus read from pods of a namespace that is closed otherwise."""
     kubernetes.networking.v1.NetworkPolicy(
         f"{namespace}-{PROMETHEUS}",

@@ -38,7 +38,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[bundle_registry.Registry]:
+def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[bundle_registry.RunningRegistry]:
     assert PROGRAM is not None
     monkeypatch.setenv("PATH", f"{PROGRAM.parent}:{os.environ['PATH']}")
     started = bundle_registry.start(store, "127.0.0.1", free_port(), ["registry.internal"], read_only=True)
@@ -46,7 +46,7 @@ def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[bundle_re
     bundle_registry.stop(bundle_registry.home(store))
 
 
-def login(own: bundle_registry.Registry) -> str:
+def login(own: bundle_registry.RunningRegistry) -> str:
     authorization: str = json.loads(own.authfile.read_text())["auths"][own.host]["auth"]
     return authorization
 
@@ -56,7 +56,7 @@ def fill(store: Store) -> None:
         push(store, own.host, own.authfile, own.certificates)
 
 
-def status(own: bundle_registry.Registry, path: str, authorization: str | None, method: str = "GET") -> int:
+def status(own: bundle_registry.RunningRegistry, path: str, authorization: str | None, method: str = "GET") -> int:
     context = ssl.create_default_context(cafile=str(own.certificates / "ca.crt"))
     request = urllib.request.Request(f"https://{own.host}{path}", method=method)
     request.add_header("Accept", oci.MANIFEST)
@@ -70,18 +70,18 @@ def status(own: bundle_registry.Registry, path: str, authorization: str | None, 
         return refused.code
 
 
-def test_it_opens_to_its_password_alone(running: bundle_registry.Registry) -> None:
+def test_it_opens_to_its_password_alone(running: bundle_registry.RunningRegistry) -> None:
     user = base64.b64decode(login(running)).decode().partition(":")[0]
     wrong = base64.b64encode(f"{user}:guess".encode()).decode()
     assert [status(running, "/v2/", given) for given in (None, wrong, login(running))] == [401, 401, 200]
 
 
-def test_who_does_not_trust_its_authority_is_not_connected(running: bundle_registry.Registry) -> None:
+def test_who_does_not_trust_its_authority_is_not_connected(running: bundle_registry.RunningRegistry) -> None:
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         urllib.request.urlopen(f"https://{running.host}/v2/", timeout=5)
 
 
-def test_its_secrets_are_in_files_of_its_owner_alone(running: bundle_registry.Registry, store: Store) -> None:
+def test_its_secrets_are_in_files_of_its_owner_alone(running: bundle_registry.RunningRegistry, store: Store) -> None:
     password = base64.b64decode(login(running)).decode().partition(":")[2]
     open_to_others = {f.name for f in running.folder.rglob("*") if f.is_file() and f.stat().st_mode & 0o077}
     assert open_to_others.isdisjoint({"auth.json", "htpasswd", "config.yml", "ca.key", "server.key"})
@@ -93,7 +93,7 @@ def test_its_secrets_are_in_files_of_its_owner_alone(running: bundle_registry.Re
 
 
 def test_started_again_it_is_left_running_and_after_a_stop_has_the_same_password(
-    running: bundle_registry.Registry, store: Store
+    running: bundle_registry.RunningRegistry, store: Store
 ) -> None:
     address, _, port = running.host.rpartition(":")
     before = login(running)
@@ -117,7 +117,7 @@ def test_a_taken_port_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @needs_skopeo
-def test_who_may_pull_may_neither_push_nor_delete(running: bundle_registry.Registry, store: Store) -> None:
+def test_who_may_pull_may_neither_push_nor_delete(running: bundle_registry.RunningRegistry, store: Store) -> None:
     digest = oci.bundle(store)
     with pytest.raises(BundleError, match=oci.UPSTREAM):
         push(store, running.host, running.authfile, running.certificates)
@@ -136,7 +136,7 @@ def test_who_may_pull_may_neither_push_nor_delete(running: bundle_registry.Regis
 
 
 def test_what_takes_images_is_here_alone_with_a_password_of_its_own_for_as_long_as_it_is_needed(
-    running: bundle_registry.Registry, store: Store
+    running: bundle_registry.RunningRegistry, store: Store
 ) -> None:
     with bundle_registry.writable(store) as own, bundle_registry.writable(store) as other:
         assert own.host.startswith("127.0.0.1:")
@@ -148,7 +148,7 @@ def test_what_takes_images_is_here_alone_with_a_password_of_its_own_for_as_long_
     assert not any(folder.exists() for folder in folders)
 
 
-def test_it_ends_with_who_is_killed_while_pushing(running: bundle_registry.Registry, store: Store) -> None:
+def test_it_ends_with_who_is_killed_while_pushing(running: bundle_registry.RunningRegistry, store: Store) -> None:
     program = (
         "import pathlib, signal\n"
         "from airgap.bundle import registry\n"
@@ -166,7 +166,7 @@ def test_it_ends_with_who_is_killed_while_pushing(running: bundle_registry.Regis
 
 
 def test_one_that_an_earlier_version_left_open_is_closed_and_keeps_its_password(
-    running: bundle_registry.Registry, store: Store
+    running: bundle_registry.RunningRegistry, store: Store
 ) -> None:
     address, _, port = running.host.rpartition(":")
     names = ["registry.internal"]
@@ -182,7 +182,7 @@ def test_one_that_an_earlier_version_left_open_is_closed_and_keeps_its_password(
 
 @needs_skopeo
 def test_images_are_under_the_name_of_their_upstream_with_their_digest(
-    running: bundle_registry.Registry, store: Store
+    running: bundle_registry.RunningRegistry, store: Store
 ) -> None:
     digest = oci.bundle(store)
     fill(store)

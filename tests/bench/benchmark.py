@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from tests.bench import batch, in_cluster, machinery, mlserver_environment, serving
 from tests.bench.forest import train
 from tests.bench.load import generator
@@ -47,7 +47,7 @@ def main() -> int:
             results = _on_this_computer(pulumi, outputs, folder, load_before)
             page, name, figures = markdown(results), "results", results.as_json()
             draw(results, folder / "results.png")
-    except (BootstrapError, Failure, PulumiFailed, RuntimeError) as error:
+    except (BootstrapError, UserError, PulumiFailed, RuntimeError) as error:
         say(f"Error: {error}")
         return 1
     (folder / f"{name}.md").write_text(page)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pulumi.runtime import rpc
 
-from infra.kubernetes_client.port_forward import reached
+from infra.kubernetes_client.port_forward import reachable_url
 from tests.bench.contenders import ours
 from tests.bench.forest import FLOWERS
 from tests.bench.load import Figures, load
@@ -87,7 +87,7 @@ def measure(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path) -> InClust
 
 def _served(outputs: Mapping[str, Any], run: Mapping[str, Any], folder: Path) -> tuple[list[Figures], list[Figures]]:
     directory = folder / "champion"
-    with reached(run["tracking_url"], run["access"]) as url:
+    with reachable_url(run["tracking_url"], run["access"]) as url:
         champion = registry.fetch(url, outputs["model"]["name"], outputs["model"]["version"])
     model.save(directory, champion.onnx, champion.signature)
     local = ours(directory)
@@ -122,7 +122,7 @@ def _ran(run: Mapping[str, Any], folder: Path) -> Ran:
     # A step that ran before on the same would be taken from a cache.
     package = run["package"].replace("enableCache: true", "enableCache: false")
     local, theirs = EmbeddedEngine(str(folder)), engine(run["engine"] | {"directory": str(folder)})
-    with step(f"{name} on this computer"), reached(run["tracking_url"], run["access"]) as url:
+    with step(f"{name} on this computer"), reachable_url(run["tracking_url"], run["access"]) as url:
         here, here_seconds = _timed(local, run, arguments, package, url)
     with step(f"{name} by the engine {run['engine']['kind']}"):
         there, there_seconds = _timed(theirs, run, arguments, package, run["steps_tracking_url"])

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from infra.local.local_process import HOST
-from infra.local.process_group import Session, inherited_environment
+from infra.local.process_group import ProcessGroup, inherited_environment
 from settings.paths import PROJECT
 from tests.bench.forest import FLOWERS, Flower, Forest
 
@@ -61,7 +61,7 @@ def running(server: Server, folder: Path) -> Iterator[psutil.Process]:
         RuntimeError: it ended, or did not answer within two minutes; with the end of its log.
     """
     log = folder / f"{server.name}.log"
-    session = Session(folder / f"{server.name}.process.json")
+    session = ProcessGroup(folder / f"{server.name}.process.json")
     environment = {**inherited_environment(), **server.environment}
     process = session.start([str(word) for word in server.command], cwd=PROJECT, env=environment, log=log)
     try:

@@ -20,8 +20,8 @@ from mlplatform.images.image import IN_REGISTRY, WORKLOADS
 from mlplatform.kubeflow import deployment_factory, kubeflow_images
 from pulumi import RunError
 
-from infra.kubernetes_client.client import Api
-from infra.kubernetes_client.port_forward import reached
+from infra.kubernetes_client.client import KubernetesClient
+from infra.kubernetes_client.port_forward import reachable_url
 from settings.platform import RegistrySettings
 from tests.harness import Stack
 from tests.lab.stacks import lab_stacks
@@ -53,7 +53,7 @@ def kubeconfig(whole: Stack | None) -> str:
 
 
 @pytest.fixture(scope="session")
-def kubeflow_installed(whole: Stack | None, api: Api) -> None:
+def kubeflow_installed(whole: Stack | None, api: KubernetesClient) -> None:
     """Kubeflow Pipelines takes the place of the Job engine; without its images, tests of it are left out."""
     if whole:
         try:
@@ -67,16 +67,16 @@ def kubeflow_installed(whole: Stack | None, api: Api) -> None:
 
 
 @pytest.fixture(scope="session")
-def api(kubeconfig: str) -> Api:
-    return Api(kubeconfig)
+def api(kubeconfig: str) -> KubernetesClient:
+    return KubernetesClient(kubeconfig)
 
 
-def secret(api: Api, namespace: str, name: str) -> dict[str, str]:
+def secret(api: KubernetesClient, namespace: str, name: str) -> dict[str, str]:
     data = api.core.read_namespaced_secret(name, namespace).data
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
-def pushed_image(api: Api, namespace: str) -> str:
+def pushed_image(api: KubernetesClient, namespace: str) -> str:
     """The image of this checkout's steps, which `up` pushed to the registry that the namespace has the login of."""
     login = json.loads(secret(api, namespace, "registry")[".dockerconfigjson"])
     return f"{next(iter(login['auths']))}/{IN_REGISTRY}/{WORKLOADS.name}:{WORKLOADS.tag()}"
@@ -98,7 +98,7 @@ def begin_and_kill(properties: dict[str, str], request: RunRequest, begun: Calla
 
 
 @pytest.fixture(scope="session")
-def workloads_image(api: Api) -> str:
+def workloads_image(api: KubernetesClient) -> str:
     if job_namespace.NAMESPACE not in {each.metadata.name for each in api.core.list_namespace().items}:
         pytest.skip("the cluster runs pipelines by Kubeflow")
     return pushed_image(api, job_namespace.NAMESPACE)
@@ -121,14 +121,14 @@ def engine(properties: dict[str, str]) -> JobEngine:
 
 
 @pytest.fixture(scope="session")
-def tracking_login(api: Api) -> dict[str, str]:
+def tracking_login(api: KubernetesClient) -> dict[str, str]:
     """User and password of MLflow, as steps have them."""
     password = secret(api, mlflow.NAMESPACE, mlflow.NAME)["MLFLOW_AUTH_ADMIN_PASSWORD"]
     return {"MLFLOW_TRACKING_USERNAME": mlflow.ADMINISTRATOR, "MLFLOW_TRACKING_PASSWORD": password}
 
 
 @pytest.fixture(scope="session")
-def tracking_inside(api: Api) -> str:
+def tracking_inside(api: KubernetesClient) -> str:
     """The address of MLflow in the cluster."""
     port = api.core.read_namespaced_service(mlflow.NAME, mlflow.NAMESPACE).spec.ports[0].port
     return f"http://{mlflow.NAME}.{mlflow.NAMESPACE}.svc:{port}"
@@ -149,11 +149,11 @@ def tracking_access(kubeconfig: str, tracking_login: dict[str, str]) -> dict[str
 
 @pytest.fixture
 def tracking_url(tracking_access: dict[str, str]) -> Iterator[str]:
-    with reached("", tracking_access) as url:
+    with reachable_url("", tracking_access) as url:
         yield url
 
 
-def pods(api: Api, namespace: str, labels: dict[str, str]) -> list[Any]:
+def pods(api: KubernetesClient, namespace: str, labels: dict[str, str]) -> list[Any]:
     """Those that are to stay."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     found = api.core.list_namespaced_pod(namespace, label_selector=selector).items
@@ -165,7 +165,7 @@ def ready(pod: Any) -> bool:
 
 
 @pytest.fixture(scope="session")
-def server(api: Api) -> dict[str, Any]:
+def server(api: KubernetesClient) -> dict[str, Any]:
     """The served model: name, labels and inside address of its Service, and its address outside where it has one."""
     services = api.core.list_namespaced_service(kubernetes.NAMESPACE).items
     found = services[0]

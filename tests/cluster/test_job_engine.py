@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from mlplatform import job_namespace
 
-from infra.dynamic_provider import Failure
-from infra.kubernetes_client.client import Api
+from infra.dynamic_provider import UserError
+from infra.kubernetes_client.client import KubernetesClient
 from tests.waiting import until
 from workloads.engines.base import RunRequest, RunResult
 from workloads.engines.job.job_engine import JobEngine
@@ -46,7 +46,7 @@ def request_for(
     return make
 
 
-def of_engine(api: Api) -> list[Any]:
+def of_engine(api: KubernetesClient) -> list[Any]:
     """The Jobs and secrets of runs."""
     selector = ",".join(f"{key}={value}" for key, value in job_namespace.PODS.items())
     return [
@@ -56,7 +56,7 @@ def of_engine(api: Api) -> list[Any]:
 
 
 def test_a_run_gives_its_outputs_and_log_and_leaves_nothing_in_the_cluster(
-    api: Api, engine: JobEngine, request_for: Any
+    api: KubernetesClient, engine: JobEngine, request_for: Any
 ) -> None:
     result = engine.run(request := request_for(pipelines.doubling, value=21))
     assert (result.state, result.outputs) == ("SUCCEEDED", {"Output": 42})
@@ -72,7 +72,7 @@ def test_a_step_that_fails_is_named_with_its_last_lines(engine: JobEngine, reque
     assert [step["state"] for step in result.steps] == ["SUCCEEDED", "FAILED"]
 
 
-def test_the_same_version_twice_is_one(api: Api, engine: JobEngine, tmp_path: Path) -> None:
+def test_the_same_version_twice_is_one(api: KubernetesClient, engine: JobEngine, tmp_path: Path) -> None:
     package = pipelines.package(pipelines.doubling, tmp_path)
     name = engine.upload("double", uuid.uuid4().hex[:12], package, [], 10)
     assert engine.upload("double", name.removeprefix("double-"), package, [], 10) == name
@@ -81,7 +81,7 @@ def test_the_same_version_twice_is_one(api: Api, engine: JobEngine, tmp_path: Pa
     assert api.unless_gone(lambda: api.core.read_namespaced_config_map(name, job_namespace.NAMESPACE)) is None
 
 
-def test_steps_have_their_secrets_and_no_rights(api: Api, engine: JobEngine, request_for: Any) -> None:
+def test_steps_have_their_secrets_and_no_rights(api: KubernetesClient, engine: JobEngine, request_for: Any) -> None:
     result = engine.run(request_for(pipelines.probing, secrets={"A_SECRET": "tell-nobody"}))
     found = json.loads(result.outputs["Output"])
     assert found == {
@@ -109,7 +109,7 @@ def test_files_of_steps_are_kept_and_addressed_in_the_tracking_server(
 
 
 def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
-    api: Api, engine: JobEngine, properties: dict[str, str], request_for: Any
+    api: KubernetesClient, engine: JobEngine, properties: dict[str, str], request_for: Any
 ) -> None:
     request = request_for(pipelines.slow, seconds=20, value=7)
     begin_and_kill(properties, request, lambda: engine.left_behind(request.pipeline, request.key))
@@ -134,11 +134,11 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
 
 
 def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
-    properties: dict[str, str], request_for: Any, api: Api
+    properties: dict[str, str], request_for: Any, api: KubernetesClient
 ) -> None:
     registry = properties["image"].partition("/")[0]
     properties["image"] = f"{registry}/mlplatform/no-such-image:1"
     request = request_for(pipelines.doubling, value=1)
-    with pytest.raises(Failure, match=r"does not start: .*no-such-image"):
+    with pytest.raises(UserError, match=r"does not start: .*no-such-image"):
         JobEngine(properties).run(request)
     assert request.key[:16] not in str([each.metadata.name for each in of_engine(api)])

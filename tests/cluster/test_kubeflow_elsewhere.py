@@ -14,8 +14,8 @@ from mlplatform.kubeflow import database, object_store
 from mlplatform.kubeflow.deployment_factory import NAMESPACE
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
-from infra.kubernetes_client.client import Api
-from infra.kubernetes_client.port_forward import reached
+from infra.kubernetes_client.client import KubernetesClient
+from infra.kubernetes_client.port_forward import reachable_url
 from tests.harness import Stack, changes
 from tests.lab.cluster import Cluster, cluster_at
 from tests.waiting import until
@@ -108,7 +108,7 @@ def stores(cluster: Cluster) -> Iterator[dict[str, Any]]:
 
 def keys_in_bucket(kubeconfig: str) -> list[str]:
     way = {"kubeconfig": kubeconfig, "namespace": SPACE, "selector": "app=objects", "port": "8333"}
-    with reached("", way) as url:
+    with reachable_url("", way) as url:
         client = boto3.client(
             "s3", endpoint_url=url, aws_access_key_id="owner", aws_secret_access_key=KEY, region_name="us-east-1"
         )
@@ -117,7 +117,7 @@ def keys_in_bucket(kubeconfig: str) -> list[str]:
 
 @pytest.mark.usefixtures("kubeflow_installed")
 def test_runs_and_files_are_kept_where_the_settings_say_and_own_servers_are_gone(
-    whole: Stack | None, api: Api, cluster: Cluster, kubeconfig: str, stores: dict[str, Any]
+    whole: Stack | None, api: KubernetesClient, cluster: Cluster, kubeconfig: str, stores: dict[str, Any]
 ) -> None:
     if whole is None:
         pytest.skip("the stack is somebody else's")

@@ -16,13 +16,13 @@ import pytest
 from mlplatform.kubeflow import api_server, database, object_store, stores
 from mlplatform.kubeflow.deployment_factory import NAMESPACE
 
-from infra.dynamic_provider import Failure
-from infra.kubernetes_client.client import Api
-from infra.kubernetes_client.port_forward import reached
+from infra.dynamic_provider import UserError
+from infra.kubernetes_client.client import KubernetesClient
+from infra.kubernetes_client.port_forward import reachable_url
 from tests.waiting import until
 from workloads.engines.base import RunRequest
 from workloads.engines.kubeflow import run_pods
-from workloads.engines.kubeflow.kfp_client import Server
+from workloads.engines.kubeflow.kfp_client import KfpClient
 from workloads.engines.kubeflow.kubeflow_engine import OWN_RUN_ID, KubeflowEngine
 from workloads.engines.kubeflow.kubeflow_package import STEPS_SECRET
 from workloads.engines.kubeflow.metadata import MetadataStore
@@ -41,7 +41,7 @@ IRIS = Path(__file__).parents[2] / "workloads" / "data" / "iris.csv"
 
 
 @pytest.fixture(scope="module")
-def image(api: Api, kubeflow_installed: None) -> str:
+def image(api: KubernetesClient, kubeflow_installed: None) -> str:
     return pushed_image(api, NAMESPACE)
 
 
@@ -76,10 +76,10 @@ def access(properties: dict[str, str], part: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def server(properties: dict[str, str]) -> Iterator[Server]:
+def server(properties: dict[str, str]) -> Iterator[KfpClient]:
     """Kubeflow Pipelines itself."""
-    with reached("", access(properties, "api")) as url:
-        yield Server(url)
+    with reachable_url("", access(properties, "api")) as url:
+        yield KfpClient(url)
 
 
 Make = Callable[..., RunRequest]
@@ -126,11 +126,11 @@ def request_for(
 
 @pytest.fixture(scope="module")
 def metadata(properties: dict[str, str]) -> Iterator[MetadataStore]:
-    with reached("", access(properties, "metadata")) as url, MetadataStore(url.removeprefix("http://")) as store:
+    with reachable_url("", access(properties, "metadata")) as url, MetadataStore(url.removeprefix("http://")) as store:
         yield store
 
 
-def objects_of(api: Api, run_id: str) -> str:
+def objects_of(api: KubernetesClient, run_id: str) -> str:
     """All that the cluster says of a run's pods and workflow, and of ConfigMaps."""
     select = {"label_selector": f"{RUN_LABEL}={run_id}"}
     found = [
@@ -141,7 +141,7 @@ def objects_of(api: Api, run_id: str) -> str:
     return json.dumps(found, default=str)
 
 
-def named(server: Server, run_id: str) -> Any:
+def named(server: KfpClient, run_id: str) -> Any:
     """The only run of that name."""
     (run,) = server.listed(server.runs.run_service_list_runs, "runs", name=run_id)
     return run
@@ -194,7 +194,7 @@ def test_a_step_that_fails_is_named_with_its_last_lines(kubeflow: KubeflowEngine
     assert "fail: ValueError: 8 is no good" in Path(result.log).read_text()
 
 
-def test_the_same_version_twice_is_one(kubeflow: KubeflowEngine, server: Server, image: str, tmp_path: Path) -> None:
+def test_the_same_version_twice_is_one(kubeflow: KubeflowEngine, server: KfpClient, image: str, tmp_path: Path) -> None:
     package = pipelines.package(pipelines.slow, tmp_path).replace("mlplatform/python-workloads", image)
     version = kubeflow.upload("once", "a", package, [], 10)
     assert kubeflow.upload("once", "b", package, [], 10) == version
@@ -205,7 +205,7 @@ def test_the_same_version_twice_is_one(kubeflow: KubeflowEngine, server: Server,
 
 
 def test_a_step_that_ran_before_on_the_same_is_not_run_again(
-    api: Api, kubeflow: KubeflowEngine, request_for: Make
+    api: KubernetesClient, kubeflow: KubeflowEngine, request_for: Make
 ) -> None:
     value = uuid.uuid4().int % 1_000_000
     first = kubeflow.run(request_for(pipelines.doubling, value=value))
@@ -222,7 +222,7 @@ def test_the_turns_of_a_loop_are_collected(kubeflow: KubeflowEngine, request_for
 
 
 def test_secrets_reach_the_steps_and_nothing_else(
-    api: Api, kubeflow: KubeflowEngine, server: Server, request_for: Make
+    api: KubernetesClient, kubeflow: KubeflowEngine, server: KfpClient, request_for: Make
 ) -> None:
     value = uuid.uuid4().hex
     request = request_for(pipelines.probing, secrets={"A_SECRET": value})
@@ -240,7 +240,7 @@ def test_secrets_reach_the_steps_and_nothing_else(
 
 
 def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
-    kubeflow: KubeflowEngine, server: Server, properties: dict[str, str], request_for: Make
+    kubeflow: KubeflowEngine, server: KfpClient, properties: dict[str, str], request_for: Make
 ) -> None:
     request = request_for(pipelines.slow, seconds=45, value=uuid.uuid4().int % 1_000_000)
     runs = server.runs.run_service_list_runs
@@ -262,7 +262,7 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     ],
 )
 def test_its_parts_may_go_and_come_back_meanwhile(
-    api: Api,
+    api: KubernetesClient,
     kubeflow: KubeflowEngine,
     properties: dict[str, str],
     request_for: Make,
@@ -293,7 +293,7 @@ def test_a_run_that_takes_too_long_has_failed_and_says_so(kubeflow: KubeflowEngi
 
 def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
     kubeflow: KubeflowEngine,
-    server: Server,
+    server: KfpClient,
     properties: dict[str, str],
     image: str,
     request_for: Make,
@@ -306,7 +306,7 @@ def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
     package = pipelines.package(pipelines.doubling, tmp_path).replace("mlplatform/python-workloads", missing)
     version = kubeflow.upload("double", "x", package, [], 10)
     try:
-        with pytest.raises(Failure, match=r"does not go on: .*no-such-image"):
+        with pytest.raises(UserError, match=r"does not go on: .*no-such-image"):
             kubeflow.run(replace(request, version_id=version))
     finally:
         kubeflow.remove(version)
@@ -314,7 +314,7 @@ def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
 
 def test_a_schedule_begins_runs_that_know_their_own_id_until_it_is_ended(
     kubeflow: KubeflowEngine,
-    server: Server,
+    server: KfpClient,
     metadata: MetadataStore,
     image: str,
     request_for: Make,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.client import KubernetesClient
 from tests.harness import Stack
 from tests.lab.stacks import cut_power
 from tests.waiting import until
@@ -50,12 +50,12 @@ def under_load(outside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     return load
 
 
-def replicas(api: Api, server: dict[str, Any]) -> list[Any]:
+def replicas(api: KubernetesClient, server: dict[str, Any]) -> list[Any]:
     return pods(api, kubernetes.NAMESPACE, server["labels"])
 
 
 def test_no_request_is_lost_while_a_pod_is_deleted(
-    api: Api, server: dict[str, Any], under_load: Callable[..., dict[str, float]]
+    api: KubernetesClient, server: dict[str, Any], under_load: Callable[..., dict[str, float]]
 ) -> None:
     before = replicas(api, server)
     figures = under_load(
@@ -66,7 +66,7 @@ def test_no_request_is_lost_while_a_pod_is_deleted(
 
 
 def test_no_request_is_lost_while_a_model_rolls_out(
-    api: Api, kubeconfig: str, server: dict[str, Any], under_load: Callable[..., dict[str, float]]
+    api: KubernetesClient, kubeconfig: str, server: dict[str, Any], under_load: Callable[..., dict[str, float]]
 ) -> None:
     import yaml
     from kubernetes import client, config  # type: ignore[import-untyped]
@@ -90,7 +90,7 @@ def test_no_request_is_lost_while_a_model_rolls_out(
 @pytest.mark.parametrize(("patience", "may_lose"), [(USUAL, True), (PATIENT, False)], ids=["usual", "patient"])
 def test_the_machine_that_answers_for_the_address_is_missed_for_seconds_alone(
     whole: Stack | None,
-    api: Api,
+    api: KubernetesClient,
     server: dict[str, Any],
     outside: str,
     under_load: Callable[..., dict[str, float]],

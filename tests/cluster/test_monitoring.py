@@ -14,8 +14,8 @@ from mlplatform.monitoring.prometheus import PAGE, PORT
 from mlplatform.monitoring.scrape_config import USER
 from mlplatform.monitoring.scraping import NAMESPACE, PROMETHEUS, labels
 
-from infra.kubernetes_client.client import Api
-from infra.kubernetes_client.port_forward import reached
+from infra.kubernetes_client.client import KubernetesClient
+from infra.kubernetes_client.port_forward import reachable_url
 from tests.waiting import until
 from workloads.serving import kubernetes
 
@@ -47,7 +47,7 @@ class Asked:
 
 
 @pytest.fixture(scope="module")
-def address(api: Api, kubeconfig: str) -> Iterator[str]:
+def address(api: KubernetesClient, kubeconfig: str) -> Iterator[str]:
     if not pods(api, NAMESPACE, labels(PROMETHEUS)):
         pytest.skip("the stack has no platform:monitoring")
     access = {
@@ -56,12 +56,12 @@ def address(api: Api, kubeconfig: str) -> Iterator[str]:
         "selector": ",".join(f"{key}={value}" for key, value in labels(PROMETHEUS).items()),
         "port": str(PORT),
     }
-    with reached("", access) as url:
+    with reachable_url("", access) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def prometheus(api: Api, address: str) -> Asked:
+def prometheus(api: KubernetesClient, address: str) -> Asked:
     return Asked(address, secret(api, NAMESPACE, PROMETHEUS)["password"])
 
 
@@ -71,7 +71,7 @@ def test_without_the_password_there_is_nothing_to_see(address: str) -> None:
         assert Asked(address, "password1234").get(path).status_code == 401, path
 
 
-def test_everything_that_it_should_read_answers(api: Api, prometheus: Asked) -> None:
+def test_everything_that_it_should_read_answers(api: KubernetesClient, prometheus: Asked) -> None:
     nodes = len(api.core.list_node().items)
     models = len(pods(api, kubernetes.NAMESPACE, {}))
 
@@ -94,7 +94,7 @@ def test_its_rules_find_no_fault_in_themselves(prometheus: Asked) -> None:
     assert {rule["name"]: rule["health"] for rule in rules if rule["health"] != "ok"} == {}
 
 
-def test_it_knows_each_nodes_processors_memory_and_disk(api: Api, prometheus: Asked) -> None:
+def test_it_knows_each_nodes_processors_memory_and_disk(api: KubernetesClient, prometheus: Asked) -> None:
     names = {node.metadata.name for node in api.core.list_node().items}
     for query in ("node_cpu_seconds_total", "node_memory_MemAvailable_bytes", "node_filesystem_avail_bytes"):
         assert {labels["node"] for labels, _ in prometheus.samples(f"count by (node) ({query})")} == names, query
@@ -104,7 +104,7 @@ def test_it_knows_each_nodes_processors_memory_and_disk(api: Api, prometheus: As
     }
 
 
-def test_the_page_names_nodes_models_and_what_is_wrong(api: Api, prometheus: Asked) -> None:
+def test_the_page_names_nodes_models_and_what_is_wrong(api: KubernetesClient, prometheus: Asked) -> None:
     page = prometheus.get(PAGE)
     assert page.status_code == 200, page.text
     for node in api.core.list_node().items:
@@ -114,7 +114,7 @@ def test_the_page_names_nodes_models_and_what_is_wrong(api: Api, prometheus: Ask
     assert "error" not in page.text.lower().replace("errors", "")
 
 
-def test_a_pod_that_sees_its_machine_cannot_change_it(api: Api) -> None:
+def test_a_pod_that_sees_its_machine_cannot_change_it(api: KubernetesClient) -> None:
     found = pods(api, node_exporter.NAMESPACE, labels(node_exporter.NAME))
     assert len(found) == len(api.core.list_node().items)
     for pod in found:
@@ -126,7 +126,7 @@ def test_a_pod_that_sees_its_machine_cannot_change_it(api: Api) -> None:
 
 
 def test_a_model_pod_that_is_deleted_is_read_no_more_and_its_successor_is(
-    api: Api, server: dict[str, Any], prometheus: Asked
+    api: KubernetesClient, server: dict[str, Any], prometheus: Asked
 ) -> None:
     def read() -> set[str]:
         return {labels["pod"] for labels, _ in prometheus.samples('up{job="model-servers"} == 1')}
@@ -138,7 +138,7 @@ def test_a_model_pod_that_is_deleted_is_read_no_more_and_its_successor_is(
     until(lambda: len(read()) >= len(before) and gone not in read(), seconds=180)
 
 
-def test_a_pod_that_crashes_again_and_again_is_an_alert_before_long(api: Api, prometheus: Asked) -> None:
+def test_a_pod_that_crashes_again_and_again_is_an_alert_before_long(api: KubernetesClient, prometheus: Asked) -> None:
     """It waits whether that lasts: five minutes, which is what the rules' own tests are for."""
     container = {
         "name": "crash",
@@ -165,7 +165,7 @@ def test_a_pod_that_crashes_again_and_again_is_an_alert_before_long(api: Api, pr
 
 
 def test_inputs_in_another_unit_are_drift_and_told_by_feature(
-    api: Api, server: dict[str, Any], outside: str, prometheus: Asked
+    api: KubernetesClient, server: dict[str, Any], outside: str, prometheus: Asked
 ) -> None:
     if not prometheus.samples("model_server_training_share"):
         pytest.skip("the served model says nothing of its training data")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.client import KubernetesClient
 from tests.harness import Stack, changes
 from tests.waiting import until
 from workloads.serving import kubernetes
@@ -22,7 +22,7 @@ def score(url: str) -> requests.Response:
 
 
 def test_it_answers_from_outside_with_the_version_that_is_deployed(
-    api: Api, server: dict[str, Any], outside: str
+    api: KubernetesClient, server: dict[str, Any], outside: str
 ) -> None:
     answer = score(outside).json()
     assert answer["class_index"] == 0
@@ -34,7 +34,7 @@ def test_it_answers_from_outside_with_the_version_that_is_deployed(
     assert answer["model_version"] == environment["MODEL_SERVER_VERSION"]
 
 
-def test_its_pods_are_on_different_machines_and_may_do_nothing(api: Api, server: dict[str, Any]) -> None:
+def test_its_pods_are_on_different_machines_and_may_do_nothing(api: KubernetesClient, server: dict[str, Any]) -> None:
     found = pods(api, kubernetes.NAMESPACE, server["labels"])
     workers = [node for node in api.core.list_node().items if not node.spec.taints]
     assert len({pod.spec.node_name for pod in found}) == min(len(found), len(workers)) > 0
@@ -49,7 +49,7 @@ def test_its_pods_are_on_different_machines_and_may_do_nothing(api: Api, server:
 
 
 def test_the_next_up_spreads_pods_that_sat_together_while_a_machine_was_away(
-    whole: Stack | None, api: Api, server: dict[str, Any]
+    whole: Stack | None, api: KubernetesClient, server: dict[str, Any]
 ) -> None:
     if whole is None:
         pytest.skip("the machines are somebody else's")

@@ -7,8 +7,8 @@ import uuid
 import requests
 from mlplatform import mlflow
 
-from infra.kubernetes_client.client import Api
-from infra.kubernetes_client.port_forward import credentials, reached
+from infra.kubernetes_client.client import KubernetesClient
+from infra.kubernetes_client.port_forward import credentials, reachable_url
 from tests.waiting import until
 
 from .conftest import pods, ready
@@ -23,11 +23,11 @@ def test_without_the_password_there_is_nothing_to_see(tracking_url: str, trackin
     assert requests.get(tracking_url + SEARCH, auth=credentials(tracking_access), timeout=30).status_code == 200
 
 
-def test_what_it_knows_outlives_its_pod(api: Api, tracking_access: dict[str, str]) -> None:
+def test_what_it_knows_outlives_its_pod(api: KubernetesClient, tracking_access: dict[str, str]) -> None:
     from workloads.ml.tracking import client
 
     name = f"kept-{uuid.uuid4().hex[:8]}"
-    with reached("", tracking_access) as url:
+    with reachable_url("", tracking_access) as url:
         run = client(url).create_run(client(url).create_experiment(name))
         client(url).log_text(run.info.run_id, "still here", "note.txt")
     (old,) = pods(api, mlflow.NAMESPACE, mlflow.PODS)
@@ -40,7 +40,7 @@ def test_what_it_knows_outlives_its_pod(api: Api, tracking_access: dict[str, str
         ],
         seconds=180,
     )
-    with reached("", tracking_access) as url:
+    with reachable_url("", tracking_access) as url:
         assert client(url).get_experiment_by_name(name) is not None
         artifact = f"{url}/get-artifact?path=note.txt&run_uuid={run.info.run_id}"
         assert requests.get(artifact, auth=credentials(tracking_access), timeout=30).text == "still here"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra import retry
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from workloads.engines.base import RunRequest
 from workloads.engines.kubeflow import run_pods
 from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
@@ -111,7 +111,7 @@ def test_a_run_that_outlived_its_up_is_found_and_followed(
     assert kubeflow.left_behind(request_.pipeline, request_.key) is None
     ran(it, iris_external(), "RUNNING")
     it.answers["GET", "/apis/v2beta1/runs/runs-4"] = [400]  # as if this `up` were killed when it has begun the run
-    with pytest.raises(Failure):
+    with pytest.raises(UserError):
         kubeflow.run(request_)
     assert kubeflow.left_behind(request_.pipeline, request_.key) == request_.run_id
     it.states = ["SUCCEEDED"]
@@ -126,7 +126,7 @@ def test_a_run_that_failed_meanwhile_is_not_gone_on_with(
 ) -> None:
     ran(it, iris_external(), "RUNNING")
     it.answers["GET", "/apis/v2beta1/runs/runs-4"] = [400]
-    with pytest.raises(Failure):
+    with pytest.raises(UserError):
         kubeflow.run(request_)
     it.find("runs")[0]["state"] = state
     assert kubeflow.left_behind(request_.pipeline, request_.key) is None
@@ -189,7 +189,7 @@ def test_a_pod_that_cannot_start_ends_the_run_with_the_reason(
     waiting = {"name": "main", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image x:1"}}}
     status = {"containerStatuses": [{**waiting, "ready": False, "restartCount": 0, "image": "", "imageID": ""}]}
     it.pods = [pod("pod-1", "Pending", 2, **status)]
-    with pytest.raises(Failure, match="does not go on: ImagePullBackOff: no such image x:1"):
+    with pytest.raises(UserError, match="does not go on: ImagePullBackOff: no such image x:1"):
         kubeflow.run(request_)
     assert it.find("runs")[0]["state"] == "CANCELED"
 
@@ -199,7 +199,7 @@ def test_a_run_without_a_pod_is_given_up(
 ) -> None:
     monkeypatch.setattr(run_pods, "STUCK_SECONDS", 0)
     ran(it, Laid(), "PENDING")
-    with pytest.raises(Failure, match="no pod"):
+    with pytest.raises(UserError, match="no pod"):
         kubeflow.run(request_)
 
 
@@ -218,7 +218,9 @@ def test_a_server_that_stays_away_is_said_to(
 ) -> None:
     monkeypatch.setattr(retry, "AWAY_SECONDS", 0.1)
     it.answers["GET", "/apis/v2beta1/pipelines/names/iris-external"] = [503] * 1000
-    with pytest.raises(Failure, match=r"Kubeflow Pipelines cannot be used: 503 in another way\. A run that has begun"):
+    with pytest.raises(
+        UserError, match=r"Kubeflow Pipelines cannot be used: 503 in another way\. A run that has begun"
+    ):
         kubeflow.upload("iris-external", "abc", PACKAGE, [], 60)
 
 
@@ -226,7 +228,7 @@ def test_what_the_server_refuses_is_told_in_its_words(
     it: StandIn, kubeflow: KubeflowEngine, request_: RunRequest
 ) -> None:
     it.answers["POST", "/apis/v2beta1/runs"] = [400]
-    with pytest.raises(Failure, match="answers 400: in another way"):
+    with pytest.raises(UserError, match="answers 400: in another way"):
         kubeflow.run(request_)
 
 

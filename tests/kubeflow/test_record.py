@@ -10,7 +10,7 @@ import yaml
 
 from tests.cluster import pipelines
 from workloads.engines.kubeflow.progress import Progress
-from workloads.engines.kubeflow.run_graph import Record
+from workloads.engines.kubeflow.run_graph import RunGraph
 from workloads.runs.compile import compiled
 
 from .executions import Laid, iris_external
@@ -24,7 +24,7 @@ def package() -> dict[str, Any]:
 @pytest.mark.parametrize("deployed", [True, False])
 def test_outputs_are_those_of_the_branch_that_ran(package: dict[str, Any], deployed: bool) -> None:
     laid = iris_external(deployed)
-    outputs = Record(package, laid.executions).outputs(laid.outputs())
+    outputs = RunGraph(package, laid.executions).outputs(laid.outputs())
     version = "3" if deployed else ""
     assert outputs == {"accuracy": 0.9, "deployed": deployed, "version": version, "decision": "because"}
     assert type(outputs["deployed"]) is bool
@@ -32,7 +32,7 @@ def test_outputs_are_those_of_the_branch_that_ran(package: dict[str, Any], deplo
 
 def test_steps_have_their_parameters_and_artifacts_as_declared(package: dict[str, Any]) -> None:
     laid = iris_external()
-    steps = {step["name"]: step for step in Record(package, laid.executions).steps(laid.outputs())}
+    steps = {step["name"]: step for step in RunGraph(package, laid.executions).steps(laid.outputs())}
     assert list(steps) == ["preprocess-data", "train-model", "test-model", "deploy-model"]
     assert [step["state"] for step in steps.values()] == ["SUCCEEDED", "CACHED", "SUCCEEDED", "SUCCEEDED"]
     assert steps["test-model"]["seconds"] == 3.2
@@ -54,17 +54,17 @@ def test_a_step_that_did_not_end_before_its_run_failed(package: dict[str, Any]) 
     root = laid.dag()
     laid.step("preprocess-data", root)
     lost = laid.step("train-model", root, "RUNNING")
-    record = Record(package, laid.executions)
+    record = RunGraph(package, laid.executions)
     assert [step["state"] for step in record.steps({})] == ["SUCCEEDED", "FAILED"]
     assert (found := record.failed()) is not None
     assert found.id == lost
     laid.step("test-model", root, "FAILED")
-    assert (found := Record(package, laid.executions).failed()) is not None
+    assert (found := RunGraph(package, laid.executions).failed()) is not None
     assert found.id != lost
 
 
 def test_a_run_that_has_not_begun_has_nothing(package: dict[str, Any]) -> None:
-    record = Record(package, [])
+    record = RunGraph(package, [])
     assert (record.steps({}), record.outputs({}), record.failed()) == ([], {}, None)
 
 
@@ -73,10 +73,10 @@ def test_each_step_is_told_of_once_when_it_begins_and_once_when_it_ends(package:
     progress = Progress(told.append)
     running = Laid()
     running.step("preprocess-data", running.dag(), "RUNNING")
-    progress.update(Record(package, running.executions))
-    progress.update(Record(package, running.executions))
-    progress.update(Record(package, iris_external().executions))
-    progress.update(Record(package, iris_external().executions))
+    progress.update(RunGraph(package, running.executions))
+    progress.update(RunGraph(package, running.executions))
+    progress.update(RunGraph(package, iris_external().executions))
+    progress.update(RunGraph(package, iris_external().executions))
     assert told == [
         "preprocess-data: started",
         "preprocess-data: SUCCEEDED in 3.2 s",
@@ -93,6 +93,6 @@ def test_the_turns_of_a_loop_are_collected_in_their_order(tmp_path: Path) -> Non
     for index in (1, 0):
         turn = laid.dag("for-loop-1", loop, iteration_index=index)
         laid.step("measure", turn, outputs={"Output": index + 4})
-    record = Record(yaml.safe_load(pipelines.package(pipelines.measuring_all, tmp_path)), laid.executions)
+    record = RunGraph(yaml.safe_load(pipelines.package(pipelines.measuring_all, tmp_path)), laid.executions)
     assert record.outputs({}) == {"Output": [4, 5]}
     assert [step["name"] for step in record.steps({})] == ["measure", "measure"]

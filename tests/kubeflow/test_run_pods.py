@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra import retry
-from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import PodLog
 from workloads.engines.kubeflow.run_pods import last_said
 
@@ -49,7 +49,11 @@ def test_the_log_of_a_pod_that_has_ended_is_asked_for_again(
     it: StandIn, properties: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.01)
-    api, log, path = Api(properties["kubeconfig"]), PodLog(), f"/api/v1/namespaces/{NAMESPACE}/pods/step/log"
+    api, log, path = (
+        KubernetesClient(properties["kubeconfig"]),
+        PodLog(),
+        f"/api/v1/namespaces/{NAMESPACE}/pods/step/log",
+    )
     it.logs["step"] = "2026-11-25T10:00:00Z last\n"
     it.answers["GET", path] = [500]
     assert list(log.read(api, NAMESPACE, "step")) == []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from infra.ssh import connected
 from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, thrown_away
 
@@ -29,7 +29,7 @@ def site() -> Iterator[Site]:
     with site_of(NAMES) as made:
         made.close()
         (plane, *_) = made.machines
-        with pytest.raises(Failure), connected(made._login(plane)):
+        with pytest.raises(UserError), connected(made._login(plane)):
             pass
         yield made
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from infra.lab.bridge import Bridge, ip
 from infra.lab.lab_machines import USER
 from infra.secrets import key_pair
@@ -90,9 +90,9 @@ def test_a_user_who_may_not_use_sudo(stack: Stack, site: Site) -> None:
 
 
 def test_the_network_of_another_stack_is_left_alone(site: Site) -> None:
-    with pytest.raises(Failure, match=f"{site.network.subnet} is in use here already"):
+    with pytest.raises(UserError, match=f"{site.network.subnet} is in use here already"):
         Bridge("test-another", site.network.subnet).create()
-    with pytest.raises(Failure, match=f"another stack of this name has machines here: .* has {site.network.gateway}"):
+    with pytest.raises(UserError, match=f"another stack of this name has machines here: .* has {site.network.gateway}"):
         Bridge(site.network.name("site"), free_network().subnet).create()
     assert site.run("alpha", "hostname") == "alpha\n"
 

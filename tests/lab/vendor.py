@@ -5,14 +5,14 @@ Takes the place of __main__.py in a copy of this checkout.
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.cluster import kubeadm_foundation
+from mlplatform.cluster import provision_kubeadm_cluster
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from settings.loading import load
 from settings.paths import cache_directory
 
 stack = pulumi.get_stack()
-foundation = kubeadm_foundation(
+foundation = provision_kubeadm_cluster(
     load(stack, CONFIG.get() or get_config_env()), stack, cache_directory() / "stacks" / stack
 )
 kubernetes.storage.v1.StorageClass(

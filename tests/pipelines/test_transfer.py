@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from infra.errors import Failure
+from infra.errors import UserError
 from workloads.ml import model, registry, tracking
 from workloads.model_transfer import transfer
 from workloads.model_transfer.transfer import FROM_RUN, Server
@@ -179,7 +179,7 @@ def test_a_model_that_has_versions_of_its_own_is_refused(
     registered(theirs, tmp_path / "theirs", name, 4)
     registered(ours, tmp_path / "ours", name, 6)
     before = everything(ours)
-    with pytest.raises(Failure, match=f"the model {name} has a version 1 of its own here"):
+    with pytest.raises(UserError, match=f"the model {name} has a version 1 of its own here"):
         transfer.transfer(theirs, ours)
     assert everything(ours) == before
 
@@ -191,7 +191,7 @@ def test_versions_that_were_deleted_here_are_said_to_be_in_the_way(
     registered(ours, tmp_path / "ours", name, 6)
     with ours.client() as client:
         client.delete_model_version(name, "1")
-    with pytest.raises(Failure, match=f"{name} version 1 would be 2 here"):
+    with pytest.raises(UserError, match=f"{name} version 1 would be 2 here"):
         transfer.transfer(theirs, ours)
 
 
@@ -204,7 +204,7 @@ def test_a_model_that_was_changed_after_its_registration_is_refused(
         other = tmp_path / "other"
         other.mkdir()
         client.log_artifacts(run_id, str(trained(other, 9, name)), registry.ARTIFACT)
-    with pytest.raises(Failure, match=f"{name} version 1 was changed: its SHA-256 is"):
+    with pytest.raises(UserError, match=f"{name} version 1 was changed: its SHA-256 is"):
         transfer.transfer(theirs, ours)
 
 
@@ -215,7 +215,7 @@ def test_a_model_that_no_pipeline_registered_is_named_and_can_be_left_out(
         client.create_registered_model(name)
         client.create_model_version(name, "s3://elsewhere/model", await_creation_for=0)
         client.set_registered_model_alias(name, registry.ALIAS, "1")
-    with pytest.raises(Failure, match=f"{name} version 1 was not registered by a pipeline of this program"):
+    with pytest.raises(UserError, match=f"{name} version 1 was not registered by a pipeline of this program"):
         transfer.transfer(theirs, ours)
     with theirs.client() as client:
         client.delete_registered_model_alias(name, registry.ALIAS)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from infra.azure.registry_token import _TokenPasswordProvider
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 
 REGISTRY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/r"
 TOKEN = f"{REGISTRY}/tokens/nodes"
@@ -92,7 +92,7 @@ def test_who_asked_is_not_kept(management: Management) -> None:
 
 def test_a_refusal_is_told_with_azures_own_words(management: Management) -> None:
     management.refusal = '{"error": {"code": "AuthorizationFailed"}}'
-    with pytest.raises(Failure, match=r"Azure answered 403: .*AuthorizationFailed") as refused:
+    with pytest.raises(UserError, match=r"Azure answered 403: .*AuthorizationFailed") as refused:
         _TokenPasswordProvider().create(given(management))
     assert "b3arer" not in str(refused.value)
 

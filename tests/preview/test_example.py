@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.kubeadm.kubeadm_cluster import Kubeadm
+from infra.kubeadm.kubeadm_cluster import KubeadmCluster
 from infra.machine import Machine
 from infra.secrets import key_pair
 from settings.infra import KubernetesSettings
@@ -131,9 +131,9 @@ def test_a_cluster_without_a_control_plane_or_a_registry_that_it_needs_is_refuse
         worker = {"role": "worker", "public_address": "10.0.0.2", "private_address": "10.0.0.2", "user": "me"}
         machine = Machine(name="worker-1", key="key", host_key="ssh-ed25519 AAAA", **worker)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="one machine has to be the control plane, found 0"):
-            Kubeadm("none", machines=[machine], settings=KubernetesSettings())
+            KubeadmCluster("none", machines=[machine], settings=KubernetesSettings())
         plane = Machine(name="plane", key="key", host_key="ssh-ed25519 AAAA", **worker | {"role": "control-plane"})  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="packages: bundle takes them from a registry"):
-            Kubeadm("bundle", machines=[plane], settings=KubernetesSettings(packages="bundle"))
+            KubeadmCluster("bundle", machines=[plane], settings=KubernetesSettings(packages="bundle"))
 
     run(program)

@@ -16,7 +16,7 @@ from mlplatform.kubeflow.kubeflow_pipelines import kubeflow_pipelines
 
 from airgap.bundle.sources import load
 from infra.cluster import Cluster, provider
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 from policies import pods
 from settings.platform import KubeflowSettings, RegistrySettings
 
@@ -31,7 +31,7 @@ def graph_of(settings: KubeflowSettings) -> Graph:
         cluster = Cluster(
             "lab", text, provider("lab", "text"), text, pulumi.Output.from_input([]), storage_class="disk"
         )
-        registry = Registry(text, text, pulumi.Output.secret("word"), text)
+        registry = ContainerRegistry(text, text, pulumi.Output.secret("word"), text)
         return kubeflow_pipelines(
             settings, cluster, registry, Image(LIBRARIES, registry), Path("/nowhere"), "lab"
         ).outputs["ui_url"]

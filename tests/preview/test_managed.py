@@ -15,9 +15,9 @@ from pulumi.runtime import rpc
 from pydantic import ValidationError
 
 from infra.cluster import MANAGED
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from infra.kubeconfig import kubeconfig
-from infra.managed.cluster_facts import Expected, facts
+from infra.managed.cluster_facts import RequiredFeatures, facts
 from settings.infra import AzureSettings, ExistingClusterSettings, InfraSettings
 from settings.types import SettingsError
 from tests.stand_ins import Answering, answering
@@ -142,7 +142,7 @@ def at(server: str) -> str:
 
 
 def test_a_cluster_tells_its_nodes_and_its_storage_class(server: str) -> None:
-    assert facts(at(server), Expected()) == {
+    assert facts(at(server), RequiredFeatures()) == {
         "endpoint": server,
         "nodes": [
             {
@@ -159,23 +159,23 @@ def test_a_cluster_tells_its_nodes_and_its_storage_class(server: str) -> None:
 
 def test_a_cluster_that_refuses_or_is_not_there_is_told_by_its_address(server: str) -> None:
     Cluster.status = 403
-    with pytest.raises(Failure, match=f"the cluster at {server} answered 403"):
-        facts(at(server), Expected())
-    with pytest.raises(Failure, match=r"the cluster at http://127\.0\.0\.1:1 does not answer"):
-        facts(at("http://127.0.0.1:1"), Expected())
+    with pytest.raises(UserError, match=f"the cluster at {server} answered 403"):
+        facts(at(server), RequiredFeatures())
+    with pytest.raises(UserError, match=r"the cluster at http://127\.0\.0\.1:1 does not answer"):
+        facts(at("http://127.0.0.1:1"), RequiredFeatures())
 
 
 def test_the_class_of_volumes_is_the_default_one_or_that_of_the_settings_or_none_of_the_vendors(server: str) -> None:
-    assert facts(at(server), Expected(storage_class="azurefile-csi"))["storage_class"] == "azurefile-csi"
-    assert facts(at(server), Expected(volumes=False))["storage_class"] == ""
-    with pytest.raises(Failure, match="no storage class gp3; set one of those that it has: azurefile-csi, default"):
-        facts(at(server), Expected(storage_class="gp3"))
+    assert facts(at(server), RequiredFeatures(storage_class="azurefile-csi"))["storage_class"] == "azurefile-csi"
+    assert facts(at(server), RequiredFeatures(volumes=False))["storage_class"] == ""
+    with pytest.raises(UserError, match="no storage class gp3; set one of those that it has: azurefile-csi, default"):
+        facts(at(server), RequiredFeatures(storage_class="gp3"))
 
 
 def test_a_cluster_without_a_default_class_asks_for_a_choice(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CLASSES, "items", CLASSES["items"][:1])
-    with pytest.raises(Failure, match="no default storage class; set one of those that it has: azurefile-csi; or"):
-        facts(at(server), Expected())
+    with pytest.raises(UserError, match="no default storage class; set one of those that it has: azurefile-csi; or"):
+        facts(at(server), RequiredFeatures())
 
 
 def test_the_newest_of_several_default_classes_is_taken_as_kubernetes_does(
@@ -184,25 +184,25 @@ def test_the_newest_of_several_default_classes_is_taken_as_kubernetes_does(
     newer = copy.deepcopy(CLASSES["items"][1])
     newer["metadata"] |= {"name": "premium", "creationTimestamp": "2026-06-01T00:00:00Z"}
     monkeypatch.setitem(CLASSES, "items", [newer, *CLASSES["items"]])
-    assert facts(at(server), Expected())["storage_class"] == "premium"
+    assert facts(at(server), RequiredFeatures())["storage_class"] == "premium"
 
 
 def test_a_vendors_metrics_server_is_not_overwritten(server: str) -> None:
-    with pytest.raises(Failure, match="platform:metrics: own would overwrite"):
-        facts(at(server), Expected(metrics=False))
+    with pytest.raises(UserError, match="platform:metrics: own would overwrite"):
+        facts(at(server), RequiredFeatures(metrics=False))
     Cluster.services = [{"metadata": METRICS["metadata"] | {"labels": MANAGED}}]
-    assert facts(at(server), Expected(metrics=False))
+    assert facts(at(server), RequiredFeatures(metrics=False))
     Cluster.services = []
-    assert facts(at(server), Expected(metrics=False))
+    assert facts(at(server), RequiredFeatures(metrics=False))
 
 
 def test_a_cluster_that_nobody_measures_is_said_to_be_so(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr("pulumi.log.warn", said.append)
-    facts(at(server), Expected())
+    facts(at(server), RequiredFeatures())
     assert said == []
     Cluster.services = []
-    facts(at(server), Expected())
+    facts(at(server), RequiredFeatures())
     assert "has no metrics-server" in said[0]
 
 
@@ -211,7 +211,7 @@ def aks(**settings: Any) -> tuple[Any, Any]:
         from infra.managed.managed_cluster import managed_cluster
 
         azure = AzureSettings(operator="203.0.113.7", **{"aks": {}} | settings)
-        made = managed_cluster(InfraSettings(cluster="existing", azure=azure), "vendor", Expected())
+        made = managed_cluster(InfraSettings(cluster="existing", azure=azure), "vendor", RequiredFeatures())
         return {"kubeconfig": made.cluster.kubeconfig, "registry": made.registry and made.registry.host}
 
     with patch("infra.managed.managed_cluster.answering", lambda kubeconfig: kubeconfig):  # there is nobody to answer

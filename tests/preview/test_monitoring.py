@@ -11,12 +11,12 @@ import pytest
 import yaml
 from mlplatform.k8s.namespace import SERVING, namespace
 from mlplatform.monitoring.monitoring import monitoring
-from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, discovered
+from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, grant_pod_discovery
 from pulumi.runtime import rpc
 
 from airgap.bundle.sources import load
 from infra.cluster import Cluster, provider
-from infra.registry import Registry
+from infra.registry import ContainerRegistry
 from policies import claims, pods
 from settings.platform import MonitoringSettings
 from workloads.serving import kubernetes
@@ -34,9 +34,9 @@ def made(kubeflow: bool = True, **settings: Any) -> tuple[Graph, Any]:
         cluster = Cluster(
             "lab", text, provider("lab", "text"), text, pulumi.Output.from_input([]), storage_class="disk"
         )
-        registry = Registry(text, text, pulumi.Output.secret("word"), text)
+        registry = ContainerRegistry(text, text, pulumi.Output.secret("word"), text)
         there = namespace("kubeflow", cluster, registry)
-        discovered(namespace(SERVING, cluster, registry))
+        grant_pod_discovery(namespace(SERVING, cluster, registry))
         return monitoring(
             MonitoringSettings(**settings), cluster, registry, there.resources if kubeflow else ()
         ).outputs

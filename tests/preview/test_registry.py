@@ -13,7 +13,7 @@ from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.k8s.pull_secret import pull_secret
 from pulumi.runtime import rpc
 
-from infra.registry import registry
+from infra.registry import container_registry
 from settings.platform import RegistrySettings
 
 from .graph import run
@@ -29,7 +29,7 @@ def test_images_are_pushed_by_the_builder_and_pulled_by_the_nodes(
     builder: dict[str, Any], pushes: tuple[str, str]
 ) -> None:
     def program() -> None:
-        made = registry(RegistrySettings.model_validate(NODES | builder), None, Path("/nowhere"), ())
+        made = container_registry(RegistrySettings.model_validate(NODES | builder), None, Path("/nowhere"), ())
         Image(LIBRARIES, made)
         pull_secret("pull", "default", made, pulumi.ResourceOptions())
 

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from model_server import telemetry
 from model_server.codecs.json_decoder import json_value
 from model_server.codecs.row_reader import RowReader
-from model_server.loader import Keeper
+from model_server.loader import ModelLoader
 from model_server.model import quickscorer
 from model_server.model.model import Model
 from model_server.model.package import verified
@@ -175,7 +175,7 @@ def test_what_is_read_in_a_hurry_is_read_alike_with_care(
 def test_a_fault_in_counting_one_thing_leaves_nothing_else_uncounted(
     voting: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = Keeper(Settings.from_environment({}))
+    keeper = ModelLoader(Settings.from_environment({}))
     keeper.model = served = loaded(voting)
     served.predict_row(load_iris().data[0].tolist())
     assert served._inputs._kept

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from tests.stand_ins import Answering, answering
 from workloads.serving.champion import _ChampionProvider
 
@@ -55,5 +55,5 @@ def test_a_registry_that_does_not_answer_is_no_reason_to_forget(props: dict[str,
 def test_a_champion_that_somebody_registered_by_hand_is_told(props: dict[str, Any]) -> None:
     Registry.tags = {}
     for ask in (lambda: found(props), lambda: _ChampionProvider().create(props)):
-        with pytest.raises(Failure, match="version 4 of the model iris has the alias champion, and no pipeline"):
+        with pytest.raises(UserError, match="version 4 of the model iris has the alias champion, and no pipeline"):
             ask()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from mlplatform.images.image import LIBRARIES, MODEL_SERVER, RECIPES, WORKLOADS
-from mlplatform.images.locked_packages import bill_of_materials, pinned
+from mlplatform.images.locked_packages import bill_of_materials, locked_packages
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from settings.paths import PROJECT
 
 
@@ -34,8 +34,8 @@ def test_steps_find_their_libraries_at_the_versions_of_the_lock() -> None:
 def test_a_package_that_the_lock_does_not_have_is_named(tmp_path: Path, wanted: str, said: str) -> None:
     file = tmp_path / "requirements.txt"
     file.write_text(wanted)
-    with pytest.raises(Failure, match=said):
-        pinned(file)
+    with pytest.raises(UserError, match=said):
+        locked_packages(file)
 
 
 def test_images_have_the_code_that_runs_in_them_and_none_of_what_runs_beside_pulumi() -> None:

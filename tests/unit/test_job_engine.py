@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from kubernetes.client import ApiException
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from infra.kubernetes_client import client
 from tests.stand_ins import kubeconfig
 from workloads.engines.base import RunRequest
@@ -38,13 +38,15 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobEngine:
 @pytest.mark.timeout(60)
 def test_a_run_that_the_cluster_does_not_end_is_followed_no_longer(engine: JobEngine) -> None:
     request = RunRequest("p", "p-1", "v", {}, timeout_minutes=0)
-    with pytest.raises(Failure, match="the run n/p-1 has taken more than 0 minutes, and the cluster has not ended it"):
+    with pytest.raises(
+        UserError, match="the run n/p-1 has taken more than 0 minutes, and the cluster has not ended it"
+    ):
         engine._followed("p-1", request)
 
 
 @pytest.mark.timeout(60)
 def test_a_job_that_does_not_go_is_waited_for_no_longer(engine: JobEngine) -> None:
-    with pytest.raises(Failure, match="the Job n/p-1 was deleted, and is there"):
+    with pytest.raises(UserError, match="the Job n/p-1 was deleted, and is there"):
         engine._delete("p-1")
 
 
@@ -52,5 +54,5 @@ def test_a_job_that_does_not_go_is_waited_for_no_longer(engine: JobEngine) -> No
 def test_who_is_refused_is_told_what_was_said_whoever_said_it(body: str) -> None:
     refused = ApiException(status=403, reason="Forbidden")
     refused.body = body
-    with pytest.raises(Failure, match=r"the cluster refuses this: .*no such right"):
+    with pytest.raises(UserError, match=r"the cluster refuses this: .*no such right"):
         client._away(refused)

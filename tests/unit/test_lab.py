@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from infra.lab import lab_machines
 
 PROPS = {"hostname": "worker-1", "stack": "nobodys", "subnet": "10.99.0.0/24", "address": "10.99.0.12", "folder": "/x"}
@@ -18,7 +18,7 @@ PROPS = {"hostname": "worker-1", "stack": "nobodys", "subnet": "10.99.0.0/24", "
 @pytest.mark.parametrize("provider", [lab_machines._LabMachineProvider, lab_machines._LabNetworkProvider])
 def test_what_cannot_be_looked_into_is_not_taken_for_gone(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(Failure, match="infra:machines: lab: machines inside this computer take root"):
+    with pytest.raises(UserError, match="infra:machines: lab: machines inside this computer take root"):
         provider().delete("it", PROPS)
 
 

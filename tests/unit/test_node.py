@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.errors import Failure
+from infra.errors import UserError
 from infra.kubeadm import node_commands
 from infra.ssh import Finished
 
@@ -196,7 +196,7 @@ def test_when_a_worker_is_ready_not_all_of_coredns_stays_on_one_node(
 
 def test_a_failed_upgrade_leaves_kubelet_as_it_is(machines: Machines) -> None:
     machines.fails = "upgrade.sh"
-    with pytest.raises(Failure, match="worker-1: kubeadm upgrade failed with code 1: it failed"):
+    with pytest.raises(UserError, match="worker-1: kubeadm upgrade failed with code 1: it failed"):
         node_commands.ready(order(WORKER))
     assert machines.done == ["install kubeadm"]
 
@@ -211,7 +211,7 @@ def test_what_does_not_run_again_is_told_and_does_not_hold_up_the_upgrade(
 
 
 def test_what_kubeadm_would_refuse_is_refused_before_anything_is_changed(machines: Machines) -> None:
-    with pytest.raises(Failure, match=r"infra:kubernetes\.version: .* past v1\.34"):
+    with pytest.raises(UserError, match=r"infra:kubernetes\.version: .* past v1\.34"):
         node_commands.upgrade(order(PLANE, "v1.35.1"))
     assert machines.done == []
 

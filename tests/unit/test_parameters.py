@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from workloads.runs.resources import _arguments
 
 SETTING = "workloads:pipelines.some.parameters"
@@ -41,5 +41,5 @@ def test_numbers_are_those_that_the_settings_have(kind: str, handed_over: Any, w
 
 @pytest.mark.parametrize(("kind", "value"), [("NUMBER_INTEGER", 5.5), ("NUMBER_DOUBLE", "high"), ("BOOLEAN", "maybe")])
 def test_what_is_of_another_type_is_refused_by_its_setting(kind: str, value: Any) -> None:
-    with pytest.raises(Failure, match=rf"^{SETTING}\.p: .* is not of the pipeline's type for it, {kind}$"):
+    with pytest.raises(UserError, match=rf"^{SETTING}\.p: .* is not of the pipeline's type for it, {kind}$"):
         arguments(kind, value)

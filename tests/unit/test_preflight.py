@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.errors import Failure
+from infra.errors import UserError
 from infra.kubeadm import preflight
 
 PROVIDER = preflight._PreflightProvider()
@@ -14,9 +14,9 @@ MACHINE = {"name": "worker-1", "host": "192.0.2.12", "port": 22}
 PROPS: dict[str, Any] = {"machine": MACHINE, "others": []}
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, answer: bool | Failure) -> None:
+def asked(monkeypatch: pytest.MonkeyPatch, answer: bool | UserError) -> None:
     def facts(_machine: Any, _peers: Any) -> dict[str, Any]:
-        if isinstance(answer, Failure):
+        if isinstance(answer, UserError):
             raise answer
         return {"member": answer}
 
@@ -38,5 +38,5 @@ def test_one_that_has_become_a_node_is_so_from_then_on(monkeypatch: pytest.Monke
 
 
 def test_one_that_does_not_answer_is_left_as_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked(monkeypatch, Failure("worker-1: no SSH at 192.0.2.12:22"))
+    asked(monkeypatch, UserError("worker-1: no SSH at 192.0.2.12:22"))
     assert PROVIDER.read("worker-1", PROPS).id == "worker-1"

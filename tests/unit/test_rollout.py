@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from tests.stand_ins import Answering, answering, kubeconfig
 from workloads.serving.rollout import DIGEST, MANAGER, _RolloutProvider, digested
 
@@ -111,7 +111,7 @@ def props() -> Iterator[dict[str, Any]]:
 
 
 def test_pods_that_do_not_come_up_are_taken_back_and_their_words_told(props: dict[str, Any]) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(UserError) as caught:
         _RolloutProvider().update("n/d", props, props)
     told = str(caught.value)
     assert told.startswith("n/d: its new pods do not serve within 1 s\n  d-bad-x: fetch: the bad one said this\n")
@@ -121,7 +121,7 @@ def test_pods_that_do_not_come_up_are_taken_back_and_their_words_told(props: dic
 
 
 def test_whoever_applied_the_deployment_owns_what_was_set_back(props: dict[str, Any]) -> None:
-    with pytest.raises(Failure):
+    with pytest.raises(UserError):
         _RolloutProvider().update("n/d", props, props)
     (owner,) = Cluster.managers
     assert owner["manager"] == "pulumi"
@@ -136,7 +136,7 @@ def test_the_next_up_tries_what_was_taken_back_again(props: dict[str, Any]) -> N
 
 def test_where_nothing_served_before_nothing_is_taken_back(props: dict[str, Any]) -> None:
     Cluster.sets = [replica_set(BAD, 1, 0)]
-    with pytest.raises(Failure, match="There are no pods before these that could go on"):
+    with pytest.raises(UserError, match="There are no pods before these that could go on"):
         _RolloutProvider().create(props)
     assert Cluster.live == BAD
 
@@ -144,13 +144,13 @@ def test_where_nothing_served_before_nothing_is_taken_back(props: dict[str, Any]
 def test_a_template_that_nobody_here_made_is_not_touched(props: dict[str, Any]) -> None:
     Cluster.live = "somebody-elses"
     Cluster.sets = [replica_set(GOOD, 2, 2)]
-    with pytest.raises(Failure, match=r"n/d: somebody else has changed it; `make up ARGS=--refresh`"):
+    with pytest.raises(UserError, match=r"n/d: somebody else has changed it; `make up ARGS=--refresh`"):
         _RolloutProvider().update("n/d", props, props)
     assert Cluster.live == "somebody-elses"
 
 
 def test_a_deployment_that_is_gone_is_named(props: dict[str, Any]) -> None:
-    with pytest.raises(Failure, match="n/gone: somebody has deleted it"):
+    with pytest.raises(UserError, match="n/gone: somebody has deleted it"):
         _RolloutProvider().update("n/gone", props, props | {"deployment": "gone"})
 
 

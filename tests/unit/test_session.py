@@ -9,13 +9,13 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.local.process_group import Session
+from infra.local.process_group import ProcessGroup
 
 PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
 
 
 def test_what_ends_by_itself_meanwhile_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session(tmp_path / "it.process.json")
+    session = ProcessGroup(tmp_path / "it.process.json")
     command = [sys.executable, "-c", PARENT + "print('on', flush=True); time.sleep(600)"]
     process = session.start(command, cwd=tmp_path, env={}, log=tmp_path / "log")
     while "on" not in (tmp_path / "log").read_text():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.local.process_group import Session
+from infra.local.process_group import ProcessGroup
 from tools.bootstrap import paths, stacks
 from tools.bootstrap.console import say
 from tools.cli import backend
@@ -94,7 +94,7 @@ def _down(pulumi: Pulumi, more: list[str]) -> int:
         data = paths.directory() / "stacks" / pulumi.stack
         # An `up` that was killed may have started a service that the state does not know of.
         for record in data.rglob("*.process.json"):
-            Session(record).stop()
+            ProcessGroup(record).stop()
         kept = f" and its data in {data}" if data.is_dir() else ""
         say(f"\nKept: the tools in {paths.directory()}, and of the stack {pulumi.stack} its history{kept}.")
     return code

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from infra.errors import Failure
-from infra.kubernetes_client.client import Api
-from infra.kubernetes_client.port_forward import reached
+from infra.errors import UserError
+from infra.kubernetes_client.client import KubernetesClient
+from infra.kubernetes_client.port_forward import reachable_url
 from tools.cli.cluster_access import INSIDE
 from tools.cli.prometheus import NoAnswer, Prometheus
 
@@ -27,7 +27,7 @@ def now(outputs: Mapping[str, Any]) -> Iterator[str]:
     from urllib3.exceptions import HTTPError
 
     yield "Now"
-    api = Api(outputs["kubeconfig"])
+    api = KubernetesClient(outputs["kubeconfig"])
     try:
         nodes = api.core.list_node(_request_timeout=ANSWER_SECONDS).items
         pods = api.core.list_pod_for_all_namespaces(_request_timeout=ANSWER_SECONDS).items
@@ -44,7 +44,7 @@ def now(outputs: Mapping[str, Any]) -> Iterator[str]:
     try:
         with _prometheus(api, outputs) as prometheus:
             yield from prometheus.told()
-    except (NoAnswer, Failure, HTTPError, ApiException) as error:
+    except (NoAnswer, UserError, HTTPError, ApiException) as error:
         yield f"  Prometheus does not answer: {getattr(error, 'reason', None) or error}"
 
 
@@ -87,7 +87,7 @@ def _certificates(expire: str) -> str:
 
 
 @contextmanager
-def _prometheus(api: Api, outputs: Mapping[str, Any]) -> Iterator[Prometheus]:
+def _prometheus(api: KubernetesClient, outputs: Mapping[str, Any]) -> Iterator[Prometheus]:
     """The stack's, wherever it is reached."""
     login = outputs["monitoring_login"]
     session = requests.Session()
@@ -109,5 +109,5 @@ def _prometheus(api: Api, outputs: Mapping[str, Any]) -> Iterator[Prometheus]:
         "selector": selector,
         "port": str(service.ports[0].target_port),
     }
-    with reached("", access) as url:
+    with reachable_url("", access) as url:
         yield Prometheus(url, session)

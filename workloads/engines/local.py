@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.dynamic_provider import Failure
+from infra.dynamic_provider import UserError
 from infra.local.local_process import PYTHON
-from infra.local.process_group import Session, inherited_environment
+from infra.local.process_group import ProcessGroup, inherited_environment
 from settings.paths import PROJECT, cache_directory
 from workloads.engines.base import RunRequest, RunResult
 
@@ -43,7 +43,7 @@ class EmbeddedEngine:
         (folder / "package.yaml").write_text(Path(request.version_id).read_text())
         (folder / "arguments.json").write_text(json.dumps(dict(request.arguments)))
         log = folder / "run.log"
-        session = Session(self.directory / "runs" / f"{request.pipeline}.process.json")
+        session = ProcessGroup(self.directory / "runs" / f"{request.pipeline}.process.json")
         process = session.start(
             [PYTHON, "-m", "workloads.engines.kfp_runner", str(folder)],
             cwd=PROJECT,
@@ -74,7 +74,7 @@ def _await(process: subprocess.Popen[bytes], seconds: float) -> bool:
             return True
         except subprocess.TimeoutExpired:
             if os.getppid() != parent:
-                raise Failure("the run was given up because `pulumi` has ended") from None
+                raise UserError("the run was given up because `pulumi` has ended") from None
         if time.monotonic() > deadline:
             return False
 

@@ -9,13 +9,13 @@ import pulumi
 from mlplatform.platform import Platform
 from pulumi.dynamic import CreateResult, Resource
 
-from infra.dynamic_provider import Failure, Provider
+from infra.dynamic_provider import DynamicProvider, UserError
 
 ACCESS = "tracking_access"
 """The output (secret) of every stack that says how its MLflow is reached."""
 
 
-class _ModelsFromProvider(Provider):
+class _ModelsFromProvider(DynamicProvider):
     compared = ("stack",)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -36,8 +36,8 @@ class ModelsFrom(Resource, module="workloads", name="ModelsFrom"):
         champions: the version by the model's name.
 
     Raises (as a failed resource):
-        Failure: the other stack is not up, this one has versions of its own of a model, or a file is not what its hash
-            says; what has come is not brought again by the next `up`.
+        UserError: the other stack is not up, this one has versions of its own of a model, or a file is not what its
+            hash says; what has come is not brought again by the next `up`.
     """
 
     champions: pulumi.Output[dict[str, str]]
@@ -91,7 +91,7 @@ def _brought(props: dict[str, Any]) -> dict[str, str]:
 
     stack, theirs = props["stack"], props["theirs"]
     if not theirs:
-        raise Failure(
+        raise UserError(
             f"workloads:models_from: the stack {stack} has no output {ACCESS}: bring it up by this version of the "
             "program, and take it down when its models are here"
         )
@@ -100,4 +100,4 @@ def _brought(props: dict[str, Any]) -> dict[str, str]:
             Server(stack, theirs["url"], theirs), Server("this stack", props["tracking_url"], props["access"])
         )
     except MlflowException as error:
-        raise Failure(f"workloads:models_from: models of {stack} could not be brought: {error.message}") from None
+        raise UserError(f"workloads:models_from: models of {stack} could not be brought: {error.message}") from None

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from infra.errors import Failure
-from infra.kubernetes_client.port_forward import reached
+from infra.errors import UserError
+from infra.kubernetes_client.port_forward import reachable_url
 from workloads.ml import model, tracking
 from workloads.ml.errors import StepError
 from workloads.ml.registry import ALIAS
@@ -44,7 +44,7 @@ class Server:
     @contextmanager
     def client(self) -> Iterator[MlflowClient]:
         """MLflow's own, as long as the block lasts; one at a time, as the password is in the environment."""
-        with reached(self.url, self.access) as url:
+        with reachable_url(self.url, self.access) as url:
             yield tracking.client(url)
 
 
@@ -68,7 +68,7 @@ def transfer(source: Server, target: Server) -> dict[str, str]:
         The champion's version by the name of its model.
 
     Raises:
-        Failure: the target has other versions of a model, or a version is not what its hash says, there or here.
+        UserError: the target has other versions of a model, or a version is not what its hash says, there or here.
         MlflowException: a server cannot be used.
     """
     with source.client() as theirs:
@@ -109,7 +109,7 @@ def _require_the_same(
 ) -> None:
     for number, own in there.items():
         if number not in versions or own.tags.get("sha256") != versions[number].tags.get("sha256"):
-            raise Failure(
+            raise UserError(
                 f"the model {name} has a version {number} of its own here, and version numbers stay what they are in "
                 f"{source.name}: delete the model in this stack's MLflow, or leave out workloads:models_from"
             )
@@ -121,7 +121,7 @@ def _read(theirs: MlflowClient, version: ModelVersion, folder: Path) -> Made:
     run = theirs.get_run(version.run_id) if version.run_id else None
     root, place = f"{run.info.artifact_uri}/" if run else "", version.source or ""
     if run is None or not place.startswith(root):
-        raise Failure(
+        raise UserError(
             f"{name} was not registered by a pipeline of this program: its files are at {place}; take the "
             f"alias {ALIAS} from its model, and it stays where it is"
         )
@@ -136,9 +136,9 @@ def _read(theirs: MlflowClient, version: ModelVersion, folder: Path) -> Made:
     try:
         found = model.load(files / made.directory).signature["sha256"]
     except StepError as error:
-        raise Failure(f"{name}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     if found != version.tags.get("sha256"):
-        raise Failure(f"{name} was changed: its SHA-256 is {found}, its registry says {version.tags.get('sha256')}")
+        raise UserError(f"{name} was changed: its SHA-256 is {found}, its registry says {version.tags.get('sha256')}")
     return made
 
 
@@ -149,7 +149,7 @@ def _register(ours: MlflowClient, version: ModelVersion, made: Made) -> None:
     with tempfile.TemporaryDirectory() as folder:
         back = Path(ours.download_artifacts(run.info.run_id, made.directory, folder))
         if _digest(back) != _digest(made.files / made.directory):
-            raise Failure(f"{version.name} version {version.version} arrived changed: run `pulumi up` again")
+            raise UserError(f"{version.name} version {version.version} arrived changed: run `pulumi up` again")
     try:
         ours.create_registered_model(version.name)
     except MlflowException as error:
@@ -171,7 +171,7 @@ def _register(ours: MlflowClient, version: ModelVersion, made: Made) -> None:
         number = int(created.version)
     if number > wanted:
         ours.delete_model_version(version.name, str(number))
-        raise Failure(
+        raise UserError(
             f"{version.name} version {wanted} would be {number} here, as there were versions that were deleted: delete "
             "the model itself in this stack's MLflow"
         )

@@ -14,8 +14,8 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 from pulumi.runtime.rpc import UNKNOWN
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from infra.dynamic_provider import Failure, Provider, differs
-from infra.kubernetes_client.port_forward import reached
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
+from infra.kubernetes_client.port_forward import reachable_url
 from workloads.engines.base import RunRequest, RunResult, engine
 
 TYPES: dict[str, TypeAdapter[Any]] = {
@@ -29,11 +29,11 @@ TYPES: dict[str, TypeAdapter[Any]] = {
 """What a parameter of each type of the package format takes; `pulumi config set` hands numbers over as text."""
 
 
-class _CompiledPipelineProvider(Provider):
+class _CompiledPipelineProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        if not differs(_olds, _news, ("pipeline", "image", "retries", "sources")):
+        if not any_changed(_olds, _news, ("pipeline", "image", "retries", "sources")):
             return DiffResult(changes=False)
-        if differs(_olds, _news, ("pipeline",)) or _news["image"] == UNKNOWN:
+        if any_changed(_olds, _news, ("pipeline",)) or _news["image"] == UNKNOWN:
             return DiffResult(changes=True)
         # A changed comment is no changed package: compile to find out, so that a preview says which runs will follow.
         return DiffResult(changes=_compiled(_news)["sha256"] != _olds["sha256"])
@@ -82,11 +82,11 @@ def _compiled(props: dict[str, Any]) -> dict[str, str]:
     try:
         package = compiled(props["pipeline"], props["image"], int(props["retries"]))
     except Exception as error:
-        raise Failure(f"workloads/pipelines: {props['pipeline']} does not compile: {error}") from error
+        raise UserError(f"workloads/pipelines: {props['pipeline']} does not compile: {error}") from error
     return {"package": package, "sha256": hashlib.sha256(package.encode()).hexdigest()}
 
 
-class _PipelineVersionProvider(Provider):
+class _PipelineVersionProvider(DynamicProvider):
     compared = ("engine", "pipeline", "sha256", "secrets", "timeout_minutes")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -136,9 +136,9 @@ def _uploaded(props: dict[str, Any]) -> dict[str, Any]:
     return props | {"version_id": version_id}
 
 
-class _PipelineRunProvider(Provider):
+class _PipelineRunProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        if differs(_olds, _news, ("pipeline", "sha256", "data")):
+        if any_changed(_olds, _news, ("pipeline", "sha256", "data")):
             return DiffResult(changes=True)
         return DiffResult(changes=_arguments(_news) != _olds["arguments"])
 
@@ -175,7 +175,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         artifacts: address of each step's artifacts, as `step.name`.
 
     Raises (as a failed resource):
-        Failure: a wrong parameter, or a failed run: the failing step, its last log lines, where the whole log is.
+        UserError: a wrong parameter, or a failed run: the failing step, its last log lines, where the whole log is.
     """
 
     arguments: pulumi.Output[dict[str, Any]]
@@ -236,14 +236,14 @@ def _arguments(props: dict[str, Any]) -> dict[str, Any]:
     declared = declared_parameters(props["package"])
     setting = f"workloads:pipelines.{props['pipeline']}.parameters"
     if unknown := sorted(set(props["parameters"]) - set(declared)):
-        raise Failure(
+        raise UserError(
             f"{setting}: the pipeline has no parameter {', '.join(unknown)}; "
             f"it has: {', '.join(sorted(declared)) or 'none'}"
         )
     given = {name: value for name, value in props["platform"].items() if name in declared} | props["parameters"]
     required = {name for name, spec in declared.items() if not spec.get("isOptional") and "defaultValue" not in spec}
     if missing := sorted(required - set(given) - {"run_key", "tracking_url"}):
-        raise Failure(f"{setting}: {', '.join(missing)} must be set: the pipeline has no default for it")
+        raise UserError(f"{setting}: {', '.join(missing)} must be set: the pipeline has no default for it")
     return {name: _typed(f"{setting}.{name}", declared[name]["parameterType"], value) for name, value in given.items()}
 
 
@@ -266,7 +266,7 @@ def _typed(setting: str, kind: str, value: Any) -> Any:
     try:
         return TYPES[kind].validate_python(_whole(value))
     except ValidationError:
-        raise Failure(f"{setting}: {value!r} is not of the pipeline's type for it, {kind}") from None
+        raise UserError(f"{setting}: {value!r} is not of the pipeline's type for it, {kind}") from None
 
 
 def _whole(value: Any) -> Any:
@@ -303,12 +303,12 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
         )
     )
     notes = props["notes"] | {"package_sha256": props["sha256"]}
-    with reached(props["tracking_url"], props["access"]) as url:
+    with reachable_url(props["tracking_url"], props["access"]) as url:
         tracking.record(url, props["pipeline"], run_id, arguments, result, notes)
     if not result.succeeded:
         step = f"in step {result.failed_step}" if result.failed_step else "outside its steps"
         log = "\n".join(f"  {line}" for line in result.error.splitlines())
-        raise Failure(f"pipeline {props['pipeline']} failed {step}:\n{log}\nThe whole log: {result.log}")
+        raise UserError(f"pipeline {props['pipeline']} failed {step}:\n{log}\nThe whole log: {result.log}")
     return props | _outcome(arguments, result, run_id)
 
 

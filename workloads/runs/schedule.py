@@ -8,12 +8,12 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, Resource
 
-from infra.dynamic_provider import Provider
+from infra.dynamic_provider import DynamicProvider
 from workloads.engines.kubeflow.kubeflow_engine import OWN_RUN_ID, KubeflowEngine
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion, with_own
 
 
-class _PipelineScheduleProvider(Provider):
+class _PipelineScheduleProvider(DynamicProvider):
     compared = ("engine", "pipeline", "version_id", "arguments", "schedule", "secrets", "steps_tracking_url")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -36,7 +36,7 @@ class PipelineSchedule(Resource, module="workloads", name="PipelineSchedule"):
         steps_tracking_url: where the steps find the tracking server.
 
     Raises (as a failed resource):
-        Failure: Kubeflow Pipelines cannot be used, or refuses.
+        UserError: Kubeflow Pipelines cannot be used, or refuses.
     """
 
     def __init__(

@@ -10,8 +10,8 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
 
-from infra.dynamic_provider import Failure, Provider, differs
-from infra.kubernetes_client.port_forward import credentials, reached
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
+from infra.kubernetes_client.port_forward import credentials, reachable_url
 from infra.local.local_process import HOST, PYTHON, LocalProcess
 from settings.paths import PROJECT
 from settings.serving import ServingSettings
@@ -22,11 +22,11 @@ API = "/api/2.0/mlflow"
 REGISTRY_SECONDS = 30
 
 
-class _ChampionProvider(Provider):
+class _ChampionProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         moved = bool(_news["pinned"]) and _olds["version"] != _news["pinned"]
         return DiffResult(
-            changes=moved or differs(_olds, _news, ("tracking_url", "model", "pinned", "deployed", "run_id"))
+            changes=moved or any_changed(_olds, _news, ("tracking_url", "model", "pinned", "deployed", "run_id"))
         )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -39,7 +39,7 @@ class _ChampionProvider(Provider):
         try:
             with _registry(props) as ask:
                 answer = _asked(ask, props["model"])
-        except (requests.RequestException, Failure) as error:
+        except (requests.RequestException, UserError) as error:
             pulumi.log.warn(f"{props['model']}: the model registry was not looked at: {error}")
             return ReadResult(id_, props)
         return ReadResult(id_, props | _champion(answer, props["model"]))
@@ -59,7 +59,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         version, sha256, accuracy: of the champion; "" / "" / 0 while there is none.
 
     Raises (as a failed resource):
-        Failure: the registry has no such version, or cannot be reached.
+        UserError: the registry has no such version, or cannot be reached.
     """
 
     version: pulumi.Output[str]
@@ -104,11 +104,11 @@ def _appointed(props: dict[str, Any]) -> dict[str, Any]:
                 answer = ask("POST", "registered-models/alias", json=alias)
                 if answer.status_code == 404:
                     there = _versions(ask, model)
-                    raise Failure(f"{props['setting']}: model {model} has no version {wanted}; there are: {there}")
+                    raise UserError(f"{props['setting']}: model {model} has no version {wanted}; there are: {there}")
                 answer.raise_for_status()
             return _champion(_asked(ask, model), model)
     except requests.RequestException as error:
-        raise Failure(f"the model registry at {props['tracking_url']} cannot be used: {error}") from None
+        raise UserError(f"the model registry at {props['tracking_url']} cannot be used: {error}") from None
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def _registry(props: dict[str, Any]) -> Iterator[Callable[..., Any]]:
     import requests
 
     access = props.get("access", {})  # a state that was written before there were clusters has none
-    with reached(props["tracking_url"], access) as url:
+    with reachable_url(props["tracking_url"], access) as url:
 
         def ask(method: str, call: str, **arguments: Any) -> requests.Response:
             login = credentials(access)
@@ -140,7 +140,7 @@ def _champion(answer: Any, model: str) -> dict[str, Any]:
     version = answer.json()["model_version"]
     tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
     if not {"sha256", "accuracy"} <= tags.keys():
-        raise Failure(
+        raise UserError(
             f"version {version['version']} of the model {model} has the alias {ALIAS}, and no pipeline of this program "
             "registered it: it lacks the tags sha256 and accuracy. Give the alias to another version"
         )

@@ -10,12 +10,12 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import MODEL_SERVER, Image
 from mlplatform.k8s.namespace import DNS, SERVING, Namespace, namespace
-from mlplatform.k8s.service_url import address_of
+from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow import CONTAINER_PORT as TRACKING_PORT
 from mlplatform.mlflow import NAMESPACE as TRACKING
 from mlplatform.mlflow import TrackingServer
-from mlplatform.monitoring.scraping import discovered
-from mlplatform.platform import InCluster
+from mlplatform.monitoring.scraping import grant_pod_discovery
+from mlplatform.platform import ClusterTarget
 
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
@@ -30,17 +30,17 @@ ROLLOUT_SECONDS = 180
 
 
 @dataclass(frozen=True)
-class ServingRoom:
+class ServingNamespace:
     """What all model servers of a cluster share."""
 
-    place: InCluster
+    place: ClusterTarget
     room: Namespace
     image: Image
     tracking: TrackingServer
     resources: Sequence[pulumi.Resource]
 
 
-def serving_room(place: InCluster, tracking: TrackingServer) -> ServingRoom:
+def serving_namespace(place: ClusterTarget, tracking: TrackingServer) -> ServingNamespace:
     """The namespace of the model servers, their image, and the login with which a pod fetches its model."""
     room = namespace(NAMESPACE, place.cluster, place.registry)
     host = tracking.inside_url.apply(lambda url: url.removeprefix("http://").partition(":")[0])
@@ -54,15 +54,15 @@ def serving_room(place: InCluster, tracking: TrackingServer) -> ServingRoom:
         opts=room.options(),
     )
     if place.monitored:
-        discovered(room)
+        grant_pod_discovery(room)
     image = Image(MODEL_SERVER, place.registry)
-    return ServingRoom(place, room, image, tracking, [netrc])
+    return ServingNamespace(place, room, image, tracking, [netrc])
 
 
 def model_service(
     name: str,
     settings: ServingSettings,
-    shared: ServingRoom,
+    shared: ServingNamespace,
     *,
     port: int,
     model: str,
@@ -129,7 +129,7 @@ def model_service(
         opts=room.options(*rollouts),
     )
     inside = f"http://{name}.{NAMESPACE}.svc:{port}"
-    return address_of(service, settings.service, shared.place.cluster, inside)
+    return service_url(service, settings.service, shared.place.cluster, inside)
 
 
 def _deployment(
@@ -137,7 +137,7 @@ def _deployment(
     track: str,
     settings: ServingSettings,
     replicas: int,
-    shared: ServingRoom,
+    shared: ServingNamespace,
     labels: dict[str, str],
     served: Served,
     depends_on: Sequence[pulumi.Resource],

@@ -11,7 +11,7 @@ from typing import Any
 
 import pulumi
 
-from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.client import KubernetesClient
 
 ASK_SECONDS = 5
 LOOK_SECONDS = 1
@@ -22,7 +22,7 @@ FORBIDDING = ("NoSchedule", "NoExecute")
 class Pods:
     """Those of a namespace with these labels."""
 
-    def __init__(self, api: Api, namespace: str, labels: dict[str, str]) -> None:
+    def __init__(self, api: KubernetesClient, namespace: str, labels: dict[str, str]) -> None:
         self._api = api
         self._namespace = namespace
         self._selector = ",".join(f"{key}={value}" for key, value in labels.items())
@@ -37,7 +37,7 @@ class Pods:
 
     def spread_anew(self, seconds: float) -> None:
         """Move one pod after the other; each next when one serves in the place of the last, for `seconds` at most."""
-        patiently = self._api.patiently
+        patiently = self._api.retry
         for _ in range(len(patiently(self._staying))):
             pod = patiently(self._crowding)
             if pod is None:

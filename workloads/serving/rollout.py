@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, Resource
 
-from infra.dynamic_provider import Failure, Provider
-from infra.kubernetes_client.client import Api
+from infra.dynamic_provider import DynamicProvider, UserError
+from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import complaints, last_words
 from workloads.serving.pod_spread import Pods
 
@@ -38,7 +38,7 @@ def digested(template: dict[str, Any]) -> dict[str, Any]:
     return template | {"metadata": template["metadata"] | {"annotations": {DIGEST: digest}}}
 
 
-class _RolloutProvider(Provider):
+class _RolloutProvider(DynamicProvider):
     compared = ("digest", "uid", "spread")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -64,7 +64,7 @@ class Rollout(Resource, module="workloads", name="Rollout"):
         template: that template.
 
     Raises (as a failed resource):
-        Failure: the pods did not come up, with what they said last; or the cluster cannot be asked.
+        UserError: the pods did not come up, with what they said last; or the cluster cannot be asked.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Rollout(Resource, module="workloads", name="Rollout"):
 
 
 def _roll_out(props: dict[str, Any]) -> None:
-    api = Api(props["kubeconfig"])
+    api = KubernetesClient(props["kubeconfig"])
     deployment = _Deployment(api, props["namespace"], props["deployment"])
     wanted = props["digest"]
     if deployment.digest() != wanted:
@@ -108,15 +108,15 @@ def _roll_out(props: dict[str, Any]) -> None:
         told += f"\n  {said}"
     before = deployment.serving_before(wanted)
     if before is None:
-        raise Failure(f"{told}\nThere are no pods before these that could go on.")
+        raise UserError(f"{told}\nThere are no pods before these that could go on.")
     deployment.take_template(before)
-    raise Failure(
+    raise UserError(
         f"{told}\nThe pods before these serve on, and the Deployment is set back to them. "
         "The next `up` tries again, with other settings or the same."
     )
 
 
-def _pods(api: Api, props: dict[str, Any]) -> Pods:
+def _pods(api: KubernetesClient, props: dict[str, Any]) -> Pods:
     return Pods(api, props["namespace"], props["labels"])
 
 
@@ -129,13 +129,13 @@ def _spread(props: dict[str, Any]) -> bool:
     if "labels" not in props:
         return False  # Of a version that did not ask this: the next update has them.
     try:
-        return _pods(Api(props["kubeconfig"]), props).spread()
+        return _pods(KubernetesClient(props["kubeconfig"]), props).spread()
     except (ApiException, ConfigException, HTTPError):
         return bool(props.get("spread"))
 
 
 class _Deployment:
-    def __init__(self, api: Api, namespace: str, name: str) -> None:
+    def __init__(self, api: KubernetesClient, namespace: str, name: str) -> None:
         self._api = api
         self._namespace = namespace
         self._name = name
@@ -147,12 +147,12 @@ class _Deployment:
         """As it is now.
 
         Raises:
-            Failure: it is not there.
+            UserError: it is not there.
         """
         read = self._api.apps.read_namespaced_deployment
         found = self._api.unless_gone(lambda: read(self._name, self._namespace))
         if found is None:
-            raise Failure(f"{self}: somebody has deleted it; `make up ARGS=--refresh` sees that, and makes it anew")
+            raise UserError(f"{self}: somebody has deleted it; `make up ARGS=--refresh` sees that, and makes it anew")
         return found
 
     def digest(self) -> str | None:
@@ -163,11 +163,11 @@ class _Deployment:
         """The ReplicaSet with the template of this digest.
 
         Raises:
-            Failure: there is none.
+            UserError: there is none.
         """
         found = next((each for each in self._replica_sets() if _digest(each) == digest), None)
         if found is None:
-            raise Failure(
+            raise UserError(
                 f"{self}: somebody else has changed it; `make up ARGS=--refresh` sees that, and sets it right"
             )
         return found
@@ -201,7 +201,7 @@ class _Deployment:
             if condition.type == "ReplicaFailure":
                 yield condition.message
         selector = ",".join(f"{key}={value}" for key, value in found.spec.selector.match_labels.items())
-        pods = self._api.patiently(
+        pods = self._api.retry(
             lambda: self._api.core.list_namespaced_pod(self._namespace, label_selector=selector).items
         )
         for pod in pods:
@@ -213,7 +213,7 @@ class _Deployment:
         """Give the Deployment the template of one of its ReplicaSets."""
         template = self._api.plain(replica_set.spec.template)
         template["metadata"]["labels"].pop("pod-template-hash", None)
-        self._api.patiently(lambda: self._patch([{"op": "replace", "path": "/spec/template", "value": template}]))
+        self._api.retry(lambda: self._patch([{"op": "replace", "path": "/spec/template", "value": template}]))
         for _ in range(HAND_OVER_TRIES):
             if self._handed_over():
                 return
@@ -261,7 +261,7 @@ class _Deployment:
 
     def _replica_sets(self) -> list[Any]:
         uid = self.read().metadata.uid
-        found = self._api.patiently(lambda: self._api.apps.list_namespaced_replica_set(self._namespace).items)
+        found = self._api.retry(lambda: self._api.apps.list_namespaced_replica_set(self._namespace).items)
         return [each for each in found if any(owner.uid == uid for owner in each.metadata.owner_references or [])]
 
 

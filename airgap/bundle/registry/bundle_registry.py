@@ -42,7 +42,7 @@ ROUNDS = 5
 
 
 @dataclass(frozen=True)
-class Registry:
+class RunningRegistry:
     """A registry that runs. All files are in `folder`."""
 
     folder: Path
@@ -88,7 +88,7 @@ def program(store: Store) -> Path | None:
 
 def start(
     store: Store, address: str, port: int, names: list[str], folder: Path | None = None, *, read_only: bool
-) -> Registry:
+) -> RunningRegistry:
     """Start it on that address and port, or leave it as it is if it runs there; further names are for its certificate.
 
     Each `folder` has a registry of its own, with a password and certificate of its own; all have the same images.
@@ -113,7 +113,7 @@ def start(
 
 
 @contextmanager
-def writable(store: Store) -> Iterator[Registry]:
+def writable(store: Store) -> Iterator[RunningRegistry]:
     """One that takes images, for this computer alone and for as long as somebody pushes.
 
     Nobody else ever has its password, which goes with it. What it takes, all others have.
@@ -132,7 +132,7 @@ def writable(store: Store) -> Iterator[Registry]:
             stop(folder)
 
 
-def _launch(store: Store, address: str, port: int, folder: Path, read_only: bool, prefix: list[str]) -> Registry:
+def _launch(store: Store, address: str, port: int, folder: Path, read_only: bool, prefix: list[str]) -> RunningRegistry:
     """Start a registry by a folder that has its certificate."""
     executable = program(store) or _install(store)
     _require_free(address, port)
@@ -167,7 +167,7 @@ def home(store: Store) -> Path:
     return store.root / "registry"
 
 
-def running(folder: Path) -> Registry:
+def running(folder: Path) -> RunningRegistry:
     """The registry of that folder, which runs.
 
     Raises:
@@ -196,7 +196,7 @@ def stop(folder: Path) -> None:
     (folder / "process.json").unlink(missing_ok=True)
 
 
-def _recorded(folder: Path) -> Registry | None:
+def _recorded(folder: Path) -> RunningRegistry | None:
     try:
         record = json.loads((folder / "process.json").read_text())
         process = psutil.Process(record["pid"])
@@ -205,7 +205,7 @@ def _recorded(folder: Path) -> Registry | None:
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return None
     # One that an earlier version started has no word of it, and takes images.
-    return Registry(folder, record["host"], record["pid"], record.get("read_only", False))
+    return RunningRegistry(folder, record["host"], record["pid"], record.get("read_only", False))
 
 
 def _unpacked(store: Store) -> Path:

@@ -12,8 +12,8 @@ from typing import Any
 import pulumi
 from mlplatform.job_namespace import PODS
 
-from infra.dynamic_provider import Failure
-from infra.kubernetes_client.client import Api
+from infra.dynamic_provider import UserError
+from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import complaints, endings
 from workloads.engines.base import RunRequest, RunResult
 from workloads.engines.job.manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
@@ -35,7 +35,7 @@ class JobEngine:
     """
 
     def __init__(self, properties: Mapping[str, str]) -> None:
-        self.api = Api(properties["kubeconfig"])
+        self.api = KubernetesClient(properties["kubeconfig"])
         self.namespace, self.image = properties["namespace"], properties["image"]
         self.runs = Path(properties["directory"]) / "runs"
 
@@ -43,7 +43,7 @@ class JobEngine:
         name = f"{pipeline}-{version}"
         content = gzip.compress(package.encode(), mtime=0)
         if len(content) > LARGEST_PACKAGE:
-            raise Failure(f"the package of pipeline {pipeline} has {len(content)} bytes compressed; 1 MB can be kept")
+            raise UserError(f"the package of pipeline {pipeline} has {len(content)} bytes compressed; 1 MB can be kept")
         body = {
             "metadata": {"name": name, "labels": PODS},
             "binaryData": {PACKAGE: b64encode(content).decode()},
@@ -67,14 +67,14 @@ class JobEngine:
             job = None
         if job is None:
             manifest = job_manifest(name, request, self.image)
-            job = self.api.patiently(lambda: self.api.batch.create_namespaced_job(self.namespace, manifest))
+            job = self.api.retry(lambda: self.api.batch.create_namespaced_job(self.namespace, manifest))
         elif not job.spec.suspend:
             pulumi.log.info(f"{request.pipeline}: following the run {request.run_id}, which an earlier `up` began")
         if job.spec.suspend:
             secret = secret_manifest(name, job.metadata.uid, request.secrets)
             self.api.unless_there(lambda: self.api.core.create_namespaced_secret(self.namespace, secret))
             start = {"spec": {"suspend": False}}
-            self.api.patiently(lambda: self.api.batch.patch_namespaced_job(name, self.namespace, start))
+            self.api.retry(lambda: self.api.batch.patch_namespaced_job(name, self.namespace, start))
         result = self._followed(name, request)
         self.api.unless_gone(lambda: self.api.core.delete_namespaced_secret(name, self.namespace))
         if result.succeeded:  # one that failed can be looked at until it is run again
@@ -90,7 +90,7 @@ class JobEngine:
             while True:
                 job = self._job(name)
                 if job is None:
-                    raise Failure(f"somebody deleted the Job {self.namespace}/{name} of pipeline {request.pipeline}")
+                    raise UserError(f"somebody deleted the Job {self.namespace}/{name} of pipeline {request.pipeline}")
                 ended = _condition(job, "Complete") or _condition(job, "Failed")
                 pod = self._newest_pod(job)
                 if pod:
@@ -105,7 +105,7 @@ class JobEngine:
                     return RunResult("FAILED", {}, [], str(file), None, "\n".join([why, *how, *follower.last]))
                 self._require_moving(job, pod)
                 if time.monotonic() > deadline:
-                    raise Failure(
+                    raise UserError(
                         f"the run {self.namespace}/{name} has taken more than {request.timeout_minutes} minutes, and "
                         "the cluster has not ended it"
                     )
@@ -115,18 +115,18 @@ class JobEngine:
         """Give up a run that cannot start.
 
         Raises:
-            Failure: with what keeps it from starting, as the cluster says it.
+            UserError: with what keeps it from starting, as the cluster says it.
         """
         age = time.time() - (pod or job).metadata.creation_timestamp.timestamp()
         if age < STUCK_SECONDS or (pod and pod.status.phase != "Pending"):
             return
         if why := list(dict.fromkeys(self._complaints(job, pod))):
             self._delete(job.metadata.name)
-            raise Failure(f"the run {self.namespace}/{job.metadata.name} does not start: {'; '.join(why)}")
+            raise UserError(f"the run {self.namespace}/{job.metadata.name} does not start: {'; '.join(why)}")
 
     def _complaints(self, job: Any, pod: Any) -> Iterator[str]:
         if pod is None:
-            events = self.api.patiently(lambda: self.api.core.list_namespaced_event(self.namespace)).items
+            events = self.api.retry(lambda: self.api.core.list_namespaced_event(self.namespace)).items
             yield from (e.message for e in events if e.type == "Warning" and e.involved_object.uid == job.metadata.uid)
             return
         yield from complaints(pod)
@@ -136,7 +136,7 @@ class JobEngine:
 
     def _newest_pod(self, job: Any) -> Any:
         own = f"batch.kubernetes.io/controller-uid={job.metadata.uid}"
-        pods = self.api.patiently(lambda: self.api.core.list_namespaced_pod(self.namespace, label_selector=own)).items
+        pods = self.api.retry(lambda: self.api.core.list_namespaced_pod(self.namespace, label_selector=own)).items
         return max(pods, key=lambda pod: pod.metadata.creation_timestamp, default=None)
 
     def _delete(self, name: str) -> None:
@@ -146,7 +146,7 @@ class JobEngine:
         deadline = time.monotonic() + ENDING_SECONDS
         while self._job(name):
             if time.monotonic() > deadline:
-                raise Failure(f"the Job {self.namespace}/{name} was deleted, and is there after {ENDING_SECONDS} s")
+                raise UserError(f"the Job {self.namespace}/{name} was deleted, and is there after {ENDING_SECONDS} s")
             time.sleep(POLL_SECONDS)
 
 

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from infra.dynamic_provider import Failure
-from infra.retry import BUSY, patiently, told
+from infra.dynamic_provider import UserError
+from infra.retry import BUSY, error_message, retry
 
 ANSWER_SECONDS = 30
 PAGE = 100
 
 
-class Server:
+class KfpClient:
     """The API server at `url`; its parts are the clients of kfp's own package."""
 
     def __init__(self, url: str) -> None:
@@ -30,18 +30,18 @@ class Server:
         """Call one of the clients' methods; None where the answer is the HTTP status `unless`.
 
         Raises:
-            Failure: the server stays away, or refuses, with what it says.
+            UserError: the server stays away, or refuses, with what it says.
         """
         import kfp_server_api as kfp
 
         try:
-            return patiently(
+            return retry(
                 lambda: method(*arguments, **more, _request_timeout=ANSWER_SECONDS), _away, "Kubeflow Pipelines"
             )
         except kfp.ApiException as error:
             if error.status == unless:
                 return None
-            raise Failure(f"Kubeflow Pipelines answers {error.status}: {told(error)}") from None
+            raise UserError(f"Kubeflow Pipelines answers {error.status}: {error_message(error)}") from None
 
     def listed(self, method: Callable[..., Any], field: str, *arguments: Any, name: str = "", **more: Any) -> list[Any]:
         """What a method lists in `field`, newest first; where a name is given, those with that name."""
@@ -64,5 +64,5 @@ def _away(error: Exception) -> str | None:
     if isinstance(error, HTTPError):
         return str(error)
     if isinstance(error, ApiException) and error.status in BUSY:
-        return f"{error.status} {told(error)}"
+        return f"{error.status} {error_message(error)}"
     return None

@@ -14,15 +14,15 @@ from typing import Any
 import pulumi
 from mlplatform.job_namespace import PODS
 
-from infra.dynamic_provider import Failure
-from infra.kubernetes_client.client import Api
-from infra.kubernetes_client.port_forward import reached
+from infra.dynamic_provider import UserError
+from infra.kubernetes_client.client import KubernetesClient
+from infra.kubernetes_client.port_forward import reachable_url
 from workloads.engines.base import RunRequest, RunResult
-from workloads.engines.kubeflow.kfp_client import Server
+from workloads.engines.kubeflow.kfp_client import KfpClient
 from workloads.engines.kubeflow.kubeflow_package import STEPS_SECRET, uploaded
 from workloads.engines.kubeflow.metadata import MetadataStore
 from workloads.engines.kubeflow.progress import Progress
-from workloads.engines.kubeflow.run_graph import Record
+from workloads.engines.kubeflow.run_graph import RunGraph
 from workloads.engines.kubeflow.run_pods import RUN_LABEL, RunPods
 
 POLL_SECONDS = 2
@@ -48,7 +48,7 @@ class KubeflowEngine:
     """
 
     def __init__(self, properties: Mapping[str, str]) -> None:
-        self.api = Api(properties["kubeconfig"])
+        self.api = KubernetesClient(properties["kubeconfig"])
         self.namespace, self.experiment = properties["namespace"], properties["experiment"]
         self.keep_runs = properties["keep_runs"] == "true"
         self.runs = Path(properties["directory"]) / "runs"
@@ -127,7 +127,7 @@ class KubeflowEngine:
                 delete = server.recurring_runs.recurring_run_service_delete_recurring_run
                 server.ask(delete, there.recurring_run_id, propagation_policy="ORPHAN", unless=404)
 
-    def _begun(self, server: Server, request: RunRequest) -> str:
+    def _begun(self, server: KfpClient, request: RunRequest) -> str:
         """The run's id in Kubeflow Pipelines. A run whose making was not answered for is not made twice."""
         import kfp_server_api as kfp
 
@@ -141,14 +141,14 @@ class KubeflowEngine:
         run = server.ask(lambda **options: self._run(server, request.run_id) or create(wanted, **options))
         return str(run.run_id)
 
-    def _run(self, server: Server, run_id: str) -> Any:
+    def _run(self, server: KfpClient, run_id: str) -> Any:
         """The newest run that has our id as its name; None where there is none."""
         runs = server.listed(
             server.runs.run_service_list_runs, "runs", name=run_id, experiment_id=self._experiment_id(server)
         )
         return runs[0] if runs else None
 
-    def _recurring_runs(self, server: Server, pipeline: str) -> list[Any]:
+    def _recurring_runs(self, server: KfpClient, pipeline: str) -> list[Any]:
         return server.listed(
             server.recurring_runs.recurring_run_service_list_recurring_runs,
             "recurring_runs",
@@ -156,7 +156,7 @@ class KubeflowEngine:
             experiment_id=self._experiment_id(server),
         )
 
-    def _followed(self, server: Server, store: MetadataStore, run_id: str, request: RunRequest) -> RunResult:
+    def _followed(self, server: KfpClient, store: MetadataStore, run_id: str, request: RunRequest) -> RunResult:
         package = _package(server, request.version_id)
         deadline = time.monotonic() + 60 * request.timeout_minutes + ENDING_SECONDS
         progress = Progress(lambda line: pulumi.log.info(f"{request.pipeline}: {line}"))
@@ -166,7 +166,7 @@ class KubeflowEngine:
             pods = RunPods(self.api, self.namespace, run_id, log)
             while True:
                 run = server.ask(server.runs.run_service_get_run, run_id)
-                record = Record(package, store.executions(run_id))
+                record = RunGraph(package, store.executions(run_id))
                 progress.update(record)
                 pods.look({execution.id: record.name(execution) for execution in record.executions})
                 if run.state in ENDED:
@@ -176,11 +176,11 @@ class KubeflowEngine:
                     why = f"it has taken more than {request.timeout_minutes} minutes, and Argo has not ended it"
                 if why:
                     server.ask(server.runs.run_service_terminate_run, run_id)
-                    raise Failure(f"the run {request.run_id} does not go on: {why}")
+                    raise UserError(f"the run {request.run_id} does not go on: {why}")
                 time.sleep(POLL_SECONDS)
 
     def _result(
-        self, run: Any, record: Record, store: MetadataStore, pods: RunPods, timeout_minutes: int, log: str
+        self, run: Any, record: RunGraph, store: MetadataStore, pods: RunPods, timeout_minutes: int, log: str
     ) -> RunResult:
         artifacts = store.outputs(execution for execution in record.executions if record.is_step(execution))
         steps = record.steps(artifacts)
@@ -203,11 +203,11 @@ class KubeflowEngine:
         """What Argo says about the whole run, as that it took too long; not that a part of it failed."""
         listed = self.api.custom.list_namespaced_custom_object
         select = {"label_selector": f"{RUN_LABEL}={run_id}"}
-        found = self.api.patiently(lambda: listed(*WORKFLOWS, self.namespace, "workflows", **select))["items"]
+        found = self.api.retry(lambda: listed(*WORKFLOWS, self.namespace, "workflows", **select))["items"]
         messages = (str(workflow.get("status", {}).get("message", "")) for workflow in found)
         yield from (message for message in messages if message and not OF_A_PART.match(message))
 
-    def _experiment_id(self, server: Server) -> str:
+    def _experiment_id(self, server: KfpClient) -> str:
         import kfp_server_api as kfp
 
         list_all = server.experiments.experiment_service_list_experiments
@@ -217,7 +217,7 @@ class KubeflowEngine:
             server.ask(server.experiments.experiment_service_create_experiment, wanted, unless=409)
             found = server.listed(list_all, "experiments", name=self.experiment)
         if not found:
-            raise Failure(f"Kubeflow Pipelines has an experiment {self.experiment} already, and does not show it")
+            raise UserError(f"Kubeflow Pipelines has an experiment {self.experiment} already, and does not show it")
         return str(found[0].experiment_id)
 
     def _put_secret(self, secrets: Mapping[str, str]) -> None:
@@ -227,16 +227,16 @@ class KubeflowEngine:
         create = getattr(self.api.core, f"create_namespaced_{kind}")
         replace = getattr(self.api.core, f"replace_namespaced_{kind}")
         if self.api.unless_there(lambda: create(self.namespace, body)) is None:
-            self.api.patiently(lambda: replace(body["metadata"]["name"], self.namespace, body))
+            self.api.retry(lambda: replace(body["metadata"]["name"], self.namespace, body))
 
     @contextmanager
-    def _server(self) -> Iterator[Server]:
-        with reached("", self._access("api")) as url:
-            yield Server(url)
+    def _server(self) -> Iterator[KfpClient]:
+        with reachable_url("", self._access("api")) as url:
+            yield KfpClient(url)
 
     @contextmanager
     def _metadata(self) -> Iterator[MetadataStore]:
-        with reached("", self._access("metadata")) as url, MetadataStore(url.removeprefix("http://")) as store:
+        with reachable_url("", self._access("metadata")) as url, MetadataStore(url.removeprefix("http://")) as store:
             yield store
 
     def _access(self, part: str) -> dict[str, str]:
@@ -244,7 +244,7 @@ class KubeflowEngine:
         return {"kubeconfig": self._properties["kubeconfig"], "namespace": self.namespace, **own}
 
 
-def _pipeline_id(server: Server, name: str) -> str:
+def _pipeline_id(server: KfpClient, name: str) -> str:
     import kfp_server_api as kfp
 
     by_name = server.pipelines.pipeline_service_get_pipeline_by_name
@@ -256,14 +256,14 @@ def _pipeline_id(server: Server, name: str) -> str:
     return str((found or server.ask(by_name, name)).pipeline_id)
 
 
-def _version_id(server: Server, pipeline_id: str, name: str) -> str | None:
+def _version_id(server: KfpClient, pipeline_id: str, name: str) -> str | None:
     versions = server.listed(
         server.pipelines.pipeline_service_list_pipeline_versions, "pipeline_versions", pipeline_id, name=name
     )
     return str(versions[0].pipeline_version_id) if versions else None
 
 
-def _uploaded_version_id(server: Server, pipeline_id: str, name: str, text: str) -> str | None:
+def _uploaded_version_id(server: KfpClient, pipeline_id: str, name: str, text: str) -> str | None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
@@ -272,7 +272,7 @@ def _uploaded_version_id(server: Server, pipeline_id: str, name: str, text: str)
     return str(made.pipeline_version_id) if made else _version_id(server, pipeline_id, name)
 
 
-def _package(server: Server, version_id: str) -> Mapping[str, Any]:
+def _package(server: KfpClient, version_id: str) -> Mapping[str, Any]:
     """The pipeline (IR) of a version, without what is for Kubernetes."""
     version = server.ask(server.pipelines.pipeline_service_get_pipeline_version, *version_id.split("/"))
     return dict(version.pipeline_spec.get("pipeline_spec", version.pipeline_spec))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
-from infra.retry import patiently
+from infra.retry import retry
 from workloads.engines.kubeflow import metadata_pb2 as messages
 
 RUN = "system.PipelineRun"
@@ -36,7 +36,7 @@ class MetadataStore:
         """Those of a run, oldest first; none where the run has not begun.
 
         Raises:
-            Failure: the service stays away.
+            UserError: the service stays away.
         """
         request = messages.GetContextByTypeAndNameRequest(type_name=RUN, context_name=run_id)
         context = self._ask("GetContextByTypeAndName", request, messages.GetContextByTypeAndNameResponse)
@@ -75,7 +75,7 @@ class MetadataStore:
             request_serializer=type(request).SerializeToString,
             response_deserializer=answer.FromString,
         )
-        return patiently(lambda: call(request, timeout=ANSWER_SECONDS), _away, "the metadata of Kubeflow Pipelines")
+        return retry(lambda: call(request, timeout=ANSWER_SECONDS), _away, "the metadata of Kubeflow Pipelines")
 
 
 def _away(error: Exception) -> str | None:

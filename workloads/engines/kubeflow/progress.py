@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from workloads.engines.kubeflow.metadata_pb2 import Execution
-from workloads.engines.kubeflow.run_graph import STATES, Record, seconds
+from workloads.engines.kubeflow.run_graph import STATES, RunGraph, seconds
 
 
 class Progress:
@@ -15,7 +15,7 @@ class Progress:
         self._tell = tell
         self._seen: dict[int, int] = {}
 
-    def update(self, record: Record) -> None:
+    def update(self, record: RunGraph) -> None:
         for execution in record.executions:
             state = execution.last_known_state
             if self._seen.get(execution.id) != state:
@@ -24,7 +24,7 @@ class Progress:
                 self._seen[execution.id] = state
 
 
-def _news(record: Record, execution: Execution) -> Iterator[str]:
+def _news(record: RunGraph, execution: Execution) -> Iterator[str]:
     name, state = record.name(execution), execution.last_known_state
     if state == Execution.CANCELED:
         component = record.component(execution)

@@ -13,7 +13,7 @@ from workloads.ml.metadata import OF_KUBEFLOW
 STATES = {Execution.COMPLETE: "SUCCEEDED", Execution.CACHED: "CACHED", Execution.FAILED: "FAILED"}
 
 
-class Record:
+class RunGraph:
     """One run. A dag is an execution of a component that is made of tasks: the pipeline itself, a condition, a loop.
 
     `package` is the pipeline (IR) as parsed from YAML. An execution of a dag whose condition did not hold is CANCELED.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, TextIO
 
-from infra.kubernetes_client.client import Api
+from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import PodLog, complaints, endings
 from workloads.engines.kfp_runner import COLOUR, ERROR_LINES, INPUT_DUMP, OF_EXECUTOR
 
@@ -27,7 +27,7 @@ class RunPods:
     A pod that prepares a step or a condition, a driver, is told of only if it fails.
     """
 
-    def __init__(self, api: Api, namespace: str, run_id: str, out: TextIO) -> None:
+    def __init__(self, api: KubernetesClient, namespace: str, run_id: str, out: TextIO) -> None:
         self._api = api
         self._namespace = namespace
         self._selector = f"{RUN_LABEL}={run_id}"
@@ -41,7 +41,7 @@ class RunPods:
     def look(self, names: Mapping[int, str]) -> None:
         """See how they are, and read on; `names` are those of the executions' tasks."""
         listed = self._api.core.list_namespaced_pod
-        self._pods = self._api.patiently(lambda: listed(self._namespace, label_selector=self._selector)).items
+        self._pods = self._api.retry(lambda: listed(self._namespace, label_selector=self._selector)).items
         for pod in self._pods:
             name, execution, failed = pod.metadata.name, _execution(pod), pod.status.phase == "Failed"
             if name in self._read_to_end or not (execution or failed):
