@@ -51,12 +51,14 @@ test-lab: tools ## tests of clusters in this computer, some twenty minutes; take
 test-platform: tools ## tests of what runs on one, of upgrades and of moving, an hour and a half; take the same
 	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/test_migration.py $(ARGS)
 
-lint: tools ## ruff, mypy, shellcheck
+lint: tools ## ruff, mypy, import-linter, the project's English, shellcheck
 	@$(VENV) -m ruff check
 	@$(VENV) -m ruff format --check
-	@# mypy has to see the folder platform/ by the name that it is imported by
+	@# mypy and import-linter see the folder platform/ by its import name through this link.
 	@mkdir -p .mypy_cache/bases && ln -sfn ../../platform .mypy_cache/bases/mlplatform
 	@$(VENV) -m mypy
+	@PYTHONPATH=.mypy_cache/bases:. .venv/bin/lint-imports
+	@$(VENV) -m tools.ci.prose_lint
 	@.venv/bin/shellcheck $$(git grep --untracked -lE '^#!(/usr/bin/env |/bin/)(ba)?sh')
 
 format: tools ## let ruff put the code into shape

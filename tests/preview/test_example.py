@@ -83,7 +83,7 @@ def test_the_installed_package_is_whole(installed: Path, tmp_path: Path) -> None
     )
     assert done.stdout.startswith(str(installed))
     assert "version" in done.stdout
-    assert list((installed / "infra" / "scripts").glob("*.sh"))
+    assert list((installed / "infra" / "kubeadm" / "scripts").glob("*.sh"))
 
 
 def test_its_preview_plans_a_cluster_and_nothing_else(example: Path, installed: Path) -> None:

@@ -69,8 +69,8 @@ class TestInstalling:
 
     def test_a_second_bootstrap_waits_for_the_first(self, tmp_path: Path) -> None:
         lock = tmp_path / "lock"
-        locked = f"cache.locked(Path({str(lock)!r}), 'waiting')"
-        code = f"from pathlib import Path\nfrom tools import cache\nwith {locked}: print('second')"
+        locked = f"paths.locked(Path({str(lock)!r}), 'waiting')"
+        code = f"from pathlib import Path\nfrom tools.bootstrap import paths\nwith {locked}: print('second')"
         with paths.locked(lock, "waiting"):
             second = subprocess.Popen(
                 [sys.executable, "-c", code], cwd=paths.PROJECT, stderr=subprocess.PIPE, text=True

@@ -15,6 +15,7 @@ from airgap.bundle.process import output_of, run
 from airgap.bundle.progress import Progress
 from airgap.bundle.sources import MODULES, Binary, FileSource, GoSource, Table
 from airgap.bundle.store import Item, Store, sha256_of
+from tools.bootstrap import pulumi_cli
 from tools.bootstrap.go_toolchain import toolchain
 
 UPSTREAM = "upstream"
@@ -49,7 +50,7 @@ class Go:
     @classmethod
     def find(cls, store: Store, jobs: int) -> Go:
         """The toolchain on PATH if it is new enough for every module, else the one from a wheel."""
-        program, inherited = toolchain(MODULES.parent.parent / "pulumi", store.root / "go")
+        program, inherited = toolchain(pulumi_cli.SOURCE, store.root / "go")
         # What comes with the wheel is in the bundle's own folder, and removed with it.
         removable = " -modcacherw" if "-modcacherw" in inherited["GOFLAGS"] else ""
         places = json.loads(output_of([program, "env", "-json", *PLACES], env=inherited))
