@@ -61,23 +61,23 @@ class PodLog:
                 yield said
 
 
-def complaints(pod: Any) -> Iterator[str]:
-    """What keeps a pod from starting, as the cluster says it."""
+def waiting_reasons(pod: Any) -> Iterator[str]:
+    """Yield the reasons why a pod does not start, as the cluster reports them."""
     yield from (c.message for c in pod.status.conditions or [] if c.type == "PodScheduled" and c.message)
     for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
         if (waiting := status.state.waiting) and waiting.message:
             yield f"{waiting.reason}: {waiting.message}"
 
 
-def endings(pod: Any) -> Iterator[str]:
-    """How the pod's containers ended, such as OOMKilled."""
+def exit_reasons(pod: Any) -> Iterator[str]:
+    """Yield reason and exit code of each terminated container, such as OOMKilled."""
     for status in pod.status.container_statuses or []:
         if ended := status.state.terminated:
             yield f"{ended.reason} with exit code {ended.exit_code}"
 
 
-def last_words(pod: Any) -> Iterator[str]:
-    """What containers that failed said at their end, this time or the time before."""
+def termination_messages(pod: Any) -> Iterator[str]:
+    """Yield the termination message of each failed container, of its current or its previous start."""
     for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
         for ended in (status.state.terminated, status.last_state.terminated):
             if ended and ended.exit_code and ended.message:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+from mlplatform.engine_config import KubeflowEngineConfig
 from mlplatform.images.image import WORKLOADS, Image
 from mlplatform.k8s.namespace import namespace
 from mlplatform.k8s.service_url import service_url
@@ -28,11 +29,11 @@ from settings.platform import KubeflowSettings
 class KubeflowPipelines:
     """An installation that takes runs.
 
-    `engine` is what workloads describe it by; `steps_image` is what their steps run in. `run_after` is what a run waits
+    `engine` is the configuration of the pipeline engine; `steps_image` is what their steps run in. `run_after` is what a run waits
     for. `outputs` are the address of the pages and their login.
     """
 
-    engine: Mapping[str, pulumi.Input[str]]
+    engine: KubeflowEngineConfig[pulumi.Input[str]]
     steps_image: pulumi.Output[str]
     run_after: Sequence[pulumi.Resource]
     outputs: Mapping[str, pulumi.Input[Any]]
@@ -56,20 +57,18 @@ def kubeflow_pipelines(
     pages, login = ui(part, kept.objects, settings)
     inside = f"http://{UI}.{NAMESPACE}.svc:{settings.port}"
     return KubeflowPipelines(
-        engine={
-            "kind": "kubeflow",
-            "kubeconfig": cluster.kubeconfig,
-            "namespace": NAMESPACE,
-            "api_selector": f"app={API}",
-            "api_port": str(HTTP),
-            "metadata_selector": f"app={METADATA}",
-            "metadata_port": str(METADATA_PORT),
-            "experiment": stack,
-            # In another database there are no versions and no schedules yet.
-            "kept_in": f"{kept.database.host}:{kept.database.port}/{kept.database.pipelines}",
-            "keep_runs": "true" if settings.keep_runs else "false",
-            "directory": str(directory),
-        },
+        engine=KubeflowEngineConfig(
+            kubeconfig=cluster.kubeconfig,
+            namespace=NAMESPACE,
+            api_selector=f"app={API}",
+            api_port=HTTP,
+            metadata_selector=f"app={METADATA}",
+            metadata_port=METADATA_PORT,
+            experiment=stack,
+            keep_runs=settings.keep_runs,
+            directory=str(directory),
+            database=f"{kept.database.host}:{kept.database.port}/{kept.database.pipelines}",
+        ),
         steps_image=steps.reference,
         run_after=[*room.resources, *kept.resources, *controller, *servers],
         outputs={

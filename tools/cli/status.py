@@ -12,7 +12,7 @@ import requests
 
 from infra.errors import UserError
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.port_forward import reachable_url
+from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tools.cli.cluster_access import INSIDE
 from tools.cli.prometheus import NoAnswer, Prometheus
 
@@ -103,11 +103,6 @@ def _prometheus(api: KubernetesClient, outputs: Mapping[str, Any]) -> Iterator[P
     there = api.core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=ANSWER_SECONDS).items
     if not any(_is_ready(pod) for pod in there):
         raise NoAnswer("its pod is not ready")
-    access = {
-        "kubeconfig": outputs["kubeconfig"],
-        "namespace": namespace,
-        "selector": selector,
-        "port": str(service.ports[0].target_port),
-    }
-    with reachable_url("", access) as url:
+    target = PodTarget(outputs["kubeconfig"], namespace, selector, int(service.ports[0].target_port))
+    with port_forward(target) as url:
         yield Prometheus(url, session)
