@@ -6,11 +6,13 @@ import hashlib
 import json
 import threading
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlplatform import job_namespace
+from mlplatform.engine_config import JobEngineConfig
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
@@ -109,11 +111,11 @@ def test_files_of_steps_are_kept_and_addressed_in_the_tracking_server(
 
 
 def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
-    api: KubernetesClient, engine: JobEngine, properties: dict[str, str], request_for: Any
+    api: KubernetesClient, engine: JobEngine, config: JobEngineConfig[str], request_for: Any
 ) -> None:
     request = request_for(pipelines.slow, seconds=20, value=7)
-    begin_and_kill(properties, request, lambda: engine.left_behind(request.pipeline, request.key))
-    assert engine.left_behind(request.pipeline, request.key) == request.run_id
+    begin_and_kill(config, request, lambda: engine.find_resumable_run(request.pipeline, request.key))
+    assert engine.find_resumable_run(request.pipeline, request.key) == request.run_id
 
     def jobs_of_the_run() -> list[str]:
         found = api.batch.list_namespaced_job(job_namespace.NAMESPACE).items
@@ -123,22 +125,22 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     results: list[RunResult] = []
     running = threading.Thread(target=lambda: results.append(engine.run(request)))
     running.start()
-    log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
+    log = Path(config.directory) / "runs" / request.run_id / "run.log"
     until(lambda: log.is_file() and "Executing task" in log.read_text(), seconds=60)
     during = jobs_of_the_run()
     running.join()
     assert len(before) == 1
     assert during == before
     assert results[0].outputs == {"Output": 7}
-    assert engine.left_behind(request.pipeline, request.key) is None
+    assert engine.find_resumable_run(request.pipeline, request.key) is None
 
 
 def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
-    properties: dict[str, str], request_for: Any, api: KubernetesClient
+    config: JobEngineConfig[str], request_for: Any, api: KubernetesClient
 ) -> None:
-    registry = properties["image"].partition("/")[0]
-    properties["image"] = f"{registry}/mlplatform/no-such-image:1"
+    registry = config.image.partition("/")[0]
+    config = replace(config, image=f"{registry}/mlplatform/no-such-image:1")
     request = request_for(pipelines.doubling, value=1)
     with pytest.raises(UserError, match=r"does not start: .*no-such-image"):
-        JobEngine(properties).run(request)
+        JobEngine(config).run(request)
     assert request.key[:16] not in str([each.metadata.name for each in of_engine(api)])

@@ -43,7 +43,7 @@ def config(backend: StandIn, tmp_path: Path) -> KubeflowEngineConfig[str]:
 def kubeflow(backend: StandIn, config: KubeflowEngineConfig[str], monkeypatch: pytest.MonkeyPatch) -> KubeflowEngine:
     @contextmanager
     def port_forward(target: PodTarget[str]) -> Iterator[str]:
-        yield backend.url if target.port == 8888 else f"http://{it.metadata_address}"
+        yield backend.url if target.port == 8888 else f"http://{backend.metadata_address}"
 
     monkeypatch.setattr(module, "port_forward", port_forward)
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)

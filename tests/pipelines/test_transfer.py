@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
 from workloads.ml import model, registry, tracking
@@ -29,8 +30,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
     folders = [tmp_path_factory.mktemp(name) for name in ("theirs", "ours")]
     with mlflow_server(folders[0], "a-word-of-theirs") as theirs, mlflow_server(folders[1], "a-word-of-ours") as ours:
         yield (
-            Server("organization/mlplatform/a", theirs, {"username": "admin", "password": "a-word-of-theirs"}),
-            Server("this stack", ours, {"username": "admin", "password": "a-word-of-ours"}),
+            Server("organization/mlplatform/a", TrackingAccess(theirs, "admin", "a-word-of-theirs")),
+            Server("this stack", TrackingAccess(ours, "admin", "a-word-of-ours")),
         )
     os.environ.clear()
     os.environ.update(before)
@@ -61,7 +62,7 @@ def registered(server: Server, folder: Path, name: str, *trees: int) -> None:
         (folder / str(number)).mkdir(parents=True)
         with server.client():
             registry.register(
-                server.url,
+                server.access.url,
                 trained(folder / str(number), number, name),
                 name,
                 METRICS,
@@ -84,7 +85,7 @@ def test_versions_aliases_and_runs_are_the_same_here(theirs: Server, ours: Serve
         client.update_registered_model(name, "Tells flowers apart")
         client.set_registered_model_tag(name, "owner", "botany")
         there = client.get_run(run_id)
-        answers = registry.fetch(theirs.url, name, "3").predict(FLOWERS)
+        answers = registry.fetch(theirs.access.url, name, "3").predict(FLOWERS)
 
     assert transfer.transfer(theirs, ours) == {name: "3"}
 
@@ -179,7 +180,7 @@ def test_a_model_that_has_versions_of_its_own_is_refused(
     registered(theirs, tmp_path / "theirs", name, 4)
     registered(ours, tmp_path / "ours", name, 6)
     before = everything(ours)
-    with pytest.raises(UserError, match=f"the model {name} has a version 1 of its own here"):
+    with pytest.raises(UserError, match=f"the model {name} has another version 1 here"):
         transfer.transfer(theirs, ours)
     assert everything(ours) == before
 
@@ -191,7 +192,7 @@ def test_versions_that_were_deleted_here_are_said_to_be_in_the_way(
     registered(ours, tmp_path / "ours", name, 6)
     with ours.client() as client:
         client.delete_model_version(name, "1")
-    with pytest.raises(UserError, match=f"{name} version 1 would be 2 here"):
+    with pytest.raises(UserError, match=f"{name} version 1 would get the number 2 here"):
         transfer.transfer(theirs, ours)
 
 

@@ -137,6 +137,8 @@ def test_a_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack)
 
 
 def test_a_wrong_storage_key_fails_the_step_with_a_sentence_and_is_not_shown(stack: Stack) -> None:
+    from mlplatform.engine_config import EmbeddedEngineConfig
+
     from workloads.engines.base import RunRequest
     from workloads.engines.local import EmbeddedEngine
 
@@ -157,7 +159,7 @@ def test_a_wrong_storage_key_fails_the_step_with_a_sentence_and_is_not_shown(sta
         },
         secrets={"AZURE_STORAGE_KEY": wrong},
     )
-    result = EmbeddedEngine(str(stack.data)).run(request)
+    result = EmbeddedEngine(EmbeddedEngineConfig(str(stack.data))).run(request)
     assert not result.succeeded
     assert result.failed_step == "preprocess-data"
     assert "AZURE_STORAGE_KEY" in result.error
