@@ -215,7 +215,7 @@ def _metadata_service(backend: StandIn) -> grpc.GenericRpcHandler:
         return messages.GetContextByTypeAndNameResponse(context=messages.Context(id=7) if stored else None)
 
     def executions(request: Any, _: Any) -> Any:
-        """A page of two at most."""
+        """Return a page of at most two executions."""
         first = int(request.options.next_page_token or 0)
         more = str(first + 2) if first + 2 < len(backend.executions) else None
         page = backend.executions[first : first + 2]

@@ -74,7 +74,10 @@ def test_run_to_its_end_returns_outputs_steps_and_log_and_deletes_its_marker(
     fake_run = iris_external()
     set_run(backend, fake_run, "PENDING", "RUNNING", "SUCCEEDED")
     backend.pods = [pod("pod-of-driver"), pod("pod-of-test-model", execution=fake_run.executions[3].id)]
-    backend.logs = {"pod-of-driver": "2026-11-25T10:00:00Z resolved\n", "pod-of-test-model": "2026-11-25T10:00:01Z 0.9\n"}
+    backend.logs = {
+        "pod-of-driver": "2026-11-25T10:00:00Z resolved\n",
+        "pod-of-test-model": "2026-11-25T10:00:01Z 0.9\n",
+    }
     result = kubeflow.run(request_)
     assert (result.state, result.failed_step, result.error) == ("SUCCEEDED", None, "")
     assert result.outputs["version"] == "3"
@@ -92,9 +95,7 @@ def test_run_and_schedule_with_secrets_send_none_to_kubeflow_pipelines(
 ) -> None:
     set_run(backend, iris_external(), "SUCCEEDED")
     kubeflow.run(request_)
-    kubeflow.schedule(
-        ScheduleRequest("iris-external", request_.version_id, "0 0 3 * * *", ARGUMENTS, SECRETS)
-    )
+    kubeflow.schedule(ScheduleRequest("iris-external", request_.version_id, "0 0 3 * * *", ARGUMENTS, SECRETS))
     requests = [*backend.bodies, *(path for _, path in backend.requests)]
     assert [text for text in requests for secret in SECRETS.values() if secret in text] == []
 
@@ -113,7 +114,9 @@ def test_run_after_a_killed_up_resumes_the_unfinished_run(
 ) -> None:
     assert kubeflow.find_resumable_run(request_.pipeline, request_.key) is None
     set_run(backend, iris_external(), "RUNNING")
-    backend.statuses["GET", "/apis/v2beta1/runs/runs-4"] = [400]  # ends `run` after the start of the run, as a killed `up` does
+    backend.statuses["GET", "/apis/v2beta1/runs/runs-4"] = [
+        400
+    ]  # ends `run` after the start of the run, as a killed `up` does
     with pytest.raises(UserError):
         kubeflow.run(request_)
     assert kubeflow.find_resumable_run(request_.pipeline, request_.key) == request_.run_id
@@ -166,14 +169,18 @@ def test_run_with_a_failed_driver_returns_the_name_of_its_step(
     assert (result.failed_step, result.error) == ("train-model", "KFP driver: no input")
 
 
-def test_run_that_argo_stopped_returns_the_message_of_its_workflow(backend: StandIn, kubeflow: KubeflowEngine, request_: RunRequest) -> None:
+def test_run_that_argo_stopped_returns_the_message_of_its_workflow(
+    backend: StandIn, kubeflow: KubeflowEngine, request_: RunRequest
+) -> None:
     set_run(backend, FakeRun(), "FAILED")
     backend.message = "Step exceeded its deadline"
     result = kubeflow.run(request_)
     assert (result.failed_step, result.error) == (None, "Step exceeded its deadline")
 
 
-def test_run_after_its_timeout_returns_the_timeout_error(backend: StandIn, kubeflow: KubeflowEngine, request_: RunRequest) -> None:
+def test_run_after_its_timeout_returns_the_timeout_error(
+    backend: StandIn, kubeflow: KubeflowEngine, request_: RunRequest
+) -> None:
     fake_run = FakeRun()
     fake_run.step("train-model", fake_run.dag(), "RUNNING")
     set_run(backend, fake_run, "FAILED")
@@ -235,9 +242,7 @@ def test_run_that_the_server_rejects_raises_its_message(
         kubeflow.run(request_)
 
 
-def test_schedule_twice_replaces_the_recurring_run(
-    backend: StandIn, kubeflow: KubeflowEngine, version: str
-) -> None:
+def test_schedule_twice_replaces_the_recurring_run(backend: StandIn, kubeflow: KubeflowEngine, version: str) -> None:
     for cron in ("0 0 3 * * *", "0 30 4 * * 1-5"):
         kubeflow.schedule(ScheduleRequest("iris-external", version, cron, ARGUMENTS, SECRETS))
     (stored,) = backend.find("recurringruns")
@@ -264,7 +269,12 @@ def test_remove_of_the_last_version_deletes_the_pipeline(
 
 @pytest.mark.parametrize(("keep", "left"), [(True, 1), (False, 0)])
 def test_remove_keeps_or_deletes_runs_by_the_setting_keep_runs(
-    backend: StandIn, kubeflow: KubeflowEngine, request_: RunRequest, config: KubeflowEngineConfig[str], keep: bool, left: int
+    backend: StandIn,
+    kubeflow: KubeflowEngine,
+    request_: RunRequest,
+    config: KubeflowEngineConfig[str],
+    keep: bool,
+    left: int,
 ) -> None:
     set_run(backend, iris_external(), "SUCCEEDED")
     kubeflow.run(request_)

@@ -35,7 +35,11 @@ Error: exit status 1
 
 
 def test_last_step_lines_of_a_step_omit_its_launcher() -> None:
-    assert last_step_lines(LOG.splitlines()) == ["reading", "Traceback (most recent call last):", "ValueError: 8 is no good"]
+    assert last_step_lines(LOG.splitlines()) == [
+        "reading",
+        "Traceback (most recent call last):",
+        "ValueError: 8 is no good",
+    ]
 
 
 def test_last_step_lines_of_a_long_log_are_the_last_ten() -> None:

@@ -33,7 +33,9 @@ def props(kubeflow: KubeflowEngine, config: KubeflowEngineConfig[str]) -> dict[s
     }
 
 
-def test_schedule_create_uses_the_arguments_of_the_run_with_a_new_run_id(backend: StandIn, props: dict[str, Any]) -> None:
+def test_schedule_create_uses_the_arguments_of_the_run_with_a_new_run_id(
+    backend: StandIn, props: dict[str, Any]
+) -> None:
     PROVIDER.create(props)
     (stored,) = backend.find("recurringruns")
     own = {"run_key": "{{workflow.uid}}", "tracking_url": "http://mlflow"}
@@ -42,7 +44,9 @@ def test_schedule_create_uses_the_arguments_of_the_run_with_a_new_run_id(backend
     assert backend.find("recurringruns") == []
 
 
-def test_schedule_update_replaces_the_schedule_and_a_skipped_run_deletes_it(backend: StandIn, props: dict[str, Any]) -> None:
+def test_schedule_update_replaces_the_schedule_and_a_skipped_run_deletes_it(
+    backend: StandIn, props: dict[str, Any]
+) -> None:
     PROVIDER.create(props)
     changed = props | {"schedule": "0 0 4 * * *", "secrets": {"AZURE_STORAGE_KEY": "bmV3"}}
     assert PROVIDER.diff("iris-external", props, changed).changes

@@ -55,5 +55,8 @@ def test_read_from_an_unavailable_registry_keeps_the_version(props: dict[str, An
 def test_read_and_create_with_a_manually_registered_champion_raise(props: dict[str, Any]) -> None:
     Registry.tags = {}
     for call in (lambda: read(props), lambda: _ChampionProvider().create(props)):
-        with pytest.raises(UserError, match="version 4 of the model iris has the alias champion, but lacks the tags sha256 and accuracy: no pipeline"):
+        with pytest.raises(
+            UserError,
+            match="version 4 of the model iris has the alias champion, but lacks the tags sha256 and",
+        ):
             call()

@@ -19,7 +19,9 @@ from pydantic import ValidationError
 
 from infra.kubernetes_client.port_forward import PodTarget
 
-KUBEFLOW = KubeflowEngineConfig("config", "kubeflow", "app=a", 8888, "app=m", 8080, "dev", False, "/data", "host:3306/p")
+KUBEFLOW = KubeflowEngineConfig(
+    "config", "kubeflow", "app=a", 8888, "app=m", 8080, "dev", False, "/data", "host:3306/p"
+)
 
 
 def pass_through_pulumi(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -114,6 +114,9 @@ class Engine(ABC):
         Repeating an upload has no effect.
 
         Args:
+            pipeline: the name of the pipeline.
+            version: the name of the version.
+            ir: the package.
             secrets: names of the environment variables that `RunRequest.secrets` will set.
             timeout_minutes: the timeout of each run.
         """

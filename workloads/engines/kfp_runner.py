@@ -1,7 +1,7 @@
-"""Program that runs one compiled pipeline with kfp's local runner: `python -m workloads.engines.kfp_runner <run folder>`.
+"""Program that runs one compiled pipeline: `python -m workloads.engines.kfp_runner <run folder>`.
 
-The folder contains `package.yaml` and `arguments.json`. The log goes to standard output. At the end of the run the
-program writes `result.json` into the folder:
+It uses kfp's local runner. The folder contains `package.yaml` and `arguments.json`. The log goes to standard output. At
+the end of the run the program writes `result.json` into the folder:
 
     {"state": "SUCCEEDED" | "FAILED", "outputs": {name: value},
      "failed_step": name | null, "error": last lines of its log,
@@ -47,7 +47,7 @@ NO_MESSAGE = "the step ended without a message"
 
 @dataclass
 class Step:
-    """One execution of a component; `parameters` and `artifacts` are its outputs."""
+    """Execution of a component; `parameters` and `artifacts` are its outputs."""
 
     name: str
     state: StepState = StepState.RUNNING
@@ -79,6 +79,7 @@ class RunLog(io.TextIOBase):
         self._lock = threading.Lock()
 
     def write(self, text: str) -> int:
+        """Copy text to the log."""
         with self._lock:
             *lines, self._line = (self._line + text).split("\n")
             for line in lines:
@@ -136,6 +137,7 @@ class RunLog(io.TextIOBase):
 
 
 def main() -> int:
+    """Run the package in the folder of the command line and return the exit code."""
     _end_with_parent()
     folder = Path(sys.argv[1]).resolve()
     result = run(folder)

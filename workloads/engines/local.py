@@ -28,18 +28,22 @@ class EmbeddedEngine(Engine):
         self.directory = Path(config.directory)
 
     def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+        """Write a package to a file and return its path."""
         file = self.directory / "pipelines" / pipeline / f"{version}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(ir)
         return str(file)
 
     def remove(self, version_id: str) -> None:
+        """Delete the file of a version."""
         Path(version_id).unlink(missing_ok=True)
 
     def find_resumable_run(self, pipeline: str, key: str) -> str | None:
-        return None  # a run ends with the `pulumi up` that started it, see `run`
+        """Return None: a run ends with the `pulumi up` that started it, see `run`."""
+        return None
 
     def run(self, request: RunRequest) -> RunResult:
+        """Run a version in a child process."""
         folder = self.directory / "runs" / request.run_id
         folder.mkdir(parents=True)
         (folder / "package.yaml").write_text(Path(request.version_id).read_text())

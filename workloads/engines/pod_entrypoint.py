@@ -1,4 +1,6 @@
-"""Program that runs one pipeline in a pod: `python -m workloads.engines.pod_entrypoint <package.yaml.gz> <empty folder>`.
+"""Program that runs one pipeline in a pod.
+
+Command: `python -m workloads.engines.pod_entrypoint <package.yaml.gz> <empty folder>`.
 
 The environment variable MLPLATFORM_RUN has the request: {"pipeline", "run_id", "arguments", "tracking_url"}. The log
 goes to standard output. Its last line has the result of the run, see `encode_result`. The pod's files are lost with the
@@ -30,6 +32,7 @@ RETRY_SECONDS = 5
 
 
 def main() -> int:
+    """Run the package, record the run in MLflow, log the result and return the exit code."""
     package, folder = Path(sys.argv[1]), Path(sys.argv[2])
     request = json.loads(os.environ[RUN_VARIABLE])
     (folder / "package.yaml").write_bytes(gzip.decompress(package.read_bytes()))

@@ -134,7 +134,9 @@ def _download(theirs: MlflowClient, version: ModelVersion, folder: Path) -> Down
     except StepError as error:
         raise UserError(f"{name}: {error}") from None
     if found != version.tags.get("sha256"):
-        raise UserError(f"{name} was changed: its SHA-256 is {found}, but the registry has {version.tags.get('sha256')}")
+        raise UserError(
+            f"{name} was changed: its SHA-256 is {found}, but the registry has {version.tags.get('sha256')}"
+        )
     return downloaded
 
 
@@ -169,8 +171,8 @@ def _register(ours: MlflowClient, version: ModelVersion, downloaded: DownloadedR
     if number > wanted:
         ours.delete_model_version(version.name, str(number))
         raise UserError(
-            f"{version.name} version {wanted} would get the number {number} here, because of deleted versions: delete the "
-            "model in this stack's MLflow"
+            f"{version.name} version {wanted} would get the number {number} here, because of deleted versions: delete "
+            "the model in this stack's MLflow"
         )
 
 

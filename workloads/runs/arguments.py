@@ -31,6 +31,7 @@ def resolve_arguments(
     Values that are unknown in a preview stay unknown.
 
     Args:
+        pipeline: the name of the pipeline.
         declared: `PipelinePackage.parameters`.
         parameters: values from the settings; they override `platform`.
         platform: values from the platform, for parameters that the pipeline declares.

@@ -19,6 +19,7 @@ def compile_pipeline(pipeline: str, image: str, retries: int) -> PipelinePackage
     """Compile a pipeline of `workloads/pipelines/`.
 
     Args:
+        pipeline: the name of the pipeline, with dashes.
         image: the image of the steps, in place of the components' logical base image.
         retries: retries of a failed step, for steps without their own retry policy.
 

@@ -31,8 +31,13 @@ def model_server(
     With `serving:follow` the server loads a new champion by itself; otherwise each new champion restarts it.
 
     Args:
+        name: the name of the resource, of the log and of the data folder.
+        settings: limits of the server and number of its processes.
         port: the port of the server.
         setting: the setting of `port`, for errors.
+        tracking_url: the address of the model registry, an MLflow server.
+        model: the name of the registered model.
+        champion: the version to serve.
         directory: the folder of this computer for the data of the stack.
     """
     selection: dict[str, pulumi.Input[str]] = (

@@ -48,8 +48,12 @@ def pod_template(
     """Return the pod template of a Deployment.
 
     Args:
+        labels: the labels of the pods.
+        settings: limits of the server and number of its processes.
+        image: the image of the model server.
         registry: the address of the model registry, an MLflow server, for pods.
         netrc: the name of the secret with the login of the registry.
+        model: the version to serve.
     """
     return pulumi.Output.all(image=image, registry=registry, version=model.version, sha256=model.sha256).apply(
         lambda values: _template(labels, settings, netrc, model, values)

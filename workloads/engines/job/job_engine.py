@@ -38,6 +38,7 @@ class JobEngine(Engine):
         self.runs = Path(config.directory) / "runs"
 
     def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+        """Store a package in a ConfigMap and return its name."""
         name = f"{pipeline}-{version}"
         content = gzip.compress(ir.encode(), mtime=0)
         if len(content) > MAX_PACKAGE_BYTES:
@@ -54,13 +55,16 @@ class JobEngine(Engine):
         return name
 
     def remove(self, version_id: str) -> None:
+        """Delete the ConfigMap of a version."""
         self.api.unless_gone(lambda: self.api.core.delete_namespaced_config_map(version_id, self.namespace))
 
     def find_resumable_run(self, pipeline: str, key: str) -> str | None:
+        """Return the id of the run whose Job has this key and did not fail."""
         job = self._read_job(_job_name(pipeline, key))
         return job.metadata.annotations[RUN_ID] if job and not _condition(job, "Failed") else None
 
     def run(self, request: RunRequest) -> RunResult:
+        """Run a version in a Job, or resume its unfinished Job."""
         name = _job_name(request.pipeline, request.key)
         job = self._read_job(name)
         if job and job.metadata.annotations[RUN_ID] != request.run_id:

@@ -75,8 +75,11 @@ class KfpClient:
         """Return all pages of a list method, newest first.
 
         Args:
+            method: a list method of one of the clients.
             field: the field of the response with the list.
+            *arguments: positional arguments of the method.
             name: the display name to filter by; "" for no filter.
+            **options: keyword arguments of the method.
         """
         if name:
             predicate = {"operation": "EQUALS", "key": "display_name", "string_value": name}

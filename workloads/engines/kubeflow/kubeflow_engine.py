@@ -50,6 +50,7 @@ class KubeflowEngine(SchedulingEngine):
         self._config = config
 
     def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+        """Upload a package and return `<pipeline id>/<version id>`."""
         package = kubeflow_package(ir, secrets, timeout_minutes)
         name = hashlib.sha256(package.encode()).hexdigest()[:12]
         with self._kfp() as kfp:
@@ -58,6 +59,7 @@ class KubeflowEngine(SchedulingEngine):
             return f"{pipeline_id}/{version_id}"
 
     def remove(self, version_id: str) -> None:
+        """Delete a version, and the pipeline after its last version."""
         pipeline_id, version = version_id.split("/")
         with self._kfp() as kfp:
             if not self._config.keep_runs:
@@ -73,6 +75,7 @@ class KubeflowEngine(SchedulingEngine):
                 kfp.call(kfp.pipelines.pipeline_service_delete_pipeline, pipeline_id, allowed_status=404)
 
     def find_resumable_run(self, pipeline: str, key: str) -> str | None:
+        """Return the id in the ConfigMap with this key if its run did not fail."""
         read = self.api.core.read_namespaced_config_map
         marker = self.api.unless_gone(lambda: read(_marker_name(pipeline, key), self.namespace))
         if marker is None:
@@ -84,6 +87,7 @@ class KubeflowEngine(SchedulingEngine):
         return None if failed else run_id
 
     def run(self, request: RunRequest) -> RunResult:
+        """Run a version, or resume its unfinished run."""
         self._write_steps_secret(request.secrets)
         marker = _marker_name(request.pipeline, request.key)
         self._write("config_map", {"metadata": {"name": marker, "labels": PODS}, "data": {"run_id": request.run_id}})
@@ -95,6 +99,7 @@ class KubeflowEngine(SchedulingEngine):
         return result
 
     def schedule(self, request: ScheduleRequest) -> None:
+        """Create a recurring run in place of the old one."""
         import kfp_server_api  # type: ignore[import-untyped]
 
         self._write_steps_secret(request.secrets)
@@ -114,11 +119,10 @@ class KubeflowEngine(SchedulingEngine):
             )
             create = kfp.recurring_runs.recurring_run_service_create_recurring_run
             # A lost response is retried: the retry must not create a second schedule.
-            kfp.call(
-                lambda **options: self._recurring_runs(kfp, request.pipeline) or create(recurring_run, **options)
-            )
+            kfp.call(lambda **options: self._recurring_runs(kfp, request.pipeline) or create(recurring_run, **options))
 
     def unschedule(self, pipeline: str) -> None:
+        """Delete the recurring runs of a pipeline."""
         with self._kfp() as kfp:
             delete = kfp.recurring_runs.recurring_run_service_delete_recurring_run
             for recurring_run in self._recurring_runs(kfp, pipeline):
@@ -141,9 +145,7 @@ class KubeflowEngine(SchedulingEngine):
 
     def _find_run(self, kfp: KfpClient, run_id: str) -> Any:
         """Return the newest run with our id as its name; None without one."""
-        runs = kfp.list_all(
-            kfp.runs.run_service_list_runs, "runs", name=run_id, experiment_id=self._experiment_id(kfp)
-        )
+        runs = kfp.list_all(kfp.runs.run_service_list_runs, "runs", name=run_id, experiment_id=self._experiment_id(kfp))
         return runs[0] if runs else None
 
     def _recurring_runs(self, kfp: KfpClient, pipeline: str) -> list[Any]:

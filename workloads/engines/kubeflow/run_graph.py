@@ -109,7 +109,7 @@ class RunGraph:
     def _selected(
         self, dag: Execution, kind: str, name: str, artifacts: Mapping[int, Mapping[str, Artifact]]
     ) -> list[Any]:
-        """Return a list with the output of a DAG's first task that has it; for a loop, with a list of all iterations."""
+        """Return a list with the output of a DAG's first task that has it; for a loop, a list of all iterations."""
         if _number(dag, "iteration_count") is not None:
             iterations = sorted(self._tasks(dag), key=lambda each: _number(each, "iteration_index") or 0)
             return [[value for each in iterations for value in self._selected(each, kind, name, artifacts)]]

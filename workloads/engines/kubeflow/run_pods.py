@@ -98,7 +98,9 @@ def last_step_lines(lines: Iterable[str], driver: bool = False) -> list[str]:
             step_lines.clear()
         elif in_dump:
             in_dump = line != "}"
-        elif line.strip() and not (line.startswith(EXECUTOR_PREFIX) or LAUNCHER_LINE.match(line) or ARGO_LINE.match(line)):
+        elif line.strip() and not (
+            line.startswith(EXECUTOR_PREFIX) or LAUNCHER_LINE.match(line) or ARGO_LINE.match(line)
+        ):
             step_lines.append(line.rstrip())
     return step_lines[-ERROR_LINES:]
 
