@@ -101,7 +101,7 @@ def _type(kind: Schema) -> str:
         return "secret text"
     if kind.get("format") == "ipv4network":
         return "subnet"
-    return TYPES.get(kind["type"], kind["type"])
+    return str(TYPES.get(kind["type"], kind["type"]))
 
 
 def _allowed(kind: Schema) -> str:
