@@ -102,7 +102,7 @@ class AzureSettings(Section):
     network: Subnet = ipaddress.IPv4Network("10.30.0.0/16")
     """Address range of the virtual network: private, /24 or wider. The machines get addresses from its first 256."""
     workers: int = Field(default=2, ge=0, le=100)
-    """Number of machines besides the control plane."""
+    """Number of machines in addition to the control plane."""
     size: Annotated[str, StringConstraints(pattern=r"^Standard_\w+$")] = "Standard_DS2_v2"
     """Size of each machine, or of each AKS node."""
     image: Annotated[str, StringConstraints(pattern=r"^[\w-]+:[\w-]+:[\w-]+:\d+\.\d+\.\d+$")] = (

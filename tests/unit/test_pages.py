@@ -21,7 +21,7 @@ PACKAGES = ("airgap", "infra", "mlplatform", "model_server", "policies", "settin
 MODULE = re.compile(rf"(?<![\w./-])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)++(?!/)")
 FILE = re.compile(r"(?<![\w./~$-])(?:[\w.*<>-]+/)+(?:[\w.*-]+\.(?:py|sh|md|toml|ya?ml|csv|txt|json)\b)?")
 EXAMPLES = {"workloads/pipelines/wine.py"}
-"""Files that a page asks the reader to create."""
+"""Files that the reader creates with the page."""
 SETTING = re.compile(r"^((?:infra|platform|serving|workloads):[a-z][\w.-]*)")
 LINK = re.compile(r"\]\([^)\s]+\)|<?https?://\S+")
 FENCE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
