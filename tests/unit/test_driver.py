@@ -116,6 +116,24 @@ class TestBackend:
     def test_access_token_selects_the_pulumi_service(self) -> None:
         assert backend.variables({"PULUMI_ACCESS_TOKEN": "x"}).keys() & {"PULUMI_BACKEND_URL", "PULUMI_HOME"} == set()
 
+    @pytest.mark.parametrize("proxy", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+    def test_proxy_of_the_user_is_not_used_for_loopback(self, proxy: str) -> None:
+        variables = backend.variables({proxy: "http://proxy:3128", "NO_PROXY": "example.com, localhost"})
+        assert variables["NO_PROXY"] == "example.com,localhost,127.0.0.1,::1"
+        assert variables["no_proxy"] == variables["NO_PROXY"]
+        assert "no_grpc_proxy" not in variables
+
+    def test_proxy_exceptions_of_the_user_are_kept(self) -> None:
+        proxy = {"http_proxy": "http://proxy:3128"}
+        assert backend.proxy_exceptions(proxy | {"no_proxy": "*"}) == {"NO_PROXY": "*", "no_proxy": "*"}
+        different = {"NO_PROXY": "a", "no_proxy": "b", "no_grpc_proxy": "c"}
+        assert backend.proxy_exceptions(proxy | different) == {
+            name: f"{host},127.0.0.1,localhost,::1" for name, host in different.items()
+        }
+
+    def test_environment_without_a_proxy_gets_no_exceptions(self) -> None:
+        assert backend.proxy_exceptions({"no_proxy": "example.com", "http_proxy": ""}) == {}
+
     def test_env_is_evaluated_by_a_shell_with_special_characters_in_paths(self) -> None:
         lines = run_cli("env", "--stack", "no-such-stack").stdout
         environment = subprocess.run(

@@ -38,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     options, more = parser.parse_known_args(arguments)
     if more[:1] == ["--"]:
         del more[0]
+    os.environ.update(backend.proxy_exceptions(os.environ))
     try:
         if options.command != "env":
             stacks.require(options.stack)

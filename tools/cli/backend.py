@@ -14,6 +14,9 @@ from urllib.parse import quote, unquote
 
 from tools.bootstrap import paths, pulumi_cli
 
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -58,6 +61,7 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     added = {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_SUPPRESS_NEO_LINK": "true"}
     # An `up` that was killed owns the fields it has set; without force, the next `up` fails on the conflict.
     added["PULUMI_K8S_ENABLE_PATCH_FORCE"] = "true"
+    added |= proxy_exceptions(environ)
     if environ.get("MLPLATFORM_CACHE"):
         added["MLPLATFORM_CACHE"] = str(paths.cache_directory())
     cli = pulumi_cli.folder()
@@ -73,6 +77,23 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     if backend.uses_passphrase and not environ.keys() & {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}:
         added["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file())
     return added
+
+
+def proxy_exceptions(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables that exclude the loopback addresses from proxies, {} without a proxy.
+
+    Pulumi's programs reach each other there, and no proxy can forward to this computer's loopback. Go and libcurl read
+    other names of the variable than gRPC and Python, so that both are set.
+    """
+    if not any(environ.get(name) for name in environ if name.lower() in PROXIES):
+        return {}
+    exceptions = {}
+    for name in ("NO_PROXY", "no_proxy", *(["no_grpc_proxy"] if environ.get("no_grpc_proxy") else [])):
+        value = environ.get(name) or environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+        hosts = [host.strip() for host in value.split(",") if host.strip()]
+        # "*" disables all proxies, but only as the whole value.
+        exceptions[name] = value if value == "*" else ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
+    return exceptions
 
 
 def _private_folder(name: str) -> Path:
