@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from typing import Any
 
 import psutil
 import yaml
+
+from tools.cli import backend
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 UP_SECONDS = 600
@@ -54,6 +55,20 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
+def isolated_environment(scratch: Path) -> dict[str, str]:
+    """Return an environment for `pulumi` whose state, home and passphrase are in `scratch` only.
+
+    It does not select a stack. The stacks of this checkout belong to its user and have other passphrases.
+    """
+    (scratch / "state").mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {
+        "PULUMI_BACKEND_URL": f"file://{scratch / 'state'}?metadata=skip",
+        "PULUMI_HOME": str(scratch / "home"),
+        "PULUMI_CONFIG_PASSPHRASE": "correct horse battery staple",
+    }
+    return environment | backend.variables(environment)
+
+
 @dataclass
 class Stack:
     """A stack with its own state and passphrase. Each command writes `settings` to `Pulumi.<name>.yaml`."""
@@ -70,21 +85,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {
-            "PULUMI_BACKEND_URL": f"file://{self.scratch / 'state'}?metadata=skip",
-            "PULUMI_HOME": str(self.scratch / "home"),
-            "PULUMI_CONFIG_PASSPHRASE": "correct horse battery staple",
-        }
-        (self.scratch / "state").mkdir(parents=True, exist_ok=True)
-        exports = subprocess.run(
-            [sys.executable, "-m", "tools.cli", "env", "--stack", self.name],
-            cwd=self.project,
-            env=os.environ | own,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        return os.environ | own | dict(re.findall(r"^export (\w+)='?(.*?)'?$", exports, re.MULTILINE))
+        return isolated_environment(self.scratch)
 
     @property
     def file(self) -> Path:

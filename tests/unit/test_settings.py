@@ -14,7 +14,6 @@ from settings.paths import PROJECT
 from settings.stack import Settings
 from settings.types import SettingsError
 from settings.workloads import PipelineSettings
-from tools.bootstrap import stacks
 
 PIPELINES = "workloads:pipelines"
 
@@ -106,7 +105,7 @@ def test_all_faults_are_said_at_once() -> None:
     )
 
 
-@pytest.mark.parametrize("stack", stacks.names())
+@pytest.mark.parametrize("stack", ["azure", "dev", "lab", "managed", "onprem"])
 def test_the_settings_of_every_stack_are_valid(stack: str) -> None:
     assert load(stack, {})
 
