@@ -22,7 +22,7 @@ from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.selection import Images, choose
 from airgap.bundle.sources import load
 from airgap.bundle.store import Store
-from tools.bootstrap.console import BootstrapError, say
+from tools.bootstrap.console import BootstrapError, log_message
 
 
 def main() -> int:
@@ -36,7 +36,9 @@ def main() -> int:
             case "prune":
                 table = load()
                 with store.locked():
-                    say(f"{prune(store, Items.of(table, store, Go.find(store, 1)))} folders of other versions removed.")
+                    log_message(
+                        f"{prune(store, Items.of(table, store, Go.find(store, 1)))} folders of other versions removed."
+                    )
             case "check":
                 if names := index.lacking(load(), store):
                     raise BundleError(f"The bundle lacks {', '.join(names)}: run `make bundle`.")
@@ -47,10 +49,10 @@ def main() -> int:
             case "registry":
                 _registry(store, arguments)
     except (BundleError, BootstrapError) as error:
-        say(f"Error: {error}")
+        log_message(f"Error: {error}")
         return 1
     except KeyboardInterrupt:
-        say("Interrupted; the next run goes on from the last item that was finished.")
+        log_message("Interrupted; the next run goes on from the last item that was finished.")
         return 130
     return 0
 
@@ -67,8 +69,8 @@ def _build(store: Store, arguments: argparse.Namespace) -> None:
         finally:
             count = index.write(table, store, items, BillOfMaterials(table, go), prefer_copies=bool(choice.copied))
     content = index.read(store)
-    say(f"{len(content['binaries'])} binaries and {len(content['images'])} images are in {store.root}")
-    say(f"What is in them, {count} components: {store.root / index.SBOM}")
+    log_message(f"{len(content['binaries'])} binaries and {len(content['images'])} images are in {store.root}")
+    log_message(f"What is in them, {count} components: {store.root / index.SBOM}")
 
 
 def _import(store: Store, image: str, source: str) -> None:

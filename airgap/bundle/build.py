@@ -14,7 +14,7 @@ from airgap.bundle.progress import Progress, size
 from airgap.bundle.selection import Choice
 from airgap.bundle.sources import Table
 from airgap.bundle.store import Item, Store
-from tools.bootstrap.console import BootstrapError, say
+from tools.bootstrap.console import BootstrapError, log_message
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def make(table: Table, store: Store, items: Items, choice: Choice) -> None:
                 raise BundleError(f"{step.entry}: {error}") from None
             progress.done(f"made, {size(_size(step.item))}")
     for upstream in choice.left_out:
-        say(f"Left out: {upstream}, which is only upstream, and that cannot be reached from here.")
+        log_message(f"Left out: {upstream}, which is only upstream, and that cannot be reached from here.")
 
 
 def prune(store: Store, items: Items) -> int:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable
 
 from airgap.bundle.errors import BundleError
-from tools.bootstrap.console import say
+from tools.bootstrap.console import log_message
 
 BUILDS_C = {"gcc": "gcc", "patch": "patch"}
 BUILDS_IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "setcap": "libcap2-bin"}
@@ -34,7 +34,7 @@ def require(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
         raise BundleError(f"This takes {', '.join(sorted(missing))}; install what your distribution calls them.")
     if os.geteuid() != 0:
         raise BundleError(f"Packages are missing here. Install them first: sudo {' '.join(command)}")
-    say(f"Installing {', '.join(sorted(missing))} (apt-get) ...")
+    log_message(f"Installing {', '.join(sorted(missing))} (apt-get) ...")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     finished = _apt(command, environment)
     if finished.returncode:

@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from tools.bootstrap.console import say
+from tools.bootstrap.console import log_message
 
 SILENCE_SECONDS = 30
 
@@ -28,15 +28,15 @@ class Progress:
     def show(self, what: str) -> None:
         """Say what is being done now."""
         if sys.stderr.isatty():
-            say(f"\r\033[K{self.title}: {what} ({self._elapsed()})", end="")
+            log_message(f"\r\033[K{self.title}: {what} ({self._elapsed()})", end="")
             self._open_line = True
         elif time.monotonic() - self._said >= SILENCE_SECONDS:
-            say(f"{self.title}: {what} ({self._elapsed()})")
+            log_message(f"{self.title}: {what} ({self._elapsed()})")
             self._said = time.monotonic()
 
     def done(self, what: str) -> None:
         """Say how it ended."""
-        say(f"{chr(13) + chr(27) + '[K' if self._open_line else ''}{self.title}: {what}, {self._elapsed()}")
+        log_message(f"{chr(13) + chr(27) + '[K' if self._open_line else ''}{self.title}: {what}, {self._elapsed()}")
 
     def _elapsed(self) -> str:
         seconds = round(time.monotonic() - self.start)

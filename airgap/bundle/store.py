@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.bootstrap import paths
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.file_lock import file_lock
 
 RECORD = "entry.json"
 KEY_LENGTH = 16
@@ -61,7 +63,7 @@ class Item:
         """A folder to build it in, and a record to fill; both are kept when the block ends well, else nothing is."""
         start = time.monotonic()
         record: dict[str, Any] = {"name": self.name, "key": self.key}
-        with paths.installing(self.folder) as partial:
+        with atomic_install(self.folder) as partial:
             yield partial, record
             record["seconds"] = round(time.monotonic() - start)
             (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n")
@@ -75,14 +77,14 @@ class Store:
 
     @classmethod
     def default(cls) -> Store:
-        return cls(paths.directory() / "bundle")
+        return cls(paths.cache_directory() / "bundle")
 
     def item(self, kind: str, name: str, parts: object) -> Item:
         return Item(kind, name, key_of(parts), self.root)
 
     def locked(self) -> AbstractContextManager[None]:
         """Let one bundle be built at a time."""
-        return paths.locked(self.root / "lock", "Another bundle is being built; waiting for its end.")
+        return file_lock(self.root / "lock", "Another bundle is being built; waiting for its end.")
 
     def prune(self, wanted: set[Path], kinds: tuple[str, ...]) -> list[Path]:
         """Remove the folders of those kinds that are not wanted: of other versions, and what a kill left half built."""

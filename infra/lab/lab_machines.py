@@ -130,7 +130,8 @@ def _unpacked_root() -> Path:
     from airgap.bundle.progress import Progress
     from airgap.bundle.sources import load
     from airgap.bundle.store import Store
-    from tools.bootstrap import paths
+    from tools.bootstrap.atomic_install import atomic_install
+    from tools.bootstrap.file_lock import file_lock
 
     _require_root_and_tools()
     table = load()
@@ -138,11 +139,11 @@ def _unpacked_root() -> Path:
     item = build.item(Store.default())
     target = cache_directory() / "lab" / f"root-{item.key}"
     try:
-        with paths.locked(cache_directory() / "lab" / "lock", "Another stack makes the machines' root file system."):
+        with file_lock(cache_directory() / "lab" / "lock", "Another stack makes the machines' root file system."):
             if not item.there:
                 build.build(item, Progress("root file system of the lab's machines"))
             if not target.exists():
-                with paths.installing(target) as partial:
+                with atomic_install(target) as partial:
                     _unpack(item.folder / ROOTFS, partial)
     except BundleError as error:
         raise UserError(f"the lab's root file system cannot be made: {error}") from None

@@ -68,7 +68,7 @@ def measure(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path) -> InClust
     Raises:
         RuntimeError: the Service answers otherwise than the model that it is to serve, or a run failed.
     """
-    state = json.loads(pulumi.check("stack", "export", "--show-secrets"))["deployment"]["resources"]
+    state = json.loads(pulumi.output("stack", "export", "--show-secrets"))["deployment"]["resources"]
     runs = {
         found["pipeline"]: found
         for found in (_plain(resource["outputs"]) for resource in state if resource["type"] == RUN_TYPE)

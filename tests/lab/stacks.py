@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, Stack, copy_of_checkout, thrown_away
+from tests.harness import CHECKOUT, Stack, copy_of_checkout, temporary_stacks
 
 from .network import free_network
 
@@ -26,7 +26,7 @@ def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stac
 
     assert os.geteuid() == 0, "these tests make machines inside this computer, which takes root"
     assert index.lacking(load(), Store.default()) == [], "run `make bundle` first"
-    with thrown_away(copy_of_checkout(folders.mktemp("checkout"))) as made:
+    with temporary_stacks(copy_of_checkout(folders.mktemp("checkout"))) as made:
 
         def make(name: str) -> Stack:
             settings = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]

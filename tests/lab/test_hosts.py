@@ -14,7 +14,7 @@ import yaml
 
 from infra.dynamic_provider import UserError
 from infra.ssh import connected
-from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, thrown_away
+from tests.harness import CHECKOUT, changes, copy_of_checkout, isolated_environment, temporary_stacks
 
 from .cluster import cluster_at, pod, server, service, until
 from .site import BASTION, Site, registry_of_ones_own, site_of
@@ -53,7 +53,7 @@ def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(
     }
     config = {f"three-hosts:{name}": value for name, value in settings.items()}
     (example / "Pulumi.mine.yaml").write_text(yaml.safe_dump({"config": config}))
-    environment = Stack(CHECKOUT, "dev", tmp_path, {}).environment
+    environment = isolated_environment(tmp_path)
 
     def pulumi(*arguments: str) -> str:
         done = subprocess.run(
@@ -94,7 +94,7 @@ def test_the_stack_onprem_ends_in_a_platform_on_them_with_flannel(
         "workloads:pipelines": {"iris-local": {}},
     }
     (tmp_path / "checkout").mkdir()
-    with thrown_away(copy_of_checkout(tmp_path / "checkout")) as make:
+    with temporary_stacks(copy_of_checkout(tmp_path / "checkout")) as make:
         stack = make(site.network.name("onprem"), tmp_path / "scratch", settings, up_seconds=UP_SECONDS)
         stack.up()
         outputs = stack.outputs("--show-secrets")

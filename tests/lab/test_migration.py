@@ -20,7 +20,7 @@ from mlplatform.kubeflow import deployment_factory, kubeflow_images
 from pulumi import RunError
 
 from settings.platform import RegistrySettings
-from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, thrown_away
+from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, temporary_stacks
 
 from .cluster import Cluster
 from .conftest import cluster_of
@@ -93,7 +93,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stac
     with ExitStack() as open_until_the_end:
         vendors = copy_of_checkout(tmp_path_factory.mktemp("vendors"))
         (vendors / "__main__.py").write_text((CHECKOUT / "tests/lab/vendor.py").read_text())
-        make_vendor = open_until_the_end.enter_context(thrown_away(vendors))
+        make_vendor = open_until_the_end.enter_context(temporary_stacks(vendors))
         vendors_own, own = free_network(), free_network()
         settings = _vendor_settings(vendors_own)
         vendor = make_vendor(
@@ -101,7 +101,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stac
         )
         vendor.up()
         data_url = open_until_the_end.enter_context(_data(vendors_own.gateway))
-        make = open_until_the_end.enter_context(thrown_away(copy_of_checkout(tmp_path_factory.mktemp("checkout"))))
+        make = open_until_the_end.enter_context(temporary_stacks(copy_of_checkout(tmp_path_factory.mktemp("checkout"))))
         scratch = tmp_path_factory.mktemp("backend")
         old = make(own.name("old"), scratch, _old_settings(own, data_url), up_seconds=UP_SECONDS)
         old.up()

@@ -28,7 +28,7 @@ def preview(checkout: Path, scratch: Path, stack: str) -> tuple[int, str]:
         **{name: "" for name in os.environ if name.startswith(("ARM_", "AZURE_"))},
     }
     finished = subprocess.run(
-        [sys.executable, "tools/cli", "preview", "--stack", stack],
+        [sys.executable, "-m", "tools.cli", "preview", "--stack", stack],
         cwd=checkout,
         env=os.environ | own,
         capture_output=True,
@@ -50,10 +50,10 @@ def test_a_first_preview_lists_network_machines_cluster_and_platform(checkout: P
         "- storage:StorageAccount: `datasets`",
         "- platform:Blob: `blob-iris.csv`",
         "- workloads:PipelineRun: `batch-predict-run`, `iris-external-run`, `iris-local-run`",
-        "- about $381 a month",
         "Azure is not asked anything",
     ):
         assert planned in said
+    assert " a month" not in said
 
 
 def test_a_first_preview_of_a_managed_cluster_lists_it_and_the_whole_platform(checkout: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from infra.kubeadm.kubeadm_cluster import KubeadmCluster
 from infra.machine import Machine
 from infra.secrets import key_pair
 from settings.infra import KubernetesSettings
-from tests.harness import CHECKOUT, Stack, copy_of_checkout
+from tests.harness import CHECKOUT, copy_of_checkout, isolated_environment
 
 from .graph import run
 
@@ -56,7 +56,7 @@ def example(tmp_path: Path) -> Path:
 
 def pulumi(example: Path, installed: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and output of a command on the stack `mine`, with the package of that folder."""
-    environment = Stack(CHECKOUT, "mine", example.parent, {}).environment
+    environment = isolated_environment(example.parent)
     done = subprocess.run(
         ["pulumi", *arguments, "--stack", "mine", "--non-interactive", "--color=never"],
         cwd=example,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.harness import Stack, copy_of_checkout, thrown_away
+from tests.harness import Stack, copy_of_checkout, temporary_stacks
 
 from .test_managed import CONFIG
 
@@ -18,7 +18,7 @@ from .test_managed import CONFIG
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
     """Stacks with a kubeconfig, and more settings of the platform."""
-    with thrown_away(copy_of_checkout(tmp_path_factory.mktemp("checkout"))) as made:
+    with temporary_stacks(copy_of_checkout(tmp_path_factory.mktemp("checkout"))) as made:
 
         def stack(name: str, **platform: Any) -> Stack:
             registry = {"url": "https://registry.example.com/team", "username": "builder", "password": "s3cret-w0rd"}

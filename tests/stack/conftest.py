@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, Stack, copy_of_checkout, free_ports, thrown_away
+from tests.harness import CHECKOUT, Stack, copy_of_checkout, free_ports, temporary_stacks
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_stack(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """Stacks with the settings of `dev` on ports of their own."""
-    with thrown_away(project) as made:
+    with temporary_stacks(project) as made:
 
         def make(name: str, beside: Stack | None = None) -> Stack:
             """`beside`: in the backend of that one."""

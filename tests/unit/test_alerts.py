@@ -18,7 +18,7 @@ from tools.bootstrap import paths
 from tools.cli import prometheus
 from workloads.ml import drift
 
-INDEX = paths.directory() / "bundle" / "bundle.json"
+INDEX = paths.cache_directory() / "bundle" / "bundle.json"
 BUILT = json.loads(INDEX.read_text())["binaries"].get("prometheus/promtool") if INDEX.is_file() else None
 PROMTOOL = shutil.which("promtool") or (str(INDEX.parent / BUILT["path"]) if BUILT else None)
 needs_promtool = pytest.mark.skipif(
@@ -211,4 +211,4 @@ def test_the_constants_of_the_rules_and_of_make_status_are_those_of_the_pipeline
     assert f">= {drift.LEAST_ROWS})" in rules
     assert rules.count(f"{drift.LEAST_SHARE:f}".rstrip("0")) == 2
     assert f"psi:1h > {drift.DRIFTED}\n" in (FILES / "alerts.rules.yaml").read_text()
-    assert prometheus.DRIFTED == drift.DRIFTED
+    assert prometheus.DRIFT_THRESHOLD == drift.DRIFTED

@@ -29,8 +29,8 @@ from airgap.bundle.errors import BundleError
 from airgap.bundle.process import run
 from airgap.bundle.registry import certificates
 from airgap.bundle.store import Store
-from tools.bootstrap import paths
-from tools.bootstrap.console import say
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.console import log_message
 
 PROGRAM = "docker-registry"
 USER = "mlplatform"
@@ -108,7 +108,7 @@ def start(
             return before
         stop(folder)
     started = _launch(store, address, port, folder, read_only, [])
-    say(f"The registry answers at https://{started.host}")
+    log_message(f"The registry answers at https://{started.host}")
     return started
 
 
@@ -214,8 +214,8 @@ def _unpacked(store: Store) -> Path:
 
 def _install(store: Store) -> Path:
     """Unpack Debian's package beside the bundle: installed, it would start a service of its own on this machine."""
-    say(f"Unpacking Debian's package {PROGRAM} ...")
-    with paths.installing(_unpacked(store)) as partial, tempfile.TemporaryDirectory() as download:
+    log_message(f"Unpacking Debian's package {PROGRAM} ...")
+    with atomic_install(_unpacked(store)) as partial, tempfile.TemporaryDirectory() as download:
         # apt drops its privileges for a download where it can.
         Path(download).chmod(0o777)
         log = store.root / "logs" / f"{PROGRAM}.log"

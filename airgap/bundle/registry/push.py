@@ -13,7 +13,7 @@ from airgap.bundle.builders.image import TAG
 from airgap.bundle.errors import BundleError
 from airgap.bundle.process import output_of, run
 from airgap.bundle.store import Store
-from tools.bootstrap.console import say
+from tools.bootstrap.console import log_message
 
 
 def mirror_name(registry: str, upstream: str) -> str:
@@ -46,7 +46,7 @@ def push(store: Store, registry: str, authfile: Path, certificates: Path | None)
         except BundleError as error:
             raise BundleError(f"{upstream}: {error}") from None
         pushed += 1
-    say(f"The registry has {len(images)} images, {pushed} of them new.")
+    log_message(f"The registry has {len(images)} images, {pushed} of them new.")
 
 
 def _digest(target: str, options: list[str]) -> str | None:
