@@ -164,8 +164,10 @@ def _faults_of_sources(table: SourceTable, modules: Path) -> list[str]:
             continue
         required = re.search(rf"^(?:require)?\s+{re.escape(source.module)} (\S+)", _mod(folder), re.MULTILINE)
         if required is None or required.group(1) != source.version:
-            found = required.group(1) if required else "nothing"
-            faults.append(f"go.{entry}.version: {source.version}, but its go.mod requires {found} of {source.module}")
+            required_version = required.group(1) if required else "nothing"
+            faults.append(
+                f"go.{entry}.version: {source.version}, but its go.mod requires {required_version} of {source.module}"
+            )
         for module, patch in source.patched.items():
             if not (folder / patch).is_file():
                 faults.append(f"go.{entry}.patched: there is no {patch} for {module}")

@@ -18,7 +18,7 @@ import pytest
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from paramiko.server import InteractiveQuery
 
-from airgap.stand_ins.command.resource_command.ssh.keepalive import kept_alive
+from airgap.stand_ins.command.resource_command.ssh.keepalive import keep_alive
 from airgap.stand_ins.command.resource_command.ssh.keys import private_key
 from airgap.stand_ins.protocol.values import Properties, Secret
 from tests.waiting import until
@@ -278,7 +278,7 @@ def test_keepalive_unresponsive_host_closes_the_connection(sshd: Sshd) -> None:
     transport.start_client()
     transport.auth_publickey(USER, private_key(sshd.key, None))
     channel = transport.open_session()
-    with kept_alive(transport, interval=0.2, timeout=0.5):
+    with keep_alive(transport, interval=0.2, timeout=0.5):
         channel.exec_command("echo $PPID; sleep 2; echo still here; sleep 600")
         session = psutil.Process(int(channel.recv(100)))
         assert channel.recv(100) == b"still here\n"  # several probes were sent and answered

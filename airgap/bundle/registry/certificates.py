@@ -91,9 +91,9 @@ def _is_current(file: Path, names: list[str]) -> bool:
     if not file.exists():
         return False
     certificate = x509.load_pem_x509_certificate(file.read_bytes())
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    alternative_names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     remaining = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    return set(found) == {_general_name(name) for name in names} and remaining > RENEWED_BEFORE
+    return set(alternative_names) == {_general_name(name) for name in names} and remaining > RENEWED_BEFORE
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -14,19 +14,19 @@ from airgap.stand_ins.protocol.requests import InputFault
 _NAMES: dict[type, str] = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
 
 
-def check(expected: Mapping[str, Input], given: Mapping[str, Any], path: str = "") -> list[InputFault]:
-    """Return all faults of the inputs `given` at the property path `path`; an unknown value has none."""
+def check(expected: Mapping[str, Input], values: Mapping[str, Any], path: str = "") -> list[InputFault]:
+    """Return all faults of the inputs `values` at the property path `path`; an unknown value has none."""
     prefix = f"{path}." if path else ""
     faults = [
         InputFault(
             f"{prefix}{name}", f"{_owner(path)} has no input of this name; it has: {', '.join(sorted(expected))}"
         )
-        for name in given
+        for name in values
         if name not in expected
     ]
     for name, expected_input in expected.items():
-        if given.get(name) is not None:
-            faults += _check(expected_input.type, given[name], f"{prefix}{name}")
+        if values.get(name) is not None:
+            faults += _check(expected_input.type, values[name], f"{prefix}{name}")
         elif expected_input.required:
             faults.append(InputFault(f"{prefix}{name}", "is required"))
     return faults

@@ -19,10 +19,10 @@ STDERR = "PULUMI_COMMAND_STDERR"
 
 @dataclass(frozen=True)
 class Invocation:
-    """A command and its inputs. `shown` is the command as error messages quote it."""
+    """A command and its inputs. `quoted` is the command as error messages quote it."""
 
     command: str
-    shown: str
+    quoted: str
     inputs: Mapping[str, Any]
     previous: Mapping[str, Any]
     """Outputs of the resource's previous command; empty for the first one."""
@@ -37,8 +37,8 @@ class Invocation:
 
 def invocation(command: Value, inputs: Mapping[str, Value], previous: Mapping[str, Value]) -> Invocation:
     """Return the invocation of `command`; a secret command is not quoted in errors."""
-    shown = "[secret]" if isinstance(command, Secret) else json.dumps(reveal(command), ensure_ascii=False)
-    return Invocation(reveal(command), shown, reveal(dict(inputs)), reveal(dict(previous)))
+    quoted = "[secret]" if isinstance(command, Secret) else json.dumps(reveal(command), ensure_ascii=False)
+    return Invocation(reveal(command), quoted, reveal(dict(inputs)), reveal(dict(previous)))
 
 
 class CommandResource:

@@ -48,7 +48,7 @@ def run(invocation: Invocation, operation: Operation) -> Properties:
             _wait_for_group(process)
     if reason := operation.reason or _failure(code):
         error_type = OperationCancelled if operation.reason else OperationFailed
-        raise error_type(f"{reason}: running {invocation.shown}:\n{capture.for_error()}")
+        raise error_type(f"{reason}: running {invocation.quoted}:\n{capture.for_error()}")
     outputs: Properties = {"stdout": capture.output("stdout"), "stderr": capture.output("stderr")}
     if (globs := invocation.inputs.get("assetPaths")) is not None:
         outputs["assets"] = dict(assets_of(directory, globs))
@@ -61,7 +61,7 @@ def _start(invocation: Invocation, directory: Path) -> subprocess.Popen[bytes]:
     arguments = [*(invocation.inputs.get("interpreter") or _SHELL), invocation.command]
     program = arguments[0] if "/" in arguments[0] else shutil.which(arguments[0])
     if program is None:
-        raise OperationFailed(f'"{arguments[0]}": executable file not found in $PATH: running {invocation.shown}')
+        raise OperationFailed(f'"{arguments[0]}": executable file not found in $PATH: running {invocation.quoted}')
     environment = os.environ | invocation.inputs.get("environment", {}) | invocation.previous_output()
     try:
         return subprocess.Popen(
@@ -75,9 +75,9 @@ def _start(invocation: Invocation, directory: Path) -> subprocess.Popen[bytes]:
             process_group=0,
         )
     except OSError as error:
-        raise OperationFailed(f"{error.filename or program}: {error.strerror}: running {invocation.shown}") from error
+        raise OperationFailed(f"{error.filename or program}: {error.strerror}: running {invocation.quoted}") from error
     except ValueError as error:  # a null character
-        raise OperationFailed(f"{error}: running {invocation.shown}") from error
+        raise OperationFailed(f"{error}: running {invocation.quoted}") from error
 
 
 def _write(stdin: IO[bytes] | None, text: str) -> None:

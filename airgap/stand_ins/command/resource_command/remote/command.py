@@ -36,7 +36,7 @@ def run(invocation: Invocation, operation: Operation) -> Properties:
             failure = str(error) or "connection closed"
     if failure := operation.reason or failure:
         error_type = OperationCancelled if operation.reason else OperationFailed
-        raise error_type(f"{failure}: running {invocation.shown}:\n{capture.for_error()}")
+        raise error_type(f"{failure}: running {invocation.quoted}:\n{capture.for_error()}")
     return {"stdout": capture.output("stdout"), "stderr": capture.output("stderr")}
 
 

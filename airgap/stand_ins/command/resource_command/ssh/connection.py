@@ -13,7 +13,7 @@ from airgap.stand_ins.command.resource_command.errors import HostUnreachable, Op
 from airgap.stand_ins.command.resource_command.operation import Operation
 from airgap.stand_ins.command.resource_command.ssh.agent import agent_keys
 from airgap.stand_ins.command.resource_command.ssh.dial import dial
-from airgap.stand_ins.command.resource_command.ssh.keepalive import kept_alive
+from airgap.stand_ins.command.resource_command.ssh.keepalive import keep_alive
 from airgap.stand_ins.command.resource_command.ssh.login import Login, authenticate, parse_login
 from airgap.stand_ins.command.resource_command.ssh.tcp import open_socket
 
@@ -44,7 +44,7 @@ def open_transport(connection: Mapping[str, Any], operation: Operation) -> Itera
                 transport = _dial(stack, "Dial from proxy", login, lambda: _open_channel(hop, login), operation)
             except OperationFailed as error:
                 raise type(error)(f"proxy: {error}") from error
-        with kept_alive(transport):
+        with keep_alive(transport):
             yield transport
 
 

@@ -13,7 +13,7 @@ PROBE_TIMEOUT = 30.0
 
 
 @contextmanager
-def kept_alive(
+def keep_alive(
     transport: paramiko.Transport, interval: float = INTERVAL, timeout: float = PROBE_TIMEOUT
 ) -> Iterator[None]:
     """Send a probe every `interval` seconds; close the transport when a reply takes more than `timeout` seconds."""
