@@ -149,7 +149,7 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
             "url, username and password of a registry that has the images"
         )
     try:
-        if names := index.lacking(load(), store):
+        if names := index.missing_images(load(), store):
             raise UserError(f"platform:registry: the bundle lacks {', '.join(names)}: run `make bundle`")
         own = bundle_registry.start(
             store, props["address"], int(props["port"]), [], Path(props["folder"]), read_only=props["read_only"]

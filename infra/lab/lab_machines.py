@@ -136,15 +136,15 @@ def _unpacked_root() -> Path:
     _require_root_and_tools()
     table = load()
     build = DebianBuild(table, "machine", table.debian["machine"])
-    item = build.item(Store.default())
-    target = cache_directory() / "lab" / f"root-{item.key}"
+    artifact = build.artifact(Store.default())
+    target = cache_directory() / "lab" / f"root-{artifact.key}"
     try:
         with file_lock(cache_directory() / "lab" / "lock", "Another stack makes the machines' root file system."):
-            if not item.there:
-                build.build(item, Progress("root file system of the lab's machines"))
+            if not artifact.exists:
+                build.build(artifact, Progress("root file system of the lab's machines"))
             if not target.exists():
                 with atomic_install(target) as partial:
-                    _unpack(item.folder / ROOTFS, partial)
+                    _unpack(artifact.folder / ROOTFS, partial)
     except BundleError as error:
         raise UserError(f"the lab's root file system cannot be made: {error}") from None
     return target

@@ -25,7 +25,7 @@ def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stac
     from airgap.bundle.store import Store
 
     assert os.geteuid() == 0, "these tests make machines inside this computer, which takes root"
-    assert index.lacking(load(), Store.default()) == [], "run `make bundle` first"
+    assert index.missing_images(load(), Store.default()) == [], "run `make bundle` first"
     with temporary_stacks(copy_of_checkout(folders.mktemp("checkout"))) as made:
 
         def make(name: str) -> Stack:

@@ -1,4 +1,4 @@
-"""Machines in Azure, and a command on each. The environment variable SETTINGS has what infra:azure is."""
+"""A program with machines in Azure and a command on each. The variable SETTINGS holds the setting `infra:azure`."""
 
 import os
 

@@ -50,7 +50,7 @@ def test_a_first_preview_lists_network_machines_cluster_and_platform(checkout: P
         "- storage:StorageAccount: `datasets`",
         "- platform:Blob: `blob-iris.csv`",
         "- workloads:PipelineRun: `batch-predict-run`, `iris-external-run`, `iris-local-run`",
-        "Azure is not asked anything",
+        "Azure receives no requests",
     ):
         assert planned in said
     assert " a month" not in said

@@ -1,4 +1,4 @@
-"""Go modules are built only if each is of the sum that is committed, and the same each time."""
+"""Builds of Go modules: sums are verified, and builds are reproducible."""
 
 from __future__ import annotations
 
@@ -8,61 +8,59 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.builders.go_program import PLACES, STRICT, Go, GoBuild, default_name
+from airgap.bundle.builders.go_program import STRICT, USER_SETTINGS, GoBuild, GoToolchain, default_name
 from airgap.bundle.errors import BundleError
 from airgap.bundle.process import output_of
 from airgap.bundle.progress import Progress
 from airgap.bundle.sources import load
-from airgap.bundle.store import Item, Store
+from airgap.bundle.store import Artifact, Store
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
 
 
 @pytest.fixture
 def greeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoBuild:
-    """The build of one small module from a proxy in a folder, where the user lets Go write missing sums by itself."""
+    """Return the build of a small module from a proxy in a folder; the user's GOFLAGS let Go add missing sums."""
     monkeypatch.setenv("GOPROXY", proxy.serve(tmp_path / "proxy"))
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modcache"))
     monkeypatch.setenv("GOFLAGS", "-mod=mod")
     modules = proxy.module(tmp_path / "modules")
     (tmp_path / "sources.toml").write_text(proxy.TABLE)
     table = load(tmp_path / "sources.toml", modules)
-    return GoBuild(Go.find(Store(tmp_path / "bundle"), 1), table, "greeting", table.go["greeting"], modules)
+    return GoBuild(GoToolchain.find(Store(tmp_path / "bundle"), 1), table, "greeting", table.go["greeting"], modules)
 
 
-def built(build: GoBuild, store: Store) -> Item:
-    build.build(item := build.item(store), Progress("greeting"))
-    return item
+def built(build: GoBuild, store: Store) -> Artifact:
+    build.build(artifact := build.artifact(store), Progress("greeting"))
+    return artifact
 
 
-def output(item: Item) -> str:
-    return subprocess.run([item.folder / "greeting"], capture_output=True, text=True, check=True).stderr
+def output(artifact: Artifact) -> str:
+    return subprocess.run([artifact.folder / "greeting"], capture_output=True, text=True, check=True).stderr
 
 
 @needs_go
-def test_of_the_users_settings_go_gets_its_places_alone(
+def test_go_environment_keeps_only_sources_and_folders_of_the_user(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both ways that there are to set them. Which modules Go checks is nothing that could be among them."""
+    """Settings come from the environment and from `go env -w`; none may disable checks of modules."""
     (tmp_path / "env").write_text(f"GOPROXY=file://{tmp_path}\nGOVCS=example.test:git\n")
     monkeypatch.delenv("GOPROXY", raising=False)
     monkeypatch.setenv("GOENV", str(tmp_path / "env"))
     monkeypatch.setenv("GONOPROXY", "example.test")
-    go = Go.find(store, 1)
-    assert {name for name in go.environment if name.startswith("GO")} == {*PLACES, *STRICT, "GOMAXPROCS"} - {
+    go = GoToolchain.find(store, 1)
+    assert {name for name in go.environment if name.startswith("GO")} == {*USER_SETTINGS, *STRICT, "GOMAXPROCS"} - {
         "CGO_CFLAGS"
     }
-    # What is then other than Go's own defaults: the user's proxy, and nothing of which modules are checked by what.
+    # Changed from Go's defaults: the user's proxy, and no setting of module checks.
     changed = json.loads(output_of([go.program, "env", "-changed", "-json"], env=go.environment))
-    assert set(changed) <= {*PLACES, "CGO_CFLAGS", "CGO_ENABLED", "GOENV", "GOFLAGS", "GOTOOLCHAIN", "GOWORK"}
+    assert set(changed) <= {*USER_SETTINGS, "CGO_CFLAGS", "CGO_ENABLED", "GOENV", "GOFLAGS", "GOTOOLCHAIN", "GOWORK"}
     assert changed["GOPROXY"] == f"file://{tmp_path}"
     assert "-mod=readonly" in changed["GOFLAGS"]
 
 
 @needs_go
-def test_a_module_is_built_with_the_files_that_images_take_and_twice_the_same(
-    greeting: GoBuild, tmp_path: Path
-) -> None:
+def test_build_includes_files_for_images_and_is_reproducible(greeting: GoBuild, tmp_path: Path) -> None:
     first, second = built(greeting, Store(tmp_path / "a")), built(greeting, Store(tmp_path / "b"))
     assert output(first) == "hello\n"
     assert (first.folder / "upstream" / "page.txt").read_text() == proxy.FILES["page.txt"]
@@ -72,29 +70,27 @@ def test_a_module_is_built_with_the_files_that_images_take_and_twice_the_same(
 
 @needs_go
 @pytest.mark.parametrize("kept_lines", [0, 1])
-def test_a_sum_that_is_missing_stops_the_build(greeting: GoBuild, store: Store, kept_lines: int) -> None:
+def test_build_missing_sum_fails(greeting: GoBuild, store: Store, kept_lines: int) -> None:
     sums = greeting.folder / "go.sum"
     sums.write_text("".join(sums.read_text().splitlines(keepends=True)[:kept_lines]))
     with pytest.raises(BundleError, match=r"go\.sum"):
         built(greeting, store)
-    assert not greeting.item(store).there
+    assert not greeting.artifact(store).exists
 
 
 @needs_go
-def test_a_sum_that_differs_stops_the_build(greeting: GoBuild, store: Store) -> None:
+def test_build_wrong_sum_fails(greeting: GoBuild, store: Store) -> None:
     sums = greeting.folder / "go.sum"
     module, version, digest, *rest = sums.read_text().split(maxsplit=3)
     sums.write_text(f"{module} {version} h1:{'A' * 43}=\n{rest[0]}")
     with pytest.raises(BundleError, match="checksum mismatch"):
         built(greeting, store)
-    assert not greeting.item(store).there
+    assert not greeting.artifact(store).exists
     assert digest != f"h1:{'A' * 43}="
 
 
 @needs_go
-def test_a_module_that_was_changed_after_its_download_stops_the_build(
-    greeting: GoBuild, store: Store, tmp_path: Path
-) -> None:
+def test_build_modified_module_cache_fails(greeting: GoBuild, store: Store, tmp_path: Path) -> None:
     built(greeting, Store(tmp_path / "before"))
     source = tmp_path / "modcache" / f"{proxy.MODULE}@{proxy.VERSION}" / "main.go"
     source.chmod(0o644)
@@ -104,31 +100,31 @@ def test_a_module_that_was_changed_after_its_download_stops_the_build(
 
 
 @needs_go
-def test_a_patch_of_ours_is_applied_to_a_copy(greeting: GoBuild, store: Store) -> None:
+def test_build_patched_module_uses_the_patch(greeting: GoBuild, store: Store) -> None:
     patch = '--- a/main.go\n+++ b/main.go\n@@ -1,3 +1,3 @@\n package main\n \n-func main() { println("hello") }\n'
     (greeting.folder / "word.patch").write_text(patch + '+func main() { println("patched") }\n')
     source = greeting.source.model_copy(update={"patched": {proxy.MODULE: "word.patch"}})
-    item = built(GoBuild(greeting.go, greeting.table, "greeting", source, greeting.modules), store)
-    assert output(item) == "patched\n"
+    artifact = built(GoBuild(greeting.go, greeting.table, "greeting", source, greeting.modules), store)
+    assert output(artifact) == "patched\n"
 
 
 @needs_go
-def test_a_module_that_the_proxy_refuses_is_named(greeting: GoBuild, store: Store, tmp_path: Path) -> None:
+def test_build_unavailable_module_fails_with_its_name(greeting: GoBuild, store: Store, tmp_path: Path) -> None:
     (tmp_path / "proxy" / proxy.MODULE / "@v" / f"{proxy.VERSION}.zip").unlink()
     with pytest.raises(BundleError, match=f"{proxy.MODULE}@{proxy.VERSION}"):
         built(greeting, store)
 
 
 @needs_go
-def test_the_key_follows_every_file_of_the_module_and_the_toolchain(greeting: GoBuild, store: Store) -> None:
-    before = greeting.item(store).key
-    assert greeting.item(store).key == before
+def test_key_changes_with_files_and_toolchain(greeting: GoBuild, store: Store) -> None:
+    before = greeting.artifact(store).key
+    assert greeting.artifact(store).key == before
     (greeting.folder / "extra.patch").write_text("x")
-    with_file = greeting.item(store).key
-    other_go = Go(greeting.go.program, greeting.go.environment, "go0.0", greeting.go.architecture, 1)
-    with_go = GoBuild(other_go, greeting.table, "greeting", greeting.source, greeting.modules).item(store).key
+    with_file = greeting.artifact(store).key
+    other_go = GoToolchain(greeting.go.program, greeting.go.environment, "go0.0", greeting.go.architecture, 1)
+    with_go = GoBuild(other_go, greeting.table, "greeting", greeting.source, greeting.modules).artifact(store).key
     assert len({before, with_file, with_go}) == 3
 
 
-def test_binaries_are_found_under_the_name_that_go_gives_them() -> None:
+def test_default_name_follows_go_build() -> None:
     assert [default_name(p) for p in ("a.test/b/v3", "a.test/b/cmd/c", "a.test")] == ["b", "c", "a.test"]

@@ -1,4 +1,4 @@
-"""The table of sources: complete as it is committed, and refused by the name of what is wrong in it."""
+"""The source table: the committed one is complete, and faults of a table are named."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ VERSION = f'version = "{proxy.VERSION}"'
 ANY_VERSION = re.compile(r"\bv?\d+\.\d+\.\d+\b")
 
 
-def complaint(tmp_path: Path, old: str, new: str) -> str:
-    """What is said of a small table in which one thing was changed."""
+def load_error(tmp_path: Path, old: str, new: str) -> str:
+    """Return the error for a small table with one change."""
     assert proxy.TABLE.count(old) == 1
     table = tmp_path / "sources.toml"
     table.write_text(proxy.TABLE.replace(old, new))
-    with pytest.raises(BundleError) as error:
+    with pytest.raises(BundleError) as caught:
         load(table, proxy.module(tmp_path / "modules"))
-    return str(error.value)
+    return str(caught.value)
 
 
-def test_the_committed_table_is_valid_and_each_image_has_its_own_name() -> None:
+def test_committed_table_is_valid_with_unique_image_names() -> None:
     table = load()
     names = [table.upstream_name(image) for image in table.image]
     assert len(names) == len(set(names))
@@ -36,14 +36,14 @@ def test_the_committed_table_is_valid_and_each_image_has_its_own_name() -> None:
 
 
 @pytest.mark.skipif(KUBEADM is None, reason="kubeadm is not built here; `make bundle` does")
-def test_the_images_that_kubeadm_asks_for_are_in_the_table() -> None:
+def test_committed_table_has_the_images_of_kubeadm() -> None:
     table = load()
     command = [str(KUBEADM), "config", "images", "list", "--kubernetes-version", table.go["kubernetes"].version]
-    asked = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert {table.upstream_name(image) for image in table.image} >= set(asked)
+    required = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert {table.upstream_name(image) for image in table.image} >= set(required)
 
 
-def test_a_version_is_written_only_where_its_entry_is() -> None:
+def test_committed_table_has_each_version_once() -> None:
     elsewhere = [
         line
         for line in TABLE.read_text().splitlines()
@@ -54,21 +54,21 @@ def test_a_version_is_written_only_where_its_entry_is() -> None:
 
 
 @pytest.mark.parametrize("entry", load().go)
-def test_each_go_module_of_ours_requires_the_packages_of_its_entry(entry: str) -> None:
+def test_go_module_lists_the_packages_of_its_entry_as_tools(entry: str) -> None:
     packages = {binary.package for binary in load().go[entry].binaries.values()}
-    own = (MODULES / entry / "go.mod").read_text()
-    block = re.search(r"^tool \((.*?)^\)", own, re.MULTILINE | re.DOTALL)
-    tools = set(block.group(1).split()) if block else set(re.findall(r"^tool (\S+)", own, re.MULTILINE))
+    go_mod = (MODULES / entry / "go.mod").read_text()
+    block = re.search(r"^tool \((.*?)^\)", go_mod, re.MULTILINE | re.DOTALL)
+    tools = set(block.group(1).split()) if block else set(re.findall(r"^tool (\S+)", go_mod, re.MULTILINE))
     assert tools == {package for package in packages if not package.startswith("mlplatform/")}
 
 
-def test_no_go_module_of_ours_names_a_local_path_outside_its_folder() -> None:
+def test_go_modules_replace_no_module_outside_their_folder() -> None:
     replaced = [re.findall(r"=> (\S+)$", mod.read_text(), re.MULTILINE) for mod in MODULES.glob("*/go.mod")]
     assert [path for paths in replaced for path in paths if path.startswith("/") or ".." in path] == []
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "error"),
     [
         ('"greeting/greeting"', '"greeting/other"', "image.page.files: 'greeting/other': there is no such binary"),
         ('"greeting:page.txt"', '"other:page.txt"', "image.page.files: 'other:page.txt': there is no entry go.other"),
@@ -81,11 +81,11 @@ def test_no_go_module_of_ours_names_a_local_path_outside_its_folder() -> None:
         ("[go.greeting.binaries]", "[go.missing]", "go.missing"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_by_its_name(tmp_path: Path, old: str, new: str, said: str) -> None:
-    assert said in complaint(tmp_path, old, new)
+def test_load_invalid_table_names_the_fault(tmp_path: Path, old: str, new: str, error: str) -> None:
+    assert error in load_error(tmp_path, old, new)
 
 
-def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_load_duplicate_image_name_fails(tmp_path: Path) -> None:
     second = '[image.second]\nupstream = "registry.test/page:1.2.3"\nbase = "scratch"\n[image.page]'
-    said = complaint(tmp_path, "[image.page]", second)
-    assert "registry.test/page:1.2.3 is already the name of image.second" in said
+    error = load_error(tmp_path, "[image.page]", second)
+    assert "registry.test/page:1.2.3 is already the name of image.second" in error

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from .errors import Failed
+from airgap.stand_ins.command.resource_command.errors import OperationFailed
 
 
 def select(paths: Iterable[str], patterns: list[str]) -> Iterator[str]:
-    """The paths whose last matching pattern does not begin with `!`."""
+    """Yield the paths whose last matching pattern does not begin with `!`.
+
+    Raises:
+        OperationFailed: a pattern is not closed.
+    """
     rules = [(not pattern.startswith("!"), _compile(pattern.removeprefix("!"))) for pattern in patterns]
     for path in paths:
         if [include for include, rule in rules if rule.fullmatch(path)][-1:] == [True]:
@@ -40,11 +44,11 @@ def _compile(pattern: str) -> re.Pattern[str]:
         elif token == "," and depth:
             part = "|"
         elif token in "[{":
-            raise Failed(f"the pattern {pattern!r} has a {token!r} that is not closed")
+            raise OperationFailed(f"the pattern {pattern!r} has a {token!r} that is not closed")
         else:
             part = re.escape(token)
         expression += part
         position += len(token)
     if depth:
-        raise Failed(f"the pattern {pattern!r} has a '{{' that is not closed")
+        raise OperationFailed(f"the pattern {pattern!r} has a '{{' that is not closed")
     return re.compile(expression, re.DOTALL)

@@ -1,4 +1,4 @@
-"""The files that a command leaves behind, as assets and as an archive of them."""
+"""Files that a command has written, as assets and as an archive."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import Failed
-from .globs import select
-from .values import ARCHIVE, ASSET, Asset
+from airgap.stand_ins.command.resource_command.errors import OperationFailed
+from airgap.stand_ins.command.resource_command.local.globs import select
+from airgap.stand_ins.protocol.values import ARCHIVE, ASSET, Asset
 
 
 def assets_of(directory: Path, globs: list[str]) -> dict[str, Asset]:
-    """The files under `directory` that `globs` select, by their path in it."""
+    """Return the files under `directory` that `globs` select, by their path in it."""
     try:
-        found = sorted(select(_files(directory), globs))
-        return {path: _asset(directory / path) for path in found}
+        paths = sorted(select(_files(directory), globs))
+        return {path: _asset(directory / path) for path in paths}
     except OSError as error:
-        raise Failed(f"{error.filename}: {error.strerror}") from error
+        raise OperationFailed(f"{error.filename}: {error.strerror}") from error
 
 
 def archive_of(directory: Path, globs: list[str]) -> Asset:
-    """An archive of the files under `directory` that `globs` select."""
+    """Return an archive of the files under `directory` that `globs` select."""
     assets = assets_of(directory, globs)
     digest = hashlib.sha256(repr([(path, asset.hash) for path, asset in assets.items()]).encode()).hexdigest()
     return Asset(ARCHIVE, {"assets": dict(assets), "hash": digest})
 
 
 def _files(directory: Path) -> Iterator[str]:
-    """Paths of all files in it, without leading `./`. Links are not followed."""
+    """Yield the relative paths of all files in a folder, without following links."""
     for folder, folders, names in os.walk(directory, onerror=_raise):
         links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in names + links:

@@ -1,4 +1,4 @@
-"""How to log in to a host: the inputs `connection` and `connection.proxy`, read before anything is dialled."""
+"""Logins: credentials and limits, parsed from the inputs `connection` and `connection.proxy`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import paramiko
 
-from .errors import Unreached
-from .keys import host_key, private_key
+from airgap.stand_ins.command.resource_command.errors import HostUnreachable
+from airgap.stand_ins.command.resource_command.ssh.keys import host_key, private_key
 
 
 @dataclass(frozen=True, repr=False)  # no secret in a traceback
 class Login:
-    """Where, as whom and by what to log in, and how often to try."""
+    """The host, the user, the credentials and the limits of a login."""
 
     host: str
     port: int
@@ -27,17 +27,22 @@ class Login:
     agent: str
     """Path of the socket of an SSH agent, or empty."""
     limit: int
-    """Attempts after the first that may fail; negative for no end."""
+    """Number of retries; negative for no limit."""
     timeout: float | None
-    """Seconds for each step of an attempt: connecting, key exchange, authentication; None for no end."""
+    """Seconds for each step of an attempt: connect, key exchange, authentication; None for no limit."""
 
     @property
     def address(self) -> str:
+        """The host and port, with brackets around an IPv6 address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def read_login(inputs: Mapping[str, Any]) -> Login:
-    """Raises Failed for a key that cannot be read."""
+def parse_login(inputs: Mapping[str, Any]) -> Login:
+    """Parse a connection's inputs.
+
+    Raises:
+        OperationFailed: a key cannot be read.
+    """
     key, expected = inputs.get("privateKey"), inputs.get("hostKey")
     return Login(
         host=inputs["host"],
@@ -53,7 +58,11 @@ def read_login(inputs: Mapping[str, Any]) -> Login:
 
 
 def authenticate(transport: paramiko.Transport, login: Login, agent_keys: tuple[paramiko.PKey, ...]) -> None:
-    """Log in by what the server allows, also by several methods in turn. Raises Unreached if it accepts none."""
+    """Log in with the methods that the server allows, one after the other.
+
+    Raises:
+        HostUnreachable: the server accepts none of them.
+    """
     try:
         allowed = transport.auth_none(login.user)
     except paramiko.BadAuthenticationType as error:
@@ -69,8 +78,9 @@ def authenticate(transport: paramiko.Transport, login: Login, agent_keys: tuple[
             except paramiko.AuthenticationException:
                 continue
     if not transport.is_authenticated():
-        tried = " ".join(attempted)
-        raise Unreached(f"{login.address}: unable to authenticate as {login.user}, attempted methods [{tried}]")
+        raise HostUnreachable(
+            f"{login.address}: unable to authenticate as {login.user}, attempted methods [{' '.join(attempted)}]"
+        )
 
 
 def _methods(

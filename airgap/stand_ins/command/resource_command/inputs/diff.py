@@ -1,4 +1,4 @@
-"""The difference of two sets of inputs, by the path of each value that was added, deleted or updated."""
+"""The difference between two sets of inputs."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 
-from .values import Properties, Value
+from airgap.stand_ins.protocol.values import Properties, Value
 
 
 class Change(Enum):
+    """The kind of a change."""
+
     ADD = "add"
     DELETE = "delete"
     UPDATE = "update"
 
 
 def diff(old: Properties, new: Properties) -> dict[str, Change]:
-    """Changes by property path, such as `environment.NAME` or `triggers[0]`.
+    """Return the changes by property path, such as `environment.NAME` or `triggers[0]`.
 
-    The engine's own inputs (`version`, and those that begin with two underscores) do not count.
+    Inputs of the engine (`version`, and names that begin with two underscores) are ignored.
     """
-    return dict(_diff_maps("", _own(old), _own(new)))
+    return dict(_diff_maps("", _without_engine_inputs(old), _without_engine_inputs(new)))
 
 
-def _own(inputs: Properties) -> Properties:
+def _without_engine_inputs(inputs: Properties) -> Properties:
     return {name: value for name, value in inputs.items() if name != "version" and not name.startswith("__")}
 
 

@@ -1,6 +1,6 @@
-"""Property values of the engine: what JSON can say, and secrets, unknowns, assets and archives.
+"""Property values of the engine: JSON values, secrets, unknowns, assets and archives.
 
-The wire format marks the latter by a signature in a struct or by a sentinel string (Pulumi's `provider.proto`).
+The wire format marks the latter four with a signature in a struct or with a sentinel string (`provider.proto`).
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any, TypeAlias
 
 from google.protobuf import struct_pb2
 
-_SIGNATURE = "4dabf18193072939515e22adb298388d"
-_SECRET = "1b47061264138c4ac30d75fd1eb44270"
-_OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+SECRET = "1b47061264138c4ac30d75fd1eb44270"
+OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 ASSET = "c44067f5952c0a294b673a41bacd8c17"
 ARCHIVE = "0def7320c3a5731c473e5ecbe6d01bc7"
 
-_UNKNOWN_STRING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-_UNKNOWNS = {
+UNKNOWN_STRING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+UNKNOWN_STRINGS = {
     "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",  # bool
     "3eeb2bf0-c639-47a8-9e75-3b44932eb421",  # number
-    _UNKNOWN_STRING,
+    UNKNOWN_STRING,
     "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",  # array
     "030794c1-ac77-496b-92df-f27374a8bd58",  # asset
     "e48ece36-62e2-4504-bad9-02848725956a",  # archive
@@ -31,7 +31,7 @@ _UNKNOWNS = {
 
 @dataclass(frozen=True)
 class Unknown:
-    """A value that only exists once the resource it comes from does."""
+    """A value that is unknown until its resource exists."""
 
 
 UNKNOWN = Unknown()
@@ -39,7 +39,7 @@ UNKNOWN = Unknown()
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that the engine encrypts. Equal only to another secret: a change of secrecy is a change."""
+    """A value that the engine encrypts. A secret and a plain value are never equal: a change of secrecy is a change."""
 
     value: Value
 
@@ -52,7 +52,7 @@ class Asset:
     fields: Mapping[str, Value]
 
     def __eq__(self, other: object) -> bool:
-        """Equal by content: the engine leaves out the content of an old asset and keeps its hash."""
+        """Compare by hash: the engine omits the content of an old asset."""
         if not isinstance(other, Asset) or self.signature != other.signature:
             return False
         if self.hash and other.hash:
@@ -64,14 +64,17 @@ class Asset:
 
     @property
     def hash(self) -> str:
+        """The hash of the content; empty where the engine sent none."""
         return str(self.fields.get("hash") or "")
 
     @property
     def path(self) -> str:
+        """The local path; empty without one."""
         return str(self.fields.get("path") or "")
 
     @property
     def text(self) -> str:
+        """The text; empty without one."""
         return str(self.fields.get("text") or "")
 
 
@@ -80,16 +83,17 @@ Properties: TypeAlias = dict[str, Value]
 
 
 def secret(value: Value) -> Secret:
-    """`value` as a secret, which it may be already."""
+    """Return `value` as a secret; a secret is returned unchanged."""
     return value if isinstance(value, Secret) else Secret(value)
 
 
 def is_unknown(value: Value) -> bool:
+    """Return True if the value is unknown, also inside a secret."""
     return isinstance(value.value if isinstance(value, Secret) else value, Unknown)
 
 
 def reveal(value: Value) -> Any:
-    """`value` without the marks of its secrets, at any depth."""
+    """Return `value` with every secret replaced by its plain value, at any depth."""
     if isinstance(value, Secret):
         return reveal(value.value)
     if isinstance(value, dict):
@@ -100,12 +104,12 @@ def reveal(value: Value) -> Any:
 
 
 def decode(properties: struct_pb2.Struct) -> Properties:
-    """The properties of a request; null ones are left out, as the official provider does."""
+    """Return the properties of a request, without null ones (as the official provider does)."""
     return {key: _decode(value) for key, value in properties.fields.items() if value.WhichOneof("kind") != "null_value"}
 
 
 def encode(properties: Mapping[str, Value]) -> struct_pb2.Struct:
-    """The properties of an answer."""
+    """Return the properties of a response."""
     return struct_pb2.Struct(fields={key: _encode(value) for key, value in properties.items()})
 
 
@@ -116,36 +120,36 @@ def _decode(value: struct_pb2.Value) -> Value:
     if kind == "list_value":
         return [_decode(item) for item in value.list_value.values]
     if kind == "string_value":
-        return UNKNOWN if value.string_value in _UNKNOWNS else str(value.string_value)
+        return UNKNOWN if value.string_value in UNKNOWN_STRINGS else str(value.string_value)
     if kind == "number_value":
         return float(value.number_value)
     return bool(value.bool_value) if kind == "bool_value" else None
 
 
 def _decode_struct(struct: struct_pb2.Struct) -> Value:
-    signature = struct.fields[_SIGNATURE].string_value if _SIGNATURE in struct.fields else ""
-    if signature == _SECRET:
+    signature = struct.fields[SIGNATURE].string_value if SIGNATURE in struct.fields else ""
+    if signature == SECRET:
         return secret(_decode(struct.fields["value"]))
-    if signature == _OUTPUT:
+    if signature == OUTPUT:
         value = _decode(struct.fields["value"]) if "value" in struct.fields else UNKNOWN
         return secret(value) if "secret" in struct.fields and struct.fields["secret"].bool_value else value
     if signature in (ASSET, ARCHIVE):
-        return Asset(signature, {key: _decode(item) for key, item in struct.fields.items() if key != _SIGNATURE})
+        return Asset(signature, {key: _decode(item) for key, item in struct.fields.items() if key != SIGNATURE})
     return decode(struct)
 
 
 def _encode(value: Value) -> struct_pb2.Value:
     if isinstance(value, Unknown):
-        return struct_pb2.Value(string_value=_UNKNOWN_STRING)
+        return struct_pb2.Value(string_value=UNKNOWN_STRING)
     if isinstance(value, Secret):
-        return struct_pb2.Value(struct_value=encode({_SIGNATURE: _SECRET, "value": value.value}))
+        return struct_pb2.Value(struct_value=encode({SIGNATURE: SECRET, "value": value.value}))
     if isinstance(value, Asset):
-        return struct_pb2.Value(struct_value=encode({_SIGNATURE: value.signature, **value.fields}))
+        return struct_pb2.Value(struct_value=encode({SIGNATURE: value.signature, **value.fields}))
     if isinstance(value, dict):
         return struct_pb2.Value(struct_value=encode(value))
     if isinstance(value, list):
         return struct_pb2.Value(list_value=struct_pb2.ListValue(values=[_encode(item) for item in value]))
-    if isinstance(value, bool):  # before numbers, as Python's are both
+    if isinstance(value, bool):  # before numbers: a bool is also an int
         return struct_pb2.Value(bool_value=value)
     if isinstance(value, str):
         return struct_pb2.Value(string_value=value)

@@ -1,4 +1,4 @@
-"""TCP connections whose making can be ended."""
+"""TCP connections that can be cancelled while they are being established."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ import socket
 import time
 from typing import Any
 
-from .errors import Unreached
-from .login import Login
-from .operation import Operation
+from airgap.stand_ins.command.resource_command.errors import HostUnreachable
+from airgap.stand_ins.command.resource_command.operation import Operation
+from airgap.stand_ins.command.resource_command.ssh.login import Login
 
 _STEP = 0.2
-"""Seconds between looks at whether the operation was ended."""
+"""Seconds between checks for cancellation."""
 
 
 def open_socket(login: Login, operation: Operation) -> socket.socket:
-    """A connection to one of the host's addresses. Raises Unreached if none answers in time."""
+    """Connect to one of the host's addresses.
+
+    Raises:
+        HostUnreachable: no address answers in time.
+    """
     try:
         addresses = socket.getaddrinfo(login.host, login.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise Unreached(f"dial tcp: lookup {login.host}: {error.strerror}") from error
-    problems = []
+        raise HostUnreachable(f"dial tcp: lookup {login.host}: {error.strerror}") from error
+    reasons = []
     for family, kind, protocol, _, address in addresses:
         connection = socket.socket(family, kind, protocol)
         try:
@@ -31,11 +35,11 @@ def open_socket(login: Login, operation: Operation) -> socket.socket:
             return connection
         except OSError as error:
             connection.close()
-            problems.append((error.strerror or str(error)).lower())
+            reasons.append((error.strerror or str(error)).lower())
         except BaseException:
             connection.close()
             raise
-    raise Unreached(f"dial tcp {login.address}: {'; '.join(problems)}")
+    raise HostUnreachable(f"dial tcp {login.address}: {'; '.join(reasons)}")
 
 
 def _connect(connection: socket.socket, address: Any, timeout: float | None, operation: Operation) -> None:

@@ -1,4 +1,4 @@
-"""The inputs and outputs of each resource type: what they are, which are needed, secret, or replace the resource."""
+"""The inputs and outputs of each resource type."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Field:
-    """`type` is one of JSON schema's, or "asset" (an asset or an archive) or "any"."""
+    """An input or an output.
+
+    `type` is a type of JSON schema, "asset" (an asset or an archive) or "any". A change of an input that `replaces`
+    replaces the resource.
+    """
 
     type: str
     required: bool = False
@@ -16,7 +20,7 @@ class Field:
     replaces: bool = False
     default: str | float | None = None
     items: str = ""
-    """Of an array: "string" or "any"; of an object without `fields`: the type of its values."""
+    """Type of the items of an array ("string", "any"), or of the values of an object without `fields`."""
     fields: Mapping[str, Field] = field(default_factory=dict)
 
 
