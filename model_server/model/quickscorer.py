@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 MULTICLASS = ["TreeEnsembleClassifier", "ArgMax", "Div"]
 BINARY = ["TreeEnsembleClassifier", "Gather", "Sub", "Concat", "ArgMax", "Div"]
-"""The operators of a forest whose votes are counted before they are divided, as `workloads/ml/export.py` writes it."""
+"""The operators of a forest whose votes are counted before they are divided, as `workloads/ml/model/onnx_export.py` writes it."""
 BRANCH, LEAF = b"BRANCH_LEQ", b"LEAF"
 MOST_BYTES = 1 << 20
 """Masks that take more than this would cost a server more memory than a quicker answer is worth."""

@@ -31,7 +31,7 @@ from settings.paths import PROJECT, cache_directory
 IN_REGISTRY = "mlplatform"
 """The first part of our images' names."""
 BASE_ARGUMENT = "ARG BASE="
-OF_STEPS = ("workloads/__init__.py", "workloads/ml/*.py")
+OF_STEPS = ("workloads/__init__.py", "workloads/ml/**/*.py")
 OF_RUNNER = tuple(f"workloads/engines/{name}.py" for name in ("__init__", "base", "kfp_runner", "pod_entrypoint"))
 
 

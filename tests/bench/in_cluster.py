@@ -27,7 +27,8 @@ from tools.bootstrap.console import step
 from tools.cli.pulumi_command import Pulumi
 from workloads.engines.base import RunRequest, RunResult, engine
 from workloads.engines.local import EmbeddedEngine
-from workloads.ml import model, registry
+from workloads.ml import model_registry
+from workloads.ml.model import model_directory
 from workloads.runs.resources import declared_parameters, with_own
 
 ROUNDS = 3
@@ -88,8 +89,8 @@ def measure(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path) -> InClust
 def _served(outputs: Mapping[str, Any], run: Mapping[str, Any], folder: Path) -> tuple[list[Figures], list[Figures]]:
     directory = folder / "champion"
     with reachable_url(run["tracking_url"], run["access"]) as url:
-        champion = registry.fetch(url, outputs["model"]["name"], outputs["model"]["version"])
-    model.save(directory, champion.onnx, champion.signature)
+        champion = model_registry.fetch(url, outputs["model"]["name"], outputs["model"]["version"])
+    model_directory.save(directory, champion.onnx, champion.signature)
     local = ours(directory)
     address = urlsplit(outputs["score_url"])
     service = replace(local, name="service", host=address.hostname, port=address.port, path=address.path)

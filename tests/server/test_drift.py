@@ -29,7 +29,7 @@ def described(iris: Trained, folder: Path) -> Path:
 def with_ranges(trained: Trained, folder: Path) -> Path:
     signature = json.loads((folder / "signature.json").read_text())
     for feature, column in zip(signature["features"], trained.data.T, strict=True):
-        feature["ranges"] = drift.ranges(column)
+        feature["ranges"] = drift.compute_ranges(column)
     (folder / "signature.json").write_text(json.dumps(signature))
     return folder
 
@@ -60,7 +60,7 @@ def indices(server: Server, described: Path, rows: int) -> dict[str, float]:
     """The index of each feature once so many rows are counted."""
     wait_until(lambda: sum(counts(server)["petal_width"].values()) >= rows, "they are not counted")
     features = json.loads((described / "signature.json").read_text())["features"]
-    found, counted = drift.measured(features, counts(server))
+    found, counted = drift.measure(features, counts(server))
     assert counted == rows
     return found
 
@@ -89,7 +89,7 @@ def test_a_value_on_an_edge_belongs_to_the_range_below(watched: Server, iris: Tr
     for edge in edges:
         assert watched.score(iris.rows()[0] | {"sepal_length": edge}).ok
     wait_until(lambda: sum(counts(watched)["sepal_length"].values()) == len(edges), "they are not counted")
-    expected = dict.fromkeys(drift.names(edges), 1.0) | {drift.LAST: 0.0}
+    expected = dict.fromkeys(drift.range_labels(edges), 1.0) | {drift.LAST: 0.0}
     assert counts(watched)["sepal_length"] == expected
 
 
@@ -97,7 +97,7 @@ def test_the_shares_of_the_training_data_are_told_beside(watched: Server, descri
     (feature, *_) = json.loads((described / "signature.json").read_text())["features"]
     pattern = r'model_server_training_share\{feature="sepal_length",.*upto="(.*)",version="7"\} (.*)'
     told = {upto: float(share) for upto, share in re.findall(pattern, watched.get("/metrics").text)}
-    names, shares = drift.names(feature["ranges"]["edges"]), feature["ranges"]["shares"]
+    names, shares = drift.range_labels(feature["ranges"]["edges"]), feature["ranges"]["shares"]
     assert told == dict(zip(names, shares, strict=True))
 
 

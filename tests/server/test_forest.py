@@ -25,8 +25,8 @@ from model_server.model.model import Model
 from model_server.model.package import verified
 from model_server.settings import Settings
 from tests.server.running import Server, running
-from workloads.ml import model
-from workloads.ml.export import classifier_to_onnx, forest_to_onnx
+from workloads.ml.model import model_directory
+from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
 
 
 def trained(data: Any, trees: int = 100, **settings: Any) -> RandomForestClassifier:
@@ -112,10 +112,10 @@ def saved(folder: Path, data: Any, content: bytes) -> Path:
         "target": "species",
         "classes": data.target_names.tolist(),
         "source": "scikit-learn",
-        "sha256": model.digest(rows.tobytes()),
+        "sha256": model_directory.digest(rows.tobytes()),
         "rows": len(rows),
     }
-    model.save(folder, content, model.describe("iris", content, rows, about))
+    model_directory.save(folder, content, model_directory.describe("iris", content, rows, about))
     return folder
 
 

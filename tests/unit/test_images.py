@@ -43,7 +43,7 @@ def test_images_have_the_code_that_runs_in_them_and_none_of_what_runs_beside_pul
     assert {
         "workloads/engines/pod_entrypoint.py",
         "workloads/engines/kfp_runner.py",
-        "workloads/ml/registry.py",
+        "workloads/ml/model_registry.py",
     } <= files
     assert not files & {"workloads/engines/job/job_engine.py", "workloads/runs/resources.py", "workloads/deploy.py"}
     assert "model_server/http/templates/page.html" in {
@@ -56,7 +56,7 @@ def test_a_changed_line_makes_the_images_new_that_have_it(monkeypatch: pytest.Mo
     read = Path.read_bytes
 
     def changed(self: Path) -> bytes:
-        return read(self) + (b"\n" if self.as_posix().endswith("workloads/ml/gate.py") else b"")
+        return read(self) + (b"\n" if self.as_posix().endswith("workloads/ml/evaluation/gate.py") else b"")
 
     monkeypatch.setattr(Path, "read_bytes", changed)
     after = {name: recipe.tag() for name, recipe in RECIPES.items()}

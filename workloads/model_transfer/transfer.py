@@ -18,9 +18,10 @@ import pulumi
 
 from infra.errors import UserError
 from infra.kubernetes_client.port_forward import reachable_url
-from workloads.ml import model, tracking
+from workloads.ml import tracking
 from workloads.ml.errors import StepError
-from workloads.ml.registry import ALIAS
+from workloads.ml.model import model_directory
+from workloads.ml.model_registry import ALIAS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -134,7 +135,7 @@ def _read(theirs: MlflowClient, version: ModelVersion, folder: Path) -> Made:
         directory=place.removeprefix(root),
     )
     try:
-        found = model.load(files / made.directory).signature["sha256"]
+        found = model_directory.load(files / made.directory).signature["sha256"]
     except StepError as error:
         raise UserError(f"{name}: {error}") from None
     if found != version.tags.get("sha256"):

@@ -50,12 +50,12 @@ def sources(pipeline: str) -> str:
     """Digest of the files that a pipeline's package is made of."""
     workloads = PROJECT / "workloads"
     own = workloads / "pipelines" / f"{pipeline.replace('-', '_')}.py"
-    return digest([own, *workloads.glob("components/*.yaml"), *workloads.glob("components/*.py")])
+    return digest([own, *workloads.glob("components/**/*.yaml"), *workloads.glob("components/**/*.py")])
 
 
 def local_image() -> str:
     """The image that this computer's environment stands for: what components import, and its libraries' versions."""
-    files = (PROJECT / "workloads" / "ml").glob("*.py")
+    files = (PROJECT / "workloads" / "ml").rglob("*.py")
     versions = " ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return f"{BASE_IMAGE}:{hashlib.sha256((digest(files) + versions).encode()).hexdigest()[:12]}"
 

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from workloads.engines.kubeflow.metadata_pb2 import Artifact, Execution, Value
-from workloads.ml.metadata import OF_KUBEFLOW
+from workloads.ml.artifact_metadata import KFP_PROPERTIES
 
 STATES = {Execution.COMPLETE: "SUCCEEDED", Execution.CACHED: "CACHED", Execution.FAILED: "FAILED"}
 
@@ -131,7 +131,7 @@ class RunGraph:
                 "metadata": {
                     key: _plain(value)
                     for key, value in artifacts[name].custom_properties.items()
-                    if key not in OF_KUBEFLOW
+                    if key not in KFP_PROPERTIES
                 },
             }
             for name, spec in declared.items()

@@ -1,4 +1,7 @@
-"""A model directory: `model.onnx` and `signature.json`, what training hands over and what is served. Data, not code."""
+"""A model directory: `model.onnx` and `signature.json`. Training writes it, the registry keeps it, the server reads it.
+
+A model is data, not code: nothing in it is ever unpickled.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,27 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.drift import Ranges, ranges
+from workloads.ml.data.table import Labels, Rows, short
+from workloads.ml.drift import TrainingRanges, compute_ranges
 from workloads.ml.errors import StepError
-from workloads.ml.table import Labels, Rows, short
 
 FORMAT = 1
 ONNX_FILE = "model.onnx"
 SIGNATURE_FILE = "signature.json"
 
 
-class Feature(TypedDict):
-    """One input of the model, with what its training data were like; the first versions had no `ranges`."""
+class FeatureProfile(TypedDict):
+    """An input of the model and its distribution in training; signatures of early versions have no `ranges`."""
 
     name: str
     minimum: float
     maximum: float
     mean: float
-    ranges: NotRequired[Ranges]
+    ranges: NotRequired[TrainingRanges]
 
 
-class Data(TypedDict):
-    """What a model was trained and tested on; `sha256` is of the file's bytes, `rows` counts both parts."""
+class DataFingerprint(TypedDict):
+    """The data of training and test; `sha256` is that of the file, `rows` counts both parts."""
 
     source: str
     sha256: str
@@ -41,29 +44,32 @@ class Data(TypedDict):
 
 
 class Signature(TypedDict):
-    """What a caller must know of a model. `features` stand in the order that the model takes, `classes` by index."""
+    """The description of a model for its callers.
+
+    `features` are in the order of the model's input, `classes` in the order of its class indices.
+    """
 
     format: int
     model: str
     target: str
-    features: list[Feature]
+    features: list[FeatureProfile]
     classes: list[str]
     sha256: str
     metrics: dict[str, float]
-    data: Data
+    data: DataFingerprint
     libraries: dict[str, str]
     created: str
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model directory that was read, its hash checked."""
+class ModelDirectory:
+    """The content of a model directory whose hash is verified."""
 
     onnx: bytes
     signature: Signature
 
     def predict(self, rows: Rows) -> tuple[Labels, NDArray[np.float32]]:
-        """Index of the class [rows] and probabilities [rows, classes]."""
+        """Return class indices [rows] and probabilities [rows, classes]."""
         from onnxruntime import InferenceSession
 
         labels, probabilities = InferenceSession(self.onnx).run(["label", "probabilities"], {"features": rows})
@@ -71,37 +77,39 @@ class Model:
 
 
 def describe(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Signature:
-    """The signature of a model that was trained on `rows`; its metrics are for whoever tests it.
+    """Return the signature of a model that was trained on `rows`; the test step adds its metrics later.
 
     Args:
-        about: metadata of the training part: `features` (names), `target`, `classes`, and the fingerprint `source`,
-            `sha256`, `rows` of the data.
+        name: Name of the model.
+        onnx: The exported model.
+        rows: Training rows [rows, features].
+        about: Metadata of the training part: `features` (names), `target`, `classes`, and the fingerprint of the data
+            (`source`, `sha256`, `rows`).
     """
     return Signature(
         format=FORMAT,
         model=name,
         target=about["target"],
         features=[
-            Feature(
+            FeatureProfile(
                 name=feature,
                 minimum=short(column.min()),
                 maximum=short(column.max()),
                 mean=short(column.mean(dtype=np.float64)),
-                ranges=ranges(column),
+                ranges=compute_ranges(column),
             )
             for feature, column in zip(about["features"], rows.T, strict=True)
         ],
         classes=about["classes"],
         sha256=digest(onnx),
         metrics={},
-        data=Data(source=about["source"], sha256=about["sha256"], rows=int(about["rows"])),
-        libraries=_libraries(),
+        data=DataFingerprint(source=about["source"], sha256=about["sha256"], rows=int(about["rows"])),
+        libraries=_library_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _libraries() -> dict[str, str]:
-    """Versions of what made the model."""
+def _library_versions() -> dict[str, str]:
     import platform
     from importlib.metadata import version
 
@@ -116,22 +124,24 @@ def save(folder: Path, onnx: bytes, signature: Signature) -> None:
     (folder / SIGNATURE_FILE).write_text(json.dumps(signature, indent=2) + "\n")
 
 
-def load(folder: Path) -> Model:
+def load(folder: Path) -> ModelDirectory:
     """Read a model directory.
 
     Raises:
-        StepError: a file is missing, or the model is not the one that its signature describes.
+        StepError: A file is missing, or the model's SHA-256 differs from its signature's.
     """
     try:
         onnx = (folder / ONNX_FILE).read_bytes()
         signature: Signature = json.loads((folder / SIGNATURE_FILE).read_text())
     except FileNotFoundError as error:
-        raise StepError(f"{error.filename} is not there, which a model directory holds") from None
-    if (found := digest(onnx)) != signature["sha256"]:
-        raise StepError(f"{ONNX_FILE} was changed: its SHA-256 is {found}, its signature says {signature['sha256']}")
-    return Model(onnx, signature)
+        raise StepError(
+            f"{error.filename} does not exist; a model directory holds {ONNX_FILE} and {SIGNATURE_FILE}"
+        ) from None
+    if (actual := digest(onnx)) != signature["sha256"]:
+        raise StepError(f"{ONNX_FILE} was changed: its SHA-256 is {actual}, its signature says {signature['sha256']}")
+    return ModelDirectory(onnx, signature)
 
 
 def digest(content: bytes) -> str:
-    """SHA-256, in hexadecimal digits."""
+    """Return the SHA-256 in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()

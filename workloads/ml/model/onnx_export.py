@@ -1,7 +1,7 @@
-"""From a trained classifier of scikit-learn to ONNX.
+"""Export of trained scikit-learn classifiers to ONNX.
 
-Each model takes `features` float32 [rows, features] and answers `label` int64 [rows], the index of the class, and
-`probabilities` float32 [rows, classes]. The same classifier gives the same bytes.
+The input of each model is `features` float32 [rows, features]. Its outputs are `label` int64 [rows], the index of the
+class, and `probabilities` float32 [rows, classes]. Exporting the same classifier again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ ML_OPSET = 1
 
 
 def classifier_to_onnx(classifier: Any) -> bytes:
-    """Any classifier or scikit-learn pipeline that skl2onnx can convert, fitted on labels 0, 1, 2, ..."""
-    model = _converted(classifier)
+    """Return the ONNX model of a classifier or scikit-learn pipeline that was fitted on labels 0, 1, 2, ..."""
+    model = _convert(classifier)
     names = {model.graph.output[0].name: "label", model.graph.output[1].name: "probabilities"}
     for output in model.graph.output:
         output.name = names[output.name]
@@ -28,16 +28,16 @@ def classifier_to_onnx(classifier: Any) -> bytes:
 
 
 def forest_to_onnx(forest: RandomForestClassifier) -> bytes:
-    """A forest, as a model that breaks ties as the forest does.
+    """Return the ONNX model of a forest, with ties between classes resolved as scikit-learn does.
 
-    The converter sums each tree's share (1/trees, rounded to float32), which breaks ties between classes by rounding.
-    Here the trees' votes are summed, whole numbers for pure leaves, and divided last: a tie goes to the first class,
-    as in scikit-learn.
+    The converter sums the share of each tree (1/trees, rounded to float32), so that rounding resolves ties.
+    This model sums the votes of the trees, whole numbers for pure leaves, and divides last.
+    A tie is then resolved in favour of the first class.
     """
     from onnx import TensorProto, helper
 
     trees = len(forest.estimators_)
-    model = _converted(forest)
+    model = _convert(forest)
     graph = model.graph
     (ensemble,) = graph.node
     for attribute in ensemble.attribute:
@@ -46,7 +46,7 @@ def forest_to_onnx(forest: RandomForestClassifier) -> bytes:
     ensemble.output[:] = ["label_of_rounded_votes", "votes"]
     graph.initializer.append(helper.make_tensor("trees", TensorProto.FLOAT, [], [trees]))
     votes = "votes"
-    if forest.n_classes_ == 2:  # the operator then knows the second class's votes only, in the second column
+    if forest.n_classes_ == 2:  # the operator then returns the votes for the second class only, in the second column
         graph.initializer.append(helper.make_tensor("second", TensorProto.INT64, [1], [1]))
         graph.node.append(helper.make_node("Gather", ["votes", "second"], ["votes_second"], axis=1))
         graph.node.append(helper.make_node("Sub", ["trees", "votes_second"], ["votes_first"]))
@@ -57,7 +57,7 @@ def forest_to_onnx(forest: RandomForestClassifier) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _converted(classifier: Any) -> Any:
+def _convert(classifier: Any) -> Any:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
 

@@ -1,10 +1,10 @@
-"""How a gate's decision is told."""
+"""The text of a gate's decision."""
 
 from __future__ import annotations
 
 
-def compared(accuracy: float, baseline: float) -> str:
-    """`accuracy 0.967 > baseline 0.7`: as many digits as it takes to see which is larger."""
+def format_gate(accuracy: float, baseline: float) -> str:
+    """Return a comparison such as `accuracy 0.967 > baseline 0.7`, with enough digits to show the larger number."""
     for digits in (3, 6, 17):
         left, right = f"{accuracy:.{digits}g}", f"{baseline:.{digits}g}"
         if (left == right) == (accuracy == baseline):

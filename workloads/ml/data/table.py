@@ -1,4 +1,4 @@
-"""Tables of numbers with a class in one column: checked as they come in as CSV, split, and handed from step to step."""
+"""Tables of numbers with a class in one column: read from CSV, checked, split, and passed from step to step."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Rows = NDArray[np.float32]
-"""[rows, features]; float32 from the first, because that is what the exported model compares with."""
+"""[rows, features]; float32 from the start, because the exported model computes in float32."""
 Column = NDArray[np.float32]
-"""[rows], of one feature."""
+"""[rows], the values of one feature."""
 Labels = NDArray[np.int64]
 """[rows], index into the classes."""
 
 MINIMUM_CLASS_ROWS = 5
-"""One row in five is for the test, and each class must be in both parts."""
+"""Least rows of a class: the test part takes one row in five, and both parts need each class."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """`features` and `target` are names in snake case; `classes` stand in their sorted order."""
+    """A checked table; names are in snake case, `classes` are sorted."""
 
     features: list[str]
     target: str
@@ -38,16 +38,16 @@ class Table:
 
 
 def snake_case(name: str) -> str:
-    """`SepalLengthCm`, `Sepal.Length.Cm` and `sepal length (cm)` are all `sepal_length_cm`."""
+    """Return a name in snake case: `sepal_length_cm` for `SepalLengthCm`, `Sepal.Length.Cm` or `sepal length (cm)`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return re.sub(r"[^0-9a-z]+", "_", words.lower()).strip("_")
 
 
 def read_frame(content: bytes) -> pd.DataFrame:
-    """A CSV file with a header, columns named in snake case. Only an empty cell is a missing value.
+    """Return a CSV file with a header as a frame with columns in snake case. Only an empty cell is a missing value.
 
     Raises:
-        StepError: it is empty, is no such file, or two columns have one name.
+        StepError: The file is empty or not CSV, or two columns have the same name.
     """
     import pandas as pd
 
@@ -57,24 +57,24 @@ def read_frame(content: bytes) -> pd.DataFrame:
             encoding="utf-8-sig",
             keep_default_na=False,
             na_values=[""],
-            low_memory=False,  # else a column of a long file may have numbers in one part and texts in another
+            low_memory=False,  # otherwise pandas infers the type of a long column part by part
         )
-    except ValueError as error:  # of pandas' parser and of the decoder
+    except ValueError as error:  # raised by the parser and by the decoder
         raise StepError(f"the data are not a CSV table in UTF-8 with a header: {error}") from error
     if frame.empty:
         raise StepError("the data have a header but no rows")
     given = [str(name) for name in frame.columns]
     names = [snake_case(name) for name in given]
     if len(set(names)) < len(names) or "" in names:
-        raise StepError(f"each column needs a name of its own, case and punctuation aside; got: {', '.join(given)}")
+        raise StepError(f"each column needs a unique name, case and punctuation aside; found: {', '.join(given)}")
     return frame.set_axis(names, axis="columns")
 
 
 def numbers(frame: pd.DataFrame, names: list[str]) -> Rows:
-    """The named columns as rows of numbers.
+    """Return the named columns as rows of numbers.
 
     Raises:
-        StepError: a column is not there, or a cell is not a finite number.
+        StepError: A column is missing, or a cell is not a finite number.
     """
     import pandas as pd
 
@@ -93,10 +93,10 @@ def numbers(frame: pd.DataFrame, names: list[str]) -> Rows:
 
 
 def parse(content: bytes, target: str) -> Table:
-    """A CSV file as a table of which the column `target` holds the classes and all others are features.
+    """Return a CSV file as a table: the column `target` holds the classes, all others are features.
 
     Raises:
-        StepError: it cannot be trained on.
+        StepError: The table cannot be used for training.
     """
     frame = read_frame(content)
     name = snake_case(target)
@@ -104,7 +104,7 @@ def parse(content: bytes, target: str) -> Table:
         raise StepError(f"target: there is no column {target!r}; the columns are: {', '.join(frame.columns)}")
     features = [column for column in frame.columns if column != name]
     if not features:
-        raise StepError(f"there is no column beside the target {name}; are the data separated by commas?")
+        raise StepError(f"there is no column besides the target {name}; check that commas separate the columns")
     if (missing := np.flatnonzero(frame[name].isna())).size:
         raise StepError(f"target: column {name}, row {missing[0] + 1}: empty; every row needs a class")
     values, labels = np.unique(frame[name].to_numpy(), return_inverse=True)
@@ -122,17 +122,20 @@ def parse(content: bytes, target: str) -> Table:
 
 
 def split(labels: Labels, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks [rows] of the training part and the test part: one row in five, each class in its share."""
+    """Return masks [rows] of the training part and of the test part.
+
+    The test part is one row in five, with the same share of each class.
+    """
     from sklearn.model_selection import train_test_split
 
     rows = np.arange(len(labels))
-    _, drawn = train_test_split(rows, test_size=0.2, random_state=seed, stratify=labels)
-    test = np.isin(rows, drawn)
+    _, test_rows = train_test_split(rows, test_size=0.2, random_state=seed, stratify=labels)
+    test = np.isin(rows, test_rows)
     return ~test, test
 
 
 def save(path: str, table: Table, part: NDArray[np.bool_]) -> None:
-    """Write the rows of a part as CSV: the features, then the index of the class."""
+    """Write the rows of a part as CSV: the features, then the class index."""
     import pandas as pd
 
     frame = pd.DataFrame(table.rows[part], columns=table.features)
@@ -141,11 +144,11 @@ def save(path: str, table: Table, part: NDArray[np.bool_]) -> None:
 
 
 def load(path: str) -> tuple[Rows, Labels]:
-    """Rows and labels as `save` wrote them."""
+    """Return rows and labels from a file that `save` wrote."""
     values = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
     return values[:, :-1].astype(np.float32), values[:, -1].astype(np.int64)
 
 
 def short(value: Any) -> float:
-    """A float32 as a person wrote it: 5.1, not 5.099999904632568."""
+    """Return the shortest decimal of a float32: 5.1, not 5.099999904632568."""
     return float(f"{value:.7g}")

@@ -1,4 +1,4 @@
-"""Reads and writes files of data where they are kept: Azure Blob Storage, or any address that fsspec knows."""
+"""Reads and writes data files in Azure Blob Storage, or at any address that fsspec supports."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from urllib.parse import urlsplit, urlunsplit
 from workloads.ml.errors import StepError
 
 KEY_VARIABLE = "AZURE_STORAGE_KEY"
-"""The account key comes from the environment only: parameters stand in packages, command lines and logs."""
+"""Holds the account key. A parameter would appear in packages, command lines and logs."""
 RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
-"""Of Azure's client, in seconds: its own would wait a minute for a server that is not there."""
+"""Options of Azure's client, in seconds; with its defaults, an unreachable server takes a minute to fail."""
 
 
 def read(account_url: str, container: str, blob: str, data_url: str) -> tuple[bytes, str]:
-    """The content of a blob, or of `data_url` where that is not empty, and its address without secrets.
+    """Return the content of a blob, or of `data_url` if that is set, and the address without secrets.
 
     Raises:
-        StepError: it cannot be read.
+        StepError: The file cannot be read, or neither address is complete.
     """
     if data_url:
         return _read_url(data_url), without_secrets(data_url)
@@ -30,10 +30,10 @@ def read(account_url: str, container: str, blob: str, data_url: str) -> tuple[by
 
 
 def write(url: str, content: bytes) -> None:
-    """Write a file, and the folders above it where the file system has folders.
+    """Write a file and, in file systems with folders, its parent folders.
 
     Raises:
-        StepError: it cannot be written.
+        StepError: The file cannot be written.
     """
     import fsspec
 
@@ -41,19 +41,19 @@ def write(url: str, content: bytes) -> None:
         with fsspec.open(url, "wb") as file:
             file.write(content)
     except Exception as error:  # each file system has its own errors
-        raise StepError(f"destination: {_reason(url, 'written', error)}") from error
+        raise StepError(f"destination: {_failure(url, 'written', error)}") from error
 
 
 def without_secrets(url: str) -> str:
-    """The address without user, password and query, where access tokens stand."""
+    """Return the address without user, password and query, which may hold access tokens."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def account_of(account_url: str) -> str:
-    """The storage account's name: the address's path where it has one, as with emulators, else its host's first part.
+    """Return the name of the storage account: the path of an emulator's address, else the first label of the host.
 
-    Azure's client finds it by itself only for its own hosts and for an emulator at 127.0.0.1.
+    Azure's client knows the name only for Azure's own hosts and for an emulator at 127.0.0.1.
     """
     parts = urlsplit(account_url)
     return parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
@@ -66,20 +66,20 @@ def _read_url(url: str) -> bytes:
         with fsspec.open(url, "rb") as file:
             return bytes(file.read())
     except Exception as error:  # each file system has its own errors
-        raise StepError(f"data_url: {_reason(url, 'read', error)}") from error
+        raise StepError(f"data_url: {_failure(url, 'read', error)}") from error
 
 
-def _reason(url: str, done: str, error: Exception) -> str:
+def _failure(url: str, action: str, error: Exception) -> str:
     shown = without_secrets(url)
-    detail = f": {error}" if shown == url else ""  # a message may repeat the address with its secrets
-    return f"{shown} cannot be {done}: {type(error).__name__}{detail}"
+    detail = f": {error}" if shown == url else ""  # the message may contain the address with its secrets
+    return f"{shown} cannot be {action}: {type(error).__name__}{detail}"
 
 
 def _read_blob(account_url: str, container: str, blob: str) -> bytes:
     from azure.core.exceptions import AzureError, ResourceNotFoundError, ServiceRequestError
     from azure.storage.blob import BlobClient
 
-    logging.getLogger("azure").setLevel(logging.WARNING)  # each request and answer would stand in the step's log
+    logging.getLogger("azure").setLevel(logging.WARNING)  # otherwise it logs each request and response
     account = without_secrets(account_url)
     key = os.environ.get(KEY_VARIABLE)
     if not key:
@@ -98,6 +98,6 @@ def _read_blob(account_url: str, container: str, blob: str) -> bytes:
             reason = f"refuses the key in {KEY_VARIABLE}"
         elif status:
             reason = f"answers {status}"
-        else:  # the client cannot even sign a request
+        else:  # the client failed to sign the request
             reason = f"cannot be used: either account_url is not the address of one, or {KEY_VARIABLE} is not a key"
         raise StepError(f"the storage account {account} {reason}" + (f" ({code.value})" if code else "")) from None

@@ -1,4 +1,4 @@
-"""Plots of a tested model, and the page that shows them."""
+"""Plots of a tested model, and the HTML page that shows them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from workloads.ml.evaluation import Confusion
+from workloads.ml.evaluation.scores import Confusion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +19,7 @@ DOTS_PER_INCH = 120
 
 
 def plot_confusion(matrix: Confusion, classes: list[str]) -> bytes:
-    """PNG: how often each class was taken for each, darker for the larger share of the true class."""
+    """Return the confusion matrix as PNG; a cell is darker for a larger share of the true class."""
     from matplotlib.figure import Figure
 
     share = matrix / matrix.sum(axis=1, keepdims=True).clip(min=1)
@@ -36,7 +36,7 @@ def plot_confusion(matrix: Confusion, classes: list[str]) -> bytes:
 
 
 def plot_importance(importance: Mapping[str, float]) -> bytes:
-    """PNG: the features that the trees decide by, the most important on top."""
+    """Return the importance of the features as PNG, the most important on top."""
     from matplotlib.figure import Figure
 
     ranked = sorted(importance.items(), key=lambda item: item[1])[-MAXIMUM_BARS:]
@@ -48,7 +48,7 @@ def plot_importance(importance: Mapping[str, float]) -> bytes:
 
 
 def page(title: str, scores: Mapping[str, float], plots: Mapping[str, bytes]) -> str:
-    """One HTML file with a table of the scores and the plots in it."""
+    """Return an HTML page with a table of the scores and the plots embedded."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{value:.4f}</td></tr>" for name, value in scores.items())
     sources = {name: f"data:image/png;base64,{b64encode(png).decode()}" for name, png in plots.items()}
     images = "".join(f'<img alt="{escape(name)}" src="{source}">' for name, source in sources.items())

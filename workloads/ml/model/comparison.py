@@ -1,4 +1,4 @@
-"""Classifiers of scikit-learn compared on one split of the Iris flowers."""
+"""Comparison of scikit-learn classifiers on one split of Iris."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workloads.ml.table import split
+from workloads.ml.data.table import split
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 
 def save_iris(path: str, seed: int) -> int:
-    """Write all four parts of scikit-learn's Iris, split 80/20 in each class, as one JSON file. Returns its rows."""
+    """Write scikit-learn's Iris, split 80/20 within each class, as one JSON file. Returns its number of rows."""
     from sklearn.datasets import load_iris
 
     rows, labels = load_iris(return_X_y=True)
@@ -24,6 +24,6 @@ def save_iris(path: str, seed: int) -> int:
 
 
 def held_out_accuracy(path: str, classifier: ClassifierMixin) -> float:
-    """Fit on the training part and answer for the test part; in [0, 1]."""
+    """Return the accuracy on the test part, in [0, 1], after fitting on the training part."""
     parts = json.loads(Path(path).read_text())
     return float(classifier.fit(parts["x_train"], parts["y_train"]).score(parts["x_test"], parts["y_test"]))
