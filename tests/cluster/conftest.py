@@ -57,7 +57,7 @@ def kubeflow_installed(whole: Stack | None, api: KubernetesClient) -> None:
     """Kubeflow Pipelines takes the place of the Job engine; without its images, tests of it are left out."""
     if whole:
         try:
-            kubeflow_images.require(RegistrySettings())
+            kubeflow_images.require_images(RegistrySettings())
         except RunError as error:
             pytest.skip(str(error))
         whole.settings["platform:pipelines"] = "kubeflow"
