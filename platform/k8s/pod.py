@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pulumi
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD, POD_SECURITY, USER
 from mlplatform.k8s.pull_secret import NAME as PULL_SECRET
+from mlplatform.k8s.volumes import Mount, Volume
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,17 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Mount:
-    """The path in a container at which a volume of its pod appears."""
+class Probes:
+    """The probes of a container. Until `startup` succeeds, the other two are not run."""
 
-    volume: str
-    path: str
-    read_only: bool = False
+    startup: Probe | None = None
+    readiness: Probe | None = None
+    liveness: Probe | None = None
 
     def manifest(self) -> dict[str, Any]:
-        """Return one of the container's `volumeMounts`."""
-        return {"name": self.volume, "mountPath": self.path, **({"readOnly": True} if self.read_only else {})}
+        """Return the probes of a container by field."""
+        probes = {"startupProbe": self.startup, "readinessProbe": self.readiness, "livenessProbe": self.liveness}
+        return {field: probe.manifest() for field, probe in probes.items() if probe}
 
 
 @dataclass(frozen=True)
@@ -137,21 +139,18 @@ class Container:
     working_directory: str | None = None
     environment: Mapping[str, EnvironmentValue] | None = None
     ports: Mapping[str, int] | None = None
-    startup: Probe | None = None
-    readiness: Probe | None = None
-    liveness: Probe | None = None
+    probes: Probes = Probes()
     mounts: Sequence[Mount] = ()
 
     def manifest(self) -> dict[str, Any]:
         """Return the container of a pod specification, without the fields that are not set."""
-        probes = {"startupProbe": self.startup, "readinessProbe": self.readiness, "livenessProbe": self.liveness}
         fields: dict[str, Any] = {
             "command": list(self.command),
             "args": list(self.args),
             "workingDir": self.working_directory,
             "env": [_variable(name, value) for name, value in (self.environment or {}).items()],
             "ports": [{"name": name, "containerPort": port} for name, port in (self.ports or {}).items()],
-            **{name: probe.manifest() for name, probe in probes.items() if probe},
+            **self.probes.manifest(),
             "resources": self.resources.manifest(),
             "volumeMounts": [mount.manifest() for mount in self.mounts],
         }
@@ -167,88 +166,6 @@ def _variable(name: str, value: EnvironmentValue) -> dict[str, Any]:
     if isinstance(value, SecretKey | PodField):
         return {"name": name, "valueFrom": value.manifest()}
     return {"name": name, "value": value}
-
-
-class Volume(Protocol):
-    """A volume of a pod."""
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the source of the volume, without its name."""
-        ...
-
-
-@dataclass(frozen=True)
-class EmptyDir:
-    """A folder on the node that is deleted with the pod; `size` is a Kubernetes quantity."""
-
-    size: str
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the source of the volume, without its name."""
-        return {"emptyDir": {"sizeLimit": self.size}}
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The volume of a PersistentVolumeClaim."""
-
-    name: str
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the source of the volume, without its name."""
-        return {"persistentVolumeClaim": {"claimName": self.name}}
-
-
-@dataclass(frozen=True)
-class SecretFiles:
-    """Files from a Secret: `paths` are file names by key; None takes all keys as names."""
-
-    secret: str
-    paths: Mapping[str, str] | None = None
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the source of the volume, without its name."""
-        return {"secret": {"secretName": self.secret, **_items(self.paths)}}
-
-
-@dataclass(frozen=True)
-class ConfigMapFiles:
-    """Files from a ConfigMap: `paths` are file names by key; None takes all keys as names."""
-
-    config_map: str
-    paths: Mapping[str, str] | None = None
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the source of the volume, without its name."""
-        return {"configMap": {"name": self.config_map, **_items(self.paths)}}
-
-
-@dataclass(frozen=True)
-class HostPath:
-    """A folder of the node."""
-
-    path: str
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the source of the volume, without its name."""
-        return {"hostPath": {"path": self.path}}
-
-
-@dataclass(frozen=True)
-class AccountToken:
-    """A file `path` with a token of the pod's service account for one audience, renewed every hour."""
-
-    path: str
-    audience: str
-
-    def manifest(self) -> dict[str, Any]:
-        """Return the source of the volume, without its name."""
-        token = {"path": self.path, "expirationSeconds": 3600, "audience": self.audience}
-        return {"projected": {"sources": [{"serviceAccountToken": token}]}}
-
-
-def _items(paths: Mapping[str, str] | None) -> dict[str, Any]:
-    return {"items": [{"key": key, "path": path} for key, path in paths.items()]} if paths else {}
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,10 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS
-from mlplatform.k8s.pod import (
-    AccountToken,
-    ConfigMapFiles,
-    Container,
-    EmptyDir,
-    EnvironmentValue,
-    HttpGet,
-    Mount,
-    PodField,
-    Resources,
-    SecretKey,
-)
+from mlplatform.k8s.pod import Container, EnvironmentValue, HttpGet, PodField, Resources, SecretKey
 from mlplatform.k8s.rbac import GROUP as RBAC_GROUP
 from mlplatform.k8s.rbac import Rules
+from mlplatform.k8s.volumes import AccountToken, ConfigMapFiles, EmptyDir, Mount
 from mlplatform.kubeflow.argo import GROUP, custom_resource_definition
 from mlplatform.kubeflow.database import SECRET as DATABASE_LOGIN
 from mlplatform.kubeflow.deployment_factory import (
@@ -32,7 +22,7 @@ from mlplatform.kubeflow.deployment_factory import (
     DeploymentFactory,
     egress_outside,
     pod,
-    probes,
+    server_probes,
 )
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET as OBJECTS_KEYS
@@ -83,7 +73,7 @@ def _server(factory: DeploymentFactory, stores: Stores, depends_on: Sequence[pul
         ],
         environment=_environment(stores),
         ports={"http": HTTP, "grpc": GRPC},
-        **probes(HttpGet("/apis/v2beta1/healthz", HTTP)),
+        probes=server_probes(HttpGet("/apis/v2beta1/healthz", HTTP)),
         mounts=[Mount("settings", "/config", read_only=True), Mount("tmp", "/tmp")],
     )
     volumes = {"settings": ConfigMapFiles(f"{NAME}-config"), "tmp": EmptyDir("100Mi")}

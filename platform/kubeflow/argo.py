@@ -7,8 +7,9 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.pod import Container, EmptyDir, HttpGet, Mount, PodField, Resources
-from mlplatform.kubeflow.deployment_factory import API_SERVER, SMALL, DeploymentFactory, pod, probes
+from mlplatform.k8s.pod import Container, HttpGet, PodField, Resources
+from mlplatform.k8s.volumes import EmptyDir, Mount
+from mlplatform.kubeflow.deployment_factory import API_SERVER, SMALL, DeploymentFactory, pod, server_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET, ObjectStore
 
@@ -76,7 +77,7 @@ def argo(factory: DeploymentFactory, store: ObjectStore) -> list[pulumi.Resource
             # The next step starts after one second; Argo's default is ten.
             "DEFAULT_REQUEUE_TIME": "1s",
         },
-        **probes(HttpGet("/healthz", 6060)),
+        probes=server_probes(HttpGet("/healthz", 6060)),
         mounts=[Mount("tmp", "/tmp")],
     )
     template = pod([controller], {"tmp": EmptyDir("100Mi")}, account=NAME)

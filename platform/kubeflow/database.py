@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pulumi
-from mlplatform.k8s.pod import Claim, Command, Container, EmptyDir, Mount, Pod, Probe, Resources, SecretFiles
+from mlplatform.k8s.pod import Command, Container, Pod, Probe, Probes, Resources
 from mlplatform.k8s.pvc import persistent_volume_claim
+from mlplatform.k8s.volumes import Claim, EmptyDir, Mount, SecretFiles
 from mlplatform.kubeflow.deployment_factory import DeploymentFactory, pod
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
@@ -94,9 +95,11 @@ def _pod() -> Pod:
             "--innodb-buffer-pool-size=64M",
         ],
         ports={"mysql": PORT},
-        startup=Probe(ping, period=1, timeout=5, failures=300),
-        readiness=Probe(ping, period=10, timeout=5),
-        liveness=Probe(ping, period=30, timeout=10, failures=6),
+        probes=Probes(
+            startup=Probe(ping, period=1, timeout=5, failures=300),
+            readiness=Probe(ping, period=10, timeout=5),
+            liveness=Probe(ping, period=30, timeout=10, failures=6),
+        ),
         mounts=[*mounts, Mount("settings", "/etc/kubeflow", read_only=True)],
     )
     install = Container("install", IMAGES["database"], resources, command=["sh", "-ec", FIRST_START], mounts=mounts)

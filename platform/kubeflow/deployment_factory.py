@@ -11,8 +11,9 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import Image
 from mlplatform.k8s import deployment
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace, Rule, tcp_ports
-from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Resources, TcpConnect, Volume
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources, TcpConnect
 from mlplatform.k8s.rbac import Rules, service_account
+from mlplatform.k8s.volumes import Volume
 
 from settings.types import ServiceType
 
@@ -139,10 +140,10 @@ def egress_outside(port: int) -> Rule:
     return {**ANY_ADDRESS, **tcp_ports(port)}
 
 
-def probes(check: HttpGet | TcpConnect, timeout: int = 3) -> dict[str, Probe]:
-    """Return the three probes of a server as arguments of `Container`: up to 5 minutes to start, then every 5 s."""
-    return {
-        "startup": Probe(check, period=1, timeout=timeout, failures=300),
-        "readiness": Probe(check, period=5, timeout=timeout),
-        "liveness": Probe(check, period=20, timeout=timeout, failures=6),
-    }
+def server_probes(check: HttpGet | TcpConnect, timeout: int = 3) -> Probes:
+    """Return probes that allow a server five minutes to start, and then check it every 5 and 20 seconds."""
+    return Probes(
+        startup=Probe(check, period=1, timeout=timeout, failures=300),
+        readiness=Probe(check, period=5, timeout=timeout),
+        liveness=Probe(check, period=20, timeout=timeout, failures=6),
+    )

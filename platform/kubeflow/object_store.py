@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pulumi
-from mlplatform.k8s.pod import Claim, Container, EmptyDir, HttpGet, Mount, Pod, Resources, SecretFiles
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Resources
 from mlplatform.k8s.pvc import persistent_volume_claim
-from mlplatform.kubeflow.deployment_factory import DeploymentFactory, pod, probes
+from mlplatform.k8s.volumes import Claim, EmptyDir, Mount, SecretFiles
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory, pod, server_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
 from infra.secrets import RandomPassword
@@ -98,7 +99,7 @@ def _pod() -> Pod:
         ],
         environment={"HOME": "/tmp"},
         ports={"s3": S3_PORT},
-        **probes(HttpGet("/status", S3_PORT), timeout=5),
+        probes=server_probes(HttpGet("/status", S3_PORT), timeout=5),
         mounts=[
             Mount("data", "/data"),
             Mount("settings", "/etc/seaweedfs", read_only=True),

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-from mlplatform.k8s.pod import Container, EmptyDir, Mount, Resources, SecretFiles, TcpConnect
+from mlplatform.k8s.pod import Container, Resources, TcpConnect
+from mlplatform.k8s.volumes import EmptyDir, Mount, SecretFiles
 from mlplatform.kubeflow.database import Database, database
-from mlplatform.kubeflow.deployment_factory import DeploymentFactory, egress_outside, pod, probes
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory, egress_outside, pod, server_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import ObjectStore, object_store
 
@@ -51,7 +52,7 @@ def _metadata_server(factory: DeploymentFactory, data: Database) -> list[pulumi.
         command=["/bin/metadata_store_server"],
         args=[f"--grpc_port={METADATA_PORT}", "--metadata_store_server_config_file=/etc/metadata/store.pbtxt"],
         ports={"grpc": METADATA_PORT},
-        **probes(TcpConnect(METADATA_PORT)),
+        probes=server_probes(TcpConnect(METADATA_PORT)),
         mounts=[Mount("settings", "/etc/metadata", read_only=True), Mount("tmp", "/tmp")],
     )
     template = pod([server], {"settings": SecretFiles(METADATA), "tmp": EmptyDir("100Mi")})

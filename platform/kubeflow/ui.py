@@ -8,22 +8,12 @@ from collections.abc import Mapping
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.pod import (
-    ConfigMapFiles,
-    Container,
-    EmptyDir,
-    HttpGet,
-    Mount,
-    Probe,
-    Resources,
-    SecretFiles,
-    SecretKey,
-    TcpConnect,
-)
+from mlplatform.k8s.pod import Container, HttpGet, Probe, Probes, Resources, SecretKey, TcpConnect
+from mlplatform.k8s.volumes import ConfigMapFiles, EmptyDir, Mount, SecretFiles
 from mlplatform.kubeflow.api_server import HTTP
 from mlplatform.kubeflow.api_server import NAME as API
 from mlplatform.kubeflow.argo import LOGS
-from mlplatform.kubeflow.deployment_factory import API_SERVER, DeploymentFactory, egress_outside, pod, probes
+from mlplatform.kubeflow.deployment_factory import API_SERVER, DeploymentFactory, egress_outside, pod, server_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET, ObjectStore
 from mlplatform.kubeflow.stores import METADATA_PORT, METADATA_SERVICE
@@ -109,7 +99,7 @@ def _frontend(namespace: str, store: ObjectStore) -> Container:
             "MINIO_ACCESS_KEY": SecretKey(SECRET, "accesskey"),
             "MINIO_SECRET_KEY": SecretKey(SECRET, "secretkey"),
         },
-        **probes(HttpGet("/apis/v2beta1/healthz", PAGES)),
+        probes=server_probes(HttpGet("/apis/v2beta1/healthz", PAGES)),
         mounts=[Mount("tmp", "/tmp")],
     )
 
@@ -121,7 +111,7 @@ def _gate() -> Container:
         Resources(cpu=("10m", "500m"), memory=("16Mi", "64Mi"), ephemeral_storage=("10Mi", "500Mi")),
         command=["nginx", "-c", "/etc/gate/nginx.conf", "-g", "daemon off;"],
         ports={"http": GATE},
-        **probes(HttpGet("/ready", GATE)),
+        probes=server_probes(HttpGet("/ready", GATE)),
         mounts=[Mount("gate", "/etc/gate", read_only=True), Mount("gate-tmp", "/tmp")],
     )
 
@@ -143,8 +133,10 @@ def _envoy(factory: DeploymentFactory) -> None:
         Resources(cpu=("10m", "500m"), memory=("32Mi", "128Mi"), ephemeral_storage=("10Mi", "500Mi")),
         command=["/usr/local/bin/envoy", "-c", "/etc/envoy/envoy.yaml", "--concurrency", "1", "--log-level", "warn"],
         ports={"http": ENVOY_PORT},
-        startup=Probe(connects, period=1, failures=120),
-        readiness=Probe(connects, period=10),
+        probes=Probes(
+            startup=Probe(connects, period=1, failures=120),
+            readiness=Probe(connects, period=10),
+        ),
         mounts=[Mount("settings", "/etc/envoy", read_only=True), Mount("tmp", "/tmp")],
     )
     factory.service(ENVOY, ENVOY, {"http": (ENVOY_PORT, ENVOY_PORT)})

@@ -8,7 +8,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.deployment import deployment, service
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace
-from mlplatform.k8s.pod import Container, EmptyDir, HttpGet, Mount, Pod, Probe, Resources, SecretFiles
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
+from mlplatform.k8s.volumes import EmptyDir, Mount, SecretFiles
 from mlplatform.monitoring.scraping import IMAGES, from_prometheus, labels, metadata
 from pydantic import SecretStr
 
@@ -50,8 +51,10 @@ def alertmanager(namespace: Namespace, url: SecretStr) -> None:
             "--cluster.listen-address=",
         ],
         ports={"http": PORT},
-        readiness=Probe(ready, period=5, timeout=3),
-        liveness=Probe(ready, period=20, timeout=3, failures=6),
+        probes=Probes(
+            readiness=Probe(ready, period=5, timeout=3),
+            liveness=Probe(ready, period=20, timeout=3, failures=6),
+        ),
         mounts=[Mount("settings", "/etc/alertmanager", read_only=True), Mount("state", "/alertmanager")],
     )
     pod = Pod([server], volumes={"settings": SecretFiles(NAME), "state": EmptyDir("100Mi")})

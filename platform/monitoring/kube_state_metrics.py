@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlplatform.k8s.deployment import deployment, service
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace, tcp_ports
-from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Resources
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
 from mlplatform.k8s.rbac import service_account
 from mlplatform.monitoring.scraping import IMAGES, from_prometheus, labels
 
@@ -50,8 +50,10 @@ def kube_state_metrics(namespace: Namespace) -> None:
             *("--resources=nodes,pods", f"--metric-allowlist={','.join(METRICS)}"),
         ],
         ports={"http": PORT},
-        readiness=Probe(HttpGet("/readyz", TELEMETRY_PORT), period=5),
-        liveness=Probe(HttpGet("/livez", PORT), period=20, timeout=5),
+        probes=Probes(
+            readiness=Probe(HttpGet("/readyz", TELEMETRY_PORT), period=5),
+            liveness=Probe(HttpGet("/livez", PORT), period=20, timeout=5),
+        ),
     )
     pod = Pod([server], account=NAME)
     deployment(NAME, namespace, labels(NAME), pod, *account, policy, strategy="RollingUpdate")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import namespace
-from mlplatform.k8s.pod import Container, HostPath, HttpGet, Mount, Pod, Probe, Resources
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
+from mlplatform.k8s.volumes import HostPath, Mount
 from mlplatform.monitoring.scraping import IMAGES, from_prometheus, grant_pod_discovery, labels, metadata
 
 from infra.cluster import Cluster
@@ -44,8 +45,10 @@ def node_exporter(cluster: Cluster, registry: ContainerRegistry) -> None:
             f"--collector.filesystem.fs-types-exclude={NO_DISK_TYPES}",
         ],
         ports={"http": PORT},
-        readiness=Probe(root, period=10),
-        liveness=Probe(root, period=30, timeout=5),
+        probes=Probes(
+            readiness=Probe(root, period=10),
+            liveness=Probe(root, period=30, timeout=5),
+        ),
         mounts=[Mount(name, f"/host/{name}", read_only=True) for name in folders],
     )
     pod = Pod(

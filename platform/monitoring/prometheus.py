@@ -12,20 +12,10 @@ import pulumi_kubernetes as kubernetes
 import yaml
 from mlplatform.k8s.deployment import deployment, service
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, SERVING, Namespace, tcp_ports
-from mlplatform.k8s.pod import (
-    Claim,
-    Command,
-    ConfigMapFiles,
-    Container,
-    Mount,
-    Pod,
-    Probe,
-    Resources,
-    SecretFiles,
-    TcpConnect,
-)
+from mlplatform.k8s.pod import Command, Container, Pod, Probe, Probes, Resources, TcpConnect
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.rbac import service_account
+from mlplatform.k8s.volumes import Claim, ConfigMapFiles, Mount, SecretFiles
 from mlplatform.kubeflow.deployment_factory import NAMESPACE as KUBEFLOW
 from mlplatform.monitoring import node_exporter
 from mlplatform.monitoring.scrape_config import LOGIN, PASSWORD_FILE, USER, configuration
@@ -122,9 +112,13 @@ def _pod() -> Pod:
         ],
         working_directory=DATA,
         ports={"http": PORT},
-        startup=Probe(Command([*ready, f"--http.config.file={LOGIN}/client.yaml"]), period=3, timeout=5, failures=200),
-        readiness=Probe(connects, period=5, timeout=3),
-        liveness=Probe(connects, period=20, timeout=3, failures=6),
+        probes=Probes(
+            startup=Probe(
+                Command([*ready, f"--http.config.file={LOGIN}/client.yaml"]), period=3, timeout=5, failures=200
+            ),
+            readiness=Probe(connects, period=5, timeout=3),
+            liveness=Probe(connects, period=20, timeout=3, failures=6),
+        ),
         mounts=[
             Mount("data", DATA),
             Mount("settings", SETTINGS, read_only=True),

@@ -111,6 +111,6 @@ PROGRAMS: dict[str, Callable[[], object]] = {
 """Each program creates the objects of one part of a stack."""
 
 
-def graphs() -> dict[str, Graph]:
-    """Return the rendered graph of each program, by its name."""
-    return {name: run(program)[0] for name, program in PROGRAMS.items()}
+def graph_of(program: str) -> Graph:
+    """Return what the program of this name creates."""
+    return run(PROGRAMS[program])[0]

@@ -65,18 +65,23 @@ HEADER = """\
 """
 
 
+def download_module(module: str, version: str) -> Path:
+    """Download a Go module, verified against the checksum database, and return the folder of its source."""
+    done = subprocess.run(
+        ["go", "mod", "download", "-json", f"{module}@{version}"],
+        env=os.environ | {"GOFLAGS": "-mod=mod"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return Path(json.loads(done.stdout)["Dir"])
+
+
 def main() -> None:
     """Write one file for each add-on."""
     for name, upstream in UPSTREAM.items():
         version = paths.versions()[name]["version"]
-        done = subprocess.run(
-            ["go", "mod", "download", "-json", f"{upstream.module}@{version}"],
-            env=os.environ | {"GOFLAGS": "-mod=mod"},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        files = sorted(Path(json.loads(done.stdout)["Dir"]).glob(upstream.files))
+        files = sorted(download_module(upstream.module, version).glob(upstream.files))
         header = HEADER.format(module=upstream.module, version=version, files=upstream.files)
         (FOLDER / f"{name}.yaml").write_text(header + upstream.render(files))
 
