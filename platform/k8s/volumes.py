@@ -36,6 +36,7 @@ class EmptyDir(Volume):
     size: str
 
     def manifest(self) -> dict[str, Any]:
+        """Return the `emptyDir` of the volume."""
         return {"emptyDir": {"sizeLimit": self.size}}
 
 
@@ -46,6 +47,7 @@ class Claim(Volume):
     name: str
 
     def manifest(self) -> dict[str, Any]:
+        """Return the `persistentVolumeClaim` of the volume."""
         return {"persistentVolumeClaim": {"claimName": self.name}}
 
 
@@ -57,6 +59,7 @@ class SecretFiles(Volume):
     paths: Mapping[str, str] | None = None
 
     def manifest(self) -> dict[str, Any]:
+        """Return the `secret` of the volume."""
         return {"secret": {"secretName": self.secret, **_items(self.paths)}}
 
 
@@ -68,6 +71,7 @@ class ConfigMapFiles(Volume):
     paths: Mapping[str, str] | None = None
 
     def manifest(self) -> dict[str, Any]:
+        """Return the `configMap` of the volume."""
         return {"configMap": {"name": self.config_map, **_items(self.paths)}}
 
 
@@ -78,6 +82,7 @@ class HostPath(Volume):
     path: str
 
     def manifest(self) -> dict[str, Any]:
+        """Return the `hostPath` of the volume."""
         return {"hostPath": {"path": self.path}}
 
 
@@ -89,6 +94,7 @@ class AccountToken(Volume):
     audience: str
 
     def manifest(self) -> dict[str, Any]:
+        """Return the `projected` token of the volume."""
         token = {"path": self.path, "expirationSeconds": 3600, "audience": self.audience}
         return {"projected": {"sources": [{"serviceAccountToken": token}]}}
 
