@@ -36,6 +36,11 @@ class Cluster:
     depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
     resource: pulumi.Resource | None = None
     storage_class: pulumi.Input[str] | None = None
+    parent: pulumi.Resource | None = None
+
+    def under(self, parent: pulumi.Resource) -> Cluster:
+        """Return this cluster with another parent for the resources that are put into it."""
+        return replace(self, parent=parent)
 
     def after(self, *depends_on: pulumi.Resource) -> Cluster:
         """The same cluster, for what also waits for these."""
@@ -44,7 +49,10 @@ class Cluster:
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Options of a resource in this cluster that also waits for `depends_on`."""
         return pulumi.ResourceOptions(
-            provider=self.provider, depends_on=[*self.depends_on, *depends_on], deleted_with=self.resource
+            parent=self.parent,
+            provider=self.provider,
+            depends_on=[*self.depends_on, *depends_on],
+            deleted_with=self.resource,
         )
 
 

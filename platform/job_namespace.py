@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pulumi
 from mlplatform.images.image import WORKLOADS, Image
-from mlplatform.k8s.namespace import DNS, EVERYWHERE, namespace
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, namespace
 
 from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
@@ -26,7 +26,7 @@ def job_engine(
     """
     room = namespace(NAMESPACE, cluster, registry)
     image = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
-    policy = room.allow("pipeline-run", PODS, egress=[DNS, EVERYWHERE])
+    policy = room.allow("pipeline-run", PODS, egress=[DNS, ANY_ADDRESS])
     properties: Mapping[str, pulumi.Input[str]] = {
         "kind": "job",
         "kubeconfig": cluster.kubeconfig,

@@ -12,9 +12,9 @@ from mlplatform.blob_store import BlobStore, blob_store
 from mlplatform.cluster import ProvisionedCluster
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
-from mlplatform.kubeflow.kubeflow_pipelines import kubeflow_pipelines
+from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.mlflow import TrackingServer, tracking_process, tracking_service
-from mlplatform.monitoring.monitoring import Monitoring, monitoring
+from mlplatform.monitoring.monitoring import Monitoring
 
 from infra.cluster import Cluster
 from infra.local.local_process import HOST
@@ -93,7 +93,7 @@ def cluster_platform(
         "place": ClusterTarget(cluster, registry),
     }
     if settings.pipelines == "kubeflow":
-        kubeflow = kubeflow_pipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
+        kubeflow = KubeflowPipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
         platform = Platform(
             engine=kubeflow.engine,
             run_after=[*kubeflow.run_after, *tracking.resources],
@@ -118,7 +118,7 @@ def _monitored(platform: Platform, place: ClusterTarget, settings: PlatformSetti
     """The same platform with Prometheus to look at it."""
     assert settings.monitoring
     kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()
-    made = monitoring(settings.monitoring, place.cluster, place.registry, kubeflow)
+    made = Monitoring(settings.monitoring, place.cluster, place.registry, kubeflow)
     return replace(
         platform, place=replace(place, monitored=True), monitoring=made, outputs={**platform.outputs, **made.outputs}
     )

@@ -23,7 +23,7 @@ kubeadm = KubeadmCluster(
 pods = pod_network(
     PlatformSettings.model_validate(config.get_object("platform") or {}), kubernetes, kubeadm.before_ready()
 )
-cluster = kubeadm.cluster(pods.resources)
+cluster = kubeadm.cluster([pods])
 
 pulumi.export("kubeconfig", cluster.kubeconfig)
 pulumi.export("nodes", cluster.nodes)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from mlplatform import job_namespace, mlflow
-from mlplatform.images.image import IN_REGISTRY, WORKLOADS
+from mlplatform.images.image import REPOSITORY_PREFIX, WORKLOADS
 from mlplatform.kubeflow import deployment_factory, kubeflow_images
 from pulumi import RunError
 
@@ -57,7 +57,7 @@ def kubeflow_installed(whole: Stack | None, api: KubernetesClient) -> None:
     """Kubeflow Pipelines takes the place of the Job engine; without its images, tests of it are left out."""
     if whole:
         try:
-            kubeflow_images.require(RegistrySettings())
+            kubeflow_images.require_images(RegistrySettings())
         except RunError as error:
             pytest.skip(str(error))
         whole.settings["platform:pipelines"] = "kubeflow"
@@ -79,7 +79,7 @@ def secret(api: KubernetesClient, namespace: str, name: str) -> dict[str, str]:
 def pushed_image(api: KubernetesClient, namespace: str) -> str:
     """The image of this checkout's steps, which `up` pushed to the registry that the namespace has the login of."""
     login = json.loads(secret(api, namespace, "registry")[".dockerconfigjson"])
-    return f"{next(iter(login['auths']))}/{IN_REGISTRY}/{WORKLOADS.name}:{WORKLOADS.tag()}"
+    return f"{next(iter(login['auths']))}/{REPOSITORY_PREFIX}/{WORKLOADS.name}:{WORKLOADS.tag()}"
 
 
 def begin_and_kill(properties: dict[str, str], request: RunRequest, begun: Callable[[], Any]) -> None:

@@ -40,7 +40,7 @@ GRID = [dict(zip(RANGES, values, strict=True)) for values in itertools.product(*
 def by_kubeflow() -> bool:
     """Whether Kubeflow Pipelines runs the pipelines in both: where the bundle has its images; elsewhere, Jobs do."""
     try:
-        kubeflow_images.require(RegistrySettings())
+        kubeflow_images.require_images(RegistrySettings())
     except RunError:
         return False
     return True

@@ -12,7 +12,7 @@ import pytest
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.kubeflow import kubeflow_images
 from mlplatform.kubeflow.kubeflow_images import IMAGES
-from mlplatform.kubeflow.kubeflow_pipelines import kubeflow_pipelines
+from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 
 from airgap.bundle.sources import load
 from infra.cluster import Cluster, provider
@@ -32,7 +32,7 @@ def graph_of(settings: KubeflowSettings) -> Graph:
             "lab", text, provider("lab", "text"), text, pulumi.Output.from_input([]), storage_class="disk"
         )
         registry = ContainerRegistry(text, text, pulumi.Output.secret("word"), text)
-        return kubeflow_pipelines(
+        return KubeflowPipelines(
             settings, cluster, registry, Image(LIBRARIES, registry), Path("/nowhere"), "lab"
         ).outputs["ui_url"]
 
@@ -184,10 +184,10 @@ def test_images_that_the_bundle_lacks_are_named_all_at_once(bundle: Path) -> Non
     lacking = {IMAGES["driver"], IMAGES["database"]}
     bundle.write_text(json.dumps({"images": {image: {} for image in set(IMAGES.values()) - lacking}}))
     with pytest.raises(pulumi.RunError, match="platform:pipelines: kubeflow") as error:
-        kubeflow_images.require(RegistrySettings())
+        kubeflow_images.require_images(RegistrySettings())
     assert {image for image in IMAGES.values() if image in str(error.value)} == lacking
 
 
 def test_a_whole_bundle_is_enough(bundle: Path) -> None:
     bundle.write_text(json.dumps({"images": {image: {} for image in IMAGES.values()}}))
-    kubeflow_images.require(RegistrySettings())
+    kubeflow_images.require_images(RegistrySettings())

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 import yaml
 from mlplatform.k8s.namespace import SERVING, namespace
-from mlplatform.monitoring.monitoring import monitoring
+from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, grant_pod_discovery
 from pulumi.runtime import rpc
 
@@ -37,7 +37,7 @@ def made(kubeflow: bool = True, **settings: Any) -> tuple[Graph, Any]:
         registry = ContainerRegistry(text, text, pulumi.Output.secret("word"), text)
         there = namespace("kubeflow", cluster, registry)
         grant_pod_discovery(namespace(SERVING, cluster, registry))
-        return monitoring(
+        return Monitoring(
             MonitoringSettings(**settings), cluster, registry, there.resources if kubeflow else ()
         ).outputs
 

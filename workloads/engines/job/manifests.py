@@ -69,7 +69,7 @@ def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
             # A run whose machine died begins again; one that failed has its result.
             "podFailurePolicy": {
                 "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                     {"action": "FailJob", "onExitCodes": {"containerName": "run", "operator": "NotIn", "values": [0]}},
                 ]
             },
