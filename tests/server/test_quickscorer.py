@@ -1,4 +1,4 @@
-"""One row through a forest: what the model server answers without ONNX Runtime is what ONNX Runtime answers."""
+"""QuickScorer predicts single rows exactly as ONNX Runtime does."""
 
 from __future__ import annotations
 
@@ -16,14 +16,11 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from model_server import telemetry
-from model_server.codecs.json_decoder import json_value
+from model_server.codecs.json_decoder import decode_json
 from model_server.codecs.row_reader import RowReader
-from model_server.loader import ModelLoader
 from model_server.model import quickscorer
 from model_server.model.model import Model
-from model_server.model.package import verified
-from model_server.settings import Settings
+from model_server.model.package import verify_package
 from tests.server.running import Server, running
 from workloads.ml.model import model_directory
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
@@ -33,8 +30,8 @@ def trained(data: Any, trees: int = 100, **settings: Any) -> RandomForestClassif
     return RandomForestClassifier(trees, random_state=0, **settings).fit(data.data, data.target)
 
 
-def of(data: Any, content: bytes) -> quickscorer.Forest | None:
-    return quickscorer.of_onnx(content, data.data.shape[1], len(data.target_names))
+def forest_of(data: Any, content: bytes) -> quickscorer.Forest | None:
+    return quickscorer.load_forest(content, data.data.shape[1], len(data.target_names))
 
 
 def session_predicts(content: bytes, rows: Any) -> list[tuple[int, list[float]]]:
@@ -44,10 +41,10 @@ def session_predicts(content: bytes, rows: Any) -> list[tuple[int, list[float]]]
 
 @pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
 @pytest.mark.parametrize("trees", [1, 2, 100])
-def test_each_row_gets_the_class_and_the_probabilities_of_onnx_runtime_to_the_last_bit(load: Any, trees: int) -> None:
+def test_predict_all_rows_equals_onnx_runtime_exactly(load: Any, trees: int) -> None:
     data = load()
     content = forest_to_onnx(trained(data, trees))
-    found = of(data, content)
+    found = forest_of(data, content)
     assert found
     rows = np.concatenate([found.probes(2000), data.data.astype(np.float32)])
     assert [found.predict(row) for row in rows.tolist()] == session_predicts(content, rows)
@@ -61,7 +58,7 @@ def test_probes_lie_on_both_sides_of_every_threshold() -> None:
 
 
 @pytest.mark.parametrize(
-    "left",
+    "other",
     [
         lambda: (load_iris(), classifier_to_onnx(LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True)))),
         lambda: (load_iris(), classifier_to_onnx(trained(load_iris()))),
@@ -70,12 +67,12 @@ def test_probes_lie_on_both_sides_of_every_threshold() -> None:
     ],
     ids=["no forest", "shares summed instead of votes", "leaves for several classes", "too large"],
 )
-def test_what_is_no_forest_of_votes_or_too_large_is_left_to_onnx_runtime(left: Any) -> None:
-    assert of(*left()) is None
+def test_load_forest_other_or_too_large_model_returns_none(other: Any) -> None:
+    assert forest_of(*other()) is None
 
 
 def rewritten(change: Callable[[dict[str, onnx.AttributeProto]], None]) -> bytes:
-    """The Iris forest with other attributes of its trees."""
+    """Return the Iris forest with changed attributes of its trees."""
     model = onnx.load_model_from_string(forest_to_onnx(trained(load_iris())))
     change({attribute.name: attribute for attribute in model.graph.node[0].attribute})
     return model.SerializeToString()
@@ -94,13 +91,13 @@ def of_more_features(attributes: dict[str, onnx.AttributeProto]) -> None:
 
 
 @pytest.mark.parametrize("change", [in_doubles, in_a_circle, of_more_features])
-def test_trees_that_are_written_otherwise_are_left_to_onnx_runtime(change: Any) -> None:
-    assert of(load_iris(), rewritten(change)) is None
+def test_load_forest_unsupported_attributes_returns_none(change: Any) -> None:
+    assert forest_of(load_iris(), rewritten(change)) is None
 
 
 @pytest.fixture(scope="module")
 def voting(folder: Path) -> Path:
-    """A model folder with an Iris forest as the pipelines write it."""
+    """Return a model folder with an Iris forest as the pipelines write it."""
     data = load_iris()
     return saved(folder / "voting", data, forest_to_onnx(trained(data)))
 
@@ -121,7 +118,7 @@ def saved(folder: Path, data: Any, content: bytes) -> Path:
 
 @pytest.fixture(scope="module")
 def reader(voting: Path) -> RowReader:
-    return loaded(voting).rows
+    return RowReader(loaded(voting).signature, 10)
 
 
 @pytest.fixture(scope="module")
@@ -130,81 +127,67 @@ def voting_server(folder: Path, voting: Path) -> Iterator[Server]:
         yield server
 
 
-def test_the_server_answers_a_flower_alone_as_it_does_in_a_list(voting_server: Server) -> None:
+def test_score_single_flower_equals_flower_in_list(voting_server: Server) -> None:
     names = ["petal_length", "sepal_width", "petal_width", "sepal_length"]
     flowers = [dict(zip(names, row, strict=True)) for row in np.random.default_rng(0).uniform(0, 8, (100, 4)).tolist()]
     together = voting_server.score(flowers).json()["predictions"]
     identity = {"model_name": "iris", "model_version": "7"}
-    assert [voting_server.score(flower).json() for flower in flowers] == [answer | identity for answer in together]
+    assert [voting_server.score(flower).json() for flower in flowers] == [
+        prediction | identity for prediction in together
+    ]
 
 
-def test_a_name_spelt_with_escapes_is_read_all_the_same(voting_server: Server) -> None:
+def test_score_escaped_name_returns_prediction(voting_server: Server) -> None:
     body = b'{"petal\\u005flength": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}'
     assert voting_server.post(body).json()["species"] == "setosa"
 
 
-def test_a_flower_alone_does_not_take_the_session(voting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_row_forest_does_not_use_session(voting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served = loaded(voting)
     ((label, shares),) = session_predicts((voting / "model.onnx").read_bytes(), load_iris().data[:1].astype(np.float32))
     monkeypatch.setattr(served, "_session", None)
-    assert served.predict_row(load_iris().data[0].tolist()) == (label, shares)
+    assert served.predict_row(load_iris().data[0].tolist())[:2] == (label, shares)
     with pytest.raises(AttributeError):
         served.predict(load_iris().data[:2].tolist())
 
 
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width", "petal\\u005fwidth", "colour"]
 PLAIN = ["5.1", "1", "-0.0", "1e0"]
-FAULTS = ["1E400", "NaN", "true", '"1"', "null", "[1]", '{"a":1}', "1" * 30]
+INVALID = ["1E400", "NaN", "true", '"1"', "null", "[1]", '{"a":1}', "1" * 30]
 
 
 @settings(deadline=None, derandomize=True)
-@given(st.permutations(NAMES), st.integers(3, 5), st.lists(st.sampled_from(PLAIN + FAULTS), min_size=5, max_size=5))
+@given(st.permutations(NAMES), st.integers(3, 5), st.lists(st.sampled_from(PLAIN + INVALID), min_size=5, max_size=5))
 @example(NAMES, 4, PLAIN + PLAIN)
 @example([*NAMES[:3], NAMES[4]], 4, PLAIN)
 @example([*NAMES[:4], NAMES[4]], 5, [*PLAIN, "1"])
-def test_what_is_read_in_a_hurry_is_read_alike_with_care(
+def test_parse_fast_any_body_agrees_with_strict_decoder(
     reader: RowReader, names: list[str], count: int, values: list[str]
 ) -> None:
     fields = list(zip(names[:count], values, strict=False))
     body = ("{" + ",".join(f'"{name}":{value}' for name, value in fields) + "}").encode()
     plain = sorted(name.replace("\\u005f", "_") for name, _ in fields) == sorted(reader.names)
     plain = plain and all(value in PLAIN for _, value in fields)
-    assert reader.of_plain(body) == (reader.of_object(json_value(body)) if plain else None)
-
-
-def test_a_fault_in_counting_one_thing_leaves_nothing_else_uncounted(
-    voting: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keeper = ModelLoader(Settings.from_environment({}))
-    keeper.model = served = loaded(voting)
-    served.predict_row(load_iris().data[0].tolist())
-    assert served._inputs._kept
-    telemetry.answered(("/nowhere", "GET", "404"), 0.001)
-    monkeypatch.setattr(telemetry, "predicted", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
-    with pytest.raises(OSError, match="no space left"):
-        keeper.count()
-    assert served._labels == []
-    assert served._inputs._kept == []
-    assert telemetry._answers["/nowhere", "GET", "404"] == []
+    assert reader.parse_fast(body) == (reader.parse_object(decode_json(body)) if plain else None)
 
 
 def loaded(folder: Path) -> Model:
     content = (folder / "model.onnx").read_bytes()
-    return Model(None, verified(content, (folder / "signature.json").read_bytes(), None, {}), 10)
+    return Model(None, verify_package(content, (folder / "signature.json").read_bytes(), None, {}))
 
 
-def test_a_model_that_breaks_ties_otherwise_is_predicted_by_onnx_runtime(voting: Path, tmp_path: Path) -> None:
+def test_predict_model_with_other_tie_break_uses_onnx_runtime(voting: Path, tmp_path: Path) -> None:
     data = load_iris()
     graph = onnx.load_model_from_string(forest_to_onnx(trained(data, trees=2)))
     graph.graph.node[1].attribute.append(onnx.helper.make_attribute("select_last_index", 1))
     content = graph.SerializeToString()
     folder = saved(tmp_path / "last", data, content)
     served = loaded(folder)
-    found = of(data, content)
+    found = forest_of(data, content)
     assert found
     rows = found.probes(500)
     tied = [row for row in rows if found.predict(row.tolist()) != session_predicts(content, row[None])[0]]
     assert tied
     for row in tied:
-        labels, probabilities = served.predict([row.tolist()])
+        labels, probabilities, _ = served.predict([row.tolist()])
         assert [(labels[0], probabilities[0])] == session_predicts(content, row[None])
