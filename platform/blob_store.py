@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from infra.blob_account import BlobAccount
-from infra.dynamic_provider import DynamicProvider, UserError
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.local.local_process import LocalProcess
 from settings.paths import PROJECT, VERSIONS, cache_directory
 from settings.platform import BlobSettings
@@ -118,6 +118,9 @@ def _azurite() -> list[str]:
 
 
 class _AccountKeyProvider(DynamicProvider):
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=False)
+
     def create(self, props: dict[str, Any]) -> CreateResult:
         import base64
         import secrets
@@ -139,11 +142,15 @@ class AccountKey(Resource, module="platform", name="AccountKey"):
 
 
 class _BlobProvider(DynamicProvider):
-    compared = ("account_url", "container", "blob", "sha256")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=any_changed(_olds, _news, ("account_url", "container", "blob", "sha256")))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _upload(props)
         return CreateResult(f"{props['container']}/{props['blob']}", props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         from azure.core.exceptions import AzureError

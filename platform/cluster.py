@@ -15,7 +15,7 @@ from mlplatform.addons.pod_network import pod_network
 
 from infra.blob_account import BlobAccount
 from infra.cluster import Cluster
-from infra.kubeadm.kubeadm_cluster import KubeadmCluster
+from infra.kubeadm import KubeadmCluster
 from infra.managed.cluster_facts import RequiredFeatures
 from infra.managed.managed_cluster import managed_cluster
 from infra.provisioning import provision_machines
@@ -52,8 +52,8 @@ def provision_kubeadm_cluster(settings: Settings, stack: str, directory: Path) -
         registry=registry,
         endpoint=provisioned.endpoint,
     )
-    network = pod_network(settings.platform, settings.infra.kubernetes, kubeadm.before_ready())
-    cluster = kubeadm.cluster([network])
+    network = pod_network(settings.platform, settings.infra.kubernetes, kubeadm.bootstrap_view())
+    cluster = kubeadm.ready_cluster([network])
     volumes = OpenEbs(cluster, is_default=True)
     addons: list[pulumi.Resource] = [volumes, MetricsServer(cluster)]
     if settings.platform.load_balancer:

@@ -22,7 +22,7 @@ from mlplatform.images.locked_packages import (
     locked_packages,
 )
 from mlplatform.images.registry_client import RegistryClient, RegistryUnavailable
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.registry import ContainerRegistry
@@ -87,6 +87,9 @@ class _ImageProvider(DynamicProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['recipe']}:{props['tag']}", props | _publish(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Report the image as deleted if the registry lacks it; keep the state if the registry is unavailable."""

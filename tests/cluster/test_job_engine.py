@@ -78,7 +78,7 @@ def test_the_same_version_twice_is_one(api: KubernetesClient, engine: JobEngine,
     assert engine.upload("double", name.removeprefix("double-"), package, [], 10) == name
     engine.remove(name)
     engine.remove(name)
-    assert api.unless_gone(lambda: api.core.read_namespaced_config_map(name, job_namespace.NAMESPACE)) is None
+    assert api.none_if_missing(lambda: api.core.read_namespaced_config_map(name, job_namespace.NAMESPACE)) is None
 
 
 def test_steps_have_their_secrets_and_no_rights(api: KubernetesClient, engine: JobEngine, request_for: Any) -> None:

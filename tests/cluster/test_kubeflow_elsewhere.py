@@ -135,7 +135,7 @@ def test_runs_and_files_are_kept_where_the_settings_say_and_own_servers_are_gone
         assert "Failed" not in runs
         assert any("iris-local" in key for key in keys_in_bucket(kubeconfig))
         assert set(changes(whole.up())) == {"unchanged"}
-        text = json.dumps(api.plain(api.core.list_namespaced_pod(NAMESPACE)))
+        text = json.dumps(api.to_json(api.core.list_namespaced_pod(NAMESPACE)))
         assert PASSWORD not in text
         assert KEY not in text
         written = [*whole.written, *(file.read_text() for file in Path(whole.scratch / "state").rglob("*.json"))]

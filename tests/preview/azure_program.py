@@ -5,10 +5,10 @@ import os
 import pulumi
 from pulumi_command import remote
 
-from infra.azure.site import azure_site
+from infra.azure.site import AzureSite
 from settings.infra import AzureSettings
 
-site = azure_site(AzureSettings.model_validate_json(os.environ["SETTINGS"]), pulumi.get_stack())
+site = AzureSite("azure", settings=AzureSettings.model_validate_json(os.environ["SETTINGS"]), stack=pulumi.get_stack())
 for machine in site.machines:
     remote.Command(
         f"{machine.name}-uptime",

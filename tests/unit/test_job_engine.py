@@ -30,7 +30,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobEngine:
     monkeypatch.setattr(made, "_job", lambda _: forever)
     monkeypatch.setattr(made, "_newest_pod", lambda _: None)
     monkeypatch.setattr(made, "_require_moving", lambda *_: None)
-    monkeypatch.setattr(made.api, "unless_gone", lambda _: None)
+    monkeypatch.setattr(made.api, "none_if_missing", lambda _: None)
     monkeypatch.setattr(job_engine, "ENDING_SECONDS", 0)
     return made
 
@@ -55,4 +55,4 @@ def test_who_is_refused_is_told_what_was_said_whoever_said_it(body: str) -> None
     refused = ApiException(status=403, reason="Forbidden")
     refused.body = body
     with pytest.raises(UserError, match=r"the cluster refuses this: .*no such right"):
-        client._away(refused)
+        client._transient_reason(refused)

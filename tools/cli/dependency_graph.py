@@ -20,12 +20,9 @@ COMPOSERS = (
     r"platform/cluster\.py:.*",
     r"platform/platform\.py:.*",
     r"workloads/deploy\.py:.*",
-    r"infra/kubeadm/kubeadm_cluster\.py:\w+\.(__init__|[a-z]\w*)",
+    r"infra/kubeadm/__init__\.py:.*",
 )
-"""Functions that only combine others and so are no box, as regular expressions of FILE:FUNCTION.
-
-The public methods of the kubeadm cluster combine its private ones.
-"""
+"""Functions that only combine others and so are no box, as regular expressions of FILE:FUNCTION."""
 FOLDERS = {"infra": "#dbeafe", "platform": "#dcfce7", "workloads": "#fef3c7"}
 """The program's folders, and the colors of their boxes."""
 LINE = re.compile(rf"(?:.*/)?(__main__\.py|(?:{'|'.join(FOLDERS)})/.+\.py)#(\d+)")

@@ -41,6 +41,9 @@ class _CompiledPipelineProvider(DynamicProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["pipeline"], props | _compiled(props))
 
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
+
 
 class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
     """The package (IR YAML) of a pipeline of `workloads/pipelines/`.
@@ -87,10 +90,16 @@ def _compiled(props: dict[str, Any]) -> dict[str, str]:
 
 
 class _PipelineVersionProvider(DynamicProvider):
-    compared = ("engine", "pipeline", "sha256", "secrets", "timeout_minutes")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(
+            changes=any_changed(_olds, _news, ("engine", "pipeline", "sha256", "secrets", "timeout_minutes"))
+        )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['pipeline']}@{props['sha256'][:12]}", _uploaded(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         engine(_props["engine"]).remove(_props["version_id"])

@@ -6,19 +6,29 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from infra.dynamic_provider import DynamicProvider
+from infra.dynamic_provider import DynamicProvider, any_changed
 from workloads.engines.kubeflow.kubeflow_engine import OWN_RUN_ID, KubeflowEngine
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion, with_own
 
 
 class _PipelineScheduleProvider(DynamicProvider):
-    compared = ("engine", "pipeline", "version_id", "arguments", "schedule", "secrets", "steps_tracking_url")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(
+            changes=any_changed(
+                _olds,
+                _news,
+                ("engine", "pipeline", "version_id", "arguments", "schedule", "secrets", "steps_tracking_url"),
+            )
+        )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _schedule(props)
         return CreateResult(props["pipeline"], props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         KubeflowEngine(_props["engine"]).unschedule(_props["pipeline"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.kubernetes_client.port_forward import credentials, reachable_url
@@ -31,6 +31,9 @@ class _ChampionProvider(DynamicProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["model"], props | _appointed(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Follow an alias that somebody moved in the registry; a registry that is down is no reason to forget it."""

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, ReadResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from infra.dynamic_provider import DynamicProvider, UserError
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.pod_logs import complaints, last_words
+from infra.kubernetes_client.pod_logs import termination_messages, waiting_reasons
 from workloads.serving.pod_spread import Pods
 
 if TYPE_CHECKING:
@@ -39,11 +39,15 @@ def digested(template: dict[str, Any]) -> dict[str, Any]:
 
 
 class _RolloutProvider(DynamicProvider):
-    compared = ("digest", "uid", "spread")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=any_changed(_olds, _news, ("digest", "uid", "spread")))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _roll_out(props)
         return CreateResult(f"{props['namespace']}/{props['deployment']}", props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         return ReadResult(id_, props | {"spread": _spread(props)})
@@ -150,7 +154,7 @@ class _Deployment:
             UserError: it is not there.
         """
         read = self._api.apps.read_namespaced_deployment
-        found = self._api.unless_gone(lambda: read(self._name, self._namespace))
+        found = self._api.none_if_missing(lambda: read(self._name, self._namespace))
         if found is None:
             raise UserError(f"{self}: somebody has deleted it; `make up ARGS=--refresh` sees that, and makes it anew")
         return found
@@ -206,12 +210,12 @@ class _Deployment:
         )
         for pod in pods:
             if (pod.metadata.annotations or {}).get(DIGEST) == digest:
-                for words in [*complaints(pod), *last_words(pod), *self._unready(pod)]:
+                for words in [*waiting_reasons(pod), *termination_messages(pod), *self._unready(pod)]:
                     yield f"{pod.metadata.name}: {words}"
 
     def take_template(self, replica_set: Any) -> None:
         """Give the Deployment the template of one of its ReplicaSets."""
-        template = self._api.plain(replica_set.spec.template)
+        template = self._api.to_json(replica_set.spec.template)
         template["metadata"]["labels"].pop("pod-template-hash", None)
         self._api.retry(lambda: self._patch([{"op": "replace", "path": "/spec/template", "value": template}]))
         for _ in range(HAND_OVER_TRIES):
@@ -224,7 +228,7 @@ class _Deployment:
         from kubernetes.client import ApiException
 
         found = self.read()
-        entries = self._api.plain(found.metadata.managed_fields)
+        entries = self._api.to_json(found.metadata.managed_fields)
         mine = [entry for entry in entries if entry["manager"] == MANAGER]
         applied = next((e for e in entries if e["operation"] == "Apply" and "subresource" not in e), None)
         if not mine or applied is None:
@@ -252,7 +256,7 @@ class _Deployment:
                     yield f"{status.name}: {line}"
 
     def _last_lines(self, pod: str, container: str) -> list[str]:
-        log = self._api.unless_gone(
+        log = self._api.none_if_missing(
             lambda: self._api.core.read_namespaced_pod_log(
                 pod, self._namespace, container=container, tail_lines=SAID_LINES
             )

@@ -14,7 +14,7 @@ from mlplatform.job_namespace import PODS
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.pod_logs import complaints, endings
+from infra.kubernetes_client.pod_logs import exit_reasons, waiting_reasons
 from workloads.engines.base import RunRequest, RunResult
 from workloads.engines.job.manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
 from workloads.engines.job.pod_follower import Follower
@@ -49,11 +49,11 @@ class JobEngine:
             "binaryData": {PACKAGE: b64encode(content).decode()},
             "immutable": True,
         }
-        self.api.unless_there(lambda: self.api.core.create_namespaced_config_map(self.namespace, body))
+        self.api.none_if_exists(lambda: self.api.core.create_namespaced_config_map(self.namespace, body))
         return name
 
     def remove(self, version_id: str) -> None:
-        self.api.unless_gone(lambda: self.api.core.delete_namespaced_config_map(version_id, self.namespace))
+        self.api.none_if_missing(lambda: self.api.core.delete_namespaced_config_map(version_id, self.namespace))
 
     def left_behind(self, pipeline: str, key: str) -> str | None:
         job = self._job(_name(pipeline, key))
@@ -72,11 +72,11 @@ class JobEngine:
             pulumi.log.info(f"{request.pipeline}: following the run {request.run_id}, which an earlier `up` began")
         if job.spec.suspend:
             secret = secret_manifest(name, job.metadata.uid, request.secrets)
-            self.api.unless_there(lambda: self.api.core.create_namespaced_secret(self.namespace, secret))
+            self.api.none_if_exists(lambda: self.api.core.create_namespaced_secret(self.namespace, secret))
             start = {"spec": {"suspend": False}}
             self.api.retry(lambda: self.api.batch.patch_namespaced_job(name, self.namespace, start))
         result = self._followed(name, request)
-        self.api.unless_gone(lambda: self.api.core.delete_namespaced_secret(name, self.namespace))
+        self.api.none_if_missing(lambda: self.api.core.delete_namespaced_secret(name, self.namespace))
         if result.succeeded:  # one that failed can be looked at until it is run again
             self._delete(name)
         return result
@@ -101,7 +101,7 @@ class JobEngine:
                     return RunResult.read(follower.result, str(file))
                 if ended:
                     why = f"the run ended without a result: {ended.reason or ended.type}: {ended.message}"
-                    how = [f"{end}; its limits: {RESOURCES['limits']}" for end in endings(pod)] if pod else []
+                    how = [f"{end}; its limits: {RESOURCES['limits']}" for end in exit_reasons(pod)] if pod else []
                     return RunResult("FAILED", {}, [], str(file), None, "\n".join([why, *how, *follower.last]))
                 self._require_moving(job, pod)
                 if time.monotonic() > deadline:
@@ -129,10 +129,10 @@ class JobEngine:
             events = self.api.retry(lambda: self.api.core.list_namespaced_event(self.namespace)).items
             yield from (e.message for e in events if e.type == "Warning" and e.involved_object.uid == job.metadata.uid)
             return
-        yield from complaints(pod)
+        yield from waiting_reasons(pod)
 
     def _job(self, name: str) -> Any:
-        return self.api.unless_gone(lambda: self.api.batch.read_namespaced_job(name, self.namespace))
+        return self.api.none_if_missing(lambda: self.api.batch.read_namespaced_job(name, self.namespace))
 
     def _newest_pod(self, job: Any) -> Any:
         own = f"batch.kubernetes.io/controller-uid={job.metadata.uid}"
@@ -140,7 +140,7 @@ class JobEngine:
         return max(pods, key=lambda pod: pod.metadata.creation_timestamp, default=None)
 
     def _delete(self, name: str) -> None:
-        self.api.unless_gone(
+        self.api.none_if_missing(
             lambda: self.api.batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
         )
         deadline = time.monotonic() + ENDING_SECONDS

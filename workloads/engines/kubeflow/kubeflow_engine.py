@@ -79,7 +79,7 @@ class KubeflowEngine:
 
     def left_behind(self, pipeline: str, key: str) -> str | None:
         read = self.api.core.read_namespaced_config_map
-        mark = self.api.unless_gone(lambda: read(_mark_name(pipeline, key), self.namespace))
+        mark = self.api.none_if_missing(lambda: read(_mark_name(pipeline, key), self.namespace))
         if mark is None:
             return None
         run_id = str(mark.data["run_id"])
@@ -95,7 +95,7 @@ class KubeflowEngine:
             if self._run(server, request.run_id):
                 pulumi.log.info(f"{request.pipeline}: following the run {request.run_id}, which an earlier `up` began")
             result = self._followed(server, store, self._begun(server, request), request)
-        self.api.unless_gone(lambda: self.api.core.delete_namespaced_config_map(mark, self.namespace))
+        self.api.none_if_missing(lambda: self.api.core.delete_namespaced_config_map(mark, self.namespace))
         return result
 
     def schedule(
@@ -226,7 +226,7 @@ class KubeflowEngine:
     def _put(self, kind: str, body: dict[str, Any]) -> None:
         create = getattr(self.api.core, f"create_namespaced_{kind}")
         replace = getattr(self.api.core, f"replace_namespaced_{kind}")
-        if self.api.unless_there(lambda: create(self.namespace, body)) is None:
+        if self.api.none_if_exists(lambda: create(self.namespace, body)) is None:
             self.api.retry(lambda: replace(body["metadata"]["name"], self.namespace, body))
 
     @contextmanager

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, TextIO
 
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.pod_logs import PodLog, complaints, endings
+from infra.kubernetes_client.pod_logs import PodLog, exit_reasons, waiting_reasons
 from workloads.engines.kfp_runner import COLOUR, ERROR_LINES, INPUT_DUMP, OF_EXECUTOR
 
 RUN_LABEL = "pipeline/runid"
@@ -62,7 +62,7 @@ class RunPods:
         waiting = [pod for pod in self._pods if pod.status.phase == "Pending" and _age(pod) > STUCK_SECONDS]
         if not self._pods and time.time() - self._began > STUCK_SECONDS:
             return f"it has no pod after {STUCK_SECONDS} s; Argo's workflow controller makes them"
-        return "; ".join(dict.fromkeys(why for pod in waiting for why in complaints(pod)))
+        return "; ".join(dict.fromkeys(why for pod in waiting for why in waiting_reasons(pod)))
 
     def why_failed(self, execution: int | None) -> tuple[str | None, list[str]]:
         """What the pod that failed said last; that of the step with this execution, or else any that is there.
@@ -75,7 +75,7 @@ class RunPods:
         newest = max(of_step or failed, key=lambda pod: pod.metadata.creation_timestamp, default=None)
         if newest is None:
             return None, []
-        unusual = [end for end in endings(newest) if not end.startswith(("Error ", "Completed "))]
+        unusual = [end for end in exit_reasons(newest) if not end.startswith(("Error ", "Completed "))]
         said = last_said(self._said.get(newest.metadata.name, []), driver=not _execution(newest))
         return _argument(newest, "--task_name") or None, [*said, *unusual]
 

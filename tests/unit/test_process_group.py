@@ -1,4 +1,4 @@
-"""A program in a session of its own is ended whole, also one that ends by itself at that moment."""
+"""Stopping a background program with its child processes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from infra.local.process_group import ProcessGroup
 PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
 
 
-def test_what_ends_by_itself_meanwhile_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = ProcessGroup(tmp_path / "it.process.json")
+def test_stop_with_processes_that_end_by_themselves_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = ProcessGroup(tmp_path / "it.process.json")
     command = [sys.executable, "-c", PARENT + "print('on', flush=True); time.sleep(600)"]
-    process = session.start(command, cwd=tmp_path, env={}, log=tmp_path / "log")
+    process = group.start(command, cwd=tmp_path, env={}, log=tmp_path / "log")
     while "on" not in (tmp_path / "log").read_text():
         assert process.poll() is None
     started = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
     assert len(started) == 2
 
-    def gone_before(end: Any) -> Any:
-        def ends(self: psutil.Process) -> None:
-            end(self)
+    def race(method: Any) -> Any:
+        """Return the method with the error that psutil raises if the process ends at that moment."""
+
+        def call(self: psutil.Process) -> None:
+            method(self)
             raise psutil.NoSuchProcess(self.pid)
 
-        return ends
+        return call
 
     for name in ("terminate", "kill"):
-        monkeypatch.setattr(psutil.Process, name, gone_before(getattr(psutil.Process, name)))
-    session.stop()
+        monkeypatch.setattr(psutil.Process, name, race(getattr(psutil.Process, name)))
+    group.stop()
     process.wait()
     assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in started)
-    assert not session.record.exists()
+    assert not group.record.exists()

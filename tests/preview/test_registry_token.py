@@ -1,4 +1,4 @@
-"""The password of a registry's token, from a server that answers as Azure's management does."""
+"""The password of a registry's token, from a server that responds like Azure's management API."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TOKEN = f"{REGISTRY}/tokens/nodes"
 
 
 class Management(HTTPServer):
-    """Answers that the password is being made, then that it is there; or with `refusal`."""
+    """Returns 202 first and then the password; or 403 with the body `refusal`."""
 
     refusal: str = ""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[tuple[str, str, str, str]] = []
+        self.requests: list[tuple[str, str, str, str]] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -33,14 +33,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.server.asked.append(("POST", self.path, self.headers["Authorization"], body))
+        self.server.requests.append(("POST", self.path, self.headers["Authorization"], body))
         if self.server.refusal:
             self._answer(403, self.server.refusal)
         else:
             self._answer(202, "", {"Location": f"{self.server.url}/operations/1", "Retry-After": self.pause})
 
     def do_GET(self) -> None:
-        self.server.asked.append(("GET", self.path, self.headers["Authorization"], ""))
+        self.server.requests.append(("GET", self.path, self.headers["Authorization"], ""))
         self._answer(200, json.dumps({"username": "nodes", "passwords": [{"name": "password1", "value": "pull-me"}]}))
 
     def _answer(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
@@ -63,41 +63,41 @@ def management() -> Iterator[Management]:
         server.shutdown()
 
 
-def given(management: Management) -> dict[str, str]:
+def inputs(management: Management) -> dict[str, str]:
     return {"registry": REGISTRY, "token": TOKEN, "bearer": "b3arer", "management": management.url}
 
 
-def test_it_is_made_by_the_registry_and_waited_for(management: Management) -> None:
-    made = _TokenPasswordProvider().create(given(management))
-    assert made.outs is not None
-    assert made.outs["value"] == "pull-me"
-    (_, path, authorization, body), (method, operation, _, _) = management.asked
+def test_create_waits_for_the_password_of_the_registry(management: Management) -> None:
+    result = _TokenPasswordProvider().create(inputs(management))
+    assert result.outs is not None
+    assert result.outs["value"] == "pull-me"
+    (_, path, authorization, body), (method, operation, _, _) = management.requests
     assert path == f"{REGISTRY}/generateCredentials?api-version=2023-07-01"
     assert authorization == "Bearer b3arer"
     assert json.loads(body) == {"tokenId": TOKEN, "name": "password1"}
     assert (method, operation) == ("GET", "/operations/1")
 
 
-def test_it_is_waited_for_where_azure_says_a_date(management: Management, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_create_with_a_date_in_retry_after_waits(management: Management, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Handler, "pause", "Thu, 26 Nov 2026 00:00:00 GMT")
-    made = _TokenPasswordProvider().create(given(management))
-    assert made.outs is not None
-    assert made.outs["value"] == "pull-me"
+    result = _TokenPasswordProvider().create(inputs(management))
+    assert result.outs is not None
+    assert result.outs["value"] == "pull-me"
 
 
-def test_who_asked_is_not_kept(management: Management) -> None:
-    made = _TokenPasswordProvider().create(given(management))
-    assert "b3arer" not in json.dumps(made.outs)
+def test_create_does_not_return_the_access_token(management: Management) -> None:
+    result = _TokenPasswordProvider().create(inputs(management))
+    assert "b3arer" not in json.dumps(result.outs)
 
 
-def test_a_refusal_is_told_with_azures_own_words(management: Management) -> None:
+def test_create_with_a_refusal_raises_with_azures_message(management: Management) -> None:
     management.refusal = '{"error": {"code": "AuthorizationFailed"}}'
-    with pytest.raises(UserError, match=r"Azure answered 403: .*AuthorizationFailed") as refused:
-        _TokenPasswordProvider().create(given(management))
-    assert "b3arer" not in str(refused.value)
+    with pytest.raises(UserError, match=r"Azure answered 403: .*AuthorizationFailed") as error:
+        _TokenPasswordProvider().create(inputs(management))
+    assert "b3arer" not in str(error.value)
 
 
-def test_another_token_takes_another_password_and_another_run_does_not() -> None:
+def test_diff_replaces_the_password_of_another_token_only() -> None:
     old = {"registry": REGISTRY, "token": TOKEN, "value": "pull-me"}
     later = {"registry": REGISTRY, "token": TOKEN, "bearer": "of-a-later-run", "management": "m"}
     assert not _TokenPasswordProvider().diff("id", old, later).changes

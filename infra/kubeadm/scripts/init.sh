@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# kubeadm init, with an audit log and Secrets that are encrypted at rest. Safe to run again: a control plane that answers
-# is left as it is, one that was begun is begun anew.
-# In: NODE, ADDRESS, VERSION, POD_SUBNET, SERVICE_SUBNET, CLUSTER, NAMES (further ones of the API server, with spaces),
-# TAINTED (true where workers carry the pods).
+# Run kubeadm init, with an audit log and Secrets that are encrypted at rest. Safe to run again: a finished control plane
+# stays unchanged, an unfinished one is reset first.
+# Input: NODE, ADDRESS, VERSION, POD_SUBNET, SERVICE_SUBNET, CLUSTER. NAMES: more host names of the API server, with
+# spaces. TAINTED: true if the cluster has workers for the pods.
 set -euo pipefail
 umask 077
 
 export KUBECONFIG=/etc/kubernetes/admin.conf
 ready=/etc/kubernetes/.control-plane-ready
 if [ -f "$ready" ]; then
-  echo "control plane: $NODE is one already"
+  echo "control plane: $NODE was initialized before"
   exit
 fi
 if [ -e /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
-  echo "control plane: begun before and not finished; beginning anew"
+  echo "control plane: an earlier kubeadm init did not finish; resetting"
   kubeadm reset --force >/dev/null 2>&1
 fi
 
-# The keys of Secrets never leave this machine.
+# The encryption keys of Secrets never leave this machine.
 if [ ! -f /etc/kubernetes/encryption.yaml ]; then
   install -d -m 755 /etc/kubernetes
   cat >/etc/kubernetes/encryption.yaml <<KEYS
@@ -34,7 +34,7 @@ resources:
 KEYS
 fi
 cat >/etc/kubernetes/audit-policy.yaml <<'POLICY'
-# Who did what and when; never the content, which may be secret.
+# Users, requests and times; never the content, which may be secret.
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -79,8 +79,8 @@ networking:
   serviceSubnet: $SERVICE_SUBNET
 controllerManager:
   extraArgs:
-    # A machine that died is no place to send requests to: noticed after 20 s, not 50. kubelet tells of itself every 5 s.
-    # Sooner would be too soon: a control plane that cannot write for 10 s would take every machine for dead.
+    # Detect a dead machine after 20 s instead of 50 s, so that Services stop sending requests to it. kubelet reports
+    # every 5 s. A shorter grace period would mark every machine as dead when the control plane cannot write for 10 s.
     - {name: node-monitor-grace-period, value: 20s}
     - {name: node-monitor-period, value: 2s}
 apiServer:
@@ -105,7 +105,7 @@ nodeStatusUpdateFrequency: 5s
 nodeLeaseDurationSeconds: 20
 failCgroupV1: false
 $(if [ "$contained" = yes ]; then
-  # The disk and the swap of a machine in a container are those of the computer around it, and not its own to judge.
+  # A machine in a container shares disk and swap with its host, so kubelet must not act on their state.
   printf 'failSwapOn: false\nimageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99\n'
   printf 'evictionHard: {memory.available: 100Mi, nodefs.available: 1%%, imagefs.available: 1%%, nodefs.inodesFree: 1%%}\n'
 fi)
@@ -114,24 +114,24 @@ rotateCertificates: true
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 $(if [ "$contained" = yes ]; then
-  # Limits of the kernel's connection tracking can only be set by the computer around it.
+  # Only the host can set the limits of the kernel's connection tracking.
   echo "conntrack: {maxPerCore: 0, min: 0}"
 fi)
 CONFIGURATION
 
 ignored=()
 if [ "$contained" = yes ]; then
-  # What the container shares with the computer around it: its swap, its kernel's configuration file.
+  # A container shares these with its host: swap, and the kernel's configuration file.
   ignored=("--ignore-preflight-errors=Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables")
 fi
 kubeadm init --config "$configuration" --skip-token-print --skip-certificate-key-print "${ignored[@]}"
 
-# A token is minted for each join; the one that kubeadm always makes would let anybody who reads it in for a day.
+# Each join creates its own token. The default token of kubeadm would let its readers join for a day.
 for token in $(kubeadm token list --output jsonpath='{.token}{"\n"}'); do
   kubeadm token delete "$token" >/dev/null
 done
 if [ "$TAINTED" = false ]; then
-  # kubeadm keeps Services' addresses away from control planes; here is no other node that could answer for them.
+  # kubeadm excludes control planes from load balancers; without workers, no other node can receive their traffic.
   kubectl label node "$NODE" node.kubernetes.io/exclude-from-external-load-balancers- >/dev/null
 fi
 touch "$ready"
