@@ -120,7 +120,7 @@ def test_external_stores_hold_runs_and_files_and_replace_the_own_servers(
     whole: Stack | None, api: KubernetesClient, cluster: Cluster, kubeconfig: str, stores: dict[str, Any]
 ) -> None:
     if whole is None:
-        pytest.skip("the stack is somebody else's")
+        pytest.skip("the kubeconfig of a cluster is given, not a stack")
     before = copy.deepcopy(whole.settings)
     try:
         whole.settings["platform:kubeflow"] = stores

@@ -98,7 +98,7 @@ def test_load_failure_of_the_announcing_node_lasts_seconds(
     may_lose: bool,
 ) -> None:
     if whole is None:
-        pytest.skip("the machines are somebody else's")
+        pytest.skip("the kubeconfig of a cluster is given, not its machines")
     addresses = {node["name"]: node["address"] for node in whole.outputs()["nodes"]}
     card = _network_card(str(urlsplit(outside).hostname))
     (machine,) = [name for name, address in addresses.items() if _network_card(address) == card]

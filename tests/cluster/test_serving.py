@@ -52,7 +52,7 @@ def test_up_after_a_node_outage_distributes_pods_again(
     whole: Stack | None, api: KubernetesClient, server: dict[str, Any]
 ) -> None:
     if whole is None:
-        pytest.skip("the machines are somebody else's")
+        pytest.skip("the kubeconfig of a cluster is given, not its machines")
 
     def by_node() -> dict[str, Any]:
         return {pod.spec.node_name: pod for pod in pods(api, kubernetes.NAMESPACE, server["labels"]) if ready(pod)}

@@ -32,7 +32,7 @@ FLOWERS = [
 @pytest.fixture
 def stack(whole: Stack | None) -> Iterator[Stack]:
     if whole is None:
-        pytest.skip("the stack is somebody else's")
+        pytest.skip("the kubeconfig of a cluster is given, not a stack")
     before = copy.deepcopy(whole.settings)
     yield whole
     if whole.settings != before:
