@@ -67,7 +67,7 @@ def test_deployments_are_those_of_a_standalone_installation(graph: Graph) -> Non
     }
 
 
-@pytest.mark.parametrize("rule", [pods.unpinned_image, pods.without_limits, pods.root, pods.plain_secret])
+@pytest.mark.parametrize("rule", [pods.unpinned_image, pods.without_limits, pods.root_user, pods.plain_secret])
 def test_pods_obey_the_policies(graph: Graph, rule: Rule) -> None:
     faults = {
         name: list(rule("kubernetes:apps/v1:Deployment", deployment))

@@ -59,7 +59,7 @@ def scraped(graph: Graph) -> dict[str, dict[str, Any]]:
     return {job["job_name"]: job for job in configuration["scrape_configs"]}
 
 
-@pytest.mark.parametrize("rule", [pods.unpinned_image, pods.without_limits, pods.root, pods.plain_secret])
+@pytest.mark.parametrize("rule", [pods.unpinned_image, pods.without_limits, pods.root_user, pods.plain_secret])
 def test_pods_obey_the_policies(graph: Graph, rule: Rule) -> None:
     faults = {
         name: list(rule(f"kubernetes:apps/v1:{kind}", inputs))
