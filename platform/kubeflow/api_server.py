@@ -49,8 +49,24 @@ def api_server(factory: DeploymentFactory, stores: Stores) -> list[pulumi.Resour
     return [
         _server(factory, stores, [schedules, *_rights_of_runs(factory, stores)]),
         factory.service(NAME, NAME, {"http": (HTTP, HTTP), "grpc": (GRPC, GRPC)}),
-        _persistence_agent(factory, schedules),
-        _scheduler(factory, schedules),
+        _watcher(
+            factory,
+            AGENT,
+            "persistence-agent",
+            ["/bin/persistence_agent"],
+            "persistenceagent-sa-token",
+            AGENT_RULES,
+            schedules,
+        ),
+        _watcher(
+            factory,
+            SCHEDULER,
+            "scheduled-workflow-controller",
+            ["/bin/controller", f"--recurringRunResyncIntervalSeconds={SCHEDULE_SECONDS}"],
+            "scheduledworkflow-sa-token",
+            SCHEDULER_RULES,
+            schedules,
+        ),
     ]
 
 
@@ -118,35 +134,6 @@ def _environment(stores: Stores) -> dict[str, EnvironmentValue]:
     }
 
 
-def _persistence_agent(factory: DeploymentFactory, *depends_on: pulumi.Resource) -> pulumi.Resource:
-    command = [
-        "/bin/persistence_agent",
-        "--logtostderr=true",
-        f"--namespace={factory.namespace.name}",
-        "--logLevel=info",
-    ]
-    return _watcher(factory, AGENT, "persistence-agent", command, "persistenceagent-sa-token", AGENT_RULES, *depends_on)
-
-
-def _scheduler(factory: DeploymentFactory, *depends_on: pulumi.Resource) -> pulumi.Resource:
-    command = [
-        "/bin/controller",
-        "--logtostderr=true",
-        f"--namespace={factory.namespace.name}",
-        "--logLevel=info",
-        f"--recurringRunResyncIntervalSeconds={SCHEDULE_SECONDS}",
-    ]
-    return _watcher(
-        factory,
-        SCHEDULER,
-        "scheduled-workflow-controller",
-        command,
-        "scheduledworkflow-sa-token",
-        SCHEDULER_RULES,
-        *depends_on,
-    )
-
-
 def _watcher(
     factory: DeploymentFactory,
     name: str,
@@ -161,7 +148,7 @@ def _watcher(
         name,
         IMAGES[image],
         Resources(cpu=("20m", "500m"), memory=("32Mi", "256Mi"), ephemeral_storage=("10Mi", "500Mi")),
-        command=command,
+        command=[*command, "--logtostderr=true", f"--namespace={factory.namespace.name}", "--logLevel=info"],
         environment={"CRON_SCHEDULE_TIMEZONE": "UTC"},
         mounts=[Mount("token", "/var/run/secrets/kubeflow/tokens", read_only=True), Mount("tmp", "/tmp")],
     )

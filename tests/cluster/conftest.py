@@ -1,6 +1,6 @@
-"""A cluster with a whole stack in it: a lab of their own, or the one whose kubeconfig MLPLATFORM_TEST_KUBECONFIG names.
+"""Fixtures of tests against a cluster: a lab, or the cluster whose kubeconfig MLPLATFORM_TEST_KUBECONFIG names.
 
-They take the platform's namespaces, images and services in it. `make test` leaves this folder out.
+The tests use the platform's namespaces, images and services in it. `make test` does not run this folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VARIABLE = "MLPLATFORM_TEST_KUBECONFIG"
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack | None]:
-    """A lab with all that its settings have; None where the cluster is somebody else's."""
+    """Yield a lab with all features of its settings, or None if the environment names a cluster."""
     if VARIABLE in os.environ:
         yield None
         return
@@ -54,7 +54,7 @@ def kubeconfig(whole: Stack | None) -> str:
 
 @pytest.fixture(scope="session")
 def kubeflow_installed(whole: Stack | None, api: KubernetesClient) -> None:
-    """Kubeflow Pipelines takes the place of the Job engine; without its images, tests of it are left out."""
+    """Install Kubeflow Pipelines in place of the Job engine; skip its tests if the bundle lacks its images."""
     if whole:
         try:
             kubeflow_images.require_images(RegistrySettings())
@@ -77,13 +77,13 @@ def secret(api: KubernetesClient, namespace: str, name: str) -> dict[str, str]:
 
 
 def pushed_image(api: KubernetesClient, namespace: str) -> str:
-    """The image of this checkout's steps, which `up` pushed to the registry that the namespace has the login of."""
+    """Return the image of this checkout's steps in the registry of the namespace, to which `up` pushed it."""
     login = json.loads(secret(api, namespace, "registry")[".dockerconfigjson"])
     return f"{next(iter(login['auths']))}/{REPOSITORY_PREFIX}/{WORKLOADS.name}:{WORKLOADS.tag()}"
 
 
 def begin_and_kill(properties: dict[str, str], request: RunRequest, begun: Callable[[], Any]) -> None:
-    """Run as an `up` does that is killed when the run has begun."""
+    """Start a run as `up` does, and kill that process once `begun` returns something."""
     program = (
         "import json, sys; from workloads.engines.base import RunRequest, engine; "
         "given = json.load(sys.stdin); engine(given['properties']).run(RunRequest(**given['request']))"
@@ -122,21 +122,21 @@ def engine(properties: dict[str, str]) -> JobEngine:
 
 @pytest.fixture(scope="session")
 def tracking_login(api: KubernetesClient) -> dict[str, str]:
-    """User and password of MLflow, as steps have them."""
+    """Return the login of MLflow as environment variables of steps."""
     password = secret(api, mlflow.NAMESPACE, mlflow.NAME)["MLFLOW_AUTH_ADMIN_PASSWORD"]
     return {"MLFLOW_TRACKING_USERNAME": mlflow.ADMINISTRATOR, "MLFLOW_TRACKING_PASSWORD": password}
 
 
 @pytest.fixture(scope="session")
 def tracking_inside(api: KubernetesClient) -> str:
-    """The address of MLflow in the cluster."""
+    """Return the URL of MLflow for pods."""
     port = api.core.read_namespaced_service(mlflow.NAME, mlflow.NAMESPACE).spec.ports[0].port
     return f"http://{mlflow.NAME}.{mlflow.NAMESPACE}.svc:{port}"
 
 
 @pytest.fixture(scope="session")
 def tracking_access(kubeconfig: str, tracking_login: dict[str, str]) -> dict[str, str]:
-    """The way to MLflow that needs nothing but the kubeconfig."""
+    """Return the access to MLflow by port-forward."""
     return {
         "username": tracking_login["MLFLOW_TRACKING_USERNAME"],
         "password": tracking_login["MLFLOW_TRACKING_PASSWORD"],
@@ -154,7 +154,7 @@ def tracking_url(tracking_access: dict[str, str]) -> Iterator[str]:
 
 
 def pods(api: KubernetesClient, namespace: str, labels: dict[str, str]) -> list[Any]:
-    """Those that are to stay."""
+    """Return the pods with these labels that are not being deleted."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     found = api.core.list_namespaced_pod(namespace, label_selector=selector).items
     return [pod for pod in found if pod.metadata.deletion_timestamp is None]
@@ -166,7 +166,7 @@ def ready(pod: Any) -> bool:
 
 @pytest.fixture(scope="session")
 def server(api: KubernetesClient) -> dict[str, Any]:
-    """The served model: name, labels and inside address of its Service, and its address outside where it has one."""
+    """Return name, labels and URL of the served model's Service, and its URL outside the cluster or None."""
     services = api.core.list_namespaced_service(kubernetes.NAMESPACE).items
     found = services[0]
     ingress = found.status.load_balancer.ingress
@@ -181,5 +181,5 @@ def server(api: KubernetesClient) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def outside(server: dict[str, Any]) -> str:
     if server["outside"] is None:
-        pytest.skip("the Service has no address outside of the cluster")
+        pytest.skip("the Service has no address outside the cluster")
     return str(server["outside"])

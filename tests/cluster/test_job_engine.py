@@ -1,4 +1,4 @@
-"""Pipelines as Jobs of the cluster."""
+"""The engine `job` in a cluster."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .conftest import begin_and_kill
 def request_for(
     engine: JobEngine, tracking_inside: str, tracking_login: dict[str, str], tmp_path: Path, request: Any
 ) -> Any:
-    """Makes a request to run a pipeline, whose version is removed in the end."""
+    """Yield a function that returns the request for a run; its version is deleted after the test."""
 
     def make(pipeline: Any, secrets: dict[str, str] | None = None, **arguments: Any) -> RunRequest:
         key = uuid.uuid4().hex
@@ -47,7 +47,7 @@ def request_for(
 
 
 def of_engine(api: KubernetesClient) -> list[Any]:
-    """The Jobs and secrets of runs."""
+    """Return the Jobs and secrets of runs."""
     selector = ",".join(f"{key}={value}" for key, value in job_namespace.PODS.items())
     return [
         *api.batch.list_namespaced_job(job_namespace.NAMESPACE, label_selector=selector).items,
@@ -55,7 +55,7 @@ def of_engine(api: KubernetesClient) -> list[Any]:
     ]
 
 
-def test_a_run_gives_its_outputs_and_log_and_leaves_nothing_in_the_cluster(
+def test_job_run_returns_outputs_and_log_and_leaves_no_objects(
     api: KubernetesClient, engine: JobEngine, request_for: Any
 ) -> None:
     result = engine.run(request := request_for(pipelines.doubling, value=21))
@@ -65,14 +65,14 @@ def test_a_run_gives_its_outputs_and_log_and_leaves_nothing_in_the_cluster(
     assert request.key[:16] not in str([each.metadata.name for each in of_engine(api)])
 
 
-def test_a_step_that_fails_is_named_with_its_last_lines(engine: JobEngine, request_for: Any) -> None:
+def test_run_failing_step_is_named_with_its_last_lines(engine: JobEngine, request_for: Any) -> None:
     result = engine.run(request_for(pipelines.failing, value=4))
     assert (result.state, result.failed_step) == ("FAILED", "fail")
     assert "ValueError: 8 is no good" in result.error
     assert [step["state"] for step in result.steps] == ["SUCCEEDED", "FAILED"]
 
 
-def test_the_same_version_twice_is_one(api: KubernetesClient, engine: JobEngine, tmp_path: Path) -> None:
+def test_upload_same_version_twice_creates_one(api: KubernetesClient, engine: JobEngine, tmp_path: Path) -> None:
     package = pipelines.package(pipelines.doubling, tmp_path)
     name = engine.upload("double", uuid.uuid4().hex[:12], package, [], 10)
     assert engine.upload("double", name.removeprefix("double-"), package, [], 10) == name
@@ -89,12 +89,12 @@ def test_steps_have_their_secrets_and_no_rights(api: KubernetesClient, engine: J
         "writes_root": False,
         "token": False,
         "secret": hashlib.sha256(b"tell-nobody").hexdigest(),
-        # Where the API server is, every pod is told; of all other services it hears nothing.
+        # Kubernetes sets the API server's address in each pod; addresses of other services are disabled.
         "service_variables": ["KUBERNETES_SERVICE_HOST"],
     }
 
 
-def test_files_of_steps_are_kept_and_addressed_in_the_tracking_server(
+def test_step_files_are_stored_at_addresses_of_the_tracking_server(
     engine: JobEngine, request_for: Any, tracking_url: str
 ) -> None:
     from mlflow.artifacts import download_artifacts
@@ -108,7 +108,7 @@ def test_files_of_steps_are_kept_and_addressed_in_the_tracking_server(
     assert run.info.status == "FINISHED"
 
 
-def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
+def test_run_interrupted_up_is_resumed_and_not_restarted(
     api: KubernetesClient, engine: JobEngine, properties: dict[str, str], request_for: Any
 ) -> None:
     request = request_for(pipelines.slow, seconds=20, value=7)
@@ -133,9 +133,7 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     assert engine.left_behind(request.pipeline, request.key) is None
 
 
-def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
-    properties: dict[str, str], request_for: Any, api: KubernetesClient
-) -> None:
+def test_run_unpullable_image_is_named(properties: dict[str, str], request_for: Any, api: KubernetesClient) -> None:
     registry = properties["image"].partition("/")[0]
     properties["image"] = f"{registry}/mlplatform/no-such-image:1"
     request = request_for(pipelines.doubling, value=1)

@@ -1,4 +1,4 @@
-"""Faults of Kubernetes manifests: fields that do not exist, values of another type, required fields that are missing."""
+"""Faults of Kubernetes manifests: unknown fields, values of a wrong type, missing required fields."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _custom_resources() -> dict[str, Any]:
 
 
 def _closed(schema: Any) -> Any:
-    """Return a schema of a CustomResourceDefinition whose objects take no unknown fields, as an API server checks it."""
+    """Return a schema of a CustomResourceDefinition that allows no unknown fields."""
     if not isinstance(schema, dict):
         return schema
     closed = {key: _closed(value) for key, value in schema.items() if key not in ("description", "properties")}

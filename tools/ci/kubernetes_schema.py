@@ -38,7 +38,7 @@ QUANTITY: dict[str, Any] = {"type": ["number", "string"]}
 
 def main() -> None:
     """Write a JSON Schema with a definition for each kind and all types beneath them."""
-    version = f"v{paths.versions()['kubernetes']['version']}"
+    version = f"v{paths.pinned_versions()['kubernetes']['version']}"
     document = json.loads((download_module(MODULE, version) / DOCUMENT).read_text())["definitions"]
     kinds = {
         "/".join(part for part in (each["group"], each["version"], each["kind"]) if part): name

@@ -80,7 +80,7 @@ def download_module(module: str, version: str) -> Path:
 def main() -> None:
     """Write one file for each add-on."""
     for name, upstream in UPSTREAM.items():
-        version = paths.versions()[name]["version"]
+        version = paths.pinned_versions()[name]["version"]
         files = sorted(download_module(upstream.module, version).glob(upstream.files))
         header = HEADER.format(module=upstream.module, version=version, files=upstream.files)
         (FOLDER / f"{name}.yaml").write_text(header + upstream.render(files))
