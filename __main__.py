@@ -23,7 +23,7 @@ if settings.infra.cluster == "none":
     outputs = {"tracking_url": platform.tracking.url, **deploy(settings, platform)}
 else:
     if settings.platform.pipelines == "kubeflow" and settings.infra.machines in ("lab", "hosts"):
-        kubeflow_images.require(settings.platform.registry)
+        kubeflow_images.require_images(settings.platform.registry)
     provision = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
     provisioned = provision(settings, stack, directory)
     platform = cluster_platform(settings.platform, provisioned, directory, stack)

@@ -1,4 +1,4 @@
-"""An account of Azure Blob Storage that a stack has made for its data sets."""
+"""An account of Azure Blob Storage that a stack creates for its data sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pulumi
 
 @dataclass(frozen=True)
 class BlobAccount:
-    """An account with one private container, which its key alone opens."""
+    """An account with one private container. Access requires the account's key."""
 
     account_url: pulumi.Output[str]
     account_key: pulumi.Output[str]

@@ -1,81 +1,111 @@
-"""A Kubernetes cluster as the layers above it see one, wherever it came from."""
+"""The interface of a Kubernetes cluster to the layers above, for clusters from any source."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypedDict
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from infra.retry import poll
+
 MANAGED = {"app.kubernetes.io/managed-by": "mlplatform"}
-"""A label that tells what this program has put into a cluster from what was there."""
+"""Label of the objects that this program creates in a cluster."""
 METRICS_API = "v1beta1.metrics.k8s.io"
-"""What metrics-server answers, and autoscalers ask."""
+"""The APIService of metrics-server, which autoscalers read."""
 
 ANSWER_SECONDS = 180
+"""Time in which the machine of an API server may start."""
+POLL_SECONDS = 2
+
+
+class Node(TypedDict):
+    """A node of a cluster, as in the stack output `nodes`.
+
+    Other nodes connect to `address`, this computer to `external_address`.
+    """
+
+    name: str
+    role: str
+    address: str
+    external_address: str
+    version: str
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster whose API server answers.
+    """A cluster whose API server responds.
 
-    `kubeconfig` is secret. `nodes` is a list of {"name", "role", "address", "external_address", "version"}: the
-    addresses for other nodes, and for this computer. What is put into the cluster waits for `depends_on` and claims
-    volumes of `storage_class`. Nothing in it has to be deleted when `resource` is: the cluster goes as a whole.
+    `kubeconfig` is secret. Resources in the cluster wait for `depends_on` and claim volumes of `storage_class`. When
+    `resource` is deleted, the whole cluster ends, so Pulumi deletes nothing inside it.
     """
 
     name: str
     kubeconfig: pulumi.Output[str]
     provider: kubernetes.Provider
     endpoint: pulumi.Output[str]
-    nodes: pulumi.Output[list[dict[str, Any]]]
+    nodes: pulumi.Output[list[Node]]
     depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
     resource: pulumi.Resource | None = None
     storage_class: pulumi.Input[str] | None = None
+    parent: pulumi.Resource | None = None
+
+    def under(self, parent: pulumi.Resource) -> Cluster:
+        """Return this cluster with another parent for the resources in it."""
+        return replace(self, parent=parent)
 
     def after(self, *depends_on: pulumi.Resource) -> Cluster:
-        """The same cluster, for what also waits for these."""
+        """Return this cluster with more dependencies for its resources."""
         return replace(self, depends_on=[*self.depends_on, *depends_on])
 
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
-        """Options of a resource in this cluster that also waits for `depends_on`."""
+        """Return the options of a resource in this cluster that also waits for `depends_on`."""
         return pulumi.ResourceOptions(
-            provider=self.provider, depends_on=[*self.depends_on, *depends_on], deleted_with=self.resource
+            parent=self.parent,
+            provider=self.provider,
+            depends_on=[*self.depends_on, *depends_on],
+            deleted_with=self.resource,
         )
 
 
 def wait_for_api_server(kubeconfig: pulumi.Output[str]) -> pulumi.Output[str]:
-    """The same, once the API server answers: what is in a cluster that does not would pass for unchanged.
+    """Return the kubeconfig once the API server responds; a preview does not wait.
 
-    A preview takes it as it is.
+    Without the wait, Pulumi would report the resources of an unreachable cluster as unchanged.
 
     Raises:
-        RunError: the API server has not answered for three minutes, in which its machine may be starting.
+        RunError: the API server does not respond within three minutes.
     """
     if pulumi.runtime.is_dry_run():
         return kubeconfig
-    return kubeconfig.apply(lambda config: asyncio.to_thread(_asked, config))
+    return kubeconfig.apply(lambda config: asyncio.to_thread(_wait, config))
 
 
-def _asked(kubeconfig: str) -> str:
+def _wait(kubeconfig: str) -> str:
     import yaml
     from kubernetes import client, config  # type: ignore[import-untyped]
 
     api = client.VersionApi(config.new_client_from_config_dict(yaml.safe_load(kubeconfig)))
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while True:
+    last_error: Exception | None = None
+
+    def responds() -> bool | None:
+        nonlocal last_error
         try:
             api.get_code(_request_timeout=5)
-            return kubeconfig
-        except Exception as error:  # whatever keeps it from answering
-            if time.monotonic() > deadline:
-                host = api.api_client.configuration.host
-                raise pulumi.RunError(f"the API server at {host} does not answer: {error}") from None
-            time.sleep(2)
+        except Exception as error:  # any error can be transient while the machine starts
+            last_error = error
+            return None
+        return True
+
+    if not poll(responds, timeout=ANSWER_SECONDS, interval=POLL_SECONDS):
+        host = api.api_client.configuration.host
+        raise pulumi.RunError(
+            f"the API server at {host} does not respond: {last_error}. Check the machine and the network to it"
+        )
+    return kubeconfig
 
 
 def provider(
@@ -84,10 +114,10 @@ def provider(
     deleted_with: pulumi.Resource | None = None,
     parent: pulumi.Resource | None = None,
 ) -> kubernetes.Provider:
-    """The provider of a cluster.
+    """Return the Kubernetes provider of a cluster.
 
-    Its identity is the constant `name`: with the kubeconfig still unknown, as in a first preview, nothing in the
-    cluster is planned to be replaced. A refresh does not forget what is in a cluster that does not answer.
+    Its identity is the constant `name`. Otherwise an unknown kubeconfig, as in a first preview, would plan the
+    replacement of every resource in the cluster. A refresh keeps the resources of an unreachable cluster.
     """
     return kubernetes.Provider(
         name,

@@ -1,60 +1,72 @@
-"""What all dynamic resource providers of this project have in common.
+"""The base class of all dynamic providers of this project.
 
-Pulumi stores a dynamic provider by reference to its class, so a provider lives in an installed module, captures
-nothing and imports what is slow or rarely needed inside its methods.
+Pulumi stores a dynamic provider as a reference to its class. Therefore a provider lives in an installed module,
+captures no variables and imports slow libraries inside its methods.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from pulumi.dynamic import DiffResult, ResourceProvider, UpdateResult
+from pulumi.dynamic import ConfigureRequest, ResourceProvider
 
 from infra.errors import UserError as UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 METHODS = {"check", "diff", "create", "read", "update", "delete"}
-"""What Pulumi calls."""
+"""The methods that Pulumi calls."""
+STACK_FRAMES = 50
 
 
 class DynamicProvider(ResourceProvider):
-    """A provider that updates in place, by making it again, when one of the inputs named in `compared` changed."""
+    """A provider whose `UserError`s reach the user without stack frames.
+
+    Subclasses must define `diff` and `update`: Pulumi's defaults report no change and discard all outputs.
+    """
 
     serialize_as_secret_always = False
-    compared: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
         for name in METHODS & vars(cls).keys():
-            setattr(cls, name, _plain(vars(cls)[name]))
+            setattr(cls, name, _with_stack_of_bugs(vars(cls)[name]))
+        missing = [name for name in ("diff", "update") if getattr(cls, name) is getattr(ResourceProvider, name)]
+        if missing:
+            raise TypeError(f"{cls.__name__} has to define {' and '.join(missing)}")
 
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        return DiffResult(changes=any_changed(_olds, _news, self.compared))
+    def configure(self, _req: ConfigureRequest) -> None:
+        """Hide the stack frames of errors in this process, which runs dynamic providers and nothing else.
 
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(self.create(_news).outs)
+        `pulumi.dynamic` sends the formatted traceback of each exception to the user.
+        """
+        sys.tracebacklimit = 0
 
 
-def _plain(method: Callable[P, T]) -> Callable[P, T]:
-    """Keep the frames of this program out of what the user reads when a `UserError` ends a provider's method.
-
-    `pulumi.dynamic` sends the formatted traceback of whatever a method raises; its length is a process-wide setting.
-    """
+def _with_stack_of_bugs(method: Callable[P, T]) -> Callable[P, T]:
+    """Attach the stack to every exception except `UserError`, because `configure` hides it."""
 
     @wraps(method)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(*args, **kwargs)
         except UserError:
-            sys.tracebacklimit = 0
+            raise
+        except Exception as error:
+            error.add_note("".join(traceback.format_tb(error.__traceback__, limit=STACK_FRAMES)))
             raise
 
-    return guarded
+    return wrapper
 
 
-def any_changed(olds: dict[str, Any], news: dict[str, Any], names: Iterable[str]) -> bool:
-    """Whether one of the named inputs is another than the one in `olds`; one that is not known yet is."""
-    return any(olds.get(name) != news.get(name) for name in names)
+def changed(olds: Mapping[str, Any], news: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return the named inputs that differ from the stored ones. An input that is still unknown differs."""
+    return [name for name in names if olds.get(name) != news.get(name)]
+
+
+def any_changed(olds: Mapping[str, Any], news: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Return True if one of the named inputs differs from the stored one. An input that is still unknown differs."""
+    return bool(changed(olds, news, names))

@@ -1,9 +1,5 @@
-"""The one exception of this program whose message is meant for its user."""
+"""The exception whose message is written for the user of this program."""
 
 
 class UserError(Exception):
-    """A failure that its message explains whole; shown to the user without a stack trace."""
-
-
-# `traceback` prints an exception of this module as plain "UserError: ...".
-UserError.__module__ = "builtins"
+    """A failure whose message says what failed, what was found and what to do. Users see no stack trace of it."""

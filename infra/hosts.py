@@ -1,4 +1,4 @@
-"""Your own machines, over SSH."""
+"""Existing machines of the user, reached over SSH."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from settings.infra import HostsSettings
 
 
 def hosts(settings: HostsSettings) -> list[Machine]:
-    """The machines of the settings, as they are: nothing here makes or deletes them.
+    """Return the machines of the settings. They exist already, so this creates no resources.
 
     Raises:
-        RunError: the file of the private key is not there.
+        RunError: the file of the private key does not exist.
     """
     key = _private_key(settings)
     bastion = None
-    if given := settings.bastion:
-        bastion = Bastion(given.address, given.user or settings.user, key, given.host_key, given.port)
+    if (jump := settings.bastion) is not None:
+        bastion = Bastion(jump.address, jump.user or settings.user, key, jump.host_key, jump.port)
     return [
         Machine(
             name=host.name,
@@ -41,5 +41,5 @@ def _private_key(settings: HostsSettings) -> pulumi.Output[str]:
         return pulumi.Output.secret(settings.private_key.get_secret_value())
     file = Path(str(settings.private_key_file)).expanduser()
     if not file.is_file():
-        raise pulumi.RunError(f"infra:hosts.private_key_file: there is no file {file}")
+        raise pulumi.RunError(f"infra:hosts.private_key_file: the file {file} does not exist")
     return pulumi.Output.secret(file.read_text())

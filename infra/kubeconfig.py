@@ -1,4 +1,4 @@
-"""A kubeconfig that works wherever it is taken: its context chosen, the files that it names within it."""
+"""A self-contained kubeconfig: its context is selected and its files are embedded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from settings.types import SettingsError
 
 
 def kubeconfig(settings: ExistingClusterSettings) -> str:
-    """The kubeconfig of the settings.
+    """Return the kubeconfig of the settings.
 
     Raises:
-        SettingsError: it is none, it lacks the context, or a file that it names is not there.
+        SettingsError: it is invalid, lacks the context, or names a file that cannot be read.
     """
     file = Path(settings.kubeconfig_file).expanduser() if settings.kubeconfig_file else None
     setting = "infra:existing.kubeconfig_file" if file else "infra:existing.kubeconfig"
@@ -24,7 +24,7 @@ def kubeconfig(settings: ExistingClusterSettings) -> str:
     try:
         config = yaml.safe_load(text)
     except yaml.YAMLError:
-        config = None  # what is wrong with it would quote from it
+        config = None  # the error would quote secrets of the file
     if not isinstance(config, dict) or not config.get("clusters"):
         raise SettingsError(f"{setting}: this is no kubeconfig: it has no clusters")
     contexts = [context["name"] for context in config.get("contexts") or []]
@@ -34,19 +34,22 @@ def kubeconfig(settings: ExistingClusterSettings) -> str:
             f"infra:existing.context: the kubeconfig has no context {chosen!r}; it has: {', '.join(contexts) or 'none'}"
         )
     config["current-context"] = chosen
-    for named in [*(one["cluster"] for one in config["clusters"]), *(one["user"] for one in config.get("users") or [])]:
-        _take_in_files(named, file.parent if file else Path.cwd(), setting)
+    clusters = [entry["cluster"] for entry in config["clusters"]]
+    users = [entry["user"] for entry in config.get("users") or []]
+    for section in [*clusters, *users]:
+        _embed_files(section, file.parent if file else Path.cwd(), setting)
     return yaml.safe_dump(config, sort_keys=False)
 
 
-def _take_in_files(named: dict[str, Any], folder: Path, setting: str) -> None:
+def _embed_files(section: dict[str, Any], folder: Path, setting: str) -> None:
+    """Replace the file names of a cluster or a user by the files' content."""
     for key in ("certificate-authority", "client-certificate", "client-key", "tokenFile"):
-        if path := named.pop(key, None):
+        if path := section.pop(key, None):
             try:
                 content = (folder / path).read_bytes()
             except OSError as error:
                 raise SettingsError(f"{setting}: its {key} cannot be read: {path}: {error.strerror}") from None
             if key == "tokenFile":
-                named["token"] = content.decode().strip()
+                section["token"] = content.decode().strip()
             else:
-                named[f"{key}-data"] = base64.b64encode(content).decode()
+                section[f"{key}-data"] = base64.b64encode(content).decode()

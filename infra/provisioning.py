@@ -1,4 +1,4 @@
-"""The machines of a stack, wherever its settings say that they come from."""
+"""The machines of a stack, from the source that its settings name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pulumi
 
 from infra.blob_account import BlobAccount
 from infra.hosts import hosts
-from infra.lab.lab_machines import LabNetwork, lab_machines
+from infra.lab.lab import Lab
 from infra.machine import Machine
 from infra.registry import ContainerRegistry
 from settings.infra import InfraSettings
@@ -18,10 +18,11 @@ from settings.infra import InfraSettings
 
 @dataclass(frozen=True)
 class ProvisionedMachines:
-    """Machines, and what came with them.
+    """Machines, and the resources that their source provides with them.
 
-    `address` is this computer's own on their network, None where it is elsewhere; what this computer serves there waits
-    for `network`. `endpoint` is how this computer reaches the API server, if it is not the control plane's own address.
+    `address` is this computer's address on the machines' network, None if it has no address there. Servers at that
+    address wait for `network`. `endpoint` is the host name of the API server for this computer, None for the control
+    plane's public address.
     """
 
     machines: Sequence[Machine]
@@ -33,17 +34,22 @@ class ProvisionedMachines:
 
 
 def provision_machines(settings: InfraSettings, stack: str, directory: Path) -> ProvisionedMachines:
-    """Make them, or take those that there are."""
-    if settings.machines == "lab":
-        subnet = settings.lab.subnet
-        network = LabNetwork("lab-network", stack=stack, subnet=str(subnet))
-        return ProvisionedMachines(lab_machines(settings.lab, network, stack, directory), str(subnet[1]), [network])
-    if settings.machines == "azure":
-        # Its SDK takes five seconds to load.
-        from infra.azure.site import azure_site
+    """Create the machines of the settings, or return the existing ones.
 
-        assert settings.azure is not None  # the settings see to it
-        site = azure_site(settings.azure, stack)
+    Args:
+        settings: of the infrastructure.
+        stack: name of the stack.
+        directory: folder for files of the stack on this computer.
+    """
+    if settings.machines == "lab":
+        lab = Lab("lab", settings=settings.lab, stack=stack, directory=directory)
+        return ProvisionedMachines(lab.machines, str(settings.lab.subnet[1]), [lab.network])
+    if settings.machines == "azure":
+        # The SDK takes five seconds to import.
+        from infra.azure.site import AzureSite
+
+        assert settings.azure is not None  # checked by the settings
+        site = AzureSite("azure", settings=settings.azure, stack=stack)
         return ProvisionedMachines(site.machines, endpoint=site.endpoint, registry=site.registry, storage=site.storage)
-    assert settings.hosts is not None  # likewise
+    assert settings.hosts is not None  # checked by the settings
     return ProvisionedMachines(hosts(settings.hosts), endpoint=settings.kubernetes.endpoint)

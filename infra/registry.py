@@ -1,4 +1,4 @@
-"""The private registry: the company's own, or the bundle's, which this computer serves to the machines."""
+"""The private container registry: an existing one, or the bundle's, which this computer serves to the machines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 from pydantic import SecretStr
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
@@ -18,7 +18,7 @@ from settings.platform import RegistrySettings
 
 @dataclass(frozen=True)
 class RegistryLogin:
-    """Who shows which password, which is secret."""
+    """User name and password of a registry. The password is secret."""
 
     username: pulumi.Output[str]
     password: pulumi.Output[str]
@@ -26,13 +26,12 @@ class RegistryLogin:
 
 @dataclass(frozen=True)
 class ContainerRegistry:
-    """A registry as nodes, pods and builds see it.
+    """Address and credentials of a registry, for nodes, pods and image builds.
 
-    `host` is what names of images begin with: `address:port`, followed by a project where the registry has some.
-    `password` is secret. `ca` is its certificate authority in PEM format, "" where a public one signed its certificate.
-    `builder` is who pushes images to it, where `username` may do nothing but pull. One that is `served` by this
-    computer, out of the bundle's images, takes none from anybody: they come in by
-    `airgap.bundle.registry.bundle_registry.writable`.
+    `host` is the prefix of image names: `address:port`, followed by a project if the registry has projects.
+    `password` is secret. `ca` is the certificate authority in PEM format, "" if a public one signed the certificate.
+    `builder` is the login that pushes images, if `username` may only pull. A registry that is `served` by this computer
+    from the bundle's images is read-only; `airgap.bundle.registry.bundle_registry.writable` adds images to it.
     """
 
     host: pulumi.Output[str]
@@ -45,43 +44,54 @@ class ContainerRegistry:
 
     @property
     def pushes(self) -> RegistryLogin:
-        """The login that images are pushed with."""
+        """The login that may push images."""
         return self.builder or RegistryLogin(self.username, self.password)
 
 
 def container_registry(
     settings: RegistrySettings, address: str | None, directory: Path, depends_on: Sequence[pulumi.Resource]
 ) -> ContainerRegistry:
-    """The registry of the settings; without one, the bundle's, served at `address` once `depends_on` is there.
+    """Return the registry of the settings, or serve the bundle's registry if the settings have none.
 
-    Its settings and password lie below `directory`.
+    Args:
+        settings: of the registry.
+        address: this computer's address for the bundle's registry, unless the settings have one.
+        directory: folder for the configuration and password of the bundle's registry.
+        depends_on: resources that the bundle's registry waits for.
 
     Raises:
-        SettingsError: neither of them is told.
+        RunError: the settings have no registry, and there is no address for the bundle's registry.
     """
     if settings.url and settings.username and settings.password:
         ca = Path(settings.ca_file).expanduser().read_text() if settings.ca_file else ""
-        pulls = _login(settings.username, settings.password)
+        pull_login = _login(settings.username, settings.password)
         return ContainerRegistry(
             host=pulumi.Output.from_input(settings.url.removeprefix("https://")),
-            username=pulls.username,
-            password=pulls.password,
+            username=pull_login.username,
+            password=pull_login.password,
             ca=pulumi.Output.from_input(ca),
             builder=_login(settings.builder.username, settings.builder.password) if settings.builder else None,
         )
-    if (served_at := settings.address or address) is None:
+    if (serve_address := settings.address or address) is None:
         raise pulumi.RunError(
-            "platform:registry: set url, username and password of your own registry, or address, where this computer "
-            "serves the bundle's one to the machines"
+            "platform:registry: set url, username and password of an existing registry, or the address at which this "
+            "computer serves the bundle's registry to the machines"
         )
-    served = BundleRegistry(
+    bundle_registry = BundleRegistry(
         "registry",
-        address=served_at,
+        address=serve_address,
         port=settings.port,
         folder=directory / "registry",
         opts=pulumi.ResourceOptions(depends_on=list(depends_on)),
     )
-    return ContainerRegistry(served.host, served.username, served.password, served.ca, depends_on=[served], served=True)
+    return ContainerRegistry(
+        host=bundle_registry.host,
+        username=bundle_registry.username,
+        password=bundle_registry.password,
+        ca=bundle_registry.ca,
+        depends_on=[bundle_registry],
+        served=True,
+    )
 
 
 def _login(username: str, password: SecretStr) -> RegistryLogin:
@@ -90,11 +100,15 @@ def _login(username: str, password: SecretStr) -> RegistryLogin:
 
 class _BundleRegistryProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Update a registry that is down, has another address, or lacks images of the current bundle."""
         moved = any_changed(_olds, _news, ("address", "port", "read_only"))
-        return DiffResult(changes=moved or not _olds["running"] or _olds["bundle"] != _bundle())
+        return DiffResult(changes=moved or not _olds["running"] or _olds["bundle"] != _bundle_digest())
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult("registry", props | _served(props))
+        return CreateResult("registry", props | _serve(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_news | _serve(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         from airgap.bundle.registry import bundle_registry
@@ -111,12 +125,12 @@ class _BundleRegistryProvider(DynamicProvider):
 
 
 class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
-    """The registry that `make bundle` fills, served by this computer at `https://address:port`, to pull from.
+    """A read-only registry of the bundle's images, served by this computer at `https://address:port`.
 
-    One that a refresh finds dead is started again by the next `up`, and so is what the bundle has anew pushed to it.
+    After a refresh has found it down, the next `up` starts it. Each `up` also pushes images that are new in the bundle.
 
     Raises (as a failed resource):
-        UserError: there is no bundle, or the port is taken.
+        UserError: the bundle does not exist, or the port is taken.
     """
 
     host: pulumi.Output[str]
@@ -128,12 +142,13 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
         self, name: str, *, address: str, port: int, folder: Path, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         secret = pulumi.ResourceOptions(additional_secret_outputs=["password"])
-        made = dict.fromkeys(("host", "username", "password", "ca", "bundle", "running"))
-        props = {"address": address, "port": port, "folder": str(folder), "read_only": True, **made}
+        outputs = dict.fromkeys(("host", "username", "password", "ca", "bundle", "running"))
+        props = {"address": address, "port": port, "folder": str(folder), "read_only": True, **outputs}
         super().__init__(_BundleRegistryProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
 
-def _served(props: dict[str, Any]) -> dict[str, Any]:
+def _serve(props: dict[str, Any]) -> dict[str, Any]:
+    """Start the registry, push the bundle's images to it, and return its outputs."""
     from airgap.bundle import index
     from airgap.bundle.errors import BundleError
     from airgap.bundle.registry import bundle_registry
@@ -142,28 +157,35 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
     from airgap.bundle.store import Store
 
     store, host = Store.default(), f"{props['address']}:{int(props['port'])}"
-    bundle = _bundle()
+    bundle = _bundle_digest()
     if not bundle:
         raise UserError(
-            "platform:registry: there is no bundle yet to serve to the machines: run `make bundle` first, or set the "
-            "url, username and password of a registry that has the images"
+            "platform:registry: no bundle exists yet: run `make bundle` first, or set the url, username and password "
+            "of a registry that has the images"
         )
     try:
-        if names := index.lacking(load(), store):
+        if names := index.missing_images(load(), store):
             raise UserError(f"platform:registry: the bundle lacks {', '.join(names)}: run `make bundle`")
-        own = bundle_registry.start(
+        server = bundle_registry.start(
             store, props["address"], int(props["port"]), [], Path(props["folder"]), read_only=props["read_only"]
         )
         with bundle_registry.writable(store) as target:
             push(store, target.host, target.authfile, target.certificates)
     except BundleError as error:
         raise UserError(f"platform:registry: {error}") from None
-    username, password = own.login
-    return {"host": host, "username": username, "password": password, "ca": own.ca, "bundle": bundle, "running": True}
+    username, password = server.login
+    return {
+        "host": host,
+        "username": username,
+        "password": password,
+        "ca": server.ca,
+        "bundle": bundle,
+        "running": True,
+    }
 
 
-def _bundle() -> str:
-    """A digest of the bundle's images, "" where there is none yet."""
+def _bundle_digest() -> str:
+    """Return a digest of the bundle's images, "" without a bundle."""
     import hashlib
 
     from airgap.bundle.index import INDEX

@@ -1,17 +1,17 @@
-"""Keys and passwords that a stack makes for itself, once."""
+"""Keys and passwords that a stack generates once and keeps in its state."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider
 
 
 def key_pair() -> tuple[str, str]:
-    """A new pair of Ed25519 keys: the private one in OpenSSH's format, the public one as in authorized_keys."""
+    """Return a new Ed25519 key pair: the private key in OpenSSH's format, the public key as in authorized_keys."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
@@ -23,17 +23,24 @@ def key_pair() -> tuple[str, str]:
     return private.decode(), public.decode()
 
 
-class _SshKeyProvider(DynamicProvider):
-    def create(self, props: dict[str, Any]) -> CreateResult:
-        private, public = key_pair()
-        return CreateResult("ssh-key", {"private_key": private, "public_key": public})
+class _GeneratedSecretProvider(DynamicProvider):
+    """A provider whose secrets are generated once and never change."""
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=False)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_olds)
 
 
+class _SshKeyProvider(_GeneratedSecretProvider):
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        private, public = key_pair()
+        return CreateResult("ssh-key", {"private_key": private, "public_key": public})
+
+
 class SshKey(Resource, module="infra", name="SshKey"):
-    """A pair of Ed25519 keys: `private_key` in OpenSSH's format (secret), `public_key` as in authorized_keys."""
+    """An Ed25519 key pair: `private_key` in OpenSSH's format (secret), `public_key` as in authorized_keys."""
 
     private_key: pulumi.Output[str]
     public_key: pulumi.Output[str]
@@ -44,18 +51,15 @@ class SshKey(Resource, module="infra", name="SshKey"):
         super().__init__(_SshKeyProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
 
-class _PasswordProvider(DynamicProvider):
+class _PasswordProvider(_GeneratedSecretProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         import secrets
 
         return CreateResult("password", {"value": secrets.token_urlsafe(32)})
 
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_olds)
-
 
 class RandomPassword(Resource, module="infra", name="Password"):
-    """A random password: 256 bits in 43 characters that need no quoting, a secret output."""
+    """A random password. `value` is secret: 256 bits in 43 characters that need no quoting."""
 
     value: pulumi.Output[str]
 

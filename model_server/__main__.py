@@ -1,4 +1,4 @@
-"""Starts the server: reads the settings, makes sure of the port, and runs the workers under granian."""
+"""Start the server: read the settings, check the port, and run the workers under granian."""
 
 from __future__ import annotations
 
@@ -7,82 +7,86 @@ import resource
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from model_server.http.worker import load
 from model_server.settings import Settings, SettingsError
 
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
 THREADS = 32
-"""Python threads of a worker: one is busy for as long as a slow client takes to send its body."""
+"""Python threads of a worker; each is busy while a slow client sends its body."""
 CONNECTIONS = 10_000
-"""That a worker holds, most of them idle; of granian's own 512, an idle one more would keep everybody out for 30 s."""
+"""Connections of a worker, most of them idle. With granian's default 512, idle clients would block others for 30 s."""
 OTHER_FILES = 200
-"""That it has open beside them."""
+"""Open files of a worker beside its connections."""
 STOP_SECONDS = 2
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; 2 is returned for wrong settings, 1 for a port or folder not to be had."""
+    """Serve until SIGTERM or SIGINT; return 2 for invalid settings, 1 if the port or a folder is unavailable."""
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as error:
         return _fail(2, str(error))
     host = str(settings.host)
     try:
-        _require_free(host, settings.port)
+        _require_free_port(host, settings.port)
         if settings.cache:
             settings.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="model_server-metrics-", dir=settings.cache) as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-            # Workers that are forked share what is imported before them.
-            import_module("model_server.http.app")
+            # The import must follow the line above. Forked workers share the imported modules.
+            worker = import_module("model_server.http.worker")
             print(f"listening on {host} port {settings.port} with {settings.workers} workers", flush=True)
-            _serve(host, settings)
+            _serve(settings, partial(worker.load, settings))
     except OSError as error:
         return _fail(1, str(error))
     return 0
 
 
-def _serve(host: str, settings: Settings) -> None:
+def _serve(settings: Settings, load: Callable[[], WSGIApplication]) -> None:
     server = Granian(
         "model_server",
-        address=host,
+        address=str(settings.host),
         port=settings.port,
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         websockets=False,
         workers=settings.workers,
         blocking_threads=THREADS,
-        backpressure=_connections(),
+        backpressure=_connection_limit(),
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
-        # granian warns of more threads than cores; here most of them only wait for bytes.
+        # granian warns about more threads than cores, but most of these threads only wait for bytes.
         log_level=LogLevels.error,
     )
-    server.serve(target_loader=partial(load, settings), wrap_loader=False)
+    server.serve(target_loader=load, wrap_loader=False)
 
 
-def _connections() -> int:
-    """How many a worker may hold: one that may not open another file would try to all the time."""
-    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # granian takes all that it is allowed
+def _connection_limit() -> int:
+    """Return the connections of a worker: without free descriptors, it would retry to accept in a busy loop."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # granian raises the soft limit to the hard one
     return CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(CONNECTIONS, files - OTHER_FILES))
 
 
-def _require_free(host: str, port: int) -> None:
-    """granian's workers share a port with SO_REUSEPORT, and so would two servers, without a word."""
+def _require_free_port(host: str, port: int) -> None:
+    """Raise OSError if the port is in use: granian sets SO_REUSEPORT, so two servers would silently share it."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # As servers do: a connection that is still closing does not hold the port.
+        # As servers do: a connection in TIME_WAIT does not occupy the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            told = f"cannot listen on {host} port {port} (MODEL_SERVER_HOST, MODEL_SERVER_PORT): {error.strerror}"
-            raise OSError(told) from None
+            message = f"cannot listen on {host} port {port} (MODEL_SERVER_HOST, MODEL_SERVER_PORT): {error.strerror}"
+            raise OSError(message) from None
 
 
 def _fail(code: int, message: str) -> int:

@@ -1,103 +1,105 @@
-"""What the server does, whatever brings the request: bodies in, JSON-ready answers out."""
+"""The operations of the server without HTTP: request bodies in, JSON-ready responses out."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from model_server.codecs import inference_protocol
-from model_server.codecs.json_decoder import json_value, utf8
+from model_server.codecs.json_decoder import decode_json, decode_text
 from model_server.errors import RequestError
-from model_server.loader import ModelLoader
+from model_server.loader import ModelLoader, ServedModel
 from model_server.model.model import FEATURES, Model
 from model_server.settings import Settings
+from model_server.telemetry import Telemetry
 
 JSON, CSV = "application/json", "text/csv"
-Answer = dict[str, Any]
+Content = dict[str, Any]
 
 
 class DataPlane:
-    """Answers requests with the model that the keeper holds at the moment.
+    """Answers requests with the loader's current model; the methods raise RequestError if they cannot."""
 
-    Every method raises RequestError where it cannot.
-    """
-
-    def __init__(self, settings: Settings, keeper: ModelLoader) -> None:
+    def __init__(self, settings: Settings, loader: ModelLoader, telemetry: Telemetry) -> None:
         self._settings = settings
-        self._keeper = keeper
+        self._loader = loader
+        self._telemetry = telemetry
 
-    def score(self, body: bytes, media_type: str) -> Answer:
-        """The prediction for one JSON object, or those for a JSON list or a CSV file."""
-        model = self.model()
+    def score(self, body: bytes, media_type: str) -> Content:
+        """Return the prediction of one JSON object, or the predictions of a JSON list or a CSV file."""
+        served = self.served()
         if media_type == JSON:
-            content = json_value(body)
+            content = decode_json(body)
             if not isinstance(content, list):
-                return _prediction(model, *model.predict_row(model.rows.of_object(content))) | model.identity
-            rows = model.rows.of_objects(content)
+                return self._predict_row(served.model, served.reader.parse_object(content))
+            rows = served.reader.parse_objects(content)
         elif media_type == CSV:
-            rows = model.rows.of_csv(utf8(body))
+            rows = served.reader.parse_csv(decode_text(body))
         else:
             raise _unsupported(media_type, f"{JSON} or {CSV}")
-        return {"predictions": _predictions(model, rows)} | model.identity
+        labels, probabilities = self._predict(served.model, rows)
+        predictions = [_prediction(served.model, *each) for each in zip(labels, probabilities, strict=True)]
+        return {"predictions": predictions} | served.model.identity
 
-    def score_plain(self, body: bytes) -> bytes | None:
-        """The answer in JSON to a body that is one JSON object without a fault; None where it may be anything else."""
-        model = self._keeper.model
-        row = model.rows.of_plain(body) if model else None
-        if model is None or row is None:
+    def score_fast(self, body: bytes) -> Content | None:
+        """Return the prediction of a body that is one valid JSON object; None if `score` has to decide."""
+        served = self._loader.served
+        if served is None:
             return None
-        return orjson.dumps(_prediction(model, *model.predict_row(row)) | model.identity)
+        row = served.reader.parse_fast(body)
+        return None if row is None else self._predict_row(served.model, row)
 
-    def infer(self, name: str, version: str | None, body: bytes, media_type: str) -> Answer:
-        """The open inference protocol's answer to an inference request."""
-        model = self.model(name, version)
+    def infer(self, name: str, version: str | None, body: bytes, media_type: str) -> Content:
+        """Return the open inference protocol's response to an inference request."""
+        served = self.served(name, version)
+        model = served.model
         if media_type != JSON:
             raise _unsupported(media_type, JSON)
-        request = json_value(body)
+        request = decode_json(body)
         inference_protocol.check_request(request)
-        outputs = inference_protocol.wanted_outputs(request)
-        labels, probabilities = model.predict(inference_protocol.rows_of(request, model))
+        outputs = inference_protocol.requested_outputs(request)
+        labels, probabilities = self._predict(model, inference_protocol.read_rows(request, served.reader))
         echoed = {"id": request["id"]} if "id" in request else {}
-        tensors = inference_protocol.output_tensors(outputs, model, labels, probabilities)
+        tensors = inference_protocol.output_tensors(outputs, len(model.signature.classes), labels, probabilities)
         return model.identity | echoed | {"outputs": tensors}
 
-    def model(self, name: str | None = None, version: str | None = None) -> Model:
-        """The model that is served, if it is the one named."""
-        model = self._keeper.model
-        known = model.name if model else self._settings.model
+    def served(self, name: str | None = None, version: str | None = None) -> ServedModel:
+        """Return the served model if it has this name and version."""
+        served = self._loader.served
+        known = served.model.name if served else self._settings.model
         if name is not None and name != known:
             raise RequestError(404, "unknown_model", f"there is no model {name[:100]!r} here")
-        if model is None:
-            why = self.problem or "it is being fetched"
-            raise RequestError(503, "no_model", f"no model is loaded: {why}")
+        if served is None:
+            reason = self.problem or "it is being fetched"
+            raise RequestError(503, "no_model", f"no model is loaded: {reason}")
+        model = served.model
         if version is not None and version != model.version:
             message = f"version {version[:100]!r} of {model.name} is not served; version {model.version} is"
             raise RequestError(404, "unknown_version", message)
-        return model
+        return served
 
-    def served(self) -> Model | None:
-        """The model that is served at the moment."""
-        return self._keeper.model
+    @property
+    def model(self) -> Model | None:
+        """The served model; None if no model is loaded."""
+        return self._loader.served.model if self._loader.served else None
 
     @property
     def problem(self) -> str | None:
-        """Why there is no model, or why the newest is not served; None where all is well."""
-        return self._keeper.problem
+        """The reason why no model, or not the newest one, is served; None if there is no problem."""
+        return self._loader.problem
 
-    def ready(self) -> Answer:
-        """That a model is served, which one, and what keeps a newer one from being served."""
-        return {"ready": True} | self.model().identity | {"problem": self.problem}
+    def ready(self) -> Content:
+        """Return the identity of the served model, and the problem with a newer one."""
+        return {"ready": True} | self.served().model.identity | {"problem": self.problem}
 
-    def metadata(self, name: str, version: str | None) -> Answer:
-        """The open inference protocol's description of a model, with its signature as parameters.
+    def metadata(self, name: str, version: str | None) -> Content:
+        """Return the open inference protocol's description of a model, with its signature as parameters.
 
-        While the model is not there, it has no version, and so no inputs and outputs.
+        Until the model is loaded, it has no versions, inputs and outputs.
         """
-        about: Answer = {"name": name, "versions": [], "platform": "onnxruntime_onnx"}
-        if version is None and self.served() is None and name == self._settings.model:
+        about: Content = {"name": name, "versions": [], "platform": "onnxruntime_onnx"}
+        if version is None and self.model is None and name == self._settings.model:
             return about | {"inputs": [], "outputs": [], "parameters": {}}
-        model = self.model(name, version)
+        model = self.served(name, version).model
         features, classes = len(model.signature.features), len(model.signature.classes)
         return about | {
             "versions": [model.version],
@@ -109,12 +111,18 @@ class DataPlane:
             "parameters": model.signature.model_dump(mode="json"),
         }
 
+    def _predict_row(self, model: Model, row: list[float]) -> Content:
+        label, probabilities, inputs = model.predict_row(row)
+        self._telemetry.record_predictions(model, (label,), inputs)
+        return _prediction(model, label, probabilities) | model.identity
 
-def _predictions(model: Model, rows: list[list[float]]) -> list[Answer]:
-    return [_prediction(model, *each) for each in zip(*model.predict(rows), strict=True)]
+    def _predict(self, model: Model, rows: list[list[float]]) -> tuple[list[int], list[list[float]]]:
+        labels, probabilities, inputs = model.predict(rows)
+        self._telemetry.record_predictions(model, labels, inputs)
+        return labels, probabilities
 
 
-def _prediction(model: Model, label: int, probabilities: list[float]) -> Answer:
+def _prediction(model: Model, label: int, probabilities: list[float]) -> Content:
     signature = model.signature
     return {
         "class_index": label,
@@ -124,5 +132,5 @@ def _prediction(model: Model, label: int, probabilities: list[float]) -> Answer:
 
 
 def _unsupported(media_type: str, allowed: str) -> RequestError:
-    found = media_type[:100] or "none"
-    return RequestError(415, "unsupported_media_type", f"the content type must be {allowed}; it is {found}")
+    received = media_type[:100] or "none"
+    return RequestError(415, "unsupported_media_type", f"the content type must be {allowed}; it is {received}")

@@ -1,4 +1,4 @@
-"""Counts what a model is asked about by the ranges of its training data: who compares the two sees drift."""
+"""Counters of predicted values by range of the training data; comparing both shares shows drift."""
 
 from __future__ import annotations
 
@@ -6,58 +6,52 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
-from model_server import telemetry
-from model_server.model.package import ModelSignature
+from model_server.model.model import Model
 
-AT_ONCE_BYTES = 1 << 14
-"""From so many on, counting them costs next to nothing beside predicting them, and keeping them takes memory."""
 WATCHED_FEATURES = 100
-"""The first of a model; each is two dozen time series of every pod."""
+"""Number of features of a model that are counted, from the first on: each costs two dozen time series per pod."""
 LAST = "inf"
-"""The upper end of the last range in the metrics."""
+"""Upper end of the last range in the metrics."""
 
 
 @dataclass(frozen=True)
-class _Watched:
-    place: int
+class _WatchedFeature:
+    column: int
     edges: NDArray[np.float32]
     counters: list[Counter]
 
 
 class DriftCounters:
-    """Counts rows, given as the bytes of [rows, features] float32; those of small requests when `count` is called.
+    """Counters of one model, one for each feature and range.
 
-    One by one they would cost a request more than all its other metrics.
+    Args:
+        model: the model; features without recorded ranges are not counted.
+        values: counter with the labels model, version, feature and upto (the upper end of a range).
+        shares: gauge with the same labels; it is set to the shares of the training data.
     """
 
-    def __init__(self, model: str, version: str, signature: ModelSignature) -> None:
-        self._kept: list[bytes] = []
-        self._features = len(signature.features)
-        self._watched: list[_Watched] = []
-        for place, feature in enumerate(signature.features[:WATCHED_FEATURES]):
-            if feature.ranges:
-                names = [*(f"{edge:.7g}" for edge in feature.ranges.edges), LAST]
-                counters = telemetry.of_ranges(model, version, feature.name, names, feature.ranges.shares)
-                self._watched.append(_Watched(place, np.array(feature.ranges.edges, dtype=np.float32), counters))
+    def __init__(self, model: Model, values: Counter, shares: Gauge) -> None:
+        self._features = len(model.signature.features)
+        self._watched: list[_WatchedFeature] = []
+        for column, feature in enumerate(model.signature.features[:WATCHED_FEATURES]):
+            if feature.ranges is None:
+                continue
+            labels = [
+                (model.name, model.version, feature.name, upto)
+                for upto in (*(f"{edge:.7g}" for edge in feature.ranges.edges), LAST)
+            ]
+            for label, share in zip(labels, feature.ranges.shares, strict=True):
+                shares.labels(*label).set(share)
+            edges = np.array(feature.ranges.edges, dtype=np.float32)
+            self._watched.append(_WatchedFeature(column, edges, [values.labels(*label) for label in labels]))
 
-    def see(self, rows: bytes) -> None:
-        """Take note of the rows of one request."""
-        if len(rows) >= AT_ONCE_BYTES:
-            self._add(rows)
-        elif self._watched:
-            self._kept.append(rows)
-
-    def count(self) -> None:
-        """Count what has been kept so far."""
-        kept = telemetry.drain(self._kept)
-        self._add(b"".join(kept))
-
-    def _add(self, content: bytes) -> None:
-        rows = np.frombuffer(content, np.float32).reshape(-1, self._features)
-        for watched in self._watched:
-            places = np.searchsorted(watched.edges, rows[:, watched.place], side="left")
-            for counter, count in zip(watched.counters, np.bincount(places).tolist(), strict=False):
+    def count(self, inputs: bytes) -> None:
+        """Count rows, given as the bytes of float32 [rows, features]."""
+        rows = np.frombuffer(inputs, np.float32).reshape(-1, self._features)
+        for feature in self._watched:
+            ranges = np.searchsorted(feature.edges, rows[:, feature.column], side="left")
+            for counter, count in zip(feature.counters, np.bincount(ranges).tolist(), strict=False):
                 if count:
                     counter.inc(count)

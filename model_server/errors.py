@@ -1,4 +1,4 @@
-"""The one error type that reaches a client, and its one form."""
+"""Errors of the model server: `RequestError` goes to a client, `ModelRefused` to the log."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 
 class RequestError(Exception):
-    """A request that cannot be answered as asked.
+    """A request that fails, with its HTTP status and one JSON form.
 
-    `status` is the HTTP status, `code` a word for programs, the message a sentence for people. `field` names
-    the input field at fault and `row` its row in a batch, counted from 0; each is None where there is none.
+    Attributes:
+        status: HTTP status.
+        code: identifier for programs, such as `missing_field`.
+        field: the input field with the error; None where the error concerns no single field.
+        row: its row in a batch, counted from 0; None where the error concerns no single row.
     """
 
     def __init__(
@@ -21,10 +24,10 @@ class RequestError(Exception):
         self.field = field
         self.row = row
 
-    def form(self) -> dict[str, Any]:
-        """The JSON object that every error answer consists of."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON object of this error."""
         return {"error": str(self), "code": self.code, "field": self.field, "row": self.row}
 
 
 class ModelRefused(Exception):
-    """A model that must not be served; the message says what is wrong with it."""
+    """A model that must not be served; the message says why."""

@@ -1,7 +1,7 @@
-"""Fetches the pinned model into the cache and ends: `python -m model_server.fetch`, with the variables of `settings`.
+"""Fetch the pinned model into the cache and exit: `python -m model_server.fetch`, with the variables of `settings`.
 
-For where the server itself is given no way to the registry, and no password: it then finds the model as the folder
-`<cache>/<model>/<version>`. The exit code is 2 for wrong settings, 1 where the model is refused or cannot be had.
+A pod runs this first, so that its server needs neither access to the registry nor a password. The server then reads
+the folder `<cache>/<model>/<version>`. The exit code is 2 for invalid settings, 1 if the model is refused or missing.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from model_server.repository import MlflowRepository
 from model_server.settings import Settings, SettingsError
 
 ATTEMPTS = 12
-"""A minute, with the pauses of MODEL_SERVER_POLL_SECONDS: a registry may be on its way to another machine."""
+"""One minute with the default MODEL_SERVER_POLL_SECONDS: a registry's pod may be moving to another node."""
 
 
 def main() -> int:
+    """Fetch the model and return the exit code."""
     try:
         settings = Settings.from_environment(os.environ)
         if settings.version is None or settings.directory:
-            raise SettingsError("MODEL_SERVER_VERSION is needed, and no MODEL_SERVER_DIRECTORY")
+            raise SettingsError("MODEL_SERVER_VERSION is needed, without MODEL_SERVER_DIRECTORY")
     except SettingsError as error:
         return _fail(2, str(error))
-    registry = MlflowRepository(settings)
+    repository = MlflowRepository(settings)
     for attempt in range(ATTEMPTS):
         try:
-            package = registry.fetch(registry.find())
+            package = repository.fetch(repository.find())
         except ModelRefused as error:
             return _fail(1, f"version {settings.version} is refused: {error}")
         except OSError as error:

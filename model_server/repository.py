@@ -1,4 +1,4 @@
-"""Where the model comes from: a folder, or MLflow's registry over its REST interface."""
+"""Sources of a model: a folder, or the registry of an MLflow server over its REST API."""
 
 from __future__ import annotations
 
@@ -11,142 +11,147 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from model_server.errors import ModelRefused
-from model_server.model.package import MODEL_FILE, SIGNATURE_FILE, ModelPackage, verified
+from model_server.model.package import MODEL_FILE, SIGNATURE_FILE, ModelPackage, read_package, verify_package
 from model_server.settings import Settings
 
 TIMEOUT = (3, 30)
-"""Seconds to connect and between two bytes."""
+"""Seconds to connect, and between two bytes of a response."""
 
 
-class Found(NamedTuple):
-    """What a source offers now: two that are equal are the same model."""
+class Offer(NamedTuple):
+    """A model that a repository offers; equal offers are the same model."""
 
     version: str | None
     hashes: tuple[tuple[str, str], ...]
-    """SHA-256 that `model.onnx` must have, each after who says so."""
+    """SHA-256 that `model.onnx` must have, each after its source."""
     offline: bool = False
-    """Known from the cache alone."""
+    """True if only the cache has the model at the moment."""
+
+
+class RepositoryUnavailable(OSError):
+    """A registry that does not respond, or responds with a server error."""
 
 
 class DirectoryRepository:
     """A folder with the two files of a model."""
 
     follows = False
-    """Whether another model may be offered later."""
+    """True if the repository may offer another model later."""
 
     def __init__(self, settings: Settings) -> None:
         assert settings.directory
         self._folder = settings.directory
-        self._offer = Found(settings.version, _pin(settings))
+        self._offer = Offer(settings.version, _pinned_hash(settings))
 
-    def find(self) -> Found:
-        """What is offered now."""
+    def find(self) -> Offer:
+        """Return the current offer."""
         return self._offer
 
-    def fetch(self, found: Found) -> ModelPackage:
-        """The model. Raises ModelRefused where a hash is wrong, OSError where a file cannot be read."""
-        return verified(*_files(self._folder), found.version, dict(found.hashes))
+    def fetch(self, offer: Offer) -> ModelPackage:
+        """Return the model. Raises ModelRefused for a wrong hash, OSError if a file cannot be read."""
+        return read_package(self._folder, offer.version, dict(offer.hashes))
 
 
 class MlflowRepository:
-    """One registered model of an MLflow server: a pinned version, or the one that has an alias.
+    """A registered model of an MLflow server: a pinned version, or the version with an alias.
 
-    Fetched models stay in `<cache>/<model>/<version>/`. A pinned version that is there is served even while the
-    registry does not answer.
+    Fetched models stay in `<cache>/<model>/<version>/`. A pinned version in the cache is served even while the
+    registry does not respond.
     """
 
     def __init__(self, settings: Settings) -> None:
-        # Settings has made sure of these three.
+        # Settings guarantees the registry, the model and the cache.
         self._url = f"{settings.registry}".rstrip("/") + "/api/2.0"
         self._model = settings.model or ""
         self._cache = (settings.cache or Path()) / self._model
-        self._pin = _pin(settings)
+        self._pinned_hash = _pinned_hash(settings)
         self._version = settings.version
         self._alias = settings.alias
         self.follows = settings.alias is not None
 
-    def find(self) -> Found:
-        """What is offered now. Raises OSError where the registry does not say."""
-        wanted = {"name": self._model}
+    def find(self) -> Offer:
+        """Return the current offer. Raises OSError if the registry does not name a version."""
+        name = {"name": self._model}
         try:
             if self._alias:
-                answer = self._ask("registered-models/alias", wanted | {"alias": self._alias})
+                response = self._call("registered-models/alias", name | {"alias": self._alias})
             else:
-                answer = self._ask("model-versions/get", wanted | {"version": str(self._version)})
+                response = self._call("model-versions/get", name | {"version": str(self._version)})
         except RepositoryUnavailable:
             if self._version and (self._cache / self._version / SIGNATURE_FILE).is_file():
-                return Found(self._version, self._pin, offline=True)
+                return Offer(self._version, self._pinned_hash, offline=True)
             raise
-        found = answer["model_version"]
-        tags = [("the registry", tag["value"]) for tag in found.get("tags", []) if tag["key"] == "sha256"]
-        return Found(_plain(found["version"]), (*self._pin, *tags))
+        version = response["model_version"]
+        tags = [("the registry", tag["value"]) for tag in version.get("tags", []) if tag["key"] == "sha256"]
+        return Offer(_version_number(version["version"]), (*self._pinned_hash, *tags))
 
-    def fetch(self, found: Found) -> ModelPackage:
-        """The model. Raises ModelRefused where a hash is wrong, OSError where it cannot be had for the moment."""
-        assert found.version
-        folder = self._cache / found.version
-        # Without a hash, nothing tells whether the registry still means what was fetched from it once.
-        if found.offline or found.hashes:
+    def fetch(self, offer: Offer) -> ModelPackage:
+        """Return the model. Raises ModelRefused for a wrong hash, OSError if the model cannot be fetched now."""
+        assert offer.version
+        folder = self._cache / offer.version
+        # Without a hash, the cached files may differ from what the registry has by now.
+        if offer.offline or offer.hashes:
             try:
-                return verified(*_files(folder), found.version, dict(found.hashes))
+                return read_package(folder, offer.version, dict(offer.hashes))
             except (OSError, ModelRefused):
-                if found.offline:
+                if offer.offline:
                     raise
-        files = self._download(found.version)
-        package = verified(files[MODEL_FILE], files[SIGNATURE_FILE], found.version, dict(found.hashes))
-        _keep(files, folder)
+        files = self._download(offer.version)
+        package = verify_package(files[MODEL_FILE], files[SIGNATURE_FILE], offer.version, dict(offer.hashes))
+        _write_files(files, folder)
         return package
 
     def _download(self, version: str) -> dict[str, bytes]:
-        answer = self._ask("model-versions/get-download-uri", {"name": self._model, "version": version})
-        place = urlsplit(answer["artifact_uri"])
-        if place.scheme != "mlflow-artifacts":
-            raise ModelRefused(f"its files are at {place.scheme}:, which the registry does not serve as artifacts")
-        base = f"{self._url}/mlflow-artifacts/artifacts/{quote(place.path.strip('/'))}"
+        response = self._call("model-versions/get-download-uri", {"name": self._model, "version": version})
+        uri = urlsplit(response["artifact_uri"])
+        if uri.scheme != "mlflow-artifacts":
+            raise ModelRefused(f"its files are at {uri.scheme}:, which the registry does not serve as artifacts")
+        base = f"{self._url}/mlflow-artifacts/artifacts/{quote(uri.path.strip('/'))}"
         return {name: _get(f"{base}/{name}").content for name in (MODEL_FILE, SIGNATURE_FILE)}
 
-    def _ask(self, call: str, parameters: Mapping[str, str]) -> Any:
-        return _get(f"{self._url}/mlflow/{call}", parameters).json()
+    def _call(self, endpoint: str, parameters: Mapping[str, str]) -> Any:
+        return _get(f"{self._url}/mlflow/{endpoint}", parameters).json()
 
 
-class RepositoryUnavailable(OSError):
-    """The registry does not answer, or answers that it cannot for the moment."""
+Repository = DirectoryRepository | MlflowRepository
+
+
+def repository(settings: Settings) -> Repository | None:
+    """Return the repository that the settings name; None if they name no model."""
+    if settings.directory:
+        return DirectoryRepository(settings)
+    if settings.version or settings.alias:
+        return MlflowRepository(settings)
+    return None
 
 
 def _get(url: str, parameters: Mapping[str, str] | None = None) -> requests.Response:
     try:
-        answer = requests.get(url, parameters, timeout=TIMEOUT)
+        response = requests.get(url, parameters, timeout=TIMEOUT)
     except requests.RequestException as error:
-        raise RepositoryUnavailable(f"the registry does not answer ({type(error).__name__})") from None
-    if answer.status_code >= 500:
-        raise RepositoryUnavailable(f"the registry answers {answer.status_code}")
-    if answer.status_code != 200:
-        raise OSError(f"the registry answers {answer.status_code}: {answer.text[:300]}")
-    return answer
+        raise RepositoryUnavailable(f"the registry does not respond ({type(error).__name__})") from None
+    if response.status_code >= 500:
+        raise RepositoryUnavailable(f"the registry responded {response.status_code}")
+    if response.status_code != 200:
+        raise OSError(f"the registry responded {response.status_code}: {response.text[:300]}")
+    return response
 
 
-Source = DirectoryRepository | MlflowRepository
-
-
-def _pin(settings: Settings) -> tuple[tuple[str, str], ...]:
+def _pinned_hash(settings: Settings) -> tuple[tuple[str, str], ...]:
     return (("MODEL_SERVER_SHA256", settings.sha256),) if settings.sha256 else ()
 
 
-def _files(folder: Path) -> tuple[bytes, bytes]:
-    return (folder / MODEL_FILE).read_bytes(), (folder / SIGNATURE_FILE).read_bytes()
-
-
-def _keep(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write the files so that no reader, in this or another worker, ever sees half of one."""
+def _write_files(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write each file atomically: other workers read the same cache."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        part = folder / f".{name}.{os.getpid()}"
-        part.write_bytes(content)
-        part.replace(folder / name)
+        temporary = folder / f".{name}.{os.getpid()}"
+        temporary.write_bytes(content)
+        temporary.replace(folder / name)
 
 
-def _plain(version: Any) -> str:
-    """The version as a registry numbers it: it names a folder and stands in URLs."""
+def _version_number(version: Any) -> str:
+    """Return a registry's version number; it becomes a folder name and part of URLs, so only digits are allowed."""
     if not str(version).isdigit():
         raise ValueError(f"{version!r} is not a version number")
     return str(version)

@@ -1,4 +1,7 @@
-"""The server's settings, read from environment variables that begin with MODEL_SERVER_."""
+"""Settings of the model server, read from environment variables that begin with MODEL_SERVER_.
+
+`Settings` is the only declaration: a field `max_rows` is the variable MODEL_SERVER_MAX_ROWS.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ NAME = "letters, digits, '.', '_' and '-', at most 100, beginning with a letter 
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; the message has one line for each fault."""
+    """Invalid settings; the message has one line for each error."""
 
 
 class Settings(BaseModel):
-    """Where the model comes from, where the server listens, its limits. Descriptions say what is allowed."""
+    """Source of the model, address and limits of the server; a description says which values are allowed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,7 +43,7 @@ class Settings(BaseModel):
     version: Name | None = Field(None, description=NAME)
     alias: Name | None = Field(None, description=NAME)
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="64 lower-case hexadecimal digits")
-    cache: Path | None = Field(None, description="a folder, made where it does not exist")
+    cache: Path | None = Field(None, description="a folder, created if it does not exist")
     host: IPvAnyAddress = Field(IPv4Address("127.0.0.1"), description="an IP address of this machine")
     port: int = Field(5005, ge=1, le=65535, description="an integer from 1 to 65535")
     workers: int = Field(2, ge=1, le=64, description="an integer from 1 to 64")
@@ -53,25 +56,27 @@ class Settings(BaseModel):
         if self.directory:
             for name in ("registry", "alias"):
                 if getattr(self, name):
-                    raise ValueError(f"{PREFIX}{name.upper()} does not go with {PREFIX}DIRECTORY: unset one of them")
+                    raise ValueError(f"{variable(name)} does not go with {variable('directory')}: unset one of them")
             if not self.directory.is_dir():
-                raise ValueError(f"{PREFIX}DIRECTORY={str(self.directory)!r} is not a folder")
+                raise ValueError(f"{variable('directory')}={str(self.directory)!r} is not a folder")
         elif self.version or self.alias:
             if self.version and self.alias:
-                raise ValueError(f"{PREFIX}VERSION pins and {PREFIX}ALIAS follows: unset one of them")
+                raise ValueError(f"{variable('version')} pins and {variable('alias')} follows: unset one of them")
             for name in ("registry", "model", "cache"):
                 if not getattr(self, name):
-                    raise ValueError(f"{PREFIX}{name.upper()} is needed with {PREFIX}VERSION or {PREFIX}ALIAS")
+                    raise ValueError(f"{variable(name)} is needed with {variable('version')} or {variable('alias')}")
         if self.sha256 and not (self.directory or self.version):
-            raise ValueError(f"{PREFIX}SHA256 is for one version: set {PREFIX}VERSION or {PREFIX}DIRECTORY too")
+            raise ValueError(
+                f"{variable('sha256')} belongs to one version: set {variable('version')} or {variable('directory')} too"
+            )
         return self
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """The settings in `environment`; an empty variable counts as unset.
+        """Return the settings in `environment`; an empty variable counts as unset.
 
         Raises:
-            SettingsError: a variable is not a setting, has a value not allowed, or does not fit the others.
+            SettingsError: a variable is unknown, has an invalid value, or contradicts another one.
         """
         values = {
             key.removeprefix(PREFIX).lower(): value
@@ -81,16 +86,26 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError("\n".join(_described(fault) for fault in error.errors())) from None
+            raise SettingsError("\n".join(_describe(fault) for fault in error.errors())) from None
 
 
-def _described(fault: Any) -> str:
+def variable(name: str) -> str:
+    """Return the environment variable of a field of `Settings`."""
+    return PREFIX + name.upper()
+
+
+def to_environment(values: Mapping[str, object]) -> dict[str, str]:
+    """Return the environment variables of values by field name; a None is left out."""
+    return {variable(name): str(value) for name, value in values.items() if value is not None}
+
+
+def _describe(fault: Any) -> str:
     if not fault["loc"]:
         return str(fault["msg"]).removeprefix("Value error, ")
     name = str(fault["loc"][0])
     if fault["type"] == "extra_forbidden":
-        allowed = ", ".join(PREFIX + field.upper() for field in Settings.model_fields)
-        return f"{PREFIX}{name.upper()} is not a setting; there are {allowed}"
-    # A URL may carry a password.
-    found = re.sub(r"//[^/@]*@", "//***@", str(fault["input"]))
-    return f"{PREFIX}{name.upper()}={found!r} cannot be used; allowed is {Settings.model_fields[name].description}"
+        allowed = ", ".join(map(variable, Settings.model_fields))
+        return f"{variable(name)} is not a setting; the settings are {allowed}"
+    # A URL may contain a password.
+    value = re.sub(r"//[^/@]*@", "//***@", str(fault["input"]))
+    return f"{variable(name)}={value!r} cannot be used; allowed is {Settings.model_fields[name].description}"

@@ -1,8 +1,4 @@
-"""Prometheus metrics of all workers, summed up over files in the folder PROMETHEUS_MULTIPROC_DIR.
-
-What a request has to tell is only noted while it is answered, and counted in those files once a second: one by one that
-would take longer than to predict.
-"""
+"""Prometheus metrics of all workers, summed up over the files in the folder PROMETHEUS_MULTIPROC_DIR."""
 
 from __future__ import annotations
 
@@ -11,110 +7,151 @@ import threading
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-if TYPE_CHECKING:
-    from model_server.model.model import Model
+from model_server.drift_counters import DriftCounters
+from model_server.model.model import Model
 
-Request = tuple[str, str, str]
-"""The path of a request's route, its method, and the status of its answer."""
-Noted = TypeVar("Noted")
-MODEL = ("model", "version", "sha256")
-REQUEST = ("path", "method", "status")
-RANGE = ("model", "version", "feature", "upto")
+ModelKey = tuple[str, str, str]
+"""Name, version and SHA-256 of a model."""
+RequestKey = tuple[str, str, str]
+"""Path of a request's route, its method, and the status of its response."""
+Item = TypeVar("Item")
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+IMMEDIATE_BYTES = 1 << 14
+"""Size of a batch that is counted at once: counting is cheap beside predicting it, and keeping it takes memory."""
 
 
-class _Times(Histogram):
-    """A histogram that takes many observations together."""
+class _BulkHistogram(Histogram):
+    """A histogram that takes many observations in one call."""
 
-    def observe_all(self, seconds: Sequence[float]) -> None:
-        """Observe each."""
-        places = np.searchsorted(self._upper_bounds, seconds, side="left")
-        for bucket, count in zip(self._buckets, np.bincount(places).tolist(), strict=False):
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Observe each value."""
+        indices = np.searchsorted(self._upper_bounds, values, side="left")
+        for bucket, count in zip(self._buckets, np.bincount(indices).tolist(), strict=False):
             if count:
                 bucket.inc(count)
-        self._sum.inc(sum(seconds))
+        self._sum.inc(sum(values))
 
 
-_requests = Counter("model_server_requests", "Answered requests.", REQUEST)
-_seconds = _Times("model_server_request_seconds", "Seconds to answer a request.", ("path",), buckets=BUCKETS)
-_predictions = Counter("model_server_predictions", "Predicted rows by class.", ("model", "version", "class"))
-_model = Gauge(
-    "model_server_model_info",
-    "1 for the model served, 0 for one before it.",
-    MODEL,
-    multiprocess_mode="livemax",
-)
-_values = Counter(
-    "model_server_input_values", "Values of predicted rows by feature and range of the training data.", RANGE
-)
-_shares = Gauge(
-    "model_server_training_share",
-    "Share of the training data by feature and range.",
-    RANGE,
-    multiprocess_mode="livemax",
-)
-_refused = Counter("model_server_models_refused", "Times a worker refused a model.")
+class Telemetry:
+    """Metrics of one worker.
 
-_answers: defaultdict[Request, list[float]] = defaultdict(list)
-_taking = threading.Lock()
+    Recording is cheap, because it only appends to lists. `flush` counts what was recorded; one thread calls it every
+    second. Counting each request on its own would take longer than predicting.
+    """
 
+    def __init__(self) -> None:
+        model, drift = ("model", "version", "sha256"), ("model", "version", "feature", "upto")
+        # MultiProcessCollector reads the values from files, so no registry holds these objects.
+        self._requests = Counter(
+            "model_server_requests", "Answered requests.", ("path", "method", "status"), registry=None
+        )
+        self._seconds = _BulkHistogram(
+            "model_server_request_seconds", "Seconds to answer a request.", ("path",), buckets=BUCKETS, registry=None
+        )
+        self._predictions = Counter(
+            "model_server_predictions", "Predicted rows by class.", ("model", "version", "class"), registry=None
+        )
+        self._model = Gauge(
+            "model_server_model_info",
+            "1 for the served model, 0 for an earlier one.",
+            model,
+            multiprocess_mode="livemax",
+            registry=None,
+        )
+        self._values = Counter(
+            "model_server_input_values",
+            "Values of predicted rows by feature and range of the training data.",
+            drift,
+            registry=None,
+        )
+        self._shares = Gauge(
+            "model_server_training_share",
+            "Share of the training data by feature and range.",
+            drift,
+            multiprocess_mode="livemax",
+            registry=None,
+        )
+        self._refused = Counter("model_server_models_refused", "Times a worker refused a model.", registry=None)
+        self._classes: dict[ModelKey, Sequence[str]] = {}
+        self._drift: dict[ModelKey, DriftCounters] = {}
+        self._recorded_requests: defaultdict[RequestKey, list[float]] = defaultdict(list)
+        self._recorded_predictions: list[tuple[ModelKey, Sequence[int], bytes]] = []
+        self._draining = threading.Lock()
 
-def drain(noted: list[Noted]) -> list[Noted]:
-    """What has been noted, which is then no longer there; other threads may note, and take, meanwhile."""
-    with _taking:
-        taken = noted[:]
-        del noted[: len(taken)]
-    return taken
+    def record_request(self, request: RequestKey, seconds: float) -> None:
+        """Record one request and the seconds that its response took."""
+        self._recorded_requests[request].append(seconds)
 
+    def record_predictions(self, model: Model, labels: Sequence[int], inputs: bytes) -> None:
+        """Record predicted class indices [rows] and their rows as bytes of float32 [rows, features]."""
+        if len(inputs) >= IMMEDIATE_BYTES:
+            self._drift[model.key].count(inputs)
+            inputs = b""
+        self._recorded_predictions.append((model.key, labels, inputs))
 
-def answered(request: Request, seconds: float) -> None:
-    """Note one answer and the time it took."""
-    _answers[request].append(seconds)
+    def record_swap(self, model: Model, previous: Model | None) -> None:
+        """Record that `model` is served instead of `previous`; call this before the first prediction."""
+        self._classes[model.key] = model.signature.classes
+        self._drift[model.key] = DriftCounters(model, self._values, self._shares)
+        if previous:
+            self._model.labels(*previous.key).set(0)
+        self._model.labels(*model.key).set(1)
 
+    def record_refusal(self) -> None:
+        """Record that this worker refused a model."""
+        self._refused.inc()
 
-def count() -> None:
-    """Count the answers noted since the last time."""
-    taken = {request: drain(noted) for request, noted in list(_answers.items())}
-    for request, seconds in taken.items():
+    def flush(self) -> None:
+        """Count everything that was recorded since the last call.
+
+        An error in one counter is raised only after all other counters were updated.
+        """
+        labels: defaultdict[ModelKey, Tally[int]] = defaultdict(Tally)
+        inputs: defaultdict[ModelKey, list[bytes]] = defaultdict(list)
+        for model, predicted, rows in self._drain(self._recorded_predictions):
+            labels[model].update(predicted)
+            inputs[model].append(rows)
+        with ExitStack() as counting:
+            for request, recorded in list(self._recorded_requests.items()):
+                counting.callback(self._count_requests, request, self._drain(recorded))
+            for model, tally in labels.items():
+                counting.callback(self._count_labels, model, tally)
+                counting.callback(self._drift[model].count, b"".join(inputs[model]))
+
+    def exposition(self) -> bytes:
+        """Return the metrics of all workers in Prometheus' text format."""
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def _count_requests(self, request: RequestKey, seconds: Sequence[float]) -> None:
         if seconds:
-            _requests.labels(*request).inc(len(seconds))
-            _seconds.labels(request[0]).observe_all(seconds)
+            self._requests.labels(*request).inc(len(seconds))
+            self._seconds.labels(request[0]).observe_all(seconds)
 
+    def _count_labels(self, model: ModelKey, tally: Tally[int]) -> None:
+        name, version, _ = model
+        for label, rows in tally.items():
+            self._predictions.labels(name, version, self._classes[model][label]).inc(rows)
 
-def predicted(model: Model, labels: Sequence[int]) -> None:
-    """Count predicted class indices [rows]."""
-    for label, rows in Tally(labels).items():
-        _predictions.labels(model.name, model.version, model.signature.classes[label]).inc(rows)
-
-
-def of_ranges(model: str, version: str, feature: str, names: Sequence[str], shares: Sequence[float]) -> list[Counter]:
-    """What counts a feature's values in each of its ranges, which are named by their upper ends; tells their shares."""
-    for name, share in zip(names, shares, strict=True):
-        _shares.labels(model, version, feature, name).set(share)
-    return [_values.labels(model, version, feature, name) for name in names]
-
-
-def serving(model: Model, before: Model | None) -> None:
-    """Say that a model is served now, instead of the one before."""
-    if before:
-        _model.labels(before.name, before.version, before.signature.sha256).set(0)
-    _model.labels(model.name, model.version, model.signature.sha256).set(1)
-
-
-def refused() -> None:
-    """Count a model that is not served."""
-    _refused.inc()
+    def _drain(self, recorded: list[Item]) -> list[Item]:
+        """Empty a list and return its items; other threads may append meanwhile."""
+        with self._draining:
+            items = recorded[:]
+            del recorded[: len(items)]
+        return items
 
 
 def forget_dead_workers() -> None:
-    """Drop what workers that are gone served; what they counted stays."""
+    """Remove the gauges of workers that ended; their counters stay."""
     folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
     for file in Path(folder).glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
@@ -122,10 +159,3 @@ def forget_dead_workers() -> None:
             os.kill(pid, 0)
         except ProcessLookupError:
             mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
-
-
-def exposition() -> bytes:
-    """All metrics in Prometheus' text format."""
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)

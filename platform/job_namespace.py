@@ -7,7 +7,7 @@ from pathlib import Path
 import pulumi
 from mlplatform.engine_config import JobEngineConfig
 from mlplatform.images.image import WORKLOADS, Image
-from mlplatform.k8s.namespace import DNS, EVERYWHERE, namespace
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, namespace
 
 from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
@@ -29,7 +29,7 @@ def job_engine(
     """
     runs = namespace(NAMESPACE, cluster, registry)
     image = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
-    policy = runs.allow("pipeline-run", PODS, egress=[DNS, EVERYWHERE])
+    policy = runs.allow("pipeline-run", PODS, egress=[DNS, ANY_ADDRESS])
     config: JobEngineConfig[pulumi.Input[str]] = JobEngineConfig(
         kubeconfig=cluster.kubeconfig, namespace=NAMESPACE, image=image.reference, directory=str(directory)
     )

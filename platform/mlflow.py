@@ -96,15 +96,10 @@ class MlflowServer(pulumi.ComponentResource):
         self, settings: TrackingSettings, cluster: Cluster, registry: ContainerRegistry, libraries: Image
     ) -> None:
         super().__init__("mlplatform:platform:MlflowServer", NAME)
-        child = pulumi.ResourceOptions(parent=self)
         plain, hidden = store_variables(settings, "/data/")
-        tracking = namespace(NAMESPACE, cluster, registry)
-
-        def options(*depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
-            return pulumi.ResourceOptions.merge(tracking.options(*depends_on), child)
-
-        password = RandomPassword("mlflow-password", child)
-        session_key = RandomPassword("mlflow-session-key", child)
+        tracking = namespace(NAMESPACE, cluster.under(self), registry)
+        password = RandomPassword("mlflow-password", pulumi.ResourceOptions(parent=self))
+        session_key = RandomPassword("mlflow-session-key", pulumi.ResourceOptions(parent=self))
         metadata: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "labels": PODS}
         secret = kubernetes.core.v1.Secret(
             NAME,
@@ -115,7 +110,7 @@ class MlflowServer(pulumi.ComponentResource):
                 "basic_auth.ini": AUTH,
                 **hidden,
             },
-            opts=options(),
+            opts=tracking.options(),
         )
         volume = persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)
         # Users open the pages from any address: the password protects them.
@@ -130,7 +125,7 @@ class MlflowServer(pulumi.ComponentResource):
                 "selector": {"matchLabels": PODS},
                 "template": {"metadata": {"labels": PODS}, "spec": _pod(libraries, plain, hidden)},
             },
-            opts=options(secret, volume, policy),
+            opts=tracking.options(secret, volume, policy),
         )
         service = kubernetes.core.v1.Service(
             NAME,
@@ -140,7 +135,7 @@ class MlflowServer(pulumi.ComponentResource):
                 "selector": PODS,
                 "ports": [{"name": "http", "port": settings.port, "targetPort": CONTAINER_PORT}],
             },
-            opts=options(deployment),
+            opts=tracking.options(deployment),
         )
         inside_url = f"http://{NAME}.{NAMESPACE}.svc:{settings.port}"
         selector = ",".join(f"{key}={value}" for key, value in PODS.items())

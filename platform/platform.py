@@ -13,9 +13,9 @@ from mlplatform.cluster import ProvisionedCluster
 from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
-from mlplatform.kubeflow.kubeflow_pipelines import kubeflow_pipelines
+from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.mlflow import MlflowServer, TrackingServer, tracking_process
-from mlplatform.monitoring.monitoring import Monitoring, monitoring
+from mlplatform.monitoring.monitoring import Monitoring
 
 from infra.cluster import Cluster
 from infra.local.local_process import HOST
@@ -90,7 +90,7 @@ def cluster_platform(
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}
     if settings.pipelines == "kubeflow":
-        kubeflow = kubeflow_pipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
+        kubeflow = KubeflowPipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
         engine, run_after, steps_image, outputs = (
             kubeflow.engine,
             kubeflow.run_after,
@@ -128,7 +128,7 @@ def _with_monitoring(platform: Platform, settings: PlatformSettings) -> Platform
     assert settings.monitoring
     assert platform.target
     kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()
-    prometheus = monitoring(settings.monitoring, platform.target.cluster, platform.target.registry, kubeflow)
+    prometheus = Monitoring(settings.monitoring, platform.target.cluster, platform.target.registry, kubeflow)
     return replace(
         platform,
         target=replace(platform.target, monitored=True),

@@ -1,9 +1,9 @@
-"""The policy pack, served to the engine: `pulumi preview --policy-pack policies`."""
+"""The policy pack: `pulumi preview --policy-pack policies`."""
 
 import sys
 from pathlib import Path
 
-# A script finds its own folder first; the checkout is what its imports start from.
+# Python puts the script's folder first on the path; imports start from the checkout.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from pulumi_policy import EnforcementLevel, PolicyPack  # noqa: E402

@@ -1,4 +1,4 @@
-"""Properties of a resource as plain values."""
+"""Policies from rules on plain property values."""
 
 from __future__ import annotations
 
@@ -13,42 +13,45 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UnknownValueError
 
 Rule = Callable[[str, Mapping[str, Any]], Iterator[str]]
-"""What is wrong with a resource of a type with these properties, one message a fault."""
+"""Yields one message for each violation, given the type of a resource and its properties."""
 
 
 class Unknown:
-    """A value that a preview cannot know. No rule finds fault with it: `up` checks it again."""
+    """A value that is unknown in a preview; no rule reports it, because `up` checks the resource again."""
 
 
 UNKNOWN = Unknown()
 
 
 def policy(name: str, description: str, rule: Rule) -> ResourceValidationPolicy:
-    """A policy that reports all that the rule finds. Its name is what tells it in previews."""
+    """Return a policy that reports every violation of the rule; previews show its name."""
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        for message in rule(args.resource_type, plain(args.props)):
+        for message in rule(args.resource_type, unwrap(args.props)):
             report(message, None)
 
     return ResourceValidationPolicy(name, description, validate)
 
 
-def plain(value: Any) -> Any:
-    """The value without the wrapping that raises an error at what is not known; that is `UNKNOWN` instead."""
+def unwrap(value: Any) -> Any:
+    """Return the value without the proxies of the SDK, which raise an error on access to an unknown value.
+
+    Unknown values become `UNKNOWN`.
+    """
     if isinstance(value, Mapping):
-        return {key: plain(_item(value, key)) for key in value}
+        return {key: unwrap(_item(value, key)) for key in value}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(_item(value, index)) for index in range(len(value))]
+        return [unwrap(_item(value, index)) for index in range(len(value))]
     return value
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping; an empty one if it is not there or not known."""
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """Return the value if it is a mapping, else an empty one: the value is missing or unknown."""
     return value if isinstance(value, Mapping) else {}
 
 
-def listed(value: Any) -> list[Any]:
-    """The value if it is a list, likewise."""
+def as_list(value: Any) -> list[Any]:
+    """Return the value if it is a list, else an empty one: the value is missing or unknown."""
     return value if isinstance(value, list) else []
 
 

@@ -17,48 +17,63 @@ class LabSettings(Section):
     """Machines inside this computer: the first is the control plane, the others are workers."""
 
     size: int = Field(default=3, ge=1, le=10)
+    """Number of machines. A single machine is control plane and worker at once."""
     subnet: Subnet = ipaddress.IPv4Network("10.20.0.0/24")
-    """Of the bridge that connects them; this computer has its first address."""
+    """Subnet of the bridge that connects the machines. This computer gets its first address."""
 
 
 class BastionSettings(Section):
-    """The machine through which the others are reached; user and key are the hosts' own unless given."""
+    """A machine that forwards SSH connections to the hosts. It accepts the private key of the hosts."""
 
     address: str
+    """Address of the bastion from this computer."""
     port: int = Field(default=22, ge=1, le=65535)
+    """SSH port of the bastion."""
     user: str | None = None
+    """SSH user on the bastion. Unset: `infra:hosts.user`."""
     host_key: HostKey
+    """Public host key of the bastion, as in `infra:hosts.machines.host_key`."""
 
 
 class HostSettings(Section):
-    """One machine of your own."""
+    """A machine with an SSH server."""
 
     name: HostName
+    """Name of the node."""
     address: str
-    """Where SSH reaches it from here."""
+    """Address of the machine for SSH from this computer."""
     private_address: str | None = None
-    """What the other machines know it by, if that is another one."""
+    """Address of the machine for the other machines. Unset: `address`."""
     role: Literal["control-plane", "worker"] = "worker"
+    """Role in the cluster. Exactly one machine has `control-plane`."""
     host_key: HostKey
+    """Public host key: the output of `ssh-keyscan -t ed25519 ADDRESS` after the address. A machine that presents
+    another key is refused."""
     port: int = Field(default=22, ge=1, le=65535)
+    """SSH port."""
 
 
 class HostsSettings(Section):
-    """Your own machines over SSH, with a user who may use sudo without a password."""
+    """Existing machines that are reached over SSH."""
 
     user: str
+    """SSH user, who may use sudo without a password."""
     private_key: SecretStr | None = None
+    """Private key of the user. Set either this or `private_key_file`."""
     private_key_file: str | None = None
+    """File with the private key: Ed25519, RSA or ECDSA, without a passphrase."""
     machines: list[HostSettings] = Field(min_length=1)
+    """List of the machines."""
     bastion: BastionSettings | None = None
+    """Machine that forwards SSH connections to the others. Unset: direct connections."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> HostsSettings:
+    def _check_hosts(self) -> HostsSettings:
         if (self.private_key is None) == (self.private_key_file is None):
             raise ValueError("set one of private_key (a secret) and private_key_file")
         names = [machine.name for machine in self.machines]
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"machines: the name {', '.join(doubled)} is given twice")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"machines: the name {', '.join(repeated)} is given twice; give each machine another name")
         planes = [machine.name for machine in self.machines if machine.role == "control-plane"]
         if len(planes) != 1:
             raise ValueError(
@@ -68,71 +83,95 @@ class HostsSettings(Section):
 
 
 class AksSettings(Section):
-    """A cluster of Azure Kubernetes Service, whose control plane and network are Azure's."""
+    """A cluster of Azure Kubernetes Service. Azure runs its control plane and network."""
 
     version: Annotated[str, StringConstraints(pattern=r"^1\.\d+(\.\d+)?$")] = "1.34"
+    """Kubernetes version."""
     nodes: int = Field(default=2, ge=1, le=100)
+    """Number of nodes."""
 
 
 class AzureSettings(Section):
-    """Machines in a virtual network of Azure, or with `aks` a managed cluster there."""
+    """Virtual machines in a virtual network of Azure, or a managed cluster there."""
 
     operator: Subnet
-    """Where you are: the only address, or range of addresses, that may use SSH."""
+    """Your public address, or a range of addresses, /16 at the widest. Only these may use SSH. They may also use the
+    API server and the node ports."""
     location: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")] = "westeurope"
+    """Azure region."""
     network: Subnet = ipaddress.IPv4Network("10.30.0.0/16")
+    """Address range of the virtual network: private, /24 or wider. The machines get addresses from its first 256."""
     workers: int = Field(default=2, ge=0, le=100)
+    """Number of machines in addition to the control plane."""
     size: Annotated[str, StringConstraints(pattern=r"^Standard_\w+$")] = "Standard_DS2_v2"
+    """Size of each machine, or of each AKS node."""
     image: Annotated[str, StringConstraints(pattern=r"^[\w-]+:[\w-]+:[\w-]+:\d+\.\d+\.\d+$")] = (
         "Canonical:ubuntu-24_04-lts:server:24.04.202609040"
     )
-    """`publisher:offer:sku:version`, as `az vm image list` prints it. What `latest` is changes by the week."""
+    """Image of the machines as `publisher:offer:sku:version`, as `az vm image list` prints it. The version is a number,
+    because the image behind `latest` changes."""
     os_disk_gb: int = Field(default=64, ge=30, le=4095)
+    """Size of the system disk in GB."""
     data_disk_gb: int = Field(default=50, ge=4, le=32767)
+    """Size in GB of the disk for volumes."""
     user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "azureuser"
+    """SSH user on the machines."""
     private_key: SecretStr | None = None
-    """Of `user`, without a passphrase, RSA or Ed25519; without one, the stack makes its own."""
+    """Private key of the user: RSA or Ed25519, without a passphrase. Unset, with `private_key_file` unset: the stack
+    creates a key."""
     private_key_file: str | None = None
+    """File with the private key."""
     api_from: list[Subnet] = Field(default_factory=list)
-    """Who else than the operator may reach the API server."""
+    """Further addresses that may use the API server, in CIDR notation."""
     services_from: list[Subnet] = Field(default_factory=list)
-    """Who else than the operator may reach the node ports, 30000 to 32767."""
+    """Further addresses that may use the node ports, 30000 to 32767, in CIDR notation. Not with `bastion: true`."""
     bastion: bool = False
-    """One small machine with a public address in front of the others, which then have none."""
+    """Create a small machine with a public address in front of the others. The other machines get no public address."""
     registry: bool = False
-    """A container registry, with a token that can do nothing but pull."""
+    """Create a container registry for the stack, instead of `platform:registry.url`. Nodes get a token that can only
+    pull. This computer gets a token that can push the images built here."""
     storage: Name | None = None
-    """The name of a private blob container, in a storage account made for it."""
+    """Name of a private blob container that the stack creates, with a storage account. It replaces
+    `platform:blobs.account_url`: pipelines read from it, and `platform:blobs.upload` writes to it. Unset: no storage
+    account."""
     tags: dict[str, str] = Field(default_factory=dict)
+    """Tags of all Azure resources that can have tags."""
     aks: AksSettings | None = None
+    """Create a managed cluster instead of machines. Set `{}` to accept the defaults, with `infra:machines: none` and
+    `infra:cluster: existing`. Unset: no managed cluster."""
 
     @model_validator(mode="after")
-    def _is_not_open_to_the_world(self) -> AzureSettings:
+    def _check_exposure(self) -> AzureSettings:
         if self.operator.prefixlen < 16:
             raise ValueError(
-                f"operator: {self.operator} is open to too many: give your own address, as in 203.0.113.7, or your "
-                "company's range, /16 at the widest"
+                f"operator: {self.operator} includes too many addresses; set your own address, as in 203.0.113.7, or "
+                "the range of your company, /16 at the widest"
             )
         if not any(self.network.subnet_of(private) for private in PRIVATE) or self.network.prefixlen > 24:
             ranges = ", ".join(str(private) for private in PRIVATE)
-            raise ValueError(f"network: {self.network} has to be a /24 or wider within {ranges}")
+            raise ValueError(f"network: {self.network} is not allowed; set a /24 or wider within {ranges}")
         if self.private_key and self.private_key_file:
-            raise ValueError("set one of private_key (a secret) and private_key_file, or neither")
+            raise ValueError("private_key and private_key_file are both set; set one of them, or neither")
         if self.bastion and self.services_from:
-            raise ValueError("services_from: behind a bastion no machine has an address that others could come to")
+            raise ValueError(
+                "services_from: not with bastion: true, because the machines then have no public address; remove "
+                "services_from or bastion"
+            )
         return self
 
 
 class ExistingClusterSettings(Section):
-    """A cluster that exists, by a kubeconfig: its content as a secret, or a file on this computer."""
+    """An existing cluster, given by a kubeconfig."""
 
     kubeconfig: SecretStr | None = None
+    """Content of the kubeconfig. Set either this or `kubeconfig_file`."""
     kubeconfig_file: str | None = None
+    """File with the kubeconfig, on this computer."""
     context: str | None = None
-    """Of that kubeconfig; its current one where unset."""
+    """Context of the kubeconfig. Unset: its current context."""
 
     @model_validator(mode="after")
-    def _is_one_kubeconfig(self) -> ExistingClusterSettings:
+    def _check_kubeconfig(self) -> ExistingClusterSettings:
         if (self.kubeconfig is None) == (self.kubeconfig_file is None):
             raise ValueError("set one of kubeconfig (a secret) and kubeconfig_file")
         if self.kubeconfig_file and not Path(self.kubeconfig_file).expanduser().is_file():
@@ -141,41 +180,55 @@ class ExistingClusterSettings(Section):
 
 
 class KubernetesSettings(Section):
-    """The cluster that kubeadm makes."""
+    """The cluster that kubeadm creates."""
 
     version: Annotated[str, StringConstraints(pattern=r"^1\.\d+\.\d+$")] = VERSIONS["kubernetes"]["version"]
+    """Kubernetes version. A newer version upgrades the cluster, see [Operating](operate.md#upgrade-kubernetes)."""
     pod_subnet: Subnet = ipaddress.IPv4Network("10.32.0.0/16")
+    """Address range of pods."""
     service_subnet: Subnet = ipaddress.IPv4Network("10.96.0.0/16")
+    """Address range of Services."""
     packages: Literal["bundle", "upstream"] = "upstream"
-    """Where nodes get kubeadm, kubelet, kubectl: from the registry that `make bundle` fills, or from pkgs.k8s.io."""
+    """Source of kubeadm, kubelet and kubectl: `upstream` is pkgs.k8s.io, `bundle` is the registry that `make bundle`
+    fills."""
     names: list[str] = Field(default_factory=list)
     """Further names and addresses of the API server, for its certificate."""
     endpoint: str | None = None
-    """Host name or address by which this computer reaches the API server, if it is not the control plane's own."""
+    """With `infra:machines: hosts`: host name or address of the API server for this computer. Unset: the address of
+    the control plane."""
 
 
 class InfraSettings(Section):
-    """Where the machines and the cluster come from."""
+    """The source of the machines and of the cluster."""
 
     machines: Literal["none", "lab", "hosts", "azure"] = "none"
+    """Source of the machines: `lab` creates machines inside this computer, `hosts` takes existing machines over SSH,
+    `azure` creates virtual machines in Azure."""
     cluster: Literal["none", "kubeadm", "existing"] = "none"
+    """Source of the cluster: `kubeadm` creates a cluster on the machines, `existing` takes a cluster that exists and
+    needs no machines."""
     lab: LabSettings = LabSettings()
+    """Machines inside this computer, for `infra:machines: lab`."""
     hosts: HostsSettings | None = None
+    """Existing machines. Required with `infra:machines: hosts`."""
     azure: AzureSettings | None = None
+    """Azure. Required with `infra:machines: azure`, and for a managed cluster that the stack creates."""
     existing: ExistingClusterSettings | None = None
+    """Kubeconfig of a cluster. With `infra:cluster: existing`, set either this or `infra:azure.aks`."""
     kubernetes: KubernetesSettings = KubernetesSettings()
+    """Cluster that kubeadm creates, for `infra:cluster: kubeadm`."""
 
     @model_validator(mode="after")
-    def _machines_and_cluster_go_together(self) -> InfraSettings:
+    def _check_machines_and_cluster(self) -> InfraSettings:
         if (self.machines != "none") != (self.cluster == "kubeadm"):
             raise ValueError(
-                f"machines: {self.machines} does not go with cluster: {self.cluster}; kubeadm takes machines, "
-                "none and existing take none"
+                f"machines: {self.machines} does not go with cluster: {self.cluster}; kubeadm needs machines: lab, "
+                "hosts or azure, and cluster: none or existing needs machines: none"
             )
         if self.machines == "hosts" and self.hosts is None:
-            raise ValueError("machines: hosts takes infra:hosts, the machines' addresses, user and key")
+            raise ValueError("machines: hosts needs infra:hosts, the machines' addresses, user and key")
         if self.machines == "azure" and self.azure is None:
-            raise ValueError("machines: azure takes infra:azure, at least the operator's address")
+            raise ValueError("machines: azure needs infra:azure, at least the operator's address")
         if self.cluster == "existing" and (self.existing is None) == (self.azure is None or self.azure.aks is None):
             raise ValueError("cluster: existing takes one of infra:existing, a kubeconfig, and infra:azure.aks")
         subnets = {
@@ -186,7 +239,9 @@ class InfraSettings(Section):
             subnets["lab.subnet"] = self.lab.subnet
         if self.machines == "azure" and self.azure:
             subnets["azure.network"] = self.azure.network
-        for (one, a), (other, b) in itertools.combinations(subnets.items(), 2):
-            if a.overlaps(b):
-                raise ValueError(f"{one} {a} overlaps with {other} {b}; give each addresses of its own")
+        for (name, subnet), (other_name, other_subnet) in itertools.combinations(subnets.items(), 2):
+            if subnet.overlaps(other_subnet):
+                raise ValueError(
+                    f"{name} {subnet} overlaps with {other_name} {other_subnet}; set two ranges that do not overlap"
+                )
         return self

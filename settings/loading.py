@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,40 @@ from settings.paths import PROJECT
 from settings.stack import Settings
 from settings.types import SettingsError
 
-OF_PULUMI = frozenset({"pulumi", "kubernetes", "command", "azure-native"})
-"""Namespaces that Pulumi and its providers read themselves."""
-SECRETS = frozenset(
-    {"account_key", "alerts_url", "database_url", "kubeconfig", "password", "private_key", "secret_key"}
-)
-"""Names of settings whose values no message repeats."""
+PULUMI_NAMESPACES = frozenset({"pulumi", "kubernetes", "command", "azure-native"})
+"""Configuration namespaces that Pulumi and its providers read themselves."""
 
 
 def load(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> Settings:
-    """The settings of `stack`: `Pulumi.<stack>.yaml` in `folder` with `overrides` laid over it.
+    """Return the settings of `stack`: `Pulumi.<stack>.yaml` in `folder`, merged with `overrides` key by key.
 
-    `overrides` is Pulumi's configuration: `namespace:key` to text, JSON where the value is an object or a list.
+    Args:
+        stack: name of the stack; a stack without a file has the defaults.
+        overrides: Pulumi's configuration, `namespace:key` to text. The text of an object or a list is JSON.
+        folder: folder with the committed stack files.
 
     Raises:
-        SettingsError: something is not a setting, has a value that is not allowed, or is not there yet.
+        SettingsError: a setting is unknown, missing or has a value that is not allowed; lists all faults.
     """
     file = folder / f"Pulumi.{stack}.yaml"
-    committed = _read(file)
+    committed = _read_committed(file)
     values: dict[str, Any] = {}
-    for key, value in [*committed.items(), *((k, _parsed(v)) for k, v in overrides.items())]:
+    for key, value in [*committed.items(), *((k, _parse_override(v)) for k, v in overrides.items())]:
         namespace, _, name = key.partition(":")
         if not name:
             raise SettingsError(f"{file.name}: {key} is not a setting: write namespace:name, as in serving:port")
-        if namespace not in OF_PULUMI:
+        if namespace not in PULUMI_NAMESPACES:
             section = values.setdefault(namespace, {})
-            section[name] = _merged(section.get(name), value)
+            section[name] = _merge(section.get(name), value)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = "\n".join(f"  {_described(fault)}" for fault in error.errors())
+        lines = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
         raise SettingsError(f"the settings of stack {stack} cannot be used:\n{lines}") from None
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read_committed(file: Path) -> dict[str, Any]:
+    """Return the mapping `config` of a stack file, {} if the file does not exist."""
     if not file.is_file():
         return {}
     try:
@@ -60,8 +61,8 @@ def _read(file: Path) -> dict[str, Any]:
     return config
 
 
-def _parsed(value: str) -> Any:
-    """Pulumi hands objects and lists over as JSON, all else as text (which the schema's types convert)."""
+def _parse_override(value: str) -> Any:
+    """Return the object or list of a JSON text, and other texts unchanged; the schema converts those."""
     if isinstance(value, str) and value[:1] in "{[":
         try:
             return json.loads(value)
@@ -70,14 +71,14 @@ def _parsed(value: str) -> Any:
     return value
 
 
-def _merged(base: Any, over: Any) -> Any:
-    if isinstance(base, dict) and isinstance(over, dict):
-        return {key: _merged(base.get(key), over[key]) if key in over else base[key] for key in base | over}
-    return over
+def _merge(base: Any, override: Any) -> Any:
+    if isinstance(base, dict) and isinstance(override, dict):
+        return {key: _merge(base.get(key), override[key]) if key in override else base[key] for key in base | override}
+    return override
 
 
-def _described(fault: Any) -> str:
-    """One line for one fault: the setting as it is written in the stack's file, the complaint, what was found."""
+def _describe(fault: Any) -> str:
+    """Return one line for a fault of pydantic: the setting as written in the stack file, the fault, the value found."""
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not fault["loc"]:
         return message
@@ -85,5 +86,17 @@ def _described(fault: Any) -> str:
     setting = f"{namespace}:{'.'.join(path)}" if path else namespace
     if fault["type"] == "extra_forbidden":
         return f"{setting} is not a setting (see docs/settings.md)"
-    found = "" if isinstance(fault["input"], dict) or SECRETS & set(path) else f" (found: {fault['input']!r})"
+    found = "" if isinstance(fault["input"], dict) or _secret_names() & set(path) else f" (found: {fault['input']!r})"
     return f"{setting}: {message}{found}"
+
+
+@cache
+def _secret_names() -> frozenset[str]:
+    """Return the names of secret settings, whose values no message repeats."""
+    sections = Settings.model_json_schema()["$defs"].values()
+    return frozenset(
+        name
+        for section in sections
+        for name, schema in section["properties"].items()
+        if any(kind.get("writeOnly") for kind in schema.get("anyOf", [schema]))
+    )

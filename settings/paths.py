@@ -7,12 +7,12 @@ import tomllib
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-# The link that is there makes it a part of the package for whoever installs one.
+# A package contains only files below its folder: settings/versions.toml is a link to the project's versions.toml.
 VERSIONS = tomllib.loads((Path(__file__).with_name("versions.toml")).read_text())
 
 
 def cache_directory() -> Path:
-    """The folder of everything that is installed or written by this project."""
-    if own := os.environ.get("MLPLATFORM_CACHE"):
-        return Path(own)
+    """Return the folder for everything that this project installs or writes."""
+    if cache := os.environ.get("MLPLATFORM_CACHE"):
+        return Path(cache)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlplatform"

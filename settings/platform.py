@@ -1,4 +1,4 @@
-"""Settings of the namespace `platform`: services beneath the workloads."""
+"""Settings of the namespace `platform`: services that the workloads use."""
 
 from __future__ import annotations
 
@@ -14,50 +14,62 @@ from settings.types import Name, Port, Section, ServiceType
 
 
 class ArtifactStoreSettings(Section):
-    """A bucket that speaks S3: Amazon's own, or the one at `endpoint_url`."""
+    """An S3 bucket for artifacts."""
 
     url: str = Field(pattern=r"^s3://[a-z0-9.-]+(/.*)?$")
+    """Bucket and path for models and other files of runs: `s3://bucket/path`."""
     access_key: str
+    """Access key of the bucket."""
     secret_key: SecretStr
+    """Secret key of the bucket."""
     endpoint_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Address of the store. Unset: Amazon S3."""
     region: str = "us-east-1"
+    """Region of the bucket."""
 
 
 class TrackingSettings(Section):
-    """The MLflow server."""
+    """The MLflow server: runs, models and their files."""
 
     port: Port = 5050
+    """Port of MLflow. Port 5000 is taken by AirPlay on macOS."""
     retain: bool = True
-    """On this computer: `destroy` leaves runs and models for the next `up`. In a cluster they go with their volume."""
+    """On this computer: `destroy` keeps runs and models for the next `up`. In a cluster, `destroy` deletes their
+    volume. To keep them, set `database_url` and `artifacts`, or [move](migrate.md) them first."""
     service: ServiceType = "ClusterIP"
-    """In a cluster: how it is reached from outside. By ClusterIP it is not; `pulumi` itself then forwards a port."""
+    """In a cluster: type of MLflow's Service. A `ClusterIP` cannot be reached from outside. `pulumi` then forwards a
+    port for its requests, and `make pages` forwards MLflow's pages to this computer."""
     size_gb: int = Field(default=5, ge=1, le=10_000)
-    """In a cluster: the volume of its database and artifacts."""
+    """In a cluster: size in GB of the volume for MLflow's database and artifacts."""
     database_url: SecretStr | None = None
-    """`postgresql://user:password@host/database` for runs and models, in place of a file of its own."""
+    """Database for runs and models: `postgresql://user:password@host/database`. Unset: a SQLite file."""
     artifacts: ArtifactStoreSettings | None = None
-    """Where models and other files of runs lie, in place of a folder of its own."""
+    """S3 bucket for models and other files of runs. Unset: a folder."""
 
     @field_validator("database_url")
     @classmethod
-    def _is_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
+    def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url and not url.get_secret_value().startswith("postgresql://"):
             raise ValueError("has to begin with postgresql://")
         return url
 
 
 class BlobSettings(Section):
-    """Azure Blob Storage that pipelines read: your account, or without one the Azurite emulator on `port`."""
+    """Azure Blob Storage for the data of pipelines."""
 
     port: Port = 10000
+    """Port of the emulator Azurite, which runs on this computer when `account_url` is unset."""
     account_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Address of a storage account. Set it together with `account_key`. Unset: the emulator."""
     account_key: SecretStr | None = None
+    """Key of the storage account."""
     container: Name = "datasets"
+    """Name of the container. A missing container is created and is private."""
     upload: dict[str, str] = Field(default_factory=dict)
-    """Blob name -> file of this project that is uploaded to it."""
+    """Files to upload: blob name to path of a file in this project."""
 
     @model_validator(mode="after")
-    def _key_belongs_to_an_account(self) -> BlobSettings:
+    def _check_account_and_upload(self) -> BlobSettings:
         if (self.account_url is None) != (self.account_key is None):
             raise ValueError("account_url and account_key belong together: set both, or neither for the emulator")
         for blob, file in self.upload.items():
@@ -67,33 +79,44 @@ class BlobSettings(Section):
 
 
 class RegistryLoginSettings(Section):
-    """Who shows which password to a registry."""
+    """A login to a container registry."""
 
     username: str
+    """User who may push the images that are built here. Nodes and pods then use `platform:registry.username`, which
+    needs the right to pull only."""
     password: SecretStr
+    """Password of that user."""
 
 
 class RegistrySettings(Section):
-    """The private registry: your own at `url`, or without one the bundle's, which this computer serves at `address`."""
+    """The container registry: the one at `url`, or the bundle's registry, which this computer serves."""
 
     url: str | None = Field(default=None, pattern=r"^https://[^/]+(/.+[^/])?$")
+    """Address of a registry, `https://host[:port][/project]`. Set it together with `username` and `password`. Fill the
+    registry with `python -m airgap.bundle push`. Required with `infra:cluster: existing`, except for AKS with
+    `infra:azure.registry: true`."""
     username: str | None = None
+    """User who pulls images. Nodes and pods get this login. Without `builder`, this user also pushes images."""
     password: SecretStr | None = None
+    """Password of that user."""
     ca_file: str | None = None
-    """Its certificate authority in PEM format, where no public one signed its certificate."""
+    """File with the certificate authority of the registry, in PEM format. Unset: a public authority."""
     builder: RegistryLoginSettings | None = None
-    """Who pushes the images that are built here; `username`, whose password nodes and pods have, where unset."""
+    """Second login, for pushing images. Unset: `username` and `password`."""
     address: str | None = None
-    """The bundle's registry: an address of this computer that the machines reach. In the lab, its bridge."""
+    """Without `url`: address of this computer at which the machines reach the bundle's registry. Unset: the address on
+    the bridge of the lab; other stacks need `url` or `address`."""
     port: Port = 5443
+    """Without `url`: port of the bundle's registry."""
 
     @model_validator(mode="after")
-    def _own_or_the_bundles(self) -> RegistrySettings:
+    def _check_login(self) -> RegistrySettings:
         if (self.url is None) != (self.password is None) or (self.url is None) != (self.username is None):
             raise ValueError("url, username and password belong together: set all, or none for the bundle's registry")
         if self.builder and self.url is None:
             raise ValueError(
-                "builder: is for your own registry, at url; the bundle's takes images on this computer alone"
+                "builder: is for your own registry, at url; the bundle's registry accepts pushes from this computer "
+                "only. Set url, username and password, or remove builder"
             )
         if self.ca_file and not Path(self.ca_file).expanduser().is_file():
             raise ValueError(f"ca_file: there is no file {self.ca_file}")
@@ -101,103 +124,139 @@ class RegistrySettings(Section):
 
 
 class LoadBalancerSettings(Section):
-    """MetalLB: addresses of the machines' network that Services of type LoadBalancer get."""
+    """MetalLB, which gives addresses to Services of type LoadBalancer."""
 
     addresses: str
-    """`first-last`, or a subnet in CIDR notation."""
+    """Addresses in the network of the machines, as `first-last` or as a subnet in CIDR notation."""
 
     @field_validator("addresses")
     @classmethod
-    def _is_a_range(cls, addresses: str) -> str:
+    def _check_range(cls, addresses: str) -> str:
         first, _, last = addresses.partition("-")
         if not last:
             return str(ipaddress.IPv4Network(addresses))
         if ipaddress.IPv4Address(first) > ipaddress.IPv4Address(last):
-            raise ValueError(f"{first} comes after {last}")
+            raise ValueError(f"{first} comes after {last}; write the lower address first")
         return addresses
 
 
 class KubeflowDatabaseSettings(Section):
-    """A MySQL or MariaDB server with two empty databases, and a user who may do anything in them."""
+    """A MySQL or MariaDB server with two empty databases."""
 
     host: str
+    """Host name or address of the server."""
     port: int = Field(default=3306, ge=1, le=65535)
+    """Port of the server."""
     user: str
+    """User with all rights in both databases."""
     password: SecretStr
+    """Password of that user."""
     pipelines: str = "mlpipeline"
+    """Name of the database for pipelines and runs."""
     metadata: str = "metadb"
+    """Name of the database for the metadata of steps."""
 
 
 class ObjectStoreSettings(Section):
-    """A bucket that speaks S3."""
+    """An S3 bucket for Kubeflow Pipelines."""
 
     host: str
+    """Host name or address of the store."""
     port: int = Field(default=443, ge=1, le=65535)
+    """Port of the store."""
     bucket: str
+    """Name of the bucket."""
     access_key: str
+    """Access key of the bucket."""
     secret_key: SecretStr
+    """Secret key of the bucket."""
     secure: bool = True
+    """Use TLS."""
     region: str = "us-east-1"
+    """Region of the bucket."""
 
 
 class KubeflowSettings(Section):
-    """Kubeflow Pipelines in the cluster, for `pipelines: kubeflow`."""
+    """Kubeflow Pipelines in the cluster, for `platform:pipelines: kubeflow`."""
 
     service: ServiceType = "ClusterIP"
-    """How its pages are reached from outside."""
+    """Type of the Service for its pages, which are protected by a password. `make pages` forwards a `ClusterIP` to this
+    computer."""
     port: Port = 8080
+    """Port of its pages."""
     size_gb: int = Field(default=10, ge=1, le=10_000)
-    """Each of the volumes of its database and its object store."""
+    """Size in GB of each of the two volumes, for the database and for the object store."""
     database: KubeflowDatabaseSettings | None = None
+    """MySQL or MariaDB server. Unset: a MariaDB pod in the cluster. Changing this in a running stack uploads pipelines
+    and schedules to the new server at the next `up`. The history of runs stays in the old database, whose volume is
+    deleted."""
     objects: ObjectStoreSettings | None = None
+    """S3 object store. Unset: a SeaweedFS pod in the cluster."""
     keep_runs: bool = True
-    """Whether the history of runs stays when a pipeline leaves the stack."""
+    """Keep the history of runs when a pipeline is removed from the stack."""
 
 
 class MonitoringSettings(Section):
-    """Prometheus in the cluster, with alerts and a page on the state of all."""
+    """Prometheus with alerts and a status page, see [Monitoring](operate.md#monitoring)."""
 
     service: ServiceType = "ClusterIP"
-    """How its page is reached from outside."""
+    """Type of the Service for the status page, which is protected by a password. `make pages` forwards a `ClusterIP` to
+    this computer."""
     port: Port = 9090
+    """Port of the status page."""
     size_gb: int = Field(default=10, ge=1, le=10_000)
-    """The volume of what it measured."""
+    """Size in GB of the volume for measurements."""
     retention_days: int = Field(default=15, ge=1, le=3650)
-    """How long it keeps that, as long as it fits into the volume."""
+    """Days to keep measurements. They are deleted earlier when they fill four fifths of the volume."""
     alerts_url: SecretStr | None = None
-    """A webhook that is told of alerts; without one they are on the page alone."""
+    """Webhook that Alertmanager sends alerts to. Unset: no Alertmanager; alerts appear on the status page only."""
 
     @field_validator("alerts_url")
     @classmethod
-    def _is_an_address(cls, url: SecretStr | None) -> SecretStr | None:
+    def _check_alerts_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url and not re.match(r"https?://[^/]", url.get_secret_value()):
             raise ValueError("has to begin with https:// or http://")
         return url
 
 
 class PlatformSettings(Section):
-    """What runs beneath the workloads."""
+    """The pipeline engine and the services of the platform."""
 
     pipelines: Literal["embedded", "job", "kubeflow"] = "embedded"
+    """Pipeline engine. `embedded` runs pipelines on this computer. `job` creates a Job of the cluster for each run.
+    `kubeflow` uses Kubeflow Pipelines, which creates a pod for each step."""
     kubeflow: KubeflowSettings = KubeflowSettings()
+    """Kubeflow Pipelines, for `platform:pipelines: kubeflow`."""
     network: Literal["weave", "flannel"] = "weave"
+    """Pod network of a kubeadm cluster. `weave` encrypts traffic and enforces NetworkPolicies; `flannel` does neither,
+    and `pulumi up` logs a warning."""
     weave_fast_datapath: bool = True
-    """Let the kernel forward packets between nodes; it takes Open vSwitch in the nodes' kernel."""
+    """Forward packets between nodes in the kernel. The kernel of the nodes needs Open vSwitch. Not with
+    `infra:cluster: existing`."""
     load_balancer: LoadBalancerSettings | None = None
+    """MetalLB for Services of type LoadBalancer. Unset: no MetalLB."""
     storage: Literal["vendor", "openebs"] = "vendor"
-    """In a cluster that exists: whose volumes are taken. One that kubeadm makes has OpenEBS's."""
+    """With `infra:cluster: existing`: the vendor's volumes, or folders of the nodes by `openebs`. A kubeadm cluster
+    always has OpenEBS."""
     storage_class: str | None = Field(default=None, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
-    """In a cluster that exists: the vendor's class that is taken; its default one where unset."""
+    """With `infra:cluster: existing`: storage class of the vendor. Unset: the default class of the cluster."""
     metrics: Literal["vendor", "own"] = "vendor"
-    """In a cluster that exists: whose metrics-server autoscaling asks. One that kubeadm makes has its own."""
+    """With `infra:cluster: existing`: `vendor` uses the metrics-server of the cluster, `own` installs one where the
+    cluster has none. A kubeadm cluster always gets one."""
     registry: RegistrySettings = RegistrySettings()
+    """Container registry that machines and pods pull from."""
     tracking: TrackingSettings = TrackingSettings()
+    """MLflow server."""
     blobs: BlobSettings | None = None
+    """Azure Blob Storage for the data of pipelines. Unset: pipelines read from other addresses only."""
     monitoring: MonitoringSettings | None = None
-    """None for none."""
+    """Prometheus in the cluster. Set `{}` to accept the defaults. Unset: no monitoring."""
 
     @model_validator(mode="after")
-    def _class_is_the_vendors(self) -> PlatformSettings:
+    def _check_storage_class(self) -> PlatformSettings:
         if self.storage == "openebs" and self.storage_class:
-            raise ValueError(f"storage_class: {self.storage_class} is a vendor's, and storage: openebs brings its own")
+            raise ValueError(
+                f"storage_class: {self.storage_class} is a vendor's, and storage: openebs brings its own; remove one "
+                "of the two settings"
+            )
         return self

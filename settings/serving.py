@@ -8,32 +8,42 @@ from settings.types import Port, Section, ServiceType
 
 
 class CanarySettings(Section):
-    """Another version beside the champion, behind the same address; pods share the requests evenly."""
+    """A second model version behind the same address; requests are spread evenly over all pods."""
 
     version: int = Field(ge=1)
+    """Registered version that the canary pods serve."""
     replicas: int = Field(default=1, ge=1, le=100)
+    """Number of canary pods."""
 
 
 class ServingSettings(Section):
-    """The model server; the ports of further served models are set at their pipelines."""
+    """The model server of every served model. The ports of further models are set at their pipelines."""
 
     port: Port = 5005
+    """Port of the model server."""
     follow: bool = False
-    """Swap to a new champion as soon as it has the alias, instead of at the next `pulumi up`."""
+    """Load a new champion as soon as it has the alias. Otherwise the next `pulumi up` loads it."""
     workers: int = Field(default=2, ge=1, le=64)
+    """Processes of the model server. Each holds up to 10,000 connections and closes a connection after 30 seconds
+    without a request."""
     max_body_bytes: int = Field(default=1 << 20, ge=1024, le=1 << 30)
+    """Longest request body in bytes. The server answers 413 to a longer one."""
     max_rows: int = Field(default=10_000, ge=1, le=10_000_000)
+    """Most rows in one request."""
     service: ServiceType = "ClusterIP"
-    """In a cluster: how it is reached from outside."""
+    """In a cluster: type of the model server's Service. `make pages` forwards a `ClusterIP` to this computer."""
     replicas: int = Field(default=2, ge=1, le=100)
-    """In a cluster, and no less under any load."""
+    """In a cluster: lowest number of pods."""
     maximum_replicas: int = Field(default=4, ge=1, le=100)
-    """In a cluster, under the highest load."""
+    """In a cluster: highest number of pods. The autoscaler adds pods under load."""
     canary: CanarySettings | None = None
-    """In a cluster, of the model at `serving:port`."""
+    """In a cluster: a second version of the model at `serving:port`. Unset: no canary."""
 
     @model_validator(mode="after")
-    def _replicas_are_a_range(self) -> ServingSettings:
+    def _check_replica_range(self) -> ServingSettings:
         if self.maximum_replicas < self.replicas:
-            raise ValueError(f"maximum_replicas: {self.maximum_replicas} is less than replicas: {self.replicas}")
+            raise ValueError(
+                f"maximum_replicas: {self.maximum_replicas} is less than replicas: {self.replicas}; "
+                "set maximum_replicas to at least replicas"
+            )
         return self

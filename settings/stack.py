@@ -10,36 +10,41 @@ from settings.serving import ServingSettings
 from settings.types import Section
 from settings.workloads import WorkloadsSettings
 
-OF_MAKERS = {
+UNSUPPORTED_SETTINGS = {
     "existing": ({"network", "weave_fast_datapath"}, "a cluster that exists has its vendor's network"),
-    "kubeadm": ({"storage", "storage_class", "metrics"}, "what a vendor gives is for infra:cluster: existing"),
+    "kubeadm": ({"storage", "storage_class", "metrics"}, "these settings are for infra:cluster: existing"),
 }
-"""By how the cluster is made: settings of the platform that are not for it, and why."""
+"""Settings of the platform that a kind of cluster does not support, and the reason, by `infra:cluster`."""
 
 
 class Settings(Section):
     """All settings of one stack, by namespace."""
 
     infra: InfraSettings = InfraSettings()
+    """Machines and the cluster."""
     platform: PlatformSettings = PlatformSettings()
+    """Services that the workloads use."""
     serving: ServingSettings = ServingSettings()
+    """Model servers."""
     workloads: WorkloadsSettings = WorkloadsSettings()
+    """Pipelines and models."""
 
     @model_validator(mode="after")
-    def _pipelines_fit_together(self) -> Settings:
+    def _check_ports_and_models(self) -> Settings:
         ports: dict[int, str] = {self.platform.tracking.port: "platform:tracking.port"}
         blobs = self.platform.blobs
         if blobs and blobs.account_url is None:
-            _claim(ports, blobs.port, "platform:blobs.port")
+            _reserve_port(ports, blobs.port, "platform:blobs.port")
         models: dict[str, str] = {}
         for name, pipeline in self.workloads.pipelines.items():
             if pipeline.serve:
                 setting = f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port"
-                _claim(ports, pipeline.port or self.serving.port, setting)
+                _reserve_port(ports, pipeline.port or self.serving.port, setting)
                 model = pipeline.model or name
                 if model in models:
                     raise ValueError(
-                        f"workloads:pipelines.{name}: the model {model} is already served for {models[model]}"
+                        f"workloads:pipelines.{name}: the model {model} is already served for {models[model]}; set "
+                        "serve: true for one of them only"
                     )
                 models[model] = name
         for name, pipeline in self.workloads.pipelines.items():
@@ -51,14 +56,17 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _pipelines_go_with_the_cluster(self) -> Settings:
+    def _check_engine(self) -> Settings:
         if (self.platform.pipelines == "embedded") != (self.infra.cluster == "none"):
             raise ValueError(
                 f"platform:pipelines: {self.platform.pipelines} does not go with infra:cluster: {self.infra.cluster}; "
                 "job and kubeflow run pipelines in a cluster, embedded on this computer"
             )
         if self.platform.monitoring and self.infra.cluster == "none":
-            raise ValueError("platform:monitoring: Prometheus runs in a cluster, and infra:cluster is none")
+            raise ValueError(
+                "platform:monitoring: Prometheus runs in a cluster, and infra:cluster is none; remove "
+                "platform:monitoring, or set infra:cluster"
+            )
         for name, pipeline in self.workloads.pipelines.items():
             if pipeline.schedule and self.platform.pipelines != "kubeflow":
                 raise ValueError(
@@ -68,15 +76,15 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _each_cluster_has_what_its_maker_gives_it(self) -> Settings:
-        given, cluster = self.platform.model_fields_set, self.infra.cluster
-        unfit, why = OF_MAKERS.get(cluster, OF_MAKERS["kubeadm"])
-        if found := sorted(given & unfit):
-            raise ValueError(f"platform:{', platform:'.join(found)}: not with infra:cluster: {cluster}; {why}")
+    def _check_cluster_support(self) -> Settings:
+        cluster = self.infra.cluster
+        unsupported, reason = UNSUPPORTED_SETTINGS.get(cluster, UNSUPPORTED_SETTINGS["kubeadm"])
+        if found := sorted(self.platform.model_fields_set & unsupported):
+            raise ValueError(f"platform:{', platform:'.join(found)}: not with infra:cluster: {cluster}; {reason}")
         return self
 
     @model_validator(mode="after")
-    def _images_and_data_have_one_place(self) -> Settings:
+    def _check_registry_and_storage(self) -> Settings:
         azure = self.infra.azure
         if azure and azure.registry and self.platform.registry.url:
             raise ValueError(
@@ -86,8 +94,8 @@ class Settings(Section):
             raise ValueError(
                 "platform:blobs.account_url: infra:azure.storage makes an account for this stack; set one of them"
             )
-        made = azure is not None and azure.aks is not None and azure.registry
-        if self.infra.cluster == "existing" and not (made or self.platform.registry.url):
+        aks_registry = azure is not None and azure.aks is not None and azure.registry
+        if self.infra.cluster == "existing" and not (aks_registry or self.platform.registry.url):
             raise ValueError(
                 "platform:registry: the platform's images are pushed to a registry that the cluster pulls from: set "
                 "url, username and password of yours, or with AKS infra:azure.registry: true"
@@ -95,7 +103,9 @@ class Settings(Section):
         return self
 
 
-def _claim(ports: dict[int, str], port: int, setting: str) -> None:
+def _reserve_port(ports: dict[int, str], port: int, setting: str) -> None:
     if port in ports:
-        raise ValueError(f"{setting}: port {port} is already taken by {ports[port]}; give one of them another port")
+        raise ValueError(
+            f"{setting}: port {port} is already taken by {ports[port]}; set another port for one of the two"
+        )
     ports[port] = setting

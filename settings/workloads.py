@@ -11,39 +11,47 @@ from settings.types import Name, Parameter, Port, Section
 
 
 class PipelineSettings(Section):
-    """One pipeline of `workloads/pipelines/`, by the name of its file with dashes."""
+    """A pipeline of `workloads/pipelines/`. Its name is the file name with dashes instead of underscores."""
 
     parameters: dict[str, Parameter] = Field(default_factory=dict)
+    """Arguments of the pipeline function. Names and types are checked against the function."""
     model: Name | None = None
-    """The registered model's name that it trains; the pipeline's own name where unset."""
+    """Name of the registered model that the pipeline trains. Unset: the name of the pipeline."""
     gate: float | None = None
-    """Reaches the pipeline as its parameter `baseline`."""
+    """Accuracy that a new model must exceed to be deployed. The pipeline receives it as its parameter `baseline`.
+    Unset: the default of that parameter applies, 0.7 in `iris-external`. A pipeline whose `baseline` has no default
+    needs a gate."""
     serve: bool = False
+    """Give the alias `champion` to the version that the pipeline deployed, and serve that version."""
     port: Port | None = None
-    """Where its model is served; `serving:port` where unset."""
+    """Port of the model server for this model. Unset: `serving:port`. Set a different port for each further model."""
     version: int | None = Field(default=None, ge=1)
-    """Serve this registered version instead of the newest that passed the gate: a rollback."""
+    """Registered version to serve instead of the newest that passed the gate. Set it to roll back."""
     uses_model: Name | None = None
-    """The served model whose champion it works with, as its parameters `model_name` and `model_version`."""
+    """Served model that the pipeline works with. The pipeline runs after the pipeline that trains this model, and
+    receives the champion as its parameters `model_name` and `model_version`."""
     data_version: str = ""
-    """Change it to run again on data whose change cannot be seen from here (a remote URL)."""
+    """Any text. Change it to run the pipeline again on remote data that `pulumi up` cannot compare."""
     schedule: Schedule | None = None
-    """When it runs by itself; only Kubeflow Pipelines has a scheduler."""
+    """Times of further runs: a cron expression in UTC, such as `30 2 * * MON-FRI`. A sixth field in front sets the
+    seconds. Needs `platform:pipelines: kubeflow`. Unset: the pipeline runs during `pulumi up` only."""
     timeout_minutes: int = Field(default=360, ge=1, le=10_080)
-    """A run that takes longer has failed."""
+    """Longest time of a run in minutes, at most a week. A longer run is stopped and counts as failed."""
     retries: int = Field(default=0, ge=0, le=10)
-    """How often a step that failed is tried again, where the pipeline itself does not say it."""
+    """Retries of a failed step: the first after 5 seconds, the next after 10, and so on. A step that calls `set_retry`
+    keeps its value."""
 
     @model_validator(mode="after")
-    def _serving_settings_need_serve(self) -> PipelineSettings:
+    def _check_serve(self) -> PipelineSettings:
         if not self.serve and (self.version is not None or self.port is not None):
-            raise ValueError("version and port are for a pipeline with serve: true")
+            raise ValueError("version and port need serve: true; add serve: true, or remove version and port")
         return self
 
 
 class WorkloadsSettings(Section):
-    """What the data scientists own."""
+    """The pipelines of the stack and the models that it starts with."""
 
     pipelines: dict[Name, PipelineSettings] = Field(default_factory=dict)
+    """Pipelines to run, by name."""
     models_from: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+/[\w.-]+)?$")] | None = None
-    """The stack whose champions this one begins with: its name, or `organization/project/name`."""
+    """Stack to copy models from, as its name or `organization/project/name`; see [Moving](migrate.md)."""

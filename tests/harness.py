@@ -1,4 +1,4 @@
-"""A throw-away stack of a throw-away copy of this checkout, driven as a person does: files, `pulumi`, HTTP."""
+"""Temporary stacks of a temporary copy of this checkout, used as a person does: files, `pulumi`, HTTP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +17,14 @@ from typing import Any
 import psutil
 import yaml
 
+from tools.cli import backend
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 UP_SECONDS = 600
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, all different."""
+    """Return different ports that no process listens on."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -34,7 +35,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def copy_of_checkout(folder: Path) -> Path:
-    """What git has or would have of this checkout, committed to a repository of its own."""
+    """Copy the tracked and untracked files of this checkout, without ignored ones, and commit them there.
+
+    Ignored files hold the user's stacks: their salts and overrides in .stacks must not reach a test.
+    """
     listed = git(CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for name in filter(None, listed):
         if (CHECKOUT / name).is_file():
@@ -51,37 +55,37 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
+def isolated_environment(scratch: Path) -> dict[str, str]:
+    """Return an environment for `pulumi` whose state, home and passphrase are in `scratch` only.
+
+    It does not select a stack. The stacks of this checkout belong to its user and have other passphrases.
+    """
+    (scratch / "state").mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {
+        "PULUMI_BACKEND_URL": f"file://{scratch / 'state'}?metadata=skip",
+        "PULUMI_HOME": str(scratch / "home"),
+        "PULUMI_CONFIG_PASSPHRASE": "correct horse battery staple",
+    }
+    return environment | backend.variables(environment)
+
+
 @dataclass
 class Stack:
-    """One stack; `settings` are the values of its own `Pulumi.<name>.yaml`, read anew by each command."""
+    """A stack with its own state and passphrase. Each command writes `settings` to `Pulumi.<name>.yaml`."""
 
     project: Path
     name: str
     scratch: Path
     settings: dict[str, Any]
     written: list[str] = field(default_factory=list)
-    """All that its commands wrote, but for those that were asked for secrets."""
+    """Output of all commands without --show-secrets."""
     up_seconds: float = UP_SECONDS
     changed: bool = False
-    """Whether a test left other settings up than the ones that are here."""
+    """True if a test has brought up other settings than `settings`."""
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {
-            "PULUMI_BACKEND_URL": f"file://{self.scratch / 'state'}?metadata=skip",
-            "PULUMI_HOME": str(self.scratch / "home"),
-            "PULUMI_CONFIG_PASSPHRASE": "correct horse battery staple",
-        }
-        (self.scratch / "state").mkdir(parents=True, exist_ok=True)
-        exports = subprocess.run(
-            [sys.executable, "tools/cli", "env", "--stack", self.name],
-            cwd=self.project,
-            env=os.environ | own,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        return os.environ | own | dict(re.findall(r"^export (\w+)='?(.*?)'?$", exports, re.MULTILINE))
+        return isolated_environment(self.scratch)
 
     @property
     def file(self) -> Path:
@@ -106,7 +110,7 @@ class Stack:
         )
 
     def pulumi(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and all that it wrote."""
+        """Run a command and return its exit code and its output."""
         process = self.command(*arguments)
         output, _ = process.communicate(timeout=self.up_seconds)
         if "--show-secrets" not in arguments:
@@ -124,29 +128,32 @@ class Stack:
         return dict(json.loads(output[output.index("{") :]))
 
     def processes(self, program: str = "") -> list[psutil.Process]:
-        """Everything that runs in or for this stack, found by the folders that it names, with `program` in its command.
+        """Return the processes of this stack, found by the stack's folder in their command line or working directory.
 
-        A process that ends while it is looked at is none of them.
+        A process that ends during the search is left out.
+
+        Args:
+            program: a part of the command line.
         """
-        mine = []
+        found = []
         for process in psutil.process_iter():
             try:
                 command = " ".join(process.cmdline())
                 if program in command and str(self.data) in f"{process.cwd()} {command}":
-                    mine.append(process)
+                    found.append(process)
             except psutil.Error:
                 continue
-        return mine
+        return found
 
 
 @contextmanager
-def thrown_away(project: Path) -> Iterator[Callable[..., Stack]]:
-    """Makes stacks of `project`, as `Stack` is made; all are destroyed and forgotten, whatever a test did to them."""
-    made: list[Stack] = []
+def temporary_stacks(project: Path) -> Iterator[Callable[..., Stack]]:
+    """Yield a function that creates stacks of `project` with the arguments of `Stack`; destroy them at the end."""
+    stacks: list[Stack] = []
 
     def make(name: str, scratch: Path, settings: dict[str, Any], **more: Any) -> Stack:
         stack = Stack(project, name, scratch, settings, **more)
-        made.append(stack)
+        stacks.append(stack)
         subprocess.run(
             ["pulumi", "stack", "init", stack.name], cwd=project, env=stack.environment, check=True, capture_output=True
         )
@@ -156,7 +163,7 @@ def thrown_away(project: Path) -> Iterator[Callable[..., Stack]]:
     try:
         yield make
     finally:
-        for stack in made:
+        for stack in stacks:
             stack.pulumi("cancel", "--yes")
             code, output = stack.pulumi("destroy", "--yes")
             stack.file.unlink(missing_ok=True)
@@ -168,7 +175,7 @@ def thrown_away(project: Path) -> Iterator[Callable[..., Stack]]:
 
 
 def changes(output: str) -> dict[str, int]:
-    """What `pulumi up` counted under Resources: {"created": 2, "unchanged": 5}."""
+    """Return the counts that `pulumi up` prints under Resources: {"created": 2, "unchanged": 5}."""
     found = re.findall(
         r"^\s+(?:[+~-]|\+-)?\s*(\d+) (created|updated|deleted|replaced|unchanged)$", output, re.MULTILINE
     )
@@ -176,7 +183,7 @@ def changes(output: str) -> dict[str, int]:
 
 
 def touched(output: str) -> set[str]:
-    """Names of the resources that `pulumi up` created, updated, replaced or deleted."""
+    """Return the names of the resources that `pulumi up` created, updated, replaced or deleted."""
     return set(
         re.findall(
             r"^\s*[+~-]{1,2}\s+pulumi-python:\S+ (\S+) (?:created|updated|deleted|replaced)", output, re.MULTILINE

@@ -1,4 +1,4 @@
-"""Servers that answer a test as another program would, and the kubeconfig of one that stands in for an API server."""
+"""HTTP servers that imitate other programs in tests, and a kubeconfig for an imitated API server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 
 class Answering(BaseHTTPRequestHandler):
-    """Answers in JSON, and writes nothing among the test's output."""
+    """A request handler that responds in JSON and writes no log."""
 
     def answer(self, status: int, content: Any) -> None:
         body = json.dumps(content).encode()
@@ -29,7 +29,7 @@ class Answering(BaseHTTPRequestHandler):
 
 @contextmanager
 def answering(handler: type[Answering]) -> Iterator[str]:
-    """The address of a server that answers so, as long as the block lasts."""
+    """Run a server with the handler within the block; yield its URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -37,7 +37,7 @@ def answering(handler: type[Answering]) -> Iterator[str]:
 
 
 def kubeconfig(server: str) -> str:
-    """Of a cluster whose API server has that address."""
+    """Return the kubeconfig of a cluster whose API server has the URL `server`."""
     return yaml.safe_dump(
         {
             "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""Waiting for what another process does."""
+"""Waiting for a condition that another process fulfils."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def until(condition: Callable[[], Any], seconds: float = 120, what: str = "it") -> Any:
-    """What the condition returns when it is true at last."""
+    """Call the condition until it returns a true value, and return that value."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"

@@ -1,1 +1,1 @@
-"""What `make` runs: bringing the tools in, and driving Pulumi."""
+"""Programs that `make` and CI run."""

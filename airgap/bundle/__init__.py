@@ -1,1 +1,1 @@
-"""The air-gapped bundle: binaries and images built from source, and a registry filled with them."""
+"""The air-gapped bundle: binaries and images built from source, and a registry that serves the images."""

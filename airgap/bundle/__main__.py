@@ -1,4 +1,4 @@
-"""The bundle's commands."""
+"""The commands of the bundle."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import get_args
 
 from airgap.bundle import index, preflight
-from airgap.bundle.artifacts import Items
-from airgap.bundle.build import make, prepare, prune
-from airgap.bundle.builders.go_program import Go
-from airgap.bundle.builders.upstream_image import reachable
+from airgap.bundle.artifacts import Artifacts
+from airgap.bundle.build import build_selection, check_requirements, prune
+from airgap.bundle.builders.go_program import GoToolchain
+from airgap.bundle.builders.upstream_image import is_reachable
 from airgap.bundle.errors import BundleError
 from airgap.bundle.progress import Progress
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.sbom import BillOfMaterials
-from airgap.bundle.selection import Images, choose
+from airgap.bundle.selection import Images, select
 from airgap.bundle.sources import load
 from airgap.bundle.store import Store
-from tools.bootstrap.console import BootstrapError, say
+from tools.bootstrap.console import BootstrapError, log_message
 
 
 def main() -> int:
-    """Run one command; returns the exit code."""
+    """Run a command; return the exit code."""
     arguments = _parser().parse_args()
     store = Store.default()
     try:
@@ -34,12 +34,12 @@ def main() -> int:
             case "build":
                 _build(store, arguments)
             case "prune":
-                table = load()
                 with store.locked():
-                    say(f"{prune(store, Items.of(table, store, Go.find(store, 1)))} folders of other versions removed.")
+                    removed = prune(store, Artifacts.of(load(), store, GoToolchain.find(store, 1)))
+                log_message(f"{removed} folders of other versions removed.")
             case "check":
-                if names := index.lacking(load(), store):
-                    raise BundleError(f"The bundle lacks {', '.join(names)}: run `make bundle`.")
+                if names := index.missing_images(load(), store):
+                    raise BundleError(f"The bundle lacks {', '.join(names)}. Run `make bundle`.")
             case "import":
                 _import(store, arguments.image, arguments.source)
             case "push":
@@ -47,28 +47,30 @@ def main() -> int:
             case "registry":
                 _registry(store, arguments)
     except (BundleError, BootstrapError) as error:
-        say(f"Error: {error}")
+        log_message(f"Error: {error}")
         return 1
     except KeyboardInterrupt:
-        say("Interrupted; the next run goes on from the last item that was finished.")
+        log_message("Interrupted. The next run continues after the last finished artifact.")
         return 130
     return 0
 
 
 def _build(store: Store, arguments: argparse.Namespace) -> None:
     table = load()
-    choice = choose(table, arguments.images, frozenset(arguments.entries), reachable)
-    prepare(table, choice)
+    selection = select(table, arguments.images, frozenset(arguments.entries), is_reachable)
+    check_requirements(table, selection)
     with store.locked():
-        go = Go.find(store, arguments.jobs)
-        items = Items.of(table, store, go)
+        go = GoToolchain.find(store, arguments.jobs)
+        artifacts = Artifacts.of(table, store, go)
         try:
-            make(table, store, items, choice)
+            build_selection(table, store, artifacts, selection)
         finally:
-            count = index.write(table, store, items, BillOfMaterials(table, go), prefer_copies=bool(choice.copied))
+            count = index.write(
+                table, store, artifacts, BillOfMaterials(table, go), prefer_copies=bool(selection.copied)
+            )
     content = index.read(store)
-    say(f"{len(content['binaries'])} binaries and {len(content['images'])} images are in {store.root}")
-    say(f"What is in them, {count} components: {store.root / index.SBOM}")
+    log_message(f"{len(content['binaries'])} binaries and {len(content['images'])} images are in {store.root}")
+    log_message(f"Bill of materials, {count} components: {store.root / index.SBOM}")
 
 
 def _import(store: Store, image: str, source: str) -> None:
@@ -76,15 +78,15 @@ def _import(store: Store, image: str, source: str) -> None:
     table = load()
     if image not in table.upstream.images:
         known = "\n  ".join(table.upstream.images)
-        raise BundleError(f"{image} is not under [upstream] in airgap/sources.toml. There are:\n  {known}")
+        raise BundleError(f"{image} is not under [upstream] in airgap/sources.toml. Known images:\n  {known}")
     with store.locked():
-        go = Go.find(store, 1)
-        items = Items.of(table, store, go)
-        shutil.rmtree(items.copies_at[image].folder, ignore_errors=True)
+        go = GoToolchain.find(store, 1)
+        artifacts = Artifacts.of(table, store, go)
+        shutil.rmtree(artifacts.copy_artifacts[image].folder, ignore_errors=True)
         progress = Progress(f"images {image}")
-        items.copies[image].fetch(items.copies_at[image], progress, source)
+        artifacts.image_copies[image].fetch(artifacts.copy_artifacts[image], progress, source)
         progress.done("imported")
-        index.write(table, store, items, BillOfMaterials(table, go), prefer_copies=False)
+        index.write(table, store, artifacts, BillOfMaterials(table, go), prefer_copies=False)
 
 
 def _registry(store: Store, arguments: argparse.Namespace) -> None:
@@ -92,12 +94,12 @@ def _registry(store: Store, arguments: argparse.Namespace) -> None:
         bundle_registry.stop(bundle_registry.home(store))
         return
     if arguments.action == "start":
-        # Where others reach it, its login is theirs, too.
+        # Machines know the login of a registry that they reach -> it is read-only.
         read_only = arguments.address != bundle_registry.LOOPBACK
         bundle_registry.start(store, arguments.address, arguments.port, arguments.name, read_only=read_only)
         with bundle_registry.writable(store) as own:
             push(store, own.host, own.authfile, own.certificates)
-    # On standard output, for programs: no password is in it, only the file that has it.
+    # Programs read this from standard output. It names the file with the password, not the password.
     print(bundle_registry.running(bundle_registry.home(store)).as_json())
 
 
@@ -106,33 +108,50 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command="build", entries=[], images="auto", jobs=os.cpu_count() or 1)
     commands = parser.add_subparsers()
 
-    build = commands.add_parser("build", help="build or copy what is missing (the default)")
-    build.add_argument("entries", nargs="*", metavar="ENTRY", help="entries of the table; all where none is named")
-    build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time (the cores)")
-    build.add_argument("--images", choices=get_args(Images), default="auto", help="copied if upstream is in reach")
+    build = commands.add_parser("build", help="build or copy missing artifacts (the default)")
+    build.add_argument("entries", nargs="*", metavar="ENTRY", help="entries of airgap/sources.toml (default: all)")
+    build.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="parallel compilers (default: the number of cores)"
+    )
+    build.add_argument(
+        "--images",
+        choices=get_args(Images),
+        default="auto",
+        help="origin of images; auto copies them if upstream is reachable",
+    )
     build.set_defaults(command="build")
 
-    commands.add_parser("check", help="whether it has what the table lists").set_defaults(command="check")
+    commands.add_parser("check", help="fail if the bundle lacks an image of airgap/sources.toml").set_defaults(
+        command="check"
+    )
 
-    from_file = commands.add_parser("import", help="add an image of [upstream] that was brought here as a file")
-    from_file.add_argument("image", help="its name there, host/repository:tag")
-    from_file.add_argument("source", help="as skopeo names it: oci:FOLDER:TAG, docker-archive:FILE")
+    from_file = commands.add_parser("import", help="add an image of [upstream] from a file")
+    from_file.add_argument("image", help="the name under [upstream], host/repository:tag")
+    from_file.add_argument("source", help="in skopeo's notation: oci:FOLDER:TAG, docker-archive:FILE")
     from_file.set_defaults(command="import")
 
-    commands.add_parser("prune", help="remove what other versions left").set_defaults(command="prune")
+    commands.add_parser("prune", help="remove artifacts of other versions").set_defaults(command="prune")
 
-    to_own = commands.add_parser("push", help="fill a registry of your own")
-    to_own.add_argument("registry", help="host[:port][/project]")
-    to_own.add_argument("--authfile", type=Path, required=True, help="as `skopeo login --authfile` writes it")
-    to_own.add_argument("--certificates", type=Path, help="folder with the registry's CA as ca.crt")
-    to_own.set_defaults(command="push")
+    to_registry = commands.add_parser("push", help="copy the images to another registry")
+    to_registry.add_argument("registry", help="host[:port][/project]")
+    to_registry.add_argument(
+        "--authfile", type=Path, required=True, help="credentials, as `skopeo login --authfile` writes them"
+    )
+    to_registry.add_argument("--certificates", type=Path, help="folder with the registry's CA certificate, ca.crt")
+    to_registry.set_defaults(command="push")
 
-    own = commands.add_parser("registry", help="the bundle's own registry")
-    own.add_argument("action", choices=["start", "status", "stop"])
-    own.add_argument("--address", default=bundle_registry.LOOPBACK, help="where it listens; read-only elsewhere")
-    own.add_argument("--port", type=int, default=5443)
-    own.add_argument("--name", action="append", default=[], help="a further host name or address for its certificate")
-    own.set_defaults(command="registry")
+    registry = commands.add_parser("registry", help="the registry of this computer")
+    registry.add_argument("action", choices=["start", "status", "stop"])
+    registry.add_argument(
+        "--address",
+        default=bundle_registry.LOOPBACK,
+        help="the address to listen on; read-only unless it is the default",
+    )
+    registry.add_argument("--port", type=int, default=5443)
+    registry.add_argument(
+        "--name", action="append", default=[], help="a further host name or address for the certificate"
+    )
+    registry.set_defaults(command="registry")
     return parser
 
 

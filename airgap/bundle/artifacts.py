@@ -1,66 +1,76 @@
-"""All items of the table and where they are kept on this machine."""
+"""The builds of all entries of the source table, and their artifacts in the cache."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.builders.c_program import CBuild
+from airgap.bundle.builders.c_program import CProgramBuild
 from airgap.bundle.builders.debian import DebianBuild
-from airgap.bundle.builders.go_program import Go, GoBuild
+from airgap.bundle.builders.go_program import GoBuild, GoToolchain
 from airgap.bundle.builders.image import ImageBuild
 from airgap.bundle.builders.upstream_image import ImageCopy
-from airgap.bundle.sources import MODULES, SCRATCH, Table
-from airgap.bundle.store import Item, Store
+from airgap.bundle.sources import MODULES, SCRATCH, SourceTable
+from airgap.bundle.store import Artifact, Store
 
 KINDS = ("binaries", "bases", "images")
 
 
 @dataclass(frozen=True)
-class Items:
-    """How each entry is built, and the item that this makes."""
+class Artifacts:
+    """The build of each entry, and its artifact.
 
-    sources: dict[str, CBuild | GoBuild]
-    bases: dict[str, DebianBuild]
-    images: dict[str, ImageBuild]
-    copies: dict[str, ImageCopy]
-    """By the names of [image], and by the references of [upstream]."""
-    binaries_at: dict[str, Item]
-    bases_at: dict[str, Item]
-    images_at: dict[str, Item]
-    copies_at: dict[str, Item]
+    Copies are keyed by names of [image] and by references of [upstream].
+    """
+
+    binary_builds: dict[str, CProgramBuild | GoBuild]
+    base_builds: dict[str, DebianBuild]
+    image_builds: dict[str, ImageBuild]
+    image_copies: dict[str, ImageCopy]
+    binary_artifacts: dict[str, Artifact]
+    base_artifacts: dict[str, Artifact]
+    image_artifacts: dict[str, Artifact]
+    copy_artifacts: dict[str, Artifact]
 
     @classmethod
-    def of(cls, table: Table, store: Store, go: Go, modules: Path = MODULES) -> Items:
-        """Work out every item's key, which reads the files that go into it and builds nothing."""
-        sources: dict[str, CBuild | GoBuild] = {entry: CBuild(table, entry, c) for entry, c in table.c.items()}
-        sources |= {entry: GoBuild(go, table, entry, source, modules) for entry, source in table.go.items()}
-        bases = {entry: DebianBuild(table, entry, base) for entry, base in table.debian.items()}
-        binaries_at = {entry: build.item(store) for entry, build in sources.items()}
-        bases_at = {entry: base.item(store) for entry, base in bases.items()}
-        images = {name: ImageBuild(table, name, image, binaries_at, bases_at) for name, image in table.image.items()}
+    def of(cls, table: SourceTable, store: Store, go: GoToolchain, modules: Path = MODULES) -> Artifacts:
+        """Compute the key of every artifact from its input files, without building anything."""
+        binary_builds: dict[str, CProgramBuild | GoBuild] = {
+            entry: CProgramBuild(table, entry, c) for entry, c in table.c.items()
+        }
+        binary_builds |= {entry: GoBuild(go, table, entry, source, modules) for entry, source in table.go.items()}
+        base_builds = {entry: DebianBuild(table, entry, base) for entry, base in table.debian.items()}
+        binary_artifacts = {entry: build.artifact(store) for entry, build in binary_builds.items()}
+        base_artifacts = {entry: build.artifact(store) for entry, build in base_builds.items()}
+        image_builds = {
+            name: ImageBuild(table, name, image, binary_artifacts, base_artifacts)
+            for name, image in table.image.items()
+        }
         references = {name: table.upstream_name(name) for name in table.image}
         references |= {reference: reference for reference in table.upstream.images}
-        copies = {name: ImageCopy(reference, go.architecture) for name, reference in references.items()}
+        image_copies = {name: ImageCopy(reference, go.architecture) for name, reference in references.items()}
         return cls(
-            sources,
-            bases,
-            images,
-            copies,
-            binaries_at,
-            bases_at,
-            {name: image.item(store) for name, image in images.items()},
-            {name: image.item(store) for name, image in copies.items()},
+            binary_builds,
+            base_builds,
+            image_builds,
+            image_copies,
+            binary_artifacts,
+            base_artifacts,
+            {name: build.artifact(store) for name, build in image_builds.items()},
+            {name: copy.artifact(store) for name, copy in image_copies.items()},
         )
 
-    def image(self, name: str, prefer_copy: bool) -> Item | None:
-        """The image that is there under a name of [image] or [upstream]; where both kinds are, the preferred one."""
-        candidates = [self.copies_at[name], *([self.images_at[name]] if name in self.images_at else [])]
+    def image(self, name: str, prefer_copy: bool) -> Artifact | None:
+        """Return the existing image of a name of [image] or [upstream]; of two, the preferred one."""
+        candidates = [
+            self.copy_artifacts[name],
+            *([self.image_artifacts[name]] if name in self.image_artifacts else []),
+        ]
         if not prefer_copy:
             candidates.reverse()
-        return next((item for item in candidates if item.there), None)
+        return next((artifact for artifact in candidates if artifact.exists), None)
 
-    def base_of(self, name: str) -> Item | None:
-        """The root file system that an image of the table is built on, if any."""
-        base = self.images[name].source.base
-        return None if base == SCRATCH else self.bases_at[base]
+    def base_of(self, name: str) -> Artifact | None:
+        """Return the root file system under an image of [image], or None for an image from scratch."""
+        base = self.image_builds[name].source.base
+        return None if base == SCRATCH else self.base_artifacts[base]

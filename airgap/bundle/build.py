@@ -1,4 +1,4 @@
-"""Making a bundle: what is missing is built or copied, then the index and the bill of materials are written."""
+"""Build or copy the missing artifacts of a bundle, one after the other."""
 
 from __future__ import annotations
 
@@ -7,84 +7,88 @@ from dataclasses import dataclass
 from functools import partial
 
 from airgap.bundle import preflight
-from airgap.bundle.artifacts import KINDS, Items
+from airgap.bundle.artifacts import KINDS, Artifacts
 from airgap.bundle.builders.image import Buildah
 from airgap.bundle.errors import BundleError
 from airgap.bundle.progress import Progress, size
-from airgap.bundle.selection import Choice
-from airgap.bundle.sources import Table
-from airgap.bundle.store import Item, Store
-from tools.bootstrap.console import BootstrapError, say
+from airgap.bundle.selection import Selection
+from airgap.bundle.sources import SourceTable
+from airgap.bundle.store import Artifact, Store
+from tools.bootstrap.console import BootstrapError, log_message
 
 
 @dataclass(frozen=True)
 class Step:
-    """One item and what makes it."""
+    """A step of a build: an artifact and the function that creates it."""
 
     entry: str
-    item: Item
-    make: Callable[[Progress], None]
+    artifact: Artifact
+    create: Callable[[Progress], None]
 
 
-def prepare(table: Table, choice: Choice) -> None:
-    """See to it that the programs are there that the chosen builds take."""
-    go = [table.go[entry] for entry in choice.sources if entry in table.go]
-    if choice.sources:
+def check_requirements(table: SourceTable, selection: Selection) -> None:
+    """Install or require the programs that the selected builds run.
+
+    Raises:
+        BundleError: a program is missing, or the user is not root.
+    """
+    go = [table.go[entry] for entry in selection.sources if entry in table.go]
+    if selection.sources:
         preflight.require(preflight.BUILDS_C, [library for source in go for library in source.libraries])
-    if choice.built or choice.bases:
+    if selection.built or selection.bases:
         preflight.require_root("Building images")
         preflight.require(preflight.BUILDS_IMAGES)
-    if choice.copied:
+    if selection.copied:
         preflight.require(preflight.MOVES_IMAGES)
 
 
-def make(table: Table, store: Store, items: Items, choice: Choice) -> None:
-    """Build and copy what is missing of the choice, one item after the other.
+def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, selection: Selection) -> None:
+    """Build and copy the missing artifacts of the selection.
 
     Raises:
-        BundleError: an item could not be made; names its entry. What was made before stays.
+        BundleError: an artifact failed; names its entry. Finished artifacts stay in the cache.
     """
     with Buildah.temporary(store, table.epoch) as buildah:
-        steps = list(_steps(items, choice, buildah))
+        steps = list(_steps(artifacts, selection, buildah))
         for number, step in enumerate(steps, 1):
-            progress = Progress(f"[{number}/{len(steps)}] {step.item.kind} {step.entry}")
-            if step.item.there:
-                progress.done(f"there, {size(_size(step.item))}")
+            progress = Progress(f"[{number}/{len(steps)}] {step.artifact.kind} {step.entry}")
+            if step.artifact.exists:
+                progress.done(f"already built, {size(_size(step.artifact))}")
                 continue
             try:
-                step.make(progress)
+                step.create(progress)
             except (BundleError, BootstrapError) as error:
                 raise BundleError(f"{step.entry}: {error}") from None
-            progress.done(f"made, {size(_size(step.item))}")
-    for upstream in choice.left_out:
-        say(f"Left out: {upstream}, which is only upstream, and that cannot be reached from here.")
+            progress.done(f"built, {size(_size(step.artifact))}")
+    for upstream in selection.unavailable:
+        log_message(f"Skipped: {upstream} is only upstream, and its registry is unreachable from here.")
 
 
-def prune(store: Store, items: Items) -> int:
-    """Remove what other versions of the table left; returns how many folders."""
-    tables = (items.binaries_at, items.bases_at, items.images_at, items.copies_at)
-    kept = {item.folder for table in tables for item in table.values()}
-    return len(store.prune(kept, KINDS))
+def prune(store: Store, artifacts: Artifacts) -> int:
+    """Remove artifacts of other versions of the table; return the number of removed folders."""
+    tables = (artifacts.binary_artifacts, artifacts.base_artifacts, artifacts.image_artifacts, artifacts.copy_artifacts)
+    upstream_files = {artifact.folder for table in tables for artifact in table.values()}
+    return len(store.prune(upstream_files, KINDS))
 
 
-def _steps(items: Items, choice: Choice, buildah: Buildah) -> Iterator[Step]:
-    for entry in choice.sources:
-        item = items.binaries_at[entry]
-        yield Step(entry, item, partial(items.sources[entry].build, item))
-    for entry in choice.bases:
-        item = items.bases_at[entry]
-        yield Step(entry, item, partial(items.bases[entry].build, item))
-    for entry in choice.built:
-        item = items.images_at[entry]
-        yield Step(entry, item, partial(items.images[entry].build, item, buildah))
-    for entry in choice.copied:
-        item = items.copies_at[entry]
-        yield Step(entry, item, partial(items.copies[entry].fetch, item))
+def _steps(artifacts: Artifacts, selection: Selection, buildah: Buildah) -> Iterator[Step]:
+    for entry in selection.sources:
+        artifact = artifacts.binary_artifacts[entry]
+        yield Step(entry, artifact, partial(artifacts.binary_builds[entry].build, artifact))
+    for entry in selection.bases:
+        artifact = artifacts.base_artifacts[entry]
+        yield Step(entry, artifact, partial(artifacts.base_builds[entry].build, artifact))
+    for entry in selection.built:
+        artifact = artifacts.image_artifacts[entry]
+        yield Step(entry, artifact, partial(artifacts.image_builds[entry].build, artifact, buildah))
+    for entry in selection.copied:
+        artifact = artifacts.copy_artifacts[entry]
+        yield Step(entry, artifact, partial(artifacts.image_copies[entry].fetch, artifact))
 
 
-def _size(item: Item) -> int:
-    """The size in bytes of what an item is for."""
-    record = item.record()
+def _size(artifact: Artifact) -> int:
+    """Return the size in bytes of an artifact's binaries or image."""
+    record = artifact.record()
     if "binaries" in record:
         return sum(binary["size"] for binary in record["binaries"].values())
     return int(record["size"])

@@ -1,5 +1,5 @@
-"""What the bundle's commands end with when they cannot go on."""
+"""The error of the bundle's commands."""
 
 
 class BundleError(Exception):
-    """Something failed; the message names the entry of the table or the program, and what to do."""
+    """A failure of a bundle command; the message names the entry or the program, and the remedy."""

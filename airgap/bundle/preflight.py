@@ -1,14 +1,15 @@
-"""The Debian packages that building takes: looked for first, installed where that is allowed, else named."""
+"""Requirements of a build: Debian packages that are installed by root, and named in an error otherwise."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 
 from airgap.bundle.errors import BundleError
-from tools.bootstrap.console import say
+from airgap.bundle.process import output_of
+from tools.bootstrap.console import log_message
 
 BUILDS_C = {"gcc": "gcc", "patch": "patch"}
 BUILDS_IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "setcap": "libcap2-bin"}
@@ -18,45 +19,50 @@ LOCK_SECONDS = 300
 
 
 def require(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
-    """See to it that these programs and packages are there.
+    """Install missing programs and packages.
+
+    Args:
+        programs: the package of each program.
+        packages: further packages.
 
     Raises:
-        BundleError: some are not and cannot be installed; with the command that installs them.
+        BundleError: a package is missing and cannot be installed; with the command that installs it.
     """
     missing = {package for program, package in programs.items() if shutil.which(program) is None}
     missing |= {package for package in packages if not _installed(package)}
     if not missing:
         return
-    # Another one may be at work: that of the machine itself, or of another resource of the same `up`.
-    patience = ["-o", f"DPkg::Lock::Timeout={LOCK_SECONDS}"]
-    command = ["apt-get", "install", *patience, "--yes", "--no-install-recommends", *sorted(missing)]
+    # Another apt process may hold the lock: the machine's own updates, or another resource of the same `up`.
+    lock_timeout = ["-o", f"DPkg::Lock::Timeout={LOCK_SECONDS}"]
+    command = ["apt-get", "install", *lock_timeout, "--yes", "--no-install-recommends", *sorted(missing)]
     if shutil.which("apt-get") is None:
-        raise BundleError(f"This takes {', '.join(sorted(missing))}; install what your distribution calls them.")
+        raise BundleError(
+            f"Required packages are missing: {', '.join(sorted(missing))}. Install your distribution's equivalents."
+        )
     if os.geteuid() != 0:
-        raise BundleError(f"Packages are missing here. Install them first: sudo {' '.join(command)}")
-    say(f"Installing {', '.join(sorted(missing))} (apt-get) ...")
+        raise BundleError(f"Required packages are missing. Install them: sudo {' '.join(command)}")
+    log_message(f"Installing {', '.join(sorted(missing))} (apt-get) ...")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    finished = _apt(command, environment)
-    if finished.returncode:
-        # Without package lists, or with old ones, apt does not find them.
-        _apt(["apt-get", "update"], environment)
-        finished = _apt(command, environment)
-    if finished.returncode:
-        raise BundleError(f"`{' '.join(command)}` failed:\n{finished.stdout.strip()[-1500:]}")
+    try:
+        output_of(command, env=environment)
+    except BundleError:
+        # Package lists may be missing or outdated -> update them and retry.
+        with suppress(BundleError):
+            output_of(["apt-get", "update"], env=environment)
+        try:
+            output_of(command, env=environment)
+        except BundleError as error:
+            raise BundleError(f"`{' '.join(command)}` failed:\n{error}") from None
 
 
-def require_root(for_what: str) -> None:
-    """Raise BundleError if this is not root."""
+def require_root(action: str) -> None:
+    """Raise BundleError unless the user is root."""
     if os.geteuid() != 0:
-        raise BundleError(f"{for_what} takes root: mmdebstrap and buildah change owners and roots. Run it with sudo.")
+        raise BundleError(f"{action} needs root: mmdebstrap and buildah change owners and roots. Run it with sudo.")
 
 
 def _installed(package: str) -> bool:
-    query = ["dpkg-query", "-W", "-f", "${db:Status-Status}", package]
-    return subprocess.run(query, capture_output=True, text=True).stdout == "installed"
-
-
-def _apt(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    try:
+        return output_of(["dpkg-query", "-W", "-f", "${db:Status-Status}", package]) == "installed"
+    except BundleError:
+        return False

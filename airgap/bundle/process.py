@@ -1,4 +1,7 @@
-"""Running the programs that build, with their output in a log file."""
+"""Run programs, with their output in a log file or as a string.
+
+`run` hands over each line of output at once, which `tools.bootstrap.console.run` does not: builds show their progress.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 from airgap.bundle.errors import BundleError
 
 SHOWN_LINES = 15
+LONGEST_MESSAGE = 1500
 
 
 def run(
@@ -19,10 +23,10 @@ def run(
     env: Mapping[str, str] | None = None,
     each_line: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run a program; its output is added to `log`, and each line of it handed to `each_line`.
+    """Run a program, append its output to `log`, and call `each_line` with every line.
 
     Raises:
-        BundleError: it did not start or it failed, with the last lines of its output.
+        BundleError: the program did not start or failed; with the last lines of its output.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     last: list[str] = []
@@ -51,14 +55,14 @@ def run(
     if process.returncode:
         shown = "\n".join(f"  {line}" for line in last)
         words = " ".join(str(word) for word in command[:3])
-        raise BundleError(f"`{words} ...` ended with exit code {process.returncode}. All it said is in {log}:\n{shown}")
+        raise BundleError(f"`{words} ...` failed with exit code {process.returncode}. The end of {log}:\n{shown}")
 
 
 def output_of(command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-    """What a program prints.
+    """Return the standard output of a program.
 
     Raises:
-        BundleError: it did not start or it failed, with what it said.
+        BundleError: the program did not start or failed; with its standard error.
     """
     try:
         finished = subprocess.run(
@@ -67,6 +71,6 @@ def output_of(command: Sequence[str | Path], *, cwd: Path | None = None, env: Ma
     except OSError as error:
         raise BundleError(f"{command[0]} could not be started: {error.strerror}") from None
     if finished.returncode:
-        said = (finished.stderr or finished.stdout).strip()
-        raise BundleError(f"`{' '.join(str(word) for word in command[:3])} ...` failed: {said}")
+        message = (finished.stderr or finished.stdout).strip()[-LONGEST_MESSAGE:]
+        raise BundleError(f"`{' '.join(str(word) for word in command[:3])} ...` failed: {message}")
     return finished.stdout

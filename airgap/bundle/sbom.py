@@ -15,23 +15,23 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from airgap.bundle.builders.go_program import Go
+from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.process import output_of
-from airgap.bundle.sources import FileSource, Table
-from airgap.bundle.store import Item
+from airgap.bundle.sources import ImageFile, SourceTable
+from airgap.bundle.store import Artifact
 
 
 class BillOfMaterials:
-    """Components by their package URL, each with what it holds."""
+    """The components of a bundle by package URL, and their dependencies."""
 
-    def __init__(self, table: Table, go: Go) -> None:
+    def __init__(self, table: SourceTable, go: GoToolchain) -> None:
         self._table, self._go = table, go
         self._bom = Bom()
         self._known: dict[str, Component] = {}
 
-    def add_binaries(self, entry: str, item: Item) -> None:
-        """The binaries of an entry, each with the modules that the Go linker recorded in it."""
-        record = item.record()
+    def add_binaries(self, entry: str, artifact: Artifact) -> None:
+        """Add the binaries of an entry, each with the modules that the Go linker recorded in it."""
+        record = artifact.record()
         distribution = platform.freedesktop_os_release()["ID"]
         for name, facts in record["binaries"].items():
             binary = self._component(
@@ -43,20 +43,20 @@ class BillOfMaterials:
                 self._component(PackageURL("deb", distribution, package, version), ComponentType.LIBRARY)
                 for package, version in record["libraries"].items()
             ]
-            modules = self._modules(item.folder / name) if entry in self._table.go else []
+            modules = self._modules(artifact.folder / name) if entry in self._table.go else []
             self._bom.register_dependency(binary, [*libraries, *modules])
 
-    def add_image(self, name: str, image: Item, base: Item | None) -> None:
-        """An image, with the binaries and the Debian packages in it; of a copied one only what it is."""
+    def add_image(self, name: str, image: Artifact, base: Artifact | None) -> None:
+        """Add an image with its binaries and Debian packages; a copied image is added without contents."""
         record = image.record()
         repository, _, tag = record["upstream"].rpartition(":")
         host_and_path, _, last = repository.rpartition("/")
         url = PackageURL("oci", None, last, record["digest"], {"repository_url": f"{host_and_path}/{last}", "tag": tag})
         container = self._component(url, ComponentType.CONTAINER, properties={"origin": record["origin"]})
-        parts: list[Component] = []
+        contents: list[Component] = []
         if record["origin"] == "built":
-            sources = map(FileSource.parse, self._table.image[name].files.values())
-            parts += [
+            sources = map(ImageFile.parse, self._table.image[name].files.values())
+            contents += [
                 self._component(
                     PackageURL("generic", s.entry, s.binary, self._table.release(s.entry)), ComponentType.APPLICATION
                 )
@@ -65,17 +65,17 @@ class BillOfMaterials:
             ]
         if base is not None:
             facts = base.record()
-            parts += [
+            contents += [
                 self._component(
                     PackageURL("deb", facts["distribution"], package, version, {"arch": facts["architecture"]}),
                     ComponentType.LIBRARY,
                 )
                 for package, version in facts["packages"].items()
             ]
-        self._bom.register_dependency(container, parts)
+        self._bom.register_dependency(container, contents)
 
     def write(self, file: Path) -> int:
-        """Write it, the same for the same bundle; returns how many components it lists."""
+        """Write the bill, reproducibly; return the number of components."""
         self._bom.components = self._known.values()
         self._bom.metadata.timestamp = self._table.build_date
         self._bom.metadata.component = Component(
@@ -92,7 +92,7 @@ class BillOfMaterials:
         text = output_of([self._go.program, "version", "-m", "-json", binary], env=self._go.environment)
         information = json.loads(text)
         main = information["Main"]
-        # The main module is the upstream one, or our own where the main package is.
+        # The main module is upstream, or ours where the main package is ours. Only upstream has a sum.
         upstream = [main] if main.get("Sum") else []
         return [self._module(module) for module in [*upstream, *(information.get("Deps") or [])]]
 
@@ -100,7 +100,7 @@ class BillOfMaterials:
         used = module.get("Replace") or module
         properties = {"go.sum": used["Sum"]} if used.get("Sum") else {}
         if used["Path"].startswith("."):
-            # Built from a copy of the module with a patch of ours.
+            # Built from a patched copy of the module.
             used, properties = module, {"patched": "true"}
         namespace, _, name = used["Path"].rpartition("/")
         url = PackageURL("golang", namespace or None, name, used["Version"])

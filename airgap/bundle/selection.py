@@ -1,4 +1,4 @@
-"""What is built here and what is copied: by what was asked for, and by what can be reached."""
+"""The selection of entries to build and images to copy, by arguments and by reachable registries."""
 
 from __future__ import annotations
 
@@ -7,59 +7,67 @@ from dataclasses import dataclass
 from typing import Literal
 
 from airgap.bundle.errors import BundleError
-from airgap.bundle.sources import SCRATCH, FileSource, Table
+from airgap.bundle.sources import SCRATCH, ImageFile, SourceTable
 
 Images = Literal["auto", "build", "copy", "none"]
-"""Where images come from: upstream if it can be reached, always from source, always from upstream; or no images."""
+"""The origin of images: upstream if it is reachable, always source, always upstream, or no images."""
 
 
-OURS = "mlplatform.internal/"
-"""The host that images have which are nowhere upstream."""
+INTERNAL_HOST = "mlplatform.internal/"
+"""The registry host of images that exist only in this project."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Names of entries, in the order of the table; `copied` and `left_out` also hold upstream references."""
+class Selection:
+    """Names of entries in the order of the table; `copied` and `unavailable` also hold upstream references."""
 
     sources: list[str]
     bases: list[str]
     built: list[str]
     copied: list[str]
-    left_out: list[str]
-    """What is only upstream, which cannot be reached from here."""
+    unavailable: list[str]
+    """Images that are only upstream, on an unreachable registry."""
 
 
-def choose(table: Table, images: Images, only: frozenset[str], reachable: Callable[[str], bool]) -> Choice:
-    """Choose, for the entries in `only` or for all where it is empty; `reachable` tells of an image's host.
+def select(table: SourceTable, images: Images, only: frozenset[str], is_reachable: Callable[[str], bool]) -> Selection:
+    """Select what to build and what to copy.
+
+    Args:
+        table: the source table.
+        images: the origin of images.
+        only: the names of entries; all entries if empty.
+        is_reachable: returns True if the registry of a host answers.
 
     Raises:
-        BundleError: there is no such entry.
+        BundleError: an entry does not exist.
     """
     known = [*table.c, *table.go, *table.debian, *table.image]
     if unknown := only.difference(known):
-        raise BundleError(f"The table has no entry {', '.join(sorted(unknown))}. It has: {', '.join(known)}.")
+        raise BundleError(
+            f"airgap/sources.toml has no entry {', '.join(sorted(unknown))}. Entries: {', '.join(known)}."
+        )
 
     def is_copied(upstream: str) -> bool:
-        return images == "copy" or (images == "auto" and reachable(upstream.partition("/")[0]))
+        return images == "copy" or (images == "auto" and is_reachable(upstream.partition("/")[0]))
 
-    def is_ours(name: str) -> bool:
-        return table.upstream_name(name).startswith(OURS)
+    def is_internal(name: str) -> bool:
+        return table.upstream_name(name).startswith(INTERNAL_HOST)
 
     wanted = [name for name in table.image if images != "none" and (not only or name in only)]
-    copied = [name for name in wanted if not is_ours(name) and is_copied(table.upstream_name(name))]
-    # What is ours brings nodes what is in packages upstream: it is built where nothing comes from there.
-    built = [name for name in wanted if name not in copied and (name in only or not (is_ours(name) and copied))]
+    copied = [name for name in wanted if not is_internal(name) and is_copied(table.upstream_name(name))]
+    # Internal images replace upstream's packages on nodes -> build them only where no image is copied.
+    built = [name for name in wanted if name not in copied and (name in only or not (is_internal(name) and copied))]
     only_upstream = [] if only or images == "none" else table.upstream.images
     extra = [upstream for upstream in only_upstream if is_copied(upstream)]
 
-    used = {FileSource.parse(text).entry for name in built for text in table.image[name].files.values()} | only
-    # Who can pull images gets the rest from upstream too: packages for nodes, the plugin of Pulumi.
+    used = {ImageFile.parse(text).entry for name in built for text in table.image[name].files.values()} | only
+    # A machine that pulls images also downloads packages and plugins from upstream -> build nothing else.
     everything = not only and not copied
     based_on = {table.image[name].base for name in built} - {SCRATCH}
-    return Choice(
+    return Selection(
         sources=[entry for entry in (*table.c, *table.go) if everything or entry in used],
         bases=[base for base in table.debian if base in only | based_on],
         built=built,
         copied=[*copied, *extra],
-        left_out=[upstream for upstream in only_upstream if upstream not in extra],
+        unavailable=[upstream for upstream in only_upstream if upstream not in extra],
     )

@@ -1,4 +1,4 @@
-"""The table of sources: what is built from which module or file, and which image answers to which upstream name."""
+"""The source table, sources.toml: the modules, files and packages of every binary and image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "sources.toml"
 MODULES = HERE / "modules"
 SCRATCH = "scratch"
-"""The base of an image that holds nothing but its own files."""
+"""The base of an image that contains only its own files."""
 
 Version = Annotated[str, StringConstraints(pattern=r"^v?\d+\.\d+\.\d+[A-Za-z0-9.+-]*$")]
 Absolute = Annotated[str, StringConstraints(pattern=r"^/")]
@@ -27,7 +27,7 @@ class _Entry(BaseModel):
 
 
 class Binary(_Entry):
-    """One main package. With `cgo` it is linked against the C library of the building machine."""
+    """A main package. With `cgo`, the binary links the C library of the build machine."""
 
     package: str
     cgo: bool = False
@@ -35,7 +35,7 @@ class Binary(_Entry):
 
 
 class GoSource(_Entry):
-    """Binaries that are built from one Go module, in a module of our own that pins all others."""
+    """Binaries of one Go module, built in a module of this project that pins all dependencies."""
 
     module: str
     version: Version
@@ -48,19 +48,19 @@ class GoSource(_Entry):
 
 
 class CSource(_Entry):
-    """One static C program, named after its entry."""
+    """A static C program, named after its entry."""
 
     version: Version
     source: str
 
 
 class DebianBase(_Entry):
-    """A root file system with these packages and what they need."""
+    """A root file system with packages and their dependencies."""
 
     packages: list[str] = Field(min_length=1)
 
 
-class Image(_Entry):
+class ImageSource(_Entry):
     """A container image. `files` maps paths in it to `entry/binary` or `entry:path in its module`."""
 
     upstream: str
@@ -74,36 +74,36 @@ class Image(_Entry):
     user: str = Field(default="0", pattern=r"^\d+(:\d+)?$")
 
 
-class Upstream(_Entry):
-    """Images that can only be copied."""
+class UpstreamImages(_Entry):
+    """Images that are copied, never built."""
 
     images: list[str] = []
 
 
-class Table(_Entry):
-    """The whole of `sources.toml`."""
+class SourceTable(_Entry):
+    """The content of `sources.toml`."""
 
     build_date: datetime.datetime
     c: dict[str, CSource] = {}
     go: dict[str, GoSource] = {}
     debian: dict[str, DebianBase] = {}
-    image: dict[str, Image] = {}
-    upstream: Upstream = Upstream()
+    image: dict[str, ImageSource] = {}
+    upstream: UpstreamImages = UpstreamImages()
 
     @property
     def epoch(self) -> int:
-        """The date of everything that is built, in seconds since 1970."""
+        """The date of all artifacts, in seconds since 1970."""
         return int(self.build_date.timestamp())
 
     def release(self, entry: str) -> Release:
-        """The version of the go or c entry as a person says it."""
+        """Return the version of an entry of [go] or [c], as upstream names the release."""
         if entry in self.go:
             source = self.go[entry]
             return Release(source.release or source.version.removesuffix("+incompatible"))
         return Release(self.c[entry].version)
 
     def upstream_name(self, image: str) -> str:
-        """The reference `host/repository:tag` that the image answers to."""
+        """Return the reference `host/repository:tag` of an image of [image]."""
         releases = {entry: self.release(entry) for entry in (*self.go, *self.c)}
         return self.image[image].upstream.format_map(releases)
 
@@ -117,16 +117,16 @@ class Release(str):
         return self.removeprefix("v")
 
 
-class FileSource(_Entry):
-    """Where a file of an image comes from: a binary of an entry, or a file of the entry's upstream module."""
+class ImageFile(_Entry):
+    """The source of a file in an image: a binary of an entry, or a file of the entry's upstream module."""
 
     entry: str
     binary: str | None = None
     path: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> FileSource:
-        """Read `entry/binary` or `entry:path`."""
+    def parse(cls, text: str) -> ImageFile:
+        """Parse `entry/binary` or `entry:path`."""
         match = re.fullmatch(r"([^/:]+)([/:])(.+)", text)
         if match is None:
             raise BundleError(f"{text!r} is neither entry/binary nor entry:path")
@@ -134,14 +134,14 @@ class FileSource(_Entry):
         return cls(entry=entry, binary=rest) if separator == "/" else cls(entry=entry, path=rest)
 
 
-def load(path: Path = TABLE, modules: Path = MODULES) -> Table:
-    """Read and check the table.
+def load(path: Path = TABLE, modules: Path = MODULES) -> SourceTable:
+    """Read and validate the table.
 
     Raises:
-        BundleError: one line for each fault, each with the name of its entry.
+        BundleError: one line for each fault, with the name of the entry.
     """
     try:
-        table = Table.model_validate(tomllib.loads(path.read_text()))
+        table = SourceTable.model_validate(tomllib.loads(path.read_text()))
     except tomllib.TOMLDecodeError as error:
         raise BundleError(f"{path.name}: {error}") from None
     except ValidationError as error:
@@ -152,7 +152,7 @@ def load(path: Path = TABLE, modules: Path = MODULES) -> Table:
     return table
 
 
-def _faults_of_sources(table: Table, modules: Path) -> list[str]:
+def _faults_of_sources(table: SourceTable, modules: Path) -> list[str]:
     faults = [f"c.{entry}: the name is also one of [go]" for entry in table.c if entry in table.go]
     for entry, c in table.c.items():
         if not (HERE / c.source).is_file():
@@ -164,8 +164,10 @@ def _faults_of_sources(table: Table, modules: Path) -> list[str]:
             continue
         required = re.search(rf"^(?:require)?\s+{re.escape(source.module)} (\S+)", _mod(folder), re.MULTILINE)
         if required is None or required.group(1) != source.version:
-            found = required.group(1) if required else "nothing"
-            faults.append(f"go.{entry}.version: {source.version}, but its go.mod requires {found} of {source.module}")
+            required_version = required.group(1) if required else "nothing"
+            faults.append(
+                f"go.{entry}.version: {source.version}, but its go.mod requires {required_version} of {source.module}"
+            )
         for module, patch in source.patched.items():
             if not (folder / patch).is_file():
                 faults.append(f"go.{entry}.patched: there is no {patch} for {module}")
@@ -176,7 +178,7 @@ def _mod(folder: Path) -> str:
     return (folder / "go.mod").read_text()
 
 
-def _faults_of_images(table: Table) -> list[str]:
+def _faults_of_images(table: SourceTable) -> list[str]:
     faults: list[str] = []
     owners: dict[str, str] = dict.fromkeys(table.upstream.images, "upstream.images")
     for name, image in table.image.items():
@@ -200,9 +202,9 @@ def _faults_of_images(table: Table) -> list[str]:
     return faults
 
 
-def _fault_of_file(table: Table, text: str) -> str | None:
+def _fault_of_file(table: SourceTable, text: str) -> str | None:
     try:
-        source = FileSource.parse(text)
+        source = ImageFile.parse(text)
     except BundleError as error:
         return str(error)
     if source.path is not None:

@@ -1,4 +1,4 @@
-"""The bundle's cache: each built thing in a folder named after the hash of all that went into it."""
+"""The bundle's cache: each artifact is in a folder named after the hash of its inputs."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from tools.bootstrap import paths
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.file_lock import file_lock
 
 RECORD = "entry.json"
 KEY_LENGTH = 16
 
 
 def key_of(parts: object) -> str:
-    """The key of what is built from `parts`, any JSON value."""
+    """Return the key of an artifact that is built from `parts`, a JSON value."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
 def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
-class Item:
-    """One thing that is built or is there already: a folder that appears whole or not at all."""
+class Artifact:
+    """A built or planned artifact; its folder appears complete or not at all."""
 
     kind: str
     name: str
@@ -41,27 +43,30 @@ class Item:
 
     @property
     def folder(self) -> Path:
+        """The folder of the artifact."""
         return self.root / self.kind / f"{self.name}-{self.key}"
 
     @property
     def log(self) -> Path:
+        """The log of the build."""
         return self.root / "logs" / f"{self.kind}-{self.name}.log"
 
     @property
-    def there(self) -> bool:
+    def exists(self) -> bool:
+        """True once the artifact is complete."""
         return (self.folder / RECORD).is_file()
 
     def record(self) -> dict[str, Any]:
-        """What was written down when it was built."""
+        """Return the record of the build."""
         record: dict[str, Any] = json.loads((self.folder / RECORD).read_text())
         return record
 
     @contextmanager
     def building(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """A folder to build it in, and a record to fill; both are kept when the block ends well, else nothing is."""
+        """Yield a folder to build in, and a record to fill; keep both only if the block succeeds."""
         start = time.monotonic()
         record: dict[str, Any] = {"name": self.name, "key": self.key}
-        with paths.installing(self.folder) as partial:
+        with atomic_install(self.folder) as partial:
             yield partial, record
             record["seconds"] = round(time.monotonic() - start)
             (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n")
@@ -69,23 +74,25 @@ class Item:
 
 @dataclass(frozen=True)
 class Store:
-    """The folder that holds everything of the bundle."""
+    """The cache folder of the bundle."""
 
     root: Path
 
     @classmethod
     def default(cls) -> Store:
-        return cls(paths.directory() / "bundle")
+        """Return the store in the project's cache folder."""
+        return cls(paths.cache_directory() / "bundle")
 
-    def item(self, kind: str, name: str, parts: object) -> Item:
-        return Item(kind, name, key_of(parts), self.root)
+    def artifact(self, kind: str, name: str, parts: object) -> Artifact:
+        """Return the artifact of a kind and name that is built from `parts`, a JSON value."""
+        return Artifact(kind, name, key_of(parts), self.root)
 
     def locked(self) -> AbstractContextManager[None]:
-        """Let one bundle be built at a time."""
-        return paths.locked(self.root / "lock", "Another bundle is being built; waiting for its end.")
+        """Lock the store, so that one process builds at a time."""
+        return file_lock(self.root / "lock", "Another process is building the bundle; waiting for it.")
 
     def prune(self, wanted: set[Path], kinds: tuple[str, ...]) -> list[Path]:
-        """Remove the folders of those kinds that are not wanted: of other versions, and what a kill left half built."""
+        """Remove unwanted folders of the kinds (other versions, partial builds of killed processes); return them."""
         unwanted = [
             folder
             for kind in kinds

@@ -1,9 +1,8 @@
-"""A cluster of Azure Kubernetes Service: its control plane, network and storage are Azure's to run."""
+"""A cluster of Azure Kubernetes Service. Azure operates its control plane, network and storage."""
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 
 import pulumi
 from pulumi_azure_native import containerservice
@@ -15,38 +14,47 @@ from infra.registry import ContainerRegistry
 from settings.infra import AksSettings, AzureSettings
 
 
-@dataclass(frozen=True)
-class AksSite:
-    """What a stack with a managed cluster has in Azure. `kubeconfig` is secret."""
+class AksSite(pulumi.ComponentResource):
+    """A managed cluster, with a registry and a storage account if the settings have them.
+
+    Attributes:
+        kubeconfig: of the cluster, secret.
+        cluster: the resource of the cluster.
+
+    Raises:
+        SettingsError: the operator's address is one for documentation, and this is not a preview.
+    """
 
     kubeconfig: pulumi.Output[str]
-    resource: pulumi.Resource
+    cluster: containerservice.ManagedCluster
     registry: ContainerRegistry | None
     storage: BlobAccount | None
 
+    def __init__(
+        self,
+        name: str,
+        *,
+        settings: AzureSettings,
+        aks: AksSettings,
+        stack: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("mlplatform:infra:AksSite", name, None, opts)
+        context = azure_context(settings, stack, self)
+        self.cluster = _cluster(context, aks, stack)
+        credentials = containerservice.list_managed_cluster_user_credentials_output(
+            resource_group_name=context.group.name, resource_name=self.cluster.name
+        )
+        self.kubeconfig = pulumi.Output.secret(
+            credentials.apply(lambda response: base64.b64decode(response.kubeconfigs[0].value).decode())
+        )
+        self.registry = azure_registry(context) if settings.registry else None
+        self.storage = azure_storage(settings.storage, context) if settings.storage else None
+        self.register_outputs({})
 
-def aks_site(settings: AzureSettings, aks: AksSettings, stack: str) -> AksSite:
-    """The cluster, with registry and storage where these are asked for.
 
-    Raises:
-        SettingsError: the operator's address is one for documentation, and this is no preview.
-    """
-    place = azure_context(settings, stack)
-    cluster = _cluster(place, aks, stack)
-    credentials = containerservice.list_managed_cluster_user_credentials_output(
-        resource_group_name=place.group.name, resource_name=cluster.name
-    )
-    kubeconfig = credentials.apply(lambda answer: base64.b64decode(answer.kubeconfigs[0].value).decode())
-    return AksSite(
-        kubeconfig=pulumi.Output.secret(kubeconfig),
-        resource=cluster,
-        registry=azure_registry(place) if settings.registry else None,
-        storage=azure_storage(settings.storage, place) if settings.storage else None,
-    )
-
-
-def _cluster(place: AzureContext, aks: AksSettings, stack: str) -> containerservice.ManagedCluster:
-    settings = place.settings
+def _cluster(context: AzureContext, aks: AksSettings, stack: str) -> containerservice.ManagedCluster:
+    settings = context.settings
     return containerservice.ManagedCluster(
         "cluster",
         dns_prefix=stack,
@@ -59,7 +67,7 @@ def _cluster(place: AzureContext, aks: AksSettings, stack: str) -> containerserv
         api_server_access_profile=containerservice.ManagedClusterAPIServerAccessProfileArgs(
             authorized_ip_ranges=[str(source) for source in (settings.operator, *settings.api_from)]
         ),
-        # Pods in addresses of their own, and network policies that are kept.
+        # Pods have their own address range, and network policies are enforced.
         network_profile=containerservice.ContainerServiceNetworkProfileArgs(
             network_plugin="azure", network_plugin_mode="overlay", network_dataplane="cilium", network_policy="cilium"
         ),
@@ -73,5 +81,5 @@ def _cluster(place: AzureContext, aks: AksSettings, stack: str) -> containerserv
                 os_disk_size_gb=settings.os_disk_gb,
             )
         ],
-        **place.common,
+        **context.common,
     )

@@ -1,4 +1,4 @@
-"""What a machine of a cloud does at its first start, as cloud-init's user data."""
+"""User data of cloud-init, which configures a machine at its first start."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from typing import Any
 
 import yaml
 
-from infra.kubeadm.scripts import text
+from infra.kubeadm.scripts import script_text
 
 DATA_DISK = "/dev/disk/azure/scsi1/lun0"
-"""The link that Azure's images have to the data disk with the logical unit number 0."""
+"""Symbolic link of Azure's images to the data disk with the logical unit number 0."""
 DATA_FOLDER = "/var/openebs/local"
-"""OpenEBS's base path: every volume of a pod is a folder in it."""
+"""Base path of OpenEBS: every volume of a pod is a folder in it."""
 DATA_MOUNT = "var-openebs-local.mount"
-"""The unit's name is the folder's, as systemd wants it."""
+"""systemd derives a mount unit's name from its folder."""
 FORMAT = "/usr/local/sbin/format-data-disk"
 API_PORT = 6443
 
 
 def node(host_key: str) -> str:
-    """User data of a cluster's machine: its private SSH key; its data disk, formatted if empty, at `DATA_FOLDER`."""
+    """Return the user data of a node: the private host key, and the data disk at `DATA_FOLDER`, formatted if empty."""
     return _document(
         host_key,
         write_files=[
-            {"path": FORMAT, "content": text("format-data-disk.sh"), "permissions": "0755"},
+            {"path": FORMAT, "content": script_text("format-data-disk.sh"), "permissions": "0755"},
             _unit(
                 DATA_MOUNT,
                 f"[Mount]\nWhat={DATA_DISK}\nWhere={DATA_FOLDER}\nType=ext4\n[Install]\nWantedBy=multi-user.target\n",
             ),
-            # A node without its disk would write the volumes to the system's disk, where nobody looks for them.
+            # Without the data disk, a node would write volumes to the system disk, so kubelet requires the mount.
             _unit("kubelet.service.d/05-data-disk.conf", f"[Unit]\nRequiresMountsFor={DATA_FOLDER}\n"),
         ],
-        # Not cloud-init's own fs_setup, which formats a disk without partitions whatever is on it.
+        # The fs_setup of cloud-init is not used: it formats a disk without partitions even if the disk has data.
         runcmd=[[FORMAT, DATA_DISK], ["systemctl", "daemon-reload"], ["systemctl", "enable", "--now", DATA_MOUNT]],
     )
 
 
 def bastion(host_key: str, control_plane: str) -> str:
-    """User data of the machine in front of the others: its private SSH key, and the way on to the API server."""
+    """Return the user data of the bastion: the private host key, and a proxy to the API server."""
     return _document(
         host_key,
         write_files=[
@@ -56,14 +56,14 @@ def _unit(name: str, content: str) -> dict[str, str]:
     return {"path": f"/etc/systemd/system/{name}", "content": content}
 
 
-def _document(host_key: str, **more: Any) -> str:
+def _document(host_key: str, **sections: Any) -> str:
     from cryptography.hazmat.primitives import serialization
 
     public = serialization.load_ssh_private_key(host_key.encode(), password=None).public_key()
     encoded = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
-    own = {
-        # Given, and not made by the machine: whoever connects for the first time knows whom to expect.
+    ssh = {
+        # The host key is generated here and not by the machine, so the first connection can verify it.
         "ssh_keys": {"ed25519_private": host_key, "ed25519_public": encoded},
         "ssh_pwauth": False,
     }
-    return "#cloud-config\n" + yaml.safe_dump(own | more, sort_keys=False)
+    return "#cloud-config\n" + yaml.safe_dump(ssh | sections, sort_keys=False)

@@ -1,4 +1,4 @@
-"""Where in Azure a stack is."""
+"""The resource group of a stack in Azure, and the arguments that its resources share."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from pulumi_azure_native import resources
 from settings.infra import AzureSettings
 from settings.types import SettingsError, Subnet
 
-NOBODY = Subnet("192.0.2.0/24")
-"""Addresses for documentation (RFC 5737): good enough for a preview."""
+DOCUMENTATION = Subnet("192.0.2.0/24")
+"""Addresses for documentation (RFC 5737), which only a preview accepts."""
 
 
 @dataclass(frozen=True)
 class AzureContext:
-    """A resource group, in which all else of the stack is and goes with it."""
+    """A resource group, whose deletion deletes all resources in it. `component` is their parent."""
 
     settings: AzureSettings
     group: resources.ResourceGroup
     tags: Mapping[str, str]
+    component: pulumi.Resource
 
     @property
     def opts(self) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(deleted_with=self.group)
+        """Options of every resource in the group."""
+        return pulumi.ResourceOptions(parent=self.component, deleted_with=self.group)
 
     @property
     def common(self) -> dict[str, Any]:
-        """The arguments that every tagged resource of this place has alike."""
+        """Arguments of every resource that has tags."""
         return {
             "resource_group_name": self.group.name,
             "location": self.settings.location,
@@ -39,17 +41,24 @@ class AzureContext:
         }
 
 
-def azure_context(settings: AzureSettings, stack: str) -> AzureContext:
-    """The resource group of a stack; its tags are the settings' and which stack it belongs to.
+def azure_context(settings: AzureSettings, stack: str, component: pulumi.Resource) -> AzureContext:
+    """Create the resource group of a stack, with the tags of the settings and the stack's name.
+
+    Args:
+        settings: of Azure.
+        stack: name of the stack.
+        component: parent of all resources.
 
     Raises:
-        SettingsError: the operator's address is one for documentation, and this is no preview.
+        SettingsError: the operator's address is one for documentation, and this is not a preview.
     """
-    if settings.operator.subnet_of(NOBODY) and not pulumi.runtime.is_dry_run():
+    if settings.operator.subnet_of(DOCUMENTATION) and not pulumi.runtime.is_dry_run():
         raise SettingsError(
-            f"infra:azure.operator: {settings.operator} is nobody's address, so nobody could reach what is made; set "
-            "the one that you have: pulumi config set --path infra:azure.operator <your public address>"
+            f"infra:azure.operator: {settings.operator} is an address for documentation, so the machines would be "
+            "unreachable; set your public address: pulumi config set --path infra:azure.operator <your public address>"
         )
     tags = {"project": "mlplatform", "stack": stack} | settings.tags
-    group = resources.ResourceGroup(f"mlplatform-{stack}", location=settings.location, tags=tags)
-    return AzureContext(settings, group, tags)
+    group = resources.ResourceGroup(
+        f"mlplatform-{stack}", location=settings.location, tags=tags, opts=pulumi.ResourceOptions(parent=component)
+    )
+    return AzureContext(settings, group, tags, component)

@@ -1,4 +1,4 @@
-"""What a stack may have in Azure besides machines: a container registry, and storage for data sets."""
+"""Optional services of a stack in Azure: a container registry, and storage for data sets."""
 
 from __future__ import annotations
 
@@ -14,58 +14,58 @@ PULL = ["repositories/*/content/read", "repositories/*/metadata/read"]
 PUSH = ["repositories/*/content/write", "repositories/*/metadata/write"]
 
 
-def azure_registry(place: AzureContext) -> ContainerRegistry:
-    """A container registry that nobody reads without a password, and has no administrator.
+def azure_registry(context: AzureContext) -> ContainerRegistry:
+    """Create a private container registry without an administrator account.
 
-    What nodes and pods show may do nothing but pull; who builds images has a password of their own.
+    Nodes and pods have a login that can only pull. Image builds have a second login that can push.
     """
     registry = containerregistry.Registry(
         "registry",
         sku=containerregistry.SkuArgs(name="Basic"),
         admin_user_enabled=False,
-        **place.common,
+        **context.common,
     )
-    nodes = _login("nodes", PULL, registry, place)
+    nodes = _login("nodes", PULL, registry, context)
     return ContainerRegistry(
         host=registry.login_server,
         username=nodes.username,
         password=nodes.password,
         ca=pulumi.Output.from_input(""),
-        builder=_login("builder", PULL + PUSH, registry, place),
+        builder=_login("builder", PULL + PUSH, registry, context),
     )
 
 
-def _login(name: str, actions: list[str], registry: containerregistry.Registry, place: AzureContext) -> RegistryLogin:
-    """A token of that name, which may do these things alone, and its password."""
+def _login(name: str, actions: list[str], registry: containerregistry.Registry, context: AzureContext) -> RegistryLogin:
+    """Create a token with exactly these rights, and its password."""
     scope = containerregistry.ScopeMap(
         name,
-        resource_group_name=place.group.name,
+        resource_group_name=context.group.name,
         registry_name=registry.name,
         actions=actions,
-        opts=place.opts,
+        opts=context.opts,
     )
     token = containerregistry.Token(
         name,
-        resource_group_name=place.group.name,
+        resource_group_name=context.group.name,
         registry_name=registry.name,
         scope_map_id=scope.id,
         status="Enabled",
-        opts=place.opts,
+        opts=context.opts,
     )
-    # Asked for once there is a token to make a password of: a first preview takes nobody who is logged in.
+    # Wait for the token, so that a first preview works without an Azure login.
     client = authorization.get_client_token_output(opts=pulumi.InvokeOutputOptions(depends_on=[token]))
     password = RegistryToken(
         f"{name}-password",
         registry=registry.id,
         token=token.id,
         bearer=pulumi.Output.secret(client.token),
-        opts=place.opts,
+        opts=context.opts,
     )
     return RegistryLogin(token.name, password.value)
 
 
-def azure_storage(container: str, place: AzureContext) -> BlobAccount:
-    """A storage account for one container, which its keys alone open."""
+def azure_storage(container: str, context: AzureContext) -> BlobAccount:
+    """Create a storage account with one private container. Access requires one of the account's keys."""
     account = storage.StorageAccount(
         "datasets",
         kind=storage.Kind.STORAGE_V2,
@@ -73,22 +73,22 @@ def azure_storage(container: str, place: AzureContext) -> BlobAccount:
         allow_blob_public_access=False,
         enable_https_traffic_only=True,
         minimum_tls_version=storage.MinimumTlsVersion.TLS1_2,
-        **place.common,
+        **context.common,
     )
-    made = storage.BlobContainer(
+    blob_container = storage.BlobContainer(
         container,
-        resource_group_name=place.group.name,
+        resource_group_name=context.group.name,
         account_name=account.name,
         container_name=container,
         public_access=storage.PublicAccess.NONE,
-        opts=place.opts,
+        opts=context.opts,
     )
-    keys = storage.list_storage_account_keys_output(resource_group_name=place.group.name, account_name=account.name)
-    # An upload has to wait for the container, which the address alone does not tell.
+    keys = storage.list_storage_account_keys_output(resource_group_name=context.group.name, account_name=account.name)
+    # The URL alone does not depend on the container, and uploads must wait for it.
     blobs = account.primary_endpoints.apply(lambda endpoints: endpoints.blob)
-    url = pulumi.Output.all(blobs, made.id).apply(lambda given: str(given[0]).rstrip("/"))
+    url = pulumi.Output.all(blobs, blob_container.id).apply(lambda values: str(values[0]).rstrip("/"))
     return BlobAccount(
         account_url=url,
-        account_key=pulumi.Output.secret(keys.apply(lambda answer: answer.keys[0].value)),
+        account_key=pulumi.Output.secret(keys.apply(lambda response: response.keys[0].value)),
         container=container,
     )

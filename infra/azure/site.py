@@ -1,11 +1,10 @@
-"""Machines in Azure: one control plane, workers, and what they stand in.
+"""Machines in Azure: one control plane and workers, with network, registry and storage.
 
-The SDK takes seconds to load, so only a stack that uses Azure imports this module.
+The SDK takes seconds to import, so only a stack that uses Azure imports this module.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
@@ -26,11 +25,16 @@ from settings.types import SettingsError
 BASTION_SIZE = "Standard_B1s"
 
 
-@dataclass(frozen=True)
-class Site:
-    """What a stack has in Azure.
+class AzureSite(pulumi.ComponentResource):
+    """Machines in a virtual network, with a registry and a storage account if the settings have them.
 
-    `endpoint` is the DNS name by which the operator reaches the API server: the control plane's, or the bastion's.
+    Attributes:
+        machines: the control plane first; machine names are node names.
+        endpoint: DNS name at which the operator reaches the API server: the control plane's, or the bastion's.
+
+    Raises:
+        SettingsError: the private key cannot be read, or the operator's address is one for documentation and this is
+            not a preview.
     """
 
     machines: list[Machine]
@@ -38,67 +42,61 @@ class Site:
     registry: ContainerRegistry | None
     storage: BlobAccount | None
 
-
-def azure_site(settings: AzureSettings, stack: str) -> Site:
-    """The machines of `settings`, named as their nodes, with registry and storage where these are asked for.
-
-    Raises:
-        SettingsError: the operator's address is one for documentation and this is no preview, or the given private key
-            cannot be read.
-    """
-    key, authorized_key = _user_key(settings)
-    place = azure_context(settings, stack)
-    plan = VmDefaults(
-        place=place,
-        network=virtual_network(place),
-        identity=managedidentity.UserAssignedIdentity("identity", **place.common),
-        authorized_key=authorized_key,
-    )
-    front_name = "bastion" if settings.bastion else "control-plane"
-    front = public_address(f"{front_name}-address", place, label=f"{stack}-{front_name}")
-    bastion = _bastion(plan, front, key) if settings.bastion else None
-    machines = []
-    for index in range(1 + settings.workers):
-        name = f"worker-{index}" if index else "control-plane"
-        public = None if bastion else front
-        if index and public:
-            public = public_address(f"{name}-address", place, label=f"{stack}-{name}")
-        machines.append(_node(name, FIRST_NODE + index, plan, key, public, bastion))
-    return Site(
-        machines=machines,
-        endpoint=front.dns_settings.apply(lambda dns: (dns and dns.fqdn) or ""),
-        registry=azure_registry(place) if settings.registry else None,
-        storage=azure_storage(settings.storage, place) if settings.storage else None,
-    )
+    def __init__(
+        self, name: str, *, settings: AzureSettings, stack: str, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mlplatform:infra:AzureSite", name, None, opts)
+        key, authorized_key = _user_key(settings, self)
+        context = azure_context(settings, stack, self)
+        defaults = VmDefaults(
+            context=context,
+            network=virtual_network(context),
+            identity=managedidentity.UserAssignedIdentity("identity", **context.common),
+            authorized_key=authorized_key,
+        )
+        front_name = "bastion" if settings.bastion else "control-plane"
+        front = public_address(f"{front_name}-address", context, label=f"{stack}-{front_name}")
+        bastion = _bastion(defaults, front, key) if settings.bastion else None
+        self.machines = []
+        for index in range(1 + settings.workers):
+            machine_name = f"worker-{index}" if index else "control-plane"
+            public = None if bastion else front
+            if index and public:
+                public = public_address(f"{machine_name}-address", context, label=f"{stack}-{machine_name}")
+            self.machines.append(_node(machine_name, FIRST_NODE + index, defaults, key, public, bastion))
+        self.endpoint = front.dns_settings.apply(lambda dns: (dns and dns.fqdn) or "")
+        self.registry = azure_registry(context) if settings.registry else None
+        self.storage = azure_storage(settings.storage, context) if settings.storage else None
+        self.register_outputs({})
 
 
 def _node(
     name: str,
     position: int,
-    plan: VmDefaults,
+    defaults: VmDefaults,
     key: pulumi.Output[str],
     public: network.PublicIPAddress | None,
     bastion: Bastion | None,
 ) -> Machine:
-    """A machine of the cluster at that position of the subnet, reached at `public` or else through `bastion`."""
-    address = str(plan.network.addresses[position])
-    host_key = SshKey(f"{name}-host-key")
+    """Create a machine of the cluster at a position of the subnet, reached at `public` or else through `bastion`."""
+    address = str(defaults.network.addresses[position])
+    host_key = SshKey(f"{name}-host-key", pulumi.ResourceOptions(parent=defaults.context.component))
     machine = virtual_machine(
         name,
-        plan,
-        size=plan.place.settings.size,
+        defaults,
+        size=defaults.context.settings.size,
         address=address,
         public=public,
         host_key=host_key,
         user_data=host_key.private_key.apply(cloud_init.node),
-        data_disk=empty_disk(f"{name}-data", plan.place),
+        data_disk=empty_disk(f"{name}-data", defaults.context),
     )
     return Machine(
         name=name,
         role="control-plane" if position == FIRST_NODE else "worker",
         public_address=public.ip_address.apply(str) if public else address,
         private_address=address,
-        user=plan.place.settings.user,
+        user=defaults.context.settings.user,
         key=key,
         host_key=host_key.public_key,
         bastion=bastion,
@@ -107,32 +105,32 @@ def _node(
     )
 
 
-def _bastion(plan: VmDefaults, public: network.PublicIPAddress, key: pulumi.Output[str]) -> Bastion:
-    """The machine in front of the others, which also passes the operator's requests on to the API server."""
-    host_key = SshKey("bastion-host-key")
-    control_plane = str(plan.network.addresses[FIRST_NODE])
+def _bastion(defaults: VmDefaults, public: network.PublicIPAddress, key: pulumi.Output[str]) -> Bastion:
+    """Create the bastion, which also forwards the operator's requests to the API server."""
+    host_key = SshKey("bastion-host-key", pulumi.ResourceOptions(parent=defaults.context.component))
+    control_plane = str(defaults.network.addresses[FIRST_NODE])
     virtual_machine(
         "bastion",
-        plan,
+        defaults,
         size=BASTION_SIZE,
-        address=str(plan.network.addresses[BASTION]),
+        address=str(defaults.network.addresses[BASTION]),
         public=public,
         host_key=host_key,
         user_data=host_key.private_key.apply(lambda private: cloud_init.bastion(private, control_plane)),
     )
     return Bastion(
         address=public.ip_address.apply(str),
-        user=plan.place.settings.user,
+        user=defaults.context.settings.user,
         key=key,
         host_key=host_key.public_key,
     )
 
 
-def _user_key(settings: AzureSettings) -> tuple[pulumi.Output[str], pulumi.Input[str]]:
-    """The private key of the machines' user, secret, and its public half."""
+def _user_key(settings: AzureSettings, component: pulumi.Resource) -> tuple[pulumi.Output[str], pulumi.Input[str]]:
+    """Return the private key of the machines' user, secret, and its public key."""
     if not settings.private_key and not settings.private_key_file:
-        made = SshKey("user-key")
-        return made.private_key, made.public_key
+        generated = SshKey("user-key", pulumi.ResourceOptions(parent=component))
+        return generated.private_key, generated.public_key
     from cryptography.hazmat.primitives import serialization
 
     try:
@@ -145,7 +143,7 @@ def _user_key(settings: AzureSettings) -> tuple[pulumi.Output[str], pulumi.Input
         encoded = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     except (OSError, TypeError, ValueError) as error:
         raise SettingsError(
-            f"infra:azure.private_key: {error}; it takes an RSA or Ed25519 key in OpenSSH's or PEM format, without a "
+            f"infra:azure.private_key: {error}; set an RSA or Ed25519 key in OpenSSH's or PEM format, without a "
             "passphrase"
         ) from None
     return pulumi.Output.secret(text), encoded.decode()

@@ -13,24 +13,24 @@ from infra.azure.virtual_network import VirtualNetwork
 from infra.secrets import SshKey
 
 SYSTEM_DISK = "Premium_LRS"
-"""etcd waits for the disk at each write: what a standard disk takes costs elections."""
+"""etcd waits for the disk at each write. A standard disk is slow enough to cause leader elections."""
 DATA_DISK = "StandardSSD_LRS"
 
 
 @dataclass(frozen=True)
 class VmDefaults:
-    """What all machines of a place have in common."""
+    """Values that all machines of a stack share."""
 
-    place: AzureContext
+    context: AzureContext
     network: VirtualNetwork
     identity: managedidentity.UserAssignedIdentity
     authorized_key: pulumi.Input[str]
-    """Who may log in as the settings' user."""
+    """The public key that may log in as the settings' user."""
 
 
 def virtual_machine(
     name: str,
-    plan: VmDefaults,
+    defaults: VmDefaults,
     *,
     size: str,
     address: str,
@@ -39,24 +39,35 @@ def virtual_machine(
     user_data: pulumi.Output[str],
     data_disk: compute.Disk | None = None,
 ) -> compute.VirtualMachine:
-    """A machine named `name` at `address` in the network, and at `public` if that is given."""
+    """Create a machine at `address` in the network, and at `public` if that is given.
+
+    Args:
+        name: of the machine and its host name.
+        defaults: shared values.
+        size: Azure's name of the size.
+        address: private IPv4 address.
+        public: public address, if the machine has one.
+        host_key: the machine's SSH key. Another key replaces the machine.
+        user_data: cloud-init's document.
+        data_disk: disk to attach.
+    """
     interface = network.NetworkInterface(
         f"{name}-interface",
         ip_configurations=[
             network.NetworkInterfaceIPConfigurationArgs(
                 name="primary",
-                subnet=network.SubnetArgs(id=plan.network.subnet),
+                subnet=network.SubnetArgs(id=defaults.network.subnet),
                 private_ip_allocation_method="Static",
                 private_ip_address=address,
                 public_ip_address=network.PublicIPAddressArgs(id=public.id) if public else None,
             )
         ],
-        **plan.place.common,
+        **defaults.context.common,
     )
-    own = pulumi.ResourceOptions(
+    lifecycle = pulumi.ResourceOptions(
         delete_before_replace=True,
-        # Read at the first start alone, and Azure refuses another one later: a new release of this program must not
-        # cost a machine. A new host key does, as nobody could connect to it any more.
+        # User data is read at the first start only, and Azure rejects changes of it. Ignoring them prevents a new
+        # release of this program from replacing machines. A new host key must replace one, or SSH would reject it.
         ignore_changes=["osProfile.customData"],
         replacement_trigger=host_key.public_key,
     )
@@ -64,33 +75,33 @@ def virtual_machine(
         name,
         hardware_profile=compute.HardwareProfileArgs(vm_size=size),
         identity=compute.VirtualMachineIdentityArgs(
-            type=compute.ResourceIdentityType.USER_ASSIGNED, user_assigned_identities=[plan.identity.id]
+            type=compute.ResourceIdentityType.USER_ASSIGNED, user_assigned_identities=[defaults.identity.id]
         ),
         network_profile=compute.NetworkProfileArgs(
             network_interfaces=[compute.NetworkInterfaceReferenceArgs(id=interface.id, primary=True)]
         ),
-        os_profile=_login(name, plan, user_data),
-        storage_profile=_disks(plan, data_disk),
-        **plan.place.common | {"opts": pulumi.ResourceOptions.merge(plan.place.opts, own)},
+        os_profile=_login(name, defaults, user_data),
+        storage_profile=_disks(defaults, data_disk),
+        **defaults.context.common | {"opts": pulumi.ResourceOptions.merge(defaults.context.opts, lifecycle)},
     )
 
 
-def empty_disk(name: str, place: AzureContext) -> compute.Disk:
-    """A disk of its own, which a machine that is replaced leaves to the next one."""
+def empty_disk(name: str, context: AzureContext) -> compute.Disk:
+    """Create an empty data disk. It is a separate resource, so a replaced machine passes it on to its successor."""
     return compute.Disk(
         name,
         sku=compute.DiskSkuArgs(name=DATA_DISK),
         creation_data=compute.CreationDataArgs(create_option="Empty"),
-        disk_size_gb=place.settings.data_disk_gb,
+        disk_size_gb=context.settings.data_disk_gb,
         network_access_policy="DenyAll",
         public_network_access="Disabled",
-        **place.common,
+        **context.common,
     )
 
 
-def _login(name: str, plan: VmDefaults, user_data: pulumi.Output[str]) -> compute.OSProfileArgs:
-    user = plan.place.settings.user
-    key = compute.SshPublicKeyArgs(key_data=plan.authorized_key, path=f"/home/{user}/.ssh/authorized_keys")
+def _login(name: str, defaults: VmDefaults, user_data: pulumi.Output[str]) -> compute.OSProfileArgs:
+    user = defaults.context.settings.user
+    key = compute.SshPublicKeyArgs(key_data=defaults.authorized_key, path=f"/home/{user}/.ssh/authorized_keys")
     return compute.OSProfileArgs(
         computer_name=name,
         admin_username=user,
@@ -101,8 +112,8 @@ def _login(name: str, plan: VmDefaults, user_data: pulumi.Output[str]) -> comput
     )
 
 
-def _disks(plan: VmDefaults, data_disk: compute.Disk | None) -> compute.StorageProfileArgs:
-    publisher, offer, sku, version = plan.place.settings.image.split(":")
+def _disks(defaults: VmDefaults, data_disk: compute.Disk | None) -> compute.StorageProfileArgs:
+    publisher, offer, sku, version = defaults.context.settings.image.split(":")
     attached = data_disk and compute.DataDiskArgs(
         create_option="Attach",
         lun=0,
@@ -116,7 +127,7 @@ def _disks(plan: VmDefaults, data_disk: compute.Disk | None) -> compute.StorageP
             create_option="FromImage",
             caching=compute.CachingTypes.READ_WRITE,
             delete_option="Delete",
-            disk_size_gb=plan.place.settings.os_disk_gb,
+            disk_size_gb=defaults.context.settings.os_disk_gb,
             managed_disk=compute.ManagedDiskParametersArgs(storage_account_type=SYSTEM_DISK),
         ),
         data_disks=[attached] if attached else None,

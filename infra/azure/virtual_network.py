@@ -1,4 +1,4 @@
-"""A virtual network of Azure, its rules, and public addresses in front of it."""
+"""A virtual network of Azure with its firewall rules and public addresses."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from settings.types import Subnet
 SSH_PORT = 22
 NODE_PORTS = "30000-32767"
 BASTION = 4
-"""Its address in the subnet, of which Azure keeps the first four and the last for itself."""
+"""Position of the bastion's address in the subnet. Azure reserves the first four addresses and the last."""
 FIRST_NODE = 10
-"""The control plane's address in the subnet; workers follow it."""
+"""Position of the control plane's address in the subnet; workers follow it."""
 
 
 @dataclass(frozen=True)
 class VirtualNetwork:
-    """A network with one subnet, whose security group applies to all that is in it."""
+    """A network with one subnet, whose security group applies to all its machines."""
 
     addresses: Subnet
     subnet: pulumi.Output[str]
-    """Its id."""
+    """Azure's id of the subnet."""
 
 
-def virtual_network(place: AzureContext) -> VirtualNetwork:
-    """The network of the settings, whose first 256 addresses are the machines' subnet."""
-    addresses = next(place.settings.network.subnets(new_prefix=24))
-    rules = network.NetworkSecurityGroup("rules", security_rules=_rules(place.settings, addresses), **place.common)
-    whole = network.VirtualNetwork(
+def virtual_network(context: AzureContext) -> VirtualNetwork:
+    """Create the network of the settings. Its first 256 addresses are the machines' subnet."""
+    addresses = next(context.settings.network.subnets(new_prefix=24))
+    rules = network.NetworkSecurityGroup("rules", security_rules=_rules(context.settings, addresses), **context.common)
+    parent_network = network.VirtualNetwork(
         "network",
-        address_space=network.AddressSpaceArgs(address_prefixes=[str(place.settings.network)]),
-        **place.common,
+        address_space=network.AddressSpaceArgs(address_prefixes=[str(context.settings.network)]),
+        **context.common,
     )
     subnet = network.Subnet(
         "subnet",
-        resource_group_name=place.group.name,
-        virtual_network_name=whole.name,
+        resource_group_name=context.group.name,
+        virtual_network_name=parent_network.name,
         address_prefix=str(addresses),
         network_security_group=network.NetworkSecurityGroupArgs(id=rules.id),
-        nat_gateway=_way_out(place) if place.settings.bastion else None,
-        # Machines go out by their public addresses, or else by the gateway; never by one that Azure lends.
+        nat_gateway=_nat_gateway(context) if context.settings.bastion else None,
+        # Outbound traffic uses the machines' public addresses or the gateway, never a default address of Azure.
         default_outbound_access=False,
-        opts=place.opts,
+        opts=context.opts,
     )
     return VirtualNetwork(addresses, subnet.id)
 
 
-def public_address(name: str, place: AzureContext, label: str | None = None) -> network.PublicIPAddress:
-    """A public address that stays. With a label it has a DNS name, to which Azure adds what makes it the only one."""
+def public_address(name: str, context: AzureContext, label: str | None = None) -> network.PublicIPAddress:
+    """Create a static public address. With a label it has a DNS name, which Azure makes unique by a suffix."""
     return network.PublicIPAddress(
         name,
         sku=network.PublicIPAddressSkuArgs(name="Standard"),
@@ -64,28 +64,28 @@ def public_address(name: str, place: AzureContext, label: str | None = None) -> 
         )
         if label
         else None,
-        **place.common,
+        **context.common,
     )
 
 
-def _way_out(place: AzureContext) -> network.SubResourceArgs:
-    """The gateway by which machines without a public address reach package and image registries."""
+def _nat_gateway(context: AzureContext) -> network.SubResourceArgs:
+    """Create the gateway through which machines without a public address reach package and image registries."""
     gateway = network.NatGateway(
         "gateway",
         sku=network.NatGatewaySkuArgs(name="Standard"),
-        public_ip_addresses=[network.SubResourceArgs(id=public_address("gateway-address", place).id)],
-        **place.common,
+        public_ip_addresses=[network.SubResourceArgs(id=public_address("gateway-address", context).id)],
+        **context.common,
     )
     return network.SubResourceArgs(id=gateway.id)
 
 
 def _rules(settings: AzureSettings, addresses: Subnet) -> list[network.SecurityRuleArgs]:
-    """Who may come in. All else is refused by the rules that every security group of Azure ends with."""
+    """Return the inbound rules. The default rules of Azure's security groups deny all other traffic."""
     operator = [str(settings.operator)]
     return [
         _allow("ssh", 100, operator, "Tcp", str(SSH_PORT)),
-        _allow("kubernetes-api", 110, operator + [str(other) for other in settings.api_from], "Tcp", str(API_PORT)),
-        _allow("node-ports", 120, operator + [str(other) for other in settings.services_from], "Tcp", NODE_PORTS),
+        _allow("kubernetes-api", 110, operator + [str(source) for source in settings.api_from], "Tcp", str(API_PORT)),
+        _allow("node-ports", 120, operator + [str(source) for source in settings.services_from], "Tcp", NODE_PORTS),
         _allow("among-nodes", 130, [str(addresses)], "*", "*"),
     ]
 

@@ -1,0 +1,153 @@
+"""A Kubernetes cluster that kubeadm installs on machines.
+
+`KubeadmCluster` lists the steps in their order. Each step is one module:
+
+1. `preflight` checks every machine, before any machine is changed.
+2. `reset` is registered, which removes the cluster from a machine on deletion.
+3. `packages` installs containerd and Kubernetes' binaries on every machine.
+4. `init` creates the control plane.
+5. `upgrade` brings the control plane to the wanted version.
+6. `join` adds each worker.
+7. The caller installs the pod network.
+8. `ready` waits for each node in turn, and upgrades workers.
+
+Steps that change machines are resources of pulumi-command, see `step`. All of them are safe to run twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import pulumi
+
+from infra.cluster import Cluster, Node, provider, wait_for_api_server
+from infra.kubeadm.init import admin_kubeconfig, certificate_expiry, init_control_plane
+from infra.kubeadm.join import join_worker
+from infra.kubeadm.packages import install_packages
+from infra.kubeadm.plan import ClusterPlan, package_source
+from infra.kubeadm.preflight import run_preflight
+from infra.kubeadm.ready import ready_node
+from infra.kubeadm.reset import reset_machine
+from infra.kubeadm.upgrade import upgrade_control_plane
+from infra.machine import Machine
+from infra.registry import ContainerRegistry
+from settings.infra import KubernetesSettings
+
+
+class KubeadmCluster(pulumi.ComponentResource):
+    """A cluster of one control plane and workers, whose nodes become Ready once a pod network is installed.
+
+    Install the pod network into `bootstrap_view()`, and everything else into `ready_cluster(network)`. A worker that
+    leaves `machines` is drained and reset. Deleting the component resets all machines.
+
+    Args:
+        machines: the nodes; exactly one has the role control-plane. Without workers, it also runs pods.
+        settings: version, subnets and package source.
+        registry: mirror of all images; None pulls from upstream.
+        endpoint: host name or address at which this computer reaches the API server; default is the control plane's.
+
+    Attributes:
+        kubeconfig: the administrator's, secret.
+        endpoint: URL of the API server for this computer.
+        provider: the Kubernetes provider of the cluster.
+        certificates_expire: time (RFC 3339) at which the first certificate of the control plane expires.
+
+    Raises:
+        ValueError: the machines have no or several control planes, or packages come from a registry that is missing.
+        UserError (as a failed resource): a machine does not pass the preflight; with all findings.
+    """
+
+    kubeconfig: pulumi.Output[str]
+    endpoint: pulumi.Output[str]
+    certificates_expire: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        machines: Sequence[Machine],
+        settings: KubernetesSettings,
+        registry: ContainerRegistry | None = None,
+        endpoint: pulumi.Input[str] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        control_planes = [machine for machine in machines if machine.role == "control-plane"]
+        if len(control_planes) != 1:
+            names = ", ".join(machine.name for machine in control_planes)
+            raise ValueError(f"one machine has to be the control plane, found {len(control_planes)}: {names}")
+        if settings.packages == "bundle" and registry is None:
+            raise ValueError("packages: bundle takes them from a registry, and no registry is set")
+        super().__init__("mlplatform:infra:Kubeadm", name, None, opts)
+        self._plan = plan = ClusterPlan(
+            name=name,
+            control_plane=control_planes[0],
+            workers=[machine for machine in machines if machine.role == "worker"],
+            settings=settings,
+            registry=registry,
+            packages=package_source(settings, registry),
+            api_host=endpoint or control_planes[0].public_address,
+            component=self,
+        )
+        self.endpoint = pulumi.Output.concat("https://", plan.api_host, ":6443")
+
+        checks = [run_preflight(machine, plan) for machine in plan.machines]
+        resets = {machine.name: reset_machine(machine, plan, checks) for machine in plan.machines}
+        packages = {
+            machine.name: install_packages(machine, plan, [*checks, resets[machine.name]]) for machine in plan.machines
+        }
+        self._init = init_control_plane(plan, packages[plan.control_plane.name])
+        self._resource = plan.control_plane.resource or self._init
+        """The resource whose deletion ends the cluster."""
+        self._upgrade = upgrade_control_plane(plan, self._options([self._init]))
+        self.kubeconfig = admin_kubeconfig(plan, self._init, self._options([self._upgrade]))
+        self.certificates_expire = certificate_expiry(plan, self._init, self._options([self._upgrade]))
+        self.provider = provider(name, wait_for_api_server(self.kubeconfig), self._resource, self)
+        self._joins = [
+            join_worker(worker, plan, [self._upgrade, packages[worker.name]], self._resource) for worker in plan.workers
+        ]
+        self.register_outputs({"endpoint": self.endpoint})
+
+    def bootstrap_view(self) -> Cluster:
+        """Return the cluster for its pod network: the API server responds, and no node is Ready yet."""
+        return self._cluster([self._upgrade])
+
+    def ready_cluster(self, network: Sequence[pulumi.Resource]) -> Cluster:
+        """Return the cluster for everything else: `network` is installed and all nodes are Ready.
+
+        Workers are upgraded here one after the other. The control plane was upgraded before.
+        """
+        ready: list[pulumi.Resource] = []
+        for machine in self._plan.machines:
+            depends_on = [*network, *self._joins, *ready[-1:]]
+            deleted_with = machine.resource or self._init
+            ready.append(ready_node(machine, self._plan, self._plan.options(depends_on, deleted_with)))
+        return self._cluster(ready[-1:])
+
+    def _options(self, depends_on: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
+        """Return the options of a step that needs no undo when the cluster ends."""
+        return self._plan.options(depends_on, deleted_with=self._resource)
+
+    def _cluster(self, depends_on: Sequence[pulumi.Resource]) -> Cluster:
+        return Cluster(
+            name=self._plan.name,
+            kubeconfig=self.kubeconfig,
+            provider=self.provider,
+            endpoint=self.endpoint,
+            nodes=self._nodes(),
+            depends_on=depends_on,
+            resource=self._resource,
+        )
+
+    def _nodes(self) -> pulumi.Output[list[Node]]:
+        nodes = [
+            pulumi.Output.all(
+                name=machine.name,
+                role=machine.role,
+                address=machine.private_address,
+                external_address=machine.public_address,
+                version=f"v{self._plan.settings.version}",
+            )
+            for machine in self._plan.machines
+        ]
+        return cast("pulumi.Output[list[Node]]", pulumi.Output.all(*nodes))

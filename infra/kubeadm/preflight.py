@@ -1,79 +1,82 @@
-"""Step 1: is each machine fit for a node? Nothing has been changed yet when this finds that one is not."""
+"""Step "preflight": check that each machine can become a node, before any machine is changed."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
-from infra.machine import Machine
+from infra.kubeadm.facts import MachineFacts, gather_facts
+from infra.kubeadm.plan import ClusterPlan
+from infra.machine import Machine, ResolvedMachine
 
 DISTRIBUTIONS = {"ubuntu": ("22.04", "24.04"), "debian": ("12", "13")}
+ARCHITECTURES = ("x86_64", "aarch64")
 PORTS = {
-    "control-plane": {"6443": "kube-apiserver", "2379": "etcd", "2380": "etcd", "10250": "kubelet"},
-    "worker": {"10250": "kubelet"},
+    "control-plane": {6443: "kube-apiserver", 2379: "etcd", 2380: "etcd", 10250: "kubelet"},
+    "worker": {10250: "kubelet"},
 }
 MEMORY_MIB = {"control-plane": 1700, "worker": 900}
-"""kubeadm asks for 1700 on a control plane."""
+"""kubeadm requires 1700 on a control plane."""
 DISK_MIB = 5 * 1024
 SKEW_SECONDS = 10
-"""Certificates and etcd suffer from more."""
-
-Facts = Mapping[str, Any]
+"""A larger clock skew breaks certificates and etcd."""
 
 
-def preflight(machine: Machine, others: Sequence[Machine], opts: pulumi.ResourceOptions) -> Preflight:
-    """Look at a machine, and at the others for what two may not share."""
+def run_preflight(machine: Machine, plan: ClusterPlan) -> Preflight:
+    """Check one machine, also against the other machines of the cluster."""
     return Preflight(
         f"{machine.name}-preflight",
         machine=machine.properties,
-        others=[other.properties for other in others],
-        opts=pulumi.ResourceOptions.merge(
-            opts, pulumi.ResourceOptions(depends_on=list(machine.depends_on), deleted_with=machine.resource)
-        ),
+        others=[other.properties for other in plan.machines if other is not machine],
+        opts=plan.options(machine.depends_on, deleted_with=machine.resource),
     )
 
 
 class _PreflightProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        # Another machine by this name is looked at anew; other peers, or another key for the same one, are no reason.
-        same = all(not any_changed(_olds["machine"], _news["machine"], [key]) for key in ("host", "port"))
-        return DiffResult(changes=not same, replaces=[] if same else ["machine"])
+        """Check a machine with another address again. Other peers or another key do not matter."""
+        moved = any_changed(_olds["machine"], _news["machine"], ("host", "port"))
+        return DiffResult(changes=moved, replaces=["machine"] if moved else [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        machine, others = props["machine"], props["others"]
-        facts = _facts(machine, others)
-        others_facts = {}
+        machine, others = _parse(props)
+        facts = gather_facts(machine, others)
+        other_facts = {}
         for other in others:
             try:
-                others_facts[other["name"]] = _facts(other, [peer for peer in (machine, *others) if peer != other])
+                peers = [peer for peer in (machine, *others) if peer is not other]
+                other_facts[other.name] = gather_facts(other, peers)
             except UserError:
-                continue  # its own preflight says so
-        if found := list(findings(machine, facts, others_facts)):
-            raise UserError("\n".join([f"{machine['name']} ({machine['host']}) cannot become a node yet:", *found]))
-        return CreateResult(machine["name"], props | {"member": facts["member"]})
+                continue  # the preflight of that machine reports it
+        if findings := list(check_machine(machine, facts, other_facts)):
+            raise UserError("\n".join([f"{machine.name} ({machine.host}) cannot become a node yet:", *findings]))
+        return CreateResult(machine.name, props | {"member": facts.is_node})
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Keep the result: every change that matters replaces the resource."""
+        return UpdateResult(_news | {"member": _olds.get("member", False)})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Forget that a machine was found fit as long as it is no node: the next `up` looks at it again."""
+        """Report the resource as deleted while the machine is no node, so that the next `up` checks it again."""
         if props.get("member"):
             return ReadResult(id_, props)
+        machine, others = _parse(props)
         try:
-            member = _facts(props["machine"], props["others"])["member"]
-        except UserError:  # nobody knows; what else the machine takes part in says that it is away
+            is_node = gather_facts(machine, others).is_node
+        except UserError:  # unknown; other resources on the machine report that it is unreachable
             return ReadResult(id_, props)
-        return ReadResult(id_, props | {"member": True}) if member else ReadResult("", {})
+        return ReadResult(id_, props | {"member": True}) if is_node else ReadResult("", {})
 
 
 class Preflight(Resource, module="infra", name="Preflight"):
-    """A machine that was found fit.
+    """A passed check of a machine.
 
     Raises (as a failed resource):
-        UserError: every reason why it is not, each with its remedy.
+        UserError: the machine cannot become a node; with every finding and its remedy.
     """
 
     def __init__(
@@ -84,95 +87,76 @@ class Preflight(Resource, module="infra", name="Preflight"):
         others: Sequence[Mapping[str, pulumi.Input[Any]]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(
-            _PreflightProvider(), name, {"machine": dict(machine), "others": [dict(o) for o in others]}, opts
-        )
+        props = {"machine": dict(machine), "others": [dict(other) for other in others]}
+        super().__init__(_PreflightProvider(), name, props, opts)
 
 
-def findings(machine: Mapping[str, Any], facts: Facts, others: Mapping[str, Facts]) -> Iterable[str]:
-    """Why a machine with these facts cannot become a node beside the others (their facts by name)."""
-    name, version = facts["os"]
-    if version not in DISTRIBUTIONS.get(name, ()):
+def _parse(props: Mapping[str, Any]) -> tuple[ResolvedMachine, list[ResolvedMachine]]:
+    return ResolvedMachine.parse(props["machine"]), [ResolvedMachine.parse(other) for other in props["others"]]
+
+
+def check_machine(
+    machine: ResolvedMachine, facts: MachineFacts, other_facts: Mapping[str, MachineFacts]
+) -> Iterator[str]:
+    """Yield each reason why the machine cannot become a node beside the other machines, with its remedy.
+
+    Args:
+        machine: its settings.
+        facts: its facts.
+        other_facts: facts of the other machines by name.
+    """
+    yield from _check_system(machine, facts)
+    for other, others in other_facts.items():
+        yield from _check_pair(machine, facts, other, others)
+    for peer in facts.unreachable_peers:
+        yield f"  it cannot reach {peer}, the private address of another machine (port 22): check routes and firewalls"
+    if not facts.is_node:
+        yield from _check_resources(machine, facts)
+
+
+def _check_system(machine: ResolvedMachine, facts: MachineFacts) -> Iterator[str]:
+    distribution, version = facts.distribution, facts.distribution_version
+    if version not in DISTRIBUTIONS.get(distribution, ()):
         known = "; ".join(f"{name} {', '.join(versions)}" for name, versions in DISTRIBUTIONS.items())
-        yield f"  it runs {name} {version}; this program knows {known}"
-    if facts["architecture"] not in ("x86_64", "aarch64"):
-        yield f"  its processor is {facts['architecture']}; there are packages for x86_64 and aarch64"
-    if facts["init"] != "systemd":
-        yield "  its init is not systemd"
-    if facts["sudo"][0] != "yes":
-        said = " ".join(facts["sudo"][1:]).strip()
+        yield f"  it runs {distribution} {version}; supported are {known}"
+    if facts.architecture not in ARCHITECTURES:
+        yield f"  its processor is {facts.architecture}; supported are {' and '.join(ARCHITECTURES)}"
+    if facts.init != "systemd":
+        yield "  its init system is not systemd"
+    if facts.sudo_error is not None:
         yield (
-            f"  {machine['user']} may not use sudo without a password ({said}): write "
-            f"`{machine['user']} ALL=(ALL) NOPASSWD: ALL` into /etc/sudoers.d/{machine['user']}"
+            f"  {machine.user} may not use sudo without a password ({facts.sudo_error.strip()}): write "
+            f"`{machine.user} ALL=(ALL) NOPASSWD: ALL` into /etc/sudoers.d/{machine.user}"
         )
-    if not facts["has_address"]:
-        yield f"  none of its links has the address {machine['address']} (private_address)"
-    if abs(skew := facts["skew"]) > SKEW_SECONDS:
-        off = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
-        yield f"  its clock is {off} that of this computer: set it, and let NTP hold it"
-    for other, theirs in others.items():
-        if theirs["hostname"] == facts["hostname"] != machine["name"]:
-            remedy = f"hostnamectl set-hostname {machine['name']}"
-            yield f"  it has the same host name as {other}, {facts['hostname']}: {remedy}"
-        if theirs["machine_id"] == facts["machine_id"]:
-            yield (
-                f"  it has the same machine-id as {other}, as copies of one disk have: "
-                "rm /etc/machine-id && systemd-machine-id-setup"
-            )
-        if theirs["cgroups"] != facts["cgroups"]:
-            both = f"{facts['cgroups']}, and {other} has {theirs['cgroups']}"
-            yield f"  it has cgroups {both}: kubelet's settings are the same on all nodes"
-    for peer in facts["unreached"]:
-        yield f"  it cannot reach {peer}, the private address of another machine (port 22): look at routes, firewalls"
-    if facts["member"]:
-        return
-    if facts["memory_mib"] < MEMORY_MIB[machine["role"]]:
-        yield f"  it has {facts['memory_mib']} MiB of memory; a {machine['role']} takes {MEMORY_MIB[machine['role']]}"
-    if facts["disk_free_mib"] < DISK_MIB:
-        yield f"  {facts['disk_free_mib']} MiB are free in /var/lib; images and pods take {DISK_MIB}: make room"
-    for port, program in PORTS[machine["role"]].items():
-        if port in facts["listening"]:
-            yield f"  port {port} is taken, which {program} takes: stop what listens there (ss -ltnp 'sport = {port}')"
+    if not facts.has_address:
+        yield f"  none of its links has the address {machine.address} (private_address)"
+    if abs(skew := facts.clock_skew) > SKEW_SECONDS:
+        offset = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
+        yield f"  its clock is {offset} that of this computer: set it, and synchronize it by NTP"
 
 
-def parsed(output: str) -> dict[str, Any]:
-    """The facts that `facts.sh` printed."""
-    lines = [line.split() for line in output.splitlines() if line]
-    single = {key: values for key, *values in lines if key not in ("listening", "unreached")}
-    return {
-        **{key: " ".join(values) for key, values in single.items()},
-        "os": tuple(single["os"]),
-        "sudo": tuple(single["sudo"]),
-        "has_address": "has_address" in single,
-        "member": "member" in single,
-        "clock": float(single["clock"][0]),
-        "memory_mib": int(single["memory_mib"][0]),
-        "disk_free_mib": int(single["disk_free_mib"][0]),
-        "listening": {values[0] for key, *values in lines if key == "listening"},
-        "unreached": [values[0] for key, *values in lines if key == "unreached"],
-    }
+def _check_pair(machine: ResolvedMachine, facts: MachineFacts, other: str, others: MachineFacts) -> Iterator[str]:
+    if others.hostname == facts.hostname != machine.name:
+        remedy = f"hostnamectl set-hostname {machine.name}"
+        yield f"  it has the same host name as {other}, {facts.hostname}: {remedy}"
+    if others.machine_id == facts.machine_id:
+        yield (
+            f"  it has the same machine-id as {other}, probably as a copy of its disk: "
+            "rm /etc/machine-id && systemd-machine-id-setup"
+        )
+    if others.cgroups != facts.cgroups:
+        both = f"{facts.cgroups}, and {other} has {others.cgroups}"
+        yield f"  it has cgroups {both}: all nodes share kubelet's settings, so all need the same version"
 
 
-_known: dict[str, dict[str, Any]] = {}
-_locks: dict[str, threading.Lock] = {}
-"""Each machine is asked once in an `up`, though the preflights of all machines want to know."""
-
-
-def _facts(machine: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    from infra.kubeadm.scripts import command_line, standard_input
-    from infra.ssh import connected
-
-    with _locks.setdefault(machine["name"], threading.Lock()):
-        if machine["name"] not in _known:
-            values = {"ADDRESS": machine["address"], "PEERS": " ".join(peer["address"] for peer in peers)}
-            with connected(machine) as shell:
-                before = time.time()
-                output = shell.run(
-                    command_line("facts.sh", values, sudo=False), standard_input("facts.sh"), seconds=120
-                )
-                facts = parsed(output.checked(f"{machine['name']}: asking for facts"))
-                after = time.time()
-            # The clock was read at some moment between.
-            clock = facts["clock"]
-            _known[machine["name"]] = facts | {"skew": clock - min(max(clock, before), after)}
-        return _known[machine["name"]]
+def _check_resources(machine: ResolvedMachine, facts: MachineFacts) -> Iterator[str]:
+    if facts.memory_mib < MEMORY_MIB[machine.role]:
+        yield f"  it has {facts.memory_mib} MiB of memory; a {machine.role} needs {MEMORY_MIB[machine.role]}"
+    if facts.disk_free_mib < DISK_MIB:
+        yield (
+            f"  {facts.disk_free_mib} MiB are free in /var/lib; images and pods need {DISK_MIB}: "
+            "delete files or extend the disk"
+        )
+    for port, program in PORTS[machine.role].items():
+        if port in facts.listening_ports:
+            yield f"  port {port} is taken, which {program} needs: stop the program there (ss -ltnp 'sport = {port}')"

@@ -1,4 +1,4 @@
-"""The API server of a cluster, asked with patience."""
+"""A client of a cluster's API server that retries while the server is unavailable."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 import yaml
 
-from infra.dynamic_provider import UserError
+from infra.errors import UserError
 from infra.retry import BUSY, error_message, retry
 
 T = TypeVar("T")
 
 
 class KubernetesClient:
-    """A cluster by its kubeconfig; `core`, `apps` and `batch` are the clients of these groups, `custom` that of all."""
+    """Clients of one cluster: `core`, `apps` and `batch` for these API groups, `custom` for custom resources."""
 
     def __init__(self, kubeconfig: str) -> None:
         from kubernetes import client, config  # type: ignore[import-untyped]
@@ -25,19 +25,19 @@ class KubernetesClient:
         self.batch: Any = client.BatchV1Api(self._client)
         self.custom: Any = client.CustomObjectsApi(self._client)
 
-    def plain(self, found: Any) -> Any:
-        """What a client gave, as the API server's JSON has it."""
-        return self._client.sanitize_for_serialization(found)
+    def to_json(self, model: Any) -> Any:
+        """Return an object of a client as the JSON value of the API server."""
+        return self._client.sanitize_for_serialization(model)
 
-    def unless_there(self, create: Callable[[], T]) -> T | None:
-        """Create what may exist: None where it does."""
-        return self._but(409, create)
+    def none_if_exists(self, create: Callable[[], T]) -> T | None:
+        """Return the object that `create` creates, or None if it exists already."""
+        return self._none_on_status(409, create)
 
-    def unless_gone(self, call: Callable[[], T]) -> T | None:
-        """Read or delete what may not exist: None where it does not."""
-        return self._but(404, call)
+    def none_if_missing(self, call: Callable[[], T]) -> T | None:
+        """Return the result of reading or deleting an object, or None if the object does not exist."""
+        return self._none_on_status(404, call)
 
-    def _but(self, status: int, call: Callable[[], T]) -> T | None:
+    def _none_on_status(self, status: int, call: Callable[[], T]) -> T | None:
         from kubernetes.client import ApiException  # type: ignore[import-untyped]
 
         try:
@@ -48,16 +48,16 @@ class KubernetesClient:
             raise
 
     def retry(self, call: Callable[[], T]) -> T:
-        """Call until there is an answer.
+        """Return the result of `call`, repeated while the API server is unavailable.
 
         Raises:
-            UserError: it stays away, or refuses the kubeconfig.
-            ApiException: any other answer.
+            UserError: the API server stays unavailable, or refuses the kubeconfig.
+            ApiException: any other error response.
         """
-        return retry(call, _away, f"the API server {self._client.configuration.host}")
+        return retry(call, _transient_reason, f"the API server {self._client.configuration.host}")
 
 
-def _away(error: Exception) -> str | None:
+def _transient_reason(error: Exception) -> str | None:
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 

@@ -1,4 +1,4 @@
-"""What pods say: their logs, why they do not start, how they ended."""
+"""Logs of pods, and the reasons why containers wait or exited."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from infra.dynamic_provider import UserError
+from infra.errors import UserError
 from infra.kubernetes_client.client import KubernetesClient
 
-TIME = re.compile(r"(.{19})(?:\.(\d+))?")
+TIMESTAMP = re.compile(r"(.{19})(?:\.(\d+))?")
 OVERLAP_SECONDS = 10
 READ_SECONDS = 20
 
 
 class PodLog:
-    """The log of one pod, read in pieces that overlap; each line is given once."""
+    """The log of one pod, read in overlapping requests that yield each line once."""
 
     def __init__(self) -> None:
         self._latest = ""
@@ -25,9 +25,9 @@ class PodLog:
     def read(
         self, api: KubernetesClient, namespace: str, pod: str, container: str | None = None, *, ended: bool = False
     ) -> Iterator[str]:
-        """The lines since the last time; none where the pod has not started or its node is away.
+        """Yield the lines since the last call; no lines if the pod has not started or its node is unreachable.
 
-        One that has `ended` is asked with patience: its last lines, the result among them, are not looked for again.
+        The log of a pod that has `ended` is read once, so that request is retried.
         """
         from kubernetes.client import ApiException  # type: ignore[import-untyped]
         from urllib3.exceptions import HTTPError
@@ -35,57 +35,61 @@ class PodLog:
         options: dict[str, Any] = {"timestamps": True, "_preload_content": False, "_request_timeout": READ_SECONDS}
         if container:
             options["container"] = container
-        if seconds := self.since():
+        if seconds := self.since_seconds():
             options["since_seconds"] = seconds
 
         def text() -> str:
             return str(api.core.read_namespaced_pod_log(pod, namespace, **options).data.decode(errors="replace"))
 
         try:
-            found = api.retry(text) if ended else text()
+            log = api.retry(text) if ended else text()
         except (ApiException, HTTPError, UserError):
-            return  # the next look may tell, where there is one
-        yield from self.fresh(found)
+            return  # the next call reads these lines
+        yield from self.new_lines(log)
 
-    def since(self) -> int | None:
-        """How many seconds of the log to read; None for all of it."""
+    def since_seconds(self) -> int | None:
+        """Return for how many seconds of the log the next call requests; None for all of it."""
         return round(time.monotonic() - self._read_at) + OVERLAP_SECONDS if self._read_at else None
 
-    def fresh(self, text: str) -> Iterator[str]:
-        """The new lines among these, each of which stands after its time."""
+    def new_lines(self, log: str) -> Iterator[str]:
+        """Yield the lines of a log with timestamps that are later than all lines before, without timestamps."""
         self._read_at = time.monotonic()
-        for line in text.splitlines():
-            time_text, _, said = line.partition(" ")
-            if (at := _sortable(time_text)) > self._latest:
-                self._latest = at
-                yield said
+        for line in log.splitlines():
+            time_text, _, text = line.partition(" ")
+            if (timestamp := _sortable(time_text)) > self._latest:
+                self._latest = timestamp
+                yield text
 
 
 def waiting_reasons(pod: Any) -> Iterator[str]:
-    """Yield the reasons why a pod does not start, as the cluster reports them."""
+    """Yield the reasons why a pod has not started, in the cluster's words."""
     yield from (c.message for c in pod.status.conditions or [] if c.type == "PodScheduled" and c.message)
-    for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
+    for status in _container_statuses(pod):
         if (waiting := status.state.waiting) and waiting.message:
             yield f"{waiting.reason}: {waiting.message}"
 
 
 def exit_reasons(pod: Any) -> Iterator[str]:
-    """Yield reason and exit code of each terminated container, such as OOMKilled."""
+    """Yield reason and exit code of each container that has exited, such as OOMKilled."""
     for status in pod.status.container_statuses or []:
-        if ended := status.state.terminated:
-            yield f"{ended.reason} with exit code {ended.exit_code}"
+        if terminated := status.state.terminated:
+            yield f"{terminated.reason} with exit code {terminated.exit_code}"
 
 
 def termination_messages(pod: Any) -> Iterator[str]:
-    """Yield the termination message of each failed container, of its current or its previous start."""
-    for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
-        for ended in (status.state.terminated, status.last_state.terminated):
-            if ended and ended.exit_code and ended.message:
-                yield f"{status.name}: {ended.message.strip()}"
+    """Yield the termination message of each failed container: of this run, or else of the run before."""
+    for status in _container_statuses(pod):
+        for terminated in (status.state.terminated, status.last_state.terminated):
+            if terminated and terminated.exit_code and terminated.message:
+                yield f"{status.name}: {terminated.message.strip()}"
                 break
 
 
-def _sortable(at: str) -> str:
-    """A time of RFC 3339 with all nine digits of a second's fraction, of which the API server leaves out zeros."""
-    found = TIME.match(at)
-    return f"{found[1]}.{(found[2] or '').ljust(9, '0')}" if found else ""
+def _container_statuses(pod: Any) -> list[Any]:
+    return [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]
+
+
+def _sortable(timestamp: str) -> str:
+    """Return an RFC 3339 time with nine digits of the second's fraction; the API server omits trailing zeros."""
+    match = TIMESTAMP.match(timestamp)
+    return f"{match[1]}.{(match[2] or '').ljust(9, '0')}" if match else ""

@@ -1,51 +1,54 @@
-"""The lab's network: a bridge of this computer, and on it a network namespace for each machine. None leads outside."""
+"""The network of a lab: a bridge of this computer with a network namespace for each machine, without internet."""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
 import json
-import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from infra.dynamic_provider import UserError
+from infra.errors import UserError
+from infra.local.program import run_program
 
 
 @dataclass(frozen=True)
 class Bridge:
-    """The bridge of one stack. Linux allows 15 characters for a link's name, so theirs are made of a hash."""
+    """The bridge of one stack. Linux limits link names to 15 characters, so they contain a hash of the stack's name."""
 
     stack: str
     subnet: str
 
     @property
     def link(self) -> str:
+        """Name of the bridge."""
         return f"mlp-{hashlib.sha256(self.stack.encode()).hexdigest()[:6]}"
 
     @property
     def address(self) -> str:
-        """This computer's own address on it."""
+        """Address of this computer on the bridge."""
         return str(ipaddress.ip_network(self.subnet)[1])
 
     def namespace(self, machine: str) -> str:
+        """Return the name of a machine's network namespace."""
         return f"mlplatform-{self.stack}-{machine}"
 
-    def there(self) -> bool:
+    def exists(self) -> bool:
+        """Return True if the bridge exists and has its address."""
         return any(self.address in addresses for link, addresses in _addresses() if link == self.link)
 
     def create(self) -> None:
-        """Make it, or leave it as it is.
+        """Create the bridge unless it exists.
 
         Raises:
-            UserError: another link of this computer is in that subnet, or the bridge belongs to another stack.
+            UserError: another link of this computer uses the subnet, or the bridge belongs to another stack.
         """
         subnet = ipaddress.ip_network(self.subnet)
         for link, addresses in _addresses():
-            taken = [address for address in addresses if ipaddress.ip_address(address) in subnet]
-            if link != self.link and taken:
+            conflicts = [address for address in addresses if ipaddress.ip_address(address) in subnet]
+            if link != self.link and conflicts:
                 raise UserError(
-                    f"infra:lab.subnet: {self.subnet} is in use here already: {link} has {taken[0]}. "
+                    f"infra:lab.subnet: {self.subnet} is in use here already: {link} has {conflicts[0]}. "
                     "Choose another subnet, such as 10.21.0.0/24"
                 )
             if link == self.link and addresses and self.address not in addresses:
@@ -53,7 +56,7 @@ class Bridge:
                     f"infra:lab.subnet: another stack of this name has machines here: {link} has {addresses[0]}. "
                     "Destroy it first, or give this stack another name"
                 )
-        if self.there():
+        if self.exists():
             return
         self.delete()
         ip("link", "add", self.link, "address", _mac(self.address), "type", "bridge")
@@ -62,17 +65,17 @@ class Bridge:
         ip("link", "set", self.link, "up")
 
     def delete(self) -> None:
-        """Remove it; one that is gone already is no error."""
+        """Delete the bridge if it exists."""
         ip("link", "delete", self.link, check=False)
 
     def connect(self, machine: str, address: str) -> None:
-        """Give a machine a network namespace of its own, with `address` on the bridge."""
-        namespace, outside = self.namespace(machine), self._outside(address)
+        """Create a network namespace for a machine, with `address` on the bridge."""
+        namespace, link = self.namespace(machine), self._machine_link(address)
         self.disconnect(machine, address)
         ip("netns", "add", namespace)
         peer = ("name", "eth0", "address", _mac(address), "netns", namespace)
-        ip("link", "add", outside, "type", "veth", "peer", *peer)
-        ip("link", "set", outside, "master", self.link, "up")
+        ip("link", "add", link, "type", "veth", "peer", *peer)
+        ip("link", "set", link, "master", self.link, "up")
         ip("-netns", namespace, "link", "set", "lo", "up")
         prefix = ipaddress.ip_network(self.subnet).prefixlen
         ip("-netns", namespace, "address", "add", f"{address}/{prefix}", "dev", "eth0")
@@ -80,39 +83,36 @@ class Bridge:
         ip("-netns", namespace, "route", "add", "default", "via", self.address)
 
     def disconnect(self, machine: str, address: str) -> None:
-        """Remove a machine's network namespace and its links.
+        """Delete a machine's network namespace and its links.
 
-        The kernel keeps a namespace, and the link's end out here, for as long as anything still refers to it.
+        The link is deleted first: the kernel keeps a namespace and its links while a process refers to the namespace.
         """
-        ip("link", "delete", self._outside(address), check=False)
+        ip("link", "delete", self._machine_link(address), check=False)
         ip("netns", "delete", self.namespace(machine), check=False)
 
-    def _outside(self, address: str) -> str:
-        """The bridge's end of the link to the machine of that address."""
+    def _machine_link(self, address: str) -> str:
+        """Return the name of the bridge's end of the link to a machine."""
         return f"{self.link}-{int(ipaddress.ip_address(address)) & 0xFF}"
 
 
 def _mac(address: str) -> str:
-    """A hardware address of our own making for an IPv4 address.
+    """Return a constant hardware address for an IPv4 address.
 
-    One that is left to chance is changed by udev a moment later, and neighbours look for the old one for a minute.
+    udev changes a random one shortly after its creation, and neighbours cache the old one for a minute.
     """
     return ":".join(f"{byte:02x}" for byte in (0x02, 0x00, *ipaddress.ip_address(address).packed))
 
 
 def _addresses() -> list[tuple[str, list[str]]]:
-    """The IPv4 addresses of this computer by link."""
+    """Return each link of this computer with its IPv4 addresses."""
     links: list[dict[str, Any]] = json.loads(ip("-json", "-4", "address", "show"))
     return [(link["ifname"], [entry["local"] for entry in link["addr_info"]]) for link in links if link]
 
 
 def ip(*arguments: str, check: bool = True) -> str:
-    """Run `ip`; returns what it printed.
+    """Run `ip` and return its output.
 
     Raises:
         UserError: it failed, with its message.
     """
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
-    if check and done.returncode:
-        raise UserError(f"`ip {' '.join(arguments)}` failed: {done.stderr.strip()}")
-    return done.stdout
+    return run_program("ip", *arguments, check=check).stdout

@@ -1,24 +1,24 @@
-"""A whole Linux machine as a container of this computer: systemd as its first process, an address of its own.
+"""A Linux machine as a container of this computer, with systemd as its first process and its own address.
 
 runc starts it from an overlay over a root file system that all machines share. The overlay is mounted in a mount
-namespace that ends with the machine, so that nothing of it shows among this computer's own mounts.
+namespace that ends with the machine, so it does not appear among the mounts of this computer.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.dynamic_provider import UserError
+from infra.errors import UserError
+from infra.local.program import run_program
+from infra.retry import poll
 
 STOP_SECONDS = 30
 ON_DISK = ("containerd", "kubelet")
-"""Folders of /var/lib that hold file systems of pods: an overlay cannot lie on an overlay, so they are on real disk."""
+"""Folders of /var/lib with the file systems of pods. An overlay cannot be on an overlay, so they are on the disk."""
 CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
     *("LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER"),
@@ -27,25 +27,26 @@ CAPABILITIES = (
     *("MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF"),
     "CHECKPOINT_RESTORE",
 )
-"""By their number in linux/capability.h."""
+"""Names in the order of their numbers in linux/capability.h."""
 
 
 @dataclass(frozen=True)
 class MachineContainer:
-    """One machine, by a name that is unique on this computer; its files lie in `folder`."""
+    """A machine. `id` is unique on this computer; its files are in `folder`."""
 
     id: str
     folder: Path
     network_namespace: str
 
     def running(self) -> bool:
+        """Return True if the machine is on."""
         return self._status() == "running"
 
     def start(self, root: Path, hostname: str) -> None:
-        """Start it on the shared file system `root`, with what it wrote before.
+        """Start the machine on the shared file system `root`, with the files that it wrote before.
 
         Raises:
-            UserError: runc refused, with its message.
+            UserError: runc failed, with its message.
         """
         for name in ("upper", "work", "merged", *ON_DISK):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -55,43 +56,35 @@ class MachineContainer:
             f'mount -t overlay overlay -o "$1" "{self.folder / "merged"}" && exec runc run --detach --bundle "$2" "$3"'
         )
         log = self.folder / "console.log"
-        with log.open("wb") as output:
-            started = subprocess.run(
-                [
-                    *("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"),
-                    *(overlay, str(self.folder), self.id),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        if started.returncode:
+        arguments = (script, "sh", overlay, self.folder, self.id)
+        # The machine keeps this output open, so it goes to a file.
+        unshare = ("unshare", "--mount", "--propagation", "private", "sh", "-c", *arguments)
+        result = run_program(*unshare, check=False, log=log)
+        if result.returncode:
             raise UserError(f"machine {hostname} did not start: {log.read_text(errors='replace').strip()[-600:]}")
 
     def stop(self) -> None:
-        """End all that runs in it, as a power cut would; its files stay."""
+        """Kill all processes of the machine, like a power cut. Its files stay."""
         if self._status() is None:
             return
-        _run("runc", "kill", "--all", self.id, "KILL", check=False)
-        deadline = time.monotonic() + STOP_SECONDS
-        while self._status() == "running" and time.monotonic() < deadline:
-            time.sleep(0.1)
-        _run("runc", "delete", "--force", self.id)
+        run_program("runc", "kill", "--all", self.id, "KILL", check=False)
+        poll(lambda: None if self._status() == "running" else True, timeout=STOP_SECONDS, interval=0.1)
+        run_program("runc", "delete", "--force", self.id)
 
     def remove(self) -> None:
-        """Stop it and remove its files."""
+        """Stop the machine and delete its files."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _status(self) -> str | None:
-        """created, running or stopped; None where runc knows no such container."""
+        """Return created, running or stopped; None if runc has no such container."""
         if shutil.which("runc") is None:
             return None
-        state = subprocess.run(["runc", "state", self.id], capture_output=True, text=True)
+        state = run_program("runc", "state", self.id, check=False)
         return None if state.returncode else str(json.loads(state.stdout)["status"])
 
     def _specification(self, hostname: str) -> dict[str, Any]:
-        """What runc is told, in the format of the OCI runtime specification 1.0."""
+        """Return the configuration of runc, in the format of the OCI runtime specification 1.0."""
         capabilities = _own_capabilities()
         binds = {str(self.folder / name): f"/var/lib/{name}" for name in ON_DISK} | {"/dev/kmsg": "/dev/kmsg"}
         if Path("/lib/modules").is_dir():
@@ -103,7 +96,7 @@ class MachineContainer:
             "process": {
                 "args": ["/lib/systemd/systemd"],
                 "cwd": "/",
-                # By this variable systemd knows that hardware is not its business.
+                # With this variable, systemd does not manage hardware.
                 "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "container=runc"],
                 "user": {"uid": 0, "gid": 0},
                 "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
@@ -118,8 +111,8 @@ class MachineContainer:
                 _mount("mqueue", "/dev/mqueue"),
                 _mount("tmpfs", "/run", "mode=755"),
                 *(
-                    {"destination": inside, "source": outside, "type": "none", "options": ["rbind", "rw"]}
-                    for outside, inside in binds.items()
+                    {"destination": destination, "source": source, "type": "none", "options": ["rbind", "rw"]}
+                    for source, destination in binds.items()
                 ),
             ],
             "linux": {
@@ -129,7 +122,7 @@ class MachineContainer:
                 ],
                 "cgroupsPath": f"/mlplatform.{self.id}",
                 "resources": {"devices": [{"allow": True, "access": "rwm"}]},
-                # Volumes that kubelet mounts have to show inside of pods.
+                # Volumes that kubelet mounts must appear inside pods.
                 "rootfsPropagation": "rshared",
             },
         }
@@ -140,13 +133,7 @@ def _mount(kind: str, path: str, *options: str) -> dict[str, Any]:
 
 
 def _own_capabilities() -> list[str]:
-    """Those of this process's bounding set: a machine can have no more than the computer that it is in."""
+    """Return the capabilities of this process's bounding set, the most that a container on this computer can have."""
     status = Path("/proc/self/status").read_text()
     bounding = int(status.partition("CapBnd:")[2].split()[0], 16)
     return [f"CAP_{name}" for number, name in enumerate(CAPABILITIES) if bounding >> number & 1]
-
-
-def _run(*command: str, check: bool = True) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if check and done.returncode:
-        raise UserError(f"`{' '.join(command)}` failed: {(done.stderr + done.stdout).strip()}")

@@ -6,42 +6,46 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pulumi
-from pulumi.dynamic import CreateResult, ReadResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from infra.dynamic_provider import DynamicProvider, UserError
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.local.process_group import ProcessGroup, inherited_environment
+from infra.retry import poll
 
 HOST = "127.0.0.1"
 PYTHON = str(Path(sys.prefix).resolve() / "bin" / "python")
-"""The interpreter of the project's environment, by the same path whoever starts it."""
+"""The interpreter of the project's environment, by a path that does not depend on the calling program."""
 START_SECONDS = 90
+TAIL_LINES = 12
 
 
 class _ProcessProvider(DynamicProvider):
-    compared = ("command", "environment", "revision", "port", "ready_path", "data", "retain", "setting")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        names = ("command", "environment", "revision", "port", "ready_path", "data", "retain", "setting")
+        return DiffResult(changes=any_changed(_olds, _news, names))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["name"], props | _start(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        _session(Path(_olds["data"])).stop()
+        _process_group(Path(_olds["data"])).stop()
         return UpdateResult(_news | _start(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        if _session(Path(props["data"])).leader() is None:
+        if _process_group(Path(props["data"])).leader() is None:
             return ReadResult("", {})
         return ReadResult(id_, props)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         data = Path(_props["data"])
-        _session(data).stop()
+        _process_group(data).stop()
         if not _props["retain"]:
             shutil.rmtree(data, ignore_errors=True)
 
@@ -49,18 +53,18 @@ class _ProcessProvider(DynamicProvider):
 class LocalProcess(Resource, module="infra", name="LocalProcess"):
     """A process that outlives `pulumi up`, listens on one port of one address and answers HTTP there.
 
-    It counts as started when `ready_path` answers with a status below 500 (a store that refuses an unsigned request is
-    up), and as gone, to be created anew, when a refresh finds it dead.
+    It is ready when `ready_path` returns a status below 500: a store that refuses an unsigned request is up. After a
+    refresh has found it dead, the next `up` creates it again.
 
     Args:
-        command: program and arguments; they show in the process list, so nothing secret belongs there.
+        command: program and arguments. They show in the process list, so they must not contain secrets.
         environment: variables added to those of `pulumi`'s own environment; secrets belong here.
-        revision: what tells one state of its program from another, so that a changed program is started anew.
-        port: where it will listen; somebody else holding it is an error that says who.
+        revision: hash of the program's code; a changed program is restarted.
+        port: the port to listen on; if it is taken, the error names the process that has it.
         setting: the setting that chooses the port, for that error.
-        data: its working folder, created for it; its log is `<data>.log` beside it.
-        host: the address of this computer that it listens at.
-        retain: keep that folder when the process is deleted.
+        data: its working folder, created if missing; the log is `<data>.log`.
+        host: the address of this computer to listen on.
+        retain: keep the folder `data` when the resource is deleted.
 
     Raises (as a failed resource):
         UserError: the port is taken, or the process ended or did not answer within 90 seconds; with its last log lines.
@@ -101,42 +105,42 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
         super().__init__(_ProcessProvider(), name, props, opts)
 
 
-def _session(data: Path) -> ProcessGroup:
+def _process_group(data: Path) -> ProcessGroup:
     return ProcessGroup(data.parent / f"{data.name}.process.json")
 
 
 def _start(props: dict[str, Any]) -> dict[str, Any]:
     data, port = Path(props["data"]), int(props["port"])
     data.mkdir(parents=True, exist_ok=True)
-    session = _session(data)
-    session.stop()
+    group = _process_group(data)
+    group.stop()
     _require_free(props["host"], port, props["name"], props["setting"])
     log = data.parent / f"{data.name}.log"
-    process = session.start(props["command"], cwd=data, env=inherited_environment() | props["environment"], log=log)
+    process = group.start(props["command"], cwd=data, env=inherited_environment() | props["environment"], log=log)
     url = f"http://{props['host']}:{port}"
     try:
-        _await_answer(process, url + props["ready_path"], props["name"], log)
+        _wait_until_ready(process, url + props["ready_path"], props["name"], log)
     except BaseException:
-        session.stop()
+        group.stop()
         raise
     return {"pid": process.pid, "url": url}
 
 
 def _require_free(host: str, port: int, name: str, setting: str) -> None:
     with socket.socket() as probe:
-        # As servers do: a connection that is still closing does not hold the port.
+        # Servers set this option too, so a connection that is still closing does not hold the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError:
             raise UserError(
-                f"{name} cannot listen on port {port} ({setting}): it is taken by {_holder(port)}. "
+                f"{name} cannot listen on port {port} ({setting}): it is taken by {_port_owner(port)}. "
                 f"Stop that process, or choose another port: pulumi config set --path '{setting}' <port>"
             ) from None
 
 
-def _holder(port: int) -> str:
-    """Who listens on the port, as far as this user may know."""
+def _port_owner(port: int) -> str:
+    """Return a description of the process that listens on the port, as far as this user may see it."""
     for process in psutil.process_iter(["name", "username", "cmdline"]):
         try:
             connections = process.net_connections("tcp")
@@ -148,25 +152,26 @@ def _holder(port: int) -> str:
     return "a process of another user"
 
 
-def _await_answer(process: subprocess.Popen[bytes], url: str, name: str, log: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, name: str, log: Path) -> None:
     import requests
 
-    deadline = time.monotonic() + START_SECONDS
-    answer = "it did not answer"
-    while time.monotonic() < deadline:
+    last_response = "it did not respond"
+
+    def ready() -> bool | None:
+        nonlocal last_response
         if process.poll() is not None:
             raise UserError(f"{name} ended with code {process.returncode} at its start.{_tail(log)}")
-        try:
+        with suppress(requests.RequestException):
             response = requests.get(url, timeout=5)
             if response.status_code < 500:
-                return
-            answer = f"it answered {response.status_code}: {response.text[:300]}"
-        except requests.RequestException:
-            pass
-        time.sleep(0.1)
-    raise UserError(f"{name} was not ready within {START_SECONDS} s at {url}: {answer}.{_tail(log)}")
+                return True
+            last_response = f"it returned {response.status_code}: {response.text[:300]}"
+        return None
+
+    if not poll(ready, timeout=START_SECONDS, interval=0.1):
+        raise UserError(f"{name} was not ready within {START_SECONDS} s at {url}: {last_response}.{_tail(log)}")
 
 
-def _tail(log: Path, lines: int = 12) -> str:
-    last = log.read_text(errors="replace").splitlines()[-lines:]
+def _tail(log: Path) -> str:
+    last = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
     return "\n".join(["", f"The last lines of {log}:", *(f"  {line}" for line in last)])

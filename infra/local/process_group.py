@@ -1,4 +1,4 @@
-"""A program in a session of its own, with all that it starts, found again after whoever started it has ended."""
+"""A background program with all its child processes, recorded in a file so that later processes can stop it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STOP_SECONDS = 10
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """At most one running program, recorded in the file `record` by process number and start time."""
+    """A session of at most one running program, recorded in the file `record` by process id and start time."""
 
     record: Path
 
@@ -30,9 +30,9 @@ class ProcessGroup:
         log: Path,
         stdin: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[bytes]:
-        """Start `command` with its output in the file `log`, after ending what the record still names.
+        """Start `command` with its output in the file `log`, after stopping the program that the record names.
 
-        An `up` that was killed leaves its programs behind without having told the stack's state about them.
+        An `up` that was killed may have started programs that are missing from the stack's state.
         """
         self.stop()
         with log.open("wb") as output:
@@ -49,14 +49,14 @@ class ProcessGroup:
         return process
 
     def leader(self) -> psutil.Process | None:
-        """The recorded program, if it still runs."""
+        """Return the recorded program, None if it has ended."""
         pid, _ = self._recorded()
         return next((member for member in self._members() if member.pid == pid), None)
 
     def stop(self) -> None:
-        """End the whole session: politely by its leader, then not."""
+        """End the whole session: terminate its leader, then kill the processes that remain."""
         if leader := self.leader():
-            with suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile, as may the others
+            with suppress(psutil.NoSuchProcess):  # it may have ended by itself, as may the others
                 leader.terminate()
             psutil.wait_procs([leader], timeout=STOP_SECONDS)
         survivors = self._members()
@@ -74,7 +74,7 @@ class ProcessGroup:
             return 0, 0.0
 
     def _members(self) -> list[psutil.Process]:
-        """What runs in the recorded session, whose leader may have died before its children."""
+        """Return the processes of the recorded session, whose leader may have ended before its children."""
         pid, started = self._recorded()
         members = []
         for process in psutil.process_iter() if pid else ():
@@ -82,7 +82,7 @@ class ProcessGroup:
                 if os.getsid(process.pid) != pid or process.status() == psutil.STATUS_ZOMBIE:
                     continue
                 if process.pid == pid and abs(process.create_time() - started) > 1:
-                    return []  # the number was given to another program since
+                    return []  # the process id now belongs to another program
                 members.append(process)
             except (psutil.Error, ProcessLookupError, PermissionError):
                 continue
@@ -90,5 +90,5 @@ class ProcessGroup:
 
 
 def inherited_environment() -> dict[str, str]:
-    """This process's environment without Pulumi's own variables: a workload has no business with its passphrase."""
+    """Return this process's environment without Pulumi's variables: workloads must not read its passphrase."""
     return {key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")}

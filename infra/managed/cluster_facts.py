@@ -1,4 +1,4 @@
-"""What a cluster that somebody else made says of itself."""
+"""Facts that a vendor's cluster reports about itself."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 import pulumi
 import yaml
-from pulumi.dynamic import CreateResult, ReadResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from infra.cluster import MANAGED, METRICS_API
-from infra.dynamic_provider import DynamicProvider, UserError
+from infra.cluster import MANAGED, METRICS_API, Node
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 
 ANSWER_SECONDS = 20
 
 
 @dataclass(frozen=True)
 class RequiredFeatures:
-    """What the vendor of a cluster is to have put into it.
+    """Features that the vendor's cluster must have.
 
-    `volumes` of the class `storage_class`, "" for the default one; `metrics` is a metrics-server.
+    `volumes` requires the storage class `storage_class`, or a default one for "". `metrics` requires a metrics-server.
     """
 
     volumes: bool = True
@@ -29,29 +29,33 @@ class RequiredFeatures:
 
 
 class _ClusterFactsProvider(DynamicProvider):
-    compared = ("kubeconfig", "expected")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=any_changed(_olds, _news, ("kubeconfig", "expected")))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult("facts", props | _facts(props))
 
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_news | _facts(_news))
+
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
             return ReadResult(id_, props | _facts(props))
-        except UserError as failure:
-            pulumi.log.warn(f"the cluster was not looked at, and what is known of it is kept: {failure}")
+        except UserError as error:
+            pulumi.log.warn(f"the cluster cannot be read, so its known facts are kept: {error}")
             return ReadResult(id_, props)
 
 
 class ClusterFacts(Resource, module="infra", name="ClusterFacts"):
-    """What the cluster of a kubeconfig (secret) says of itself. What goes into the cluster can wait for the answer.
+    """Facts about the cluster of a kubeconfig (secret). Resources in the cluster can depend on them.
 
     Outputs:
-        endpoint: of its API server.
-        nodes: of each what `infra.cluster.Cluster` says of its nodes.
-        storage_class: the name of the expected one, "" where none is.
+        endpoint: URL of the API server.
+        nodes: a list of `infra.cluster.Node`.
+        storage_class: name of the required storage class, "" if none is required.
 
     Raises (as a failed resource):
-        UserError: it does not answer, does not let this user see its nodes, lacks the storage class, or has a
+        UserError: the cluster does not answer, forbids this user to list its nodes, lacks the storage class, or has a
             metrics-server that this stack would overwrite.
     """
 
@@ -63,12 +67,12 @@ class ClusterFacts(Resource, module="infra", name="ClusterFacts"):
         self,
         name: str,
         config: pulumi.Input[str],
-        expected: RequiredFeatures,
+        required: RequiredFeatures,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        made = dict.fromkeys(("endpoint", "nodes", "storage_class"))
+        outputs = dict.fromkeys(("endpoint", "nodes", "storage_class"))
         secret = pulumi.ResourceOptions(additional_secret_outputs=["kubeconfig"])
-        props = {"kubeconfig": config, "expected": asdict(expected), **made}
+        props = {"kubeconfig": config, "expected": asdict(required), **outputs}
         super().__init__(_ClusterFactsProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
 
@@ -76,11 +80,11 @@ def _facts(props: dict[str, Any]) -> dict[str, Any]:
     return facts(props["kubeconfig"], RequiredFeatures(**props["expected"]))
 
 
-def facts(config: str, expected: RequiredFeatures) -> dict[str, Any]:
-    """Ask the cluster of a kubeconfig.
+def facts(config: str, required: RequiredFeatures) -> dict[str, Any]:
+    """Return the outputs of `ClusterFacts`, read from the cluster of a kubeconfig.
 
     Raises:
-        UserError: as with `ClusterFacts`.
+        UserError: as `ClusterFacts` does.
     """
     from kubernetes import client  # type: ignore[import-untyped]
     from kubernetes import config as loading
@@ -98,61 +102,63 @@ def facts(config: str, expected: RequiredFeatures) -> dict[str, Any]:
         services = client.ApiregistrationV1Api(api).list_api_service(_request_timeout=ANSWER_SECONDS).items
     except client.ApiException as error:
         raise UserError(
-            f"the cluster at {endpoint} answered {error.status} {error.reason} when asked what it has"
+            f"the cluster at {endpoint} answered {error.status} {error.reason} to a list of its nodes, storage "
+            "classes and API services: check the rights of the kubeconfig's user"
         ) from None
     except (HTTPError, OSError) as error:
         raise UserError(
-            f"the cluster at {endpoint} does not answer: {error}. Is this computer let in (VPN, authorised addresses)?"
+            f"the cluster at {endpoint} does not answer: {error}. Check that it admits this computer "
+            "(VPN, authorised addresses)"
         ) from None
-    _look_at_metrics(services, expected.metrics)
+    _check_metrics(services, required.metrics)
     return {
         "endpoint": endpoint,
-        "nodes": [_described(node) for node in nodes],
-        "storage_class": _chosen(classes, expected.storage_class) if expected.volumes else "",
+        "nodes": [_node(node) for node in nodes],
+        "storage_class": _storage_class(classes, required.storage_class) if required.volumes else "",
     }
 
 
-def _chosen(classes: Sequence[Any], wanted: str) -> str:
-    """The class that is wanted, of those that there are."""
+def _storage_class(classes: Sequence[Any], wanted: str) -> str:
+    """Return the name of the wanted storage class, or of the default one for ""."""
     names = [each.metadata.name for each in classes]
-    # Of several default ones, Kubernetes takes the newest.
+    # If several are marked as default, Kubernetes uses the newest.
     defaults = sorted(
         (each for each in classes if _is_default(each.metadata.annotations)),
         key=lambda each: each.metadata.creation_timestamp,
     )
-    found = [name for name in names if name == wanted] if wanted else [each.metadata.name for each in defaults]
-    if not found:
-        lacking = f"no storage class {wanted}" if wanted else "no default storage class"
+    matches = [name for name in names if name == wanted] if wanted else [each.metadata.name for each in defaults]
+    if not matches:
+        missing = f"no storage class {wanted}" if wanted else "no default storage class"
         raise UserError(
-            f"platform:storage_class: the cluster has {lacking}; set one of those that it has: "
-            f"{', '.join(names) or 'none'}; or platform:storage: openebs, whose volumes are folders of nodes"
+            f"platform:storage_class: the cluster has {missing}; set one of its storage classes: "
+            f"{', '.join(names) or 'none'}; or set platform:storage: openebs, whose volumes are folders of nodes"
         )
-    return str(found[-1])
+    return str(matches[-1])
 
 
-def _look_at_metrics(services: Sequence[Any], expected: bool) -> None:
-    """See to it that there is one metrics-server."""
+def _check_metrics(services: Sequence[Any], required: bool) -> None:
+    """Check that the cluster will have exactly one metrics-server."""
     labels = [each.metadata.labels or {} for each in services if each.metadata.name == METRICS_API]
-    if expected and not labels:
+    if required and not labels:
         pulumi.log.warn(
-            "platform:metrics: the cluster has no metrics-server, so that no service gets more pods under load: add "
-            "its vendor's, or set platform:metrics: own"
+            "platform:metrics: the cluster has no metrics-server, so no service gets more pods under load: install "
+            "the vendor's, or set platform:metrics: own"
         )
-    if not expected and labels and not MANAGED.items() <= labels[0].items():
+    if not required and labels and not MANAGED.items() <= labels[0].items():
         raise UserError(
             "platform:metrics: own would overwrite the metrics-server that the cluster has; set it to vendor"
         )
 
 
-def _described(node: Any) -> dict[str, str]:
+def _node(node: Any) -> Node:
     labels: Mapping[str, str] = node.metadata.labels or {}
     addresses = {each.type: each.address for each in node.status.addresses or []}
-    inside = addresses.get("InternalIP", "")
+    internal = addresses.get("InternalIP", "")
     return {
         "name": node.metadata.name,
         "role": "control-plane" if "node-role.kubernetes.io/control-plane" in labels else "worker",
-        "address": inside,
-        "external_address": addresses.get("ExternalIP", inside),
+        "address": internal,
+        "external_address": addresses.get("ExternalIP", internal),
         "version": node.status.node_info.kubelet_version,
     }
 

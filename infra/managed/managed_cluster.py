@@ -1,13 +1,14 @@
-"""A cluster that somebody else runs: one that exists, by its kubeconfig, or one made in Azure Kubernetes Service."""
+"""A cluster that a vendor operates: an existing one, by its kubeconfig, or one created in Azure Kubernetes Service."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import pulumi
 
 from infra.blob_account import BlobAccount
-from infra.cluster import Cluster, provider, wait_for_api_server
+from infra.cluster import Cluster, Node, provider, wait_for_api_server
 from infra.kubeconfig import kubeconfig
 from infra.managed.cluster_facts import ClusterFacts, RequiredFeatures
 from infra.registry import ContainerRegistry
@@ -16,46 +17,48 @@ from settings.infra import InfraSettings
 
 @dataclass(frozen=True)
 class ManagedCluster:
-    """A cluster of a vendor, and what this stack made beside it."""
+    """A cluster of a vendor, and the registry and storage that this stack created for it."""
 
     cluster: Cluster
     registry: ContainerRegistry | None = None
     storage: BlobAccount | None = None
 
 
-def managed_cluster(settings: InfraSettings, stack: str, expected: RequiredFeatures) -> ManagedCluster:
-    """The cluster of the settings. Nothing is installed in it here: network and nodes are its vendor's.
+def managed_cluster(settings: InfraSettings, stack: str, required: RequiredFeatures) -> ManagedCluster:
+    """Return the cluster of the settings. Nothing is installed in it: the vendor operates its network and nodes.
 
     Args:
-        expected: what its vendor is to have put into it.
+        settings: of the infrastructure.
+        stack: name of the stack.
+        required: features that the vendor's cluster must have.
 
     Raises:
         SettingsError: the kubeconfig cannot be used, or Azure's settings cannot.
     """
     if settings.azure and settings.azure.aks:
-        # Its SDK takes five seconds to load.
-        from infra.azure.aks import aks_site
+        # The SDK takes five seconds to import.
+        from infra.azure.aks import AksSite
 
-        site = aks_site(settings.azure, settings.azure.aks, stack)
-        cluster = _cluster(stack, site.kubeconfig, expected, site.resource)
+        site = AksSite("azure", settings=settings.azure, aks=settings.azure.aks, stack=stack)
+        cluster = _cluster(stack, site.kubeconfig, required, site.cluster)
         return ManagedCluster(cluster, site.registry, site.storage)
-    assert settings.existing is not None  # the settings see to it
-    return ManagedCluster(_cluster(stack, pulumi.Output.secret(kubeconfig(settings.existing)), expected))
+    assert settings.existing is not None  # checked by the settings
+    return ManagedCluster(_cluster(stack, pulumi.Output.secret(kubeconfig(settings.existing)), required))
 
 
 def _cluster(
     name: str,
     config: pulumi.Output[str],
-    expected: RequiredFeatures,
+    required: RequiredFeatures,
     resource: pulumi.Resource | None = None,
 ) -> Cluster:
-    facts = ClusterFacts("cluster-facts", config, expected, pulumi.ResourceOptions(deleted_with=resource))
+    facts = ClusterFacts("cluster-facts", config, required, pulumi.ResourceOptions(deleted_with=resource))
     return Cluster(
         name=name,
         kubeconfig=config,
         provider=provider(name, wait_for_api_server(config), resource),
         endpoint=facts.endpoint,
-        nodes=facts.nodes,
+        nodes=cast("pulumi.Output[list[Node]]", facts.nodes),
         depends_on=[facts],
         resource=resource,
         storage_class=facts.storage_class,

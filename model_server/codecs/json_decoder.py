@@ -1,4 +1,4 @@
-"""JSON as its standard has it: UTF-8, every key once, and what is no number told from what is one."""
+"""Strict JSON decoding: UTF-8 only, duplicate keys detected, non-finite numbers left for the caller to reject."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from model_server.errors import RequestError
 
 
-class Repeated:
-    """Stands where an object had one key twice. It is no dict, so whoever asks `is_object` of it hears of it."""
+class DuplicateKey:
+    """Placeholder for an object that has a key twice; `is_object` raises for it."""
 
     def __init__(self, key: str) -> None:
         self.key = key
 
 
-def first_repeated(names: Iterable[str]) -> str | None:
-    """The first of the names that has been there before; None where all differ."""
+def first_duplicate(names: Iterable[str]) -> str | None:
+    """Return the first name that occurred before; None if all differ."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -26,21 +26,21 @@ def first_repeated(names: Iterable[str]) -> str | None:
     return None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Repeated:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | DuplicateKey:
     values = dict(pairs)
-    if len(values) != len(pairs) and (key := first_repeated(key for key, _ in pairs)) is not None:
-        return Repeated(key)
+    if len(values) != len(pairs) and (key := first_duplicate(key for key, _ in pairs)) is not None:
+        return DuplicateKey(key)
     return values
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def utf8(body: bytes) -> str:
-    """The body's text.
+def decode_text(body: bytes) -> str:
+    """Return the text of a body.
 
     Raises:
-        RequestError: it is empty or not UTF-8.
+        RequestError: the body is empty or not UTF-8.
     """
     try:
         text = body.decode("utf-8-sig")
@@ -51,13 +51,13 @@ def utf8(body: bytes) -> str:
     return text
 
 
-def json_value(body: bytes) -> Any:
-    """The JSON value of a body. NaN, Infinity and numbers too large for a float come out as such floats.
+def decode_json(body: bytes) -> Any:
+    """Return the JSON value of a body; NaN, Infinity and too large numbers become non-finite floats.
 
     Raises:
-        RequestError: it is not JSON.
+        RequestError: the body is not JSON.
     """
-    text = utf8(body)
+    text = decode_text(body)
     try:
         return _decoder.decode(text)
     except json.JSONDecodeError as error:
@@ -69,26 +69,26 @@ def json_value(body: bytes) -> Any:
 
 
 def is_object(value: Any, row: int | None = None) -> bool:
-    """Whether a decoded value is an object.
+    """Return True if a decoded value is an object.
 
     Raises:
-        RequestError: it is one that has a key twice.
+        RequestError: the object has a key twice.
     """
     if type(value) is dict:
         return True
-    if isinstance(value, Repeated):
+    if isinstance(value, DuplicateKey):
         key = value.key[:100]
-        raise RequestError(422, "duplicate_field", f"{key!r} is there twice", field=key, row=row)
+        raise RequestError(422, "duplicate_field", f"{key!r} occurs twice", field=key, row=row)
     return False
 
 
 def describe_value(value: Any) -> str:
-    """A decoded value in a few words for an error message, however large it is."""
+    """Return a short description of a decoded value for an error message."""
     if isinstance(value, str):
         return f"the text {value[:40]!r}"
     if isinstance(value, list):
         return "a list"
-    if isinstance(value, dict | Repeated):
+    if isinstance(value, dict | DuplicateKey):
         return "an object"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
         return "an integer of more than 20 digits"

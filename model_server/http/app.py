@@ -1,84 +1,45 @@
-"""The HTTP transport: routes and headers. What is done is in `dataplane`."""
+"""The Flask application: serves every route, with HEAD, OPTIONS, 404 and 405."""
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Callable, Sequence
 
-from flask import Flask, Response, render_template, request
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+import flask
 
-from model_server import telemetry
-from model_server.dataplane import DataPlane
-from model_server.http.fast_path import ROUTE
-from model_server.http.openapi import API_VERSION, document
-from model_server.http.responses import NO_SNIFFING, body, json_answer, refusal
-from model_server.settings import Settings
+from model_server.http.responses import Response, error_response
+from model_server.http.routes import Request, Route, read_body
 
-MODEL_PATHS = ("/v2/models/<name>", "/v2/models/<name>/versions/<version>")
+ROUTE = "model_server.route"
+"""Key of the WSGI environment for the path of the matched route."""
 
 
-def create_app(settings: Settings, plane: DataPlane) -> Flask:
-    """The Flask application."""
-    app = Flask(__name__, static_folder=None)
-    # A redirect to a tidier path would be an answer in HTML.
+def create_app(table: Sequence[Route], max_body_bytes: int) -> flask.Flask:
+    """Return the application for the routes of the table."""
+    app = flask.Flask(__name__, static_folder=None)
+    # A redirect to a normalised path would be a response in HTML.
     app.url_map.merge_slashes = False
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
 
     @app.before_request
-    def tell_route() -> None:
-        if request.url_rule:
-            request.environ[ROUTE] = request.url_rule.rule
+    def note_route() -> None:
+        if flask.request.url_rule:
+            flask.request.environ[ROUTE] = flask.request.url_rule.rule
 
-    @app.post("/score")
-    def score() -> Response:
-        return json_answer(plane.score(body(settings.max_body_bytes), request.mimetype))
-
-    def infer(name: str, version: str | None = None) -> Response:
-        return json_answer(plane.infer(name, version, body(settings.max_body_bytes), request.mimetype))
-
-    def metadata(name: str, version: str | None = None) -> Response:
-        return json_answer(plane.metadata(name, version))
-
-    def model_ready(name: str, version: str | None = None) -> Response:
-        return json_answer({"name": plane.model(name, version).name, "ready": True})
-
-    for path in MODEL_PATHS:
-        app.add_url_rule(f"{path}/infer", view_func=infer, methods=["POST"])
-        app.add_url_rule(path, view_func=metadata)
-        app.add_url_rule(f"{path}/ready", view_func=model_ready)
-
-    @app.get("/v2")
-    def server_metadata() -> Response:
-        return json_answer({"name": "model_server", "version": API_VERSION, "extensions": []})
-
-    @app.get("/v2/health/live")
-    def live() -> Response:
-        return json_answer({"live": True})
-
-    @app.get("/v2/health/ready")
-    def ready() -> Response:
-        return json_answer(plane.ready())
-
-    @app.get("/metrics")
-    def exposition() -> Response:
-        return Response(telemetry.exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-    @app.get("/openapi.json")
-    def openapi() -> Response:
-        return json_answer(document(plane.served(), settings))
-
-    @app.get("/")
-    def page() -> Response:
-        nonce = secrets.token_urlsafe(16)
-        html = render_template("page.html", model=plane.served(), problem=plane.problem, nonce=nonce)
-        answer = Response(html, headers=[NO_SNIFFING])
-        answer.headers["Content-Security-Policy"] = (
-            f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-            "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-        answer.headers["Referrer-Policy"] = "no-referrer"
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
-
-    app.register_error_handler(Exception, refusal)
+    for route in table:
+        endpoint = f"{route.method} {route.path}"
+        app.add_url_rule(route.path, endpoint, _view(route, max_body_bytes), methods=[route.method])
+    app.register_error_handler(Exception, lambda error: _to_flask(error_response(error)))
     return app
+
+
+def _view(route: Route, max_body_bytes: int) -> Callable[..., flask.Response]:
+    def view(**parameters: str) -> flask.Response:
+        environ = flask.request.environ
+        body = read_body(environ, max_body_bytes) if route.method == "POST" else b""
+        return _to_flask(route.respond(Request(environ, parameters, body)))
+
+    return view
+
+
+def _to_flask(response: Response) -> flask.Response:
+    return flask.Response(response.body, response.status, response.header_list())

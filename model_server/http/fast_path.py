@@ -1,76 +1,89 @@
-"""What stands before Flask: a short way for the commonest requests, and the measuring of all."""
+"""The WSGI layers before Flask: a fast path for the commonest requests, and the measuring of all requests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from model_server import telemetry
-from model_server.dataplane import JSON, DataPlane
-from model_server.http.responses import NO_SNIFFING, encode, refusal
+from model_server.dataplane import JSON
+from model_server.http.app import ROUTE
+from model_server.http.responses import error_response
+from model_server.http.routes import Request, Route, read_body
+from model_server.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-ROUTE = "model_server.route"
-"""Key of a request's environment: the route that answers it."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
-def fast_path(app: WSGIApplication, plane: DataPlane, max_body_bytes: int) -> WSGIApplication:
-    """Answer plain predictions at once: Flask's routing, contexts and objects would take longer than all the rest."""
+def fast_path(app: WSGIApplication, table: Sequence[Route], max_body_bytes: int) -> WSGIApplication:
+    """Respond to POSTs of JSON without Flask, whose routing and contexts would take longer than the prediction."""
+    find_route = _post_matcher(table)
 
-    def score(body: bytes) -> bytes:
-        return plane.score_plain(body) or encode(plane.score(body, JSON)).encode()
-
-    def handler(path: str) -> tuple[str, Callable[[bytes], bytes]] | None:
-        if path == "/score":
-            return path, score
-        match path.split("/"):
-            case ["", "v2", "models", name, "infer"]:
-                return "/v2/models/<name>/infer", lambda body: encode(plane.infer(name, None, body, JSON)).encode()
-        return None
-
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        started = perf_counter()
-        told = environ.get("CONTENT_LENGTH") or ""
-        length = int(told) if told.isdecimal() else max_body_bytes + 1
-        plain = environ["REQUEST_METHOD"] == "POST" and environ.get("CONTENT_TYPE") == JSON and length <= max_body_bytes
-        found = handler(environ["PATH_INFO"]) if plain else None
-        if found is None:
+    def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "POST" or environ.get("CONTENT_TYPE") != JSON:
             return app(environ, start_response)
-        path, handle = found
+        match = find_route(environ["PATH_INFO"])
+        if match is None:
+            return app(environ, start_response)
+        route, parameters = match
+        environ[ROUTE] = route.path
         try:
-            content = handle(environ["wsgi.input"].read(length))
-        except Exception as error:  # as Flask's own handler takes them
-            refused = refusal(error)
-            telemetry.answered((path, "POST", str(refused.status_code)), perf_counter() - started)
-            return refused(environ, start_response)
-        start_response("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(content))), NO_SNIFFING])
-        telemetry.answered((path, "POST", "200"), perf_counter() - started)
-        return [content]
+            response = route.respond(Request(environ, parameters, read_body(environ, max_body_bytes)))
+        except Exception as error:  # Flask's error handler catches the same
+            response = error_response(error)
+        headers = [*response.header_list(), ("Content-Length", str(len(response.body)))]
+        start_response(STATUS_LINES[response.status], headers)
+        return [response.body]
 
-    return answer
+    return respond
 
 
-def measured(app: WSGIApplication) -> WSGIApplication:
-    """Note every request and its time by route, method and status."""
+def measured(app: WSGIApplication, telemetry: Telemetry) -> WSGIApplication:
+    """Record the route, method, status and duration of every request."""
 
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = perf_counter()
         status = ""
 
-        def start(line: str, *rest: Any) -> Any:
+        def start(line: str, *arguments: Any) -> Any:
             nonlocal status
             status = line[:3]
-            return start_response(line, *rest)
+            return start_response(line, *arguments)
 
         content = app(environ, start)
         method = environ["REQUEST_METHOD"]
-        # Neither invented methods nor paths without a route make series of their own.
+        # Unknown methods and paths share one series each: clients could otherwise create any number of series.
         method = method if method in METHODS else "other"
-        telemetry.answered((environ.get(ROUTE, "other"), method, status), perf_counter() - started)
+        telemetry.record_request((environ.get(ROUTE, "other"), method, status), perf_counter() - started)
         return content
 
-    return answer
+    return respond
+
+
+def _post_matcher(table: Sequence[Route]) -> Callable[[str], tuple[Route, Mapping[str, str]] | None]:
+    """Return a function that finds the POST route of a path and the values of its placeholders."""
+    posts = [route for route in table if route.method == "POST"]
+    fixed: dict[str, tuple[Route, Mapping[str, str]]] = {
+        route.path: (route, {}) for route in posts if "<" not in route.path
+    }
+    patterns = [
+        (re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[^/]+)", route.path)), route) for route in posts if "<" in route.path
+    ]
+
+    def find(path: str) -> tuple[Route, Mapping[str, str]] | None:
+        if path in fixed:
+            return fixed[path]
+        # WSGI passes other characters as Latin-1, which Flask decodes.
+        if path.isascii():
+            for pattern, route in patterns:
+                if match := pattern.fullmatch(path):
+                    return route, match.groupdict()
+        return None
+
+    return find

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the server, strict for the model that is served."""
+"""The OpenAPI 3.1 document of the server, strict for the served model."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ TEXT: Schema = {"type": "string"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
-SPELT_OUT_ROWS = 3
-REFUSALS = {
+EXPLICIT_ROWS = 3
+ERRORS = {
     400: "Not JSON, or not CSV",
     404: "No such model or version",
     405: "Another method",
     413: "The body is too large",
     415: "Another content type",
     422: "Wrong fields or values",
-    503: "No model is loaded, and why",
+    503: "No model is loaded",
 }
 BAD_BODY = (400, 413, 415, 422)
 
 
-def document(model: Model | None, settings: Settings) -> Schema:
-    """The OpenAPI document; without a model, what depends on its features and classes is left open."""
+def openapi_document(model: Model | None, settings: Settings) -> Schema:
+    """Return the OpenAPI document; without a model, schemas of its features and classes accept any value."""
     name = model.name if model else settings.model or "any"
-    told = "Predictions of one model. Every error has the same JSON form, `Error`."
+    description = "Predictions of one model. Every error has the same JSON form, `Error`."
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"Model server: {name}", "version": API_VERSION, "description": told},
+        "info": {"title": f"Model server: {name}", "version": API_VERSION, "description": description},
         "paths": _plain_paths(model, settings.max_rows)
         | _model_paths("", {"name": name})
         | _model_paths("OfVersion", {"name": name, "version": model.version if model else None}),
@@ -57,18 +57,18 @@ def _plain_paths(model: Model | None, max_rows: int) -> Schema:
     ready = {"ready": {"const": True}, "model_name": TEXT, "model_version": TEXT, "problem": TEXT_OR_NULL}
     server = _object({"name": TEXT, "version": TEXT, "extensions": TEXTS})
     return {
-        "/": {"get": _operation("page", "A page to try the model.", TEXT, media="text/html")},
+        "/": {"get": _operation("page", "Page to try the model.", TEXT, media="text/html")},
         "/score": {"post": _operation("score", predict, one_or_many, *BAD_BODY, 503, body=score)},
         "/metrics": {"get": _operation("metrics", "Prometheus metrics.", TEXT, media="text/plain")},
         "/openapi.json": {"get": _operation("openapi", "This document.", {"type": "object"})},
-        "/v2": {"get": _operation("server", "What this server is.", server)},
+        "/v2": {"get": _operation("server", "Name and version of the server.", server)},
         "/v2/health/live": {"get": _operation("live", "The server runs.", _object({"live": {"const": True}}))},
         "/v2/health/ready": {"get": _operation("ready", "A model is served.", _object(ready), 503)},
     }
 
 
 def _model_paths(suffix: str, parameters: dict[str, str | None]) -> Schema:
-    """The three paths of a model, or of one of its versions; a parameter has the one value that is served, if any."""
+    """Return the three paths of a model, or of one version; each parameter allows only its served value, if any."""
     tensor = _object({"name": TEXT, "datatype": TEXT, "shape": {"type": "array", "items": {"type": "integer"}}})
     tensors = {"type": "array", "items": tensor}
     metadata = {"name": TEXT, "versions": TEXTS, "platform": TEXT, "inputs": tensors, "outputs": tensors}
@@ -84,7 +84,7 @@ def _model_paths(suffix: str, parameters: dict[str, str | None]) -> Schema:
     ]
     operations = {
         prefix: {"get": _operation(f"model{suffix}", "The model.", about, 404, 503)},
-        f"{prefix}/ready": {"get": _operation(f"modelReady{suffix}", "It is served.", ready, 404, 503)},
+        f"{prefix}/ready": {"get": _operation(f"modelReady{suffix}", "The model is served.", ready, 404, 503)},
         f"{prefix}/infer": {"post": infer},
     }
     return {path: {"parameters": shared} | operation for path, operation in operations.items()}
@@ -125,9 +125,9 @@ def _schemas(model: Model | None, max_rows: int) -> dict[str, Schema]:
 
 
 def _inference_request(features: Sequence[Feature]) -> Schema:
-    """A request of a few rows; longer ones have the same form.
+    """Return the schema of a request of a few rows; longer ones have the same form.
 
-    JSON Schema cannot say that a shape is the size of the data, so each number of rows is spelt out.
+    JSON Schema cannot express that a shape is the size of the data, so each number of rows has its own schema.
     """
     columns = len(features)
     forms = []
@@ -137,7 +137,7 @@ def _inference_request(features: Sequence[Feature]) -> Schema:
         forms.append(_tuple([_tensor(FEATURES, types, [1, columns], row)]))
         forms += [
             _tuple([_tensor(FEATURES, types, [rows, columns], _tuple([row] * rows))])
-            for rows in range(1, SPELT_OUT_ROWS + 1)
+            for rows in range(1, EXPLICIT_ROWS + 1)
         ]
         forms.append(_tuple([_tensor(f.name, types, [1], _tuple([v])) for f, v in zip(features, values, strict=True)]))
     parameters = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
@@ -158,18 +158,18 @@ def _tensor(name: str, datatypes: Sequence[str], shape: list[int], data: Schema)
 
 def _number(feature: Feature) -> Schema:
     low, high = feature.bounds()
-    told = f"{feature.minimum:.6g} to {feature.maximum:.6g} in the training data"
-    return {"type": "number", "minimum": low, "maximum": high, "description": told}
+    description = f"{feature.minimum:.6g} to {feature.maximum:.6g} in the training data"
+    return {"type": "number", "minimum": low, "maximum": high, "description": description}
 
 
 def _csv(features: Sequence[Feature]) -> Schema:
-    """A text with a pattern: it is one form of what is accepted, since no pattern can say all that a number may be."""
+    """Return a text with a pattern, which covers only some valid files: no pattern covers all forms of a number."""
     header = _csv_line([feature.name for feature in features])
     values = [(str(feature.minimum), str(feature.mean), str(feature.maximum)) for feature in features]
     cells = ",".join(f"(?:{'|'.join(map(_literal, three))})" for three in values)
-    pattern = f"^{_literal(header)}\\n(?:{cells}\\n){{1,{SPELT_OUT_ROWS}}}$"
-    told = "A header with the fields in any order, then rows of numbers in the same ranges as in JSON."
-    return TEXT | {"description": told, "pattern": pattern}
+    pattern = f"^{_literal(header)}\\n(?:{cells}\\n){{1,{EXPLICIT_ROWS}}}$"
+    description = "A header with the fields in any order, then rows of numbers in the same ranges as in JSON."
+    return TEXT | {"description": description, "pattern": pattern}
 
 
 def _csv_line(cells: Sequence[str]) -> str:
@@ -197,10 +197,10 @@ def _ref(name: str) -> Schema:
 
 
 def _operation(
-    name: str, summary: str, answer: Schema, *refused: int, body: Schema | None = None, media: str = JSON
+    name: str, summary: str, answer: Schema, *statuses: int, body: Schema | None = None, media: str = JSON
 ) -> Schema:
     error = {JSON: {"schema": _ref("Error")}}
-    refusals = {str(status): {"description": REFUSALS[status], "content": error} for status in (*refused, 405)}
-    responses = {"200": {"description": summary, "content": {media: {"schema": answer}}}} | refusals
+    errors = {str(status): {"description": ERRORS[status], "content": error} for status in (*statuses, 405)}
+    responses = {"200": {"description": summary, "content": {media: {"schema": answer}}}} | errors
     operation: Schema = {"operationId": name, "summary": summary, "responses": responses}
     return operation | {"requestBody": {"required": True, "content": body}} if body else operation

@@ -1,6 +1,6 @@
-"""One worker process: the application, its model, and its end.
+"""One worker process: the WSGI application with its model and its background threads.
 
-The application is imported late: Prometheus' client looks for its folder, PROMETHEUS_MULTIPROC_DIR, when imported.
+Import this module only after PROMETHEUS_MULTIPROC_DIR is set: Prometheus' client reads it when it is imported.
 """
 
 from __future__ import annotations
@@ -15,53 +15,52 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from model_server.dataplane import DataPlane
+from model_server.http import idle_connections
+from model_server.http.app import create_app
+from model_server.http.fast_path import fast_path, measured
+from model_server.http.routes import routes
+from model_server.loader import ModelLoader
 from model_server.settings import Settings
+from model_server.telemetry import Telemetry, forget_dead_workers
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-    from model_server.loader import ModelLoader
-
-COUNT_SECONDS = 1
+FLUSH_SECONDS = 1
 logger = logging.getLogger(__name__)
 
 
 def load(settings: Settings) -> WSGIApplication:
-    """Called by granian in each worker, before it listens."""
-    # Until granian has its own handlers here, SIGTERM is to end this process, not to tell a copy of the parent.
+    """Return the application; granian calls this in each worker before it listens."""
+    # Until granian installs its handlers here, SIGTERM must end this process: it inherited the parent's handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    from model_server import telemetry
-    from model_server.dataplane import DataPlane
-    from model_server.http import idle_connections
-    from model_server.http.app import create_app
-    from model_server.http.fast_path import fast_path, measured
-    from model_server.loader import ModelLoader
-
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] worker %(process)d: %(message)s")
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    telemetry.forget_dead_workers()
-    keeper = ModelLoader(settings)
-    keeper.start()
-    threading.Thread(target=_count, args=(keeper,), name="counting", daemon=True).start()
-    threading.Thread(target=idle_connections.watch, args=(settings.port,), name="silence", daemon=True).start()
-    plane = DataPlane(settings, keeper)
-    app = fast_path(measured(create_app(settings, plane).wsgi_app), plane, settings.max_body_bytes)
-    # What is there now stays: going through it again and again would stall requests for tens of milliseconds.
+    threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
+    forget_dead_workers()
+    telemetry = Telemetry()
+    loader = ModelLoader(settings, telemetry)
+    loader.start()
+    threading.Thread(target=_flush_forever, args=(telemetry,), name="telemetry", daemon=True).start()
+    threading.Thread(target=idle_connections.watch, args=(settings.port,), name="idle", daemon=True).start()
+    table = routes(settings, DataPlane(settings, loader, telemetry), telemetry)
+    app = create_app(table, settings.max_body_bytes)
+    # Without this, the garbage collector would scan all loaded modules and stall requests for tens of milliseconds.
     gc.freeze()
-    return app
+    return measured(fast_path(app.wsgi_app, table, settings.max_body_bytes), telemetry)
 
 
-def _count(keeper: ModelLoader) -> None:
+def _flush_forever(telemetry: Telemetry) -> None:
     while True:
-        time.sleep(COUNT_SECONDS)
+        time.sleep(FLUSH_SECONDS)
         try:
-            keeper.count()
-        except Exception as error:  # with this thread gone, what is to be counted would fill the memory
-            logger.error("requests are not counted: %s", error)
+            telemetry.flush()
+        except Exception as error:  # if this thread ended, recorded requests would fill the memory
+            logger.error("metrics are incomplete: %s", error)
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would hold the port for ever, and its metrics folder would stay."""
+def _exit_with_parent() -> None:
+    """Exit when the parent is killed: a remaining worker would occupy the port and leave the metrics folder behind."""
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()

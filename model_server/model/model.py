@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
 
-from model_server import telemetry
-from model_server.codecs.row_reader import RowReader
-from model_server.drift_counters import DriftCounters
 from model_server.errors import ModelRefused
-from model_server.model import quickscorer
-from model_server.model.package import ModelPackage
+from model_server.model.package import ModelPackage, ModelSignature
+from model_server.model.quickscorer import Forest, load_forest
 
 FEATURES = "features"
 OUTPUTS = ["label", "probabilities"]
 Rows = list[list[float]]
 PROBES = 1000
-"""Rows that a forest must predict as ONNX Runtime does before it predicts in its place."""
+"""Rows for which a forest must predict the same as ONNX Runtime before it predicts instead."""
+
+
+class Prediction(NamedTuple):
+    """Class index and probabilities [classes] of one row; `inputs` is the row as bytes of float32 [features]."""
+
+    label: int
+    probabilities: list[float]
+    inputs: bytes
+
+
+class Predictions(NamedTuple):
+    """Class indices [rows] and probabilities [rows, classes]; `inputs` are the bytes of float32 [rows, features]."""
+
+    labels: list[int]
+    probabilities: Rows
+    inputs: bytes
 
 
 class Model:
-    """A package ready to predict; `predict` may be called from many threads at once.
+    """A package in memory; several threads may predict at once.
 
-    One row of a forest is predicted by `forest`, all else by ONNX Runtime.
+    A forest predicts single rows within the interpreter. ONNX Runtime predicts everything else.
 
     Raises:
-        ModelRefused: ONNX Runtime cannot load it, or it does not predict as its signature says.
+        ModelRefused: ONNX Runtime cannot load the model, or its outputs contradict its signature.
     """
 
-    def __init__(self, name: str | None, package: ModelPackage, max_rows: int) -> None:
-        self.signature = package.signature
+    def __init__(self, name: str | None, package: ModelPackage) -> None:
+        self.signature: ModelSignature = package.signature
         self.name = name or self.signature.model
         self.version = package.version
+        self.key = (self.name, self.version, self.signature.sha256)
         self.identity = {"model_name": self.name, "model_version": self.version}
-        self.rows = RowReader(self.signature, max_rows)
+        features = len(self.signature.features)
         options = onnxruntime.SessionOptions()
-        # The workers are the parallelism: threads of their own would only take the cores from each other.
+        # The workers are the parallelism: further threads would only compete with them for cores.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 4
@@ -48,53 +63,37 @@ class Model:
             raise
         except Exception as error:  # ONNX Runtime's errors have no common base class
             raise ModelRefused(f"ONNX Runtime refuses it: {str(error)[:300]}") from None
-        self._forest = self._proven(
-            quickscorer.of_onnx(package.onnx, len(self.rows.names), len(self.signature.classes))
-        )
-        self._row = struct.Struct(f"={len(self.rows.names)}f")
-        self._inputs = DriftCounters(self.name, self.version, self.signature)
-        self._labels: list[int] = []
+        self._forest = self._proven_forest(package.onnx, features)
+        self._float32_row = struct.Struct(f"={features}f")
 
-    def predict(self, rows: Rows) -> tuple[list[int], Rows]:
-        """Class indices [rows] and probabilities [rows, classes] of rows [rows, features] in the model's order."""
+    def predict(self, rows: Rows) -> Predictions:
+        """Predict rows [rows, features] in the model's order."""
         if self._forest and len(rows) == 1:
-            label, shares = self.predict_row(rows[0])
-            return [label], [shares]
+            label, shares, inputs = self.predict_row(rows[0])
+            return Predictions([label], [shares], inputs)
         batch = np.array(rows, dtype=np.float32)
         labels, probabilities = self._session.run(OUTPUTS, {FEATURES: batch})
         if not np.isfinite(probabilities).all():
             raise FloatingPointError("the model predicts probabilities that are not finite")
-        predicted: list[int] = labels.tolist()
-        self._inputs.see(batch.tobytes())
-        self._labels.extend(predicted)
-        return predicted, probabilities.tolist()
+        return Predictions(labels.tolist(), probabilities.tolist(), batch.tobytes())
 
-    def predict_row(self, row: list[float]) -> tuple[int, list[float]]:
-        """The class index and the probabilities [classes] of one row [features]."""
+    def predict_row(self, row: list[float]) -> Prediction:
+        """Predict one row [features] in the model's order."""
         if self._forest is None:
-            (label,), (shares,) = self.predict([row])
-            return label, shares
-        packed = self._row.pack(*row)
-        label, shares = self._forest.predict(self._row.unpack(packed))
-        self._inputs.see(packed)
-        self._labels.append(label)
-        return label, shares
+            (label,), (probabilities,), inputs = self.predict([row])
+            return Prediction(label, probabilities, inputs)
+        inputs = self._float32_row.pack(*row)
+        return Prediction(*self._forest.predict(self._float32_row.unpack(inputs)), inputs)
 
-    def count(self) -> None:
-        """Count what has been asked and predicted since the last time."""
-        try:
-            telemetry.predicted(self, telemetry.drain(self._labels))
-        finally:
-            self._inputs.count()
-
-    def _proven(self, found: quickscorer.Forest | None) -> quickscorer.Forest | None:
-        """The forest, if it predicts what the session does."""
-        if found is None:
+    def _proven_forest(self, onnx: bytes, features: int) -> Forest | None:
+        """Return the forest of the model if it predicts the same as ONNX Runtime."""
+        forest = load_forest(onnx, features, len(self.signature.classes))
+        if forest is None:
             return None
-        rows = found.probes(PROBES)
+        rows = forest.probes(PROBES)
         labels, probabilities = self._session.run(OUTPUTS, {FEATURES: rows})
         expected = list(zip(labels.tolist(), probabilities.tolist(), strict=True))
-        return found if [found.predict(row) for row in rows.tolist()] == expected else None
+        return forest if [forest.predict(row) for row in rows.tolist()] == expected else None
 
     def _smoke_test(self) -> None:
         features, classes = self.signature.features, len(self.signature.classes)

@@ -1,10 +1,11 @@
-"""A model as data: `model.onnx` and the `signature.json` that describes it. Nothing is ever unpickled."""
+"""A model as data: `model.onnx` and the `signature.json` that describes it. Nothing is unpickled."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -21,15 +22,18 @@ from model_server.errors import ModelRefused
 
 MODEL_FILE = "model.onnx"
 SIGNATURE_FILE = "signature.json"
-ANSWER_KEYS = frozenset({"class_index", "probabilities", "model_name", "model_version"})
-"""Keys of an answer beside the signature's target."""
+RESERVED_KEYS = frozenset({"class_index", "probabilities", "model_name", "model_version"})
+"""Keys of a response beside the signature's target."""
 LARGEST = 3.4028234663852886e38
 """The largest float32."""
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Ranges(BaseModel):
-    """Training data by ranges: `edges` are the upper ends of all but the last, `shares` [edges + 1] are of the rows."""
+    """Distribution of a feature in the training data.
+
+    `edges` are the upper ends of all ranges but the last. `shares` [edges + 1] are the shares of rows in each range.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,12 +43,12 @@ class Ranges(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Ranges:
         if list(self.edges) != sorted(set(self.edges)) or len(self.shares) != len(self.edges) + 1:
-            raise ValueError("the edges must ascend, and the shares be one more than they")
+            raise ValueError("the edges must ascend, and there must be one more share than edges")
         return self
 
 
 class Feature(BaseModel):
-    """One input of the model and what its training data were like; `ranges` is None where nobody wrote them down."""
+    """An input of the model and statistics of its training data; `ranges` is None if they were not recorded."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,7 +59,7 @@ class Feature(BaseModel):
     ranges: Ranges | None = None
 
     def bounds(self) -> tuple[float, float]:
-        """What is accepted: ten times the training range beyond it, and no negatives where training had none."""
+        """Return the accepted range: ten training ranges beyond it, and no negatives if training had none."""
         span = self.maximum - self.minimum or max(abs(self.maximum), 1.0)
         low = self.minimum - 10 * span
         if self.minimum >= 0:
@@ -64,7 +68,7 @@ class Feature(BaseModel):
 
 
 class ModelSignature(BaseModel):
-    """What the server needs of `signature.json`; `features` stand in the order the model takes them."""
+    """The members of `signature.json` that the server needs; `features` are in the model's order."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -81,8 +85,8 @@ class ModelSignature(BaseModel):
         names = [feature.name for feature in self.features]
         if len(set(names)) != len(names) or len(set(self.classes)) != len(self.classes):
             raise ValueError("a feature or class is named twice")
-        if self.target in ANSWER_KEYS:
-            raise ValueError(f"the target must not be named {self.target}: an answer has that key already")
+        if self.target in RESERVED_KEYS:
+            raise ValueError(f"the target must not be named {self.target}: every response has that key")
         for feature in self.features:
             if feature.minimum > feature.maximum:
                 raise ValueError(f"{feature.name}: the minimum is above the maximum")
@@ -91,29 +95,39 @@ class ModelSignature(BaseModel):
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A model whose hash is right: its version, its signature, and the bytes of `model.onnx`."""
+    """A model whose hash was checked: its version, its signature, and the bytes of `model.onnx`."""
 
     version: str
     signature: ModelSignature
     onnx: bytes
 
 
-def verified(onnx: bytes, signature: bytes, version: str | None, expected: Mapping[str, str]) -> ModelPackage:
-    """The package of these two files; without a `version`, the hash's first 12 digits name it.
+def read_package(folder: Path, version: str | None, expected: Mapping[str, str]) -> ModelPackage:
+    """Return the verified package of a folder; raises OSError if a file cannot be read. See `verify_package`."""
+    onnx, signature = (folder / MODEL_FILE).read_bytes(), (folder / SIGNATURE_FILE).read_bytes()
+    return verify_package(onnx, signature, version, expected)
 
-    `expected` has further SHA-256 of the model, by who names them.
+
+def verify_package(onnx: bytes, signature: bytes, version: str | None, expected: Mapping[str, str]) -> ModelPackage:
+    """Return the package of these two files.
+
+    Args:
+        onnx: content of `model.onnx`.
+        signature: content of `signature.json`.
+        version: version of the model; the first 12 digits of its hash if None.
+        expected: further SHA-256 of the model, by their source.
 
     Raises:
-        ModelRefused: the signature cannot be used, or the model's SHA-256 is not the one that somebody names.
+        ModelRefused: the signature is invalid, or the model has another SHA-256 than expected.
     """
     try:
-        described = ModelSignature.model_validate_json(signature)
+        parsed = ModelSignature.model_validate_json(signature)
     except ValidationError as error:
         fault = error.errors()[0]
-        where = "".join(f"{part}: " for part in fault["loc"])
-        raise ModelRefused(f"{SIGNATURE_FILE} cannot be used: {where}{fault['msg']}") from None
-    found = hashlib.sha256(onnx).hexdigest()
-    for source, sha256 in {SIGNATURE_FILE: described.sha256, **expected}.items():
-        if sha256 != found:
-            raise ModelRefused(f"{MODEL_FILE} has SHA-256 {found}, but {source} has {sha256}")
-    return ModelPackage(version or found[:12], described, onnx)
+        path = "".join(f"{member}: " for member in fault["loc"])
+        raise ModelRefused(f"{SIGNATURE_FILE} cannot be used: {path}{fault['msg']}") from None
+    actual = hashlib.sha256(onnx).hexdigest()
+    for source, sha256 in {SIGNATURE_FILE: parsed.sha256, **expected}.items():
+        if sha256 != actual:
+            raise ModelRefused(f"{MODEL_FILE} has SHA-256 {actual}, but {source} has {sha256}")
+    return ModelPackage(version or actual[:12], parsed, onnx)

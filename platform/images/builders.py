@@ -1,4 +1,4 @@
-"""Programs that build a Dockerfile and push the image: Docker where its daemon answers, else buildah."""
+"""The programs that build and push images: Docker if its daemon responds, else buildah."""
 
 from __future__ import annotations
 
@@ -19,77 +19,81 @@ from mlplatform.images.registry_client import RegistryClient
 from infra.dynamic_provider import UserError
 
 EPOCH = "1767225600"
-"""The date of all files in our layers, 2026-01-01: the same files make the same layer."""
+"""2026-01-01, the date of all files in our layers, so that equal files give equal layers."""
 
 
 class Builder(Protocol):
-    """Builds and pushes."""
+    """A program that builds and pushes images."""
 
     def build(self, context: Path, target: str, base: str | None, name: str, registry: RegistryClient) -> None:
-        """Build a stage of the Dockerfile in a folder; `base` is its build argument BASE."""
+        """Build the stage `target` of the Dockerfile in `context`; `base` is its build argument BASE."""
 
     def push(self, name: str, reference: str, registry: RegistryClient) -> None:
         """Push the image `name` as `reference`."""
 
 
 def builder(storage: Path) -> Builder:
-    """What this computer builds with.
+    """Return the program that builds images on this computer; buildah keeps its layers in `storage`.
 
     Raises:
-        UserError: there is nothing to build with; says what to install.
+        UserError: neither program can be used; the text says what to install.
     """
     if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
         return Docker()
     if shutil.which("buildah") is None:
         raise UserError(
-            "images are built by Docker or buildah, and here is neither a Docker daemon that answers nor buildah; "
+            "building images needs Docker or buildah: no Docker daemon responds, and buildah is not installed; "
             "install one of them (Debian, Ubuntu: apt-get install buildah)"
         )
     if os.geteuid() != 0:
-        raise UserError("buildah takes root here: run `pulumi` as root, or start a Docker daemon that you may use")
+        raise UserError("buildah needs root: run `pulumi` as root, or start a Docker daemon that this user may use")
     return Buildah(storage)
 
 
 class Docker:
-    """The Docker command."""
+    """The command `docker`."""
 
     def build(self, context: Path, target: str, base: str | None, name: str, registry: RegistryClient) -> None:
+        """Build the stage `target` with BuildKit."""
         with _login(registry) as folder:
             arguments = ["--build-arg", f"BASE={base}"] if base else []
             environment = {"DOCKER_CONFIG": str(folder), "DOCKER_BUILDKIT": "1", "SOURCE_DATE_EPOCH": EPOCH}
             _run(["docker", "build", "--target", target, *arguments, "--tag", name, context], environment)
 
     def push(self, name: str, reference: str, registry: RegistryClient) -> None:
+        """Push the image `name` as `reference`, and remove that name from the daemon."""
         _run(["docker", "tag", name, reference])
         with _login(registry) as folder:
             try:
                 _run(["docker", "push", "--quiet", reference], {"DOCKER_CONFIG": str(folder)})
             except UserError as failure:
                 address = registry.host.partition("/")[0]
-                hint = f"\nThe daemon trusts the registry's certificate by /etc/docker/certs.d/{address}/ca.crt"
+                hint = f"\nThe daemon trusts the registry once its certificate is /etc/docker/certs.d/{address}/ca.crt"
                 raise UserError(f"{failure}{hint if registry.ca else ''}") from None
         _run(["docker", "rmi", reference])
 
 
 @dataclass(frozen=True)
 class Buildah:
-    """buildah with a storage of its own, whose layers the next build starts from."""
+    """The command `buildah`; later builds reuse the layers in `storage`."""
 
     storage: Path
 
     def build(self, context: Path, target: str, base: str | None, name: str, registry: RegistryClient) -> None:
+        """Build the stage `target` in a chroot."""
         arguments = ["--build-arg", f"BASE={base}"] if base else []
         options = ["--isolation", "chroot", "--format", "oci", "--timestamp", EPOCH, "--layers", "--pull"]
         with _login(registry) as folder:
             self._run("bud", *options, *_trust(folder), "--target", target, *arguments, "--tag", name, str(context))
 
     def push(self, name: str, reference: str, registry: RegistryClient) -> None:
+        """Push the image `name` as `reference`."""
         with _login(registry) as folder:
             self._run("push", *_trust(folder), name, f"docker://{reference}")
 
     def _run(self, command: str, *arguments: str) -> None:
         self.storage.mkdir(parents=True, exist_ok=True)
-        # No overlay can be made of folders that are on one themselves, as in a container.
+        # An overlay cannot be mounted on another overlay, which is the root file system of a container.
         on_overlay = (
             "overlay"
             in subprocess.run(
@@ -103,7 +107,7 @@ class Buildah:
 
 @contextmanager
 def _login(registry: RegistryClient) -> Iterator[Path]:
-    """A folder with what opens the registry: arguments can be read by everybody on this computer."""
+    """Yield a folder with the login of the registry: as arguments, all users of this computer could read it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         credentials = base64.b64encode(f"{registry.username}:{registry.password}".encode()).decode()
@@ -136,5 +140,5 @@ def _run(command: Sequence[str | Path], environment: Mapping[str, str] | None = 
     )
     if done.returncode:
         last = "\n".join(f"  {line}" for line in done.stdout.strip().splitlines()[-12:])
-        words = next((str(word) for word in command if word in ("bud", "build", "push", "tag", "rmi")), "")
-        raise UserError(f"`{command[0]} {words}` ended with code {done.returncode}:\n{last}")
+        verb = next((str(word) for word in command if word in ("bud", "build", "push", "tag", "rmi")), "")
+        raise UserError(f"`{command[0]} {verb}` failed with exit code {done.returncode}:\n{last}")

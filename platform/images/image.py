@@ -1,4 +1,4 @@
-"""The platform's own images, each built from its Dockerfile and kept in the private registry."""
+"""The platform's own images: built from their Dockerfiles and pushed to the private registry."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from mlplatform.images.locked_packages import (
     locked_packages,
 )
 from mlplatform.images.registry_client import RegistryClient, RegistryUnavailable
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.registry import ContainerRegistry
 from settings.paths import PROJECT, cache_directory
 
-IN_REGISTRY = "mlplatform"
-"""The first part of our images' names."""
+REPOSITORY_PREFIX = "mlplatform"
+"""The first part of the names of our images."""
 BASE_ARGUMENT = "ARG BASE="
-OF_STEPS = ("workloads/__init__.py", "workloads/ml/*.py")
-OF_RUNNER = tuple(f"workloads/engines/{name}.py" for name in ("__init__", "base", "kfp_runner", "pod_entrypoint"))
+STEP_FILES = ("workloads/__init__.py", "workloads/ml/**/*.py")
+RUNNER_FILES = tuple(f"workloads/engines/{name}.py" for name in ("__init__", "base", "kfp_runner", "pod_entrypoint"))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An image: a stage of the Dockerfile in a folder of this project, whose packages stand in requirements.txt there.
+    """The sources of an image: a stage of the Dockerfile in a folder of this project, and requirements.txt beside it.
 
-    `code` are patterns of the project's files that are in it.
+    `code` are glob patterns, from the project's folder, of the files to copy into the image.
     """
 
     name: str
@@ -49,31 +49,34 @@ class Recipe:
 
     @property
     def directory(self) -> Path:
+        """Return the absolute path of the folder."""
         return PROJECT / self.folder
 
     def files(self) -> list[Path]:
+        """Return the files that `code` matches."""
         return sorted({file for pattern in self.code for file in PROJECT.glob(pattern) if file.is_file()})
 
-    def pins(self) -> list[LockedPackage]:
+    def packages(self) -> list[LockedPackage]:
+        """Return the Python packages of the image at the versions of uv.lock."""
         return locked_packages(self.directory / "requirements.txt")
 
     def tag(self) -> str:
-        """Names all that goes into it; a preview says by it whether there will be another image."""
-        found = hashlib.sha256(f"{self.stage} {PYTHON} {MACHINE}\n".encode())
-        found.update((self.directory / "Dockerfile").read_bytes())
-        found.update("\n".join(pin.requirement for pin in self.pins()).encode())
+        """Return a digest of all inputs of the image; a preview shows by it whether the image changes."""
+        digest = hashlib.sha256(f"{self.stage} {PYTHON} {MACHINE}\n".encode())
+        digest.update((self.directory / "Dockerfile").read_bytes())
+        digest.update("\n".join(package.requirement for package in self.packages()).encode())
         for file in self.files():
-            found.update(f"\n{file.relative_to(PROJECT)}\n".encode() + file.read_bytes())
-        return found.hexdigest()[:16]
+            digest.update(f"\n{file.relative_to(PROJECT)}\n".encode() + file.read_bytes())
+        return digest.hexdigest()[:16]
 
     def base(self) -> str:
-        """The image that the Dockerfile starts from where no other is given to it."""
+        """Return the default base image of the Dockerfile."""
         lines = (self.directory / "Dockerfile").read_text().splitlines()
         return next(line.removeprefix(BASE_ARGUMENT) for line in lines if line.startswith(BASE_ARGUMENT))
 
 
 LIBRARIES = Recipe("python-libraries", "workloads", "libraries")
-WORKLOADS = Recipe("python-workloads", "workloads", "code", (*OF_STEPS, *OF_RUNNER))
+WORKLOADS = Recipe("python-workloads", "workloads", "code", (*STEP_FILES, *RUNNER_FILES))
 MODEL_SERVER = Recipe("model-server", "model_server", "code", ("model_server/**/*.py", "model_server/http/templates/*"))
 RECIPES = {recipe.name: recipe for recipe in (LIBRARIES, WORKLOADS, MODEL_SERVER)}
 
@@ -83,28 +86,31 @@ class _ImageProvider(DynamicProvider):
         return DiffResult(changes=any_changed(_olds, _news, ("recipe", "tag", "host")))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult(f"{props['recipe']}:{props['tag']}", props | _published(props))
+        return CreateResult(f"{props['recipe']}:{props['tag']}", props | _publish(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """An image that was removed from the registry is gone; a registry that is down is no reason to build anew."""
+        """Report the image as deleted if the registry lacks it; keep the state if the registry is unavailable."""
         try:
-            there = _remote(props).digest(f"{IN_REGISTRY}/{props['recipe']}", props["tag"])
+            digest = _client(props).digest(f"{REPOSITORY_PREFIX}/{props['recipe']}", props["tag"])
         except RegistryUnavailable as error:
-            pulumi.log.warn(f"{props['recipe']}: the registry was not looked at: {error}")
+            pulumi.log.warn(f"{props['recipe']}: the registry was not checked: {error}")
             return ReadResult(id_, props)
-        return ReadResult(id_, props) if there else ReadResult("", {})
+        return ReadResult(id_, props) if digest else ReadResult("", {})
 
 
 class Image(Resource, module="platform", name="Image"):
-    """An image in the private registry, built only if it is not there yet under the tag of its content.
+    """An image in the private registry, built only if the registry has no image with the tag of its content.
 
-    It stays in the registry when it is deleted from the stack: other stacks may use it.
+    Deleting this resource leaves the image in the registry, because other stacks may use it.
 
     Outputs:
         reference: `<registry>/mlplatform/<name>@sha256:...`.
 
     Raises (as a failed resource):
-        UserError: it could not be built or pushed, with the last lines of what the builder said.
+        UserError: building or pushing failed; the text has the last lines of the builder's output.
     """
 
     reference: pulumi.Output[str]
@@ -120,62 +126,63 @@ class Image(Resource, module="platform", name="Image"):
             "served": registry.served,
             "reference": None,
         }
-        waits = pulumi.ResourceOptions(depends_on=registry.depends_on)
-        super().__init__(_ImageProvider(), f"{recipe.name}-image", props, pulumi.ResourceOptions.merge(waits, opts))
+        options = pulumi.ResourceOptions.merge(pulumi.ResourceOptions(depends_on=registry.depends_on), opts)
+        super().__init__(_ImageProvider(), f"{recipe.name}-image", props, options)
 
 
-def _published(props: dict[str, Any]) -> dict[str, Any]:
-    """See to it that the registry has the image."""
-    remote, recipe = _remote(props), RECIPES[props["recipe"]]
+def _publish(props: dict[str, Any]) -> dict[str, Any]:
+    """Ensure that the registry has the image; return the output `reference`."""
+    client, recipe = _client(props), RECIPES[props["recipe"]]
     if recipe.tag() != props["tag"]:
-        raise UserError(f"{recipe.folder}/: a file was changed while `pulumi` was at work; run it again")
-    name = f"{IN_REGISTRY}/{recipe.name}"
-    digest = remote.digest(name, props["tag"]) or _built(recipe, remote, f"{name}:{props['tag']}", props["served"])
+        raise UserError(f"{recipe.folder}/: a file changed while `pulumi` was running; run it again")
+    name = f"{REPOSITORY_PREFIX}/{recipe.name}"
+    digest = client.digest(name, props["tag"]) or _build(recipe, client, f"{name}:{props['tag']}", props["served"])
     return {"reference": f"{props['host']}/{name}@{digest}"}
 
 
-def _built(recipe: Recipe, remote: RegistryClient, image: str, served: bool) -> str:
-    """Build the image and push it; returns its digest. One at a time: they share layers, and the processor."""
+def _build(recipe: Recipe, client: RegistryClient, image: str, served: bool) -> str:
+    """Build and push the image; return its digest. A lock serializes builds, which share layers and the processor."""
     folder = cache_directory() / "images"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         program = builder(folder / "buildah")
-        program.build(_context(recipe, folder), recipe.stage, _mirrored(recipe.base(), remote), recipe.name, remote)
-        with _taking_pushes(remote, served) as target:
+        base = _mirrored_base(recipe.base(), client)
+        program.build(_context(recipe, folder), recipe.stage, base, recipe.name, client)
+        with _writable_registry(client, served) as target:
             program.push(recipe.name, f"{target.host}/{image}", target)
     name, _, tag = image.partition(":")
-    digest = remote.digest(name, tag)
+    digest = client.digest(name, tag)
     if digest is None:
-        raise UserError(f"the registry took {image}, and does not have it")
+        raise UserError(f"pushed {image}, but the registry returns 404 for it; check its storage and proxy")
     return digest
 
 
 @contextmanager
-def _taking_pushes(remote: RegistryClient, served: bool) -> Iterator[RegistryClient]:
-    """Where images get into a registry: one that this computer serves takes none where machines reach it."""
+def _writable_registry(client: RegistryClient, served: bool) -> Iterator[RegistryClient]:
+    """Yield a client that can push: a registry served by this computer is read-only at its public address."""
     if not served:
-        yield remote
+        yield client
         return
     from airgap.bundle.errors import BundleError
     from airgap.bundle.registry import bundle_registry
     from airgap.bundle.store import Store
 
     try:
-        with bundle_registry.writable(Store.default()) as own:
-            yield RegistryClient(own.host, *own.login, own.ca)
+        with bundle_registry.writable(Store.default()) as writable:
+            yield RegistryClient(writable.host, *writable.login, writable.ca)
     except BundleError as error:
-        raise UserError(f"pushing to the registry {remote.host}: {error}") from None
+        raise UserError(f"pushing to the registry {client.host} failed: {error}") from None
 
 
 def _context(recipe: Recipe, folder: Path) -> Path:
-    """Lay out what the Dockerfile copies; the packages stay there for the next build as long as they are the same."""
-    context, pins = folder / recipe.folder, recipe.pins()
-    bill = bill_of_materials(recipe.folder, pins)
-    packages, record = context / "packages", context / "sbom.cdx.json"
+    """Write the build context, and return its folder. Unchanged packages remain for the next build."""
+    context, packages = folder / recipe.folder, recipe.packages()
+    bill = bill_of_materials(recipe.folder, packages)
+    installed, record = context / "packages", context / "sbom.cdx.json"
     if not record.is_file() or record.read_text() != bill:
         shutil.rmtree(context, ignore_errors=True)
-        install(pins, packages)
+        install(packages, installed)
         record.write_text(bill)
     code = context / "code"
     shutil.rmtree(code, ignore_errors=True)
@@ -187,11 +194,11 @@ def _context(recipe: Recipe, folder: Path) -> Path:
     return context
 
 
-def _mirrored(base: str, remote: RegistryClient) -> str | None:
-    """The private registry's own copy of a base image, None where it has none: then it comes from upstream."""
+def _mirrored_base(base: str, client: RegistryClient) -> str | None:
+    """Return the private registry's copy of a base image, or None if the build pulls the base from upstream."""
     repository, _, tag = base.rpartition(":")
-    return f"{remote.host}/{base}" if remote.digest(repository, tag) else None
+    return f"{client.host}/{base}" if client.digest(repository, tag) else None
 
 
-def _remote(props: dict[str, Any]) -> RegistryClient:
+def _client(props: dict[str, Any]) -> RegistryClient:
     return RegistryClient(props["host"], props["username"], props["password"], props["ca"])

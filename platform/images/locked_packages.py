@@ -1,6 +1,6 @@
-"""The Python packages of an image: what its requirements need of uv.lock, installed by uv without any Python.
+"""The Python packages of an image: its requirements at the versions of uv.lock, installed by uv.
 
-uv runs on this computer, with this computer's index, proxy and certificates, of which nothing gets into the image.
+uv runs on this computer and uses its index, proxy and certificates, none of which gets into the image.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from infra.dynamic_provider import UserError
 from settings.paths import PROJECT, VERSIONS, cache_directory
 
 PYTHON = "3.11"
-"""Of the base image that the Dockerfiles name."""
+"""The Python version of the base image in the Dockerfiles."""
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
-"""Images are for machines like this one."""
+"""The processor architecture of images, which is that of this computer."""
 LINUX = {
     "os_name": "posix",
     "sys_platform": "linux",
@@ -37,13 +37,13 @@ LINUX = {
     "python_version": PYTHON,
     "python_full_version": f"{PYTHON}.0",
 }
-NEVER_RUN = ("tests", "onnx/backend/test", "onnxruntime/transformers", "pyarrow/include", "pyarrow/src", "bin")
-"""Folders of packages that only their authors and compilers use: a third of a gigabyte of data and checks."""
+UNUSED_FOLDERS = ("tests", "onnx/backend/test", "onnxruntime/transformers", "pyarrow/include", "pyarrow/src", "bin")
+"""Folders of packages that are only for tests and compilers, a third of a gigabyte in all."""
 
 
 @dataclass(frozen=True, order=True)
 class LockedPackage:
-    """One package at the version of uv.lock; `hashes` are those of all its files."""
+    """A package at its version in uv.lock; `hashes` are those of all its files, as `sha256:...`."""
 
     name: str
     version: str
@@ -51,58 +51,58 @@ class LockedPackage:
 
     @property
     def requirement(self) -> str:
-        """As pip and uv take it, to be checked against the hashes."""
+        """Return the line of a requirements file with which pip and uv verify the hashes."""
         return " ".join([f"{self.name}=={self.version}", *(f"--hash={each}" for each in self.hashes)])
 
 
 def locked_packages(requirements: Path, lock: Path = PROJECT / "uv.lock") -> list[LockedPackage]:
-    """The packages that a file of requirements (names, without versions) takes on Linux, with all beneath them.
+    """Return the packages of a requirements file (names without versions) and all their dependencies on Linux.
 
     Raises:
-        UserError: uv.lock has no such package.
+        UserError: uv.lock lacks a package or an extra.
     """
     packages = {each["name"]: each for each in tomllib.loads(lock.read_text())["package"] if _is_for_linux(each)}
     lines = (line.partition("#")[0].strip() for line in requirements.read_text().splitlines())
-    wanted = [Requirement(line) for line in lines if line]
-    ahead = [(_normal(each.name), extra) for each in wanted for extra in ("", *each.extras)]
-    found: set[tuple[str, str]] = set()
-    while ahead:
-        name, extra = one = ahead.pop()
-        if one in found:
+    direct = [Requirement(line) for line in lines if line]
+    pending = [(_normalized(each.name), extra) for each in direct for extra in ("", *each.extras)]
+    visited: set[tuple[str, str]] = set()
+    while pending:
+        name, extra = current = pending.pop()
+        if current in visited:
             continue
         if name not in packages:
             raise UserError(f"{requirements.parent.name}/{requirements.name}: uv.lock has no package {name}")
         if extra and extra not in packages[name].get("optional-dependencies", {}):
             raise UserError(f"{requirements.parent.name}/{requirements.name}: uv.lock has {name} without {extra}")
-        found.add(one)
-        ahead += _dependencies(packages[name], extra)
-    names = sorted({name for name, _ in found})
+        visited.add(current)
+        pending += _dependencies(packages[name], extra)
+    names = sorted({name for name, _ in visited})
     return [LockedPackage(name, packages[name]["version"], tuple(_hashes(packages[name]))) for name in names]
 
 
-def install(pins: Sequence[LockedPackage], folder: Path) -> None:
-    """Make `folder` hold these packages, without what never runs.
+def install(packages: Sequence[LockedPackage], folder: Path) -> None:
+    """Install the packages into `folder`, without the folders that no image uses.
 
     Raises:
-        UserError: uv could not install them, with what it said.
+        UserError: uv failed; the text has the end of its output.
     """
     folder.mkdir(parents=True)
-    listed = folder.with_suffix(".txt")
-    listed.write_text("".join(f"{pin.requirement}\n" for pin in pins))
+    requirements = folder.with_suffix(".txt")
+    requirements.write_text("".join(f"{package.requirement}\n" for package in packages))
     command: list[str | Path] = [
-        *(_uv(), "pip", "install", "--target", folder, "--requirement", listed, "--no-deps", "--require-hashes"),
+        *(_uv(), "pip", "install", "--target", folder, "--requirement", requirements, "--no-deps", "--require-hashes"),
         *("--python-version", PYTHON, "--python-platform", f"{MACHINE}-manylinux_2_28"),
     ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"uv could not install the packages of an image:\n{done.stderr.strip()[-2000:]}")
-    for name in NEVER_RUN:
+        raise UserError(f"installing the packages of an image with uv failed:\n{done.stderr.strip()[-2000:]}")
+    for name in UNUSED_FOLDERS:
         for unused in [each for each in folder.rglob(name) if each.is_dir()]:
-            shutil.rmtree(unused, ignore_errors=True)  # one may lie in another
+            shutil.rmtree(unused, ignore_errors=True)  # a folder may be inside another one
 
 
-def bill_of_materials(image: str, pins: Sequence[LockedPackage]) -> str:
-    """CycloneDX 1.6 of an image's packages, the same text for the same packages."""
+def bill_of_materials(image: str, packages: Sequence[LockedPackage]) -> str:
+    """Return the CycloneDX 1.6 document of an image's packages; equal packages give equal text."""
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output import make_outputter
@@ -110,30 +110,30 @@ def bill_of_materials(image: str, pins: Sequence[LockedPackage]) -> str:
     from packageurl import PackageURL
 
     bom = Bom()
-    # A time and a random number would make another text each time.
+    # The default timestamp and serial number would differ in each document.
     bom.metadata.timestamp = datetime.fromtimestamp(0, UTC)
-    bom.serial_number = uuid5(NAMESPACE_URL, " ".join([image, *(pin.requirement for pin in pins)]))
+    bom.serial_number = uuid5(NAMESPACE_URL, " ".join([image, *(package.requirement for package in packages)]))
     bom.metadata.component = Component(name=image, type=ComponentType.CONTAINER, bom_ref=image)
-    for pin in pins:
-        url = PackageURL("pypi", None, pin.name, pin.version)
-        bom.components.add(Component(name=pin.name, version=pin.version, purl=url, bom_ref=str(url)))
+    for package in packages:
+        url = PackageURL("pypi", None, package.name, package.version)
+        bom.components.add(Component(name=package.name, version=package.version, purl=url, bom_ref=str(url)))
     bom.register_dependency(bom.metadata.component, bom.components)
     return make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=1)
 
 
 def _is_for_linux(package: dict[str, Any]) -> bool:
-    """uv.lock may have several versions of a package, for one Python or system each."""
+    """Return True for the version of a package that Linux takes: uv.lock may have versions for other systems."""
     markers = package.get("resolution-markers", [])
     return not markers or any(Marker(marker).evaluate(LINUX) for marker in markers)
 
 
 def _dependencies(package: dict[str, Any], extra: str) -> Iterator[tuple[str, str]]:
-    listed = package["optional-dependencies"][extra] if extra else package.get("dependencies", [])
-    for each in listed:
+    dependencies = package["optional-dependencies"][extra] if extra else package.get("dependencies", [])
+    for each in dependencies:
         if "marker" not in each or Marker(each["marker"]).evaluate(LINUX):
             yield each["name"], ""
-            for further in each.get("extra", []):
-                yield each["name"], further
+            for dependency_extra in each.get("extra", []):
+                yield each["name"], dependency_extra
 
 
 def _hashes(package: dict[str, Any]) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _hashes(package: dict[str, Any]) -> Iterator[str]:
         yield file["hash"]
 
 
-def _normal(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -149,5 +149,5 @@ def _uv() -> str:
     own = cache_directory() / "tools" / f"uv-{VERSIONS['uv']['version']}" / "bin" / "uv"
     found = str(own) if own.is_file() else shutil.which("uv")
     if found is None:
-        raise UserError("uv is not installed: `make up` installs it, as does `make tools`")
+        raise UserError("uv is not installed: run `make tools`")
     return found

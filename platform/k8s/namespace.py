@@ -1,8 +1,8 @@
-"""A namespace for pods that may do nothing but their work."""
+"""Namespaces whose pods have no rights and no network beyond what is granted here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,12 @@ from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
 
 ACCOUNT = "workload"
-"""The service account of our pods: it has no rights at the API server, and the private registry's pull secret."""
+"""The service account of our pods: without rights at the API server, with the private registry's pull secret."""
 SERVING = "mlplatform-serving"
-"""Where workloads put the model servers, and Prometheus looks for them."""
+"""The namespace of the model servers, in which Prometheus looks for them."""
 MODES = ("enforce", "warn", "audit")
 USER = 10001
-"""Of all our images, see their Dockerfiles."""
+"""The user ID in all our images, see their Dockerfiles."""
 POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
     "runAsUser": USER,
@@ -38,48 +38,57 @@ POD: dict[str, Any] = {
     "enableServiceLinks": False,
     "securityContext": POD_SECURITY,
     "tolerations": [
-        # A pod of a machine that died is wanted elsewhere after half a minute, not after the usual five.
+        # The pod of a failed node moves to another node after half a minute instead of five.
         {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
         for key in ("not-ready", "unreachable")
     ],
 }
-"""What the specifications of all our pods have in common."""
-DNS: dict[str, Any] = {
+"""Common fields of all our pod specifications."""
+Rule = Mapping[str, Any]
+"""An ingress or egress rule of a NetworkPolicy: `ports`, and `from` or `to`."""
+DNS: Rule = {
     "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
     "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
 }
-"""An egress rule of a network policy."""
-EVERYWHERE: dict[str, Any] = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]}
-"""Another: only the address is closed at which clouds give a machine its own credentials."""
+"""Egress rule: allow the cluster's name servers."""
+ANY_ADDRESS: Rule = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]}
+"""Egress rule: allow all IPv4 except link-local 169.254.0.0/16 (cloud metadata service)."""
+
+
+def tcp_ports(*ports: int) -> Rule:
+    """Return the `ports` of a rule: these TCP ports."""
+    return {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
 
 
 @dataclass(frozen=True)
 class Namespace:
-    """A namespace with a Pod Security level in which no traffic passes that no policy allows."""
+    """A namespace with a Pod Security level, closed to all traffic that no policy allows.
+
+    Pods in it wait for `resources`.
+    """
 
     name: str
     cluster: Cluster
     resources: Sequence[pulumi.Resource]
-    """What a pod in it waits for."""
 
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
-        """Options of a resource in this namespace that also waits for `depends_on`."""
+        """Return the options of a resource in this namespace that also waits for `depends_on`."""
         return self.cluster.options(*self.resources, *depends_on)
 
     def allow(
         self,
         name: str,
-        pods: dict[str, str],
+        pods: Mapping[str, str],
         *,
-        ingress: Sequence[dict[str, Any]] = (),
-        egress: Sequence[dict[str, Any]] = (),
+        ingress: Sequence[Rule] = (),
+        egress: Sequence[Rule] = (),
     ) -> kubernetes.networking.v1.NetworkPolicy:
-        """Let traffic to and from these pods through: rules of a network policy."""
+        """Create a NetworkPolicy that allows this traffic to and from the pods with these labels."""
         return kubernetes.networking.v1.NetworkPolicy(
             name,
             metadata={"name": name, "namespace": self.name},
             spec={
-                "podSelector": {"matchLabels": pods},
+                "podSelector": {"matchLabels": dict(pods)},
                 "policyTypes": ["Ingress", "Egress"],
                 "ingress": list(ingress),
                 "egress": list(egress),
@@ -89,24 +98,24 @@ class Namespace:
 
 
 def namespace(name: str, cluster: Cluster, registry: ContainerRegistry, level: str = "restricted") -> Namespace:
-    """Make a namespace of that name, whose pods keep that Pod Security level."""
-    made = kubernetes.core.v1.Namespace(
+    """Create a namespace with this Pod Security level, a pull secret, an account for pods and a closed network."""
+    created = kubernetes.core.v1.Namespace(
         name,
         metadata={"name": name, "labels": {f"pod-security.kubernetes.io/{mode}": level for mode in MODES}},
         opts=cluster.options(),
     )
-    secret = pull_secret(f"{name}-registry", name, registry, cluster.options(made))
+    secret = pull_secret(f"{name}-registry", name, registry, cluster.options(created))
     account = kubernetes.core.v1.ServiceAccount(
         f"{name}-{ACCOUNT}",
         metadata={"name": ACCOUNT, "namespace": name},
         automount_service_account_token=False,
         image_pull_secrets=[{"name": secret.metadata["name"]}],
-        opts=cluster.options(made),
+        opts=cluster.options(created),
     )
     closed = kubernetes.networking.v1.NetworkPolicy(
         f"{name}-closed",
         metadata={"name": "closed", "namespace": name},
         spec={"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
-        opts=cluster.options(made),
+        opts=cluster.options(created),
     )
-    return Namespace(name, cluster, [made, secret, account, closed])
+    return Namespace(name, cluster, [created, secret, account, closed])

@@ -1,4 +1,4 @@
-"""The pull secret: what a pod shows to the private registry, for images that are named after it."""
+"""The pull secret: the credentials with which the kubelet pulls images from the private registry."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NAME = "registry"
 def pull_secret(
     name: str, namespace: pulumi.Input[str], registry: ContainerRegistry, opts: pulumi.ResourceOptions
 ) -> kubernetes.core.v1.Secret:
-    """A Secret named `registry` in a namespace, of type kubernetes.io/dockerconfigjson."""
+    """Create the Secret `registry` in a namespace, of type kubernetes.io/dockerconfigjson."""
     content: pulumi.Output[str] = pulumi.Output.all(
         host=registry.host, user=registry.username, password=registry.password
-    ).apply(_docker)
+    ).apply(_docker_config)
     return kubernetes.core.v1.Secret(
         name,
         metadata={"name": NAME, "namespace": namespace},
@@ -29,7 +29,7 @@ def pull_secret(
     )
 
 
-def _docker(registry: dict[str, str]) -> str:
-    """Credentials as `docker login` writes them."""
+def _docker_config(registry: dict[str, str]) -> str:
+    """Return the configuration file that `docker login` writes."""
     login = base64.b64encode(f"{registry['user']}:{registry['password']}".encode()).decode()
     return json.dumps({"auths": {registry["host"].partition("/")[0]: {"auth": login}}})

@@ -1,25 +1,30 @@
-"""Volumes of pods, of the cluster's default storage class."""
+"""Persistent volumes of pods."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import Namespace
 
 
 def persistent_volume_claim(
-    name: str, room: Namespace, labels: dict[str, str], size_gb: int
+    name: str, namespace: Namespace, labels: Mapping[str, str], size_gb: int
 ) -> kubernetes.core.v1.PersistentVolumeClaim:
-    """A volume for one pod at a time; it is bound when the first pod takes it, so nobody waits for that."""
-    metadata: dict[str, Any] = {"name": name, "namespace": room.name, "labels": labels}
+    """Claim a volume of the cluster's storage class for one pod; `size_gb` is in GiB."""
     return kubernetes.core.v1.PersistentVolumeClaim(
         name,
-        metadata=metadata | {"annotations": {"pulumi.com/skipAwait": "true"}},
+        metadata={
+            "name": name,
+            "namespace": namespace.name,
+            "labels": dict(labels),
+            # The claim is bound only when its first pod is scheduled, so Pulumi must not wait for it.
+            "annotations": {"pulumi.com/skipAwait": "true"},
+        },
         spec={
             "accessModes": ["ReadWriteOnce"],
-            "storageClassName": room.cluster.storage_class,
+            "storageClassName": namespace.cluster.storage_class,
             "resources": {"requests": {"storage": f"{size_gb}Gi"}},
         },
-        opts=room.options(),
+        opts=namespace.options(),
     )

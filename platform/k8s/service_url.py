@@ -1,4 +1,4 @@
-"""Services in a cluster: their address outside of it, by the type that the settings choose."""
+"""Addresses of Services outside the cluster."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from settings.types import ServiceType
 def service_url(
     service: kubernetes.core.v1.Service, kind: ServiceType, cluster: Cluster, inside: str
 ) -> pulumi.Output[str]:
-    """`http://host:port` of a Service with one port; that of `ClusterIP` is `inside`, good in the cluster alone."""
+    """Return `http://host:port` of a Service with one port.
+
+    A Service of the type ClusterIP has no address outside the cluster, so its URL is `inside`, the one for pods.
+    """
     if kind == "LoadBalancer":
-        return pulumi.Output.all(service.status, service.spec).apply(lambda found: _balanced(*found))
+        return pulumi.Output.all(service.status, service.spec).apply(lambda known: _load_balancer_url(*known))
     if kind == "NodePort":
-        return pulumi.Output.all(cluster.nodes, service.spec).apply(lambda found: _at_a_node(*found))
+        return pulumi.Output.all(cluster.nodes, service.spec).apply(lambda known: _node_port_url(*known))
     return pulumi.Output.from_input(inside)
 
 
-def _balanced(status: Any, spec: Any) -> str:
+def _load_balancer_url(status: Any, spec: Any) -> str:
     first = status["load_balancer"]["ingress"][0]
     return f"http://{first.get('ip') or first['hostname']}:{spec['ports'][0]['port']}"
 
 
-def _at_a_node(nodes: list[dict[str, Any]], spec: Any) -> str:
-    """Any node will do; the control plane is the last to be taken away."""
+def _node_port_url(nodes: list[dict[str, Any]], spec: Any) -> str:
+    """Return the URL at the control plane, or at a worker if no node has that role: workers are removed more often."""
     node = min(nodes, key=lambda node: node["role"] != "control-plane")
     return f"http://{node['external_address']}:{spec['ports'][0]['node_port']}"

@@ -1,14 +1,19 @@
-"""The API server of Kubeflow Pipelines, and the two that tell it how runs go and when one is due."""
+"""The API server of Kubeflow Pipelines, its persistence agent and its scheduler of recurring runs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.namespace import DNS, EVERYWHERE
-from mlplatform.kubeflow.argo import GROUP, definition
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS
+from mlplatform.k8s.pod import Container, EnvironmentValue, HttpGet, PodField, Resources, SecretKey
+from mlplatform.k8s.rbac import GROUP as RBAC_GROUP
+from mlplatform.k8s.rbac import Rules
+from mlplatform.k8s.volumes import AccountToken, ConfigMapFiles, EmptyDir, Mount
+from mlplatform.kubeflow.argo import GROUP, custom_resource_definition
 from mlplatform.kubeflow.database import SECRET as DATABASE_LOGIN
 from mlplatform.kubeflow.deployment_factory import (
     API_SERVER,
@@ -16,9 +21,8 @@ from mlplatform.kubeflow.deployment_factory import (
     STEPS,
     DeploymentFactory,
     egress_outside,
-    env_vars,
-    from_secret,
-    http_probes,
+    pod,
+    server_probes,
 )
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET as OBJECTS_KEYS
@@ -34,161 +38,135 @@ LAUNCHER = "kfp-launcher"
 AUDIENCE = "pipelines.kubeflow.org"
 ALL = ["create", "get", "list", "watch", "update", "patch", "delete"]
 SCHEDULE_SECONDS = 5
-"""How late a scheduled run may begin."""
+"""The longest delay of a scheduled run."""
 
 
-def api(part: DeploymentFactory, kept: Stores) -> list[pulumi.Resource]:
-    """All three, and what a run's pods need."""
-    schedules = definition("kubeflow.org", "v1beta1", "scheduledworkflows", "ScheduledWorkflow", part)
-    runs = _for_runs(part, kept)
+def api_server(factory: DeploymentFactory, stores: Stores) -> list[pulumi.Resource]:
+    """Create the API server, the persistence agent, the scheduler and the rights of the pods of runs."""
+    schedules = custom_resource_definition(
+        "kubeflow.org", "v1beta1", "scheduledworkflows", "ScheduledWorkflow", factory.namespace.cluster
+    )
     return [
-        _server(part, kept, [schedules, *runs]),
-        part.service(NAME, NAME, {"http": (HTTP, HTTP), "grpc": (GRPC, GRPC)}),
-        _agent(part, schedules),
-        _scheduler(part, schedules),
+        _server(factory, stores, [schedules, *_rights_of_runs(factory, stores)]),
+        factory.service(NAME, NAME, {"http": (HTTP, HTTP), "grpc": (GRPC, GRPC)}),
+        _watcher(
+            factory,
+            AGENT,
+            "persistence-agent",
+            ["/bin/persistence_agent"],
+            "persistenceagent-sa-token",
+            AGENT_RULES,
+            schedules,
+        ),
+        _watcher(
+            factory,
+            SCHEDULER,
+            "scheduled-workflow-controller",
+            ["/bin/controller", f"--recurringRunResyncIntervalSeconds={SCHEDULE_SECONDS}"],
+            "scheduledworkflow-sa-token",
+            SCHEDULER_RULES,
+            schedules,
+        ),
     ]
 
 
-def _server(part: DeploymentFactory, kept: Stores, depends_on: list[pulumi.Resource]) -> pulumi.Resource:
-    # Of the settings that its image comes with, one turns on a plugin for an MLflow at an address of somebody else's.
-    settings = part.config(
+def _server(factory: DeploymentFactory, stores: Stores, depends_on: Sequence[pulumi.Resource]) -> pulumi.Resource:
+    # The image's own settings enable a plugin for an MLflow server at a foreign address, so these replace them.
+    settings = factory.config_map(
         f"{NAME}-config",
         {"config.json": json.dumps(SETTINGS), "sample_config.json": json.dumps({"pipelines": []})},
     )
-    container = {
-        "name": "ml-pipeline-api-server",
-        "image": IMAGES["api-server"],
-        "command": ["/bin/apiserver"],
-        "args": [
+    server = Container(
+        "ml-pipeline-api-server",
+        IMAGES["api-server"],
+        Resources(cpu=("50m", "1"), memory=("128Mi", "512Mi"), ephemeral_storage=("10Mi", "500Mi")),
+        command=["/bin/apiserver"],
+        args=[
             "--config=/config",
             "--sampleconfig=/config/sample_config.json",
             "-logtostderr=true",
             "--logLevel=info",
         ],
-        "env": [
-            {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
-            *env_vars(
-                {
-                    "CLUSTER_DOMAIN": "cluster.local",
-                    "DBCONFIG_MYSQLCONFIG_HOST": kept.database.host,
-                    "DBCONFIG_MYSQLCONFIG_PORT": str(kept.database.port),
-                    "DBCONFIG_MYSQLCONFIG_DBNAME": kept.database.pipelines,
-                    "OBJECTSTORECONFIG_HOST": kept.objects.host,
-                    "OBJECTSTORECONFIG_PORT": str(kept.objects.port),
-                    "OBJECTSTORECONFIG_BUCKETNAME": kept.objects.bucket,
-                    "OBJECTSTORECONFIG_SECURE": "true" if kept.objects.secure else "false",
-                    "OBJECTSTORECONFIG_REGION": kept.objects.region,
-                    "V2_DRIVER_IMAGE": IMAGES["driver"],
-                    "V2_LAUNCHER_IMAGE": IMAGES["launcher"],
-                    # Pods of runs keep to the Pod Security level of the namespace.
-                    "DEFAULT_SECURITY_CONTEXT_RUN_AS_NON_ROOT": "true",
-                    "DEFAULT_SECURITY_CONTEXT_RUN_AS_USER": "1000",
-                    "DEFAULT_SECURITY_CONTEXT_RUN_AS_GROUP": "0",
-                    # It does not start without these, although there is no such service.
-                    "ML_PIPELINE_VISUALIZATIONSERVER_SERVICE_HOST": "none.invalid",
-                    "ML_PIPELINE_VISUALIZATIONSERVER_SERVICE_PORT": "8888",
-                }
-            ),
-            from_secret("DBCONFIG_MYSQLCONFIG_USER", DATABASE_LOGIN, "username"),
-            from_secret("DBCONFIG_MYSQLCONFIG_PASSWORD", DATABASE_LOGIN, "password"),
-            from_secret("OBJECTSTORECONFIG_ACCESSKEY", OBJECTS_KEYS, "accesskey"),
-            from_secret("OBJECTSTORECONFIG_SECRETACCESSKEY", OBJECTS_KEYS, "secretkey"),
-        ],
-        "ports": [{"name": "http", "containerPort": HTTP}, {"name": "grpc", "containerPort": GRPC}],
-        **http_probes("/apis/v2beta1/healthz", HTTP),
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "10Mi"},
-            "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "500Mi"},
-        },
-        "volumeMounts": [
-            {"name": "settings", "mountPath": "/config", "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},
-        ],
-    }
-    account = part.account(NAME, API_RULES)
-    return part.deployment(
+        environment=_environment(stores),
+        ports={"http": HTTP, "grpc": GRPC},
+        probes=server_probes(HttpGet("/apis/v2beta1/healthz", HTTP)),
+        mounts=[Mount("settings", "/config", read_only=True), Mount("tmp", "/tmp")],
+    )
+    volumes = {"settings": ConfigMapFiles(f"{NAME}-config"), "tmp": EmptyDir("100Mi")}
+    egress = [API_SERVER, egress_outside(stores.database.port), egress_outside(stores.objects.port)]
+    return factory.deployment(
         NAME,
-        [container],
-        *account,
+        pod([server], volumes, account=NAME),
+        *factory.service_account(NAME, API_RULES),
         *depends_on,
-        part.admit(
-            NAME, HTTP, GRPC, egress=[API_SERVER, egress_outside(kept.database.port), egress_outside(kept.objects.port)]
-        ),
-        wait_for=kept.addresses,
+        factory.allow_ingress(NAME, HTTP, GRPC, egress=egress),
+        wait_for=stores.addresses,
         settings=[settings],
-        account=NAME,
-        volumes={
-            "settings": {"configMap": {"name": f"{NAME}-config"}},
-            "tmp": {"emptyDir": {"sizeLimit": "100Mi"}},
-        },
     )
 
 
-def _agent(part: DeploymentFactory, *depends_on: pulumi.Resource) -> pulumi.Resource:
-    command = ["/bin/persistence_agent", "--logtostderr=true", f"--namespace={part.room.name}", "--logLevel=info"]
-    return _watcher(part, AGENT, "persistence-agent", command, "persistenceagent-sa-token", AGENT_RULES, *depends_on)
-
-
-def _scheduler(part: DeploymentFactory, *depends_on: pulumi.Resource) -> pulumi.Resource:
-    command = [
-        "/bin/controller",
-        "--logtostderr=true",
-        f"--namespace={part.room.name}",
-        "--logLevel=info",
-        f"--recurringRunResyncIntervalSeconds={SCHEDULE_SECONDS}",
-    ]
-    return _watcher(
-        part,
-        SCHEDULER,
-        "scheduled-workflow-controller",
-        command,
-        "scheduledworkflow-sa-token",
-        SCHEDULER_RULES,
-        *depends_on,
-    )
+def _environment(stores: Stores) -> dict[str, EnvironmentValue]:
+    database, objects = stores.database, stores.objects
+    return {
+        "POD_NAMESPACE": PodField("metadata.namespace"),
+        "CLUSTER_DOMAIN": "cluster.local",
+        "DBCONFIG_MYSQLCONFIG_HOST": database.host,
+        "DBCONFIG_MYSQLCONFIG_PORT": str(database.port),
+        "DBCONFIG_MYSQLCONFIG_DBNAME": database.pipelines,
+        "OBJECTSTORECONFIG_HOST": objects.host,
+        "OBJECTSTORECONFIG_PORT": str(objects.port),
+        "OBJECTSTORECONFIG_BUCKETNAME": objects.bucket,
+        "OBJECTSTORECONFIG_SECURE": "true" if objects.secure else "false",
+        "OBJECTSTORECONFIG_REGION": objects.region,
+        "V2_DRIVER_IMAGE": IMAGES["driver"],
+        "V2_LAUNCHER_IMAGE": IMAGES["launcher"],
+        # The Pod Security level of the namespace requires these of the pods of runs.
+        "DEFAULT_SECURITY_CONTEXT_RUN_AS_NON_ROOT": "true",
+        "DEFAULT_SECURITY_CONTEXT_RUN_AS_USER": "1000",
+        "DEFAULT_SECURITY_CONTEXT_RUN_AS_GROUP": "0",
+        # The server does not start without these two, although the service does not exist here.
+        "ML_PIPELINE_VISUALIZATIONSERVER_SERVICE_HOST": "none.invalid",
+        "ML_PIPELINE_VISUALIZATIONSERVER_SERVICE_PORT": "8888",
+        "DBCONFIG_MYSQLCONFIG_USER": SecretKey(DATABASE_LOGIN, "username"),
+        "DBCONFIG_MYSQLCONFIG_PASSWORD": SecretKey(DATABASE_LOGIN, "password"),
+        "OBJECTSTORECONFIG_ACCESSKEY": SecretKey(OBJECTS_KEYS, "accesskey"),
+        "OBJECTSTORECONFIG_SECRETACCESSKEY": SecretKey(OBJECTS_KEYS, "secretkey"),
+    }
 
 
 def _watcher(
-    part: DeploymentFactory,
+    factory: DeploymentFactory,
     name: str,
     image: str,
-    command: list[str],
+    command: Sequence[str],
     token: str,
-    rules: list[dict[str, Any]],
+    rules: Rules,
     *depends_on: pulumi.Resource,
 ) -> pulumi.Resource:
-    """One that watches resources of the cluster, and shows the API server a token made for that."""
-    container = {
-        "name": name,
-        "image": IMAGES[image],
-        "command": command,
-        "env": env_vars({"CRON_SCHEDULE_TIMEZONE": "UTC"}),
-        "resources": {
-            "requests": {"cpu": "20m", "memory": "32Mi", "ephemeral-storage": "10Mi"},
-            "limits": {"cpu": "500m", "memory": "256Mi", "ephemeral-storage": "500Mi"},
-        },
-        "volumeMounts": [
-            {"name": "token", "mountPath": "/var/run/secrets/kubeflow/tokens", "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},
-        ],
-    }
-    proof = {"serviceAccountToken": {"path": token, "expirationSeconds": 3600, "audience": AUDIENCE}}
-    return part.deployment(
+    """Create a controller that watches resources and calls the API server with the token in the file `token`."""
+    watcher = Container(
         name,
-        [container],
-        *part.account(name, rules),
+        IMAGES[image],
+        Resources(cpu=("20m", "500m"), memory=("32Mi", "256Mi"), ephemeral_storage=("10Mi", "500Mi")),
+        command=[*command, "--logtostderr=true", f"--namespace={factory.namespace.name}", "--logLevel=info"],
+        environment={"CRON_SCHEDULE_TIMEZONE": "UTC"},
+        mounts=[Mount("token", "/var/run/secrets/kubeflow/tokens", read_only=True), Mount("tmp", "/tmp")],
+    )
+    volumes = {"token": AccountToken(token, AUDIENCE), "tmp": EmptyDir("100Mi")}
+    return factory.deployment(
+        name,
+        pod([watcher], volumes, account=name),
+        *factory.service_account(name, rules),
         *depends_on,
-        part.admit(name, egress=[API_SERVER]),
+        factory.allow_ingress(name, egress=[API_SERVER]),
         wait_for=[f"{NAME}:{HTTP}", f"{NAME}:{GRPC}"],
-        account=name,
-        volumes={"token": {"projected": {"sources": [proof]}}, "tmp": {"emptyDir": {"sizeLimit": "100Mi"}}},
     )
 
 
-def _for_runs(part: DeploymentFactory, kept: Stores) -> list[pulumi.Resource]:
-    """The service account of runs' pods, where their launchers keep artifacts, and where they may connect to."""
-    options = part.room.options()
-    metadata = part.metadata(RUNNER)
+def _rights_of_runs(factory: DeploymentFactory, stores: Stores) -> list[pulumi.Resource]:
+    """Create the service account of the pods of runs, the settings of their launchers and their network policy."""
+    options = factory.namespace.options()
+    metadata = factory.metadata(RUNNER)
     return [
         kubernetes.core.v1.ServiceAccount(
             RUNNER, metadata=metadata, image_pull_secrets=[{"name": "registry"}], opts=options
@@ -197,13 +175,13 @@ def _for_runs(part: DeploymentFactory, kept: Stores) -> list[pulumi.Resource]:
         kubernetes.rbac.v1.RoleBinding(
             RUNNER,
             metadata=metadata,
-            role_ref={"kind": "Role", "name": RUNNER, "apiGroup": "rbac.authorization.k8s.io"},
-            subjects=[{"kind": "ServiceAccount", "name": RUNNER, "namespace": part.room.name}],
+            role_ref={"kind": "Role", "name": RUNNER, "apiGroup": RBAC_GROUP},
+            subjects=[{"kind": "ServiceAccount", "name": RUNNER, "namespace": factory.namespace.name}],
             opts=options,
         ),
-        part.config(LAUNCHER, kept.objects.launcher),
-        # Steps read data from wherever the pipeline's author says.
-        part.room.allow("pipeline-steps", STEPS, egress=[DNS, {"to": [NEIGHBOURS]}, EVERYWHERE]),
+        factory.config_map(LAUNCHER, stores.objects.launcher),
+        # The author of a pipeline decides from which addresses its steps read data.
+        factory.namespace.allow("pipeline-steps", STEPS, egress=[DNS, {"to": [NEIGHBOURS]}, ANY_ADDRESS]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Argo Workflows: it turns the steps of a run into pods."""
+"""Argo Workflows, which runs each step of a pipeline in a pod."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.kubeflow.deployment_factory import API_SERVER, SMALL, DeploymentFactory, env_vars, http_probes
+from mlplatform.k8s.pod import Container, HttpGet, PodField, Resources
+from mlplatform.k8s.volumes import EmptyDir, Mount
+from mlplatform.kubeflow.deployment_factory import API_SERVER, SMALL, DeploymentFactory, pod, server_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
-from mlplatform.kubeflow.object_store import SECRET, Objects
+from mlplatform.kubeflow.object_store import SECRET, ObjectStore
+
+from infra.cluster import Cluster
 
 NAME = "workflow-controller"
 GROUP = "argoproj.io"
@@ -17,7 +21,7 @@ LOGS = (
     "private-artifacts/{{workflow.namespace}}/{{workflow.name}}/{{workflow.creationTimestamp.Y}}/"
     "{{workflow.creationTimestamp.m}}/{{workflow.creationTimestamp.d}}/{{pod.name}}"
 )
-"""Where the logs of a step's pod are kept; the pages look there when the pod is gone."""
+"""The key of a step's log in the object store, from which the UI reads it once the pod is deleted."""
 KINDS = {
     "cronworkflows": "CronWorkflow",
     "workflowartifactgctasks": "WorkflowArtifactGCTask",
@@ -27,11 +31,13 @@ KINDS = {
     "workflowtemplates": "WorkflowTemplate",
 }
 KEPT_SECONDS = 24 * 3600
-"""How long a run's pods can be looked at; its record stays in the database."""
+"""The time until the pods of a finished run are deleted; its record stays in the database."""
 
 
-def definition(group: str, version: str, plural: str, kind: str, part: DeploymentFactory) -> pulumi.Resource:
-    """A kind of resources without a schema: the full ones cost the API server 0.7 GB, and most of a minute."""
+def custom_resource_definition(
+    group: str, version: str, plural: str, kind: str, cluster: Cluster
+) -> kubernetes.apiextensions.v1.CustomResourceDefinition:
+    """Define a kind without a schema: upstream's schemas cost the API server 0.7 GB and most of a minute."""
     return kubernetes.apiextensions.v1.CustomResourceDefinition(
         f"{plural}.{group}",
         metadata={"name": f"{plural}.{group}"},
@@ -48,58 +54,40 @@ def definition(group: str, version: str, plural: str, kind: str, part: Deploymen
                 }
             ],
         },
-        opts=part.room.cluster.options(),
+        opts=cluster.options(),
     )
 
 
-def argo(part: DeploymentFactory, files: Objects) -> list[pulumi.Resource]:
-    """The controller of workflows in its own namespace, and the kinds that it knows."""
-    kinds = [definition(GROUP, "v1alpha1", plural, kind, part) for plural, kind in KINDS.items()]
-    account = part.account(NAME, RULES)
-    settings = part.config(f"{NAME}-configmap", {key: json.dumps(value) for key, value in _settings(files).items()})
-    container = {
-        "name": NAME,
-        "image": IMAGES["workflow-controller"],
-        "command": ["workflow-controller"],
-        "args": [
-            "--configmap",
-            f"{NAME}-configmap",
-            "--executor-image",
-            IMAGES["argoexec"],
-            "--namespaced",
-        ],
-        "env": [
-            {
-                "name": "LEADER_ELECTION_IDENTITY",
-                "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
-            },
-            # A step begins a second after the one before it, not ten.
-            *env_vars({"DEFAULT_REQUEUE_TIME": "1s"}),
-        ],
-        **http_probes("/healthz", 6060),
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "10Mi"},
-            "limits": {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "500Mi"},
+def argo(factory: DeploymentFactory, store: ObjectStore) -> list[pulumi.Resource]:
+    """Create the workflow controller and the definitions of its kinds."""
+    cluster = factory.namespace.cluster
+    kinds = [custom_resource_definition(GROUP, "v1alpha1", plural, kind, cluster) for plural, kind in KINDS.items()]
+    account = factory.service_account(NAME, RULES)
+    settings = factory.config_map(
+        f"{NAME}-configmap", {key: json.dumps(value) for key, value in _settings(store).items()}
+    )
+    controller = Container(
+        NAME,
+        IMAGES["workflow-controller"],
+        Resources(cpu=("50m", "500m"), memory=("64Mi", "512Mi"), ephemeral_storage=("10Mi", "500Mi")),
+        command=["workflow-controller"],
+        args=["--configmap", f"{NAME}-configmap", "--executor-image", IMAGES["argoexec"], "--namespaced"],
+        environment={
+            "LEADER_ELECTION_IDENTITY": PodField("metadata.name"),
+            # The next step starts after one second; Argo's default is ten.
+            "DEFAULT_REQUEUE_TIME": "1s",
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
-    }
-    return [
-        part.deployment(
-            NAME,
-            [container],
-            *kinds,
-            *account,
-            part.admit(NAME, egress=[API_SERVER]),
-            settings=[settings],
-            account=NAME,
-            volumes={"tmp": {"emptyDir": {"sizeLimit": "100Mi"}}},
-        )
-    ]
+        probes=server_probes(HttpGet("/healthz", 6060)),
+        mounts=[Mount("tmp", "/tmp")],
+    )
+    template = pod([controller], {"tmp": EmptyDir("100Mi")}, account=NAME)
+    policy = factory.allow_ingress(NAME, egress=[API_SERVER])
+    return [factory.deployment(NAME, template, *kinds, *account, policy, settings=[settings])]
 
 
-def _settings(files: Objects) -> dict[str, Any]:
-    """The controller's settings, by key of its ConfigMap; JSON is YAML, too."""
-    secured = {
+def _settings(store: ObjectStore) -> dict[str, Any]:
+    """Return the controller's settings by key of its ConfigMap; JSON is also YAML."""
+    restricted = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "runAsNonRoot": True,
@@ -110,16 +98,20 @@ def _settings(files: Objects) -> dict[str, Any]:
         "artifactRepository": {
             "archiveLogs": True,
             "s3": {
-                "endpoint": f"{files.host}:{files.port}",
-                "bucket": files.bucket,
+                "endpoint": f"{store.host}:{store.port}",
+                "bucket": store.bucket,
                 "keyFormat": LOGS,
-                "insecure": not files.secure,
-                "region": files.region,
+                "insecure": not store.secure,
+                "region": store.region,
                 "accessKeySecret": {"name": SECRET, "key": "accesskey"},
                 "secretKeySecret": {"name": SECRET, "key": "secretkey"},
             },
         },
-        "executor": {"imagePullPolicy": "IfNotPresent", "resources": SMALL, "securityContext": secured},
+        "executor": {
+            "imagePullPolicy": "IfNotPresent",
+            "resources": SMALL.manifest(),
+            "securityContext": restricted,
+        },
         "workflowDefaults": {"spec": {"ttlStrategy": {"secondsAfterCompletion": KEPT_SECONDS}}},
     }
 
@@ -140,7 +132,7 @@ RULES: list[dict[str, Any]] = [
     },
     {
         "apiGroups": [GROUP],
-        "resources": [f"{kind}{part}" for kind in KINDS for part in ("", "/finalizers", "/status")],
+        "resources": [f"{kind}{subresource}" for kind in KINDS for subresource in ("", "/finalizers", "/status")],
         "verbs": ["create", "get", "list", "watch", "update", "patch", "delete", "deletecollection"],
     },
     {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["create", "get", "delete"]},

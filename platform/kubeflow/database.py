@@ -1,4 +1,4 @@
-"""The database of Kubeflow Pipelines: MariaDB in a pod with a volume, or a server of somebody else's."""
+"""The database of Kubeflow Pipelines: the external one of the settings, or MariaDB in a pod with a volume."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pulumi
+from mlplatform.k8s.pod import Command, Container, Pod, Probe, Probes, Resources
 from mlplatform.k8s.pvc import persistent_volume_claim
-from mlplatform.kubeflow.deployment_factory import DeploymentFactory
+from mlplatform.k8s.volumes import Claim, EmptyDir, Mount, SecretFiles
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory, pod
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
 from infra.secrets import RandomPassword
@@ -19,7 +21,7 @@ SECRET = "mysql-secret"
 USER = "kubeflow"
 PIPELINES, METADATA = "mlpipeline", "metadb"
 SERVER_USER = 999
-"""Of the image."""
+"""The user ID of the server in its image."""
 DATA = "/var/lib/mysql"
 SOCKET = "--socket=/run/mysqld/mysqld.sock"
 FIRST_START = f"""test -d {DATA}/data/mysql || mariadb-install-db --no-defaults --datadir={DATA}/data \\
@@ -28,7 +30,7 @@ FIRST_START = f"""test -d {DATA}/data/mysql || mariadb-install-db --no-defaults 
 
 @dataclass(frozen=True)
 class Database:
-    """Where it is, and who may use the databases `pipelines` and `metadata`; the login is in `mysql-secret`."""
+    """A MySQL server with the databases `pipelines` and `metadata`; the Secret `mysql-secret` has the login."""
 
     host: str
     port: int
@@ -38,40 +40,49 @@ class Database:
     metadata: str
     resources: Sequence[pulumi.Resource] = field(default_factory=tuple)
 
-
-def database(part: DeploymentFactory, settings: KubeflowSettings) -> Database:
-    """The one of the settings; without one, a server of its own with a volume of the default class."""
-    if (other := settings.database) is None:
-        return _own(part, settings.size_gb)
-    password = pulumi.Output.secret(other.password.get_secret_value())
-    login = part.secret(SECRET, {"username": other.user, "password": password})
-    return Database(other.host, other.port, other.user, password, other.pipelines, other.metadata, [login])
+    @property
+    def address(self) -> str:
+        """Return `host:port`."""
+        return f"{self.host}:{self.port}"
 
 
-def _own(part: DeploymentFactory, size_gb: int) -> Database:
+def database(factory: DeploymentFactory, settings: KubeflowSettings) -> Database:
+    """Use the database of the settings, or create a server with a volume of the default class."""
+    if (external := settings.database) is None:
+        return _create_database(factory, settings.size_gb)
+    password = pulumi.Output.secret(external.password.get_secret_value())
+    login = factory.secret(SECRET, {"username": external.user, "password": password})
+    return Database(
+        external.host, external.port, external.user, password, external.pipelines, external.metadata, [login]
+    )
+
+
+def _create_database(factory: DeploymentFactory, size_gb: int) -> Database:
     password = RandomPassword("kubeflow-database-password").value
-    secret = part.secret(
+    secret = factory.secret(
         SECRET,
         {
             "username": USER,
             "password": password,
-            "start.sql": password.apply(_first_statements),
+            "start.sql": password.apply(_init_statements),
             "client.cnf": pulumi.Output.concat("[client]\nuser=", USER, "\npassword=", password, "\n"),
         },
     )
-    volume = persistent_volume_claim(NAME, part.room, part.labels(NAME), size_gb)
-    image = IMAGES["database"]
-    mounts = [
-        {"name": "data", "mountPath": DATA},
-        {"name": "run", "mountPath": "/run/mysqld"},
-        {"name": "tmp", "mountPath": "/tmp"},
-        {"name": "settings", "mountPath": "/etc/kubeflow", "readOnly": True},
-    ]
-    alive = {"exec": {"command": ["mariadb-admin", "--defaults-file=/etc/kubeflow/client.cnf", SOCKET, "ping"]}}
-    server = {
-        "name": NAME,
-        "image": image,
-        "command": [
+    volume = persistent_volume_claim(NAME, factory.namespace, factory.labels(NAME), size_gb)
+    deployment = factory.deployment(NAME, _pod(), volume, factory.allow_ingress(NAME, PORT), settings=[secret])
+    service = factory.service(NAME, NAME, {"mysql": (PORT, PORT)})
+    return Database(NAME, PORT, USER, password, PIPELINES, METADATA, [service, deployment])
+
+
+def _pod() -> Pod:
+    resources = Resources(cpu=("50m", "1"), memory=("128Mi", "512Mi"), ephemeral_storage=("50Mi", "1Gi"))
+    mounts = [Mount("data", DATA), Mount("run", "/run/mysqld"), Mount("tmp", "/tmp")]
+    ping = Command(["mariadb-admin", "--defaults-file=/etc/kubeflow/client.cnf", SOCKET, "ping"])
+    server = Container(
+        NAME,
+        IMAGES["database"],
+        resources,
+        command=[
             "mariadbd",
             "--no-defaults",
             f"--datadir={DATA}/data",
@@ -83,49 +94,30 @@ def _own(part: DeploymentFactory, size_gb: int) -> Database:
             "--performance-schema=OFF",
             "--innodb-buffer-pool-size=64M",
         ],
-        "ports": [{"name": "mysql", "containerPort": PORT}],
-        "startupProbe": alive | {"periodSeconds": 1, "failureThreshold": 300, "timeoutSeconds": 5},
-        "readinessProbe": alive | {"periodSeconds": 10, "timeoutSeconds": 5},
-        "livenessProbe": alive | {"periodSeconds": 30, "timeoutSeconds": 10, "failureThreshold": 6},
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "50Mi"},
-            "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "1Gi"},
-        },
-        "volumeMounts": mounts,
-    }
-    install = {
-        "name": "install",
-        "image": image,
-        "command": ["sh", "-ec", FIRST_START],
-        "resources": server["resources"],
-        "volumeMounts": mounts[:3],
-    }
-    deployment = part.deployment(
-        NAME,
+        ports={"mysql": PORT},
+        probes=Probes(
+            startup=Probe(ping, period=1, timeout=5, failures=300),
+            readiness=Probe(ping, period=10, timeout=5),
+            liveness=Probe(ping, period=30, timeout=10, failures=6),
+        ),
+        mounts=[*mounts, Mount("settings", "/etc/kubeflow", read_only=True)],
+    )
+    install = Container("install", IMAGES["database"], resources, command=["sh", "-ec", FIRST_START], mounts=mounts)
+    return pod(
         [server],
-        volume,
-        part.admit(NAME, PORT),
-        settings=[secret],
-        first=[install],
-        volumes={
-            "data": {"persistentVolumeClaim": {"claimName": NAME}},
-            "run": {"emptyDir": {"sizeLimit": "10Mi"}},
-            "tmp": {"emptyDir": {"sizeLimit": "500Mi"}},
-            "settings": {
-                "secret": {
-                    "secretName": SECRET,
-                    "items": [{"key": key, "path": key} for key in ("start.sql", "client.cnf")],
-                }
-            },
+        {
+            "data": Claim(NAME),
+            "run": EmptyDir("10Mi"),
+            "tmp": EmptyDir("500Mi"),
+            "settings": SecretFiles(SECRET, {key: key for key in ("start.sql", "client.cnf")}),
         },
+        init_containers=[install],
         user=SERVER_USER,
     )
-    service = part.service(NAME, NAME, {"mysql": (PORT, PORT)})
-    return Database(NAME, PORT, USER, password, PIPELINES, METADATA, [service, deployment])
 
 
-def _first_statements(password: str) -> str:
-    """What the server does at each start: it is the same the second time, and a new password takes effect by it."""
+def _init_statements(password: str) -> str:
+    """Return the SQL that the server runs at each start; it is idempotent and applies a changed password."""
     user = f"'{USER}'@'%'"
     return "\n".join(
         [

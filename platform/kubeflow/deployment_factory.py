@@ -1,25 +1,29 @@
-"""What the parts of Kubeflow Pipelines have in common: each is a Deployment with one pod."""
+"""The builder of the Deployments of Kubeflow Pipelines, with the labels and rules that all of them share."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import Image
-from mlplatform.k8s.namespace import CONTAINER_SECURITY, DNS, EVERYWHERE, POD, POD_SECURITY, Namespace
+from mlplatform.k8s import deployment
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace, Rule, tcp_ports
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources, TcpConnect
 from mlplatform.k8s.rbac import Rules, service_account
+from mlplatform.k8s.volumes import Volume
+
+from settings.types import ServiceType
 
 NAMESPACE = "kubeflow"
-PARTS = {"app.kubernetes.io/part-of": "kubeflow-pipelines"}
+PART_OF = {"app.kubernetes.io/part-of": "kubeflow-pipelines"}
 STEPS = {"pipelines.kubeflow.org/v2_component": "true"}
 """Labels that the API server gives the pods of runs."""
 USER = 1000
-SMALL = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}}
+GRACE_SECONDS = 10
+SMALL = Resources(cpu=("10m", "500m"), memory=("32Mi", "128Mi"))
 WAIT = """import socket, sys, time
 for address in sys.argv[1:]:
     host, _, port = address.partition(":")
@@ -31,160 +35,115 @@ for address in sys.argv[1:]:
             print(f"waiting for {address}: {error}", flush=True)
             time.sleep(1)
 """
-"""A connection to a Service without a pod may hang instead of being refused, so what comes up first waits here."""
-API_SERVER: dict[str, Any] = {
-    **EVERYWHERE,
-    "ports": [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 6443}],
-}
-"""Egress to the API server of Kubernetes: behind its Service it is at the machines' addresses."""
-NEIGHBOURS: dict[str, Any] = {"podSelector": {}}
+"""A connection to a Service without a ready pod may hang, so an init container waits until the Service accepts one."""
+API_SERVER: Rule = {**ANY_ADDRESS, **tcp_ports(443, 6443)}
+"""Egress rule: allow the API server of Kubernetes, which is at the nodes' addresses behind its Service."""
+NEIGHBOURS: Rule = {"podSelector": {}}
+"""Peer of a rule: all pods of the same namespace."""
 
 
 @dataclass(frozen=True)
 class DeploymentFactory:
-    """Builds the Deployments and Services of a namespace; `libraries` is an image with Python in it."""
+    """A builder of Deployments, Services and rules in one namespace; `libraries` is an image with Python."""
 
-    room: Namespace
+    namespace: Namespace
     libraries: Image
 
     def labels(self, name: str) -> dict[str, str]:
-        return {"app": name, **PARTS}
+        """Return the labels of the objects of a component."""
+        return {"app": name, **PART_OF}
 
     def metadata(self, name: str) -> dict[str, Any]:
-        return {"name": name, "namespace": self.room.name, "labels": self.labels(name)}
+        """Return the metadata of an object that has the name of its component."""
+        return {"name": name, "namespace": self.namespace.name, "labels": self.labels(name)}
 
-    def account(self, name: str, rules: Rules) -> list[pulumi.Resource]:
-        """A service account of that name, with rights in the namespace alone."""
-        return service_account(name, self.room.name, self.room.cluster, *self.room.resources, at_home=rules)
+    def service_account(self, name: str, rules: Rules) -> list[pulumi.Resource]:
+        """Create a service account with rights in the namespace alone."""
+        namespace = self.namespace
+        return service_account(name, namespace.name, namespace.cluster, *namespace.resources, namespace_rules=rules)
 
     def secret(self, name: str, content: Mapping[str, pulumi.Input[str]]) -> kubernetes.core.v1.Secret:
+        """Create a Secret with these texts by key."""
         return kubernetes.core.v1.Secret(
-            name, metadata=self.metadata(name), string_data=dict(content), opts=self.room.options()
+            name, metadata=self.metadata(name), string_data=dict(content), opts=self.namespace.options()
         )
 
-    def config(self, name: str, content: Mapping[str, pulumi.Input[str]]) -> kubernetes.core.v1.ConfigMap:
+    def config_map(self, name: str, content: Mapping[str, pulumi.Input[str]]) -> kubernetes.core.v1.ConfigMap:
+        """Create a ConfigMap with these texts by key."""
         return kubernetes.core.v1.ConfigMap(
-            name, metadata=self.metadata(name), data=dict(content), opts=self.room.options()
+            name, metadata=self.metadata(name), data=dict(content), opts=self.namespace.options()
         )
 
     def deployment(
         self,
         name: str,
-        containers: Sequence[Mapping[str, Any]],
+        pod: Pod,
         *depends_on: pulumi.Resource,
         wait_for: Sequence[str] = (),
-        settings: Sequence[kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret] = (),
-        first: Sequence[Mapping[str, Any]] = (),
-        volumes: Mapping[str, Mapping[str, Any]] | None = None,
-        account: str | None = None,
-        user: int = USER,
+        settings: Sequence[deployment.Settings] = (),
     ) -> kubernetes.apps.v1.Deployment:
-        """A Deployment with one pod.
+        """Create a Deployment with one pod, whose containers start once all of `wait_for` accept connections.
 
         Args:
-            containers: all that is theirs alone; the security context comes from here.
-            wait_for: `host:port` of what has to accept connections before the pod's containers start.
-            settings: what its containers read at their start alone: other content makes another pod.
-            first: init containers, after that.
-            volumes: by name; each container mounts what it names.
-            account: the service account, whose token the pod gets; none where unset.
+            name: name of the Deployment and of its component.
+            pod: its pod.
+            *depends_on: resources that exist before the Deployment.
+            wait_for: addresses as `host:port`.
+            settings: objects that the containers read only at their start, so changed content replaces the pod.
         """
-        waits = [
-            {
-                "name": "wait",
-                "image": self.libraries.reference,
-                "command": ["python3", "-c", WAIT, *wait_for],
-                "resources": SMALL,
-            }
-        ]
-        pod = {
-            **POD,
-            **({"serviceAccountName": account, "automountServiceAccountToken": True} if account else {}),
-            # Images come by the nodes' mirrors, but for the one that is our own.
-            "imagePullSecrets": [{"name": "registry"}],
-            "securityContext": POD_SECURITY | {"runAsUser": user, "runAsGroup": user, "fsGroup": user},
-            "terminationGracePeriodSeconds": 10,
-            "initContainers": [_secured(container) for container in [*(waits if wait_for else []), *first]],
-            "containers": [_secured(container) for container in containers],
-            "volumes": [{"name": key, **volume} for key, volume in (volumes or {}).items()],
-        }
-        labels = self.labels(name)
-        return kubernetes.apps.v1.Deployment(
+        if wait_for:
+            wait = Container("wait", self.libraries.reference, SMALL, command=["python3", "-c", WAIT, *wait_for])
+            pod = replace(pod, init_containers=[wait, *pod.init_containers])
+        return deployment.deployment(
             name,
-            metadata=self.metadata(name),
-            spec={
-                "replicas": 1,
-                # None of them may be there twice: they keep a volume, or act on what they see.
-                "strategy": {"type": "Recreate"},
-                "selector": {"matchLabels": {"app": name}},
-                "template": {
-                    "metadata": {"labels": labels, "annotations": {"settings": _digest(settings)}},
-                    "spec": pod,
-                },
-            },
-            opts=self.room.options(*settings, *depends_on),
+            self.namespace,
+            self.labels(name),
+            pod,
+            *depends_on,
+            settings=settings,
+            selector={"app": name},
         )
 
     def service(
-        self, name: str, app: str, ports: Mapping[str, tuple[int, int]], kind: str = "ClusterIP"
+        self, name: str, app: str, ports: Mapping[str, tuple[int, int]], kind: ServiceType = "ClusterIP"
     ) -> kubernetes.core.v1.Service:
-        """A Service for the pod of `app`, there when that is ready; `ports` are port and the pod's own port by name."""
-        return kubernetes.core.v1.Service(
-            name,
-            metadata=self.metadata(name),
-            spec={
-                "type": kind,
-                "selector": {"app": app},
-                "ports": [{"name": key, "port": port, "targetPort": target} for key, (port, target) in ports.items()],
-            },
-            opts=self.room.options(),
-        )
+        """Create a Service for the pod of `app`; `ports` are the Service's port and the pod's port, by name."""
+        return deployment.service(name, self.namespace, self.labels(name), {"app": app}, ports, kind=kind)
 
-    def admit(
-        self, name: str, *ports: int, sources: Sequence[Mapping[str, Any]] = (NEIGHBOURS,), egress: Sequence[Any] = ()
+    def allow_ingress(
+        self, name: str, *ports: int, sources: Sequence[Rule] = (NEIGHBOURS,), egress: Sequence[Rule] = ()
     ) -> kubernetes.networking.v1.NetworkPolicy:
-        """Let pods of the namespace, or those of `sources` (empty: anybody), connect to these ports of a part.
+        """Allow connections from `sources` to these ports of a component, from any address if `sources` is empty.
 
-        The part itself may ask DNS, and go where `egress` says.
+        The component itself may connect to name servers, to its namespace and to what `egress` allows.
         """
-        rule: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
-        if sources:
-            rule["from"] = list(sources)
-        return self.room.allow(
+        rule: dict[str, Any] = {**tcp_ports(*ports), **({"from": list(sources)} if sources else {})}
+        return self.namespace.allow(
             name, {"app": name}, ingress=[rule] if ports else [], egress=[DNS, {"to": [NEIGHBOURS]}, *egress]
         )
 
 
-def egress_outside(port: int) -> dict[str, Any]:
-    """Egress to a port of whatever is outside of the namespace."""
-    return {**EVERYWHERE, "ports": [{"protocol": "TCP", "port": port}]}
+def pod(
+    containers: Sequence[Container],
+    volumes: Mapping[str, Volume],
+    *,
+    init_containers: Sequence[Container] = (),
+    account: str | None = None,
+    user: int = USER,
+) -> Pod:
+    """Return a pod with the user ID and the grace period that the images of Kubeflow Pipelines take."""
+    return Pod(containers, init_containers, volumes, account, user, grace_seconds=GRACE_SECONDS)
 
 
-def _digest(settings: Sequence[kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret]) -> pulumi.Output[str]:
-    contents = pulumi.Output.all(*(each.data for each in settings))
-    found = contents.apply(lambda known: hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest())
-    return pulumi.Output.unsecret(found)
+def egress_outside(port: int) -> Rule:
+    """Return the egress rule that allows this port of any address."""
+    return {**ANY_ADDRESS, **tcp_ports(port)}
 
 
-def _secured(container: Mapping[str, Any]) -> dict[str, Any]:
-    return {**container, "securityContext": CONTAINER_SECURITY}
-
-
-def from_secret(variable: str, secret: str, key: str) -> dict[str, Any]:
-    """An environment variable that comes out of a Secret."""
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-
-
-def env_vars(values: Mapping[str, pulumi.Input[str]]) -> list[dict[str, Any]]:
-    """Environment variables."""
-    return [{"name": name, "value": value} for name, value in values.items()]
-
-
-def http_probes(path: str, port: int) -> dict[str, Any]:
-    """The three probes of what answers HTTP at `path`."""
-    health = {"httpGet": {"path": path, "port": port}, "timeoutSeconds": 3}
-    return {
-        "startupProbe": health | {"periodSeconds": 1, "failureThreshold": 300},
-        "readinessProbe": health | {"periodSeconds": 5},
-        "livenessProbe": health | {"periodSeconds": 20, "failureThreshold": 6},
-    }
+def server_probes(check: HttpGet | TcpConnect, timeout: int = 3) -> Probes:
+    """Return probes that allow a server five minutes to start, and then check it every 5 and 20 seconds."""
+    return Probes(
+        startup=Probe(check, period=1, timeout=timeout, failures=300),
+        readiness=Probe(check, period=5, timeout=timeout),
+        liveness=Probe(check, period=20, timeout=timeout, failures=6),
+    )

@@ -1,4 +1,4 @@
-"""The images of Kubeflow Pipelines, by the names that their makers publish them under."""
+"""The images of Kubeflow Pipelines, under the names of their publishers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from settings.paths import VERSIONS, cache_directory
 from settings.platform import RegistrySettings
 
 _VERSIONS = VERSIONS["kubeflow"]
-_OURS = (
+_KFP = (
     "api-server",
     "persistence-agent",
     "scheduled-workflow-controller",
@@ -20,7 +20,7 @@ _OURS = (
     "metadata-envoy",
 )
 IMAGES = {
-    **{name: f"ghcr.io/kubeflow/kfp-{name}:{_VERSIONS['version']}" for name in _OURS},
+    **{name: f"ghcr.io/kubeflow/kfp-{name}:{_VERSIONS['version']}" for name in _KFP},
     "metadata": f"gcr.io/tfx-oss-public/ml_metadata_store_server:{_VERSIONS['metadata']}",
     "workflow-controller": f"quay.io/argoproj/workflow-controller:{_VERSIONS['argo']}",
     "argoexec": f"quay.io/argoproj/argoexec:{_VERSIONS['argo']}",
@@ -30,22 +30,22 @@ IMAGES = {
 }
 
 
-def require(registry: RegistrySettings) -> None:
-    """Find out what the nodes would not get, before anything is touched.
+def require_images(registry: RegistrySettings) -> None:
+    """Check that the bundle has all images, before the program changes anything.
 
-    A registry of your own may lack some: nodes then ask their makers. The bundle is for nodes that cannot.
+    A registry of the settings is not checked: its nodes may pull what it lacks from upstream.
 
     Raises:
-        RunError: there is a bundle, and it lacks images; names them and what brings them.
+        RunError: there is a bundle, and it lacks images; the text names the images and how to add them.
     """
     index = cache_directory() / "bundle" / "bundle.json"
     if registry.url or not index.is_file():
         return
-    there = json.loads(index.read_text())["images"]
-    if lacking := sorted(set(IMAGES.values()) - set(there)):
+    available = json.loads(index.read_text())["images"]
+    if missing := sorted(set(IMAGES.values()) - set(available)):
         raise pulumi.RunError(
             "platform:pipelines: kubeflow takes images that the bundle does not have:\n"
-            + "".join(f"  {image}\n" for image in lacking)
-            + "`make bundle` copies them where their makers can be reached; elsewhere, import them from files "
-            "(docs/air-gap.md). platform:pipelines: job takes none of them."
+            + "".join(f"  {image}\n" for image in missing)
+            + "`make bundle` copies them from the registries of their publishers. Without access to those, import them "
+            "from files (docs/air-gap.md), or set platform:pipelines: job, which takes none of them."
         )

@@ -1,9 +1,8 @@
-"""Kubeflow Pipelines, standalone: what the `kubeflow` engine runs pipelines with, and its pages."""
+"""Kubeflow Pipelines, standalone: the engine `kubeflow` and its UI."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from mlplatform.engine_config import KubeflowEngineConfig
 from mlplatform.images.image import WORKLOADS, Image
 from mlplatform.k8s.namespace import namespace
 from mlplatform.k8s.service_url import service_url
-from mlplatform.kubeflow.api_server import HTTP, api
+from mlplatform.kubeflow.api_server import HTTP, api_server
 from mlplatform.kubeflow.api_server import NAME as API
 from mlplatform.kubeflow.argo import argo
 from mlplatform.kubeflow.deployment_factory import NAMESPACE, DeploymentFactory
@@ -25,12 +24,19 @@ from infra.registry import ContainerRegistry
 from settings.platform import KubeflowSettings
 
 
-@dataclass(frozen=True)
-class KubeflowPipelines:
-    """An installation that takes runs.
+class KubeflowPipelines(pulumi.ComponentResource):
+    """An installation of Kubeflow Pipelines: stores, servers and UI, each pod waiting for the servers it needs.
 
-    `engine` is the configuration of the pipeline engine; `steps_image` is what their steps run in. `run_after` is what a run waits
-    for. `outputs` are the address of the pages and their login.
+    Args:
+        libraries: an image with Python, for the init containers that wait.
+        directory: the folder of the stack on this computer.
+        stack: the name of the experiment that runs belong to.
+
+    Attributes:
+        engine: the configuration of the pipeline engine.
+        steps_image: the image of the steps of runs.
+        run_after: resources that a run waits for.
+        outputs: `ui_url`, and `ui_login` as a secret.
     """
 
     engine: KubeflowEngineConfig[pulumi.Input[str]]
@@ -38,26 +44,25 @@ class KubeflowPipelines:
     run_after: Sequence[pulumi.Resource]
     outputs: Mapping[str, pulumi.Input[Any]]
 
-
-def kubeflow_pipelines(
-    settings: KubeflowSettings,
-    cluster: Cluster,
-    registry: ContainerRegistry,
-    libraries: Image,
-    directory: Path,
-    stack: str,
-) -> KubeflowPipelines:
-    """Stores first, then what keeps and starts runs, then the pages; each part waits in its pod for what it needs."""
-    room = namespace(NAMESPACE, cluster, registry)
-    part = DeploymentFactory(room, libraries)
-    steps = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
-    kept = stores(part, settings)
-    controller = argo(part, kept.objects)
-    servers = api(part, kept)
-    pages, login = ui(part, kept.objects, settings)
-    inside = f"http://{UI}.{NAMESPACE}.svc:{settings.port}"
-    return KubeflowPipelines(
-        engine=KubeflowEngineConfig(
+    def __init__(
+        self,
+        settings: KubeflowSettings,
+        cluster: Cluster,
+        registry: ContainerRegistry,
+        libraries: Image,
+        directory: Path,
+        stack: str,
+    ) -> None:
+        super().__init__("mlplatform:platform:KubeflowPipelines", "kubeflow-pipelines")
+        kubeflow = namespace(NAMESPACE, cluster.under(self), registry)
+        factory = DeploymentFactory(kubeflow, libraries)
+        self.steps_image = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries])).reference
+        created = stores(factory, settings)
+        controller = argo(factory, created.objects)
+        servers = api_server(factory, created)
+        pages, login = ui(factory, created.objects, settings)
+        self.run_after = [*kubeflow.resources, *created.resources, *controller, *servers]
+        self.engine = KubeflowEngineConfig(
             kubeconfig=cluster.kubeconfig,
             namespace=NAMESPACE,
             api_selector=f"app={API}",
@@ -67,12 +72,11 @@ def kubeflow_pipelines(
             experiment=stack,
             keep_runs=settings.keep_runs,
             directory=str(directory),
-            database=f"{kept.database.host}:{kept.database.port}/{kept.database.pipelines}",
-        ),
-        steps_image=steps.reference,
-        run_after=[*room.resources, *kept.resources, *controller, *servers],
-        outputs={
+            database=f"{created.database.address}/{created.database.pipelines}",
+        )
+        inside = f"http://{UI}.{NAMESPACE}.svc:{settings.port}"
+        self.outputs = {
             "ui_url": service_url(pages, settings.service, cluster, inside),
             "ui_login": pulumi.Output.secret(dict(login)),
-        },
-    )
+        }
+        self.register_outputs({})

@@ -1,4 +1,4 @@
-"""The object store of Kubeflow Pipelines: SeaweedFS in a pod with a volume, or a bucket of somebody else's."""
+"""The object store of Kubeflow Pipelines: the bucket of the settings, or SeaweedFS in a pod with a volume."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pulumi
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Resources
 from mlplatform.k8s.pvc import persistent_volume_claim
-from mlplatform.kubeflow.deployment_factory import DeploymentFactory
+from mlplatform.k8s.volumes import Claim, EmptyDir, Mount, SecretFiles
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory, pod, server_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
 from infra.secrets import RandomPassword
@@ -16,16 +18,16 @@ from settings.platform import KubeflowSettings
 
 NAME = "seaweedfs"
 PORT, S3_PORT = 9000, 8333
-"""Of the Service, and of the pod."""
+"""The port of the Service, and that of the pod."""
 SECRET = "mlpipeline-minio-artifact"
-"""By this name the driver and the launcher of each step look for the keys, where nobody tells them otherwise."""
+"""The driver and the launcher of each step read their keys from this Secret by default."""
 BUCKET = "mlpipeline"
 REGION = "us-east-1"
 
 
 @dataclass(frozen=True)
-class Objects:
-    """A bucket, and where it is. The secret `mlpipeline-minio-artifact` has `accesskey` and `secretkey`."""
+class ObjectStore:
+    """A bucket; the Secret `mlpipeline-minio-artifact` has its `accesskey` and `secretkey`."""
 
     host: str
     port: int
@@ -35,11 +37,16 @@ class Objects:
     resources: Sequence[pulumi.Resource] = field(default_factory=tuple)
 
     @property
+    def address(self) -> str:
+        """Return `host:port`."""
+        return f"{self.host}:{self.port}"
+
+    @property
     def launcher(self) -> dict[str, str]:
-        """What the ConfigMap `kfp-launcher` tells the launcher of each step."""
+        """Return the content of the ConfigMap `kfp-launcher`, which the launcher of each step reads."""
         keys = {"secretName": SECRET, "accessKeyKey": "accesskey", "secretKeyKey": "secretkey"}
         provider = {
-            "endpoint": f"{self.host}:{self.port}",
+            "endpoint": self.address,
             "region": self.region,
             "disableSSL": not self.secure,
             "credentials": {"fromEnv": False, "secretRef": keys},
@@ -50,30 +57,33 @@ class Objects:
         }
 
 
-def objects(part: DeploymentFactory, settings: KubeflowSettings) -> Objects:
-    """The bucket of the settings; without one, a store of its own with a volume of the default class."""
-    if (other := settings.objects) is None:
-        return _own(part, settings.size_gb)
-    key = pulumi.Output.secret(other.secret_key.get_secret_value())
-    keys = part.secret(SECRET, {"accesskey": other.access_key, "secretkey": key})
-    return Objects(other.host, other.port, other.bucket, other.secure, other.region, [keys])
+def object_store(factory: DeploymentFactory, settings: KubeflowSettings) -> ObjectStore:
+    """Use the bucket of the settings, or create a store with a volume of the default class."""
+    if (external := settings.objects) is None:
+        return _create_object_store(factory, settings.size_gb)
+    key = pulumi.Output.secret(external.secret_key.get_secret_value())
+    keys = factory.secret(SECRET, {"accesskey": external.access_key, "secretkey": key})
+    return ObjectStore(external.host, external.port, external.bucket, external.secure, external.region, [keys])
 
 
-def _own(part: DeploymentFactory, size_gb: int) -> Objects:
-    access, key = (
-        RandomPassword("kubeflow-objects-access-key").value,
-        RandomPassword("kubeflow-objects-secret-key").value,
-    )
-    secret = part.secret(
-        SECRET,
-        {"accesskey": access, "secretkey": key, "s3.json": pulumi.Output.all(access, key).apply(_identities)},
-    )
-    volume = persistent_volume_claim(NAME, part.room, part.labels(NAME), size_gb)
-    health = {"httpGet": {"path": "/status", "port": S3_PORT}, "timeoutSeconds": 5}
-    container = {
-        "name": NAME,
-        "image": IMAGES["objects"],
-        "command": [
+def _create_object_store(factory: DeploymentFactory, size_gb: int) -> ObjectStore:
+    access = RandomPassword("kubeflow-objects-access-key").value
+    key = RandomPassword("kubeflow-objects-secret-key").value
+    identities = pulumi.Output.all(access, key).apply(lambda known: _identities(*known))
+    secret = factory.secret(SECRET, {"accesskey": access, "secretkey": key, "s3.json": identities})
+    volume = persistent_volume_claim(NAME, factory.namespace, factory.labels(NAME), size_gb)
+    deployment = factory.deployment(NAME, _pod(), volume, factory.allow_ingress(NAME, S3_PORT), settings=[secret])
+    service = factory.service(NAME, NAME, {"s3": (PORT, S3_PORT)})
+    host = f"{NAME}.{factory.namespace.name}.svc"
+    return ObjectStore(host, PORT, BUCKET, secure=False, region=REGION, resources=[service, deployment])
+
+
+def _pod() -> Pod:
+    server = Container(
+        NAME,
+        IMAGES["objects"],
+        Resources(cpu=("50m", "1"), memory=("128Mi", "768Mi"), ephemeral_storage=("50Mi", "1Gi")),
+        command=[
             "/usr/bin/weed",
             "-logtostderr=true",
             "server",
@@ -87,41 +97,21 @@ def _own(part: DeploymentFactory, size_gb: int) -> Objects:
             "-master.volumeSizeLimitMB=1024",
             "-volume.max=0",
         ],
-        "env": [{"name": "HOME", "value": "/tmp"}],
-        "ports": [{"name": "s3", "containerPort": S3_PORT}],
-        "startupProbe": health | {"periodSeconds": 1, "failureThreshold": 300},
-        "readinessProbe": health | {"periodSeconds": 5},
-        "livenessProbe": health | {"periodSeconds": 20, "failureThreshold": 6},
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "50Mi"},
-            "limits": {"cpu": "1", "memory": "768Mi", "ephemeral-storage": "1Gi"},
-        },
-        "volumeMounts": [
-            {"name": "data", "mountPath": "/data"},
-            {"name": "settings", "mountPath": "/etc/seaweedfs", "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},
+        environment={"HOME": "/tmp"},
+        ports={"s3": S3_PORT},
+        probes=server_probes(HttpGet("/status", S3_PORT), timeout=5),
+        mounts=[
+            Mount("data", "/data"),
+            Mount("settings", "/etc/seaweedfs", read_only=True),
+            Mount("tmp", "/tmp"),
         ],
-    }
-    deployment = part.deployment(
-        NAME,
-        [container],
-        volume,
-        part.admit(NAME, S3_PORT),
-        settings=[secret],
-        volumes={
-            "data": {"persistentVolumeClaim": {"claimName": NAME}},
-            "settings": {"secret": {"secretName": SECRET, "items": [{"key": "s3.json", "path": "s3.json"}]}},
-            "tmp": {"emptyDir": {"sizeLimit": "500Mi"}},
-        },
     )
-    service = part.service(NAME, NAME, {"s3": (PORT, S3_PORT)})
-    host = f"{NAME}.{part.room.name}.svc"
-    return Objects(host, PORT, BUCKET, secure=False, region=REGION, resources=[service, deployment])
+    settings = SecretFiles(SECRET, {"s3.json": "s3.json"})
+    return pod([server], {"data": Claim(NAME), "settings": settings, "tmp": EmptyDir("500Mi")})
 
 
-def _identities(keys: list[str]) -> str:
-    """The one who may use the store."""
-    access, key = keys
+def _identities(access: str, key: str) -> str:
+    """Return SeaweedFS's list of users: Kubeflow Pipelines alone."""
     identity = {
         "name": "kubeflow",
         "credentials": [{"accessKey": access, "secretKey": key}],

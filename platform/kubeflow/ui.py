@@ -1,4 +1,4 @@
-"""The pages of Kubeflow Pipelines, behind a password: NGINX asks for it in front of them, in the same pod."""
+"""The UI of Kubeflow Pipelines; NGINX in the same pod requires a password for it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from collections.abc import Mapping
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from mlplatform.k8s.pod import Container, HttpGet, Probe, Probes, Resources, SecretKey, TcpConnect
+from mlplatform.k8s.volumes import ConfigMapFiles, EmptyDir, Mount, SecretFiles
 from mlplatform.kubeflow.api_server import HTTP
 from mlplatform.kubeflow.api_server import NAME as API
 from mlplatform.kubeflow.argo import LOGS
-from mlplatform.kubeflow.deployment_factory import (
-    API_SERVER,
-    DeploymentFactory,
-    egress_outside,
-    env_vars,
-    from_secret,
-    http_probes,
-)
+from mlplatform.kubeflow.deployment_factory import API_SERVER, DeploymentFactory, egress_outside, pod, server_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
-from mlplatform.kubeflow.object_store import SECRET, Objects
+from mlplatform.kubeflow.object_store import SECRET, ObjectStore
 from mlplatform.kubeflow.stores import METADATA_PORT, METADATA_SERVICE
 
 from infra.secrets import RandomPassword
@@ -61,111 +56,95 @@ http {{
 
 
 def ui(
-    part: DeploymentFactory, files: Objects, settings: KubeflowSettings
+    factory: DeploymentFactory, store: ObjectStore, settings: KubeflowSettings
 ) -> tuple[kubernetes.core.v1.Service, Mapping[str, pulumi.Output[str]]]:
-    """The Service of the pages, and the user and password that they take."""
-    _envoy(part)
+    """Create the UI behind NGINX. Returns its Service, and the login as `username` and `password`."""
+    _envoy(factory)
     password = RandomPassword("kubeflow-ui-password").value
-    gate = part.secret(f"{NAME}-gate", {"users": password.apply(_entry), "nginx.conf": NGINX})
-    pages = {
-        "name": "ui",
-        "image": IMAGES["frontend"],
-        "env": [
-            *env_vars(
-                {
-                    "ML_PIPELINE_SERVICE_HOST": API,
-                    "ML_PIPELINE_SERVICE_PORT": str(HTTP),
-                    "METADATA_ENVOY_SERVICE_SERVICE_HOST": ENVOY,
-                    "METADATA_ENVOY_SERVICE_SERVICE_PORT": str(ENVOY_PORT),
-                    "FRONTEND_SERVER_NAMESPACE": part.room.name,
-                    "MINIO_HOST": files.host,
-                    "MINIO_NAMESPACE": "",
-                    "MINIO_PORT": str(files.port),
-                    "MINIO_SSL": "true" if files.secure else "false",
-                    "ARGO_ARCHIVE_LOGS": "true",
-                    "ARGO_ARCHIVE_BUCKETNAME": files.bucket,
-                    "ARGO_KEYFORMAT": LOGS,
-                    "ARTIFACT_NAMESPACE_OWNERSHIP_MODE": "mlmd-then-prefix",
-                    "ALLOW_CUSTOM_VISUALIZATIONS": "false",
-                    "DISABLE_GKE_METADATA": "true",
-                }
-            ),
-            from_secret("MINIO_ACCESS_KEY", SECRET, "accesskey"),
-            from_secret("MINIO_SECRET_KEY", SECRET, "secretkey"),
-        ],
-        **http_probes("/apis/v2beta1/healthz", PAGES),
-        "resources": {
-            "requests": {"cpu": "20m", "memory": "96Mi", "ephemeral-storage": "10Mi"},
-            "limits": {"cpu": "500m", "memory": "384Mi", "ephemeral-storage": "500Mi"},
-        },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
-    }
-    door = {
-        "name": "gate",
-        "image": IMAGES["gate"],
-        "command": ["nginx", "-c", "/etc/gate/nginx.conf", "-g", "daemon off;"],
-        "ports": [{"name": "http", "containerPort": GATE}],
-        **http_probes("/ready", GATE),
-        "resources": {
-            "requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "10Mi"},
-            "limits": {"cpu": "500m", "memory": "64Mi", "ephemeral-storage": "500Mi"},
-        },
-        "volumeMounts": [
-            {"name": "gate", "mountPath": "/etc/gate", "readOnly": True},
-            {"name": "gate-tmp", "mountPath": "/tmp"},
-        ],
-    }
-    part.deployment(
+    gate = factory.secret(f"{NAME}-gate", {"users": password.apply(_htpasswd_line), "nginx.conf": NGINX})
+    volumes = {"gate": SecretFiles(f"{NAME}-gate"), "tmp": EmptyDir("100Mi"), "gate-tmp": EmptyDir("100Mi")}
+    factory.deployment(
         NAME,
-        [pages, door],
-        *part.account(NAME, RULES),
-        part.admit(NAME, GATE, sources=(), egress=[API_SERVER, egress_outside(files.port)]),
+        pod([_frontend(factory.namespace.name, store), _gate()], volumes, account=NAME),
+        *factory.service_account(NAME, RULES),
+        factory.allow_ingress(NAME, GATE, sources=(), egress=[API_SERVER, egress_outside(store.port)]),
         wait_for=[f"{API}:{HTTP}"],
         settings=[gate],
-        account=NAME,
-        volumes={
-            "gate": {"secret": {"secretName": f"{NAME}-gate"}},
-            "tmp": {"emptyDir": {"sizeLimit": "100Mi"}},
-            "gate-tmp": {"emptyDir": {"sizeLimit": "100Mi"}},
-        },
     )
-    service = part.service(NAME, NAME, {"http": (settings.port, GATE)}, settings.service)
+    service = factory.service(NAME, NAME, {"http": (settings.port, GATE)}, settings.service)
     return service, {"username": pulumi.Output.from_input(USER), "password": password}
 
 
-def _entry(password: str) -> str:
-    """A line as `htpasswd` writes it. Salted SHA-1 is enough for a password of 256 random bits."""
+def _frontend(namespace: str, store: ObjectStore) -> Container:
+    return Container(
+        "ui",
+        IMAGES["frontend"],
+        Resources(cpu=("20m", "500m"), memory=("96Mi", "384Mi"), ephemeral_storage=("10Mi", "500Mi")),
+        environment={
+            "ML_PIPELINE_SERVICE_HOST": API,
+            "ML_PIPELINE_SERVICE_PORT": str(HTTP),
+            "METADATA_ENVOY_SERVICE_SERVICE_HOST": ENVOY,
+            "METADATA_ENVOY_SERVICE_SERVICE_PORT": str(ENVOY_PORT),
+            "FRONTEND_SERVER_NAMESPACE": namespace,
+            "MINIO_HOST": store.host,
+            "MINIO_NAMESPACE": "",
+            "MINIO_PORT": str(store.port),
+            "MINIO_SSL": "true" if store.secure else "false",
+            "ARGO_ARCHIVE_LOGS": "true",
+            "ARGO_ARCHIVE_BUCKETNAME": store.bucket,
+            "ARGO_KEYFORMAT": LOGS,
+            "ARTIFACT_NAMESPACE_OWNERSHIP_MODE": "mlmd-then-prefix",
+            "ALLOW_CUSTOM_VISUALIZATIONS": "false",
+            "DISABLE_GKE_METADATA": "true",
+            "MINIO_ACCESS_KEY": SecretKey(SECRET, "accesskey"),
+            "MINIO_SECRET_KEY": SecretKey(SECRET, "secretkey"),
+        },
+        probes=server_probes(HttpGet("/apis/v2beta1/healthz", PAGES)),
+        mounts=[Mount("tmp", "/tmp")],
+    )
+
+
+def _gate() -> Container:
+    return Container(
+        "gate",
+        IMAGES["gate"],
+        Resources(cpu=("10m", "500m"), memory=("16Mi", "64Mi"), ephemeral_storage=("10Mi", "500Mi")),
+        command=["nginx", "-c", "/etc/gate/nginx.conf", "-g", "daemon off;"],
+        ports={"http": GATE},
+        probes=server_probes(HttpGet("/ready", GATE)),
+        mounts=[Mount("gate", "/etc/gate", read_only=True), Mount("gate-tmp", "/tmp")],
+    )
+
+
+def _htpasswd_line(password: str) -> str:
+    """Return the line that `htpasswd` writes. Salted SHA-1 is enough for a password of 256 random bits."""
     salt = hashlib.sha256(password.encode()).digest()[:8]
     digest = hashlib.sha1(password.encode() + salt).digest()
     return f"{USER}:{{SSHA}}{base64.b64encode(digest + salt).decode()}\n"
 
 
-def _envoy(part: DeploymentFactory) -> None:
-    """The way for a browser to the metadata server, which speaks gRPC: in between stands what knows gRPC-Web."""
-    settings = part.config(ENVOY, {"envoy.yaml": pulumi.Output.json_dumps(_envoy_settings())})
-    container = {
-        "name": "envoy",
-        "image": IMAGES["metadata-envoy"],
-        "command": ["/usr/local/bin/envoy", "-c", "/etc/envoy/envoy.yaml", "--concurrency", "1", "--log-level", "warn"],
-        "ports": [{"name": "http", "containerPort": ENVOY_PORT}],
-        "startupProbe": {"tcpSocket": {"port": ENVOY_PORT}, "periodSeconds": 1, "failureThreshold": 120},
-        "readinessProbe": {"tcpSocket": {"port": ENVOY_PORT}, "periodSeconds": 10},
-        "resources": {
-            "requests": {"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "10Mi"},
-            "limits": {"cpu": "500m", "memory": "128Mi", "ephemeral-storage": "500Mi"},
-        },
-        "volumeMounts": [
-            {"name": "settings", "mountPath": "/etc/envoy", "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},
-        ],
-    }
-    part.service(ENVOY, ENVOY, {"http": (ENVOY_PORT, ENVOY_PORT)})
-    part.deployment(
+def _envoy(factory: DeploymentFactory) -> None:
+    """Create Envoy, which translates the browser's gRPC-Web to the gRPC of the metadata server."""
+    settings = factory.config_map(ENVOY, {"envoy.yaml": pulumi.Output.json_dumps(_envoy_settings())})
+    connects = TcpConnect(ENVOY_PORT)
+    envoy = Container(
+        "envoy",
+        IMAGES["metadata-envoy"],
+        Resources(cpu=("10m", "500m"), memory=("32Mi", "128Mi"), ephemeral_storage=("10Mi", "500Mi")),
+        command=["/usr/local/bin/envoy", "-c", "/etc/envoy/envoy.yaml", "--concurrency", "1", "--log-level", "warn"],
+        ports={"http": ENVOY_PORT},
+        probes=Probes(
+            startup=Probe(connects, period=1, failures=120),
+            readiness=Probe(connects, period=10),
+        ),
+        mounts=[Mount("settings", "/etc/envoy", read_only=True), Mount("tmp", "/tmp")],
+    )
+    factory.service(ENVOY, ENVOY, {"http": (ENVOY_PORT, ENVOY_PORT)})
+    factory.deployment(
         ENVOY,
-        [container],
-        part.admit(ENVOY, ENVOY_PORT),
+        pod([envoy], {"settings": ConfigMapFiles(ENVOY), "tmp": EmptyDir("50Mi")}),
+        factory.allow_ingress(ENVOY, ENVOY_PORT),
         settings=[settings],
-        volumes={"settings": {"configMap": {"name": ENVOY}}, "tmp": {"emptyDir": {"sizeLimit": "50Mi"}}},
     )
 
 

@@ -1,4 +1,4 @@
-"""Alertmanager: tells a webhook of alerts, those that belong together in one message."""
+"""Alertmanager, which posts alerts to a webhook, grouped by the alert's name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import json
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.namespace import CONTAINER_SECURITY, DNS, EVERYWHERE, POD, Namespace
+from mlplatform.k8s.deployment import deployment, service
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
+from mlplatform.k8s.volumes import EmptyDir, Mount, SecretFiles
 from mlplatform.monitoring.scraping import IMAGES, from_prometheus, labels, metadata
 from pydantic import SecretStr
 
@@ -25,62 +28,35 @@ SETTINGS = {
 }
 
 
-def alertmanager(room: Namespace, url: SecretStr) -> None:
-    """One that posts to `url`; what was silenced by hand is forgotten with its pod."""
+def alertmanager(namespace: Namespace, url: SecretStr) -> None:
+    """Create an Alertmanager that posts to `url`. Its silences are lost with its pod."""
     secret = kubernetes.core.v1.Secret(
         NAME,
         metadata=metadata(NAME),
-        # JSON is YAML, too.
-        string_data={
-            "alertmanager.yaml": json.dumps(SETTINGS),
-            "url": pulumi.Output.secret(url.get_secret_value()),
-        },
-        opts=room.options(),
+        # JSON is also YAML.
+        string_data={"alertmanager.yaml": json.dumps(SETTINGS), "url": pulumi.Output.secret(url.get_secret_value())},
+        opts=namespace.options(),
     )
-    policy = room.allow(NAME, labels(NAME), ingress=[from_prometheus(PORT)], egress=[DNS, EVERYWHERE])
-    probe = {"httpGet": {"path": "/-/ready", "port": PORT}, "timeoutSeconds": 3}
-    container = {
-        "name": NAME,
-        "image": IMAGES[NAME],
-        "args": [
+    policy = namespace.allow(NAME, labels(NAME), ingress=[from_prometheus(PORT)], egress=[DNS, ANY_ADDRESS])
+    ready = HttpGet("/-/ready", PORT)
+    server = Container(
+        NAME,
+        IMAGES[NAME],
+        Resources(cpu=("10m", "200m"), memory=("32Mi", "128Mi")),
+        args=[
             "--config.file=/etc/alertmanager/alertmanager.yaml",
             "--storage.path=/alertmanager",
             f"--web.listen-address=:{PORT}",
-            # It is alone.
+            # An empty address disables clustering, which one pod does not need.
             "--cluster.listen-address=",
         ],
-        "ports": [{"name": "http", "containerPort": PORT}],
-        "readinessProbe": probe | {"periodSeconds": 5},
-        "livenessProbe": probe | {"periodSeconds": 20, "failureThreshold": 6},
-        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}},
-        "securityContext": CONTAINER_SECURITY,
-        "volumeMounts": [
-            {"name": "settings", "mountPath": "/etc/alertmanager", "readOnly": True},
-            {"name": "state", "mountPath": "/alertmanager"},
-        ],
-    }
-    pod = {
-        **POD,
-        "containers": [container],
-        "volumes": [
-            {"name": "settings", "secret": {"secretName": NAME}},
-            {"name": "state", "emptyDir": {"sizeLimit": "100Mi"}},
-        ],
-    }
-    kubernetes.apps.v1.Deployment(
-        NAME,
-        metadata=metadata(NAME),
-        spec={
-            "replicas": 1,
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": labels(NAME)},
-            "template": {"metadata": {"labels": labels(NAME)}, "spec": pod},
-        },
-        opts=room.options(secret, policy),
+        ports={"http": PORT},
+        probes=Probes(
+            readiness=Probe(ready, period=5, timeout=3),
+            liveness=Probe(ready, period=20, timeout=3, failures=6),
+        ),
+        mounts=[Mount("settings", "/etc/alertmanager", read_only=True), Mount("state", "/alertmanager")],
     )
-    kubernetes.core.v1.Service(
-        NAME,
-        metadata=metadata(NAME),
-        spec={"selector": labels(NAME), "ports": [{"name": "http", "port": PORT, "targetPort": PORT}]},
-        opts=room.options(),
-    )
+    pod = Pod([server], volumes={"settings": SecretFiles(NAME), "state": EmptyDir("100Mi")})
+    deployment(NAME, namespace, labels(NAME), pod, secret, policy)
+    service(NAME, namespace, labels(NAME), labels(NAME), {"http": (PORT, PORT)})

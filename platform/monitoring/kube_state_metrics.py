@@ -1,15 +1,16 @@
-"""kube-state-metrics: what Kubernetes knows of its nodes and pods, as metrics."""
+"""kube-state-metrics: the state of nodes and pods in the API server, as metrics."""
 
 from __future__ import annotations
 
-import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.namespace import CONTAINER_SECURITY, DNS, EVERYWHERE, POD, Namespace
+from mlplatform.k8s.deployment import deployment, service
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace, tcp_ports
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
 from mlplatform.k8s.rbac import service_account
-from mlplatform.monitoring.scraping import IMAGES, from_prometheus, labels, metadata
+from mlplatform.monitoring.scraping import IMAGES, from_prometheus, labels
 
 NAME = "kube-state-metrics"
-PORT, OWN_PORT = 8080, 8081
-"""Of the metrics, and of those on itself."""
+PORT, TELEMETRY_PORT = 8080, 8081
+"""The port of the cluster's metrics, and that of metrics on the process itself."""
 METRICS = (
     "kube_node_info",
     "kube_node_spec_taint",
@@ -22,51 +23,38 @@ METRICS = (
     "kube_pod_status_phase",
     "kube_pod_status_ready",
 )
-"""Those that alerts and pages ask for; all others stay out of its memory and of Prometheus'."""
+"""The metrics that alerts and the status page use; any other would only take memory here and in Prometheus."""
 
 
-def kube_state_metrics(room: Namespace) -> None:
-    """One for the cluster. It may list nodes and pods, and nothing else."""
+def kube_state_metrics(namespace: Namespace) -> None:
+    """Create one kube-state-metrics for the cluster, with the right to list nodes and pods only."""
     account = service_account(
         NAME,
-        room.name,
-        room.cluster,
-        *room.resources,
-        everywhere=[{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list", "watch"]}],
+        namespace.name,
+        namespace.cluster,
+        *namespace.resources,
+        cluster_rules=[{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list", "watch"]}],
     )
-    policy = room.allow(
+    policy = namespace.allow(
         NAME,
         labels(NAME),
         ingress=[from_prometheus(PORT)],
-        egress=[DNS, {**EVERYWHERE, "ports": [{"protocol": "TCP", "port": port} for port in (443, 6443)]}],
+        egress=[DNS, {**ANY_ADDRESS, **tcp_ports(443, 6443)}],
     )
-    container = {
-        "name": NAME,
-        "image": IMAGES[NAME],
-        "args": [
-            *(f"--port={PORT}", f"--telemetry-port={OWN_PORT}"),
+    server = Container(
+        NAME,
+        IMAGES[NAME],
+        Resources(cpu=("10m", "200m"), memory=("32Mi", "128Mi")),
+        args=[
+            *(f"--port={PORT}", f"--telemetry-port={TELEMETRY_PORT}"),
             *("--resources=nodes,pods", f"--metric-allowlist={','.join(METRICS)}"),
         ],
-        "ports": [{"name": "http", "containerPort": PORT}],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": OWN_PORT}, "periodSeconds": 5},
-        "livenessProbe": {"httpGet": {"path": "/livez", "port": PORT}, "periodSeconds": 20, "timeoutSeconds": 5},
-        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}},
-        "securityContext": CONTAINER_SECURITY,
-    }
-    pod = {**POD, "serviceAccountName": NAME, "automountServiceAccountToken": True, "containers": [container]}
-    kubernetes.apps.v1.Deployment(
-        NAME,
-        metadata=metadata(NAME),
-        spec={
-            "replicas": 1,
-            "selector": {"matchLabels": labels(NAME)},
-            "template": {"metadata": {"labels": labels(NAME)}, "spec": pod},
-        },
-        opts=room.options(*account, policy),
+        ports={"http": PORT},
+        probes=Probes(
+            readiness=Probe(HttpGet("/readyz", TELEMETRY_PORT), period=5),
+            liveness=Probe(HttpGet("/livez", PORT), period=20, timeout=5),
+        ),
     )
-    kubernetes.core.v1.Service(
-        NAME,
-        metadata=metadata(NAME),
-        spec={"selector": labels(NAME), "ports": [{"name": "http", "port": PORT, "targetPort": PORT}]},
-        opts=room.options(),
-    )
+    pod = Pod([server], account=NAME)
+    deployment(NAME, namespace, labels(NAME), pod, *account, policy, strategy="RollingUpdate")
+    service(NAME, namespace, labels(NAME), labels(NAME), {"http": (PORT, PORT)})

@@ -1,9 +1,8 @@
-"""Monitoring: Prometheus, what it looks at the cluster through, its alerts and its page on the state of all."""
+"""Monitoring: Prometheus with its exporters, its alerts and its status page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -25,39 +24,46 @@ from infra.secrets import RandomPassword
 from settings.platform import MonitoringSettings
 
 
-@dataclass(frozen=True)
-class Monitoring:
-    """A Prometheus that watches the cluster: its address for pods, who may ask it, and what the stack says of it."""
+class Monitoring(pulumi.ComponentResource):
+    """Prometheus, node_exporter, kube-state-metrics and, if the settings name a webhook, Alertmanager.
+
+    Args:
+        kubeflow: resources of the namespace of Kubeflow Pipelines; empty if it is not installed.
+
+    Attributes:
+        inside_url: the URL of Prometheus for pods.
+        username, password: its login; the password is secret.
+        outputs: `monitoring_url`, and `monitoring_login` as a secret.
+    """
 
     inside_url: str
     username: str
     password: pulumi.Output[str]
     outputs: Mapping[str, pulumi.Input[Any]]
 
-
-def monitoring(
-    settings: MonitoringSettings,
-    cluster: Cluster,
-    registry: ContainerRegistry,
-    kubeflow: Sequence[pulumi.Resource] = (),
-) -> Monitoring:
-    """Prometheus and its sources. `kubeflow` is what the namespace of Kubeflow Pipelines is there after, if it is."""
-    room = namespace(NAMESPACE, cluster, registry)
-    password = RandomPassword("monitoring-password").value
-    node_exporter(cluster, registry)
-    kube_state_metrics(room)
-    if settings.alerts_url:
-        alertmanager(room, settings.alerts_url)
-    if kubeflow:
-        allow_scrape(KUBEFLOW, {"app": KUBEFLOW_API}, KUBEFLOW_PORT, cluster.options(*kubeflow))
-    service = prometheus(settings, room, password, kubeflow=bool(kubeflow))
-    inside = f"http://{PROMETHEUS}.{NAMESPACE}.svc:{settings.port}"
-    return Monitoring(
-        inside_url=inside,
-        username=USER,
-        password=password,
-        outputs={
-            "monitoring_url": pulumi.Output.concat(service_url(service, settings.service, cluster, inside), PAGE),
-            "monitoring_login": pulumi.Output.secret({"username": USER, "password": password}),
-        },
-    )
+    def __init__(
+        self,
+        settings: MonitoringSettings,
+        cluster: Cluster,
+        registry: ContainerRegistry,
+        kubeflow: Sequence[pulumi.Resource] = (),
+    ) -> None:
+        super().__init__("mlplatform:platform:Monitoring", "monitoring")
+        inside = cluster.under(self)
+        monitoring = namespace(NAMESPACE, inside, registry)
+        self.username = USER
+        self.password = RandomPassword("monitoring-password").value
+        self.inside_url = f"http://{PROMETHEUS}.{NAMESPACE}.svc:{settings.port}"
+        node_exporter(inside, registry)
+        kube_state_metrics(monitoring)
+        if settings.alerts_url:
+            alertmanager(monitoring, settings.alerts_url)
+        if kubeflow:
+            allow_scrape(KUBEFLOW, {"app": KUBEFLOW_API}, KUBEFLOW_PORT, inside.options(*kubeflow))
+        service = prometheus(settings, monitoring, self.password, kubeflow=bool(kubeflow))
+        url = service_url(service, settings.service, cluster, self.inside_url)
+        self.outputs = {
+            "monitoring_url": pulumi.Output.concat(url, PAGE),
+            "monitoring_login": pulumi.Output.secret({"username": USER, "password": self.password}),
+        }
+        self.register_outputs({})

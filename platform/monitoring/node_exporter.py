@@ -1,21 +1,23 @@
-"""node_exporter: what the machines themselves have left, of processors, memory and disks."""
+"""node_exporter: metrics of the processors, memory and disks of each node."""
 
 from __future__ import annotations
 
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD, namespace
+from mlplatform.k8s.namespace import namespace
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
+from mlplatform.k8s.volumes import HostPath, Mount
 from mlplatform.monitoring.scraping import IMAGES, from_prometheus, grant_pod_discovery, labels, metadata
 
 from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
 
 NAMESPACE = "mlplatform-nodes"
-"""Its own: a pod that sees its machine's files keeps no Pod Security level."""
+"""A separate namespace, because a pod that mounts the node's files needs the level `privileged`."""
 NAME = "node-exporter"
 PORT = 9100
 COLLECTORS = ("cpu", "diskstats", "filesystem", "loadavg", "meminfo", "stat", "time", "uname", "vmstat")
 NO_DISKS = r"^/(dev|proc|sys|run|var/lib/(containerd|containers|docker|kubelet)/.+)($|/)"
-"""Mount points that belong to pods, or to no disk."""
+"""Mount points of pods, and mount points without a disk."""
 NO_DISK_TYPES = (
     "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|"
     "proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tmpfs|tracefs)$"
@@ -23,13 +25,16 @@ NO_DISK_TYPES = (
 
 
 def node_exporter(cluster: Cluster, registry: ContainerRegistry) -> None:
-    """One on each machine, which may change nothing. Its network is a pod's, so that Prometheus alone reaches it."""
-    room = namespace(NAMESPACE, cluster, registry, "privileged")
-    grant_pod_discovery(room)
-    container = {
-        "name": NAME,
-        "image": IMAGES[NAME],
-        "args": [
+    """Create a read-only pod on each node. It uses the pod network, so that a policy can admit Prometheus alone."""
+    nodes = namespace(NAMESPACE, cluster, registry, "privileged")
+    grant_pod_discovery(nodes)
+    root = HttpGet("/", PORT)
+    folders = {"proc": "/proc", "sys": "/sys", "root": "/"}
+    exporter = Container(
+        NAME,
+        IMAGES[NAME],
+        Resources(cpu=("10m", "200m"), memory=("24Mi", "64Mi")),
+        args=[
             f"--web.listen-address=:{PORT}",
             "--path.procfs=/host/proc",
             "--path.sysfs=/host/sys",
@@ -39,26 +44,20 @@ def node_exporter(cluster: Cluster, registry: ContainerRegistry) -> None:
             f"--collector.filesystem.mount-points-exclude={NO_DISKS}",
             f"--collector.filesystem.fs-types-exclude={NO_DISK_TYPES}",
         ],
-        "ports": [{"name": "http", "containerPort": PORT}],
-        "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 10},
-        "livenessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 30, "timeoutSeconds": 5},
-        "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}},
-        "securityContext": CONTAINER_SECURITY,
-        "volumeMounts": [
-            {"name": "proc", "mountPath": "/host/proc", "readOnly": True},
-            {"name": "sys", "mountPath": "/host/sys", "readOnly": True},
-            {"name": "root", "mountPath": "/host/root", "readOnly": True},
-        ],
-    }
-    paths = {"proc": "/proc", "sys": "/sys", "root": "/"}
-    pod = {
-        **POD,
-        "tolerations": [{"operator": "Exists"}],
-        "terminationGracePeriodSeconds": 2,
-        "containers": [container],
-        "volumes": [{"name": name, "hostPath": {"path": path}} for name, path in paths.items()],
-    }
-    # On a dead node it does not come up, and nothing has to wait for that.
+        ports={"http": PORT},
+        probes=Probes(
+            readiness=Probe(root, period=10),
+            liveness=Probe(root, period=30, timeout=5),
+        ),
+        mounts=[Mount(name, f"/host/{name}", read_only=True) for name in folders],
+    )
+    pod = Pod(
+        [exporter],
+        volumes={name: HostPath(path) for name, path in folders.items()},
+        grace_seconds=2,
+        tolerations=[{"operator": "Exists"}],
+    )
+    # The pod of a node that is down never becomes ready, so no operation may wait for it.
     unawaited = {"annotations": {"pulumi.com/skipAwait": "true"}}
     kubernetes.apps.v1.DaemonSet(
         NAME,
@@ -66,7 +65,7 @@ def node_exporter(cluster: Cluster, registry: ContainerRegistry) -> None:
         spec={
             "selector": {"matchLabels": labels(NAME)},
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
-            "template": {"metadata": {"labels": labels(NAME)}, "spec": pod},
+            "template": {"metadata": {"labels": labels(NAME)}, "spec": pod.manifest()},
         },
-        opts=room.options(room.allow(NAME, labels(NAME), ingress=[from_prometheus(PORT)])),
+        opts=nodes.options(nodes.allow(NAME, labels(NAME), ingress=[from_prometheus(PORT)])),
     )

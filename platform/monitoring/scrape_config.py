@@ -1,4 +1,4 @@
-"""What Prometheus reads, and where it finds that: its scrape configuration."""
+"""The configuration of Prometheus: its targets, and the metrics of each that it keeps."""
 
 from __future__ import annotations
 
@@ -22,14 +22,22 @@ API_SERVER_METRICS = (
 )
 KUBELET_METRICS = ("kubelet_certificate_manager_.+", "kubelet_running_.+", "kubelet_volume_stats_.+")
 VOLUME_SHARE = 0.8
-"""Of the volume, that old measurements may fill: what is being written takes room, too."""
+"""The part of the volume for stored blocks; the write-ahead log takes space, too."""
 
 
 def configuration(size_gb: int, retention_days: int, port: int, kubeflow: bool, alerts: bool) -> dict[str, Any]:
-    """The whole of prometheus.yaml.
+    """Return the content of prometheus.yaml.
 
-    Of the API server and kubelet only what is asked for is kept: their thousands of series would be most of its memory.
-    What containers take comes from kubelet's resource metrics, which are cAdvisor's without all that nobody asks for.
+    Of the API server and the kubelets, only series that alerts or the status page use are kept: all of them would take
+    most of Prometheus' memory. The usage of containers comes from the kubelet's resource metrics, which are the part of
+    cAdvisor's metrics that is used here.
+
+    Args:
+        size_gb: the size of the volume in GiB.
+        retention_days: the age at which measurements are deleted.
+        port: the port on which Prometheus scrapes itself.
+        kubeflow: whether to scrape Kubeflow Pipelines.
+        alerts: whether there is an Alertmanager.
     """
     size = f"{int(size_gb * VOLUME_SHARE * 1024)}MB"
     settings: dict[str, Any] = {
@@ -37,9 +45,9 @@ def configuration(size_gb: int, retention_days: int, port: int, kubeflow: bool, 
         "storage": {"tsdb": {"retention": {"time": f"{retention_days}d", "size": size}}},
         "rule_files": ["*.rules.yaml"],
         "scrape_configs": [
-            _itself(port),
-            _kubelet("kubelet", "/metrics") | _only(KUBELET_METRICS),
-            # With the time that it says they are from, what a pod took would be told for minutes after its end.
+            _prometheus(port),
+            _kubelet("kubelet", "/metrics") | _keep_only(KUBELET_METRICS),
+            # With the kubelet's timestamps, the usage of a deleted pod would remain visible for minutes.
             _kubelet("containers", "/metrics/resource") | {"honor_timestamps": False},
             _api_server(),
             _pods("nodes", node_exporter.NAMESPACE, {"node": "pod_node_name"}),
@@ -60,31 +68,34 @@ MODEL_LABELS = {
     "service": "pod_label_app_kubernetes_io_name",
     "track": "pod_label_mlplatform_track",
 }
-"""Label of a series: what Kubernetes knows of the pod that it is from."""
+"""Label of a series: the label of service discovery that has its value."""
 
 
 def _static(name: str, address: str) -> dict[str, Any]:
     return {"job_name": name, "static_configs": [{"targets": [address]}]}
 
 
-def _itself(port: int) -> dict[str, Any]:
+def _prometheus(port: int) -> dict[str, Any]:
     login = {"username": USER, "password_file": PASSWORD_FILE}
     return _static(PROMETHEUS, f"localhost:{port}") | {"basic_auth": login}
 
 
-def _as_account(authority: bool) -> dict[str, Any]:
-    """Over TLS with the pod's own token. Kubelets of kubeadm sign their certificates themselves, with no authority."""
-    trust: dict[str, Any] = {"ca_file": f"{ACCOUNT}/ca.crt"} if authority else {"insecure_skip_verify": True}
+def _with_token(verify: bool) -> dict[str, Any]:
+    """Return the settings of a target that takes the pod's token over TLS.
+
+    Without `verify`, any certificate is accepted: kubeadm's kubelets sign theirs themselves.
+    """
+    trust: dict[str, Any] = {"ca_file": f"{ACCOUNT}/ca.crt"} if verify else {"insecure_skip_verify": True}
     return {"scheme": "https", "authorization": {"credentials_file": f"{ACCOUNT}/token"}, "tls_config": trust}
 
 
 def _api_server() -> dict[str, Any]:
     return {
         **_static("api-server", "kubernetes.default.svc:443"),
-        # Reading forty thousand lines is what takes time, whatever is kept of them.
+        # Parsing forty thousand lines takes processor time, however few of them are kept.
         "scrape_interval": "1m",
-        **_as_account(authority=True),
-        **_only(API_SERVER_METRICS),
+        **_with_token(verify=True),
+        **_keep_only(API_SERVER_METRICS),
     }
 
 
@@ -92,14 +103,17 @@ def _kubelet(name: str, path: str) -> dict[str, Any]:
     return {
         "job_name": name,
         "metrics_path": path,
-        **_as_account(authority=False),
+        **_with_token(verify=False),
         "kubernetes_sd_configs": [{"role": "node"}],
         "relabel_configs": [_label("node", "node_name")],
     }
 
 
 def _pods(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
-    """Pods with a port named http that are not about to go; a series is known by its pod, not by the pod's address."""
+    """Return the job for the running pods of a namespace with a port named http.
+
+    `instance` is the pod's name, not its address. `labels` are labels of service discovery by label of the series.
+    """
     meta = "__meta_kubernetes_pod"
     return {
         "job_name": name,
@@ -108,15 +122,15 @@ def _pods(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
             {"source_labels": [f"{meta}_container_port_name"], "regex": "http", "action": "keep"},
             {"source_labels": [f"{meta}_phase"], "regex": "Running", "action": "keep"},
             {"source_labels": [f"{meta}_name"], "target_label": "instance"},
-            *(_label(label, known) for label, known in labels.items()),
+            *(_label(label, source) for label, source in labels.items()),
         ],
     }
 
 
-def _label(label: str, known: str) -> dict[str, Any]:
-    return {"source_labels": [f"__meta_kubernetes_{known}"], "target_label": label}
+def _label(label: str, source: str) -> dict[str, Any]:
+    return {"source_labels": [f"__meta_kubernetes_{source}"], "target_label": label}
 
 
-def _only(metrics: tuple[str, ...]) -> dict[str, Any]:
+def _keep_only(metrics: tuple[str, ...]) -> dict[str, Any]:
     keep = {"source_labels": ["__name__"], "regex": "|".join(metrics), "action": "keep"}
     return {"metric_relabel_configs": [keep]}

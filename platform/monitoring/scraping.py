@@ -1,4 +1,4 @@
-"""What the parts of monitoring have in common."""
+"""Names, labels and rights that all of monitoring shares."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.namespace import Namespace
+from mlplatform.k8s.namespace import Namespace, Rule, tcp_ports
+from mlplatform.k8s.rbac import GROUP
 
 from settings.paths import VERSIONS
 
 NAMESPACE = "mlplatform-monitoring"
 PROMETHEUS = "prometheus"
-"""Of its pod's label, its Service and its service account."""
+"""The name of Prometheus' pods, Service and service account."""
 _VERSIONS = VERSIONS["monitoring"]
 IMAGES = {
     PROMETHEUS: f"docker.io/prom/prometheus:{_VERSIONS['prometheus']}",
@@ -23,17 +24,17 @@ IMAGES = {
 
 
 def labels(name: str) -> dict[str, str]:
-    """Of the pods of a part."""
+    """Return the labels of the objects of a component."""
     return {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "monitoring"}
 
 
 def metadata(name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
-    """Of a resource that is named after its part."""
+    """Return the metadata of an object that has the name of its component."""
     return {"name": name, "namespace": namespace, "labels": labels(name)}
 
 
-def from_prometheus(port: int) -> dict[str, Any]:
-    """An ingress rule of a network policy: what Prometheus reads."""
+def from_prometheus(port: int) -> Rule:
+    """Return the ingress rule that allows Prometheus to connect to this port."""
     return {
         "from": [
             {
@@ -41,30 +42,30 @@ def from_prometheus(port: int) -> dict[str, Any]:
                 "podSelector": {"matchLabels": labels(PROMETHEUS)},
             }
         ],
-        "ports": [{"protocol": "TCP", "port": port}],
+        **tcp_ports(port),
     }
 
 
-def grant_pod_discovery(room: Namespace) -> None:
-    """Let Prometheus see which pods a namespace has."""
-    name, about = f"{room.name}-{PROMETHEUS}", {"name": PROMETHEUS, "namespace": room.name}
+def grant_pod_discovery(namespace: Namespace) -> None:
+    """Grant Prometheus the right to list the pods of a namespace."""
+    name, in_namespace = f"{namespace.name}-{PROMETHEUS}", {"name": PROMETHEUS, "namespace": namespace.name}
     role = kubernetes.rbac.v1.Role(
         name,
-        metadata=about,
+        metadata=in_namespace,
         rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}],
-        opts=room.options(),
+        opts=namespace.options(),
     )
     kubernetes.rbac.v1.RoleBinding(
         name,
-        metadata=about,
-        role_ref={"kind": "Role", "name": PROMETHEUS, "apiGroup": "rbac.authorization.k8s.io"},
+        metadata=in_namespace,
+        role_ref={"kind": "Role", "name": PROMETHEUS, "apiGroup": GROUP},
         subjects=[{"kind": "ServiceAccount", "name": PROMETHEUS, "namespace": NAMESPACE}],
-        opts=room.options(role),
+        opts=namespace.options(role),
     )
 
 
 def allow_scrape(namespace: str, pods: dict[str, str], port: int, opts: pulumi.ResourceOptions) -> None:
-    """Let Prometheus read from pods of a namespace that is closed otherwise."""
+    """Allow Prometheus to connect to this port of the pods with these labels."""
     kubernetes.networking.v1.NetworkPolicy(
         f"{namespace}-{PROMETHEUS}",
         metadata={"name": PROMETHEUS, "namespace": namespace},

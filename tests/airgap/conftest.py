@@ -1,4 +1,4 @@
-"""Where the tests of the bundle build, and what they are left out without."""
+"""The store of the bundle's tests, and marks that skip tests without a program."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 def bundle(store: Store) -> str:
-    """Write the image's OCI layout and the bundle's index; returns the image's digest."""
+    """Write the image's OCI layout and the bundle's index; return the image's digest."""
     layout = store.root / "images" / "word" / LAYOUT
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -28,9 +28,9 @@ def bundle(store: Store) -> str:
     settings = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}
     config = blob("application/vnd.oci.image.config.v1+json", settings)
     manifest = blob(MANIFEST, {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []})
-    named = manifest | {"annotations": {"org.opencontainers.image.ref.name": TAG}}
+    tagged = manifest | {"annotations": {"org.opencontainers.image.ref.name": TAG}}
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [tagged]}))
     entry = {"name": "word", "layout": str(layout.relative_to(store.root)), "digest": manifest["digest"]}
     (store.root / INDEX).write_text(json.dumps({"images": {UPSTREAM: entry}}))
     return str(manifest["digest"])

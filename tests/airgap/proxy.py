@@ -30,7 +30,7 @@ files = {{ "/greeting" = "greeting/greeting", "/page.txt" = "greeting:page.txt" 
 
 
 def serve(folder: Path) -> str:
-    """Lay the proxy out in `folder`; returns what GOPROXY is to be."""
+    """Write the proxy to `folder`; return the value of GOPROXY."""
     versions = folder / MODULE / "@v"
     versions.mkdir(parents=True)
     (versions / "list").write_text(f"{VERSION}\n")
@@ -43,11 +43,11 @@ def serve(folder: Path) -> str:
 
 
 def module(folder: Path) -> Path:
-    """Write a module of our own that builds the greeting, with its sums; returns the folder of modules."""
-    own = folder / "greeting"
-    own.mkdir(parents=True)
-    (own / "go.mod").write_text(f"module own\n\ngo 1.20\n\nrequire {MODULE} {VERSION}\n")
-    (own / "go.sum").write_text(
+    """Write a module that requires the greeting, with its sums; return the folder of modules."""
+    own_module = folder / "greeting"
+    own_module.mkdir(parents=True)
+    (own_module / "go.mod").write_text(f"module own\n\ngo 1.20\n\nrequire {MODULE} {VERSION}\n")
+    (own_module / "go.sum").write_text(
         f"{MODULE} {VERSION} {_sum({f'{MODULE}@{VERSION}/{name}': text for name, text in FILES.items()})}\n"
         f"{MODULE} {VERSION}/go.mod {_sum({'go.mod': FILES['go.mod']})}\n"
     )
@@ -55,6 +55,6 @@ def module(folder: Path) -> Path:
 
 
 def _sum(files: dict[str, str]) -> str:
-    """A module's sum as go.sum has it (golang.org/x/mod/sumdb/dirhash, Hash1)."""
+    """Return a module's sum in the format of go.sum (golang.org/x/mod/sumdb/dirhash, Hash1)."""
     lines = [f"{hashlib.sha256(files[name].encode()).hexdigest()}  {name}\n" for name in sorted(files)]
     return "h1:" + base64.b64encode(hashlib.sha256("".join(lines).encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""The smallest entry of the table, built whole: the same each time, and whole or not at all."""
+"""A complete build of the smallest entry: reproducible, and complete or absent."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 
 import psutil
 
-from airgap.bundle.builders.c_program import CBuild
+from airgap.bundle.builders.c_program import CProgramBuild
 from airgap.bundle.builders.image import Buildah, ImageBuild
 from airgap.bundle.progress import Progress
 from airgap.bundle.sources import load
-from airgap.bundle.store import Item, Store
+from airgap.bundle.store import Artifact, Store
 from tests.airgap.conftest import needs_buildah, needs_compiler
 from tests.waiting import until
 from tools.bootstrap.paths import PROJECT
 
 TABLE = load()
 BUILD = """
-from airgap.bundle.builders.c_program import CBuild
+from airgap.bundle.builders.c_program import CProgramBuild
 from airgap.bundle.progress import Progress
 from airgap.bundle.store import Store
 from airgap.bundle.sources import load
 table, store = load(), Store.default()
-build = CBuild(table, "pause", table.c["pause"])
+build = CProgramBuild(table, "pause", table.c["pause"])
 with store.locked():
-    build.build(build.item(store), Progress("pause"))
+    build.build(build.artifact(store), Progress("pause"))
 """
 SLOW_COMPILER = """#!/bin/sh
 case "$*" in *-o*) touch "$STARTED"; exec sleep 60;; esac
@@ -37,21 +37,21 @@ exec {compiler} "$@"
 """
 
 
-def program(store: Store) -> Item:
-    build = CBuild(TABLE, "pause", TABLE.c["pause"])
-    build.build(item := build.item(store), Progress("pause"))
-    return item
+def program(store: Store) -> Artifact:
+    build = CProgramBuild(TABLE, "pause", TABLE.c["pause"])
+    build.build(artifact := build.artifact(store), Progress("pause"))
+    return artifact
 
 
-def image(store: Store) -> Item:
+def image(store: Store) -> Artifact:
     build = ImageBuild(TABLE, "pause", TABLE.image["pause"], {"pause": program(store)}, {})
     with Buildah.temporary(store, TABLE.epoch) as buildah:
-        build.build(item := build.item(store), buildah, Progress("pause"))
-    return item
+        build.build(artifact := build.artifact(store), buildah, Progress("pause"))
+    return artifact
 
 
 @needs_compiler
-def test_the_program_is_the_same_each_time_and_ends_when_told_to(tmp_path: Path) -> None:
+def test_pause_is_reproducible_and_ends_on_sigterm(tmp_path: Path) -> None:
     first, second = program(Store(tmp_path / "a")), program(Store(tmp_path / "b"))
     assert first.key == second.key
     assert first.record()["binaries"] == second.record()["binaries"]
@@ -63,15 +63,15 @@ def test_the_program_is_the_same_each_time_and_ends_when_told_to(tmp_path: Path)
 
 
 @needs_compiler
-def test_asked_for_its_version_it_ends_as_a_job_of_kubeadm_waits_for(tmp_path: Path) -> None:
+def test_pause_version_flag_exits_with_zero(tmp_path: Path) -> None:
     assert subprocess.run([program(Store(tmp_path)).folder / "pause", "-v"], timeout=5).returncode == 0
 
 
 @needs_compiler
 @needs_buildah
-def test_the_image_has_the_same_digest_each_time(tmp_path: Path) -> None:
+def test_image_digest_is_reproducible(tmp_path: Path) -> None:
     first = image(Store(tmp_path / "a"))
-    # Everything that a clock could have got into is more than a second older.
+    # Wait more than a second, so that a timestamp inside would differ.
     time.sleep(1.1)
     second = image(Store(tmp_path / "b"))
     assert first.record()["digest"] == second.record()["digest"]
@@ -80,7 +80,7 @@ def test_the_image_has_the_same_digest_each_time(tmp_path: Path) -> None:
 
 
 @needs_compiler
-def test_a_killed_build_leaves_nothing_that_counts_and_is_done_again(tmp_path: Path) -> None:
+def test_build_killed_leaves_no_artifact_and_succeeds_again(tmp_path: Path) -> None:
     store, started = Store(tmp_path / "bundle"), tmp_path / "started"
     slow = tmp_path / "bin" / "gcc"
     slow.parent.mkdir()
@@ -96,10 +96,10 @@ def test_a_killed_build_leaves_nothing_that_counts_and_is_done_again(tmp_path: P
     killed.wait()
     for compiler in compilers:
         compiler.kill()
-    item = CBuild(TABLE, "pause", TABLE.c["pause"]).item(store)
+    artifact = CProgramBuild(TABLE, "pause", TABLE.c["pause"]).artifact(store)
     assert started.exists()
-    assert not item.there
+    assert not artifact.exists
 
     subprocess.run([sys.executable, "-c", BUILD], env=os.environ | {"MLPLATFORM_CACHE": str(tmp_path)}, check=True)
-    assert item.there
-    assert {file.name for file in item.folder.parent.iterdir()} == {item.folder.name}
+    assert artifact.exists
+    assert {file.name for file in artifact.folder.parent.iterdir()} == {artifact.folder.name}

@@ -1,4 +1,4 @@
-"""The registry: closed without its password and its authority, read-only with them, and filled by who is here."""
+"""The bundle's registry: access, read-only mode, and pushes through a local writable registry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.airgap.conftest import needs_skopeo
 
 PROGRAM = bundle_registry.program(Store.default())
 pytestmark = pytest.mark.skipif(
-    PROGRAM is None, reason="docker-registry is not here; `python -m airgap.bundle registry start` brings it"
+    PROGRAM is None, reason="docker-registry is missing; `python -m airgap.bundle registry start` unpacks it"
 )
 
 
@@ -70,29 +70,35 @@ def status(own: bundle_registry.RunningRegistry, path: str, authorization: str |
         return refused.code
 
 
-def test_it_opens_to_its_password_alone(running: bundle_registry.RunningRegistry) -> None:
+def test_registry_requires_its_password(running: bundle_registry.RunningRegistry) -> None:
     user = base64.b64decode(login(running)).decode().partition(":")[0]
     wrong = base64.b64encode(f"{user}:guess".encode()).decode()
-    assert [status(running, "/v2/", given) for given in (None, wrong, login(running))] == [401, 401, 200]
+    assert [status(running, "/v2/", authorization) for authorization in (None, wrong, login(running))] == [
+        401,
+        401,
+        200,
+    ]
 
 
-def test_who_does_not_trust_its_authority_is_not_connected(running: bundle_registry.RunningRegistry) -> None:
+def test_registry_certificate_untrusted_fails_the_connection(running: bundle_registry.RunningRegistry) -> None:
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         urllib.request.urlopen(f"https://{running.host}/v2/", timeout=5)
 
 
-def test_its_secrets_are_in_files_of_its_owner_alone(running: bundle_registry.RunningRegistry, store: Store) -> None:
+def test_registry_secrets_are_readable_by_the_owner_only(
+    running: bundle_registry.RunningRegistry, store: Store
+) -> None:
     password = base64.b64decode(login(running)).decode().partition(":")[2]
     open_to_others = {f.name for f in running.folder.rglob("*") if f.is_file() and f.stat().st_mode & 0o077}
     assert open_to_others.isdisjoint({"auth.json", "htpasswd", "config.yml", "ca.key", "server.key"})
     assert running.folder.stat().st_mode & 0o077 == 0
     assert password not in " ".join(psutil.Process(running.pid).cmdline())
     holders = {f.name for f in running.folder.rglob("*") if f.is_file() and password.encode() in f.read_bytes()}
-    assert holders == set()  # the file for image tools has it in base64, the registry's own a hash
+    assert holders == set()  # auth.json has it in base64, htpasswd as a hash
     assert password not in bundle_registry.running(bundle_registry.home(store)).as_json()
 
 
-def test_started_again_it_is_left_running_and_after_a_stop_has_the_same_password(
+def test_start_twice_keeps_process_and_restart_keeps_password(
     running: bundle_registry.RunningRegistry, store: Store
 ) -> None:
     address, _, port = running.host.rpartition(":")
@@ -106,7 +112,7 @@ def test_started_again_it_is_left_running_and_after_a_stop_has_the_same_password
     assert status(again, "/v2/", before) == 200
 
 
-def test_a_taken_port_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_port_in_use_fails_with_address(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert PROGRAM is not None
     monkeypatch.setenv("PATH", f"{PROGRAM.parent}:{os.environ['PATH']}")
     with socket.socket() as holder:
@@ -117,7 +123,7 @@ def test_a_taken_port_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @needs_skopeo
-def test_who_may_pull_may_neither_push_nor_delete(running: bundle_registry.RunningRegistry, store: Store) -> None:
+def test_registry_read_only_refuses_push_and_delete(running: bundle_registry.RunningRegistry, store: Store) -> None:
     digest = oci.bundle(store)
     with pytest.raises(BundleError, match=oci.UPSTREAM):
         push(store, running.host, running.authfile, running.certificates)
@@ -135,23 +141,23 @@ def test_who_may_pull_may_neither_push_nor_delete(running: bundle_registry.Runni
     assert status(running, f"{image}/manifests/{digest}", login(running)) == 200
 
 
-def test_what_takes_images_is_here_alone_with_a_password_of_its_own_for_as_long_as_it_is_needed(
+def test_writable_registry_is_local_with_a_temporary_password(
     running: bundle_registry.RunningRegistry, store: Store
 ) -> None:
     with bundle_registry.writable(store) as own, bundle_registry.writable(store) as other:
         assert own.host.startswith("127.0.0.1:")
-        asked = "/v2/registry.test/team/word/blobs/uploads/"
-        given = [login(own), login(other), login(running)]
-        assert [status(own, asked, each, "POST") for each in given] == [202, 401, 401]
+        path = "/v2/registry.test/team/word/blobs/uploads/"
+        authorizations = [login(own), login(other), login(running)]
+        assert [status(own, path, each, "POST") for each in authorizations] == [202, 401, 401]
         folders = [own.folder, other.folder]
     assert not any(psutil.pid_exists(each.pid) for each in (own, other))
     assert not any(folder.exists() for folder in folders)
 
 
-def test_it_ends_with_who_is_killed_while_pushing(running: bundle_registry.RunningRegistry, store: Store) -> None:
+def test_writable_registry_ends_with_its_killed_parent(running: bundle_registry.RunningRegistry, store: Store) -> None:
     program = (
         "import pathlib, signal\n"
-        "from airgap.bundle import registry\n"
+        "from airgap.bundle.registry import bundle_registry\n"
         "from airgap.bundle.store import Store\n"
         f"with bundle_registry.writable(Store(pathlib.Path({str(store.root)!r}))) as own:\n"
         "    print(own.pid, flush=True)\n"
@@ -165,7 +171,7 @@ def test_it_ends_with_who_is_killed_while_pushing(running: bundle_registry.Runni
     process.wait(10)
 
 
-def test_one_that_an_earlier_version_left_open_is_closed_and_keeps_its_password(
+def test_start_over_writable_registry_of_earlier_version_is_read_only_and_keeps_password(
     running: bundle_registry.RunningRegistry, store: Store
 ) -> None:
     address, _, port = running.host.rpartition(":")
@@ -174,16 +180,14 @@ def test_one_that_an_earlier_version_left_open_is_closed_and_keeps_its_password(
     record = json.loads((opened.folder / "process.json").read_text())
     del record["read_only"]
     (opened.folder / "process.json").write_text(json.dumps(record))
-    asked, shown = "/v2/registry.test/team/word/blobs/uploads/", login(running)
-    assert status(opened, asked, shown, "POST") == 202
+    path, authorization = "/v2/registry.test/team/word/blobs/uploads/", login(running)
+    assert status(opened, path, authorization, "POST") == 202
     closed = bundle_registry.start(store, address, int(port), names, read_only=True)
-    assert status(closed, asked, shown, "POST") == 405
+    assert status(closed, path, authorization, "POST") == 405
 
 
 @needs_skopeo
-def test_images_are_under_the_name_of_their_upstream_with_their_digest(
-    running: bundle_registry.RunningRegistry, store: Store
-) -> None:
+def test_push_uses_upstream_names_and_digests(running: bundle_registry.RunningRegistry, store: Store) -> None:
     digest = oci.bundle(store)
     fill(store)
     for reference in ("1.0", digest):
@@ -194,7 +198,7 @@ def test_images_are_under_the_name_of_their_upstream_with_their_digest(
 
 @needs_skopeo
 @pytest.mark.usefixtures("running")
-def test_what_the_registry_has_is_not_sent_again(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_push_twice_sends_images_once(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     oci.bundle(store)
     for _ in range(2):
         fill(store)
@@ -203,14 +207,14 @@ def test_what_the_registry_has_is_not_sent_again(store: Store, capsys: pytest.Ca
 
 @needs_skopeo
 @pytest.mark.usefixtures("running")
-def test_a_registry_that_refuses_is_an_error_that_names_the_image(store: Store) -> None:
+def test_push_refused_fails_with_image_name(store: Store) -> None:
     oci.bundle(store)
-    nobody = store.root / "nobody.json"
-    nobody.write_text("{}")
+    no_login = store.root / "no-login.json"
+    no_login.write_text("{}")
     with bundle_registry.writable(store) as own, pytest.raises(BundleError, match=oci.UPSTREAM):
-        push(store, own.host, nobody, own.certificates)
+        push(store, own.host, no_login, own.certificates)
 
 
-def test_without_a_bundle_there_is_nothing_to_push(store: Store) -> None:
+def test_index_without_bundle_fails_with_make_bundle(store: Store) -> None:
     with pytest.raises(BundleError, match="make bundle"):
         index.read(store)

@@ -24,8 +24,8 @@ from tests.bench.plot import draw
 from tests.bench.report import in_cluster_markdown, markdown
 from tests.bench.results import Computer, Results, versions
 from tools.bootstrap import paths
-from tools.bootstrap.console import BootstrapError, say, step
-from tools.cli.pulumi_command import Pulumi, PulumiFailed
+from tools.bootstrap.console import BootstrapError, log_message, step
+from tools.cli.pulumi_command import Pulumi, PulumiError
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
 
     Where the environment variable STACK names a stack in a cluster, what that takes on top is measured instead.
     """
-    folder = paths.directory() / "bench"
+    folder = paths.cache_directory() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     load_before = os.getloadavg()[0]
     pulumi = Pulumi(os.environ.get("STACK", "dev"))
@@ -47,13 +47,13 @@ def main() -> int:
             results = _on_this_computer(pulumi, outputs, folder, load_before)
             page, name, figures = markdown(results), "results", results.as_json()
             draw(results, folder / "results.png")
-    except (BootstrapError, UserError, PulumiFailed, RuntimeError) as error:
-        say(f"Error: {error}")
+    except (BootstrapError, UserError, PulumiError, RuntimeError) as error:
+        log_message(f"Error: {error}")
         return 1
     (folder / f"{name}.md").write_text(page)
     (folder / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
     sys.stdout.write(page)
-    say(f"In files, too: {folder}")
+    log_message(f"In files, too: {folder}")
     return 0
 
 
@@ -82,8 +82,8 @@ def _now() -> str:
 def _outputs(pulumi: Pulumi) -> dict[str, Any]:
     """Those of the stack; none where it is not up."""
     try:
-        outputs: dict[str, Any] = json.loads(pulumi.check("stack", "output", "--json"))
-    except (FileNotFoundError, PulumiFailed):
+        outputs: dict[str, Any] = json.loads(pulumi.output("stack", "output", "--json"))
+    except (FileNotFoundError, PulumiError):
         return {}
     return outputs
 

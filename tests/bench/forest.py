@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
-from workloads.ml import model
-from workloads.ml.export import forest_to_onnx
+from workloads.ml.model import model_directory
+from workloads.ml.model.onnx_export import forest_to_onnx
 
 FEATURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 TREES = 100
@@ -47,8 +47,8 @@ def train(folder: Path) -> Forest:
         "target": "species",
         "classes": _iris.target_names.tolist(),
         "source": "scikit-learn",
-        "sha256": model.digest(rows.tobytes()),
+        "sha256": model_directory.digest(rows.tobytes()),
         "rows": len(rows),
     }
-    model.save(forest.directory, onnx, model.describe("iris", onnx, rows, about))
+    model_directory.save(forest.directory, onnx, model_directory.describe("iris", onnx, rows, about))
     return forest

@@ -29,7 +29,8 @@ from tools.cli.pulumi_command import Pulumi
 from workloads.engines.base import RunRequest, RunResult, StepState
 from workloads.engines.factory import create_engine
 from workloads.engines.local import EmbeddedEngine
-from workloads.ml import model, registry
+from workloads.ml import model_registry
+from workloads.ml.model import model_directory
 from workloads.mlflow_session import mlflow_session
 from workloads.runs.arguments import add_run_parameters
 
@@ -72,7 +73,7 @@ def measure(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path) -> InClust
     Raises:
         RuntimeError: the Service answers otherwise than the model that it is to serve, or a run failed.
     """
-    state = json.loads(pulumi.check("stack", "export", "--show-secrets"))["deployment"]["resources"]
+    state = json.loads(pulumi.output("stack", "export", "--show-secrets"))["deployment"]["resources"]
     resources = [(resource["type"], _plain(resource["outputs"])) for resource in state if "outputs" in resource]
     packages = {outputs["pipeline"]: outputs["ir"] for kind, outputs in resources if kind == PACKAGE_TYPE}
     runs = {
@@ -94,8 +95,8 @@ def measure(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path) -> InClust
 def _served(outputs: Mapping[str, Any], run: Mapping[str, Any], folder: Path) -> tuple[list[Figures], list[Figures]]:
     directory = folder / "champion"
     with mlflow_session(parse_tracking_access(run["access"])) as url:
-        champion = registry.fetch(url, outputs["model"]["name"], outputs["model"]["version"])
-    model.save(directory, champion.onnx, champion.signature)
+        champion = model_registry.fetch(url, outputs["model"]["name"], outputs["model"]["version"])
+    model_directory.save(directory, champion.onnx, champion.signature)
     local = ours(directory)
     address = urlsplit(outputs["score_url"])
     service = replace(local, name="service", host=address.hostname, port=address.port, path=address.path)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from settings.paths import PROJECT
 from tools.bootstrap.console import Unavailable
-from tools.cli.pulumi_command import Pulumi, PulumiFailed
+from tools.cli.pulumi_command import Pulumi, PulumiError
 
 UP = ("up", "--yes", "--skip-preview", "--non-interactive")
 REPEATS = 3
@@ -43,8 +43,8 @@ def measure(pulumi: Pulumi, up: bool) -> Machinery:
     if not up:
         raise NotMeasured(f"the stack {pulumi.stack} is not up: `make up` first")
     try:
-        pulumi.check("preview", "--expect-no-changes", "--non-interactive")
-    except PulumiFailed:
+        pulumi.output("preview", "--expect-no-changes", "--non-interactive")
+    except PulumiError:
         raise NotMeasured(f"an `up` would change the stack {pulumi.stack}: `make up` first") from None
     of_stack = _seconds(PROJECT, pulumi.stack, pulumi.environment)
     return Machinery(pulumi.stack, of_stack, _empty_seconds(pulumi.environment))

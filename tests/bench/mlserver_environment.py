@@ -9,8 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tools.bootstrap import paths
-from tools.bootstrap.console import run, step
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.console import step
 from tools.bootstrap.environment import uv
+from tools.bootstrap.process import run
 
 REQUIREMENTS = Path(__file__).with_name("mlserver.txt")
 
@@ -26,10 +28,10 @@ def install() -> Path:
     if pinned is None or pinned[1] != (ours := version("scikit-learn")):
         raise RuntimeError(f"{REQUIREMENTS.name} must pin scikit-learn {ours}, as uv.lock does; mlserver.in says how")
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    target = paths.directory() / "venvs" / f"mlserver-{digest}"
+    target = paths.cache_directory() / "venvs" / f"mlserver-{digest}"
     if not target.exists():
-        program, log = uv(), paths.directory() / "logs" / "mlserver.log"
-        with step("Installing MLServer"), paths.installing(target) as partial:
+        program, log = uv(), paths.cache_directory() / "logs" / "mlserver.log"
+        with step("Installing MLServer"), atomic_install(target) as partial:
             run([program, "venv", "--relocatable", "--python", sys.executable, partial], log=log)
             run([program, "pip", "sync", "--python", partial, "--require-hashes", REQUIREMENTS], log=log)
     return target

@@ -1,6 +1,6 @@
-"""A cluster with a whole stack in it: a lab of their own, or the one whose kubeconfig MLPLATFORM_TEST_KUBECONFIG names.
+"""Fixtures of tests against a cluster: a lab, or the cluster whose kubeconfig MLPLATFORM_TEST_KUBECONFIG names.
 
-They take the platform's namespaces, images and services in it. `make test` leaves this folder out.
+The tests use the platform's namespaces, images and services in it. `make test` does not run this folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from mlplatform import job_namespace, mlflow
 from mlplatform.engine_config import EngineConfig, JobEngineConfig
-from mlplatform.images.image import IN_REGISTRY, WORKLOADS
+from mlplatform.images.image import REPOSITORY_PREFIX, WORKLOADS
 from mlplatform.kubeflow import deployment_factory, kubeflow_images
 from mlplatform.tracking_access import TrackingAccess
 from pulumi import RunError
@@ -38,7 +38,7 @@ VARIABLE = "MLPLATFORM_TEST_KUBECONFIG"
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack | None]:
-    """A lab with all that its settings have; None where the cluster is somebody else's."""
+    """Yield a lab with all features of its settings, or None if the environment names a cluster."""
     if VARIABLE in os.environ:
         yield None
         return
@@ -57,10 +57,10 @@ def kubeconfig(whole: Stack | None) -> str:
 
 @pytest.fixture(scope="session")
 def kubeflow_installed(whole: Stack | None, api: KubernetesClient) -> None:
-    """Kubeflow Pipelines takes the place of the Job engine; without its images, tests of it are left out."""
+    """Install Kubeflow Pipelines in place of the Job engine; skip its tests if the bundle lacks its images."""
     if whole:
         try:
-            kubeflow_images.require(RegistrySettings())
+            kubeflow_images.require_images(RegistrySettings())
         except RunError as error:
             pytest.skip(str(error))
         whole.settings["platform:pipelines"] = "kubeflow"
@@ -80,13 +80,13 @@ def secret(api: KubernetesClient, namespace: str, name: str) -> dict[str, str]:
 
 
 def pushed_image(api: KubernetesClient, namespace: str) -> str:
-    """The image of this checkout's steps, which `up` pushed to the registry that the namespace has the login of."""
+    """Return the image of this checkout's steps in the registry of the namespace, to which `up` pushed it."""
     login = json.loads(secret(api, namespace, "registry")[".dockerconfigjson"])
-    return f"{next(iter(login['auths']))}/{IN_REGISTRY}/{WORKLOADS.name}:{WORKLOADS.tag()}"
+    return f"{next(iter(login['auths']))}/{REPOSITORY_PREFIX}/{WORKLOADS.name}:{WORKLOADS.tag()}"
 
 
 def begin_and_kill(config: EngineConfig[str], request: RunRequest, begun: Callable[[], Any]) -> None:
-    """Run as an `up` does that is killed when the run has begun."""
+    """Start a run as `up` does, and kill that process once `begun` returns something."""
     program = (
         "import json, sys; from mlplatform.engine_config import parse_engine_config; "
         "from workloads.engines.base import RunRequest; from workloads.engines.factory import create_engine; "
@@ -121,21 +121,21 @@ def engine(config: JobEngineConfig[str]) -> JobEngine:
 
 @pytest.fixture(scope="session")
 def tracking_login(api: KubernetesClient) -> dict[str, str]:
-    """User and password of MLflow, as steps have them."""
+    """Return the login of MLflow as environment variables of steps."""
     password = secret(api, mlflow.NAMESPACE, mlflow.NAME)["MLFLOW_AUTH_ADMIN_PASSWORD"]
     return {"MLFLOW_TRACKING_USERNAME": mlflow.ADMINISTRATOR, "MLFLOW_TRACKING_PASSWORD": password}
 
 
 @pytest.fixture(scope="session")
 def tracking_inside(api: KubernetesClient) -> str:
-    """The address of MLflow in the cluster."""
+    """Return the URL of MLflow for pods."""
     port = api.core.read_namespaced_service(mlflow.NAME, mlflow.NAMESPACE).spec.ports[0].port
     return f"http://{mlflow.NAME}.{mlflow.NAMESPACE}.svc:{port}"
 
 
 @pytest.fixture(scope="session")
 def tracking_access(kubeconfig: str, tracking_login: dict[str, str]) -> TrackingAccess[str]:
-    """Return the access to MLflow through the API server."""
+    """Return the access to MLflow by port-forward."""
     selector = f"app.kubernetes.io/name={mlflow.NAME}"
     return TrackingAccess(
         url="",
@@ -152,7 +152,7 @@ def tracking_url(tracking_access: TrackingAccess[str]) -> Iterator[str]:
 
 
 def pods(api: KubernetesClient, namespace: str, labels: dict[str, str]) -> list[Any]:
-    """Those that are to stay."""
+    """Return the pods with these labels that are not being deleted."""
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     found = api.core.list_namespaced_pod(namespace, label_selector=selector).items
     return [pod for pod in found if pod.metadata.deletion_timestamp is None]
@@ -164,7 +164,7 @@ def ready(pod: Any) -> bool:
 
 @pytest.fixture(scope="session")
 def server(api: KubernetesClient) -> dict[str, Any]:
-    """The served model: name, labels and inside address of its Service, and its address outside where it has one."""
+    """Return name, labels and URL of the served model's Service, and its URL outside the cluster or None."""
     services = api.core.list_namespaced_service(kubernetes.NAMESPACE).items
     found = services[0]
     ingress = found.status.load_balancer.ingress
@@ -179,5 +179,5 @@ def server(api: KubernetesClient) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def outside(server: dict[str, Any]) -> str:
     if server["outside"] is None:
-        pytest.skip("the Service has no address outside of the cluster")
+        pytest.skip("the Service has no address outside the cluster")
     return str(server["outside"])

@@ -1,4 +1,4 @@
-"""Small pipelines for the tests of an engine; kfp reads annotations as objects, so they are none of the future."""
+"""Small pipelines for tests of engines. kfp needs annotations as objects, so this file has no future import."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def fail(value: int) -> int:
 
 @dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
 def probe() -> str:
-    """What the step may do and see; of a secret its digest."""
+    """Return the rights and files of the step, and the digest of a secret."""
     import hashlib
     import json
     import os
@@ -71,7 +71,7 @@ def doubling(value: int) -> int:
 
 @dsl.pipeline(name="measuring-all")
 def measuring_all(texts: list) -> list:
-    with dsl.ParallelFor(texts) as text:  # Kubeflow hands turns of a list over as text
+    with dsl.ParallelFor(texts) as text:  # Kubeflow passes the items of a list as text
         result = measure(text=text)
     return dsl.Collected(result.output)
 
@@ -116,7 +116,7 @@ def writing(text: str) -> str:
 
 
 def package(pipeline: Any, folder: Path) -> str:
-    """The compiled package (IR YAML)."""
+    """Return the compiled package (IR YAML)."""
     file = folder / f"{pipeline.name}.yaml"
     Compiler().compile(pipeline, str(file))
     return file.read_text()

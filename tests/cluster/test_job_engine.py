@@ -1,4 +1,4 @@
-"""Pipelines as Jobs of the cluster."""
+"""The engine `job` in a cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .conftest import begin_and_kill
 def request_for(
     engine: JobEngine, tracking_inside: str, tracking_login: dict[str, str], tmp_path: Path, request: Any
 ) -> Any:
-    """Makes a request to run a pipeline, whose version is removed in the end."""
+    """Yield a function that returns the request for a run; its version is deleted after the test."""
 
     def make(pipeline: Any, secrets: dict[str, str] | None = None, **arguments: Any) -> RunRequest:
         key = uuid.uuid4().hex
@@ -49,7 +49,7 @@ def request_for(
 
 
 def of_engine(api: KubernetesClient) -> list[Any]:
-    """The Jobs and secrets of runs."""
+    """Return the Jobs and secrets of runs."""
     selector = ",".join(f"{key}={value}" for key, value in job_namespace.PODS.items())
     return [
         *api.batch.list_namespaced_job(job_namespace.NAMESPACE, label_selector=selector).items,
@@ -57,7 +57,7 @@ def of_engine(api: KubernetesClient) -> list[Any]:
     ]
 
 
-def test_a_run_gives_its_outputs_and_log_and_leaves_nothing_in_the_cluster(
+def test_job_run_returns_outputs_and_log_and_leaves_no_objects(
     api: KubernetesClient, engine: JobEngine, request_for: Any
 ) -> None:
     result = engine.run(request := request_for(pipelines.doubling, value=21))
@@ -67,20 +67,20 @@ def test_a_run_gives_its_outputs_and_log_and_leaves_nothing_in_the_cluster(
     assert request.key[:16] not in str([each.metadata.name for each in of_engine(api)])
 
 
-def test_a_step_that_fails_is_named_with_its_last_lines(engine: JobEngine, request_for: Any) -> None:
+def test_run_failing_step_is_named_with_its_last_lines(engine: JobEngine, request_for: Any) -> None:
     result = engine.run(request_for(pipelines.failing, value=4))
     assert (result.state, result.failed_step) == ("FAILED", "fail")
     assert "ValueError: 8 is no good" in result.error
     assert [step["state"] for step in result.steps] == ["SUCCEEDED", "FAILED"]
 
 
-def test_the_same_version_twice_is_one(api: KubernetesClient, engine: JobEngine, tmp_path: Path) -> None:
+def test_upload_same_version_twice_creates_one(api: KubernetesClient, engine: JobEngine, tmp_path: Path) -> None:
     package = pipelines.package(pipelines.doubling, tmp_path)
     name = engine.upload("double", uuid.uuid4().hex[:12], package, [], 10)
     assert engine.upload("double", name.removeprefix("double-"), package, [], 10) == name
     engine.remove(name)
     engine.remove(name)
-    assert api.unless_gone(lambda: api.core.read_namespaced_config_map(name, job_namespace.NAMESPACE)) is None
+    assert api.none_if_missing(lambda: api.core.read_namespaced_config_map(name, job_namespace.NAMESPACE)) is None
 
 
 def test_steps_have_their_secrets_and_no_rights(api: KubernetesClient, engine: JobEngine, request_for: Any) -> None:
@@ -91,12 +91,12 @@ def test_steps_have_their_secrets_and_no_rights(api: KubernetesClient, engine: J
         "writes_root": False,
         "token": False,
         "secret": hashlib.sha256(b"tell-nobody").hexdigest(),
-        # Where the API server is, every pod is told; of all other services it hears nothing.
+        # Kubernetes sets the API server's address in each pod; addresses of other services are disabled.
         "service_variables": ["KUBERNETES_SERVICE_HOST"],
     }
 
 
-def test_files_of_steps_are_kept_and_addressed_in_the_tracking_server(
+def test_step_files_are_stored_at_addresses_of_the_tracking_server(
     engine: JobEngine, request_for: Any, tracking_url: str
 ) -> None:
     from mlflow.artifacts import download_artifacts
@@ -110,7 +110,7 @@ def test_files_of_steps_are_kept_and_addressed_in_the_tracking_server(
     assert run.info.status == "FINISHED"
 
 
-def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
+def test_run_interrupted_up_is_resumed_and_not_restarted(
     api: KubernetesClient, engine: JobEngine, config: JobEngineConfig[str], request_for: Any
 ) -> None:
     request = request_for(pipelines.slow, seconds=20, value=7)
@@ -135,9 +135,7 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     assert engine.find_resumable_run(request.pipeline, request.key) is None
 
 
-def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
-    config: JobEngineConfig[str], request_for: Any, api: KubernetesClient
-) -> None:
+def test_run_unpullable_image_is_named(config: JobEngineConfig[str], request_for: Any, api: KubernetesClient) -> None:
     registry = config.image.partition("/")[0]
     config = replace(config, image=f"{registry}/mlplatform/no-such-image:1")
     request = request_for(pipelines.doubling, value=1)

@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines with a database and a bucket that are not its own: those of another namespace of the cluster."""
+"""Kubeflow Pipelines with an external database and bucket, here in another namespace of the cluster."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ IDENTITIES = {
 
 
 def server(name: str, image: str, command: list[str], port: int) -> list[dict[str, Any]]:
-    """A pod with a folder of its own at /data, behind a Service of its name."""
+    """Create a pod with an empty folder at /data, and a Service with the pod's name."""
     container = {
         "name": "main",
         "image": image,
@@ -76,7 +76,7 @@ def cluster(kubeconfig: str, tmp_path_factory: pytest.TempPathFactory) -> Cluste
 
 @pytest.fixture(scope="module")
 def stores(cluster: Cluster) -> Iterator[dict[str, Any]]:
-    """A database server and an object store, by the settings that name them."""
+    """Yield the settings of a database server and an object store."""
     cluster.namespace(SPACE)
     weed = ["/usr/bin/weed", "server", "-dir=/data", "-ip=127.0.0.1", "-ip.bind=0.0.0.0", "-filer", "-s3"]
     settings = {"name": "settings", "namespace": SPACE}
@@ -115,11 +115,11 @@ def keys_in_bucket(kubeconfig: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("kubeflow_installed")
-def test_runs_and_files_are_kept_where_the_settings_say_and_own_servers_are_gone(
+def test_external_stores_hold_runs_and_files_and_replace_the_own_servers(
     whole: Stack | None, api: KubernetesClient, cluster: Cluster, kubeconfig: str, stores: dict[str, Any]
 ) -> None:
     if whole is None:
-        pytest.skip("the stack is somebody else's")
+        pytest.skip("the kubeconfig of a cluster is given, not a stack")
     before = copy.deepcopy(whole.settings)
     try:
         whole.settings["platform:kubeflow"] = stores
@@ -134,7 +134,7 @@ def test_runs_and_files_are_kept_where_the_settings_say_and_own_servers_are_gone
         assert "Failed" not in runs
         assert any("iris-local" in key for key in keys_in_bucket(kubeconfig))
         assert set(changes(whole.up())) == {"unchanged"}
-        text = json.dumps(api.plain(api.core.list_namespaced_pod(NAMESPACE)))
+        text = json.dumps(api.to_json(api.core.list_namespaced_pod(NAMESPACE)))
         assert PASSWORD not in text
         assert KEY not in text
         written = [*whole.written, *(file.read_text() for file in Path(whole.scratch / "state").rglob("*.json"))]

@@ -1,4 +1,4 @@
-"""Pipelines in Kubeflow Pipelines, as it runs in the namespace `kubeflow` of a real cluster."""
+"""The engine `kubeflow` with Kubeflow Pipelines in a cluster."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .conftest import begin_and_kill, pushed_image, secret
 EXPERIMENT = "tests"
 SERVERS = {api_server.NAME, stores.METADATA}
 STORES = {database.NAME, object_store.NAME}
-"""What Kubeflow Pipelines runs by, and where it keeps things, by the label `app` of their pods."""
+"""Servers and stores of Kubeflow Pipelines, by the label `app` of their pods."""
 IRIS = Path(__file__).parents[2] / "workloads" / "data" / "iris.csv"
 
 
@@ -70,7 +70,7 @@ def kubeflow(config: KubeflowEngineConfig[str]) -> KubeflowEngine:
 
 @pytest.fixture(scope="module")
 def server(config: KubeflowEngineConfig[str]) -> Iterator[KfpClient]:
-    """Kubeflow Pipelines itself."""
+    """Yield a client of Kubeflow Pipelines."""
     with port_forward(PodTarget(config.kubeconfig, NAMESPACE, config.api_selector, config.api_port)) as url:
         yield KfpClient(url)
 
@@ -86,7 +86,7 @@ def request_for(
     tracking_inside: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Make]:
-    """Makes a request to run a package, or a pipeline of the tests; the versions are removed in the end."""
+    """Yield a function that returns the request for a run; its versions are deleted after the test."""
     versions: set[str] = set()
 
     def make(
@@ -125,7 +125,7 @@ def metadata(config: KubeflowEngineConfig[str]) -> Iterator[MetadataStore]:
 
 
 def objects_of(api: KubernetesClient, run_id: str) -> str:
-    """All that the cluster says of a run's pods and workflow, and of ConfigMaps."""
+    """Return the text of a run's pods and workflow, and of all ConfigMaps."""
     select = {"label_selector": f"{RUN_LABEL}={run_id}"}
     found = [
         api.core.list_namespaced_pod(NAMESPACE, **select).to_dict(),
@@ -136,12 +136,12 @@ def objects_of(api: KubernetesClient, run_id: str) -> str:
 
 
 def named(server: KfpClient, run_id: str) -> Any:
-    """The only run of that name."""
+    """Return the only run of that name."""
     (run,) = server.list_all(server.runs.run_service_list_runs, "runs", name=run_id)
     return run
 
 
-def test_two_classifiers_are_compared(kubeflow: KubeflowEngine, request_for: Make) -> None:
+def test_classifier_pipeline_compares_two_classifiers(kubeflow: KubeflowEngine, request_for: Make) -> None:
     result = kubeflow.run(request_for("iris-local", seed=0, max_depth=6))
     assert result.state == "SUCCEEDED", result.error
     assert sorted(result.outputs) == ["decision_tree_accuracy", "logistic_regression_accuracy"]
@@ -155,7 +155,7 @@ def test_two_classifiers_are_compared(kubeflow: KubeflowEngine, request_for: Mak
 
 
 @pytest.mark.parametrize(("baseline", "deployed"), [(0.5, True), (1.0, False)])
-def test_a_model_is_deployed_or_kept_by_its_gate(
+def test_gate_deploys_or_rejects_a_model(
     kubeflow: KubeflowEngine, request_for: Make, tracking_url: str, baseline: float, deployed: bool
 ) -> None:
     model = f"tests-{uuid.uuid4().hex[:8]}"
@@ -180,7 +180,7 @@ def test_a_model_is_deployed_or_kept_by_its_gate(
         mlflow.delete_registered_model(model)
 
 
-def test_a_step_that_fails_is_named_with_its_last_lines(kubeflow: KubeflowEngine, request_for: Make) -> None:
+def test_run_failing_step_is_named_with_its_last_lines(kubeflow: KubeflowEngine, request_for: Make) -> None:
     result = kubeflow.run(request_for(pipelines.failing, value=4))
     assert (result.state, result.failed_step) == ("FAILED", "fail")
     assert result.error.splitlines()[-1] == "ValueError: 8 is no good"
@@ -188,7 +188,9 @@ def test_a_step_that_fails_is_named_with_its_last_lines(kubeflow: KubeflowEngine
     assert "fail: ValueError: 8 is no good" in Path(result.log).read_text()
 
 
-def test_the_same_version_twice_is_one(kubeflow: KubeflowEngine, server: KfpClient, image: str, tmp_path: Path) -> None:
+def test_upload_same_version_twice_creates_one(
+    kubeflow: KubeflowEngine, server: KfpClient, image: str, tmp_path: Path
+) -> None:
     package = pipelines.package(pipelines.slow, tmp_path).replace("mlplatform/python-workloads", image)
     version = kubeflow.upload("once", "a", package, [], 10)
     assert kubeflow.upload("once", "b", package, [], 10) == version
@@ -198,9 +200,7 @@ def test_the_same_version_twice_is_one(kubeflow: KubeflowEngine, server: KfpClie
     assert found is None
 
 
-def test_a_step_that_ran_before_on_the_same_is_not_run_again(
-    api: KubernetesClient, kubeflow: KubeflowEngine, request_for: Make
-) -> None:
+def test_run_cached_step_is_not_run_again(api: KubernetesClient, kubeflow: KubeflowEngine, request_for: Make) -> None:
     value = uuid.uuid4().int % 1_000_000
     first = kubeflow.run(request_for(pipelines.doubling, value=value))
     again = kubeflow.run(request_for(pipelines.doubling, value=value))
@@ -210,12 +210,12 @@ def test_a_step_that_ran_before_on_the_same_is_not_run_again(
     assert f"double: doubling {value}" in Path(first.log).read_text()
 
 
-def test_the_turns_of_a_loop_are_collected(kubeflow: KubeflowEngine, request_for: Make) -> None:
+def test_run_parallel_loop_collects_all_results(kubeflow: KubeflowEngine, request_for: Make) -> None:
     result = kubeflow.run(request_for(pipelines.measuring_all, texts=["one", "a", "to"]))
     assert result.outputs == {"Output": [3, 1, 2]}, result.error
 
 
-def test_secrets_reach_the_steps_and_nothing_else(
+def test_run_secrets_reach_only_the_steps(
     api: KubernetesClient, kubeflow: KubeflowEngine, server: KfpClient, request_for: Make
 ) -> None:
     value = uuid.uuid4().hex
@@ -230,10 +230,10 @@ def test_secrets_reach_the_steps_and_nothing_else(
     everything = [objects_of(api, run.run_id), str(run), str(version), Path(result.log).read_text()]
     assert [text for text in everything if value in text] == []
     marks = [each.metadata.name for each in api.core.list_namespaced_config_map(NAMESPACE).items]
-    assert [name for name in marks if name.startswith("run-probing-")] == []  # nobody follows it any more
+    assert [name for name in marks if name.startswith("run-probing-")] == []  # no `up` follows the run
 
 
-def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
+def test_run_interrupted_up_is_resumed_and_not_restarted(
     kubeflow: KubeflowEngine, server: KfpClient, config: KubeflowEngineConfig[str], request_for: Make
 ) -> None:
     request = request_for(pipelines.slow, seconds=45, value=uuid.uuid4().int % 1_000_000)
@@ -251,11 +251,11 @@ def test_a_run_that_outlives_its_up_is_followed_to_its_end_and_not_begun_again(
     [
         pytest.param(pipelines.slow, 30, SERVERS, 1, id="servers"),
         pytest.param(pipelines.slow_then_double, 3, STORES, 2, id="stores"),
-        # What a step loses that begins or ends just then, it has at its second try.
+        # A step that starts or ends during the restart succeeds at its second attempt.
         pytest.param(pipelines.slow_and_patient, 30, SERVERS | STORES, 1, id="all, where a step is tried again"),
     ],
 )
-def test_its_parts_may_go_and_come_back_meanwhile(
+def test_run_survives_restarts_of_kubeflow_pipelines(
     api: KubernetesClient,
     kubeflow: KubeflowEngine,
     config: KubeflowEngineConfig[str],
@@ -278,14 +278,14 @@ def test_its_parts_may_go_and_come_back_meanwhile(
     assert (result.error, result.outputs) == ("", {"Output": factor * request.arguments["value"]})
 
 
-def test_a_run_that_takes_too_long_has_failed_and_says_so(kubeflow: KubeflowEngine, request_for: Make) -> None:
+def test_run_over_its_timeout_fails_with_the_reason(kubeflow: KubeflowEngine, request_for: Make) -> None:
     request = request_for(pipelines.slow, timeout_minutes=1, seconds=600, value=uuid.uuid4().int % 1_000_000)
     result = kubeflow.run(request)
     assert (result.state, result.failed_step) == ("FAILED", "sleep")
     assert "the run exceeded its timeout of 1 minutes and was stopped" in result.error
 
 
-def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
+def test_run_unpullable_image_is_named(
     kubeflow: KubeflowEngine,
     server: KfpClient,
     config: KubeflowEngineConfig[str],
@@ -306,7 +306,7 @@ def test_an_image_that_cannot_be_pulled_is_told_by_its_name(
         kubeflow.remove(version)
 
 
-def test_a_schedule_begins_runs_that_know_their_own_id_until_it_is_ended(
+def test_schedule_starts_runs_with_their_own_id_until_deleted(
     kubeflow: KubeflowEngine,
     server: KfpClient,
     metadata: MetadataStore,

@@ -1,4 +1,4 @@
-"""Predictions at 500 a second while things happen to the servers; a client sends what fails once more."""
+"""500 predictions a second during failures of the servers; the client retries each failed request once."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .conftest import pods, ready
 
 RATE, SECONDS = 500, 60
 IMPATIENT, USUAL, PATIENT = (1, 3, 0), (5, 10, 0), (25, 40, 25)
-"""How many seconds a client waits for a connection, for an answer, and before it tries once more."""
+"""Seconds of a client's timeouts for connecting and for the response, and of its pause before the retry."""
 FIRST_SECONDS = 5
-"""Of undisturbed load."""
+"""Seconds of load before and after the failure."""
 
 
 @pytest.fixture
 def under_load(outside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, float]]:
-    """Does something to the cluster under load; says how the requests ended, and prints it."""
+    """Return a function that disturbs the cluster under load, and prints and returns the results of requests."""
 
     def load(what: str, happens: Callable[[], object], patience: tuple[float, ...] = IMPATIENT) -> dict[str, float]:
         figures = (RATE, SECONDS, *patience)
@@ -54,7 +54,7 @@ def replicas(api: KubernetesClient, server: dict[str, Any]) -> list[Any]:
     return pods(api, kubernetes.NAMESPACE, server["labels"])
 
 
-def test_no_request_is_lost_while_a_pod_is_deleted(
+def test_load_deleted_pod_loses_no_request(
     api: KubernetesClient, server: dict[str, Any], under_load: Callable[..., dict[str, float]]
 ) -> None:
     before = replicas(api, server)
@@ -65,7 +65,7 @@ def test_no_request_is_lost_while_a_pod_is_deleted(
     assert before[0].metadata.uid not in {pod.metadata.uid for pod in replicas(api, server)}
 
 
-def test_no_request_is_lost_while_a_model_rolls_out(
+def test_load_model_rollout_loses_no_request(
     api: KubernetesClient, kubeconfig: str, server: dict[str, Any], under_load: Callable[..., dict[str, float]]
 ) -> None:
     import yaml
@@ -88,7 +88,7 @@ def test_no_request_is_lost_while_a_model_rolls_out(
 
 
 @pytest.mark.parametrize(("patience", "may_lose"), [(USUAL, True), (PATIENT, False)], ids=["usual", "patient"])
-def test_the_machine_that_answers_for_the_address_is_missed_for_seconds_alone(
+def test_load_failure_of_the_announcing_node_lasts_seconds(
     whole: Stack | None,
     api: KubernetesClient,
     server: dict[str, Any],
@@ -98,26 +98,26 @@ def test_the_machine_that_answers_for_the_address_is_missed_for_seconds_alone(
     may_lose: bool,
 ) -> None:
     if whole is None:
-        pytest.skip("the machines are somebody else's")
+        pytest.skip("the kubeconfig of a cluster is given, not its machines")
     addresses = {node["name"]: node["address"] for node in whole.outputs()["nodes"]}
     card = _network_card(str(urlsplit(outside).hostname))
     (machine,) = [name for name, address in addresses.items() if _network_card(address) == card]
     what = f"{machine} dies, which answers for the address"
     figures = under_load(what, lambda: cut_power(whole, machine), patience)
     try:
-        # It takes some until another machine answers for the address.
+        # Another node takes some seconds to announce the address.
         assert figures.get("failed_to_s", 0) < FIRST_SECONDS + 10
         assert figures["first"] > 0.5 * figures["sent"]
         assert may_lose or figures["failed"] == 0
     finally:
         whole.up()
     until(lambda: all(ready(pod) for pod in replicas(api, server)), seconds=180)
-    # Whoever is next to die must not take all with it.
+    # The failure of one more node must leave a pod.
     assert len({pod.spec.node_name for pod in replicas(api, server)}) == 2
 
 
 def _network_card(address: str) -> str:
-    """The link-layer address by which this computer reaches that one, which it has just asked."""
+    """Return the link-layer address of a host, to which this computer has just connected."""
     with suppress(OSError):
         socket.create_connection((address, 22), timeout=1).close()
     words = subprocess.run(["ip", "neigh", "show", address], check=True, capture_output=True, text=True).stdout.split()

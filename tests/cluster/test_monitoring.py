@@ -1,4 +1,4 @@
-"""Prometheus in the cluster: what it reads, what it says of a pod that goes and of drift, and who may ask."""
+"""Prometheus in a cluster: its targets, alerts, drift and password."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from workloads.serving import kubernetes
 from .conftest import pods, ready, secret
 
 SCRAPED_SECONDS = 90
-"""Until Prometheus has seen a change: it looks every half minute, and its rules come after."""
+"""Seconds until Prometheus shows a change: it scrapes every 30 s, and evaluates rules after that."""
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 
 
 class Asked:
-    """A Prometheus at an address, with the password or with another."""
+    """Queries to the Prometheus at an address, with any password."""
 
     def __init__(self, url: str, password: str) -> None:
         self.url = url
@@ -60,13 +60,13 @@ def prometheus(api: KubernetesClient, address: str) -> Asked:
     return Asked(address, secret(api, NAMESPACE, PROMETHEUS)["password"])
 
 
-def test_without_the_password_there_is_nothing_to_see(address: str) -> None:
+def test_prometheus_without_password_returns_nothing(address: str) -> None:
     for path in ("/", PAGE, "/api/v1/query?query=up", "/metrics", "/-/healthy"):
         assert requests.get(address + path, timeout=30).status_code == 401, path
         assert Asked(address, "password1234").get(path).status_code == 401, path
 
 
-def test_everything_that_it_should_read_answers(api: KubernetesClient, prometheus: Asked) -> None:
+def test_prometheus_scrapes_all_targets(api: KubernetesClient, prometheus: Asked) -> None:
     nodes = len(api.core.list_node().items)
     models = len(pods(api, kubernetes.NAMESPACE, {}))
 
@@ -82,14 +82,14 @@ def test_everything_that_it_should_read_answers(api: KubernetesClient, prometheu
     assert prometheus.samples("up == 0") == []
 
 
-def test_its_rules_find_no_fault_in_themselves(prometheus: Asked) -> None:
+def test_prometheus_rules_evaluate_without_error(prometheus: Asked) -> None:
     groups = prometheus.get("/api/v1/rules").json()["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert len([rule for rule in rules if rule["type"] == "alerting"]) >= 11
     assert {rule["name"]: rule["health"] for rule in rules if rule["health"] != "ok"} == {}
 
 
-def test_it_knows_each_nodes_processors_memory_and_disk(api: KubernetesClient, prometheus: Asked) -> None:
+def test_prometheus_has_processor_memory_and_disk_of_each_node(api: KubernetesClient, prometheus: Asked) -> None:
     names = {node.metadata.name for node in api.core.list_node().items}
     for query in ("node_cpu_seconds_total", "node_memory_MemAvailable_bytes", "node_filesystem_avail_bytes"):
         assert {labels["node"] for labels, _ in prometheus.samples(f"count by (node) ({query})")} == names, query
@@ -99,7 +99,7 @@ def test_it_knows_each_nodes_processors_memory_and_disk(api: KubernetesClient, p
     }
 
 
-def test_the_page_names_nodes_models_and_what_is_wrong(api: KubernetesClient, prometheus: Asked) -> None:
+def test_status_page_lists_nodes_models_and_alerts(api: KubernetesClient, prometheus: Asked) -> None:
     page = prometheus.get(PAGE)
     assert page.status_code == 200, page.text
     for node in api.core.list_node().items:
@@ -109,7 +109,7 @@ def test_the_page_names_nodes_models_and_what_is_wrong(api: KubernetesClient, pr
     assert "error" not in page.text.lower().replace("errors", "")
 
 
-def test_a_pod_that_sees_its_machine_cannot_change_it(api: KubernetesClient) -> None:
+def test_node_exporter_cannot_write_to_the_node(api: KubernetesClient) -> None:
     found = pods(api, node_exporter.NAMESPACE, labels(node_exporter.NAME))
     assert len(found) == len(api.core.list_node().items)
     for pod in found:
@@ -120,7 +120,7 @@ def test_a_pod_that_sees_its_machine_cannot_change_it(api: KubernetesClient) -> 
         assert not pod.spec.host_network
 
 
-def test_a_model_pod_that_is_deleted_is_read_no_more_and_its_successor_is(
+def test_prometheus_replaces_a_deleted_model_pod_with_its_successor(
     api: KubernetesClient, server: dict[str, Any], prometheus: Asked
 ) -> None:
     def read() -> set[str]:
@@ -133,8 +133,8 @@ def test_a_model_pod_that_is_deleted_is_read_no_more_and_its_successor_is(
     until(lambda: len(read()) >= len(before) and gone not in read(), seconds=180)
 
 
-def test_a_pod_that_crashes_again_and_again_is_an_alert_before_long(api: KubernetesClient, prometheus: Asked) -> None:
-    """It waits whether that lasts: five minutes, which is what the rules' own tests are for."""
+def test_prometheus_crashing_pod_is_a_pending_alert(api: KubernetesClient, prometheus: Asked) -> None:
+    """The alert stays pending here: it fires after five minutes, which tests of the rules cover."""
     container = {
         "name": "crash",
         "image": pods(api, NAMESPACE, labels("kube-state-metrics"))[0].spec.containers[0].image,
@@ -159,7 +159,7 @@ def test_a_pod_that_crashes_again_and_again_is_an_alert_before_long(api: Kuberne
         api.core.delete_namespaced_pod(name, NAMESPACE, grace_period_seconds=0)
 
 
-def test_inputs_in_another_unit_are_drift_and_told_by_feature(
+def test_prometheus_inputs_in_another_unit_are_drift_by_feature(
     api: KubernetesClient, server: dict[str, Any], outside: str, prometheus: Asked
 ) -> None:
     if not prometheus.samples("model_server_training_share"):

@@ -21,7 +21,7 @@ def score(url: str) -> requests.Response:
     return requests.post(f"{url}/score", json=FLOWER, timeout=5)
 
 
-def test_it_answers_from_outside_with_the_version_that_is_deployed(
+def test_server_responds_outside_the_cluster_with_the_deployed_version(
     api: KubernetesClient, server: dict[str, Any], outside: str
 ) -> None:
     answer = score(outside).json()
@@ -34,7 +34,7 @@ def test_it_answers_from_outside_with_the_version_that_is_deployed(
     assert answer["model_version"] == environment["MODEL_SERVER_VERSION"]
 
 
-def test_its_pods_are_on_different_machines_and_may_do_nothing(api: KubernetesClient, server: dict[str, Any]) -> None:
+def test_server_pods_run_on_different_nodes_without_rights(api: KubernetesClient, server: dict[str, Any]) -> None:
     found = pods(api, kubernetes.NAMESPACE, server["labels"])
     workers = [node for node in api.core.list_node().items if not node.spec.taints]
     assert len({pod.spec.node_name for pod in found}) == min(len(found), len(workers)) > 0
@@ -48,11 +48,11 @@ def test_its_pods_are_on_different_machines_and_may_do_nothing(api: KubernetesCl
     assert namespace.metadata.labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_the_next_up_spreads_pods_that_sat_together_while_a_machine_was_away(
+def test_up_after_a_node_outage_distributes_pods_again(
     whole: Stack | None, api: KubernetesClient, server: dict[str, Any]
 ) -> None:
     if whole is None:
-        pytest.skip("the machines are somebody else's")
+        pytest.skip("the kubeconfig of a cluster is given, not its machines")
 
     def by_node() -> dict[str, Any]:
         return {pod.spec.node_name: pod for pod in pods(api, kubernetes.NAMESPACE, server["labels"]) if ready(pod)}

@@ -1,4 +1,4 @@
-"""MLflow in the cluster: behind a password, on a volume, and in reach of whoever has the kubeconfig."""
+"""MLflow in a cluster: behind a password, on a volume, reachable with the kubeconfig."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .conftest import pods, ready
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
-def test_without_the_password_there_is_nothing_to_see(tracking_url: str, tracking_access: TrackingAccess[str]) -> None:
+def test_tracking_without_password_returns_nothing(tracking_url: str, tracking_access: TrackingAccess[str]) -> None:
     assert requests.get(tracking_url + SEARCH, timeout=30).status_code == 401
     assert requests.get(tracking_url + SEARCH, auth=("admin", "password1234"), timeout=30).status_code == 401
     assert requests.get(tracking_url, timeout=30).status_code == 401
     assert requests.get(tracking_url + SEARCH, auth=tracking_access.login, timeout=30).status_code == 200
 
 
-def test_what_it_knows_outlives_its_pod(api: KubernetesClient, tracking_access: TrackingAccess[str]) -> None:
+def test_tracking_data_survives_its_pod(api: KubernetesClient, tracking_access: TrackingAccess[str]) -> None:
     from workloads.ml.tracking import client
 
     name = f"kept-{uuid.uuid4().hex[:8]}"

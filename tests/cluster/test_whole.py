@@ -1,4 +1,4 @@
-"""A whole stack whose machines and settings change: what it had, it has afterwards, and what is wrong never answers."""
+"""A complete stack through failures of machines and changes of settings: no data is lost, no wrong model responds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLOWERS = [
 @pytest.fixture
 def stack(whole: Stack | None) -> Iterator[Stack]:
     if whole is None:
-        pytest.skip("the stack is somebody else's")
+        pytest.skip("the kubeconfig of a cluster is given, not a stack")
     before = copy.deepcopy(whole.settings)
     yield whole
     if whole.settings != before:
@@ -48,13 +48,13 @@ def predictions(stack: Stack) -> Any:
 
 
 def answering(stack: Stack) -> Counter[str]:
-    """Versions that answer, in 100 requests on connections of their own."""
+    """Return the versions that respond to 100 requests, each on a new connection."""
     url = stack.outputs()["score_url"]
     return Counter(str(requests.post(url, json=FLOWERS[0], timeout=10).json()["model_version"]) for _ in range(100))
 
 
 def served_and_another(stack: Stack) -> tuple[str, str]:
-    """The version that answers, pinned, and one that was trained with other trees."""
+    """Return the pinned version that responds, and a version trained with other trees."""
     (served,) = answering(stack)
     external = stack.settings["workloads:pipelines"]["iris-external"]
     external["parameters"]["trees"] = 7
@@ -64,7 +64,7 @@ def served_and_another(stack: Stack) -> tuple[str, str]:
     return served, str(stack.outputs()["iris_external"]["version"])
 
 
-def test_after_a_power_cut_of_all_machines_everything_is_as_it_was(stack: Stack) -> None:
+def test_power_cut_of_all_machines_loses_nothing(stack: Stack) -> None:
     before, outputs = predictions(stack), stack.outputs("--show-secrets")
     for machine in MACHINES:
         cut_power(stack, machine)
@@ -76,7 +76,7 @@ def test_after_a_power_cut_of_all_machines_everything_is_as_it_was(stack: Stack)
     }
 
 
-def test_an_up_without_the_api_server_says_so_and_loses_nothing(stack: Stack) -> None:
+def test_up_without_the_api_server_fails_and_loses_nothing(stack: Stack) -> None:
     before = stack.pulumi("stack", "--show-urns")[1].count("urn:pulumi:")
     way = [
         "-d",
@@ -105,7 +105,7 @@ def test_an_up_without_the_api_server_says_so_and_loses_nothing(stack: Stack) ->
     assert len(predictions(stack)) == len(FLOWERS)
 
 
-def test_a_canary_gets_its_share_of_the_requests(stack: Stack) -> None:
+def test_canary_gets_its_share_of_requests(stack: Stack) -> None:
     champion, candidate = served_and_another(stack)
     stack.settings["serving:canary"] = {"version": int(candidate), "replicas": 1}
     stack.up()
@@ -117,7 +117,7 @@ def test_a_canary_gets_its_share_of_the_requests(stack: Stack) -> None:
     until(lambda: set(answering(stack)) == {champion}, seconds=60)
 
 
-def test_a_version_that_cannot_be_served_never_answers(stack: Stack) -> None:
+def test_rollout_unservable_version_never_responds(stack: Stack) -> None:
     before = answering(stack)
     stack.settings["workloads:pipelines"]["iris-external"]["version"] = 99
     code, output = stack.pulumi("up", "--yes", "--skip-preview")
@@ -126,7 +126,7 @@ def test_a_version_that_cannot_be_served_never_answers(stack: Stack) -> None:
     assert set(answering(stack)) == set(before)
 
 
-def test_a_model_that_was_changed_never_answers_is_taken_back_and_comes_when_it_is_mended(
+def test_rollout_altered_model_is_rolled_back_until_repaired(
     stack: Stack, api: KubernetesClient, server: dict[str, Any], tracking_access: TrackingAccess[str]
 ) -> None:
     from workloads.ml.tracking import client

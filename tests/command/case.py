@@ -1,15 +1,15 @@
-"""One documented behaviour, as local and remote commands share it."""
+"""A documented behaviour that local and remote commands share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from airgap.stand_ins.command.resource_command.values import Properties
+from airgap.stand_ins.protocol.values import Properties
 
 
 @dataclass
 class Case:
-    """`inputs` of a new resource, or of one that has `state`; and what is to come of them."""
+    """The inputs of a new resource (or of one with `state`), and the expected results."""
 
     behaviour: str
     inputs: Properties

@@ -1,4 +1,4 @@
-"""One plugin and two SSH servers for all tests of this folder."""
+"""A plugin and two SSH servers for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def plugin() -> Iterator[Plugin]:
 
 @pytest.fixture
 def own_plugin(tmp_path: Path) -> Iterator[Plugin]:
-    """A plugin that the test may end, found by a link as in a folder of tools."""
+    """Start a plugin that the test may stop, through a symbolic link as in the tools folder."""
     link = tmp_path / EXECUTABLE.name
     link.symlink_to(EXECUTABLE)
     with Plugin(executable=link) as running:
@@ -33,13 +33,13 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 @pytest.fixture(scope="session")
 def bastion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """Another server, with other keys, to jump from."""
+    """Start a second server with other keys: the jump host."""
     yield from _server(tmp_path_factory)
 
 
 @pytest.fixture
-def late(tmp_path: Path) -> Sshd:
-    """A server that does not run yet."""
+def stopped_sshd(tmp_path: Path) -> Sshd:
+    """Return a server that is not started yet."""
     if reason := missing():
         pytest.skip(reason)
     return Sshd(tmp_path)

@@ -1,4 +1,4 @@
-"""The plugin as the engine sees it: a process that prints a port, and gRPC."""
+"""A client of the plugin's process, which prints a port and serves gRPC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc
 
-from airgap.stand_ins.command.resource_command.values import Properties, decode, encode
+from airgap.stand_ins.protocol.values import Properties, decode, encode
 
 EXECUTABLE = Path(__file__).resolve().parents[2] / "airgap" / "stand_ins" / "command" / "pulumi-resource-command"
 LOCAL, REMOTE = "command:local:Command", "command:remote:Command"
@@ -28,8 +28,8 @@ def urn(token: str, name: str = "thing") -> str:
     return f"urn:pulumi:stack::project::my:component:Type${token}::{name}"
 
 
-class Engine(engine_pb2_grpc.EngineServicer):
-    """Keeps what is logged."""
+class RecordingEngine(engine_pb2_grpc.EngineServicer):
+    """An engine that records log messages."""
 
     def __init__(self) -> None:
         self.logged: list[engine_pb2.LogRequest] = []
@@ -43,7 +43,7 @@ class Engine(engine_pb2_grpc.EngineServicer):
         return empty_pb2.Empty()
 
     def lines(self, name: str) -> list[str]:
-        """What was logged for the resource `name`."""
+        """Return the messages of the resource `name`."""
         return [request.message for request in self.logged if request.urn.endswith(f"::{name}")]
 
     def stop(self) -> None:
@@ -51,14 +51,14 @@ class Engine(engine_pb2_grpc.EngineServicer):
 
 
 class Refused(Exception):
-    """The plugin answered with an error."""
+    """An error response of the plugin."""
 
 
 @dataclass
 class Plugin:
-    """A plugin of its own process, and the engine it logs to."""
+    """A running plugin and the engine that it logs to."""
 
-    engine: Engine = field(default_factory=Engine)
+    engine: RecordingEngine = field(default_factory=RecordingEngine)
     environment: dict[str, str] = field(default_factory=dict)
     executable: Path = EXECUTABLE
 
@@ -83,25 +83,25 @@ class Plugin:
         self.engine.stop()
 
     def end_input(self) -> None:
-        """What happens to the plugin when the engine is killed."""
+        """Close standard input, as the death of the engine does."""
         assert self.process.stdin is not None
         self.process.stdin.close()
 
     def call(self, method: str, request: Any) -> Any:
-        """Raises Refused with the details of an error."""
+        """Call a method; raise Refused with the details of an error."""
         try:
             return getattr(self.stub, method)(request)
         except grpc.RpcError as error:
             raise Refused(f"{error.code().name}: {error.details()}") from None
 
     def check(self, token: str, inputs: Properties) -> tuple[Properties, dict[str, str]]:
-        """Checked inputs, and failures by property."""
+        """Return checked inputs, and reasons of faults by property."""
         request = provider_pb2.CheckRequest(urn=urn(token), news=encode(inputs))
         response = self.call("Check", request)
         return decode(response.inputs), {failure.property: failure.reason for failure in response.failures}
 
     def diff(self, token: str, old: Properties, new: Properties) -> dict[str, str]:
-        """Kinds of changes by property path; nothing if there are none."""
+        """Return kinds of changes by property path."""
         request = provider_pb2.DiffRequest(urn=urn(token), old_inputs=encode(old), olds=encode(old), news=encode(new))
         response = self.call("Diff", request)
         assert response.changes == (_DIFF.DIFF_SOME if response.detailedDiff else _DIFF.DIFF_NONE)
@@ -112,7 +112,7 @@ class Plugin:
     def create(
         self, token: str, inputs: Properties, name: str = "thing", preview: bool = False, timeout: float = 0
     ) -> Properties:
-        """Outputs; the id is under `id`."""
+        """Return the outputs, with the id under `id`."""
         response = self.call(
             "Create",
             provider_pb2.CreateRequest(
@@ -134,7 +134,7 @@ class Plugin:
         self.call("Delete", request)
 
     def run(self, arguments: Properties) -> tuple[Properties, dict[str, str]]:
-        """The function `command:local:run`: its result, and failures by argument."""
+        """Call the function `command:local:run`; return its result, and reasons of faults by argument."""
         request = provider_pb2.InvokeRequest(tok="command:local:run", args=encode(arguments))
         response = self.call("Invoke", request)
         failures = {failure.property: failure.reason for failure in response.failures}

@@ -1,4 +1,4 @@
-"""The program of the stack's tests. The environment variable GIVEN has what differs from test to test, as JSON."""
+"""The program of test_stack.py. The environment variable PARAMETERS holds the parameters of a test as JSON."""
 
 import json
 import os
@@ -6,9 +6,9 @@ import os
 import pulumi
 from pulumi_command import local, remote
 
-given = json.loads(os.environ["GIVEN"])
-folder, word, secret = given["folder"], given["word"], pulumi.Output.secret(given["secret"])
-connection = remote.ConnectionArgs(**given["connection"])
+parameters = json.loads(os.environ["PARAMETERS"])
+folder, word, secret = parameters["folder"], parameters["word"], pulumi.Output.secret(parameters["secret"])
+connection = remote.ConnectionArgs(**parameters["connection"])
 
 plain = local.Command("plain", create=f"echo {word}; echo line >> {folder}/plain", delete=f"rm {folder}/plain")
 hidden = local.Command(
@@ -27,7 +27,7 @@ updated = local.Command(
 triggered = local.Command("triggered", create="echo $$", triggers=["fixed", word])
 files = local.Command("files", create=f"echo {word} > made", dir=folder, asset_paths=["ma*"], archive_paths=["made"])
 there = remote.Command(
-    "there", connection=connection, create=plain.stdout.apply(lambda said: f"echo there {said}"), stdin=secret
+    "there", connection=connection, create=plain.stdout.apply(lambda stdout: f"echo there {stdout}"), stdin=secret
 )
 text = remote.CopyToRemote(
     "text", connection=connection, source=pulumi.StringAsset(word), remote_path=f"{folder}/copied/text"

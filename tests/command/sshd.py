@@ -1,4 +1,4 @@
-"""OpenSSH's server on 127.0.0.1, with keys of its own that are thrown away."""
+"""An OpenSSH server on 127.0.0.1 with temporary keys."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 
 import psutil
 
-from airgap.stand_ins.command.resource_command.values import Properties
+from airgap.stand_ins.protocol.values import Properties
 
 SERVER = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 USER = pwd.getpwuid(os.getuid()).pw_name
 
 
 def missing() -> str:
-    """Why no server can be started here, or nothing."""
+    """Return the reason why no server can be started here, or an empty string."""
     if SERVER is None:
         return "no OpenSSH server here: install openssh-server"
     if shutil.which("ssh-keygen") is None:
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "", form: str = "RFC4716") -> tuple[str, str]:
-    """A new key: its private half as text, and its public line."""
+    """Create a key; return the private key and the public line."""
     subprocess.run(
         [
             "ssh-keygen",
@@ -58,7 +58,7 @@ def make_key(path: Path, kind: str = "ed25519", passphrase: str = "", form: str 
 
 
 class Sshd:
-    """A server whose only user is the one of this process, with `key` or another one in `authorized`."""
+    """A server for the user of this process; it accepts `key` and the keys in the file `authorized`."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
@@ -90,7 +90,7 @@ class Sshd:
 
     def start(self) -> None:
         if os.getuid() == 0:
-            Path("/run/sshd").mkdir(exist_ok=True)  # the server wants it, and systemd would have made it
+            Path("/run/sshd").mkdir(exist_ok=True)  # the server requires it, and systemd does not run here
         assert SERVER is not None
         self.process = subprocess.Popen([SERVER, "-D", "-e", "-f", self.folder / "config"], stderr=subprocess.DEVNULL)
         for _ in range(100):
@@ -101,7 +101,7 @@ class Sshd:
         raise AssertionError("sshd did not start")
 
     def stop(self) -> None:
-        """End the server and its sessions."""
+        """Kill the server and its sessions."""
         if self.process is not None:
             for session in self.sessions():
                 session.kill()
@@ -113,7 +113,7 @@ class Sshd:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def connection(self, **changes: Any) -> Properties:
-        """The input `connection`; None removes an entry."""
+        """Return the input `connection`, with changes; None removes an entry."""
         inputs: Properties = {
             "host": "127.0.0.1",
             "port": float(self.port),

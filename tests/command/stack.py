@@ -1,4 +1,4 @@
-"""A throw-away stack of a throw-away program, driven by the real Pulumi CLI with the real SDK."""
+"""A temporary stack of a temporary program, run by the real Pulumi CLI with the real SDK."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SETTINGS = "name: commands\nruntime: {name: python, options: {virtualenv: .venv
 
 
 def search_path() -> str:
-    """Where the CLI is looked for: the tools of `make tools`, then what the user has."""
+    """Return the search path for the CLI: the folders of `make tools`, then PATH."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mlplatform")
     tools = Path(os.environ.get("MLPLATFORM_CACHE") or cache, "tools").glob("pulumi-*/bin")
     return os.pathsep.join([*map(str, sorted(tools)), os.environ.get("PATH", "")])
 
 
 class Stack:
-    """`program` is the text of the program; what it reads from the environment is in `environment`."""
+    """A stack of the program text `program`, run with the variables in `environment`."""
 
     def __init__(self, folder: Path, program: str, **environment: str) -> None:
         self.folder = folder
@@ -57,7 +57,7 @@ class Stack:
         )
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        """What the CLI says; it must end with `code`."""
+        """Run the CLI and return its output; fail unless it exits with `code`."""
         with self.start(*arguments) as process:
             output = process.communicate(timeout=SECONDS)[0]
         assert process.returncode == code, output
@@ -67,12 +67,12 @@ class Stack:
         return self.run("up", "--yes", "--skip-preview", *arguments, code=code)
 
     def outputs(self) -> dict[str, Any]:
-        """With secrets shown."""
+        """Return the outputs, secrets in clear."""
         outputs: dict[str, Any] = json.loads(self.run("stack", "output", "--json", "--show-secrets"))
         return outputs
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """Resources of the state by name, as they are stored."""
+        """Return the resources of the stored state by name."""
         text = (self.folder / "state/.pulumi/stacks/commands/test.json").read_text()
         resources = json.loads(text)["checkpoint"]["latest"].get("resources", [])
         return {resource["urn"].split("::")[-1]: resource for resource in resources}

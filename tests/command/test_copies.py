@@ -1,4 +1,4 @@
-"""Files that are copied to a real SSH server: what lands where, and when."""
+"""Copies of files to a real SSH server: target paths, and when a copy is repeated."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.stand_ins.command.resource_command.values import (
-    ARCHIVE,
-    ASSET,
-    UNKNOWN,
-    Asset,
-    Properties,
-    Secret,
-)
+from airgap.stand_ins.protocol.values import ARCHIVE, ASSET, UNKNOWN, Asset, Properties, Secret
 
 from .plugin import COPY_FILE, COPY_TO_REMOTE, Plugin, Refused
 from .sshd import Sshd
@@ -24,7 +17,7 @@ from .sshd import Sshd
 
 @dataclass
 class Case:
-    """`source` (a path in the folder of sources, or a text) copied to `target` among `before`; files after it."""
+    """A copy of `source` (a path in the folder of sources, or a text) to `target`, with files before and after."""
 
     behaviour: str
     source: str
@@ -99,14 +92,14 @@ def sources(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def home(sshd: Sshd, request: pytest.FixtureRequest) -> Path:
-    """A folder of the server for this test alone."""
+    """Return a new folder on the server for this test."""
     folder: Path = sshd.home / request.node.name.replace("/", "-")
     folder.mkdir()
     return folder
 
 
 def asset(path: str) -> Asset:
-    """What the engine makes of a file or a folder: its hash is the engine's business."""
+    """Return a file or a folder as the engine sends it, with any hash."""
     return Asset(ARCHIVE if os.path.isdir(path) else ASSET, {"path": path, "hash": path})  # noqa: PTH112
 
 
@@ -120,7 +113,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.behaviour)
-def test_copy_of(case: Case, plugin: Plugin, sshd: Sshd, sources: Path, home: Path) -> None:
+def test_copy_writes_the_expected_files(case: Case, plugin: Plugin, sshd: Sshd, sources: Path, home: Path) -> None:
     for path, content in case.before.items():
         if content is None:
             (home / path).mkdir(parents=True)
@@ -128,7 +121,7 @@ def test_copy_of(case: Case, plugin: Plugin, sshd: Sshd, sources: Path, home: Pa
             (home / path).parent.mkdir(parents=True, exist_ok=True)
             (home / path).write_text(content)
     source = text_asset(case.source) if case.text else asset(f"{sources}/{case.source}")
-    # A relative path is one in the home of the user.
+    # A relative path starts in the user's home.
     inputs: Properties = {
         "connection": Secret(sshd.connection()),
         "source": source,
@@ -148,7 +141,7 @@ def test_copy_of(case: Case, plugin: Plugin, sshd: Sshd, sources: Path, home: Pa
         assert files(home) == case.after
 
 
-def test_a_large_file_comes_whole(plugin: Plugin, sshd: Sshd, home: Path, tmp_path: Path) -> None:
+def test_copy_large_file_is_complete(plugin: Plugin, sshd: Sshd, home: Path, tmp_path: Path) -> None:
     content = os.urandom(5_000_001)
     (tmp_path / "large").write_bytes(content)
     inputs: Properties = {
@@ -161,7 +154,7 @@ def test_a_large_file_comes_whole(plugin: Plugin, sshd: Sshd, home: Path, tmp_pa
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")  # noqa: PTH110
-def test_a_full_disk_is_an_error(plugin: Plugin, sshd: Sshd, sources: Path) -> None:
+def test_copy_to_full_disk_fails(plugin: Plugin, sshd: Sshd, sources: Path) -> None:
     inputs: Properties = {
         "connection": sshd.connection(),
         "source": asset(f"{sources}/src/file1"),
@@ -171,10 +164,10 @@ def test_a_full_disk_is_an_error(plugin: Plugin, sshd: Sshd, sources: Path) -> N
         plugin.create(COPY_TO_REMOTE, inputs)
 
 
-def test_an_update_copies_only_what_changed(plugin: Plugin, sshd: Sshd, home: Path) -> None:
+def test_update_copies_only_changed_sources_and_paths(plugin: Plugin, sshd: Sshd, home: Path) -> None:
     inputs: Properties = {"connection": sshd.connection(), "source": text_asset("one"), "remotePath": f"{home}/a"}
     (home / "a").write_text("changed by hand")
-    # The engine leaves the content of an old asset out.
+    # The engine omits the content of an old asset.
     state = {**inputs, "source": Asset(ASSET, {"hash": text_asset("one").hash})}
     assert plugin.update(COPY_TO_REMOTE, state, {**inputs, "triggers": ["t"]})["triggers"] == ["t"]
     assert files(home) == {"a": "changed by hand"}
@@ -184,21 +177,21 @@ def test_an_update_copies_only_what_changed(plugin: Plugin, sshd: Sshd, home: Pa
     assert files(home) == {"a": "two", "b": "one"}
 
 
-def test_a_preview_copies_nothing(plugin: Plugin, home: Path) -> None:
+def test_preview_copies_nothing(plugin: Plugin, home: Path) -> None:
     inputs: Properties = {"connection": UNKNOWN, "source": text_asset("one"), "remotePath": f"{home}/a"}
     assert plugin.create(COPY_TO_REMOTE, inputs, preview=True) == {**inputs, "id": ""}
     assert plugin.update(COPY_TO_REMOTE, {**inputs, "remotePath": "b"}, inputs, preview=True) == inputs
     assert files(home) == {}
 
 
-def test_what_was_copied_stays_on_deletion(plugin: Plugin, home: Path) -> None:
+def test_delete_leaves_copied_files(plugin: Plugin, home: Path) -> None:
     (home / "a").write_text("x")
     for token in (COPY_TO_REMOTE, COPY_FILE):
         plugin.delete(token, {"connection": {"host": "no.such.host.invalid"}, "remotePath": f"{home}/a"})
     assert files(home) == {"a": "x"}
 
 
-def test_copy_file_copies_to_exactly_its_path(plugin: Plugin, sshd: Sshd, sources: Path, home: Path) -> None:
+def test_copy_file_writes_exactly_the_remote_path(plugin: Plugin, sshd: Sshd, sources: Path, home: Path) -> None:
     inputs: Properties = {
         "connection": sshd.connection(),
         "localPath": f"{sources}/src/file1",

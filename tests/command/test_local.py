@@ -1,4 +1,4 @@
-"""Local commands: the documented behaviours, one a case."""
+"""Local commands: one case for each documented behaviour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airgap.stand_ins.command.resource_command.values import UNKNOWN, Asset, Properties, Secret
+from airgap.stand_ins.protocol.values import UNKNOWN, Asset, Properties, Secret
 from tests.waiting import until
 
 from .case import Case
@@ -18,7 +18,7 @@ from .plugin import LOCAL, Plugin, Refused
 from .waiting import runs
 
 RAN = {"stdout": "old out", "stderr": "old err"}
-"""What the command before printed."""
+"""Outputs of the previous command."""
 
 
 ECHO = "echo out; echo err >&2"
@@ -82,7 +82,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.behaviour)
-def test_behaviour(case: Case, plugin: Plugin) -> None:
+def test_local_command_returns_the_documented_outputs(case: Case, plugin: Plugin) -> None:
     name = case.behaviour.replace(" ", "-")
     if case.state is None:
         outputs = plugin.create(LOCAL, case.inputs, name)
@@ -120,26 +120,26 @@ ERRORS: dict[str, tuple[Properties, str]] = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_error_says(name: str, plugin: Plugin) -> None:
+def test_local_command_failure_has_the_expected_message(name: str, plugin: Plugin) -> None:
     inputs, message = ERRORS[name]
     with pytest.raises(Refused) as caught:
         plugin.create(LOCAL, inputs)
     assert str(caught.value) == message
 
 
-def test_delete_runs_with_the_inputs_and_output_of_the_state(plugin: Plugin, tmp_path: Path) -> None:
+def test_delete_gets_inputs_and_output_of_the_state(plugin: Plugin, tmp_path: Path) -> None:
     command = f'echo "$A $(cat) $PULUMI_COMMAND_STDOUT" > {tmp_path}/deleted'
     plugin.delete(LOCAL, {"delete": command, "environment": {"A": "a"}, "stdin": "in", **RAN})
     assert (tmp_path / "deleted").read_text() == "a in old out\n"
     plugin.delete(LOCAL, {"create": "false", **RAN})  # nothing to run
 
 
-def test_a_failed_delete_is_an_error(plugin: Plugin) -> None:
+def test_delete_failing_command_fails(plugin: Plugin) -> None:
     with pytest.raises(Refused, match="exit status 1"):
         plugin.delete(LOCAL, {"delete": "false", **RAN})
 
 
-def test_lines_are_logged_while_the_commandruns(plugin: Plugin, tmp_path: Path) -> None:
+def test_log_lines_appear_while_the_command_runs(plugin: Plugin, tmp_path: Path) -> None:
     thread = threading.Thread(
         target=plugin.create,
         args=(LOCAL, {"create": f"echo begun; while [ ! -e {tmp_path}/go ]; do sleep .05; done"}, "slow"),
@@ -154,7 +154,7 @@ def test_lines_are_logged_while_the_commandruns(plugin: Plugin, tmp_path: Path) 
         thread.join()
 
 
-def test_secrets_are_not_in_process_arguments(plugin: Plugin, tmp_path: Path) -> None:
+def test_stdin_secret_is_not_in_process_arguments(plugin: Plugin, tmp_path: Path) -> None:
     create = {"create": f"cat > /dev/null; while [ ! -e {tmp_path}/go ]; do sleep .05; done", "stdin": "s3cret-stdin"}
     thread = threading.Thread(target=plugin.create, args=(LOCAL, create, "quiet"))
     thread.start()
@@ -196,7 +196,7 @@ class TestFiles:
             ([], []),
         ],
     )
-    def test_of_patterns(self, globs: list[str], found: list[str], plugin: Plugin, folder: Path) -> None:
+    def test_assets_match_the_patterns(self, globs: list[str], found: list[str], plugin: Plugin, folder: Path) -> None:
         inputs: Properties = {"create": "true", "dir": str(folder), "assetPaths": [*globs], "archivePaths": [*globs]}
         outputs = plugin.create(LOCAL, inputs)
         assets, archive = outputs["assets"], outputs["archive"]
@@ -210,15 +210,15 @@ class TestFiles:
             assert asset.path == str(folder / path)
             assert len(asset.hash) == 64
 
-    def test_are_there_after_the_command(self, plugin: Plugin, tmp_path: Path) -> None:
+    def test_assets_written_by_the_command_are_listed(self, plugin: Plugin, tmp_path: Path) -> None:
         outputs = plugin.create(LOCAL, {"create": "echo x > new", "dir": str(tmp_path), "assetPaths": ["n*"]})
         assert list(outputs["assets"]) == ["new"]  # type: ignore[arg-type]
 
 
 class TestPreview:
-    """A preview runs nothing."""
+    """A preview runs no command."""
 
-    def test_of_a_new_resource_knows_no_output(self, plugin: Plugin, tmp_path: Path) -> None:
+    def test_preview_of_create_has_unknown_outputs(self, plugin: Plugin, tmp_path: Path) -> None:
         inputs: Properties = {"create": f"touch {tmp_path}/ran", "environment": UNKNOWN}
         outputs = plugin.create(LOCAL, inputs, preview=True)
         assert outputs.pop("id")
@@ -235,19 +235,21 @@ class TestPreview:
             ({"stdin": "added"}, True),  # as the official provider has it
         ],
     )
-    def test_of_an_update(self, change: Properties, known: bool, plugin: Plugin) -> None:
+    def test_preview_of_update_keeps_outputs_only_without_changes(
+        self, change: Properties, known: bool, plugin: Plugin
+    ) -> None:
         inputs: Properties = {"create": "false", "environment": {"A": "a"}}
         outputs = plugin.update(LOCAL, {**inputs, **RAN}, {**inputs, **change}, preview=True)
         assert (outputs["stdout"], outputs["stderr"]) == (("old out", "old err") if known else (UNKNOWN, UNKNOWN))
 
 
 class TestEnd:
-    """What ends a command ends all it began."""
+    """The end of a command ends all of its processes."""
 
     COMMAND = "sleep 600 & echo $! >> pids; echo $$ >> pids; wait"
 
     @pytest.mark.parametrize("cause", ["cancel", "signal", "end of input"])
-    def test_by(self, cause: str, own_plugin: Plugin, tmp_path: Path) -> None:
+    def test_command_ends_with_all_its_processes(self, cause: str, own_plugin: Plugin, tmp_path: Path) -> None:
         errors: list[str] = []
 
         def create() -> None:
@@ -272,7 +274,7 @@ class TestEnd:
             with pytest.raises(Refused, match="cancelled"):
                 own_plugin.create(LOCAL, {"create": "true"})
 
-    def test_by_a_timeout(self, plugin: Plugin, tmp_path: Path) -> None:
+    def test_command_timed_out_ends_with_all_its_processes(self, plugin: Plugin, tmp_path: Path) -> None:
         with pytest.raises(Refused, match="timed out after 1 s: running"):
             plugin.create(LOCAL, {"create": self.COMMAND, "dir": str(tmp_path)}, timeout=1)
         assert not any(runs(pid) for pid in self._pids(tmp_path))
@@ -283,7 +285,7 @@ class TestEnd:
         return [int(pid) for pid in pids.read_text().split()] if pids.exists() else []
 
 
-def test_what_a_command_leaves_running_goes_on(plugin: Plugin) -> None:
+def test_background_process_of_a_finished_command_survives(plugin: Plugin) -> None:
     outputs = plugin.create(LOCAL, {"create": "sleep 600 > /dev/null 2>&1 & echo $!"})
     server = psutil.Process(int(str(outputs["stdout"])))
     assert server.is_running()
@@ -293,10 +295,10 @@ def test_what_a_command_leaves_running_goes_on(plugin: Plugin) -> None:
 class TestRun:
     """The function `command.local.run`."""
 
-    def test_runs_and_answers_its_arguments_too(self, plugin: Plugin) -> None:
+    def test_run_returns_output_and_arguments(self, plugin: Plugin) -> None:
         arguments: Properties = {"command": "cat; echo $A >&2", "stdin": "in", "environment": {"A": "a"}}
         assert plugin.run(arguments) == ({**arguments, "stdout": "in", "stderr": "a"}, {})
 
-    def test_says_what_is_missing(self, plugin: Plugin) -> None:
+    def test_run_without_command_reports_the_missing_field(self, plugin: Plugin) -> None:
         _, failures = plugin.run({"stdin": "in"})
         assert failures == {"command": "Missing required field 'command' on 'command:local:run'"}

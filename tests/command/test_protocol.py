@@ -1,4 +1,4 @@
-"""What the provider answers before anything runs: its checks, differences, schema and capabilities."""
+"""Protocol methods that run no command: checks, diffs, schema and capabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
-from airgap.stand_ins.command.resource_command.values import (
+from airgap.stand_ins.protocol.values import (
     ARCHIVE,
     ASSET,
     UNKNOWN,
@@ -18,7 +18,7 @@ from airgap.stand_ins.command.resource_command.values import (
     decode,
 )
 
-from .plugin import COPY_FILE, COPY_TO_REMOTE, LOCAL, REMOTE, Engine, Plugin, Refused, urn
+from .plugin import COPY_FILE, COPY_TO_REMOTE, LOCAL, REMOTE, Plugin, RecordingEngine, Refused, urn
 
 DEFAULTS: Properties = {"host": "h", "port": 22.0, "user": "root", "dialErrorLimit": 10.0, "perDialTimeout": 15.0}
 CONNECTION: Properties = {"host": "h"}
@@ -65,7 +65,7 @@ CHECKED: dict[str, tuple[str, Properties, Properties]] = {
 
 
 @pytest.mark.parametrize("name", CHECKED)
-def test_check_accepts(name: str, plugin: Plugin) -> None:
+def test_check_valid_inputs_adds_defaults_and_secrets(name: str, plugin: Plugin) -> None:
     token, inputs, checked = CHECKED[name]
     assert plugin.check(token, inputs) == (checked, {})
 
@@ -124,7 +124,7 @@ FAILURES: dict[str, tuple[str, Properties, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_check_refuses(name: str, plugin: Plugin) -> None:
+def test_check_invalid_inputs_reports_each_fault(name: str, plugin: Plugin) -> None:
     token, inputs, failures = FAILURES[name]
     assert plugin.check(token, inputs)[1] == failures
 
@@ -153,7 +153,7 @@ DIFFERENCES: dict[str, tuple[str, Properties, dict[str, str]]] = {
         {**OLD, "interpreter": ["bash"]},
         {"interpreter[0]": "UPDATE", "interpreter[1]": "DELETE"},
     ),
-    # That these replace is an option which the SDKs set on the resource.
+    # The SDKs set the option that replaces the resource on these changes.
     "entries of the triggers": (
         LOCAL,
         {**OLD, "triggers": ["u", 1.0, 2.0]},
@@ -171,12 +171,12 @@ DIFFERENCES: dict[str, tuple[str, Properties, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_difference(name: str, plugin: Plugin) -> None:
+def test_diff_reports_each_change(name: str, plugin: Plugin) -> None:
     token, new, changes = DIFFERENCES[name]
     assert plugin.diff(token, OLD, new) == changes
 
 
-def test_assets_differ_by_content(plugin: Plugin) -> None:
+def test_diff_of_assets_compares_content(plugin: Plugin) -> None:
     old: Properties = {"source": FILE}
     assert plugin.diff(COPY_TO_REMOTE, old, {"source": Asset(ASSET, {"path": "elsewhere", "hash": "1"})}) == {}
     assert plugin.diff(COPY_TO_REMOTE, old, {"source": Asset(ASSET, {"path": "file", "hash": "2"})}) == {
@@ -184,7 +184,7 @@ def test_assets_differ_by_content(plugin: Plugin) -> None:
     }
 
 
-def test_read_answers_what_it_gets(plugin: Plugin) -> None:
+def test_read_returns_its_inputs(plugin: Plugin) -> None:
     state = struct_pb2.Struct()
     state.update({"create": "c", "stdout": "out"})
     request = provider_pb2.ReadRequest(urn=urn(LOCAL), id="id", properties=state, inputs=state)
@@ -192,10 +192,10 @@ def test_read_answers_what_it_gets(plugin: Plugin) -> None:
     assert (response.id, response.properties, response.inputs) == ("id", state, state)
 
 
-def test_capabilities_and_version(plugin: Plugin) -> None:
+def test_handshake_reports_capabilities_and_version(plugin: Plugin) -> None:
     handshake = plugin.call("Handshake", provider_pb2.ProviderHandshakeRequest())
     configured = plugin.call("Configure", provider_pb2.ConfigureRequest())
-    # A capability that is not there is no field that is set.
+    # A missing capability is an unset field.
     assert {field.name for field, _ in handshake.ListFields()} == {
         "accept_secrets",
         "accept_resources",
@@ -210,7 +210,7 @@ def test_capabilities_and_version(plugin: Plugin) -> None:
     assert plugin.call("GetPluginInfo", empty_pb2.Empty()).version == "1.2.1"
 
 
-def test_configuration_is_marked_as_the_official_provider_does(plugin: Plugin) -> None:
+def test_check_config_adds_the_official_mark(plugin: Plugin) -> None:
     news = struct_pb2.Struct()
     news.update({"version": "1.2.1"})
     response = plugin.call("CheckConfig", provider_pb2.CheckRequest(news=news))
@@ -218,7 +218,7 @@ def test_configuration_is_marked_as_the_official_provider_does(plugin: Plugin) -
     assert plugin.call("DiffConfig", provider_pb2.DiffRequest()).changes == provider_pb2.DiffResponse.DIFF_UNKNOWN
 
 
-def test_schema_names_types_that_exist(plugin: Plugin) -> None:
+def test_schema_references_only_defined_types(plugin: Plugin) -> None:
     schema = json.loads(plugin.call("GetSchema", provider_pb2.GetSchemaRequest()).schema)
     assert set(schema["resources"]) == {LOCAL, REMOTE, COPY_TO_REMOTE, COPY_FILE}
     assert schema["resources"][REMOTE]["requiredInputs"] == ["connection"]
@@ -236,19 +236,19 @@ def test_schema_names_types_that_exist(plugin: Plugin) -> None:
         ("Update", provider_pb2.UpdateRequest(urn=urn(COPY_FILE))),
     ],
 )
-def test_is_not_implemented(method: str, request_: object, plugin: Plugin) -> None:
+def test_unsupported_method_is_unimplemented(method: str, request_: object, plugin: Plugin) -> None:
     with pytest.raises(Refused, match="UNIMPLEMENTED: "):
         plugin.call(method, request_)
 
 
-def test_other_types_are_not_found(plugin: Plugin) -> None:
+def test_unknown_type_is_not_found(plugin: Plugin) -> None:
     with pytest.raises(Refused, match="NOT_FOUND: Resource 'command:local:Other' not found"):
         plugin.check("command:local:Other", {})
     with pytest.raises(Refused, match="NOT_FOUND: Invoke 'command:local:other' not found"):
         plugin.call("Invoke", provider_pb2.InvokeRequest(tok="command:local:other"))
 
 
-def test_output_values_are_taken(plugin: Plugin) -> None:
+def test_check_output_values_are_unwrapped(plugin: Plugin) -> None:
     signature = {"4dabf18193072939515e22adb298388d": "d0e6a833031e9bbcd3f4e8bde6ca49a4"}
     news = struct_pb2.Struct()
     news.update({"create": signature | {"value": "c", "secret": True}, "stdin": signature})
@@ -256,8 +256,8 @@ def test_output_values_are_taken(plugin: Plugin) -> None:
     assert decode(response.inputs) == {"create": Secret("c"), "stdin": UNKNOWN}
 
 
-def test_log_goes_to_the_engine_that_attaches(own_plugin: Plugin) -> None:
-    other = Engine()
+def test_attach_redirects_the_log(own_plugin: Plugin) -> None:
+    other = RecordingEngine()
     own_plugin.call("Attach", plugin_pb2.PluginAttach(address=other.address))
     own_plugin.create(LOCAL, {"create": "echo here"}, "attached")
     assert other.lines("attached") == ["here"]

@@ -1,4 +1,4 @@
-"""Remote commands on a real SSH server: the documented behaviours, one a case."""
+"""Remote commands on a real SSH server: one case for each documented behaviour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airgap.stand_ins.command.resource_command.values import UNKNOWN, Properties, Secret
+from airgap.stand_ins.protocol.values import UNKNOWN, Properties, Secret
 from tests.waiting import until
 
 from .case import Case
@@ -67,7 +67,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.behaviour)
-def test_behaviour(case: Case, plugin: Plugin, sshd: Sshd) -> None:
+def test_remote_command_returns_the_documented_outputs(case: Case, plugin: Plugin, sshd: Sshd) -> None:
     name = "remote-" + case.behaviour.replace(" ", "-")
     inputs: Properties = {"connection": Secret(sshd.connection()), **case.inputs}
     if case.state is None:
@@ -87,7 +87,7 @@ ERRORS: dict[str, tuple[Properties, str]] = {
     ),
     "a signal": (
         {"create": "echo out; kill -9 $$"},
-        'UNKNOWN: the command was ended by a signal: running "echo out; kill -9 $$":\nout\n',
+        'UNKNOWN: the command was killed by a signal: running "echo out; kill -9 $$":\nout\n',
     ),
     "a secret command is not shown": (
         {"create": Secret("exit 1 # s3cret")},
@@ -105,14 +105,14 @@ ERRORS: dict[str, tuple[Properties, str]] = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_error_says(name: str, plugin: Plugin, sshd: Sshd) -> None:
+def test_remote_command_failure_has_the_expected_message(name: str, plugin: Plugin, sshd: Sshd) -> None:
     inputs, message = ERRORS[name]
     with pytest.raises(Refused) as caught:
         plugin.create(REMOTE, {"connection": sshd.connection(), **inputs})
     assert str(caught.value) == message
 
 
-def test_delete_runs_with_the_inputs_and_output_of_the_state(plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
+def test_delete_gets_inputs_and_output_of_the_state(plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
     command = f'echo "$GREETING $(cat) $PULUMI_COMMAND_STDOUT" > {tmp_path}/deleted'
     state: Properties = {
         "delete": command,
@@ -126,13 +126,13 @@ def test_delete_runs_with_the_inputs_and_output_of_the_state(plugin: Plugin, ssh
     plugin.delete(REMOTE, {"connection": {"host": "no.such.host.invalid"}, **RAN})  # nothing to run
 
 
-def test_preview_does_not_connect(plugin: Plugin) -> None:
+def test_preview_opens_no_connection(plugin: Plugin) -> None:
     inputs: Properties = {"connection": Secret({"host": UNKNOWN}), "create": "false"}
     outputs = plugin.create(REMOTE, inputs, preview=True)
     assert (outputs["stdout"], outputs["stderr"], outputs["connection"]) == (UNKNOWN, UNKNOWN, inputs["connection"])
 
 
-def test_many_run_at_once(plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
+def test_commands_run_concurrently(plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
     count = 8
     outputs: list[object] = []
     command = f"echo > {tmp_path}/$(cat); while [ $(ls {tmp_path} | wc -l) -lt {count} ]; do sleep .05; done; echo done"
@@ -150,10 +150,10 @@ def test_many_run_at_once(plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
 
 
 class TestEnd:
-    """A remote command that is cut off is an error, not a wait."""
+    """An interrupted remote command fails without a wait."""
 
-    def test_by_a_dropped_connection(self, plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
-        errors = _begin(plugin, sshd, tmp_path)
+    def test_connection_dropped_fails_with_output(self, plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
+        errors = _start_command(plugin, sshd, tmp_path)
         command = psutil.Process(int((tmp_path / "pid").read_text()))
         for process in command.parents():
             if sshd.process is None or process.pid == sshd.process.pid:
@@ -164,19 +164,19 @@ class TestEnd:
         assert errors[0].endswith(":\nbegun\n")
         command.kill()
 
-    def test_by_the_user(self, own_plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
-        errors = _begin(own_plugin, sshd, tmp_path)
+    def test_cancel_ends_the_command(self, own_plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
+        errors = _start_command(own_plugin, sshd, tmp_path)
         own_plugin.cancel()
         until(lambda: bool(errors), seconds=10)
         assert errors[0].startswith("UNKNOWN: cancelled: running ")
         pid = int((tmp_path / "pid").read_text())
-        if os.getuid() == 0:  # OpenSSH passes no signals on to root's commands
+        if os.getuid() == 0:  # OpenSSH forwards no signals to root's commands
             psutil.Process(pid).kill()
         until(lambda: not runs(pid), seconds=10)
 
 
-def _begin(plugin: Plugin, sshd: Sshd, folder: Path) -> list[str]:
-    """Begin a command that waits, with its process id in `folder`/pid. The list gets its error when it has ended."""
+def _start_command(plugin: Plugin, sshd: Sshd, folder: Path) -> list[str]:
+    """Start a sleeping command with its process id in `folder`/pid; return a list that receives its error."""
     errors: list[str] = []
     command = f"echo begun; echo $$ > {folder}/new; mv {folder}/new {folder}/pid; sleep 600"
     inputs: Properties = {"connection": sshd.connection(), "create": command}
@@ -191,7 +191,7 @@ def _begin(plugin: Plugin, sshd: Sshd, folder: Path) -> list[str]:
     return errors
 
 
-def test_a_timeout_ends_it(plugin: Plugin, sshd: Sshd) -> None:
+def test_timeout_fails_the_command(plugin: Plugin, sshd: Sshd) -> None:
     inputs: Properties = {"connection": sshd.connection(), "create": "echo $$; sleep 600"}
     with pytest.raises(Refused, match="timed out after 1 s: running") as caught:
         plugin.create(REMOTE, inputs, timeout=1)

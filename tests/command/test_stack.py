@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Program:
-    """A stack of program.py. `folder` is where its commands leave their files; `word` goes into most of them."""
+    """A stack of program.py. Its commands write files to `folder`; most of them contain the word."""
 
     secret = "s3cret-value"
 
@@ -31,7 +31,7 @@ class Program:
         self.folder.mkdir()
         connection = sshd.connection(dialErrorLimit=None, perDialTimeout=None)
         names = {"privateKey": "private_key", "hostKey": "host_key"}
-        self.given = {
+        self.parameters = {
             "folder": str(self.folder),
             "secret": self.secret,
             "connection": {names.get(name, name): value for name, value in connection.items()},
@@ -39,10 +39,10 @@ class Program:
         self.stack = Stack(folder, Path(__file__).with_name("program.py").read_text())
         (self.stack.project / "tree").mkdir()
         (self.stack.project / "tree/leaf").write_text("leaf")
-        self.say("one")
+        self.set_word("one")
 
-    def say(self, word: str) -> None:
-        self.stack.environment["GIVEN"] = json.dumps(self.given | {"word": word})
+    def set_word(self, word: str) -> None:
+        self.stack.environment["PARAMETERS"] = json.dumps(self.parameters | {"word": word})
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def program(tmp_path_factory: pytest.TempPathFactory, sshd: Sshd) -> Program:
     return Program(tmp_path_factory.mktemp("program"), sshd)
 
 
-def test_first_preview_plans_everything_and_runs_nothing(program: Program) -> None:
+def test_first_preview_plans_all_resources_and_runs_no_command(program: Program) -> None:
     preview = json.loads(program.stack.run("preview", "--json"))
     assert preview["changeSummary"] == {"create": 10}
     assert list(program.folder.iterdir()) == []
 
 
-def test_up_runs_it(program: Program) -> None:
-    said = program.stack.up()
+def test_up_runs_all_commands(program: Program) -> None:
+    output = program.stack.up()
     files = [path for path in program.folder.rglob("*") if path.is_file()]
     assert {str(path.relative_to(program.folder)): path.read_text() for path in files} == {
         "plain": "line\n",
@@ -69,16 +69,16 @@ def test_up_runs_it(program: Program) -> None:
     outputs = program.stack.outputs()
     assert outputs.pop("triggered").isdigit()
     assert outputs == {"hidden": program.secret, "updated": "created", "there": "there one", "ran": "one"}
-    assert "there one" in said  # logged while it ran
-    assert program.secret not in said
+    assert "there one" in output  # logged while it ran
+    assert program.secret not in output
 
 
-def test_state_has_no_secret_in_clear(program: Program) -> None:
+def test_state_encrypts_secrets(program: Program) -> None:
     stored = "\n".join(path.read_text() for path in (program.stack.folder / "state").rglob("*.json*"))
     assert program.secret not in stored
     assert "PRIVATE KEY" not in stored
     outputs = {name: resource["outputs"] for name, resource in program.stack.state().items() if "outputs" in resource}
-    # Inputs that are secret are secret outputs; what a command prints is secret only if the program says so.
+    # Secret inputs are secret outputs; a command's output is secret only if the program says so.
     assert "ciphertext" in outputs["hidden"]["stdin"]
     assert "ciphertext" in outputs["hidden"]["stdout"]
     assert outputs["hidden"]["stderr"] == "err"
@@ -86,15 +86,15 @@ def test_state_has_no_secret_in_clear(program: Program) -> None:
     assert outputs["there"]["stdout"] == "there one"
 
 
-def test_nothing_changed_is_no_change(program: Program) -> None:
+def test_up_without_changes_changes_nothing(program: Program) -> None:
     program.stack.up("--refresh", "--expect-no-changes")
 
 
-def test_a_change_updates_and_replaces_what_depends_on_it(program: Program) -> None:
+def test_up_changed_word_updates_and_replaces_dependents(program: Program) -> None:
     before = program.stack.state()["triggered"]["outputs"]["stdout"]
-    program.say("two")
-    said = program.stack.up()
-    assert set(re.findall(r"command:\w+:\w+ (\w+) updated", said)) == {
+    program.set_word("two")
+    output = program.stack.up()
+    assert set(re.findall(r"command:\w+:\w+ (\w+) updated", output)) == {
         "plain",
         "updated",
         "files",
@@ -102,7 +102,7 @@ def test_a_change_updates_and_replaces_what_depends_on_it(program: Program) -> N
         "text",
         "made",
     }
-    assert set(re.findall(r"command:\w+:\w+ (\w+) replaced", said)) == {"triggered"}
+    assert set(re.findall(r"command:\w+:\w+ (\w+) replaced", output)) == {"triggered"}
     after = program.stack.outputs()
     assert after["updated"] == "updated from created"
     assert after["triggered"] != before
@@ -124,7 +124,7 @@ local.Command("waits", create="sleep 600 & echo $! $$ > pids.new; mv pids.new pi
 """
 
 
-def test_what_ends_the_cli_ends_its_commands(tmp_path: Path) -> None:
+def test_cli_interrupted_or_killed_ends_its_commands(tmp_path: Path) -> None:
     stack = Stack(tmp_path, WAITING.format(folder=str(tmp_path)))
     pids = tmp_path / "pids"
     for ending in (signal.SIGINT, signal.SIGKILL):

@@ -1,4 +1,4 @@
-"""Whether another process is still there."""
+"""The state of another process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import psutil
 
 
 def runs(pid: int) -> bool:
-    """Whether the process is there and not merely waiting to be collected."""
+    """Return True if the process exists and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

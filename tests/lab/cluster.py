@@ -1,4 +1,4 @@
-"""A cluster as its user meets it: kubectl, and what the nodes and pods answer."""
+"""A cluster for tests, used through kubectl."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import yaml
 from tests.waiting import until
 
 TOOLS = "quay.io/openebs/linux-utils:1.12.1"
-"""An image with a shell, curl and perl that every lab has."""
+"""An image with a shell, curl and perl, which every lab's registry has."""
 SERVER = (
     "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 16, ReuseAddr => 1) or die; "
     "while (my $c = $s->accept) { while (<$c>) { last if /^\\r?\\n$/ } "
     'my $b = `hostname`; print $c "HTTP/1.0 200 OK\\r\\nContent-Length: ".length($b)."\\r\\n\\r\\n$b"; close $c }'
 )
-"""Answers every request with its host name."""
+"""An HTTP server that responds with its host name."""
 
 
 @dataclass
 class Cluster:
-    """Reached by the kubeconfig in a file."""
+    """A cluster with its kubeconfig in a file."""
 
     kubeconfig: Path
     kubectl_program: str
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, seconds: float = 180) -> str:
-        done = subprocess.run(
+        result = subprocess.run(
             [self.kubectl_program, "--kubeconfig", str(self.kubeconfig), *arguments],
             input=stdin,
             capture_output=True,
@@ -38,8 +38,8 @@ class Cluster:
             errors="replace",
             timeout=seconds,
         )
-        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
-        return done.stdout if check else done.stdout + done.stderr
+        assert not check or result.returncode == 0, f"kubectl {' '.join(arguments)}: {result.stderr}{result.stdout}"
+        return result.stdout if check else result.stdout + result.stderr
 
     def apply(self, *objects: dict[str, Any]) -> None:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
@@ -55,9 +55,9 @@ class Cluster:
 
     def namespace(self, name: str) -> str:
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        # Pods are refused until the namespace's default account is there.
+        # Pods are refused until the namespace has its default service account.
         account = ("serviceaccount", "default", "-n", name, "-o", "name", "--ignore-not-found")
-        until(lambda: self.kubectl("get", *account), what="the making of its default account")
+        until(lambda: self.kubectl("get", *account), what="the creation of its default service account")
         return name
 
     def nodes_ready(self) -> dict[str, bool]:
@@ -71,7 +71,7 @@ class Cluster:
 
 
 def cluster_at(kubeconfig: str, folder: Path) -> Cluster:
-    """The cluster of a kubeconfig, which is written to a file in that folder that only its owner reads."""
+    """Return the cluster of a kubeconfig, and write the kubeconfig to a private file in that folder."""
     from tools.cli.cluster_access import kubectl_program
 
     file = folder / "kubeconfig"
@@ -83,7 +83,7 @@ def cluster_at(kubeconfig: str, folder: Path) -> Cluster:
 def pod(
     name: str, namespace: str, *, node: str | None = None, command: list[str] | None = None, **spec: Any
 ) -> dict[str, Any]:
-    """A pod with tools in it, on a node of choice, that sleeps unless told otherwise."""
+    """Return a pod with tools on a chosen node; without a command it sleeps."""
     container: dict[str, Any] = {
         "name": "main",
         "image": TOOLS,
@@ -104,12 +104,12 @@ def pod(
 
 
 def server(name: str, namespace: str, node: str) -> dict[str, Any]:
-    """A pod that answers HTTP on port 8080 with its own name."""
+    """Return a pod that responds on HTTP port 8080 with its name."""
     return pod(name, namespace, node=node, command=["perl", "-e", SERVER])
 
 
 def service(name: str, namespace: str, kind: str) -> dict[str, Any]:
-    """A Service of that type, on port 80, for the pod of the same name."""
+    """Return a Service of that type on port 80 for the pod of the same name."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -1,4 +1,4 @@
-"""One lab for all tests: three machines, a cluster, brought up from nothing and taken down at the end."""
+"""A lab that all tests share: three machines with a cluster, created first and destroyed at the end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .stacks import lab_stacks
 
 @pytest.fixture(scope="session")
 def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Stack]]:
-    """Labs without workloads: those have tests of their own, in tests/cluster."""
-    with lab_stacks(tmp_path_factory) as made:
+    """Return a function that creates labs without workloads, which tests/cluster tests."""
+    with lab_stacks(tmp_path_factory) as create:
 
         def make(name: str) -> Stack:
-            stack = made(name)
+            stack = create(name)
             del stack.settings["workloads:pipelines"], stack.settings["platform:blobs"]
             return stack
 

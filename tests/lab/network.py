@@ -1,4 +1,4 @@
-"""Networks inside this computer for tests, each free of whatever else runs here: other tests, a stack of somebody's."""
+"""Networks inside this computer for tests. Each is unused by other tests and other stacks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import IO
 import psutil
 
 NUMBERS = range(1, 32)
-"""Below the subnets of pods and Services, and of stacks with the settings as they are (10.20.0.0/24 is in none)."""
-_held: list[IO[str]] = []
+"""Numbers below the default subnets of pods and Services; 10.20.0.0/24, the default of stacks, is in no network."""
+_reserved: list[IO[str]] = []
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,26 @@ class Network:
 
     @property
     def prefix(self) -> str:
-        """The first three numbers of its addresses."""
+        """The first three numbers of the addresses."""
         return f"10.{self.number}.77"
 
     @property
     def gateway(self) -> str:
-        """This computer's own address in it."""
+        """Address of this computer in the network."""
         return f"{self.prefix}.1"
 
     @property
     def balanced(self) -> str:
-        """The addresses for Services of type LoadBalancer."""
+        """Addresses for Services of type LoadBalancer."""
         return f"{self.prefix}.200-{self.prefix}.219"
 
-    def name(self, what: str) -> str:
-        """A name for a stack in it that no other stack of this computer has."""
-        return f"test-{what}-{self.number}"
+    def name(self, purpose: str) -> str:
+        """Return the name of a stack in this network that no other stack of this computer has."""
+        return f"test-{purpose}-{self.number}"
 
 
 def free_network() -> Network:
-    """One that no link of this computer is in; it is this process's own until it ends."""
+    """Return a network that no link of this computer uses, and reserve it until this process ends."""
     used = {
         ipaddress.ip_address(address.address)
         for link in psutil.net_if_addrs().values()
@@ -57,18 +57,18 @@ def free_network() -> Network:
     }
     for network in map(Network, NUMBERS):
         subnet = ipaddress.ip_network(network.subnet)
-        if not any(address in subnet for address in used) and _taken(network):
+        if not any(address in subnet for address in used) and _reserve(network):
             return network
     raise AssertionError(f"all of 10.{NUMBERS[0]}.77.0/24 to 10.{NUMBERS[-1]}.77.0/24 are in use")
 
 
-def _taken(network: Network) -> bool:
-    """Whether it is this process's now: a stack has no link yet when its network is chosen."""
+def _reserve(network: Network) -> bool:
+    """Return True if no other process has reserved the network: a stack has no link yet when its network is chosen."""
     file = (Path(tempfile.gettempdir()) / f"mlplatform-test-network-{network.number}.lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return False
-    _held.append(file)
+    _reserved.append(file)
     return True

@@ -1,11 +1,11 @@
-"""Machines inside this computer that no stack has made: somebody's own, with addresses and a key to log in with."""
+"""Existing machines for tests: inside this computer, but not created by a stack."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.store import Store
 from infra.lab.bridge import Bridge
-from infra.lab.lab_machines import USER, _LabMachineProvider, _unpacked_root
+from infra.lab.lab_machine import _LabMachineProvider
+from infra.lab.lab_root import USER, root_file_system
+from infra.machine import SshLogin
 from infra.secrets import key_pair
 from infra.ssh import connected
 
@@ -24,7 +26,7 @@ BASTION = "bastion"
 
 @dataclass
 class Site:
-    """The first machine is to be the control plane. SSH goes through `bastion`, where there is one."""
+    """Machines, the control plane first. SSH goes through `bastion` if there is one."""
 
     network: Network
     private_key: str
@@ -32,7 +34,7 @@ class Site:
     bastion: dict[str, Any] | None = None
 
     def hosts(self) -> dict[str, Any]:
-        """What `infra:hosts` is."""
+        """Return the setting `infra:hosts`."""
         hosts: dict[str, Any] = {"user": USER, "private_key": self.private_key, "machines": self.settings()}
         if self.bastion:
             hosts["bastion"] = {"address": self.bastion["address"], "host_key": self.bastion["host_key"]}
@@ -50,30 +52,36 @@ class Site:
         ]
 
     def run(self, name: str, command: str) -> str:
-        (found,) = [machine for machine in self.machines if machine["hostname"] == name]
-        login = self._login(found) | {"bastion": self.bastion and self._login(self.bastion)}
+        (machine,) = [machine for machine in self.machines if machine["hostname"] == name]
+        login = replace(self.login(machine), bastion=self.login(self.bastion) if self.bastion else None)
         with connected(login) as shell:
             return shell.run(command).checked(command)
 
     def close(self) -> None:
-        """From now on the machines let nobody in who does not come from the bastion."""
+        """Configure the machines to accept SSH connections from the bastion only."""
         assert self.bastion
-        only = f"AllowUsers {USER}@{self.bastion['address']}"
+        rule = f"AllowUsers {USER}@{self.bastion['address']}"
         for machine in self.machines:
             self.run(
                 machine["hostname"],
-                f"echo '{only}' | sudo tee /etc/ssh/sshd_config.d/only.conf >/dev/null && sudo systemctl reload ssh",
+                f"echo '{rule}' | sudo tee /etc/ssh/sshd_config.d/only.conf >/dev/null && sudo systemctl reload ssh",
             )
 
-    def _login(self, machine: dict[str, Any]) -> dict[str, Any]:
-        name, host = machine["hostname"], machine["address"]
-        login = {"name": name, "host": host, "port": 22, "user": USER, "host_key": machine["host_key"]}
-        return login | {"key": self.private_key}
+    def login(self, machine: dict[str, Any]) -> SshLogin:
+        """Return the direct login to a machine, without the bastion."""
+        return SshLogin(
+            name=machine["hostname"],
+            host=machine["address"],
+            port=22,
+            user=USER,
+            key=self.private_key,
+            host_key=machine["host_key"],
+        )
 
 
 @contextmanager
 def site_of(names: Sequence[str]) -> Iterator[Site]:
-    """Machines of these names at the eleventh address and on, one that is called bastion before the others."""
+    """Create machines of these names from the eleventh address on; one that is named bastion is not a host."""
     from settings.paths import cache_directory
 
     private, public = key_pair()
@@ -82,37 +90,37 @@ def site_of(names: Sequence[str]) -> Iterator[Site]:
     bridge = Bridge(stack, network.subnet)
     bridge.create()
     provider = _LabMachineProvider()
-    made = Site(network, private)
-    # On a real disk: what a machine writes cannot lie on an overlay or in memory.
+    site = Site(network, private)
+    # The cache is on a disk: a machine's files cannot be on an overlay or in memory.
     folder = cache_directory() / "stacks" / stack / "lab"
-    all_of_them = []
+    created = []
     try:
         for number, name in enumerate(names, 11):
             props = {"hostname": name, "stack": stack, "subnet": bridge.subnet, "address": f"{network.prefix}.{number}"}
-            props |= {"root": str(_unpacked_root()), "authorized_key": public, "folder": str(folder / name)}
+            props |= {"root": str(root_file_system()), "authorized_key": public, "folder": str(folder / name)}
             machine = provider.create(props).outs or {}
-            all_of_them.append(machine)
+            created.append(machine)
             if name == BASTION:
-                made.bastion = machine
+                site.bastion = machine
             else:
-                made.machines.append(machine)
-        yield made
+                site.machines.append(machine)
+        yield site
     finally:
-        for machine in all_of_them:
+        for machine in created:
             provider.delete("", machine)
         bridge.delete()
         shutil.rmtree(folder.parent)
 
 
 @contextmanager
-def registry_of_ones_own(address: str, folder: Path) -> Iterator[dict[str, Any]]:
-    """What the bundle has, in a registry at an address of this computer; as `platform:registry` names one's own."""
+def existing_registry(address: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """Serve a writable registry with the bundle's images at an address of this computer; yield `platform:registry`."""
     store = Store.default()
-    own = bundle_registry.start(store, address, 5443, [], folder, read_only=False)
+    server = bundle_registry.start(store, address, 5443, [], folder, read_only=False)
     try:
-        push(store, own.host, own.authfile, own.certificates)
-        username, password = own.login
-        ca_file = str(own.certificates / "ca.crt")
-        yield {"url": f"https://{own.host}", "username": username, "password": password, "ca_file": ca_file}
+        push(store, server.host, server.authfile, server.certificates)
+        username, password = server.login
+        ca_file = str(server.certificates / "ca.crt")
+        yield {"url": f"https://{server.host}", "username": username, "password": password, "ca_file": ca_file}
     finally:
         bundle_registry.stop(folder)

@@ -1,4 +1,4 @@
-"""Stacks of machines inside this computer, for tests: each in a network of its own."""
+"""Stacks of machines inside this computer for tests, each in a separate network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, Stack, copy_of_checkout, thrown_away
+from tests.harness import CHECKOUT, Stack, copy_of_checkout, temporary_stacks
 
 from .network import free_network
 
@@ -19,25 +19,25 @@ UP_SECONDS = 1200
 
 @contextmanager
 def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stack]]:
-    """Makes stacks with the settings of `lab`; all are destroyed at the end."""
+    """Return a function that creates stacks with the settings of `lab`; all are destroyed at the end."""
     from airgap.bundle import index
     from airgap.bundle.sources import load
     from airgap.bundle.store import Store
 
-    assert os.geteuid() == 0, "these tests make machines inside this computer, which takes root"
-    assert index.lacking(load(), Store.default()) == [], "run `make bundle` first"
-    with thrown_away(copy_of_checkout(folders.mktemp("checkout"))) as made:
+    assert os.geteuid() == 0, "these tests create machines inside this computer, which needs root"
+    assert index.missing_images(load(), Store.default()) == [], "run `make bundle` first"
+    with temporary_stacks(copy_of_checkout(folders.mktemp("checkout"))) as create:
 
         def make(name: str) -> Stack:
             settings = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
             network = free_network()
             settings["infra:lab"]["subnet"] = network.subnet
             settings["platform:load_balancer"]["addresses"] = network.balanced
-            return made(network.name(name), folders.mktemp(name), settings, up_seconds=UP_SECONDS)
+            return create(network.name(name), folders.mktemp(name), settings, up_seconds=UP_SECONDS)
 
         yield make
 
 
 def cut_power(stack: Stack, machine: str) -> None:
-    """End a machine as a power cut does."""
+    """Kill all processes of a machine, like a power cut."""
     subprocess.run(["runc", "kill", "--all", f"{stack.name}.{machine}", "KILL"], check=True)

@@ -1,4 +1,4 @@
-"""What a workload may expect of the cluster."""
+"""Features of the cluster that workloads use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .cluster import TOOLS, Cluster, pod, server, service, until
 WORKERS = ("worker-1", "worker-2")
 
 
-def test_three_nodes_are_ready_and_the_outputs_say_so(lab: Stack, cluster: Cluster) -> None:
+def test_lab_has_three_ready_nodes_and_matching_outputs(lab: Stack, cluster: Cluster) -> None:
     assert cluster.nodes_ready() == {"control-plane": True, "worker-1": True, "worker-2": True}
     outputs = lab.outputs()
     listed = {
@@ -32,22 +32,22 @@ def test_three_nodes_are_ready_and_the_outputs_say_so(lab: Stack, cluster: Clust
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT.*", outputs["certificates_expire"])
 
 
-def test_names_are_answered_on_more_than_one_machine(cluster: Cluster) -> None:
+def test_coredns_runs_on_two_nodes(cluster: Cluster) -> None:
     pods = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
     assert len({pod["spec"]["nodeName"] for pod in pods}) == len(pods) == 2
 
 
-def test_a_second_up_changes_nothing(lab: Stack) -> None:
+def test_up_again_changes_nothing(lab: Stack) -> None:
     assert set(changes(lab.up())) == {"unchanged"}
 
 
-def test_a_volume_outlives_its_pod(cluster: Cluster) -> None:
+def test_volume_of_a_deleted_pod_keeps_its_data(cluster: Cluster) -> None:
     space = cluster.namespace("volumes")
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": "data", "namespace": space},
-        # No class is named: the default one serves it.
+        # Without a class, the default class applies.
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
     }
     mounted = {
@@ -68,7 +68,7 @@ def test_a_volume_outlives_its_pod(cluster: Cluster) -> None:
     until(lambda: volume not in cluster.kubectl("get", "pv", "-o", "name"), what="removing the volume")
 
 
-def test_a_service_is_reached_by_name_and_address_from_every_node_and_from_outside(cluster: Cluster) -> None:
+def test_service_is_reachable_by_name_and_address_from_nodes_and_outside(cluster: Cluster) -> None:
     space = cluster.namespace("services")
     cluster.apply(
         server("here", space, WORKERS[0]),
@@ -77,10 +77,10 @@ def test_a_service_is_reached_by_name_and_address_from_every_node_and_from_outsi
     )
     for name in ("here", *(f"from-{node}" for node in WORKERS)):
         cluster.wait("--for=condition=Ready", f"pod/{name}", "-n", space)
-    found = cluster.get("service", "here", "-n", space)
-    inside = [f"here.{space}.svc.cluster.local", found["spec"]["clusterIP"]]
+    here = cluster.get("service", "here", "-n", space)
+    hosts = [f"here.{space}.svc.cluster.local", here["spec"]["clusterIP"]]
     for node in WORKERS:
-        for host in inside:
+        for host in hosts:
             until(
                 lambda node=node, host=host: (  # type: ignore[misc]
                     cluster.execute(f"from-{node}", space, "curl", "-s", "-m", "5", f"http://{host}/", check=False)
@@ -89,7 +89,7 @@ def test_a_service_is_reached_by_name_and_address_from_every_node_and_from_outsi
                 seconds=30,
                 what=f"an answer from {host} on {node}",
             )
-    port = found["spec"]["ports"][0]["nodePort"]
+    port = here["spec"]["ports"][0]["nodePort"]
     addresses = {
         node["metadata"]["name"]: node["status"]["addresses"][0]["address"] for node in cluster.get("nodes")["items"]
     }
@@ -100,27 +100,27 @@ def test_a_service_is_reached_by_name_and_address_from_every_node_and_from_outsi
         ingress = cluster.get("service", "here", "-n", space)["status"]["loadBalancer"].get("ingress")
         return str(ingress[0]["ip"]) if ingress else None
 
-    given = until(external, what="giving the Service an address")
-    assert re.fullmatch(r"10\.\d+\.77\.2\d\d", given)
-    assert _get(f"http://{given}/") == "here\n"
+    address = until(external, what="giving the Service an address")
+    assert re.fullmatch(r"10\.\d+\.77\.2\d\d", address)
+    assert _get(f"http://{address}/") == "here\n"
     cluster.kubectl("delete", "namespace", space)
 
 
-def test_no_machine_remembers_for_long_which_pod_did_not_answer(lab: Stack) -> None:
-    """What that is worth, tests/cluster/test_load.py says."""
+def test_connection_tracking_of_unanswered_connections_expires_after_two_seconds(lab: Stack) -> None:
+    """tests/cluster/test_load.py measures the effect."""
     setting = ["sysctl", "-n", "net.netfilter.nf_conntrack_tcp_timeout_syn_sent"]
     for node in lab.outputs()["nodes"]:
-        asked = ["runc", "exec", f"{lab.name}.{node['name']}", *setting]
-        assert subprocess.run(asked, check=True, capture_output=True, text=True).stdout == "2\n"
+        command = ["runc", "exec", f"{lab.name}.{node['name']}", *setting]
+        assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "2\n"
 
 
-def test_a_private_image_takes_the_pull_secret(
+def test_private_image_needs_the_pull_secret(
     lab: Stack, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     space = cluster.namespace("private")
     outputs = lab.outputs("--show-secrets")
     host = outputs["registry_url"].removeprefix("https://")
-    # The name of the registry itself: no mirror lends it a password.
+    # containerd sends no mirror password for images named after the registry itself.
     image = f"{host}/{TOOLS}"
     refused = pod("refused", space)
     refused["spec"]["containers"][0]["image"] = image
@@ -154,7 +154,7 @@ def test_a_private_image_takes_the_pull_secret(
     cluster.kubectl("delete", "namespace", space)
 
 
-def test_a_network_policy_denies_what_it_does_not_allow(cluster: Cluster) -> None:
+def test_network_policy_denies_other_pods(cluster: Cluster) -> None:
     space = cluster.namespace("policies")
     cluster.apply(
         server("guarded", space, WORKERS[0]),
@@ -165,9 +165,9 @@ def test_a_network_policy_denies_what_it_does_not_allow(cluster: Cluster) -> Non
     for name in ("guarded", "friend", "stranger"):
         cluster.wait("--for=condition=Ready", f"pod/{name}", "-n", space)
 
-    def reaches(who: str) -> bool:
+    def reaches(pod_name: str) -> bool:
         url = f"http://guarded.{space}.svc.cluster.local/"
-        return cluster.execute(who, space, "curl", "-s", "-m", "3", url, check=False) == "guarded\n"
+        return cluster.execute(pod_name, space, "curl", "-s", "-m", "3", url, check=False) == "guarded\n"
 
     until(lambda: reaches("friend") and reaches("stranger"), what="reaching it without a policy")
     cluster.apply(
@@ -181,19 +181,19 @@ def test_a_network_policy_denies_what_it_does_not_allow(cluster: Cluster) -> Non
             },
         }
     )
-    until(lambda: not reaches("stranger"), what="keeping the stranger out")
+    until(lambda: not reaches("stranger"), what="denial of the stranger")
     assert reaches("friend")
     cluster.kubectl("delete", "namespace", space)
 
 
-def test_metrics_are_there_for_autoscalers(cluster: Cluster) -> None:
-    def known() -> set[str]:
+def test_metrics_exist_for_every_node(cluster: Cluster) -> None:
+    def measured() -> set[str]:
         return {line.split()[0] for line in cluster.kubectl("top", "nodes", "--no-headers", check=False).splitlines()}
 
-    until(lambda: known() == set(cluster.nodes_ready()), what="metrics of every node")
+    until(lambda: measured() == set(cluster.nodes_ready()), what="metrics of every node")
 
 
-def test_secrets_are_encrypted_at_rest_and_no_token_is_left(lab: Stack, cluster: Cluster) -> None:
+def test_secrets_are_encrypted_at_rest_and_no_bootstrap_token_remains(lab: Stack, cluster: Cluster) -> None:
     cluster.apply(
         {
             "apiVersion": "v1",

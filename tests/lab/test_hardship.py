@@ -1,4 +1,4 @@
-"""Machines that die, `up`s that are killed, and what is left at the end."""
+"""Machines without power, killed `up`s, and leftovers after destroy."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from .stacks import cut_power
 KILLS = 10
 
 
-def test_a_worker_that_lost_its_power_is_ready_again_after_the_next_up(lab: Stack, cluster: Cluster) -> None:
+def test_up_after_a_power_cut_of_a_worker_makes_it_ready(lab: Stack, cluster: Cluster) -> None:
     cut_power(lab, "worker-2")
-    until(lambda: not cluster.nodes_ready()["worker-2"], what="noticing that the worker is dead")
+    until(lambda: not cluster.nodes_ready()["worker-2"], what="detection of the dead worker")
     assert "worker-2" in touched(lab.up())
-    until(lambda: cluster.nodes_ready()["worker-2"], what="the worker's coming back")
+    until(lambda: cluster.nodes_ready()["worker-2"], what="return of the worker")
 
 
-def test_the_control_plane_comes_back_with_every_object(lab: Stack, cluster: Cluster) -> None:
+def test_up_after_a_power_cut_of_the_control_plane_keeps_every_object(lab: Stack, cluster: Cluster) -> None:
     before = {item["metadata"]["uid"] for item in cluster.get("deployments", "-A")["items"]}
     assert before
     cut_power(lab, "control-plane")
     assert touched(lab.up()) == {"control-plane"}
-    after = until(lambda: _uids(cluster), seconds=180, what="the API server's coming back")
+    after = until(lambda: _uids(cluster), seconds=180, what="return of the API server")
     assert after == before
     until(lambda: all(cluster.nodes_ready().values()), seconds=180, what="every node's being Ready")
 
 
-def test_a_worker_is_added_and_removed_without_touching_the_others(lab: Stack, cluster: Cluster) -> None:
+def test_up_with_another_number_of_workers_keeps_the_others(lab: Stack, cluster: Cluster) -> None:
     lab.settings["infra:lab"]["size"] = 4
     code, plan = lab.pulumi("preview", "--diff")
     assert code == 0, plan
@@ -58,8 +58,8 @@ def test_a_worker_is_added_and_removed_without_touching_the_others(lab: Stack, c
     assert set(cluster.nodes_ready()) == {"control-plane", "worker-1", "worker-2"}
 
 
-def test_a_snapshot_of_etcd_brings_back_what_was_deleted(lab: Stack, cluster: Cluster, tmp_path: Path) -> None:
-    """The commands of docs/operate.md, as they stand there."""
+def test_restore_of_an_etcd_snapshot_brings_deleted_objects_back(lab: Stack, cluster: Cluster, tmp_path: Path) -> None:
+    """Run the commands of docs/operate.md verbatim."""
     page = (lab.project / "docs" / "operate.md").read_text()
     save, restore = re.findall(r"```bash\n(# (?:back up|restore)[^`]*)```", page)
     cluster.kubectl("create", "configmap", "before-the-snapshot")
@@ -69,68 +69,68 @@ def test_a_snapshot_of_etcd_brings_back_what_was_deleted(lab: Stack, cluster: Cl
     until(
         lambda: "before-the-snapshot" in cluster.kubectl("get", "configmaps", "-o", "name", check=False),
         seconds=180,
-        what="the return of what was deleted",
+        what="return of the deleted object",
     )
     until(lambda: all(cluster.nodes_ready().values()), seconds=180)
 
 
-def test_an_up_that_is_killed_again_and_again_converges(make_lab: Callable[[str], Stack], tmp_path: Path) -> None:
+def test_up_after_ten_killed_ups_converges(make_lab: Callable[[str], Stack], tmp_path: Path) -> None:
     stack = make_lab("killed")
-    chance = random.Random(20)
+    generator = random.Random(20)
     killed: list[psutil.Process] = []
     for _ in range(KILLS):
         up = stack.command("up", "--yes", "--skip-preview")
-        time.sleep(chance.uniform(3, 25))
+        time.sleep(generator.uniform(3, 25))
         killed += psutil.Process(up.pid).children(recursive=True)
         up.send_signal(signal.SIGKILL)
         up.wait()
-        # At once, as a person would: what the killed one was about may still be going on.
+        # Cancel immediately, as a user would, while steps of the killed `up` may still run.
         code, output = stack.pulumi("cancel", "--yes")
         assert code == 0 or "not locked" in output or "no locks" in output, output
     stack.up()
-    # Plugins and whatever they had begun end with a killed CLI; the registry is a resource, and stays.
+    # Plugins and their children end with a killed CLI. The registry is a resource, so it stays.
     assert {process.name() for process in killed if process.is_running()} <= {"docker-registry"}
     assert set(changes(stack.up())) == {"unchanged"}
     ready = cluster_of(stack, tmp_path).nodes_ready()
     assert ready == {"control-plane": True, "worker-1": True, "worker-2": True}
-    # One of its machines is dead when it is taken down.
+    # Destroy also works with a dead machine.
     cut_power(stack, "worker-1")
     code, output = stack.pulumi("destroy", "--yes")
     assert code == 0, output
     assert leftovers(stack) == []
 
 
-def test_secrets_stand_nowhere_in_clear(lab: Stack) -> None:
+def test_secrets_are_not_in_state_output_or_process_list(lab: Stack) -> None:
     outputs = lab.outputs("--show-secrets")
     kubeconfig, key = outputs["kubeconfig"], outputs["machines"][0]["key"]
     secrets = {
         "the kubeconfig's key": re.search(r"client-key-data: (\S+)", kubeconfig),
         "the SSH key": re.search(r"KEY-----\n(\S+)", key),
     }
-    places = {f"output of command {number}": text for number, text in enumerate(lab.written)}
+    texts = {f"output of command {number}": text for number, text in enumerate(lab.written)}
     for folder in (lab.scratch / "state", lab.project / ".stacks"):
         for file in folder.rglob("*"):
             if file.is_file():
-                places[str(file)] = file.read_bytes().decode("latin-1")
+                texts[str(file)] = file.read_bytes().decode("latin-1")
     for process in psutil.process_iter(["cmdline"]):
-        places[f"arguments of process {process.pid}"] = " ".join(process.info["cmdline"] or [])
-    assert any("state" in place for place in places)
-    for name, found in secrets.items():
-        assert found is not None
-        assert [place for place, text in places.items() if found[1] in text] == [], name
+        texts[f"arguments of process {process.pid}"] = " ".join(process.info["cmdline"] or [])
+    assert any("state" in place for place in texts)
+    for name, match in secrets.items():
+        assert match is not None
+        assert [place for place, text in texts.items() if match[1] in text] == [], name
 
 
 @pytest.mark.parametrize("worker", ["worker-1", "worker-2"])
-def test_a_worker_has_neither_an_administrators_key_nor_a_bootstrap_token(lab: Stack, worker: str) -> None:
-    found = on(
+def test_worker_has_no_administrator_key_and_no_bootstrap_token(lab: Stack, worker: str) -> None:
+    output = on(
         lab, worker, "sudo ls /etc/kubernetes; sudo grep -rlE '[a-z0-9]{6}\\.[a-z0-9]{16}$' /etc/kubernetes || true"
     )
-    assert "kubelet.conf" in found
-    assert "admin.conf" not in found
-    assert "/etc/kubernetes/" not in found
+    assert "kubelet.conf" in output
+    assert "admin.conf" not in output
+    assert "/etc/kubernetes/" not in output
 
 
-def test_what_a_worker_shows_the_registry_pulls_and_cannot_push(lab: Stack) -> None:
+def test_registry_login_of_a_worker_can_pull_and_cannot_push(lab: Stack) -> None:
     folder = "/etc/containerd/certs.d"
     hosts = on(lab, "worker-1", f"sudo cat {folder}/registry.k8s.io/hosts.toml")
     (url,) = re.findall(r'\[host\."(\S+)"]', hosts)
@@ -142,10 +142,10 @@ def test_what_a_worker_shows_the_registry_pulls_and_cannot_push(lab: Stack) -> N
     def status(method: str, path: str) -> int:
         request = urllib.request.Request(url + path, method=method, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as refused:
-            return refused.code
+            with urllib.request.urlopen(request, timeout=10, context=context) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            return error.code
 
     image, _, tag = PAUSE.removeprefix("registry.k8s.io").partition(":")
     assert status("HEAD", f"{image}/manifests/{tag}") == 200
@@ -154,18 +154,18 @@ def test_what_a_worker_shows_the_registry_pulls_and_cannot_push(lab: Stack) -> N
     assert status("DELETE", f"{image}/manifests/{tag}") == 405
 
 
-def test_a_script_waits_for_the_one_that_a_killed_up_left(lab: Stack) -> None:
+def test_script_waits_for_the_script_of_a_killed_up(lab: Stack) -> None:
     lock = "/run/mlplatform.lock"
-    left = "until [ -e /run/let-go ]; do sleep 0.1; done; touch /run/left-has-ended"
-    on(lab, "worker-1", f"sudo systemd-run --quiet --collect flock {lock} sh -c '{left}'")
+    other_script = "until [ -e /run/let-go ]; do sleep 0.1; done; touch /run/other-has-ended"
+    on(lab, "worker-1", f"sudo systemd-run --quiet --collect flock {lock} sh -c '{other_script}'")
     held = f"sudo flock --nonblock {lock} true && echo free || echo held"
-    until(lambda: on(lab, "worker-1", held) == "held\n", seconds=30, what="the other script's start")
+    until(lambda: on(lab, "worker-1", held) == "held\n", seconds=30, what="start of the other script")
     on(lab, "worker-1", "sudo systemd-run --quiet --collect sh -c 'sleep 3; touch /run/let-go'")
     on(lab, "worker-1", command_line("facts.sh", {"ADDRESS": "", "PEERS": ""}), standard_input("facts.sh"))
-    assert on(lab, "worker-1", "ls /run/left-has-ended") == "/run/left-has-ended\n"
+    assert on(lab, "worker-1", "ls /run/other-has-ended") == "/run/other-has-ended\n"
 
 
-def test_destroy_leaves_nothing(make_lab: Callable[[str], Stack]) -> None:
+def test_destroy_leaves_no_processes_links_or_files(make_lab: Callable[[str], Stack]) -> None:
     stack = make_lab("single")
     stack.settings["infra:lab"]["size"] = 1
     stack.up()
@@ -177,10 +177,11 @@ def test_destroy_leaves_nothing(make_lab: Callable[[str], Stack]) -> None:
 
 def on(stack: Stack, machine: str, command: str, stdin: str = "") -> str:
     """Run a command on a machine over SSH."""
+    from infra.machine import ResolvedMachine
     from infra.ssh import connected
 
-    machines = {found["name"]: found for found in stack.outputs("--show-secrets")["machines"]}
-    with connected(machines[machine]) as shell:
+    machines = {properties["name"]: properties for properties in stack.outputs("--show-secrets")["machines"]}
+    with connected(ResolvedMachine.parse(machines[machine])) as shell:
         return shell.run(command, stdin).checked(command)
 
 
@@ -189,17 +190,17 @@ def on_control_plane(stack: Stack, commands: str) -> str:
 
 
 def leftovers(stack: Stack) -> list[str]:
-    """Processes, mounts, network namespaces, links, cgroups and files that belong to a stack."""
+    """Return the processes, mounts, network namespaces, links, cgroups and files of a stack."""
     marks = (f"{stack.name}.", f"-{stack.name}-", f"/{stack.name}/")
-    found = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
-    found += Path("/proc/mounts").read_text().splitlines()
+    lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    lines += Path("/proc/mounts").read_text().splitlines()
     for command in (["ip", "netns", "list"], ["ip", "-details", "link", "show"], ["runc", "list"], ["iptables-save"]):
-        found += subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    found += [str(path) for path in Path("/sys/fs/cgroup").rglob("mlplatform*") if path.is_dir()]
-    found += [str(path) for path in stack.data.rglob("*")]
-    here = str(stack.project)
-    mine = [line for line in found if any(mark in line for mark in marks) or f"stack {stack.name}" in line]
-    return [line for line in mine if here not in line]
+        lines += subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines += [str(path) for path in Path("/sys/fs/cgroup").rglob("mlplatform*") if path.is_dir()]
+    lines += [str(path) for path in stack.data.rglob("*")]
+    project = str(stack.project)
+    of_stack = [line for line in lines if any(mark in line for mark in marks) or f"stack {stack.name}" in line]
+    return [line for line in of_stack if project not in line]
 
 
 def _uids(cluster: Cluster) -> set[str] | None:

@@ -1,4 +1,4 @@
-"""Three machines of somebody else's, which let nobody in who does not come through their bastion."""
+"""Three existing machines that accept SSH connections only from their bastion."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import yaml
 
 from infra.dynamic_provider import UserError
 from infra.ssh import connected
-from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, thrown_away
+from tests.harness import CHECKOUT, changes, copy_of_checkout, isolated_environment, temporary_stacks
 
 from .cluster import cluster_at, pod, server, service, until
-from .site import BASTION, Site, registry_of_ones_own, site_of
+from .site import BASTION, Site, existing_registry, site_of
 from .stacks import UP_SECONDS
 
 NAMES = (BASTION, "alpha", "beta", "gamma")
@@ -26,21 +26,21 @@ READY = {"alpha": True, "beta": True, "gamma": True}
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with site_of(NAMES) as made:
-        made.close()
-        (plane, *_) = made.machines
-        with pytest.raises(UserError), connected(made._login(plane)):
+    with site_of(NAMES) as site:
+        site.close()
+        (control_plane, *_) = site.machines
+        with pytest.raises(UserError), connected(site.login(control_plane)):
             pass
-        yield made
+        yield site
 
 
 @pytest.fixture
 def registry(site: Site, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    with registry_of_ones_own(site.network.gateway, tmp_path / "registry") as settings:
+    with existing_registry(site.network.gateway, tmp_path / "registry") as settings:
         yield settings
 
 
-def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(
+def test_example_creates_a_cluster_and_destroy_resets_the_machines(
     site: Site, registry: dict[str, Any], tmp_path: Path
 ) -> None:
     example = shutil.copytree(CHECKOUT / "examples/three-hosts", tmp_path / "three-hosts")
@@ -53,10 +53,10 @@ def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(
     }
     config = {f"three-hosts:{name}": value for name, value in settings.items()}
     (example / "Pulumi.mine.yaml").write_text(yaml.safe_dump({"config": config}))
-    environment = Stack(CHECKOUT, "dev", tmp_path, {}).environment
+    environment = isolated_environment(tmp_path)
 
     def pulumi(*arguments: str) -> str:
-        done = subprocess.run(
+        result = subprocess.run(
             ["pulumi", *arguments, "--stack", "mine", "--non-interactive", "--color=never"],
             cwd=example,
             env=environment,
@@ -65,15 +65,15 @@ def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(
             text=True,
             timeout=UP_SECONDS,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
     pulumi("stack", "init")
     pulumi("up", "--yes", "--skip-preview")
     try:
         outputs = json.loads(pulumi("stack", "output", "--json", "--show-secrets"))
         cluster = cluster_at(outputs["kubeconfig"], tmp_path)
-        until(lambda: cluster.nodes_ready() == READY, what="every node's being Ready")
+        until(lambda: cluster.nodes_ready() == READY, what="all nodes to be Ready")
         assert [node["name"] for node in outputs["nodes"]] == list(READY)
         assert set(changes(pulumi("up", "--yes", "--skip-preview"))) == {"unchanged"}
     finally:
@@ -82,9 +82,7 @@ def test_the_example_makes_a_cluster_of_them_and_leaves_them_as_they_were(
         assert site.run(name, "test -e /etc/kubernetes/kubelet.conf && echo yes || echo no") == "no\n"
 
 
-def test_the_stack_onprem_ends_in_a_platform_on_them_with_flannel(
-    site: Site, registry: dict[str, Any], tmp_path: Path
-) -> None:
+def test_stack_onprem_with_flannel_creates_a_platform(site: Site, registry: dict[str, Any], tmp_path: Path) -> None:
     settings = yaml.safe_load((CHECKOUT / "Pulumi.onprem.yaml").read_text())["config"]
     settings |= {
         "infra:hosts": site.hosts(),
@@ -94,7 +92,7 @@ def test_the_stack_onprem_ends_in_a_platform_on_them_with_flannel(
         "workloads:pipelines": {"iris-local": {}},
     }
     (tmp_path / "checkout").mkdir()
-    with thrown_away(copy_of_checkout(tmp_path / "checkout")) as make:
+    with temporary_stacks(copy_of_checkout(tmp_path / "checkout")) as make:
         stack = make(site.network.name("onprem"), tmp_path / "scratch", settings, up_seconds=UP_SECONDS)
         stack.up()
         outputs = stack.outputs("--show-secrets")
@@ -109,11 +107,11 @@ def test_the_stack_onprem_ends_in_a_platform_on_them_with_flannel(
         )
         for name in ("here", "there"):
             cluster.wait("--for=condition=Ready", f"pod/{name}", "-n", space)
-        ask = ("curl", "-s", "-m", "5", f"http://here.{space}.svc.cluster.local/")
+        request = ("curl", "-s", "-m", "5", f"http://here.{space}.svc.cluster.local/")
         until(
-            lambda: cluster.execute("there", space, *ask, check=False) == "here\n",
+            lambda: cluster.execute("there", space, *request, check=False) == "here\n",
             seconds=30,
-            what="an answer from a pod on another machine",
+            what="a response from a pod on another machine",
         )
     for name in READY:
         links = site.run(name, "ip -o link")

@@ -1,4 +1,4 @@
-"""The walk of docs/migrate.md: a platform moves from machines of its own to a vendor's cluster, while clients ask."""
+"""The steps of docs/migrate.md: a platform moves from a lab to a vendor's cluster while clients send requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlplatform.kubeflow import deployment_factory, kubeflow_images
 from pulumi import RunError
 
 from settings.platform import RegistrySettings
-from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, thrown_away
+from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, temporary_stacks
 
 from .cluster import Cluster
 from .conftest import cluster_of
@@ -37,31 +37,31 @@ GRID = [dict(zip(RANGES, values, strict=True)) for values in itertools.product(*
 
 
 @functools.cache
-def by_kubeflow() -> bool:
-    """Whether Kubeflow Pipelines runs the pipelines in both: where the bundle has its images; elsewhere, Jobs do."""
+def uses_kubeflow() -> bool:
+    """Return True if the bundle has the images of Kubeflow Pipelines, which then runs the pipelines; else Jobs do."""
     try:
-        kubeflow_images.require(RegistrySettings())
+        kubeflow_images.require_images(RegistrySettings())
     except RunError:
         return False
     return True
 
 
 def predictions(stack: Stack) -> Any:
-    """Classes and probabilities for the grid."""
-    answer = requests.post(stack.outputs()["score_url"], json=GRID, timeout=30)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["predictions"]
+    """Return classes and probabilities for the grid."""
+    response = requests.post(stack.outputs()["score_url"], json=GRID, timeout=30)
+    assert response.status_code == 200, response.text
+    return response.json()["predictions"]
 
 
 class Clients:
-    """Clients that ask all the time: at the first address, and where that fails once more at the second."""
+    """Clients that send requests continuously to the first address, and retry failures at the second."""
 
     def __init__(self, *urls: str) -> None:
         self.urls = list(urls)
         self.answered: Counter[str] = Counter()
         self.lost = 0
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+        self._threads = [threading.Thread(target=self._request) for _ in range(4)]
 
     def __enter__(self) -> Clients:
         for thread in self._threads:
@@ -73,7 +73,7 @@ class Clients:
         for thread in self._threads:
             thread.join()
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         while not self._stop.is_set():
             for url in list(self.urls):
                 try:
@@ -89,29 +89,29 @@ class Clients:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stack, Cluster]]:
-    """The old stack, which is up; the new one, which is not; and the vendor's cluster that it is for."""
-    with ExitStack() as open_until_the_end:
+    """Return the old stack, which is up, the new stack, which is not, and the vendor's cluster for the new stack."""
+    with ExitStack() as resources:
         vendors = copy_of_checkout(tmp_path_factory.mktemp("vendors"))
         (vendors / "__main__.py").write_text((CHECKOUT / "tests/lab/vendor.py").read_text())
-        make_vendor = open_until_the_end.enter_context(thrown_away(vendors))
-        vendors_own, own = free_network(), free_network()
-        settings = _vendor_settings(vendors_own)
+        make_vendor = resources.enter_context(temporary_stacks(vendors))
+        vendor_network, old_network = free_network(), free_network()
+        settings = _vendor_settings(vendor_network)
         vendor = make_vendor(
-            vendors_own.name("vendor"), tmp_path_factory.mktemp("vendor"), settings, up_seconds=UP_SECONDS
+            vendor_network.name("vendor"), tmp_path_factory.mktemp("vendor"), settings, up_seconds=UP_SECONDS
         )
         vendor.up()
-        data_url = open_until_the_end.enter_context(_data(vendors_own.gateway))
-        make = open_until_the_end.enter_context(thrown_away(copy_of_checkout(tmp_path_factory.mktemp("checkout"))))
+        data_url = resources.enter_context(_data(vendor_network.gateway))
+        make = resources.enter_context(temporary_stacks(copy_of_checkout(tmp_path_factory.mktemp("checkout"))))
         scratch = tmp_path_factory.mktemp("backend")
-        old = make(own.name("old"), scratch, _old_settings(own, data_url), up_seconds=UP_SECONDS)
+        old = make(old_network.name("old"), scratch, _old_settings(old_network, data_url), up_seconds=UP_SECONDS)
         old.up()
-        new = make(own.name("new"), scratch, _new_settings(old, vendor, scratch), up_seconds=UP_SECONDS)
+        new = make(old_network.name("new"), scratch, _new_settings(old, vendor, scratch), up_seconds=UP_SECONDS)
         yield old, new, cluster_of(vendor, tmp_path_factory.mktemp("access"))
 
 
 @pytest.fixture(scope="module")
 def password(site: tuple[Stack, Stack, Cluster]) -> str:
-    """Of the old stack's MLflow, read while it is up."""
+    """Return the password of the old stack's MLflow, read while the stack is up."""
     return str(site[0].outputs("--show-secrets")["tracking_access"]["password"])
 
 
@@ -131,30 +131,30 @@ def _vendor_settings(network: Network) -> dict[str, Any]:
 
 def _old_settings(network: Network, data_url: str) -> dict[str, Any]:
     settings = _lab(network)
-    del settings["platform:blobs"]  # the data is somewhere else, and stays there
+    del settings["platform:blobs"]  # the data stays on an external server
     pipelines = settings["workloads:pipelines"]
     del pipelines["iris-local"]
     for pipeline in pipelines.values():
         pipeline["parameters"] = {"data_url": data_url}
-    if by_kubeflow():
+    if uses_kubeflow():
         settings["platform:pipelines"] = "kubeflow"
         pipelines["batch-predict"]["schedule"] = "30 2 * * *"
     return settings
 
 
 def _new_settings(old: Stack, vendor: Stack, folder: Path) -> dict[str, Any]:
-    given = vendor.outputs("--show-secrets")
+    outputs = vendor.outputs("--show-secrets")
     ca_file, kubeconfig = folder / "ca.crt", folder / "kubeconfig"
-    ca_file.write_text(given["registry"]["ca"])
+    ca_file.write_text(outputs["registry"]["ca"])
     kubeconfig.touch(mode=0o600)
-    kubeconfig.write_text(given["kubeconfig"])
-    registry = {part: given["registry"][part] for part in ("username", "password")}
+    kubeconfig.write_text(outputs["kubeconfig"])
+    registry = {part: outputs["registry"][part] for part in ("username", "password")}
     return {
         **{name: value for name, value in old.settings.items() if name.startswith(("serving", "workloads"))},
         "infra:cluster": "existing",
         "infra:existing": {"kubeconfig_file": str(kubeconfig)},
         "platform:pipelines": old.settings["platform:pipelines"],
-        "platform:registry": registry | {"url": f"https://{given['registry']['host']}", "ca_file": str(ca_file)},
+        "platform:registry": registry | {"url": f"https://{outputs['registry']['host']}", "ca_file": str(ca_file)},
         "platform:storage_class": "vendor-disk",
         "platform:tracking": old.settings["platform:tracking"],
         "workloads:models_from": old.name,
@@ -163,7 +163,7 @@ def _new_settings(old: Stack, vendor: Stack, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _data(address: str) -> Iterator[str]:
-    """The address of Iris, on a server of the company's that every cluster reaches."""
+    """Yield the URL of the Iris data on a server that both clusters can reach."""
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(CHECKOUT / "workloads/data"))
     with ThreadingHTTPServer((address, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -172,51 +172,51 @@ def _data(address: str) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("password")
-def test_a_platform_moves_to_a_vendor_and_no_client_notices(site: tuple[Stack, Stack, Cluster]) -> None:
+def test_move_to_a_vendor_loses_no_request(site: tuple[Stack, Stack, Cluster]) -> None:
     old, new, cluster = site
     before = predictions(old)
-    was = old.outputs()
+    old_outputs = old.outputs()
 
     new.up()
 
-    now = new.outputs()
-    assert now["model"] == was["model"]
-    assert now["iris_external"]["state"] == "INHERITED"
-    assert now["batch_predict"]["state"] == "SUCCEEDED"
+    new_outputs = new.outputs()
+    assert new_outputs["model"] == old_outputs["model"]
+    assert new_outputs["iris_external"]["state"] == "INHERITED"
+    assert new_outputs["batch_predict"]["state"] == "SUCCEEDED"
     assert predictions(new) == before
     assert set(changes(new.up())) == {"unchanged"}
     claims = cluster.get("pvc", "-A")["items"]
     assert {claim["spec"]["storageClassName"] for claim in claims} == {"vendor-disk"}
-    if by_kubeflow():
+    if uses_kubeflow():
         (schedule,) = cluster.get("scheduledworkflows", "-n", deployment_factory.NAMESPACE)["items"]
         assert schedule["spec"]["trigger"]["cronSchedule"]["cron"] == "0 30 2 * * *"
 
-    one, other = was["score_url"], now["score_url"]
-    assert one != other
-    with Clients(one, other) as clients:
+    old_url, new_url = old_outputs["score_url"], new_outputs["score_url"]
+    assert old_url != new_url
+    with Clients(old_url, new_url) as clients:
         time.sleep(10)
-        clients.urls = [other, one]  # as a DNS name that is changed, when a client looks again
+        clients.urls = [new_url, old_url]  # a client that resolves the changed DNS name
         time.sleep(10)
-        clients.urls = [one, other]  # and one who never looks
+        clients.urls = [old_url, new_url]  # a client that keeps the old address
         code, output = old.pulumi("destroy", "--yes")
         assert code == 0, output
         time.sleep(5)
-    print({url: clients.answered[url] for url in (one, other)}, f"lost: {clients.lost}")
+    print({url: clients.answered[url] for url in (old_url, new_url)}, f"lost: {clients.lost}")
     assert clients.lost == 0
-    assert min(clients.answered[one], clients.answered[other]) > 100
+    assert min(clients.answered[old_url], clients.answered[new_url]) > 100
 
     assert predictions(new) == before
     assert set(changes(new.up())) == {"unchanged"}
 
 
-def test_the_way_to_the_old_stack_stands_nowhere_in_clear(site: tuple[Stack, Stack, Cluster], password: str) -> None:
+def test_password_of_the_old_stack_is_not_in_state_or_output(site: tuple[Stack, Stack, Cluster], password: str) -> None:
     old, new, _ = site
-    written = [*old.written, *new.written, *(file.read_text() for file in (new.scratch / "state").rglob("*.json"))]
-    assert any("ModelsFrom" in text for text in written)
-    assert [text[:200] for text in written if password in text] == []
+    texts = [*old.written, *new.written, *(file.read_text() for file in (new.scratch / "state").rglob("*.json"))]
+    assert any("ModelsFrom" in text for text in texts)
+    assert [text[:200] for text in texts if password in text] == []
 
 
-def test_what_it_took_is_a_settings_file(site: tuple[Stack, Stack, Cluster]) -> None:
+def test_move_needs_only_a_settings_file(site: tuple[Stack, Stack, Cluster]) -> None:
     old, new, _ = site
     assert git(new.project, "status", "--porcelain", "--", "workloads", "model_server", "platform", "infra") == ""
     for name in (name for name in old.settings | new.settings if name.startswith(("serving", "workloads"))):
@@ -225,5 +225,6 @@ def test_what_it_took_is_a_settings_file(site: tuple[Stack, Stack, Cluster]) -> 
         set(yaml.safe_dump(one.settings).splitlines()) - set(yaml.safe_dump(other.settings).splitlines())
         for one, other in ((old, new), (new, old))
     )
-    page = " ".join((CHECKOUT / "docs/migrate.md").read_text().split())
-    assert f"{len(removed)} lines of `a`'s file went, {len(added)} came" in page, (removed, added)
+    page = " ".join((CHECKOUT / "docs/benchmarks.md").read_text().split())
+    expected = f"{len(removed)} lines of the settings of `a` were removed and {len(added)} were added"
+    assert expected in page, (removed, added)

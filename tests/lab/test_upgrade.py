@@ -1,4 +1,4 @@
-"""From an older Kubernetes to the one of this checkout, killed on the way, while somebody asks a Service."""
+"""An upgrade of Kubernetes that is killed on the way, while clients send requests to a Service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from airgap.bundle.builders.image import LAYOUT
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.store import RECORD, Store
-from infra.kubeadm.node_commands import refusal
+from infra.kubeadm.upgrade import upgrade_refusal
 from settings.paths import VERSIONS
 from tests.harness import Stack, changes
 
@@ -37,14 +37,14 @@ NODE = "mlplatform.internal/node:"
 NODES = ("control-plane", "worker-1", "worker-2")
 SPACE = "served"
 FAILED = 0.01
-"""The part of the requests that may fail: those that are on their way to a pod when it goes."""
+"""Share of requests that may fail: those in flight to a pod that ends."""
 
 
 @pytest.fixture(scope="module")
 def older() -> str:
-    """The newest Kubernetes in the bundle's folder that can be upgraded to this one; its images are in the registry.
+    """Return the newest version in the bundle's folder that can be upgraded to the current one.
 
-    The index names those of this checkout only; what others have built stays beside them.
+    The index names only the images of this checkout; images of older checkouts stay in the folder.
     """
     store = Store.default()
     records = {file.parent: json.loads(file.read_text()) for file in (store.root / "images").glob(f"*/{RECORD}")}
@@ -52,7 +52,7 @@ def older() -> str:
         version
         for record in records.values()
         if (version := record["upstream"].removeprefix(NODE)) != record["upstream"]
-        if version != NEW and refusal(version, NEW) is None
+        if version != NEW and upgrade_refusal(version, NEW) is None
     ]
     if not versions:
         pytest.skip(
@@ -64,34 +64,36 @@ def older() -> str:
 
 @pytest.fixture(scope="module")
 def in_registry(older: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What the index does not name is pushed by an index of its own: all registries share their images."""
+    """Push the images that the index does not name, by a second index; all registries share their images."""
     store, folder = Store.default(), tmp_path_factory.mktemp("older")
-    named = index.read(store)["images"]
+    indexed = index.read(store)["images"]
     images = {}
     for file in (store.root / "images").glob(f"*/{RECORD}"):
         record = json.loads(file.read_text())
-        if record["upstream"] not in named:
+        if record["upstream"] not in indexed:
             images[record["upstream"]] = {"layout": str(file.parent / LAYOUT), "digest": record["digest"]}
     (folder / index.INDEX).write_text(json.dumps({"images": images}))
-    with bundle_registry.writable(store) as own:
-        push(Store(folder), own.host, own.authfile, own.certificates)
+    with bundle_registry.writable(store) as target:
+        push(Store(folder), target.host, target.authfile, target.certificates)
 
 
 @dataclass
 class Watch:
-    """What nodes looked like, and how requests ended, from beginning to end."""
+    """A record of node states and request results during an upgrade."""
 
     cluster: Cluster
     address: str
-    seen: list[tuple[float, dict[str, tuple[str, bool, bool]]]] = field(default_factory=list)
-    """When, and of each node: kubelet's version, whether it is Ready, whether it takes pods."""
+    states: list[tuple[float, dict[str, tuple[str, bool, bool]]]] = field(default_factory=list)
+    """Time, and for each node its kubelet version, whether it is Ready and whether it is schedulable."""
     answered: int = 0
     failed: list[tuple[float, str]] = field(default_factory=list)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         ended = threading.Event()
-        threads = [threading.Thread(target=self._repeat, args=(act, ended)) for act in (self._look, self._ask)]
+        threads = [
+            threading.Thread(target=self._repeat, args=(act, ended)) for act in (self._read_nodes, self._request)
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -102,40 +104,40 @@ class Watch:
                 thread.join()
 
     def state(self, node: str) -> tuple[str, bool, bool]:
-        return self.seen[-1][1][node]
+        return self.states[-1][1][node]
 
     def order(self) -> list[str]:
-        """The nodes in the order in which they came to another version."""
-        came = {node: next((at for at, nodes in self.seen if nodes[node][0] == NEW), None) for node in NODES}
-        return sorted((node for node, at in came.items() if at), key=lambda node: came[node] or 0)
+        """Return the nodes in the order of their upgrades."""
+        upgraded = {node: next((at for at, nodes in self.states if nodes[node][0] == NEW), None) for node in NODES}
+        return sorted((node for node, at in upgraded.items() if at), key=lambda node: upgraded[node] or 0)
 
-    def told(self) -> str:
-        """All of it, for a person to read."""
-        begin = self.seen[0][0]
-        changed = [next(same) for _, same in groupby(self.seen, key=lambda seen: seen[1])]
+    def report(self) -> str:
+        """Return the record as text."""
+        begin = self.states[0][0]
+        changed = [next(same) for _, same in groupby(self.states, key=lambda state: state[1])]
         lines = [
             f"{at - begin:6.1f} s  " + ", ".join(f"{name} {state}" for name, state in nodes.items())
             for at, nodes in changed
         ]
-        lost = [f"{at - begin:6.1f} s  {why}" for at, why in self.failed]
-        return "\n".join([*lines, f"{self.answered} requests answered, {len(lost)} not", *lost])
+        failures = [f"{at - begin:6.1f} s  {why}" for at, why in self.failed]
+        return "\n".join([*lines, f"{self.answered} requests answered, {len(failures)} not", *failures])
 
     def _repeat(self, act: Callable[[], None], ended: threading.Event) -> None:
         while not ended.wait(0.2):
             act()
 
-    def _look(self) -> None:
-        # Without the API server nothing is known, and nothing changes.
-        found = self.cluster.kubectl("get", "nodes", "-o", "json", "--request-timeout=3s", check=False)
-        if found.startswith("{"):
-            # Warnings of kubectl may follow.
-            items = json.JSONDecoder().raw_decode(found)[0]["items"]
+    def _read_nodes(self) -> None:
+        # Without the API server, the states are unknown and unchanged.
+        output = self.cluster.kubectl("get", "nodes", "-o", "json", "--request-timeout=3s", check=False)
+        if output.startswith("{"):
+            # kubectl may print warnings after the JSON.
+            items = json.JSONDecoder().raw_decode(output)[0]["items"]
             nodes = {_name(item): _state(item) for item in items}
-            # An API server that has just begun knows but some.
+            # An API server that has just started may list only some nodes.
             if set(NODES) <= nodes.keys():
-                self.seen.append((time.monotonic(), nodes))
+                self.states.append((time.monotonic(), nodes))
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         try:
             with urllib.request.urlopen(self.address, timeout=3) as answer:
                 assert answer.status == 200
@@ -154,7 +156,7 @@ def _state(node: dict[str, Any]) -> tuple[str, bool, bool]:
 
 
 def served(cluster: Cluster) -> str:
-    """A Deployment of two pods behind an address, as somebody puts it who wants it to answer. Returns the address."""
+    """Deploy a Service with two pods, a readiness probe and a disruption budget; return its URL."""
     cluster.namespace(SPACE)
     labels = {"app": "served"}
     container = {
@@ -162,7 +164,7 @@ def served(cluster: Cluster) -> str:
         "image": TOOLS,
         "command": ["perl", "-e", SERVER],
         "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
-        # Requests come for a moment after it was told to go.
+        # Requests still arrive shortly after the pod's deletion.
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
     }
     budget = {"selector": {"matchLabels": labels}, "maxUnavailable": 1}
@@ -171,16 +173,16 @@ def served(cluster: Cluster) -> str:
         "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
     }
-    named = {"metadata": {"name": "served", "namespace": SPACE}}
+    metadata = {"metadata": {"name": "served", "namespace": SPACE}}
     cluster.apply(
-        {"apiVersion": "apps/v1", "kind": "Deployment", "spec": deployment} | named,
-        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "spec": budget} | named,
-        {"apiVersion": "v1", "kind": "Secret", "stringData": {"word": "kept"}} | named,
+        {"apiVersion": "apps/v1", "kind": "Deployment", "spec": deployment} | metadata,
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "spec": budget} | metadata,
+        {"apiVersion": "v1", "kind": "Secret", "stringData": {"word": "kept"}} | metadata,
         service("served", SPACE, "LoadBalancer"),
     )
     cluster.wait("--for=condition=Available", "deployment/served", "-n", SPACE)
-    found = until(lambda: cluster.get("service", "served", "-n", SPACE)["status"]["loadBalancer"].get("ingress"))
-    return f"http://{found[0]['ip']}/"
+    ingress = until(lambda: cluster.get("service", "served", "-n", SPACE)["status"]["loadBalancer"].get("ingress"))
+    return f"http://{ingress[0]['ip']}/"
 
 
 def uids(cluster: Cluster) -> set[str]:
@@ -188,14 +190,14 @@ def uids(cluster: Cluster) -> set[str]:
     return {item["metadata"]["uid"] for item in cluster.get(kinds, "-A")["items"]}
 
 
-def ends(kubeconfig: str) -> float:
-    """When the certificate of its user does."""
+def expiry(kubeconfig: str) -> float:
+    """Return the time in seconds at which the certificate of its user expires."""
     user = yaml.safe_load(kubeconfig)["users"][0]["user"]
     return x509.load_pem_x509_certificate(b64decode(user["client-certificate-data"])).not_valid_after_utc.timestamp()
 
 
 @pytest.mark.usefixtures("in_registry")
-def test_an_upgrade_goes_from_node_to_node_is_gone_on_with_when_killed_and_is_not_noticed(
+def test_upgrade_after_a_kill_continues_node_by_node_without_an_outage(
     make_lab: Callable[[str], Stack], older: str, tmp_path: Path
 ) -> None:
     stack = make_lab("upgrade")
@@ -208,10 +210,10 @@ def test_an_upgrade_goes_from_node_to_node_is_gone_on_with_when_killed_and_is_no
 
     stack.settings["infra:kubernetes"]["version"] = NEW.removeprefix("v")
     with watch.watching():
-        until(lambda: watch.seen, what="looking at the nodes")
+        until(lambda: watch.states, what="the first node states")
         assert all(watch.state(node) == (older, True, True) for node in NODES)
         killed = stack.command("up", "--yes", "--skip-preview")
-        until(lambda: not watch.state("worker-1")[2], seconds=900, what="draining the first worker")
+        until(lambda: not watch.state("worker-1")[2], seconds=900, what="the drain of the first worker")
         children = psutil.Process(killed.pid).children(recursive=True)
         killed.send_signal(signal.SIGKILL)
         killed.wait()
@@ -221,13 +223,13 @@ def test_an_upgrade_goes_from_node_to_node_is_gone_on_with_when_killed_and_is_no
         code, output = stack.pulumi("cancel", "--yes")
         assert code == 0, output
         stack.up()
-        until(lambda: all(watch.state(node) == (NEW, True, True) for node in NODES), what="every node's being Ready")
-    print(watch.told())
+        until(lambda: all(watch.state(node) == (NEW, True, True) for node in NODES), what="all nodes to be Ready")
+    print(watch.report())
 
     assert watch.order() == list(NODES)
-    busy = [{node for node, state in nodes.items() if not all(state[1:])} for _, nodes in watch.seen]
-    assert all(len(nodes) <= 1 for nodes in busy), watch.told()
-    assert len(watch.failed) <= FAILED * watch.answered, watch.told()
+    busy = [{node for node, state in nodes.items() if not all(state[1:])} for _, nodes in watch.states]
+    assert all(len(nodes) <= 1 for nodes in busy), watch.report()
+    assert len(watch.failed) <= FAILED * watch.answered, watch.report()
     assert objects <= uids(cluster)
     secret = cluster.get("secret", "served", "-n", SPACE)
     assert b64decode(secret["data"]["word"]) == b"kept"
@@ -243,5 +245,5 @@ def test_an_upgrade_goes_from_node_to_node_is_gone_on_with_when_killed_and_is_no
     after = stack.outputs("--show-secrets")
     assert {node["version"] for node in after["nodes"]} == {NEW}
     assert after["certificates_expire"] > before["certificates_expire"]
-    assert ends(after["kubeconfig"]) > ends(before["kubeconfig"])
+    assert expiry(after["kubeconfig"]) > expiry(before["kubeconfig"])
     assert set(changes(stack.up())) == {"unchanged"}

@@ -1,6 +1,6 @@
-"""A cluster as its vendor hands it over: volumes, metrics and addresses are there, and nothing of a platform.
+"""A vendor's cluster: volumes, metrics and load balancer addresses, without a platform.
 
-Takes the place of __main__.py in a copy of this checkout.
+It replaces __main__.py in a copy of this checkout.
 """
 
 import pulumi
@@ -12,7 +12,7 @@ from settings.loading import load
 from settings.paths import cache_directory
 
 stack = pulumi.get_stack()
-foundation = provision_kubeadm_cluster(
+provisioned = provision_kubeadm_cluster(
     load(stack, CONFIG.get() or get_config_env()), stack, cache_directory() / "stacks" / stack
 )
 kubernetes.storage.v1.StorageClass(
@@ -26,10 +26,10 @@ kubernetes.storage.v1.StorageClass(
     },
     provisioner="openebs.io/local",
     volume_binding_mode="WaitForFirstConsumer",
-    opts=foundation.cluster.options(),
+    opts=provisioned.cluster.options(),
 )
-registry = foundation.registry
-pulumi.export("kubeconfig", foundation.cluster.kubeconfig)
+registry = provisioned.registry
+pulumi.export("kubeconfig", provisioned.cluster.kubeconfig)
 pulumi.export(
-    "registry", pulumi.Output.secret({part: getattr(registry, part) for part in ("host", "username", "password", "ca")})
+    "registry", pulumi.Output.secret({name: getattr(registry, name) for name in ("host", "username", "password", "ca")})
 )

@@ -1,4 +1,4 @@
-"""An MLflow server, and runs of compiled pipelines by the runner as the platform starts it."""
+"""An MLflow server, and runs of compiled pipelines in the runner that the platform uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from kfp.compiler import Compiler
 from mlplatform.mlflow import AUTH
 
-import workloads.ml  # noqa: F401  before any library that it keeps from reporting home
+import workloads.ml  # noqa: F401  before the libraries whose usage reports it disables
 from workloads import pipelines
 
 IRIS = Path(pipelines.__file__).parents[1] / "data" / "iris.csv"
@@ -28,7 +28,7 @@ SERVER_SECONDS = 120
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: `result` is its result file, `log` what the runner printed."""
+    """A finished run: `result` is its result file, `log` the output of the runner."""
 
     folder: Path
     code: int
@@ -44,8 +44,8 @@ class Run:
         return dict(next(a for a in steps[step]["artifacts"] if a["name"] == name))
 
 
-def prepared(folder: Path, pipeline: Any, arguments: dict[str, Any]) -> list[str]:
-    """Make `folder` a run folder of the pipeline; returns the command that runs it."""
+def prepare_run(folder: Path, pipeline: Any, arguments: dict[str, Any]) -> list[str]:
+    """Create the run folder of a pipeline. Returns the command that runs it."""
     folder.mkdir()
     Compiler().compile(pipeline, str(folder / "package.yaml"))
     (folder / "arguments.json").write_text(json.dumps(arguments))
@@ -53,25 +53,28 @@ def prepared(folder: Path, pipeline: Any, arguments: dict[str, Any]) -> list[str
 
 
 def run(folder: Path, pipeline: Any, **arguments: Any) -> Run:
-    """Run a pipeline, by name or by its object, to its end."""
+    """Run a pipeline, given by name or as object, and return the finished run."""
     loaded = pipelines.load(pipeline) if isinstance(pipeline, str) else pipeline
-    command = prepared(folder, loaded, arguments)
-    ended = subprocess.run(
+    command = prepare_run(folder, loaded, arguments)
+    completed = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    return Run(folder, ended.returncode, json.loads((folder / "result.json").read_text()), ended.stdout)
+    return Run(folder, completed.returncode, json.loads((folder / "result.json").read_text()), completed.stdout)
 
 
 @pytest.fixture(scope="session")
 def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of an empty MLflow server that lives as long as the tests."""
+    """Run an empty MLflow server until the end of the tests and yield its address."""
     with mlflow_server(tmp_path_factory.mktemp("mlflow")) as url:
         yield url
 
 
 @contextmanager
 def mlflow_server(folder: Path, password: str = "") -> Iterator[str]:
-    """Address of an empty MLflow server with its files in `folder`; with a password, of its user admin."""
+    """Run an empty MLflow server with its files in `folder` and yield its address.
+
+    With a password, the server requires a login; its user is admin.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -93,7 +96,7 @@ def mlflow_server(folder: Path, password: str = "") -> Iterator[str]:
         )
     try:
         deadline = time.monotonic() + SERVER_SECONDS
-        # Its own word, not an answer at the port: that could come from another server.
+        # Wait for the log line: a response at the port could come from another server.
         while "Uvicorn running on" not in log.read_text():
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()

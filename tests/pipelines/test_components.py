@@ -1,4 +1,4 @@
-"""Components are separately compiled files that any pipeline can take."""
+"""Components: compiled files that any pipeline can load."""
 
 import runpy
 from pathlib import Path
@@ -12,16 +12,17 @@ from kfp import dsl
 
 from settings.paths import PROJECT
 from tests.pipelines.conftest import IRIS, run
-from workloads.components import BASE_IMAGE, component, load
-from workloads.components.__main__ import FOLDER, compile_to, names
-from workloads.ml import model, table
+from workloads.components import BASE_IMAGE, COMPILED, component, load
+from workloads.components.__main__ import compile_to, names
+from workloads.ml.data import table
+from workloads.ml.model import model_directory
 
 decision_tree = load("decision_tree")
 
 
 @component
 def two_clouds(data: dsl.Output[dsl.Dataset]) -> None:
-    """Writes points of two classes that one cut tells apart."""
+    """Write points of two classes that one split separates."""
     import json
     from pathlib import Path
 
@@ -29,35 +30,35 @@ def two_clouds(data: dsl.Output[dsl.Dataset]) -> None:
     Path(data.path).write_text(json.dumps(parts))
 
 
-@dsl.pipeline(name="somebody-elses")
-def somebody_elses() -> float:
+@dsl.pipeline(name="other-project")
+def other_project() -> float:
     return decision_tree(data=two_clouds().outputs["data"], max_depth=1).outputs["Output"]
 
 
 @pytest.mark.parametrize("name", names())
-def test_component_file_is_what_its_code_compiles_to(name: str, tmp_path: Path) -> None:
+def test_component_file_compiled_again_is_unchanged(name: str, tmp_path: Path) -> None:
     expected = compile_to(tmp_path, name).read_text()
-    assert (FOLDER / f"{name}.yaml").read_text() == expected, "run: python -m workloads.components"
+    assert (COMPILED / f"{name}.yaml").read_text() == expected, "run: python -m workloads.components"
 
 
-def test_there_is_a_file_for_each_component_and_no_other() -> None:
-    assert sorted(file.stem for file in FOLDER.glob("*.yaml")) == names()
+def test_compiled_folder_has_one_file_for_each_component() -> None:
+    assert sorted(file.stem for file in COMPILED.glob("*.yaml")) == names()
 
 
 @pytest.mark.parametrize("name", names())
-def test_component_installs_nothing_when_it_runs(name: str) -> None:
-    container = _container(yaml.safe_load((FOLDER / f"{name}.yaml").read_text()))
+def test_component_at_run_time_installs_nothing(name: str) -> None:
+    container = _container(yaml.safe_load((COMPILED / f"{name}.yaml").read_text()))
     assert container["image"] == BASE_IMAGE
     assert "pip install" not in " ".join(container["command"])
 
 
-def test_component_file_is_reused_in_another_pipeline(tmp_path: Path) -> None:
-    ended = run(tmp_path / "run", somebody_elses)
+def test_component_file_in_another_pipeline_runs(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", other_project)
     assert ended.outputs == {"Output": 1.0}
     assert ended.artifact("decision-tree", "metrics")["metadata"] == {"accuracy": 1.0}
 
 
-def test_the_pages_own_step_reads_metadata_as_kubeflow_hands_them_on(tmp_path: Path) -> None:
+def test_documented_step_with_kubeflow_metadata_reads_them(tmp_path: Path) -> None:
     file = tmp_path / "wine.py"
     file.write_text((PROJECT / "docs/pipelines.md").read_text().split("```python\n")[1].split("```")[0])
     step = runpy.run_path(str(file))["train_regression"].python_func
@@ -67,7 +68,7 @@ def test_the_pages_own_step_reads_metadata_as_kubeflow_hands_them_on(tmp_path: P
     about |= {"source": "x", "sha256": "x", "rows": 150.0, "display_name": "train"}
     train = SimpleNamespace(path=str(tmp_path / "train.csv"), metadata=about)
     step(train, SimpleNamespace(path=str(tmp_path / "model")), "wine", 1.0)
-    signature = model.load(tmp_path / "model").signature
+    signature = model_directory.load(tmp_path / "model").signature
     assert ([each["name"] for each in signature["features"]], signature["classes"]) == (iris.features, iris.classes)
 
 

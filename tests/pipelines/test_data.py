@@ -1,4 +1,4 @@
-"""Data from outside: read, checked and split, or refused in one sentence."""
+"""External data: read, checked and split, or refused with one sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.pipelines.conftest import IRIS
-from workloads.ml import storage, table
+from workloads.ml.data import storage, table
 from workloads.ml.errors import StepError
 
 ROWS = "".join(f"{i},{i / 10},{'ab'[i % 2]}\n" for i in range(10))
@@ -26,11 +26,11 @@ GOOD = f"width,height,kind\n{ROWS}"
         ("pixel_0_7", "pixel_0_7"),
     ],
 )
-def test_names_are_in_snake_case(name: str, expected: str) -> None:
+def test_snake_case_of_names(name: str, expected: str) -> None:
     assert table.snake_case(name) == expected
 
 
-def test_iris_is_read_with_its_names_and_classes() -> None:
+def test_parse_iris_returns_names_and_classes() -> None:
     iris = table.parse(IRIS.read_bytes(), "Species")
     assert iris.features == ["sepal_length", "sepal_width", "petal_length", "petal_width"]
     assert iris.classes == ["setosa", "versicolor", "virginica"]
@@ -38,12 +38,12 @@ def test_iris_is_read_with_its_names_and_classes() -> None:
     assert np.bincount(iris.labels).tolist() == [50, 50, 50]
 
 
-def test_classes_that_are_numbers_stand_in_their_order() -> None:
+def test_parse_numeric_classes_sorts_them_by_value() -> None:
     rows = "".join(f"{i},{digit}\n" for i in range(5) for digit in (10, 9, 2))
     assert table.parse(f"x,digit\n{rows}".encode(), "digit").classes == ["2", "9", "10"]
 
 
-def test_classes_of_a_long_file_of_which_only_the_last_are_texts_are_texts_all() -> None:
+def test_parse_long_file_with_text_classes_at_the_end_reads_all_classes_as_text() -> None:
     content = "x,kind\n" + "0.5,1\n" * 600_000 + "0.5,a\n" * 5
     found = table.parse(content.encode(), "kind")
     assert (found.classes, np.bincount(found.labels).tolist()) == (["1", "a"], [600_000, 5])
@@ -56,7 +56,7 @@ def test_classes_of_a_long_file_of_which_only_the_last_are_texts_are_texts_all()
         ("width,kind\n", "a header but no rows"),
         (GOOD.replace("kind", "sort"), "no column 'kind'; the columns are: width, height, sort"),
         (GOOD.replace(",", ";"), "no column 'kind'"),
-        ("kind\n" + "a\nb\n" * 5, "no column beside the target kind"),
+        ("kind\n" + "a\nb\n" * 5, "no column besides the target kind"),
         (GOOD.replace("3,0.3,b", "3,tall,b"), "column height, row 4: 'tall'; every column but the target"),
         (GOOD.replace("3,0.3,b", "3,,b"), "column height, row 4: empty"),
         (GOOD.replace("3,0.3,b", "3,inf,b"), "column height, row 4: 'inf'"),
@@ -64,26 +64,29 @@ def test_classes_of_a_long_file_of_which_only_the_last_are_texts_are_texts_all()
         (GOOD.replace("3,0.3,b", "3,0.3,"), "column kind, row 4: empty; every row needs a class"),
         (GOOD.replace("b\n", "a\n"), "column kind has one class only, a"),
         (GOOD.replace("3,0.3,b", "3,0.3,c"), "class c of column kind has 1 of 10 rows; each class needs at least 5"),
-        (GOOD.replace("width,height", "Side Length,side_length"), "a name of its own"),
+        (
+            GOOD.replace("width,height", "Side Length,side_length"),
+            "each column needs a unique name, case and punctuation aside; found: Side Length, side_length",
+        ),
         (GOOD + "1,2,3,4,5\n", "not a CSV table"),
     ],
 )
-def test_data_that_cannot_be_trained_on_are_refused(content: str, message: str) -> None:
+def test_parse_invalid_data_raises_error(content: str, message: str) -> None:
     with pytest.raises(StepError) as refused:
         table.parse(content.encode(), "kind")
     assert message in str(refused.value)
 
 
-def test_bytes_that_are_no_text_are_refused() -> None:
+def test_parse_bytes_without_encoding_raises_error() -> None:
     with pytest.raises(StepError, match="not a CSV table in UTF-8"):
         table.parse(b"width,kind\n\xff\xfe,a\n", "kind")
 
 
-def test_excels_byte_order_mark_is_no_part_of_a_name() -> None:
+def test_parse_byte_order_mark_is_ignored() -> None:
     assert table.parse(b"\xef\xbb\xbf" + GOOD.encode(), "kind").features == ["width", "height"]
 
 
-def test_each_class_is_split_80_20_and_the_seed_decides_how() -> None:
+def test_split_keeps_class_shares_and_depends_on_seed() -> None:
     labels = np.repeat(np.arange(3), (50, 25, 5))
     train, test = table.split(labels, seed=0)
     assert np.bincount(labels[train]).tolist() == [40, 20, 4]
@@ -93,7 +96,7 @@ def test_each_class_is_split_80_20_and_the_seed_decides_how() -> None:
     assert (table.split(labels, seed=1)[1] != test).any()
 
 
-def test_saved_part_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
+def test_load_saved_part_returns_identical_values(tmp_path: Path) -> None:
     iris = table.parse(IRIS.read_bytes(), "Species")
     train, _ = table.split(iris.labels, seed=0)
     table.save(str(tmp_path / "train.csv"), iris, train)
@@ -111,34 +114,34 @@ def test_saved_part_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
         ("file:///data/iris.csv", "file:///data/iris.csv"),
     ],
 )
-def test_addresses_are_shown_without_secrets(url: str, shown: str) -> None:
+def test_without_secrets_removes_login_and_query(url: str, shown: str) -> None:
     assert storage.without_secrets(url) == shown
 
 
-def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StepError, match=r"data_url: file:///.*/nowhere.csv cannot be read: FileNotFoundError"):
-        storage.read("", "", "", (tmp_path / "nowhere.csv").as_uri())
+def test_read_missing_file_raises_error_with_address(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=r"data_url: file:///.*/missing.csv cannot be read: FileNotFoundError"):
+        storage.read("", "", "", (tmp_path / "missing.csv").as_uri())
 
 
-def test_failed_address_is_told_without_its_secrets() -> None:
+def test_read_failed_address_raises_error_without_secrets() -> None:
     with pytest.raises(StepError) as refused:
         storage.read("", "", "", "https://user:SECRET@127.0.0.1:9/iris.csv?sig=SECRET")
     assert "https://127.0.0.1:9/iris.csv cannot be read" in str(refused.value)
     assert "SECRET" not in str(refused.value)
 
 
-def test_blob_needs_account_container_and_name() -> None:
+def test_read_incomplete_blob_address_raises_error() -> None:
     with pytest.raises(StepError, match="container, blob: empty; give all of account_url, container, blob"):
         storage.read("https://account", "", "", "")
 
 
-def test_blob_needs_the_key_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_blob_without_key_raises_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(storage.KEY_VARIABLE, raising=False)
     with pytest.raises(StepError, match="AZURE_STORAGE_KEY is not set"):
         storage.read("https://account", "datasets", "iris.csv", "")
 
 
-def test_key_that_is_none_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_blob_with_malformed_key_raises_error_without_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(storage.KEY_VARIABLE, "SECRET of odd length")
     with pytest.raises(StepError) as refused:
         storage.read("http://127.0.0.1:9/account", "datasets", "iris.csv", "")
@@ -146,7 +149,7 @@ def test_key_that_is_none_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPat
     assert "SECRET" not in str(refused.value)
 
 
-def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_write_failed_raises_error_with_address(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StepError, match=r"destination: file:///.*/file/answers.csv cannot be written"):
         storage.write((tmp_path / "file" / "answers.csv").as_uri(), b"")
@@ -162,5 +165,5 @@ def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ("https://storage.hospital.example/flowers", "flowers"),
     ],
 )
-def test_the_name_of_a_storage_account_is_found_wherever_it_is_served(url: str, account: str) -> None:
+def test_account_of_returns_account_name(url: str, account: str) -> None:
     assert storage.account_of(url) == account

@@ -1,4 +1,4 @@
-"""Drift: what training leaves of its data, the index, and the pipeline that asks a server or Prometheus."""
+"""Drift: ranges of the training data, the index, and the pipeline that reads a server or Prometheus."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ import pytest
 from tests.pipelines.conftest import IRIS, Run, run
 from tests.server.running import Server, running, wait_until
 from tests.stand_ins import Answering, answering
-from workloads.ml import drift, registry, serving_counts
+from workloads.ml import drift, model_registry, serving_counts
 from workloads.ml.errors import StepError
 
 RANDOM = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(("rows", "count"), [(10, 2), (59, 2), (60, 3), (120, 6), (200, 10), (5000, 10)])
-def test_there_are_ten_ranges_or_fewer_where_there_are_few_rows(rows: int, count: int) -> None:
-    found = drift.ranges(RANDOM.normal(size=rows).astype(np.float32))
+def test_compute_ranges_has_ten_ranges_or_fewer_for_few_rows(rows: int, count: int) -> None:
+    found = drift.compute_ranges(RANDOM.normal(size=rows).astype(np.float32))
     assert len(found["shares"]) == count
     assert sum(found["shares"]) == pytest.approx(1, abs=1e-5)
     assert found["shares"] == pytest.approx([1 / count] * count, abs=1 / rows + 1e-6)
 
 
-def test_equal_values_are_in_one_range() -> None:
-    found = drift.ranges(np.array([0] * 900 + [7] * 100, dtype=np.float32))
+def test_compute_ranges_keeps_equal_values_together() -> None:
+    found = drift.compute_ranges(np.array([0] * 900 + [7] * 100, dtype=np.float32))
     assert found == {"edges": [0.0], "shares": [0.9, 0.1]}
-    assert drift.ranges(np.full(1000, 3, dtype=np.float32)) == {"edges": [3.0], "shares": [1.0, 0.0]}
+    assert drift.compute_ranges(np.full(1000, 3, dtype=np.float32)) == {"edges": [3.0], "shares": [1.0, 0.0]}
 
 
-def test_the_edges_are_numbers_as_a_person_wrote_them() -> None:
+def test_compute_ranges_edges_have_short_decimals() -> None:
     tenths = RANDOM.integers(10, 70, size=1000).astype(np.float32) / 10
-    assert all(edge == round(edge, 1) for edge in drift.ranges(tenths)["edges"])
+    assert all(edge == round(edge, 1) for edge in drift.compute_ranges(tenths)["edges"])
 
 
-def test_the_index_is_that_of_the_textbook() -> None:
+def test_stability_index_equals_textbook_value() -> None:
     # (0.2 - 0.5) ln(0.2 / 0.5) + (0.8 - 0.5) ln(0.8 / 0.5)
     assert drift.stability_index([0.5, 0.5], np.array([20.0, 80.0])) == pytest.approx(0.4158883)
     assert drift.stability_index([0.5, 0.5], np.array([7.0, 7.0])) == 0
@@ -47,8 +47,8 @@ def test_the_index_is_that_of_the_textbook() -> None:
 
 
 @pytest.mark.parametrize("rows", [250, 2000])
-def test_more_of_the_same_stays_below_the_limit_and_a_shift_does_not(rows: int) -> None:
-    trained = drift.ranges(RANDOM.normal(size=5000).astype(np.float32))
+def test_stability_index_exceeds_limit_only_after_a_shift(rows: int) -> None:
+    trained = drift.compute_ranges(RANDOM.normal(size=5000).astype(np.float32))
 
     def index(values: Any) -> float:
         places = np.searchsorted(trained["edges"], values)
@@ -65,20 +65,20 @@ FEATURES = [{"name": "old"}, {"name": "new", "ranges": {"edges": [1.0], "shares"
 @pytest.mark.parametrize(
     ("features", "counts", "said"),
     [
-        (FEATURES[:1], {}, "does not say what its training data were like"),
-        (FEATURES, {}, "0 rows were served, too few to tell; it takes 500"),
+        (FEATURES[:1], {}, "its signature does not describe the training data"),
+        (FEATURES, {}, "0 rows were served, too few to measure drift; at least 500 are needed"),
         (FEATURES, {"new": {"1": 300.0}}, "300 rows were served, too few"),
         (FEATURES, {"new": {"1": 300.0, "inf": 300.0}}, "nothing drifted: the largest index is 0, of new and 600 rows"),
         (FEATURES, {"new": {"1": 600.0}}, "new (4.6) drifted: an index above 0.2, of 600 rows"),
     ],
 )
-def test_a_sentence_tells_what_was_found_or_why_nothing_was(features: Any, counts: Any, said: str) -> None:
-    assert said in drift.told(features, *drift.measured(features, counts))
+def test_describe_names_drifted_features_or_reason(features: Any, counts: Any, said: str) -> None:
+    assert said in drift.describe(features, *drift.measure(features, counts))
 
 
 @pytest.fixture(scope="module")
 def version(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The registered version of a model `flowers`, trained on Iris."""
+    """Return the registered version of a model `flowers`, trained on Iris."""
     ended = run(
         tmp_path_factory.mktemp("trained") / "run",
         "iris-external",
@@ -95,7 +95,7 @@ def version(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def server(mlflow_url: str, version: str, tmp_path: Path) -> Iterator[Server]:
     settings = {"REGISTRY": mlflow_url, "MODEL": "flowers", "VERSION": version, "CACHE": tmp_path / "cache"}
     with running(tmp_path / "server.log", **settings) as started:
-        wait_until(lambda: started.get("/v2/health/ready").ok, "there is no model")
+        wait_until(lambda: started.get("/v2/health/ready").ok, "the model is not loaded")
         yield started
 
 
@@ -108,7 +108,7 @@ def check(folder: Path, mlflow_url: str, version: str, **where: Any) -> Run:
 
 
 @pytest.mark.parametrize("inches", [False, True])
-def test_the_pipeline_finds_in_a_servers_own_counts_what_drifted(
+def test_drift_check_with_server_counts_finds_drifted_feature(
     server: Server, mlflow_url: str, version: str, tmp_path: Path, inches: bool
 ) -> None:
     header, *lines = IRIS.read_text().splitlines()
@@ -123,7 +123,7 @@ def test_the_pipeline_finds_in_a_servers_own_counts_what_drifted(
     def counted() -> float:
         return sum(serving_counts.read("", server.url, "flowers", version, 1).get("petal_width", {}).values())
 
-    wait_until(lambda: counted() == 600, "they are not counted")
+    wait_until(lambda: counted() == 600, "the rows are not counted")
     ended = check(tmp_path, mlflow_url, version, server_url=server.url)
     metrics = ended.artifact("measure-drift", "metrics")["metadata"]
     assert metrics["rows"] == 600
@@ -133,9 +133,7 @@ def test_the_pipeline_finds_in_a_servers_own_counts_what_drifted(
     assert ("petal_width" in ended.outputs["finding"] and "drifted: " in ended.outputs["finding"]) == inches
 
 
-def test_a_server_that_nobody_has_asked_yet_is_no_fault(
-    server: Server, mlflow_url: str, version: str, tmp_path: Path
-) -> None:
+def test_drift_check_of_unused_server_succeeds(server: Server, mlflow_url: str, version: str, tmp_path: Path) -> None:
     ended = check(tmp_path, mlflow_url, version, server_url=server.url)
     assert (ended.outputs["measured"], ended.outputs["drifted"]) == (False, False)
     assert "0 rows were served" in ended.outputs["finding"]
@@ -144,8 +142,8 @@ def test_a_server_that_nobody_has_asked_yet_is_no_fault(
 
 @pytest.fixture
 def prometheus() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Answers like Prometheus with the counts of a feature in a unit of its own; keeps what it was asked."""
-    asked: list[dict[str, Any]] = []
+    """Run a stand-in for Prometheus with counts of one feature; yield its address and the list of its requests."""
+    requests: list[dict[str, Any]] = []
     result = [
         {"metric": {"feature": "petal_width", "upto": upto}, "value": [0, count]}
         for upto, count in (("0.2", "900.5"), ("inf", "99.5"))
@@ -154,36 +152,36 @@ def prometheus() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     class Handler(Answering):
         def do_GET(self) -> None:
             login = b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
-            asked.append({"login": login, **parse_qs(urlsplit(self.path).query)})
+            requests.append({"login": login, **parse_qs(urlsplit(self.path).query)})
             status = 200 if login == "prometheus:word" else 401
             self.answer(status, {"status": "success", "data": {"resultType": "vector", "result": result}})
 
     with answering(Handler) as url:
-        yield url, asked
+        yield url, requests
 
 
-def test_the_pipeline_asks_prometheus_for_its_time_with_the_password(
+def test_drift_check_with_prometheus_queries_time_range_with_login(
     prometheus: tuple[str, list[dict[str, Any]]],
     mlflow_url: str,
     version: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    url, asked = prometheus
+    url, requests = prometheus
     monkeypatch.setenv("PROMETHEUS_USERNAME", "prometheus")
     monkeypatch.setenv("PROMETHEUS_PASSWORD", "word")
     ended = check(tmp_path, mlflow_url, version, prometheus_url=url, hours=6.0)
     assert ended.outputs["drifted"]
     assert ended.artifact("measure-drift", "metrics")["metadata"]["rows"] == 1000
-    (query,) = asked[0]["query"]
+    (query,) = requests[0]["query"]
     assert f'model_server_input_values_total{{model="flowers",version="{version}"}}[21600s]' in query
     assert "word" not in ended.log
 
 
-def test_a_prometheus_that_refuses_or_is_not_there_is_told(
+def test_read_counts_failed_request_raises_error(
     prometheus: tuple[str, list[dict[str, Any]]],
 ) -> None:
-    with pytest.raises(StepError, match="what was served cannot be read: 401"):
+    with pytest.raises(StepError, match="the counts of served rows cannot be read: 401"):
         serving_counts.read(prometheus[0], "", "flowers", "1", 1)
     with pytest.raises(StepError, match="cannot be read"):
         serving_counts.read("", "http://127.0.0.1:1", "flowers", "1", 1)
@@ -191,8 +189,10 @@ def test_a_prometheus_that_refuses_or_is_not_there_is_told(
         serving_counts.read("", "", "flowers", "1", 1)
 
 
-def test_a_model_from_before_is_told_from_one_that_has_not_drifted(version: str, mlflow_url: str) -> None:
-    features: list[Any] = [dict(each) for each in registry.fetch(mlflow_url, "flowers", version).signature["features"]]
+def test_measure_signature_without_ranges_returns_no_index(version: str, mlflow_url: str) -> None:
+    features: list[Any] = [
+        dict(each) for each in model_registry.fetch(mlflow_url, "flowers", version).signature["features"]
+    ]
     for feature in features:
         del feature["ranges"]
-    assert drift.measured(features, {"petal_width": {"inf": 900.0}}) == ({}, 0)
+    assert drift.measure(features, {"petal_width": {"inf": 900.0}}) == ({}, 0)

@@ -1,4 +1,4 @@
-"""Trained forests as data: exported, tested, registered."""
+"""Trained models: exported, tested, registered, used for batch prediction."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ import numpy as np
 import pytest
 
 from tests.pipelines.conftest import IRIS
-from workloads.ml import batch, evaluation, gate, model, registry, report, table, tracking, training
+from workloads.ml import model_registry, tracking
+from workloads.ml.artifact_metadata import unwrap_kfp
+from workloads.ml.data import table
 from workloads.ml.errors import StepError
-from workloads.ml.export import classifier_to_onnx, forest_to_onnx
-from workloads.ml.metadata import plain
+from workloads.ml.evaluation import gate, report, scores
+from workloads.ml.model import batch_scoring, forest, model_directory
+from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some inputs do not have OOB scores")
 METRICS = {"accuracy": 0.9, "precision": 0.9, "recall": 0.9, "f1": 0.9}
 
 
-def trained(folder: Path, trees: int = 5, name: str = "iris") -> Path:
-    """A model directory of a small forest on all of Iris."""
+def train_iris(folder: Path, trees: int = 5, name: str = "iris") -> Path:
+    """Train a small forest on all of Iris. Returns its model directory."""
     content = IRIS.read_bytes()
     iris = table.parse(content, "Species")
     table.save(str(folder / "all.csv"), iris, np.ones(150, dtype=bool))
     about: dict[str, Any] = {"features": iris.features, "target": iris.target, "classes": iris.classes}
-    about |= {"source": IRIS.as_uri(), "sha256": model.digest(content), "rows": 150.0}
-    training.train_forest(str(folder / "all.csv"), about, folder / "model", name, trees, 123)
+    about |= {"source": IRIS.as_uri(), "sha256": model_directory.digest(content), "rows": 150.0}
+    forest.train_forest(str(folder / "all.csv"), about, folder / "model", name, trees, 123)
     return folder / "model"
 
 
 @pytest.mark.parametrize("trees", [1, 100])
 @pytest.mark.parametrize("dataset", ["load_iris", "load_wine", "load_breast_cancer"])
-def test_onnx_answers_as_the_forest_on_every_row_on_every_threshold_and_in_every_tie(dataset: str, trees: int) -> None:
+def test_forest_to_onnx_on_rows_thresholds_and_ties_predicts_as_scikit_learn(dataset: str, trees: int) -> None:
     from onnxruntime import InferenceSession
     from sklearn import datasets
     from sklearn.ensemble import RandomForestClassifier
@@ -61,7 +64,7 @@ def test_onnx_answers_as_the_forest_on_every_row_on_every_threshold_and_in_every
 
 
 @pytest.mark.parametrize("dataset", ["load_wine", "load_breast_cancer"])
-def test_other_classifiers_answer_as_scikit_learn_does(dataset: str) -> None:
+def test_classifier_to_onnx_predicts_as_scikit_learn(dataset: str) -> None:
     from onnxruntime import InferenceSession
     from sklearn import datasets
     from sklearn.linear_model import LogisticRegression
@@ -78,64 +81,71 @@ def test_other_classifiers_answer_as_scikit_learn_does(dataset: str) -> None:
     assert onnx == classifier_to_onnx(classifier)
 
 
-def test_same_data_give_the_same_bytes(tmp_path: Path) -> None:
+def test_train_forest_on_same_data_writes_same_bytes(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        trained(tmp_path / name)
+        train_iris(tmp_path / name)
     first, second = ((tmp_path / name / "model" / "model.onnx").read_bytes() for name in ("first", "second"))
     assert first == second
 
 
-def test_signature_tells_what_a_caller_needs(tmp_path: Path) -> None:
-    signature = json.loads((trained(tmp_path) / "signature.json").read_text())
+def test_signature_describes_features_classes_and_data(tmp_path: Path) -> None:
+    signature = json.loads((train_iris(tmp_path) / "signature.json").read_text())
     first = signature["features"][0]
     assert first.pop("ranges")["edges"] == [4.9, 5.2, 5.6, 6.0, 6.3, 6.7]
     assert first == {"name": "sepal_length", "minimum": 4.3, "maximum": 7.9, "mean": 5.843333}
     assert signature["classes"] == ["setosa", "versicolor", "virginica"]
-    assert signature["data"] == {"source": IRIS.as_uri(), "sha256": model.digest(IRIS.read_bytes()), "rows": 150}
-    assert set(signature) == set(model.Signature.__annotations__)
+    assert signature["data"] == {
+        "source": IRIS.as_uri(),
+        "sha256": model_directory.digest(IRIS.read_bytes()),
+        "rows": 150,
+    }
+    assert set(signature) == set(model_directory.Signature.__annotations__)
     assert set(signature["libraries"]) == {"scikit-learn", "skl2onnx", "onnx", "python"}
 
 
-def test_changed_model_is_refused(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
+def test_load_changed_model_raises_error(tmp_path: Path) -> None:
+    folder = train_iris(tmp_path)
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"\0")
     with pytest.raises(StepError, match=r"model.onnx was changed"):
-        model.load(folder)
+        model_directory.load(folder)
 
 
-def test_forest_without_trees_is_refused(tmp_path: Path) -> None:
+def test_train_forest_without_trees_raises_error(tmp_path: Path) -> None:
     with pytest.raises(StepError, match="trees: 0; a forest has at least one"):
-        trained(tmp_path, trees=0)
+        train_iris(tmp_path, trees=0)
 
 
-def test_onnx_runtime_reports_nothing_and_keeps_nothing(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    script = "import sys, numpy; from pathlib import Path; from workloads.ml import model\n"
-    script += "model.load(Path(sys.argv[1])).predict(numpy.zeros((1, 4), numpy.float32))"
+def test_onnx_runtime_writes_no_usage_data(tmp_path: Path) -> None:
+    folder = train_iris(tmp_path)
+    script = "import sys, numpy; from pathlib import Path; from workloads.ml.model import model_directory\n"
+    script += "model_directory.load(Path(sys.argv[1])).predict(numpy.zeros((1, 4), numpy.float32))"
     home = tmp_path / "home"
     home.mkdir()
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home)}  # without CI's variables, which stop it too
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+    }  # CI's variables disable the reports too
     subprocess.run([sys.executable, "-c", script, str(folder)], env=environment, check=True)
     assert list(home.rglob("*")) == []
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 0, 2]])
 @pytest.mark.parametrize("predicted", [[0, 1, 1, 1, 2, 0], [0, 0, 0, 0, 0, 0]])
-def test_scores_are_scikit_learns(labels: list[int], predicted: list[int]) -> None:
+def test_scores_equal_scikit_learn(labels: list[int], predicted: list[int]) -> None:
     from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
     classes = [0, 1, 2]
-    matrix = evaluation.confusion(np.array(labels), np.array(predicted), 3)
+    matrix = scores.confusion(np.array(labels), np.array(predicted), 3)
     assert (matrix == confusion_matrix(labels, predicted, labels=classes)).all()
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predicted, labels=classes, average="macro", zero_division=0
     )
     expected = {"accuracy": accuracy_score(labels, predicted), "precision": precision, "recall": recall, "f1": f1}
-    assert evaluation.scores(matrix) == pytest.approx(expected)
+    assert scores.scores(matrix) == pytest.approx(expected)
 
 
-def test_plots_are_pictures_also_for_many_classes_and_features() -> None:
+def test_plots_of_many_classes_and_features_are_png() -> None:
     plots = [
         report.plot_confusion(np.eye(60, dtype=np.int64), [f"class {i}" for i in range(60)]),
         report.plot_importance({f"feature {i}": i / 100 for i in range(100)}),
@@ -153,18 +163,18 @@ def test_plots_are_pictures_also_for_many_classes_and_features() -> None:
         (0.9333333333333333, 0.9333333333333332, "accuracy 0.93333333333333335 > baseline 0.93333333333333324"),
     ],
 )
-def test_comparison_has_the_digits_that_it_takes(accuracy: float, baseline: float, expected: str) -> None:
-    assert gate.compared(accuracy, baseline) == expected
+def test_format_gate_has_enough_digits(accuracy: float, baseline: float, expected: str) -> None:
+    assert gate.format_gate(accuracy, baseline) == expected
 
 
-def test_same_model_is_registered_once_and_a_new_one_is_the_next_version(tmp_path: Path, mlflow_url: str) -> None:
+def test_register_same_model_again_reuses_its_version(tmp_path: Path, mlflow_url: str) -> None:
     for name in ("small", "large"):
         (tmp_path / name).mkdir()
-    small, large = trained(tmp_path / "small", 2, "twice"), trained(tmp_path / "large", 3, "twice")
+    small, large = train_iris(tmp_path / "small", 2, "twice"), train_iris(tmp_path / "large", 3, "twice")
     mlflow = tracking.client(mlflow_url)
 
     def register(folder: Path, key: str) -> str:
-        version = registry.register(mlflow_url, folder, "twice", METRICS, "some-pipeline", key)
+        version = model_registry.register(mlflow_url, folder, "twice", METRICS, "some-pipeline", key)
         assert mlflow.get_model_version_by_alias("twice", "champion").version == version
         return version
 
@@ -176,9 +186,9 @@ def test_same_model_is_registered_once_and_a_new_one_is_the_next_version(tmp_pat
     ]
     assert len(mlflow.search_model_versions("name = 'twice'")) == 2
     first = mlflow.get_model_version("twice", "1")
-    sha256 = model.digest((small / "model.onnx").read_bytes())
-    fetched = registry.fetch(mlflow_url, "twice", "1")
-    features = model.digest(json.dumps(fetched.signature["features"]).encode())
+    sha256 = model_directory.digest((small / "model.onnx").read_bytes())
+    fetched = model_registry.fetch(mlflow_url, "twice", "1")
+    features = model_directory.digest(json.dumps(fetched.signature["features"]).encode())
     assert first.tags == {
         "sha256": sha256,
         "features": features,
@@ -190,36 +200,34 @@ def test_same_model_is_registered_once_and_a_new_one_is_the_next_version(tmp_pat
     assert fetched.onnx == (small / "model.onnx").read_bytes()
 
 
-def test_a_model_of_which_more_is_known_than_of_a_registered_one_is_the_next_version(
-    tmp_path: Path, mlflow_url: str
-) -> None:
-    folder = trained(tmp_path, name="described")
-    known = model.load(folder)
+def test_register_same_model_with_new_description_adds_a_version(tmp_path: Path, mlflow_url: str) -> None:
+    folder = train_iris(tmp_path, name="described")
+    known = model_directory.load(folder)
     for feature in known.signature["features"]:
         feature.pop("ranges")
-    model.save(tmp_path / "before", known.onnx, known.signature)
+    model_directory.save(tmp_path / "before", known.onnx, known.signature)
     versions = [
-        registry.register(mlflow_url, each, "described", METRICS, "some-pipeline", key)
+        model_registry.register(mlflow_url, each, "described", METRICS, "some-pipeline", key)
         for key, each in (("a", tmp_path / "before"), ("b", folder), ("c", folder))
     ]
     assert versions == ["1", "2", "2"]
 
 
-def test_version_that_is_not_registered_is_named(mlflow_url: str) -> None:
-    with pytest.raises(StepError, match="model nobody version '7' cannot be had"):
-        registry.fetch(mlflow_url, "nobody", "7")
+def test_fetch_unregistered_version_raises_error(mlflow_url: str) -> None:
+    with pytest.raises(StepError, match="model unknown version '7' cannot be read from"):
+        model_registry.fetch(mlflow_url, "unknown", "7")
 
 
-def test_registered_model_opens_with_mlflows_own_tools(tmp_path: Path, mlflow_url: str) -> None:
+def test_registered_model_loads_with_mlflow(tmp_path: Path, mlflow_url: str) -> None:
     import mlflow.pyfunc
 
-    registry.register(mlflow_url, trained(tmp_path, name="open"), "open", METRICS, "some-pipeline", "open")
+    model_registry.register(mlflow_url, train_iris(tmp_path, name="open"), "open", METRICS, "some-pipeline", "open")
     mlflow.set_tracking_uri(mlflow_url)
     answers = mlflow.pyfunc.load_model("models:/open@champion").predict(np.array([[5.1, 3.5, 1.4, 0.2]], np.float32))
     assert answers["label"].tolist() == [0]
 
 
-def test_failed_run_is_recorded_as_such_and_found_by_its_key(mlflow_url: str) -> None:
+def test_record_failed_run_is_found_by_its_key(mlflow_url: str) -> None:
     step: dict[str, Any] = {"name": "train", "artifacts": []}
     result = SimpleNamespace(succeeded=False, outputs={}, steps=[step], failed_step="train", error="trees: 0")
     run_id = tracking.record(mlflow_url, "failing", "key", {"trees": 0, "blob": ""}, result, {})
@@ -230,7 +238,7 @@ def test_failed_run_is_recorded_as_such_and_found_by_its_key(mlflow_url: str) ->
     assert tracking.find_or_create_run(mlflow, "failing", "").info.run_id != run_id
 
 
-def test_metric_that_two_steps_disagree_on_is_named_by_its_step(mlflow_url: str) -> None:
+def test_record_metric_with_two_values_is_named_by_step(mlflow_url: str) -> None:
     def step(name: str, **metrics: float) -> dict[str, Any]:
         return {"name": name, "artifacts": [{"name": "m", "type": "system.Metrics", "uri": "", "metadata": metrics}]}
 
@@ -242,7 +250,7 @@ def test_metric_that_two_steps_disagree_on_is_named_by_its_step(mlflow_url: str)
     assert recorded.data.tags["deployed"] == "True"
 
 
-def test_experiment_that_somebody_deleted_is_brought_back(mlflow_url: str) -> None:
+def test_find_or_create_run_in_deleted_experiment_restores_it(mlflow_url: str) -> None:
     mlflow = tracking.client(mlflow_url)
     before = tracking.find_or_create_run(mlflow, "deleted", "key")
     mlflow.delete_experiment(before.info.experiment_id)
@@ -250,14 +258,16 @@ def test_experiment_that_somebody_deleted_is_brought_back(mlflow_url: str) -> No
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> model.Model:
-    return model.load(trained(tmp_path))
+def small(tmp_path: Path) -> model_directory.ModelDirectory:
+    return model_directory.load(train_iris(tmp_path))
 
 
 @pytest.mark.parametrize(("column", "target"), [("Species", ""), ("Guess", "guess")])
-def test_batch_finds_columns_by_name_and_carries_others_along(small: model.Model, column: str, target: str) -> None:
+def test_batch_scoring_finds_features_by_name_and_copies_other_columns(
+    small: model_directory.ModelDirectory, column: str, target: str
+) -> None:
     content = f"id,Petal.Width,Petal.Length,Sepal Width,SepalLength,{column}\nx7,0.2,1.4,3.5,5.1,?\n"
-    answers, rows = batch.score(content.encode(), small, target)
+    answers, rows = batch_scoring.score(content.encode(), small, target)
     header, line = answers.decode().splitlines()
     assert rows == 1
     assert header == "id,petal_width,petal_length,sepal_width,sepal_length,class,probability"
@@ -272,15 +282,17 @@ def test_batch_finds_columns_by_name_and_carries_others_along(small: model.Model
         ("sepal_length,sepal_width,petal_length,petal_width,class\n1,2,3,4,5\n", "a column class already"),
     ],
 )
-def test_batch_that_cannot_be_scored_is_refused(small: model.Model, content: str, message: str) -> None:
+def test_batch_scoring_of_invalid_data_raises_error(
+    small: model_directory.ModelDirectory, content: str, message: str
+) -> None:
     with pytest.raises(StepError) as refused:
-        batch.score(content.encode(), small, "")
+        batch_scoring.score(content.encode(), small, "")
     assert message in str(refused.value)
 
 
-def test_metadata_that_kubeflow_wraps_are_read_as_they_were_written() -> None:
+def test_unwrap_kfp_returns_metadata_as_written() -> None:
     written = {"classes": ["a", "b"], "importance": {"x": 0.5}, "rows": 150.0, "source": "list"}
-    handed_on = written | {"classes": {"list": ["a", "b"]}, "importance": {"struct": {"x": 0.5}}}
-    handed_on |= {"display_name": "train", "store_session_info": "{}"}
-    assert plain(handed_on) == plain(written) == written
-    assert plain({"importance": {"list": 0.5}}) == {"importance": {"list": 0.5}}
+    wrapped = written | {"classes": {"list": ["a", "b"]}, "importance": {"struct": {"x": 0.5}}}
+    wrapped |= {"display_name": "train", "store_session_info": "{}"}
+    assert unwrap_kfp(wrapped) == unwrap_kfp(written) == written
+    assert unwrap_kfp({"importance": {"list": 0.5}}) == {"importance": {"list": 0.5}}

@@ -1,4 +1,4 @@
-"""The project's pipelines, run as the platform runs them."""
+"""The project's pipelines, run by the runner that the platform uses."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import pytest
 
 from tests.pipelines.conftest import IRIS, Run, run
 from workloads import pipelines
-from workloads.ml import evaluation, model, registry, table, tracking, training
+from workloads.ml import model_registry, tracking
+from workloads.ml.data import table
+from workloads.ml.evaluation import scores
+from workloads.ml.model import forest, model_directory
 
 
 @pytest.fixture(scope="module")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wine, 13 features with names that are no identifiers, as CSV."""
+    """Write Wine as CSV: 13 features with names that are not identifiers. Returns the file."""
     from sklearn.datasets import load_wine
 
     data = load_wine()
@@ -32,7 +35,7 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def deployed(wine: Path, mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Wine through the pipeline that was written for Iris, above its baseline."""
+    """Run the pipeline that was written for Iris with Wine; the accuracy is above the baseline."""
     return run(
         tmp_path_factory.mktemp("deployed") / "run",
         "iris-external",
@@ -59,7 +62,7 @@ def test_iris_local_compares_two_classifiers(tmp_path: Path) -> None:
         assert f"accuracy: {accuracy:.4f}" in ended.log
 
 
-def test_model_above_the_baseline_is_champion(deployed: Run, mlflow_url: str) -> None:
+def test_iris_external_above_baseline_sets_champion(deployed: Run, mlflow_url: str) -> None:
     assert deployed.result["state"] == "SUCCEEDED", deployed.log
     accuracy = deployed.outputs["accuracy"]
     assert deployed.outputs == {
@@ -73,8 +76,8 @@ def test_model_above_the_baseline_is_champion(deployed: Run, mlflow_url: str) ->
     assert (champion.version, champion.tags["accuracy"], champion.tags["run"]) == ("1", str(accuracy), "wine-1")
 
 
-def test_other_data_go_the_whole_way_with_their_own_names_and_classes(deployed: Run, mlflow_url: str) -> None:
-    signature = registry.fetch(mlflow_url, "wine", "1").signature
+def test_iris_external_with_other_data_keeps_names_and_classes(deployed: Run, mlflow_url: str) -> None:
+    signature = model_registry.fetch(mlflow_url, "wine", "1").signature
     assert [feature["name"] for feature in signature["features"]][-2:] == ["od280_od315_of_diluted_wines", "proline"]
     assert len(signature["features"]) == 13
     assert (signature["target"], signature["classes"]) == ("kind_of_wine", ["kind 0", "kind 1", "kind 2"])
@@ -83,7 +86,7 @@ def test_other_data_go_the_whole_way_with_their_own_names_and_classes(deployed: 
     assert signature["metrics"]["accuracy"] == deployed.outputs["accuracy"]
 
 
-def test_tested_model_has_a_page_with_its_plots(deployed: Run) -> None:
+def test_report_of_tested_model_shows_plots(deployed: Run) -> None:
     report = Path(deployed.artifact("test-model", "report")["uri"]).read_text()
     assert report.count("data:image/png;base64,") == 2
     assert f"{deployed.outputs['accuracy']:.4f}" in report
@@ -91,7 +94,7 @@ def test_tested_model_has_a_page_with_its_plots(deployed: Run) -> None:
     assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == ["kind 0", "kind 1", "kind 2"]
 
 
-def test_run_and_its_step_meet_in_one_experiment_run(deployed: Run, mlflow_url: str) -> None:
+def test_record_finds_the_experiment_run_of_its_step(deployed: Run, mlflow_url: str) -> None:
     result = SimpleNamespace(succeeded=True, **deployed.result)
     for _ in range(2):
         run_id = tracking.record(mlflow_url, "iris-external", "wine-1", {"trees": 100}, result, {"git_commit": "abc"})
@@ -116,17 +119,17 @@ def test_run_and_its_step_meet_in_one_experiment_run(deployed: Run, mlflow_url: 
     ]
 
 
-def test_accuracy_that_equals_the_baseline_is_not_above_it(mlflow_url: str, tmp_path: Path) -> None:
+def test_iris_external_at_baseline_keeps_champion(mlflow_url: str, tmp_path: Path) -> None:
     content = IRIS.read_bytes()
     iris = table.parse(content, "Species")
     train, test = table.split(iris.labels, seed=0)
     table.save(str(tmp_path / "train.csv"), iris, train)
     about: dict[str, Any] = {"features": iris.features, "target": iris.target, "classes": iris.classes}
-    about |= {"source": IRIS.as_uri(), "sha256": model.digest(content), "rows": 150}
-    training.train_forest(str(tmp_path / "train.csv"), about, tmp_path / "model", "iris", 100, 123)
-    trained = model.load(tmp_path / "model")
-    matrix = evaluation.confusion(iris.labels[test], trained.predict(iris.rows[test])[0], 3)
-    accuracy = evaluation.scores(matrix)["accuracy"]
+    about |= {"source": IRIS.as_uri(), "sha256": model_directory.digest(content), "rows": 150}
+    forest.train_forest(str(tmp_path / "train.csv"), about, tmp_path / "model", "iris", 100, 123)
+    expected = model_directory.load(tmp_path / "model")
+    matrix = scores.confusion(iris.labels[test], expected.predict(iris.rows[test])[0], 3)
+    accuracy = scores.scores(matrix)["accuracy"]
 
     ended = run(tmp_path / "run", "iris-external", tracking_url=mlflow_url, data_url=IRIS.as_uri(), baseline=accuracy)
 
@@ -136,11 +139,11 @@ def test_accuracy_that_equals_the_baseline_is_not_above_it(mlflow_url: str, tmp_
     assert "not above it" in ended.outputs["decision"]
     assert [step["name"] for step in ended.result["steps"]][-1] == "keep-model"
     assert tracking.client(mlflow_url).search_model_versions("name = 'iris'") == []
-    again = model.load(Path(ended.artifact("train-model", "model")["uri"]))
-    assert again.signature["sha256"] == trained.signature["sha256"], "another process trains another model"
+    again = model_directory.load(Path(ended.artifact("train-model", "model")["uri"]))
+    assert again.signature["sha256"] == expected.signature["sha256"], "training in another process gives another model"
 
 
-def test_batch_predict_scores_a_whole_file_with_a_registered_version(
+def test_batch_predict_scores_file_with_registered_version(
     deployed: Run, wine: Path, mlflow_url: str, tmp_path: Path
 ) -> None:
     ended = run(
@@ -158,27 +161,28 @@ def test_batch_predict_scores_a_whole_file_with_a_registered_version(
     assert (tmp_path / "new folder" / "answers.csv").read_text() == written
     rows = list(csv.DictReader(written.splitlines()))
     assert list(rows[0])[-3:] == ["proline", "class", "probability"]
-    table_ = table.parse(wine.read_bytes(), "Kind of Wine")
-    labels, probabilities = registry.fetch(mlflow_url, "wine", "1").predict(table_.rows)
-    assert Counter(row["class"] for row in rows) == Counter(table_.classes[label] for label in labels)
+    whole = table.parse(wine.read_bytes(), "Kind of Wine")
+    labels, probabilities = model_registry.fetch(mlflow_url, "wine", "1").predict(whole.rows)
+    assert Counter(row["class"] for row in rows) == Counter(whole.classes[label] for label in labels)
     assert np.allclose([float(row["probability"]) for row in rows], probabilities.max(axis=1))
 
 
-def test_there_are_these_pipelines() -> None:
+def test_pipeline_names() -> None:
     assert pipelines.names() == ["batch-predict", "drift-check", "iris-external", "iris-local", "smoke-test"]
 
 
-def test_pipeline_that_is_not_there_is_told_with_those_that_are() -> None:
+def test_load_unknown_pipeline_raises_error_with_names() -> None:
     with pytest.raises(
         ValueError,
-        match="no pipeline iris; there are: batch-predict, drift-check, iris-external, iris-local, smoke-test",
+        match="pipeline iris does not exist; "
+        "the pipelines are: batch-predict, drift-check, iris-external, iris-local, smoke-test",
     ):
         pipelines.load("iris")
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's pipeline file beside the project's."""
+def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a second folder in which pipelines are found."""
     monkeypatch.setattr(pipelines, "__path__", [*pipelines.__path__, str(tmp_path)])
     return tmp_path
 
@@ -193,13 +197,13 @@ def {name}():
 """
 
 
-def test_users_pipeline_is_one_file_and_may_use_another(own: Path) -> None:
-    (own / "my_own.py").write_text(ONE.format(name="mine"))
+def test_load_pipeline_that_imports_another(user_folder: Path) -> None:
+    (user_folder / "my_own.py").write_text(ONE.format(name="mine"))
     assert pipelines.load("my-own").name == "mine"
 
 
 @pytest.mark.parametrize(("count", "found"), [(0, "none"), (2, "a, b")])
-def test_file_without_exactly_one_pipeline_is_refused(own: Path, count: int, found: str) -> None:
-    (own / f"has_{count}.py").write_text("".join(ONE.format(name=name) for name in "ab"[:count]))
+def test_load_file_without_exactly_one_pipeline_raises_error(user_folder: Path, count: int, found: str) -> None:
+    (user_folder / f"has_{count}.py").write_text("".join(ONE.format(name=name) for name in "ab"[:count]))
     with pytest.raises(ValueError, match=f"exactly one @dsl.pipeline function; found: {found}"):
         pipelines.load(f"has-{count}")

@@ -1,4 +1,4 @@
-"""The process that runs one package on this computer."""
+"""The runner: the process that runs one compiled pipeline on this computer."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from kfp import dsl
 from kfp.compiler import Compiler
 from mlplatform.engine_config import EmbeddedEngineConfig
 
-from tests.pipelines.conftest import Run, prepared, run
+from tests.pipelines.conftest import Run, prepare_run, run
 from tests.waiting import until
 from workloads.components import component
 from workloads.engines.base import RunRequest
@@ -95,28 +95,28 @@ def waits(mark: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def ended_well(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run(tmp_path_factory.mktemp("ended-well") / "run", three_numbers, value=7)
+def successful_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run(tmp_path_factory.mktemp("successful") / "run", three_numbers, value=7)
 
 
-def test_result_has_outputs_and_every_step_with_its_own(ended_well: Run) -> None:
-    assert ended_well.code == 0
-    assert ended_well.result["state"] == "SUCCEEDED"
-    assert ended_well.outputs == {"Output": 7}
-    assert ended_well.result["failed_step"] is None
-    steps = ended_well.result["steps"]
+def test_result_of_successful_run_has_outputs_of_run_and_steps(successful_run: Run) -> None:
+    assert successful_run.code == 0
+    assert successful_run.result["state"] == "SUCCEEDED"
+    assert successful_run.outputs == {"Output": 7}
+    assert successful_run.result["failed_step"] is None
+    steps = successful_run.result["steps"]
     assert sorted(step["name"] for step in steps) == ["number", "number-2", "number-3"]
     assert all(step["parameters"] == {"Output": 7} and step["seconds"] > 0 for step in steps)
 
 
-def test_log_has_no_colours_and_run_folder_nothing_temporary(ended_well: Run) -> None:
-    assert "green" in ended_well.log
-    assert "\x1b" not in ended_well.log
-    files = sorted(file.name for file in ended_well.folder.iterdir())
+def test_run_folder_has_no_temporary_files_and_log_no_colours(successful_run: Run) -> None:
+    assert "green" in successful_run.log
+    assert "\x1b" not in successful_run.log
+    files = sorted(file.name for file in successful_run.folder.iterdir())
     assert files == ["arguments.json", "artifacts", "package.yaml", "result.json"]
 
 
-def test_failing_step_is_named_with_the_end_of_its_traceback(tmp_path: Path) -> None:
+def test_result_of_failed_step_has_name_and_end_of_traceback(tmp_path: Path) -> None:
     ended = run(tmp_path / "run", fails_second)
     assert ended.code == 1
     assert ended.result["state"] == "FAILED"
@@ -128,19 +128,19 @@ def test_failing_step_is_named_with_the_end_of_its_traceback(tmp_path: Path) -> 
     ]
 
 
-def test_refusal_is_its_sentence_and_no_traceback(tmp_path: Path) -> None:
+def test_result_of_step_error_has_message_without_traceback(tmp_path: Path) -> None:
     ended = run(tmp_path / "run", refuses)
     assert ended.result["failed_step"] == "refuse"
     assert ended.result["error"].splitlines() == ["some noise first", "value: 3; at most 2"]
 
 
-def test_step_that_ends_without_a_word_is_told_as_such(tmp_path: Path) -> None:
+def test_result_of_silent_failure_says_so(tmp_path: Path) -> None:
     ended = run(tmp_path / "run", ends_silently)
     assert ended.result["failed_step"] == "end-silently"
     assert ended.result["error"] == "the step ended without a message"
 
 
-def test_step_that_succeeds_at_its_second_try_is_no_failure(tmp_path: Path) -> None:
+def test_run_whose_step_succeeds_on_retry_succeeds(tmp_path: Path) -> None:
     ended = run(tmp_path / "run", tries_again, mark=str(tmp_path / "mark"))
     assert ended.code == 0
     assert ended.outputs == {"Output": "done"}
@@ -148,7 +148,7 @@ def test_step_that_succeeds_at_its_second_try_is_no_failure(tmp_path: Path) -> N
     assert (ended.result["failed_step"], ended.result["error"]) == (None, "")
 
 
-def test_wrong_argument_is_a_failed_run_without_a_step(tmp_path: Path) -> None:
+def test_run_with_unknown_argument_fails_without_a_step(tmp_path: Path) -> None:
     ended = run(tmp_path / "run", three_numbers, worth=1)
     assert ended.code == 1
     assert ended.result["failed_step"] is None
@@ -159,9 +159,9 @@ PARENT = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:], stdin=sub
 
 
 @pytest.mark.parametrize("end", ["parent killed", "runner terminated"])
-def test_run_ends_with_its_parent_and_on_request_and_takes_its_steps_along(tmp_path: Path, end: str) -> None:
+def test_run_and_steps_end_with_parent_or_on_sigterm(tmp_path: Path, end: str) -> None:
     mark = tmp_path / "pid"
-    command = prepared(tmp_path / "run", waits, {"mark": str(mark)})
+    command = prepare_run(tmp_path / "run", waits, {"mark": str(mark)})
     parent = psutil.Popen([sys.executable, "-c", PARENT, *command], stdout=subprocess.DEVNULL)
     family: list[psutil.Process] = [parent]
     try:
@@ -181,7 +181,7 @@ def test_run_ends_with_its_parent_and_on_request_and_takes_its_steps_along(tmp_p
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_run_that_takes_too_long_is_ended_and_says_so(tmp_path: Path) -> None:
+def test_run_after_timeout_is_stopped(tmp_path: Path) -> None:
     package, mark = tmp_path / "package.yaml", tmp_path / "pid"
     Compiler().compile(waits, str(package))
     engine = EmbeddedEngine(EmbeddedEngineConfig(str(tmp_path)))

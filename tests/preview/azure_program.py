@@ -1,14 +1,14 @@
-"""Machines in Azure, and a command on each. The environment variable SETTINGS has what infra:azure is."""
+"""A program with machines in Azure and a command on each. The variable SETTINGS holds the setting `infra:azure`."""
 
 import os
 
 import pulumi
 from pulumi_command import remote
 
-from infra.azure.site import azure_site
+from infra.azure.site import AzureSite
 from settings.infra import AzureSettings
 
-site = azure_site(AzureSettings.model_validate_json(os.environ["SETTINGS"]), pulumi.get_stack())
+site = AzureSite("azure", settings=AzureSettings.model_validate_json(os.environ["SETTINGS"]), stack=pulumi.get_stack())
 for machine in site.machines:
     remote.Command(
         f"{machine.name}-uptime",

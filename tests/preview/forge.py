@@ -1,4 +1,4 @@
-"""A forge's comments of one request, as GitHub and GitLab keep them."""
+"""Stand-in for the comments of a pull or merge request on GitHub and GitLab."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Forge(HTTPServer):
-    """Serves the comments of the request 7 of `me/project` (GitHub) or of project 5 (GitLab)."""
+    """HTTP server with the comments of request 7 of `me/project` (GitHub) or of project 5 (GitLab)."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -45,21 +45,21 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         content = json.loads(self.rfile.read(length)) if length else None
         if self.server.refusal:
-            return self._answer(self.server.refusal, {"message": "Resource not accessible by integration"})
+            return self._respond(self.server.refusal, {"message": "Resource not accessible by integration"})
         if self.command == "GET" and path in ALL:
-            return self._answer(200, self.server.comments if query.endswith("&page=1") else [])
+            return self._respond(200, self.server.comments if query.endswith("&page=1") else [])
         if self.command == "POST" and path in ALL:
             self.server.comments.append({"id": len(self.server.comments) + 1, **content})
-            return self._answer(201, self.server.comments[-1])
+            return self._respond(201, self.server.comments[-1])
         if self.command == {ONE[0]: "PATCH", ONE[1]: "PUT"}.get(path.rpartition("/")[0] + "/"):
             comment = next(each for each in self.server.comments if each["id"] == int(path.rpartition("/")[2]))
             comment.update(content)
-            return self._answer(200, comment)
-        return self._answer(404, {"message": f"{self.command} {path}"})
+            return self._respond(200, comment)
+        return self._respond(404, {"message": f"{self.command} {path}"})
 
     do_GET = do_POST = do_PATCH = do_PUT = _serve
 
-    def _answer(self, status: int, content: Any) -> None:
+    def _respond(self, status: int, content: Any) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))

@@ -1,4 +1,4 @@
-"""The resources that a program would create, without an engine or a provider: Pulumi's mocks answer for both."""
+"""The resources that a program creates, rendered with Pulumi's mocks in place of the engine and providers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def key_pair() -> dict[str, str]:
 
 @dataclass
 class Graph(pulumi.runtime.Mocks):
-    """What a program created: inputs by the resource's type (without its package) and name."""
+    """Mocks that keep the inputs of each resource by its type (without the package) and name."""
 
     resources: dict[tuple[str, str], Properties] = field(default_factory=dict)
 
@@ -65,12 +65,12 @@ class Graph(pulumi.runtime.Mocks):
         return {}
 
     def of(self, kind: str) -> dict[str, Properties]:
-        """The inputs of all resources of a type, by name."""
+        """Return the inputs of all resources of a type, by name."""
         return {name: inputs for (of, name), inputs in self.resources.items() if of == kind}
 
 
 def run(program: Callable[[], Any], preview: bool = False) -> tuple[Graph, Any]:
-    """Run a program: the resources that it created, and what it returned with the values of its outputs."""
+    """Run a program; return its resources, and its result with the values of outputs."""
     graph = Graph()
     pulumi.runtime.set_mocks(graph, project="mlplatform", stack="azure", preview=preview)
     returned: list[Any] = []

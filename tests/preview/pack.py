@@ -1,4 +1,4 @@
-"""The policy pack as the engine sees it: a process that prints a port, and gRPC."""
+"""The policy pack as a process that the engine calls over gRPC."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Pack:
         self._process.wait(10)
 
     def violations(self, kind: str, properties: dict[str, Any]) -> dict[str, list[str]]:
-        """What mandatory policies say of a resource, by the policy's name."""
+        """Return the violations of mandatory policies by a resource, by the policy's name."""
         struct = struct_pb2.Struct()
         struct.update(properties)
         urn = f"urn:pulumi:stack::project::{kind}::thing"

@@ -1,4 +1,4 @@
-"""The graph of resources of a stack in Azure, setting by setting."""
+"""The resources of a stack in Azure, setting by setting."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ MACHINES = {"control-plane": "10.30.0.10", "worker-1": "10.30.0.11", "worker-2":
 
 
 def site(preview: bool = False, operator: str = OPERATOR, **settings: Any) -> tuple[Graph, Any]:
-    """The resources of a site, and what it hands on."""
-    return _made(preview, json.dumps({"operator": operator} | settings))
+    """Return the resources of a site, and its outputs."""
+    return _created(preview, json.dumps({"operator": operator} | settings))
 
 
 @cache
-def _made(preview: bool, settings: str) -> tuple[Graph, Any]:
+def _created(preview: bool, settings: str) -> tuple[Graph, Any]:
     def program() -> Any:
-        from infra.azure.site import azure_site
+        from infra.azure.site import AzureSite
 
-        made = azure_site(AzureSettings.model_validate_json(settings), "production")
+        created = AzureSite("azure", settings=AzureSettings.model_validate_json(settings), stack="production")
         machines = {
             machine.name: {
                 field.name: getattr(machine, field.name)
                 for field in dataclasses.fields(machine)
                 if field.name not in ("resource", "depends_on", "bastion")
             }
-            for machine in made.machines
+            for machine in created.machines
         }
-        bastion = made.machines[0].bastion
+        bastion = created.machines[0].bastion
         return {
             "machines": machines,
-            "endpoint": made.endpoint,
+            "endpoint": created.endpoint,
             "bastion": bastion and {"address": bastion.address, "host_key": bastion.host_key},
-            "registry": made.registry
+            "registry": created.registry
             and {
-                "host": made.registry.host,
-                "pull": [made.registry.username, made.registry.password],
-                "push": [made.registry.pushes.username, made.registry.pushes.password],
+                "host": created.registry.host,
+                "pull": [created.registry.username, created.registry.password],
+                "push": [created.registry.pushes.username, created.registry.pushes.password],
             },
-            "storage": made.storage and {"url": made.storage.account_url, "key": made.storage.account_key},
+            "storage": created.storage and {"url": created.storage.account_url, "key": created.storage.account_key},
         }
 
     return run(program, preview)
@@ -75,7 +75,7 @@ def user_data(graph: Graph, machine: str) -> Any:
     return yaml.safe_load(text)
 
 
-def test_ssh_is_open_to_the_operator_alone() -> None:
+def test_rules_allow_ssh_only_from_the_operator() -> None:
     graph, _ = site(api_from=["198.51.100.0/24"], services_from=["0.0.0.0/0"])
     open_to = {name: rule["sourceAddressPrefixes"] for name, rule in rules(graph).items()}
     assert open_to == {
@@ -89,85 +89,87 @@ def test_ssh_is_open_to_the_operator_alone() -> None:
 
 
 @pytest.mark.parametrize("operator", ["0.0.0.0/0", "203.0.0.0/15"])
-def test_an_operator_who_is_half_the_world_is_refused(operator: str) -> None:
-    with pytest.raises(ValidationError, match="open to too many"):
+def test_settings_with_a_large_operator_range_are_rejected(operator: str) -> None:
+    with pytest.raises(ValidationError, match="includes too many addresses"):
         AzureSettings(operator=operator)
 
 
-def test_the_operator_has_to_be_told() -> None:
+def test_settings_without_an_operator_are_rejected() -> None:
     with pytest.raises(ValidationError, match="operator"):
         AzureSettings.model_validate({})
 
 
-def test_with_an_address_for_documentation_only_a_preview_goes_through() -> None:
+def test_site_with_a_documentation_address_works_only_in_a_preview() -> None:
     assert site(preview=True, operator="192.0.2.1")[0].of("VirtualMachine").keys() == MACHINES.keys()
     with pytest.raises(SettingsError, match=r"pulumi config set --path infra:azure\.operator"):
         site(operator="192.0.2.1")
 
 
-def test_the_network_is_private() -> None:
+def test_network_uses_private_addresses() -> None:
     graph, _ = site()
     assert graph.of("VirtualNetwork")["network"]["addressSpace"] == {"addressPrefixes": ["10.30.0.0/16"]}
     assert graph.of("Subnet")["subnet"]["addressPrefix"] == "10.30.0.0/24"
-    with pytest.raises(ValidationError, match=r"172\.0\.0\.0/16 has to be"):  # the thesis's, which is public space
+    with pytest.raises(
+        ValidationError, match=r"172\.0\.0\.0/16 is not allowed"
+    ):  # the network of the thesis, a public range
         AzureSettings(operator=OPERATOR, network="172.0.0.0/16")
 
 
-def test_the_subnet_has_the_rules_and_lends_no_way_out() -> None:
+def test_subnet_has_the_rules_and_no_default_outbound_access() -> None:
     graph, _ = site()
     subnet = graph.of("Subnet")["subnet"]
     assert subnet["networkSecurityGroup"] == {"id": "/rules"}
     assert subnet["defaultOutboundAccess"] is False
 
 
-def test_private_and_public_addresses_stay() -> None:
-    graph, told = site()
-    assert {name: machine["private_address"] for name, machine in told["machines"].items()} == MACHINES
+def test_addresses_are_static() -> None:
+    graph, outputs = site()
+    assert {name: machine["private_address"] for name, machine in outputs["machines"].items()} == MACHINES
     for name, address in MACHINES.items():
         (configuration,) = graph.of("NetworkInterface")[f"{name}-interface"]["ipConfigurations"]
         assert configuration["privateIPAllocationMethod"] == "Static"
         assert configuration["privateIPAddress"] == address
         assert configuration["publicIPAddress"] == {"id": f"/{name}-address"}
         assert graph.of("PublicIPAddress")[f"{name}-address"]["publicIPAllocationMethod"] == "Static"
-        assert told["machines"][name]["public_address"] == f"ip-of-{name}-address"
+        assert outputs["machines"][name]["public_address"] == f"ip-of-{name}-address"
 
 
-def test_public_addresses_have_names() -> None:
-    graph, told = site()
+def test_public_addresses_have_dns_names() -> None:
+    graph, outputs = site()
     labels = [address["dnsSettings"]["domainNameLabel"] for address in graph.of("PublicIPAddress").values()]
     assert labels == [f"production-{name}" for name in MACHINES]
-    assert told["endpoint"] == "production-control-plane.cloudapp.azure.com"
+    assert outputs["endpoint"] == "production-control-plane.cloudapp.azure.com"
 
 
-def test_one_control_plane_and_as_many_workers_as_asked_for() -> None:
-    graph, told = site(workers=5)
-    roles = [machine["role"] for machine in told["machines"].values()]
+def test_site_with_workers_has_one_control_plane_and_that_many_workers() -> None:
+    graph, outputs = site(workers=5)
+    roles = [machine["role"] for machine in outputs["machines"].values()]
     assert roles == ["control-plane", *["worker"] * 5]
-    assert graph.of("VirtualMachine").keys() == told["machines"].keys()
+    assert graph.of("VirtualMachine").keys() == outputs["machines"].keys()
 
 
-def test_another_worker_changes_nothing_of_those_that_are_there() -> None:
+def test_site_with_another_worker_keeps_the_existing_resources() -> None:
     fewer, more = site(workers=1)[0], site(workers=2)[0]
-    private = {"customData", "publicKeys", "keyData"}  # keys are made anew by each run of the mocks
+    generated = {"customData", "publicKeys", "keyData"}  # each run of the mocks generates new keys
 
-    def compared(value: Any) -> Any:
+    def without_keys(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: compared(item) for key, item in value.items() if key not in private}
-        return [compared(item) for item in value] if isinstance(value, list) else value
+            return {key: without_keys(item) for key, item in value.items() if key not in generated}
+        return [without_keys(item) for item in value] if isinstance(value, list) else value
 
-    assert {key: compared(value) for key, value in more.resources.items() if key in fewer.resources} == {
-        key: compared(value) for key, value in fewer.resources.items()
+    assert {key: without_keys(value) for key, value in more.resources.items() if key in fewer.resources} == {
+        key: without_keys(value) for key, value in fewer.resources.items()
     }
     assert all("worker-2" in name for kind, name in more.resources.keys() - fewer.resources.keys())
 
 
-def test_the_size_is_the_thesis_s_unless_set() -> None:
+def test_size_defaults_to_the_size_of_the_thesis() -> None:
     assert {vm["hardwareProfile"]["vmSize"] for vm in site()[0].of("VirtualMachine").values()} == {"Standard_DS2_v2"}
     bigger = site(size="Standard_D4s_v5")[0].of("VirtualMachine").values()
     assert {vm["hardwareProfile"]["vmSize"] for vm in bigger} == {"Standard_D4s_v5"}
 
 
-def test_the_image_is_a_numbered_version_of_ubuntu() -> None:
+def test_image_is_a_pinned_version_of_ubuntu() -> None:
     image = site()[0].of("VirtualMachine")["worker-1"]["storageProfile"]["imageReference"]
     assert (image["publisher"], image["offer"], image["sku"]) == ("Canonical", "ubuntu-24_04-lts", "server")
     assert image["version"][:6] == "24.04."
@@ -175,7 +177,7 @@ def test_the_image_is_a_numbered_version_of_ubuntu() -> None:
         AzureSettings(operator=OPERATOR, image="Canonical:ubuntu-24_04-lts:server:latest")
 
 
-def test_each_machine_has_a_system_disk_and_a_data_disk_that_outlives_it() -> None:
+def test_machines_have_a_system_disk_and_a_detachable_data_disk() -> None:
     graph, _ = site(os_disk_gb=100, data_disk_gb=200)
     for name in MACHINES:
         storage = graph.of("VirtualMachine")[name]["storageProfile"]
@@ -187,11 +189,11 @@ def test_each_machine_has_a_system_disk_and_a_data_disk_that_outlives_it() -> No
     assert site()[0].of("Disk")["worker-1-data"]["diskSizeGB"] == 50
 
 
-def test_the_data_disk_is_mounted_where_openebs_keeps_volumes_before_any_pod_runs() -> None:
-    started = user_data(site()[0], "worker-1")
-    assert started["runcmd"][0] == ["/usr/local/sbin/format-data-disk", "/dev/disk/azure/scsi1/lun0"]
-    assert started["runcmd"][-1] == ["systemctl", "enable", "--now", "var-openebs-local.mount"]
-    files = {file["path"]: file["content"] for file in started["write_files"]}
+def test_data_disk_is_mounted_for_openebs_before_kubelet_starts() -> None:
+    document = user_data(site()[0], "worker-1")
+    assert document["runcmd"][0] == ["/usr/local/sbin/format-data-disk", "/dev/disk/azure/scsi1/lun0"]
+    assert document["runcmd"][-1] == ["systemctl", "enable", "--now", "var-openebs-local.mount"]
+    files = {file["path"]: file["content"] for file in document["write_files"]}
     mount = files["/etc/systemd/system/var-openebs-local.mount"]
     assert "What=/dev/disk/azure/scsi1/lun0\nWhere=/var/openebs/local\n" in mount
     kubelet = files["/etc/systemd/system/kubelet.service.d/05-data-disk.conf"]
@@ -199,17 +201,17 @@ def test_the_data_disk_is_mounted_where_openebs_keeps_volumes_before_any_pod_run
     assert files["/usr/local/sbin/format-data-disk"] == FORMAT.read_text()
 
 
-def test_an_empty_disk_is_formatted_and_one_with_data_is_kept(tmp_path: Path) -> None:
+def test_format_script_formats_an_empty_disk_and_keeps_data(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(bytes(8 << 20))
     assert "is formatted" in run_script(disk)
     labelled = disk.read_bytes()
     assert b"openebs" in labelled
-    assert "is kept" in run_script(disk)
+    assert "stays as it is" in run_script(disk)
     assert disk.read_bytes() == labelled
 
 
-def test_a_disk_that_is_not_there_fails(tmp_path: Path) -> None:
+def test_format_script_with_a_missing_disk_fails(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         run_script(tmp_path / "none")
 
@@ -221,77 +223,77 @@ def run_script(disk: Path) -> str:
     ).stdout
 
 
-def test_each_machine_starts_with_the_host_key_that_is_expected_of_it() -> None:
-    graph, told = site()
-    expected = [machine["host_key"] for machine in told["machines"].values()]
-    given = [user_data(graph, name)["ssh_keys"]["ed25519_public"] for name in MACHINES]
-    assert given == expected
-    assert len(set(given)) == len(MACHINES)
+def test_machines_start_with_the_expected_host_keys() -> None:
+    graph, outputs = site()
+    expected = [machine["host_key"] for machine in outputs["machines"].values()]
+    configured = [user_data(graph, name)["ssh_keys"]["ed25519_public"] for name in MACHINES]
+    assert configured == expected
+    assert len(set(configured)) == len(MACHINES)
 
 
-def test_the_user_logs_in_by_key_alone_which_is_made_unless_given() -> None:
-    graph, told = site()
+def test_login_uses_only_a_key_that_is_generated_unless_set() -> None:
+    graph, outputs = site()
     login = graph.of("VirtualMachine")["worker-1"]["osProfile"]
     assert login["linuxConfiguration"]["disablePasswordAuthentication"] is True
     assert user_data(graph, "worker-1")["ssh_pwauth"] is False
     assert ("SshKey", "user-key") in graph.resources
-    assert "PRIVATE KEY" in told["machines"]["worker-1"]["key"]
+    assert "PRIVATE KEY" in outputs["machines"]["worker-1"]["key"]
 
-    own = key_pair()
-    graph, told = site(private_key=own["private_key"])
+    pair = key_pair()
+    graph, outputs = site(private_key=pair["private_key"])
     (key,) = graph.of("VirtualMachine")["worker-1"]["osProfile"]["linuxConfiguration"]["ssh"]["publicKeys"]
-    assert key == {"keyData": own["public_key"], "path": "/home/azureuser/.ssh/authorized_keys"}
-    assert told["machines"]["worker-1"]["key"] == own["private_key"]
+    assert key == {"keyData": pair["public_key"], "path": "/home/azureuser/.ssh/authorized_keys"}
+    assert outputs["machines"]["worker-1"]["key"] == pair["private_key"]
     assert ("SshKey", "user-key") not in graph.resources
 
 
-def test_a_key_that_cannot_be_read_is_refused_without_being_shown() -> None:
-    with pytest.raises(SettingsError, match=r"infra:azure\.private_key") as refused:
+def test_site_with_an_invalid_key_raises_without_showing_it() -> None:
+    with pytest.raises(SettingsError, match=r"infra:azure\.private_key") as error:
         site(private_key="-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n")
-    assert "c2VjcmV0" not in str(refused.value)
+    assert "c2VjcmV0" not in str(error.value)
 
 
-def test_all_machines_have_the_managed_identity() -> None:
+def test_machines_have_the_managed_identity() -> None:
     identities = [vm["identity"] for vm in site()[0].of("VirtualMachine").values()]
     assert identities == [{"type": "UserAssigned", "userAssignedIdentities": ["/identity"]}] * len(MACHINES)
 
 
-def test_everything_that_can_have_tags_has_them() -> None:
+def test_resources_that_support_tags_have_them() -> None:
     graph, _ = site(tags={"cost-centre": "4711"}, registry=True, storage="datasets", bastion=True)
-    without = {"Subnet", "SshKey", "ScopeMap", "Token", "AzureTokenPassword", "BlobContainer"}
+    without = {"AzureSite", "Subnet", "SshKey", "ScopeMap", "Token", "AzureTokenPassword", "BlobContainer"}
     tags = {key: inputs.get("tags") for key, inputs in graph.resources.items() if key[0] not in without}
-    wanted = {"project": "mlplatform", "stack": "production", "cost-centre": "4711"}
-    assert tags == dict.fromkeys(tags, wanted)
+    expected = {"project": "mlplatform", "stack": "production", "cost-centre": "4711"}
+    assert tags == dict.fromkeys(tags, expected)
     assert len(tags) > 10
 
 
-def test_behind_a_bastion_no_other_machine_has_a_public_address() -> None:
-    graph, told = site(bastion=True)
+def test_site_with_a_bastion_has_no_other_public_machine() -> None:
+    graph, outputs = site(bastion=True)
     assert graph.of("PublicIPAddress").keys() == {"bastion-address", "gateway-address"}
     public = {
         name: "publicIPAddress" in interface["ipConfigurations"][0]
         for name, interface in graph.of("NetworkInterface").items()
     }
     assert [name for name, has in public.items() if has] == ["bastion-interface"]
-    assert told["bastion"]["address"] == "ip-of-bastion-address"
-    assert told["bastion"]["host_key"] == user_data(graph, "bastion")["ssh_keys"]["ed25519_public"]
-    assert {machine["public_address"] for machine in told["machines"].values()} == set(MACHINES.values())
+    assert outputs["bastion"]["address"] == "ip-of-bastion-address"
+    assert outputs["bastion"]["host_key"] == user_data(graph, "bastion")["ssh_keys"]["ed25519_public"]
+    assert {machine["public_address"] for machine in outputs["machines"].values()} == set(MACHINES.values())
 
 
-def test_machines_behind_a_bastion_get_out_by_a_gateway_and_their_api_is_passed_on() -> None:
-    graph, told = site(bastion=True)
+def test_site_with_a_bastion_has_a_gateway_and_forwards_the_api() -> None:
+    graph, outputs = site(bastion=True)
     assert graph.of("Subnet")["subnet"]["natGateway"] == {"id": "/gateway"}
     assert "natGateway" not in site()[0].of("Subnet")["subnet"]
     units = {file["path"].split("/")[-1]: file["content"] for file in user_data(graph, "bastion")["write_files"]}
     assert "ListenStream=6443" in units["kubernetes-api.socket"]
     assert "10.30.0.10:6443" in units["kubernetes-api.service"]
-    assert told["endpoint"] == "production-bastion.cloudapp.azure.com"
+    assert outputs["endpoint"] == "production-bastion.cloudapp.azure.com"
     with pytest.raises(ValidationError, match="services_from"):
         AzureSettings(operator=OPERATOR, bastion=True, services_from=["0.0.0.0/0"])
 
 
-def test_the_registry_has_a_token_that_only_pulls_and_one_for_who_builds() -> None:
-    graph, told = site(registry=True)
+def test_registry_has_a_token_that_pulls_and_one_that_pushes() -> None:
+    graph, outputs = site(registry=True)
     assert graph.of("Registry")["registry"]["adminUserEnabled"] is False
     scopes = {
         name: {action.split("/")[-1] for action in scope["actions"]} for name, scope in graph.of("ScopeMap").items()
@@ -301,7 +303,7 @@ def test_the_registry_has_a_token_that_only_pulls_and_one_for_who_builds() -> No
         "nodes": "/nodes",
         "builder": "/builder",
     }
-    assert told["registry"] == {
+    assert outputs["registry"] == {
         "host": "registry.azurecr.io",
         "pull": ["nodes-azure", "nodes-password"],
         "push": ["builder-azure", "builder-password"],
@@ -309,31 +311,32 @@ def test_the_registry_has_a_token_that_only_pulls_and_one_for_who_builds() -> No
     assert not site()[0].of("Registry")
 
 
-def test_the_storage_is_private() -> None:
-    graph, told = site(storage="datasets")
+def test_storage_account_is_private() -> None:
+    graph, outputs = site(storage="datasets")
     (account,) = graph.of("StorageAccount").values()
     assert account["allowBlobPublicAccess"] is False
     assert account["enableHttpsTrafficOnly"] is True
     assert account["minimumTlsVersion"] == "TLS1_2"
     assert graph.of("BlobContainer")["datasets"]["publicAccess"] == "None"
-    assert told["storage"] == {"url": "https://datasets.blob.core.windows.net", "key": "account-key"}
+    assert outputs["storage"] == {"url": "https://datasets.blob.core.windows.net", "key": "account-key"}
     assert not site()[0].of("StorageAccount")
 
 
-def test_images_are_pushed_and_data_uploaded_with_what_the_stack_has_made() -> None:
+def test_images_and_blobs_use_the_registry_and_storage_of_the_stack() -> None:
     def program() -> Any:
         from mlplatform.blob_store import blob_store
         from mlplatform.images.image import LIBRARIES, Image
         from mlplatform.k8s.pull_secret import pull_secret
 
-        from infra.azure.site import azure_site
+        from infra.azure.site import AzureSite
 
-        made = azure_site(AzureSettings(operator=OPERATOR, registry=True, storage="measurements"), "production")
-        assert made.registry
-        Image(LIBRARIES, made.registry)
-        pull_secret("pull", "default", made.registry, pulumi.ResourceOptions())
+        settings = AzureSettings(operator=OPERATOR, registry=True, storage="measurements")
+        created = AzureSite("azure", settings=settings, stack="production")
+        assert created.registry
+        Image(LIBRARIES, created.registry)
+        pull_secret("pull", "default", created.registry, pulumi.ResourceOptions())
         uploads = BlobSettings(upload={"iris.csv": "workloads/data/iris.csv"})
-        blob_store(uploads, None, Path("/nowhere"), made.storage)
+        blob_store(uploads, None, Path("/nowhere"), created.storage)
 
     graph, _ = run(program)
     (image,) = graph.of("Image").values()
@@ -344,15 +347,14 @@ def test_images_are_pushed_and_data_uploaded_with_what_the_stack_has_made() -> N
     assert (blob["account_url"], blob["container"]) == ("https://datasets.blob.core.windows.net", "measurements")
 
 
-def test_keys_that_are_given_or_asked_for_are_secret() -> None:
+def test_keys_are_secret_outputs() -> None:
     def program() -> Any:
-        from infra.azure.site import azure_site
+        from infra.azure.site import AzureSite
 
-        made = azure_site(
-            AzureSettings(operator=OPERATOR, storage="datasets", private_key=key_pair()["private_key"]), "given"
-        )
-        assert made.storage
-        secrets = [made.storage.account_key, made.machines[0].key]
+        settings = AzureSettings(operator=OPERATOR, storage="datasets", private_key=key_pair()["private_key"])
+        created = AzureSite("azure", settings=settings, stack="given")
+        assert created.storage
+        secrets = [created.storage.account_key, created.machines[0].key]
         return pulumi.Output.all(*(pulumi.Output.from_input(output.is_secret()) for output in secrets))
 
     assert run(program)[1] == [True, True]

@@ -1,4 +1,4 @@
-"""examples/three-hosts: a program of somebody else's that takes one component of this package."""
+"""examples/three-hosts: a separate program that uses one component of this package."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.kubeadm.kubeadm_cluster import KubeadmCluster
+from infra.kubeadm import KubeadmCluster
 from infra.machine import Machine
 from infra.secrets import key_pair
 from settings.infra import KubernetesSettings
-from tests.harness import CHECKOUT, Stack, copy_of_checkout
+from tests.harness import CHECKOUT, copy_of_checkout, isolated_environment
 
 from .graph import run
 
@@ -26,7 +26,7 @@ EXAMPLE = Path("examples/three-hosts")
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package as pip puts it there: no link to this checkout, and nothing that is not packaged."""
+    """Return a folder with the files of the package's wheel, and nothing else of this checkout."""
     folder = tmp_path_factory.mktemp("installed")
     wheel = tmp_path_factory.mktemp("wheel")
     build = f"from setuptools.build_meta import build_wheel; build_wheel({str(wheel)!r})"
@@ -39,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    """The example outside of this checkout, with the stack `mine` as its README says."""
+    """Return a copy of the example outside of this checkout, with the stack `mine` of its README."""
     folder = tmp_path / "three-hosts"
     folder.mkdir()
     for file in (CHECKOUT / EXAMPLE).iterdir():
@@ -55,9 +55,9 @@ def example(tmp_path: Path) -> Path:
 
 
 def pulumi(example: Path, installed: Path, *arguments: str) -> tuple[int, str]:
-    """Exit code and output of a command on the stack `mine`, with the package of that folder."""
-    environment = Stack(CHECKOUT, "mine", example.parent, {}).environment
-    done = subprocess.run(
+    """Return exit code and output of a command on the stack `mine`, with the package of that folder."""
+    environment = isolated_environment(example.parent)
+    result = subprocess.run(
         ["pulumi", *arguments, "--stack", "mine", "--non-interactive", "--color=never"],
         cwd=example,
         env=environment | {"PYTHONPATH": str(installed)},
@@ -65,15 +65,15 @@ def pulumi(example: Path, installed: Path, *arguments: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
     )
-    return done.returncode, done.stdout + done.stderr
+    return result.returncode, result.stdout + result.stderr
 
 
-def test_the_installed_package_is_whole(installed: Path, tmp_path: Path) -> None:
+def test_wheel_contains_modules_versions_and_scripts(installed: Path, tmp_path: Path) -> None:
     program = (
-        "import infra.kubeadm.kubeadm_cluster, mlplatform.addons.pod_network, settings.paths; "
+        "import infra.kubeadm, mlplatform.addons.pod_network, settings.paths; "
         "print(infra.__file__, settings.paths.VERSIONS['kubernetes'])"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(installed)},
@@ -81,52 +81,52 @@ def test_the_installed_package_is_whole(installed: Path, tmp_path: Path) -> None
         capture_output=True,
         text=True,
     )
-    assert done.stdout.startswith(str(installed))
-    assert "version" in done.stdout
+    assert result.stdout.startswith(str(installed))
+    assert "version" in result.stdout
     assert list((installed / "infra" / "kubeadm" / "scripts").glob("*.sh"))
 
 
-def test_its_preview_plans_a_cluster_and_nothing_else(example: Path, installed: Path) -> None:
+def test_preview_plans_a_cluster_without_the_platform(example: Path, installed: Path) -> None:
     assert pulumi(example, installed, "stack", "init")[0] == 0
-    code, said = pulumi(example, installed, "preview")
-    assert code == 0, said
+    code, output = pulumi(example, installed, "preview")
+    assert code == 0, output
     for planned in ("control-plane-init", "worker-1-join", "worker-2-ready", "weave-net", "mlplatform:infra:Kubeadm"):
-        assert planned in said
-    for of_the_platform in ("mlflow", "openebs", "Image", "metallb"):
-        assert of_the_platform not in said
+        assert planned in output
+    for platform_resource in ("mlflow", "openebs", "Image", "metallb"):
+        assert platform_resource not in output
 
 
-def test_an_upgrade_begins_with_the_control_plane_and_goes_from_worker_to_worker(
+def test_upgrade_starts_with_the_control_plane_and_then_takes_one_worker_at_a_time(
     example: Path, installed: Path
 ) -> None:
     assert pulumi(example, installed, "stack", "init")[0] == 0
-    code, said = pulumi(example, installed, "preview", "--json")
-    assert code == 0, said
-    planned = {step["urn"]: step["newState"] for step in json.loads(said[said.index("{") :])["steps"]}
+    code, output = pulumi(example, installed, "preview", "--json")
+    assert code == 0, output
+    planned = {step["urn"]: step["newState"] for step in json.loads(output[output.index("{") :])["steps"]}
     commands = {urn.rpartition("::")[2]: urn for urn in planned if ":Command::" in urn or ":DaemonSet::" in urn}
 
     def waits_for(name: str) -> set[str]:
-        found: set[str] = set()
-        ahead = [commands[name]]
-        while ahead:
-            new = set(planned[ahead.pop()].get("dependencies", [])) - found
-            found |= new
-            ahead += new
-        return {name for name, urn in commands.items() if urn in found}
+        dependencies: set[str] = set()
+        pending = [commands[name]]
+        while pending:
+            new = set(planned[pending.pop()].get("dependencies", [])) - dependencies
+            dependencies |= new
+            pending += new
+        return {name for name, urn in commands.items() if urn in dependencies}
 
     for later in ("kubeconfig", "certificates-expire", "weave-net", "worker-1-join", "worker-2-join"):
         assert "control-plane-upgrade" in waits_for(later), later
     assert "worker-1-ready" in waits_for("worker-2-ready")
-    # An upgrade renews what these read.
+    # An upgrade renews the certificates that these commands read.
     for read in ("kubeconfig", "certificates-expire"):
         assert KubernetesSettings().version in planned[commands[read]]["inputs"]["triggers"], read
 
 
-def test_it_is_short() -> None:
+def test_example_has_at_most_thirty_lines() -> None:
     assert len((CHECKOUT / EXAMPLE / "__main__.py").read_text().splitlines()) <= 30
 
 
-def test_a_cluster_without_a_control_plane_or_a_registry_that_it_needs_is_refused() -> None:
+def test_cluster_without_control_plane_or_required_registry_raises() -> None:
     def program() -> Any:
         worker = {"role": "worker", "public_address": "10.0.0.2", "private_address": "10.0.0.2", "user": "me"}
         machine = Machine(name="worker-1", key="key", host_key="ssh-ed25519 AAAA", **worker)  # type: ignore[arg-type]

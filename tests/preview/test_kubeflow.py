@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines as a program's resources: what each part may do and needs, and which images it takes."""
+"""The resources of Kubeflow Pipelines: rights, network policies, stores and images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.kubeflow import kubeflow_images
 from mlplatform.kubeflow.kubeflow_images import IMAGES
-from mlplatform.kubeflow.kubeflow_pipelines import kubeflow_pipelines
+from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 
 from airgap.bundle.sources import load
 from infra.cluster import Cluster, provider
@@ -32,13 +32,13 @@ def graph_of(settings: KubeflowSettings) -> Graph:
             "lab", text, provider("lab", "text"), text, pulumi.Output.from_input([]), storage_class="disk"
         )
         registry = ContainerRegistry(text, text, pulumi.Output.secret("word"), text)
-        return kubeflow_pipelines(
+        return KubeflowPipelines(
             settings, cluster, registry, Image(LIBRARIES, registry), Path("/nowhere"), "lab"
         ).outputs["ui_url"]
 
-    made, url = run(program)
+    graph, url = run(program)
     assert url == "http://ml-pipeline-ui.kubeflow.svc:8080"
-    return made
+    return graph
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def containers(graph: Graph) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, container
 
 
-def test_the_parts_are_those_of_a_standalone_installation(graph: Graph) -> None:
+def test_deployments_are_those_of_a_standalone_installation(graph: Graph) -> None:
     assert set(graph.of("Deployment")) == {
         "mysql",
         "seaweedfs",
@@ -67,16 +67,16 @@ def test_the_parts_are_those_of_a_standalone_installation(graph: Graph) -> None:
     }
 
 
-@pytest.mark.parametrize("rule", [pods.unpinned_image, pods.without_limits, pods.root, pods.plain_secret])
-def test_every_part_keeps_the_policies(graph: Graph, rule: Rule) -> None:
-    found = {
+@pytest.mark.parametrize("rule", [pods.unpinned_image, pods.without_limits, pods.root_user, pods.plain_secret])
+def test_pods_obey_the_policies(graph: Graph, rule: Rule) -> None:
+    faults = {
         name: list(rule("kubernetes:apps/v1:Deployment", deployment))
         for name, deployment in graph.of("Deployment").items()
     }
-    assert {name: faults for name, faults in found.items() if faults} == {}
+    assert {name: each for name, each in faults.items() if each} == {}
 
 
-def test_volumes_are_of_the_default_class(graph: Graph) -> None:
+def test_volumes_use_the_default_storage_class(graph: Graph) -> None:
     volumes = graph.of("PersistentVolumeClaim")
     assert {name: claim["spec"]["storageClassName"] for name, claim in volumes.items()} == {
         "mysql": "disk",
@@ -84,12 +84,12 @@ def test_volumes_are_of_the_default_class(graph: Graph) -> None:
     }
 
 
-def test_every_container_is_told_to_be_alive_or_ends_by_itself(graph: Graph) -> None:
-    watched = {name for name, container in containers(graph) if "readinessProbe" in container}
-    assert watched == set(graph.of("Deployment")) - {"ml-pipeline-persistenceagent", "ml-pipeline-scheduledworkflow"}
+def test_every_server_has_a_readiness_probe(graph: Graph) -> None:
+    probed = {name for name, container in containers(graph) if "readinessProbe" in container}
+    assert probed == set(graph.of("Deployment")) - {"ml-pipeline-persistenceagent", "ml-pipeline-scheduledworkflow"}
 
 
-def test_only_what_asks_the_api_server_of_kubernetes_has_a_token(graph: Graph) -> None:
+def test_only_clients_of_the_kubernetes_api_have_a_token(graph: Graph) -> None:
     with_token = {
         name
         for name, deployment in graph.of("Deployment").items()
@@ -105,7 +105,7 @@ def test_only_what_asks_the_api_server_of_kubernetes_has_a_token(graph: Graph) -
     assert graph.of("ClusterRole") == {}
 
 
-def test_steps_read_two_named_objects_and_nothing_else_of_the_namespace(graph: Graph) -> None:
+def test_steps_may_read_only_two_named_objects(graph: Graph) -> None:
     named = {rule["resources"][0]: rule.get("resourceNames") for rule in graph.of("Role")["pipeline-runner"]["rules"]}
     assert named == {
         "secrets": ["mlpipeline-minio-artifact"],
@@ -114,7 +114,7 @@ def test_steps_read_two_named_objects_and_nothing_else_of_the_namespace(graph: G
     }
 
 
-def test_the_scheduler_begins_runs_and_the_persistence_agent_only_looks_at_them(graph: Graph) -> None:
+def test_scheduler_may_create_runs_and_persistence_agent_only_read_them(graph: Graph) -> None:
     verbs = {
         name: set(rule["verbs"])
         for name, role in graph.of("Role").items()
@@ -125,14 +125,14 @@ def test_the_scheduler_begins_runs_and_the_persistence_agent_only_looks_at_them(
     assert verbs["ml-pipeline-persistenceagent"] == {"get", "list", "watch"}
 
 
-def test_the_pages_are_reached_through_the_gate_alone(graph: Graph) -> None:
+def test_ui_is_reachable_only_through_the_password_proxy(graph: Graph) -> None:
     (port,) = graph.of("Service")["ml-pipeline-ui"]["spec"]["ports"]
     (rule,) = graph.of("NetworkPolicy")["ml-pipeline-ui"]["spec"]["ingress"]
     assert port["targetPort"] == rule["ports"][0]["port"] == 8080
     assert "from" not in rule
 
 
-def test_every_image_is_in_the_bundles_table(graph: Graph) -> None:
+def test_images_are_in_the_bundle_table(graph: Graph) -> None:
     used = {container["image"] for _, container in containers(graph) if container["name"] != "wait"}
     used |= {
         variable["value"]
@@ -150,7 +150,7 @@ def test_every_image_is_in_the_bundles_table(graph: Graph) -> None:
     assert used <= set(load().upstream.images)
 
 
-def test_a_database_and_a_bucket_of_somebody_elses_take_the_place_of_its_own() -> None:
+def test_external_database_and_bucket_replace_the_own_servers() -> None:
     database = {"host": "db.example.com", "user": "kfp", "password": "word", "pipelines": "runs", "metadata": "meta"}
     objects = {"host": "s3.example.com", "bucket": "kfp", "access_key": "who", "secret_key": "key"}
     graph = graph_of(KubeflowSettings.model_validate({"database": database, "objects": objects}))
@@ -160,9 +160,9 @@ def test_a_database_and_a_bucket_of_somebody_elses_take_the_place_of_its_own() -
         graph.of("Secret")[name]["stringData"]["value"] for name in ("mysql-secret", "metadata-grpc-deployment")
     )
     assert login == {"username": "kfp", "password": "word"}
-    told = connection["store.pbtxt"]
-    assert 'host: "db.example.com"' in told
-    assert 'database: "meta"' in told
+    content = connection["store.pbtxt"]
+    assert 'host: "db.example.com"' in content
+    assert 'database: "meta"' in content
     provider = json.loads(graph.of("ConfigMap")["kfp-launcher"]["data"]["providers"])["minio"]["default"]
     assert (provider["endpoint"], provider["disableSSL"]) == ("s3.example.com:443", False)
     server = graph.of("Deployment")["ml-pipeline"]["spec"]["template"]["spec"]["containers"][0]
@@ -180,14 +180,14 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "bundle" / "bundle.json"
 
 
-def test_images_that_the_bundle_lacks_are_named_all_at_once(bundle: Path) -> None:
+def test_require_images_names_all_missing_images_at_once(bundle: Path) -> None:
     lacking = {IMAGES["driver"], IMAGES["database"]}
     bundle.write_text(json.dumps({"images": {image: {} for image in set(IMAGES.values()) - lacking}}))
     with pytest.raises(pulumi.RunError, match="platform:pipelines: kubeflow") as error:
-        kubeflow_images.require(RegistrySettings())
+        kubeflow_images.require_images(RegistrySettings())
     assert {image for image in IMAGES.values() if image in str(error.value)} == lacking
 
 
-def test_a_whole_bundle_is_enough(bundle: Path) -> None:
+def test_require_images_complete_bundle_passes(bundle: Path) -> None:
     bundle.write_text(json.dumps({"images": {image: {} for image in IMAGES.values()}}))
-    kubeflow_images.require(RegistrySettings())
+    kubeflow_images.require_images(RegistrySettings())

@@ -1,4 +1,4 @@
-"""Clusters that somebody else runs: kubeconfigs, what a cluster says of itself, and Azure Kubernetes Service."""
+"""Clusters of a vendor: kubeconfigs, facts of a cluster, and Azure Kubernetes Service."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ CLASSES: dict[str, Any] = {
 }
 
 
-def test_the_context_is_the_settings_or_else_the_current_one() -> None:
+def test_kubeconfig_context_is_the_settings_or_the_current_one() -> None:
     text = yaml.safe_dump(CONFIG)
     assert yaml.safe_load(kubeconfig(ExistingClusterSettings(kubeconfig=text))) == CONFIG
     assert yaml.safe_load(kubeconfig(ExistingClusterSettings(kubeconfig=text, context="us")))["current-context"] == "us"
@@ -80,7 +80,7 @@ def test_the_context_is_the_settings_or_else_the_current_one() -> None:
         kubeconfig(ExistingClusterSettings(kubeconfig=text, context="asia"))
 
 
-def test_files_that_a_kubeconfig_names_are_taken_in_from_its_folder(tmp_path: Path) -> None:
+def test_kubeconfig_with_file_names_embeds_the_files(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("authority")
     (tmp_path / "token").write_text("t0ken\n")
     file = tmp_path / "config"
@@ -90,9 +90,9 @@ def test_files_that_a_kubeconfig_names_are_taken_in_from_its_folder(tmp_path: Pa
         "users": [{"name": "me", "user": {"tokenFile": str(tmp_path / "token")}}],
     }
     file.write_text(yaml.safe_dump(config))
-    taken = yaml.safe_load(kubeconfig(ExistingClusterSettings(kubeconfig_file=str(file))))
-    assert base64.b64decode(taken["clusters"][0]["cluster"]["certificate-authority-data"]) == b"authority"
-    assert taken["users"][0]["user"] == {"token": "t0ken"}
+    embedded = yaml.safe_load(kubeconfig(ExistingClusterSettings(kubeconfig_file=str(file))))
+    assert base64.b64decode(embedded["clusters"][0]["cluster"]["certificate-authority-data"]) == b"authority"
+    assert embedded["users"][0]["user"] == {"token": "t0ken"}
     (tmp_path / "ca.crt").unlink()
     with pytest.raises(SettingsError, match=r"kubeconfig_file: its certificate-authority cannot be read: ca\.crt"):
         kubeconfig(ExistingClusterSettings(kubeconfig_file=str(file)))
@@ -100,9 +100,9 @@ def test_files_that_a_kubeconfig_names_are_taken_in_from_its_folder(tmp_path: Pa
 
 @pytest.mark.parametrize("text", ["s3cret", "a: [s3cret", "[]"])
 def test_what_is_no_kubeconfig_is_refused_without_being_shown(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"infra:existing\.kubeconfig: this is no kubeconfig") as refused:
+    with pytest.raises(SettingsError, match=r"infra:existing\.kubeconfig: this is no kubeconfig") as error:
         kubeconfig(ExistingClusterSettings(kubeconfig=text))
-    assert "s3cret" not in str(refused.value)
+    assert "s3cret" not in str(error.value)
 
 
 def test_a_stack_has_one_cluster() -> None:
@@ -141,7 +141,7 @@ def at(server: str) -> str:
     return yaml.safe_dump(CONFIG | {"clusters": [{"name": "eu", "cluster": {"server": server}}]})
 
 
-def test_a_cluster_tells_its_nodes_and_its_storage_class(server: str) -> None:
+def test_facts_returns_nodes_and_storage_class(server: str) -> None:
     assert facts(at(server), RequiredFeatures()) == {
         "endpoint": server,
         "nodes": [
@@ -157,7 +157,7 @@ def test_a_cluster_tells_its_nodes_and_its_storage_class(server: str) -> None:
     }
 
 
-def test_a_cluster_that_refuses_or_is_not_there_is_told_by_its_address(server: str) -> None:
+def test_facts_of_a_refusing_or_missing_cluster_raises_with_its_address(server: str) -> None:
     Cluster.status = 403
     with pytest.raises(UserError, match=f"the cluster at {server} answered 403"):
         facts(at(server), RequiredFeatures())
@@ -165,29 +165,27 @@ def test_a_cluster_that_refuses_or_is_not_there_is_told_by_its_address(server: s
         facts(at("http://127.0.0.1:1"), RequiredFeatures())
 
 
-def test_the_class_of_volumes_is_the_default_one_or_that_of_the_settings_or_none_of_the_vendors(server: str) -> None:
+def test_facts_storage_class_is_the_default_or_the_required_one_or_empty(server: str) -> None:
     assert facts(at(server), RequiredFeatures(storage_class="azurefile-csi"))["storage_class"] == "azurefile-csi"
     assert facts(at(server), RequiredFeatures(volumes=False))["storage_class"] == ""
-    with pytest.raises(UserError, match="no storage class gp3; set one of those that it has: azurefile-csi, default"):
+    with pytest.raises(UserError, match="no storage class gp3; set one of its storage classes: azurefile-csi, default"):
         facts(at(server), RequiredFeatures(storage_class="gp3"))
 
 
-def test_a_cluster_without_a_default_class_asks_for_a_choice(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_without_a_default_class_raises_with_the_classes(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CLASSES, "items", CLASSES["items"][:1])
-    with pytest.raises(UserError, match="no default storage class; set one of those that it has: azurefile-csi; or"):
+    with pytest.raises(UserError, match="no default storage class; set one of its storage classes: azurefile-csi; or"):
         facts(at(server), RequiredFeatures())
 
 
-def test_the_newest_of_several_default_classes_is_taken_as_kubernetes_does(
-    server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_facts_with_several_default_classes_returns_the_newest(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     newer = copy.deepcopy(CLASSES["items"][1])
     newer["metadata"] |= {"name": "premium", "creationTimestamp": "2026-06-01T00:00:00Z"}
     monkeypatch.setitem(CLASSES, "items", [newer, *CLASSES["items"]])
     assert facts(at(server), RequiredFeatures())["storage_class"] == "premium"
 
 
-def test_a_vendors_metrics_server_is_not_overwritten(server: str) -> None:
+def test_facts_with_a_vendors_metrics_server_refuses_to_overwrite_it(server: str) -> None:
     with pytest.raises(UserError, match="platform:metrics: own would overwrite"):
         facts(at(server), RequiredFeatures(metrics=False))
     Cluster.services = [{"metadata": METRICS["metadata"] | {"labels": MANAGED}}]
@@ -196,14 +194,14 @@ def test_a_vendors_metrics_server_is_not_overwritten(server: str) -> None:
     assert facts(at(server), RequiredFeatures(metrics=False))
 
 
-def test_a_cluster_that_nobody_measures_is_said_to_be_so(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr("pulumi.log.warn", said.append)
+def test_facts_without_a_metrics_server_logs_a_warning(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", warnings.append)
     facts(at(server), RequiredFeatures())
-    assert said == []
+    assert warnings == []
     Cluster.services = []
     facts(at(server), RequiredFeatures())
-    assert "has no metrics-server" in said[0]
+    assert "has no metrics-server" in warnings[0]
 
 
 def aks(**settings: Any) -> tuple[Any, Any]:
@@ -211,21 +209,23 @@ def aks(**settings: Any) -> tuple[Any, Any]:
         from infra.managed.managed_cluster import managed_cluster
 
         azure = AzureSettings(operator="203.0.113.7", **{"aks": {}} | settings)
-        made = managed_cluster(InfraSettings(cluster="existing", azure=azure), "vendor", RequiredFeatures())
-        return {"kubeconfig": made.cluster.kubeconfig, "registry": made.registry and made.registry.host}
+        cluster = managed_cluster(InfraSettings(cluster="existing", azure=azure), "vendor", RequiredFeatures())
+        return {"kubeconfig": cluster.cluster.kubeconfig, "registry": cluster.registry and cluster.registry.host}
 
-    with patch("infra.managed.managed_cluster.answering", lambda kubeconfig: kubeconfig):  # there is nobody to answer
+    with patch(
+        "infra.managed.managed_cluster.wait_for_api_server", lambda kubeconfig: kubeconfig
+    ):  # no server responds
         return run(program)
 
 
-def test_aks_is_reached_by_the_operator_and_those_who_were_let_in() -> None:
+def test_aks_admits_the_operator_and_the_configured_ranges() -> None:
     (cluster,) = aks(api_from=["198.51.100.0/24"])[0].of("ManagedCluster").values()
     ranges = cluster["apiServerAccessProfile"]["authorizedIPRanges"]
     assert ranges == ["203.0.113.7/32", "198.51.100.0/24"]
     assert cluster["enableRBAC"] is True
 
 
-def test_aks_has_as_many_nodes_of_the_size_and_version_as_asked_for() -> None:
+def test_aks_has_nodes_of_the_configured_number_size_and_version() -> None:
     graph, _ = aks(aks={"nodes": 3, "version": "1.33"}, size="Standard_D4s_v5")
     (cluster,) = graph.of("ManagedCluster").values()
     (pool,) = cluster["agentPoolProfiles"]
@@ -234,9 +234,9 @@ def test_aks_has_as_many_nodes_of_the_size_and_version_as_asked_for() -> None:
     assert not graph.of("VirtualMachine")
 
 
-def test_the_kubeconfig_of_aks_goes_to_the_provider_as_a_secret() -> None:
-    graph, told = aks(registry=True)
-    assert told == {"kubeconfig": "kubeconfig-of-aks", "registry": "registry.azurecr.io"}
+def test_aks_kubeconfig_is_a_secret_of_the_provider() -> None:
+    graph, outputs = aks(registry=True)
+    assert outputs == {"kubeconfig": "kubeconfig-of-aks", "registry": "registry.azurecr.io"}
     (provider,) = graph.of("kubernetes").values()
     assert provider["kubeconfig"] == rpc.wrap_rpc_secret("kubeconfig-of-aks")
     assert provider["clusterIdentifier"] == "vendor"

@@ -1,4 +1,4 @@
-"""Previews of whole stacks on a cluster that somebody else runs, which does not answer and need not."""
+"""Previews of whole stacks on a vendor's cluster, which a preview does not connect to."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.harness import Stack, copy_of_checkout, thrown_away
+from tests.harness import Stack, copy_of_checkout, temporary_stacks
 
 from .test_managed import CONFIG
 
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
-    """Stacks with a kubeconfig, and more settings of the platform."""
-    with thrown_away(copy_of_checkout(tmp_path_factory.mktemp("checkout"))) as made:
+    """Return a function that creates stacks with a kubeconfig and more settings of the platform."""
+    with temporary_stacks(copy_of_checkout(tmp_path_factory.mktemp("checkout"))) as made:
 
         def stack(name: str, **platform: Any) -> Stack:
             registry = {"url": "https://registry.example.com/team", "username": "builder", "password": "s3cret-w0rd"}
@@ -42,23 +42,23 @@ def planned(stack: Stack) -> str:
     return output
 
 
-def test_what_the_vendor_has_is_not_put_in_again(make: Callable[..., Stack]) -> None:
-    said = planned(make("plain"))
-    for ours in ("mlflow", "mlplatform-pipelines", "iris-local-run", "https://registry.example.com/team"):
-        assert ours in said
-    for not_ours in ("metrics-server", "openebs", "metallb", "weave"):
-        assert not_ours not in said
+def test_preview_omits_features_of_the_vendor(make: Callable[..., Stack]) -> None:
+    output = planned(make("plain"))
+    for resource in ("mlflow", "mlplatform-pipelines", "iris-local-run", "https://registry.example.com/team"):
+        assert resource in output
+    for vendor_part in ("metrics-server", "openebs", "metallb", "weave"):
+        assert vendor_part not in output
 
 
-def test_what_the_vendor_lacks_comes_in_by_settings(make: Callable[..., Stack]) -> None:
-    lacking = {"storage": "openebs", "metrics": "own", "load_balancer": {"addresses": "10.9.8.0/28"}}
-    said = planned(make("bare", **lacking))
-    for ours in ("openebs-localpv-provisioner", "metrics-server", "metallb"):
-        assert ours in said
-    assert 'storage_class  : "openebs-hostpath"' in said
+def test_preview_with_settings_for_missing_features_installs_them(make: Callable[..., Stack]) -> None:
+    settings = {"storage": "openebs", "metrics": "own", "load_balancer": {"addresses": "10.9.8.0/28"}}
+    output = planned(make("bare", **settings))
+    for resource in ("openebs-localpv-provisioner", "metrics-server", "metallb"):
+        assert resource in output
+    assert 'storage_class  : "openebs-hostpath"' in output
 
 
-def test_by_kubeflow_a_run_that_is_of_no_use_comes_before_all_others(make: Callable[..., Stack]) -> None:
+def test_preview_with_kubeflow_puts_the_smoke_test_before_all_runs(make: Callable[..., Stack]) -> None:
     code, output = make("kubeflow", pipelines="kubeflow").pulumi("preview", "--json")
     assert code == 0, output
     steps = json.loads(output[output.index("{") : output.rindex("}") + 1])["steps"]
@@ -69,7 +69,7 @@ def test_by_kubeflow_a_run_that_is_of_no_use_comes_before_all_others(make: Calla
 
 
 @pytest.mark.parametrize(
-    ("platform", "said"),
+    ("platform", "message"),
     [
         ({"registry": {}}, "the platform's images are pushed to a registry that the cluster pulls from"),
         ({"registry": {"address": "10.0.0.1"}}, "the platform's images are pushed to a registry"),
@@ -78,10 +78,10 @@ def test_by_kubeflow_a_run_that_is_of_no_use_comes_before_all_others(make: Calla
         ({"blobs": {}}, "pods do not reach the storage emulator of this computer"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused_with_what_would(
-    make: Callable[..., Stack], platform: dict[str, Any], said: str
+def test_preview_with_conflicting_settings_fails_with_the_remedy(
+    make: Callable[..., Stack], platform: dict[str, Any], message: str
 ) -> None:
-    digest = hashlib.sha256(said.encode()).hexdigest()[:6]
+    digest = hashlib.sha256(message.encode()).hexdigest()[:6]
     code, output = make(f"refused-{min(platform)}-{digest}", **platform).pulumi("preview")
     assert code != 0
-    assert said in " ".join(output.split())
+    assert message in " ".join(output.split())

@@ -1,4 +1,4 @@
-"""Each policy: what keeps it, and what breaks it."""
+"""Policies: resources that each one accepts and rejects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def pack() -> Iterator[Pack]:
 
 
 def pod(namespace: str = "mlplatform", context: Any = None, **changed: Any) -> dict[str, Any]:
-    """A Deployment of one container, with some of its properties changed; those that are None are left out."""
+    """Return a Deployment of one container with changed properties; a property that is None is removed."""
     container = copy.deepcopy(CONTAINER) | changed
     container = {key: value for key, value in container.items() if value is not None}
     spec = {"containers": [container]} | ({"securityContext": context} if context else {})
@@ -67,32 +67,32 @@ def image(version: str) -> dict[str, Any]:
     return {"storageProfile": {"imageReference": {"publisher": "Canonical", "version": version}}}
 
 
-KEPT: dict[str, tuple[str, dict[str, Any]]] = {
+ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
     "SSH for one address": (NSG, rules()),
-    "SSH for an address that is not known yet": (NSG, rules(sourceAddressPrefix=UNKNOWN)),
+    "SSH for an address that is unknown": (NSG, rules(sourceAddressPrefix=UNKNOWN)),
     "a website for the world": (NSG, rules(sourceAddressPrefix="*", destinationPortRange="443")),
     "SSH refused to the world": (NSG, rules(sourceAddressPrefix="*", access="Deny")),
-    "the way out": (NSG, rules(sourceAddressPrefix="*", direction="Outbound")),
+    "outbound SSH": (NSG, rules(sourceAddressPrefix="*", direction="Outbound")),
     "a numbered machine image": (MACHINE, image("24.04.202609040")),
     "a private account": (ACCOUNT, {"allowBlobPublicAccess": False}),
     "a private container": (BLOBS, {"publicAccess": "None"}),
-    "a container that says nothing of it": (BLOBS, {}),
+    "a container without public access setting": (BLOBS, {}),
     "a good pod": (DEPLOYMENT, pod()),
-    "an image of others by its version": (DEPLOYMENT, pod(image="quay.io/argoproj/argoexec:v4.0.5")),
-    "an image that is not known yet": (DEPLOYMENT, pod(image=UNKNOWN)),
-    "a user that is not root": (DEPLOYMENT, pod(securityContext={"runAsUser": 1000})),
-    "a user that the pod sets": (DEPLOYMENT, pod(securityContext=None, context={"runAsNonRoot": True})),
-    "root in a system's namespace": (DEPLOYMENT, pod("kube-system", securityContext={"privileged": True})),
+    "another image by version": (DEPLOYMENT, pod(image="quay.io/argoproj/argoexec:v4.0.5")),
+    "an image that is unknown": (DEPLOYMENT, pod(image=UNKNOWN)),
+    "a user other than root": (DEPLOYMENT, pod(securityContext={"runAsUser": 1000})),
+    "a user set by the pod": (DEPLOYMENT, pod(securityContext=None, context={"runAsNonRoot": True})),
+    "root in a system namespace": (DEPLOYMENT, pod("kube-system", securityContext={"privileged": True})),
     "a claim with a class": (CLAIM_KIND, CLAIM),
-    "a claim whose class is not known yet": (CLAIM_KIND, {"spec": {"storageClassName": UNKNOWN}}),
+    "a claim whose class is unknown": (CLAIM_KIND, {"spec": {"storageClassName": UNKNOWN}}),
     "a set's claim with a class": (SET, {"spec": {"volumeClaimTemplates": [CLAIM]}}),
     "a resource of another kind": ("kubernetes:core/v1:Namespace", {"metadata": {"name": "n"}}),
 }
-BROKEN: dict[str, tuple[str, str, dict[str, Any], str]] = {
-    "everybody": ("no-world-open-ssh", NSG, rules(sourceAddressPrefix="*"), "ssh opens SSH to *"),
+REJECTED: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "any source": ("no-world-open-ssh", NSG, rules(sourceAddressPrefix="*"), "ssh opens SSH to *"),
     "all addresses": ("no-world-open-ssh", NSG, rules(sourceAddressPrefix="0.0.0.0/0"), "0.0.0.0/0"),
     "half of all addresses": ("no-world-open-ssh", NSG, rules(sourceAddressPrefix="128.0.0.0/1"), "128.0.0.0/1"),
-    "the tag of Azure": ("no-world-open-ssh", NSG, rules(sourceAddressPrefix="Internet"), "Internet"),
+    "the service tag of Azure": ("no-world-open-ssh", NSG, rules(sourceAddressPrefix="Internet"), "Internet"),
     "one of several sources": (
         "no-world-open-ssh",
         NSG,
@@ -106,23 +106,28 @@ BROKEN: dict[str, tuple[str, str, dict[str, Any], str]] = {
         rules(sourceAddressPrefix="*", destinationPortRange="443", destinationPortRanges=["80", "22"]),
         "*",
     ),
-    "a rule of its own": (
+    "a separate rule": (
         "no-world-open-ssh",
         "azure-native:network:SecurityRule",
         RULE | {"sourceAddressPrefix": "*", "destinationPortRange": "*"},
         "ssh opens SSH to *",
     ),
     "the latest machine image": ("no-unpinned-machine-image", MACHINE, image("latest"), "infra:azure.image"),
-    "an account that allows it": ("no-public-storage", ACCOUNT, {"allowBlobPublicAccess": True}, "let in to read"),
-    "an account that says nothing": ("no-public-storage", ACCOUNT, {}, "allow_blob_public_access=False"),
+    "an account that allows public access": (
+        "no-public-storage",
+        ACCOUNT,
+        {"allowBlobPublicAccess": True},
+        "anonymous reads of its blobs can be enabled",
+    ),
+    "an account without public access setting": ("no-public-storage", ACCOUNT, {}, "allow_blob_public_access=False"),
     "a public container": ("no-public-storage", BLOBS, {"publicAccess": "Blob"}, "publicAccess: Blob"),
     "an image by name alone": ("no-unpinned-image", DEPLOYMENT, pod(image="quay.io:443/argoexec"), "has no version"),
     "the latest image": ("no-unpinned-image", DEPLOYMENT, pod(image="mysql:latest"), "mysql:latest has no version"),
-    "our own image by a tag": (
+    "an image of this project by tag": (
         "no-unpinned-image",
         DEPLOYMENT,
         pod(image="10.20.0.1:5443/mlplatform/model-server:1.0"),
-        "named by its digest",
+        "must be pinned by digest",
     ),
     "no limits": ("no-container-without-limits", DEPLOYMENT, pod(resources=None), "resources.limits.memory"),
     "no cpu": (
@@ -143,19 +148,19 @@ BROKEN: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "no-root",
         DEPLOYMENT,
         pod(securityContext={"privileged": True, "runAsNonRoot": True}),
-        "is privileged, which is for kube-system",
+        "is privileged, which is allowed in kube-system",
     ),
     "a password": (
         "no-plain-secret",
         DEPLOYMENT,
         pod(env=[{"name": "DB_PASSWORD", "value": "hunter2"}]),
-        "DB_PASSWORD is written in the pod",
+        "DB_PASSWORD is in clear text in the pod",
     ),
-    "a password that is not known yet": (
+    "a password that is unknown": (
         "no-plain-secret",
         DEPLOYMENT,
         pod(env=[{"name": "AWS_SECRET_ACCESS_KEY", "value": UNKNOWN}]),
-        "AWS_SECRET_ACCESS_KEY is written",
+        "AWS_SECRET_ACCESS_KEY is in clear text",
     ),
     "a claim without a class": (
         "no-claim-without-class",
@@ -172,25 +177,25 @@ BROKEN: dict[str, tuple[str, str, dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", KEPT)
-def test_a_policy_is_kept_by(case: str, pack: Pack) -> None:
-    assert pack.violations(*KEPT[case]) == {}
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_policy_of_valid_resource_reports_nothing(case: str, pack: Pack) -> None:
+    assert pack.violations(*ACCEPTED[case]) == {}
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_policy_is_broken_by(case: str, pack: Pack) -> None:
-    name, kind, properties, said = BROKEN[case]
+@pytest.mark.parametrize("case", REJECTED)
+def test_policy_of_invalid_resource_reports_violation(case: str, pack: Pack) -> None:
+    name, kind, properties, text = REJECTED[case]
     violations = pack.violations(kind, properties)
     assert violations.keys() == {name}
-    assert any(said in message for message in violations[name])
+    assert any(text in message for message in violations[name])
 
 
-def test_a_message_does_not_show_the_secret(pack: Pack) -> None:
+def test_message_of_clear_text_secret_omits_the_value(pack: Pack) -> None:
     violations = pack.violations(DEPLOYMENT, pod(env=[{"name": "DB_PASSWORD", "value": "hunter2"}]))
     assert "hunter2" not in str(violations)
 
 
-WHERE_PODS_ARE: dict[str, tuple[str, ...]] = {
+POD_SPEC_PATHS: dict[str, tuple[str, ...]] = {
     "kubernetes:core/v1:Pod": ("spec",),
     "kubernetes:batch/v1:Job": ("spec", "template", "spec"),
     "kubernetes:batch/v1:CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
@@ -199,11 +204,11 @@ WHERE_PODS_ARE: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("kind", WHERE_PODS_ARE)
+@pytest.mark.parametrize("kind", POD_SPEC_PATHS)
 @pytest.mark.parametrize("containers", ["containers", "initContainers"])
-def test_pods_are_found_wherever_they_are_made(kind: str, containers: str, pack: Pack) -> None:
+def test_policy_finds_pod_spec_in_every_kind(kind: str, containers: str, pack: Pack) -> None:
     properties: dict[str, Any] = {containers: [CONTAINER | {"image": "mysql:latest"}]}
-    for step in reversed(WHERE_PODS_ARE[kind]):
+    for step in reversed(POD_SPEC_PATHS[kind]):
         properties = {step: properties}
     assert pack.violations(kind, properties).keys() == {"no-unpinned-image"}
 
@@ -219,9 +224,9 @@ pulumi.CustomResource(
 
 
 @pytest.mark.skipif(
-    shutil.which("pulumi", path=search_path()) is None, reason="no Pulumi CLI here: `make tools` brings one"
+    shutil.which("pulumi", path=search_path()) is None, reason="the Pulumi CLI is missing; run `make tools`"
 )
-def test_the_engine_refuses_a_preview_that_breaks_one(tmp_path: Path) -> None:
+def test_preview_with_invalid_resource_fails(tmp_path: Path) -> None:
     program = OPEN.format(rule=RULE | {"sourceAddressPrefix": "0.0.0.0/0"})
-    said = stack(tmp_path, program).run("preview", "--policy-pack", str(PACK), code=1)
-    assert "ssh opens SSH to 0.0.0.0/0" in said
+    output = stack(tmp_path, program).run("preview", "--policy-pack", str(PACK), code=1)
+    assert "ssh opens SSH to 0.0.0.0/0" in output

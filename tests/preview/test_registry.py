@@ -1,4 +1,4 @@
-"""Whose login a registry of one's own sees."""
+"""Logins of an existing registry."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_images_are_pushed_by_the_builder_and_pulled_by_the_nodes(
     builder: dict[str, Any], pushes: tuple[str, str]
 ) -> None:
     def program() -> None:
-        made = container_registry(RegistrySettings.model_validate(NODES | builder), None, Path("/nowhere"), ())
-        Image(LIBRARIES, made)
-        pull_secret("pull", "default", made, pulumi.ResourceOptions())
+        registry = container_registry(RegistrySettings.model_validate(NODES | builder), None, Path("/nowhere"), ())
+        Image(LIBRARIES, registry)
+        pull_secret("pull", "default", registry, pulumi.ResourceOptions())
 
     graph, _ = run(program)
     (image,) = graph.of("Image").values()
     assert (image["username"], rpc.unwrap_rpc_secret(image["password"])) == pushes
-    shown = rpc.unwrap_rpc_secret(graph.of("Secret")["pull"]["stringData"])[".dockerconfigjson"]
-    assert base64.b64decode(json.loads(shown)["auths"]["harbor.example"]["auth"]) == b"robot$nodes:reads"
+    config = rpc.unwrap_rpc_secret(graph.of("Secret")["pull"]["stringData"])[".dockerconfigjson"]
+    assert base64.b64decode(json.loads(config)["auths"]["harbor.example"]["auth"]) == b"robot$nodes:reads"

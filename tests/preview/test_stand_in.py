@@ -1,4 +1,4 @@
-"""Previews of Azure resources by the real engine and SDK, with the plugin that stands in for Azure's."""
+"""Previews of Azure resources by the real engine and SDK, with the stand-in plugin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
-from airgap.stand_ins.command.resource_command.values import UNKNOWN, Properties, Secret, Value, encode
+from airgap.stand_ins.protocol.values import UNKNOWN, Properties, Secret, Value, encode
 from tests.command.plugin import EXECUTABLE as COMMAND_PROVIDER
 from tests.command.plugin import Plugin, Refused
 from tests.command.stack import Stack, search_path
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def stack(folder: Path, program: str, **environment: str) -> Stack:
+    """Return a stack whose plugins are the stand-ins."""
     path = os.pathsep.join([str(PLUGIN.parent), str(COMMAND_PROVIDER.parent), search_path()])
     return Stack(folder, program, PATH=path, **environment)
 
@@ -44,16 +45,16 @@ def preview(machines: Stack, **settings: Any) -> dict[str, Any]:
 
 
 def of_type(planned: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
-    """What is planned of one type: inputs by name."""
-    found = {}
+    """Return the planned inputs of one type, by resource name."""
+    inputs = {}
     for step in planned["steps"]:
-        *_, of, name = step["urn"].split("::")
-        if of.split(":")[-1] == kind:
-            found[name] = step["newState"].get("inputs", {})
-    return found
+        *_, type_path, name = step["urn"].split("::")
+        if type_path.split(":")[-1] == kind:
+            inputs[name] = step["newState"].get("inputs", {})
+    return inputs
 
 
-def test_a_first_preview_lists_machines_and_what_runs_on_them(machines: Stack) -> None:
+def test_preview_first_lists_machines_and_their_commands(machines: Stack) -> None:
     key = key_pair()["private_key"]
     planned = preview(machines, bastion=True, workers=1, private_key=key, storage="datasets")
     assert planned["changeSummary"].keys() == {"create"}
@@ -61,21 +62,21 @@ def test_a_first_preview_lists_machines_and_what_runs_on_them(machines: Stack) -
     assert of_type(planned, "Command").keys() == {"control-plane-uptime", "worker-1-uptime"}
     for kind in ("ResourceGroup", "VirtualNetwork", "Subnet", "NetworkSecurityGroup", "NatGateway", "StorageAccount"):
         assert len(of_type(planned, kind)) == 1, kind
-    # It says that nobody asked Azure, and shows no private key.
+    # The preview logs that no request went to Azure, and shows no private key.
     text = json.dumps(planned)
-    assert "Azure is not asked anything" in text
+    assert "Azure receives no requests" in text
     assert "[secret]" in text
     assert key.splitlines()[2] not in text
     assert "PRIVATE KEY" not in text
 
 
-def test_nothing_is_created_and_the_message_says_where_the_official_plugin_comes_from(machines: Stack) -> None:
+def test_up_fails_and_names_the_official_plugin(machines: Stack) -> None:
     machines.environment["SETTINGS"] = json.dumps({"operator": "203.0.113.7"})
-    said = machines.up(code=1)
-    assert "good for previews alone" in said
-    assert "pulumi plugin install resource azure-native 3.29.0" in said
-    made = {resource["type"] for resource in machines.state().values()}
-    assert not {kind for kind in made if kind.startswith("azure-native")}
+    output = machines.up(code=1)
+    assert "supports previews only" in output
+    assert "pulumi plugin install resource azure-native 3.29.0" in output
+    created = {resource["type"] for resource in machines.state().values()}
+    assert not {kind for kind in created if kind.startswith("azure-native")}
 
 
 RAW = """
@@ -85,12 +86,12 @@ pulumi.CustomResource("azure-native:network:Subnet", "wrong", props={"locations"
 """
 
 
-def test_inputs_that_the_sdk_does_not_know_end_a_preview(tmp_path: Path) -> None:
-    said = stack(tmp_path, RAW).run("preview", code=1)
-    assert "locations" in said
-    assert "has no input of this name; it has: addressPrefix, " in said
-    assert "virtualNetworkName" in said
-    assert "is required" in said
+def test_preview_unknown_input_fails_with_known_names(tmp_path: Path) -> None:
+    output = stack(tmp_path, RAW).run("preview", code=1)
+    assert "locations" in output
+    assert "has no input of this name; it has: addressPrefix, " in output
+    assert "virtualNetworkName" in output
+    assert "is required" in output
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def plugin() -> Iterator[Plugin]:
 
 
 def subnet(**rule: Value) -> Properties:
-    """A subnet with one security rule."""
+    """Return a subnet with one security rule."""
     allowed: Properties = {"access": "Allow", "direction": "Inbound", "protocol": "*"}
     rules: Properties = {"securityRules": [allowed | rule]}
     return {"resourceGroupName": UNKNOWN, "virtualNetworkName": Secret("v"), "networkSecurityGroup": rules}
@@ -158,27 +159,27 @@ CHECKED: dict[str, tuple[str, Properties, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("case", CHECKED)
-def test_inputs_are_checked_against_the_sdk(case: str, plugin: Plugin) -> None:
-    kind, inputs, wanted = CHECKED[case]
+def test_check_compares_inputs_with_the_sdk(case: str, plugin: Plugin) -> None:
+    kind, inputs, expected = CHECKED[case]
     returned, failures = plugin.check(f"azure-native:{kind}", inputs)
     assert returned == inputs
-    assert failures.keys() == wanted.keys()
-    assert all(failures[path].startswith(reason) for path, reason in wanted.items()), failures
+    assert failures.keys() == expected.keys()
+    assert all(failures[path].startswith(reason) for path, reason in expected.items()), failures
 
 
-def test_a_resource_that_the_sdk_does_not_have_is_refused(plugin: Plugin) -> None:
+def test_check_unknown_type_is_refused(plugin: Plugin) -> None:
     with pytest.raises(Refused, match="has no azure-native:network:Subnett"):
         plugin.check("azure-native:network:Subnett", {})
 
 
-def test_of_outputs_a_preview_knows_the_simple_inputs(plugin: Plugin) -> None:
+def test_create_preview_echoes_simple_inputs(plugin: Plugin) -> None:
     kind = "azure-native:resources:ResourceGroup"
     outputs = plugin.create(kind, {"location": "westeurope", "tags": {"a": "b"}}, preview=True)
     assert (outputs["location"], outputs["tags"]) == ("westeurope", {"a": "b"})
     assert (outputs["name"], outputs["properties"], outputs["id"]) == (UNKNOWN, UNKNOWN, "")
 
 
-def test_azure_is_never_changed_or_asked(plugin: Plugin) -> None:
+def test_calls_that_need_azure_are_refused(plugin: Plugin) -> None:
     kind = "azure-native:resources:ResourceGroup"
     request = provider_pb2.InvokeRequest(tok="azure-native:authorization:getClientToken")
     for attempt in (
@@ -187,11 +188,11 @@ def test_azure_is_never_changed_or_asked(plugin: Plugin) -> None:
         lambda: plugin.delete(kind, {}),
         lambda: plugin.call("Invoke", request),
     ):
-        with pytest.raises(Refused, match="good for previews alone"):
+        with pytest.raises(Refused, match="supports previews only"):
             attempt()
 
 
-def test_a_changed_input_is_an_update(plugin: Plugin) -> None:
+def test_diff_changed_input_is_an_update(plugin: Plugin) -> None:
     urn = "urn:pulumi:stack::project::azure-native:resources:ResourceGroup::group"
     for new, changes in (({"location": "westeurope"}, "DIFF_NONE"), ({"location": "northeurope"}, "DIFF_SOME")):
         request = provider_pb2.DiffRequest(urn=urn, old_inputs=encode({"location": "westeurope"}), news=encode(new))
@@ -200,7 +201,7 @@ def test_a_changed_input_is_an_update(plugin: Plugin) -> None:
         assert list(answer.diffs) == (["location"] if changes == "DIFF_SOME" else [])
 
 
-def test_it_ends_with_the_engine(plugin: Plugin) -> None:
+def test_plugin_exits_with_the_engine(plugin: Plugin) -> None:
     with Plugin(executable=PLUGIN) as own:
         own.end_input()
         assert own.process.wait(30) == 0

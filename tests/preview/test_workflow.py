@@ -1,4 +1,4 @@
-"""The preview of pull and merge requests: the files are checked, their steps are run."""
+"""Tests of the previews in pull and merge requests: the files are linted, their scripts are run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import pytest
 import yaml
 
 from tools.bootstrap import paths, pulumi_cli
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.file_lock import file_lock
 from tools.bootstrap.go_toolchain import toolchain
-from tools.ci.changed_stacks import touched
-from tools.ci.pr_comment import LONGEST, MARKER
+from tools.ci.changed_stacks import affected
+from tools.ci.pr_comment import MARKER, MAX_CHARACTERS
 
 from .forge import Forge
 
@@ -30,24 +32,24 @@ PAGE = "## Preview of stack `azure`\n\n**3 to create**\n"
 
 @pytest.fixture(scope="session")
 def actionlint() -> Path:
-    """The linter, built from its Go module once."""
-    number = paths.versions()["actionlint"]["version"]
-    target = paths.tool("actionlint", number)
-    with paths.locked(paths.directory() / "actionlint.lock", "Another test run builds actionlint."):
+    """Build the linter from its Go module once."""
+    number = paths.pinned_versions()["actionlint"]["version"]
+    target = paths.tool_directory("actionlint", number)
+    with file_lock(paths.cache_directory() / "actionlint.lock", "Waiting for another test run to build actionlint."):
         if not target.exists():
-            with tempfile.TemporaryDirectory() as scratch, paths.installing(target) as partial:
+            with tempfile.TemporaryDirectory() as scratch, atomic_install(target) as partial:
                 go, environment = toolchain(pulumi_cli.SOURCE, Path(scratch))
                 build = [go, "build", "-trimpath", "-o", partial, "github.com/rhysd/actionlint/cmd/actionlint"]
                 subprocess.run(build, cwd=MODULE, env=environment, check=True)
     return target / "actionlint"
 
 
-def test_the_linter_has_the_version_of_its_checksums() -> None:
-    number = paths.versions()["actionlint"]["version"]
+def test_actionlint_version_equals_its_checksums() -> None:
+    number = paths.pinned_versions()["actionlint"]["version"]
     assert f"require github.com/rhysd/actionlint v{number}\n" in (MODULE / "go.mod").read_text()
 
 
-def test_the_workflow_is_what_github_understands(actionlint: Path) -> None:
+def test_workflow_passes_actionlint(actionlint: Path) -> None:
     shellcheck = ROOT / ".venv" / "bin" / "shellcheck"
     finished = subprocess.run(
         [actionlint, "-shellcheck", shellcheck, "-pyflakes=", WORKFLOW], capture_output=True, text=True
@@ -55,7 +57,7 @@ def test_the_workflow_is_what_github_understands(actionlint: Path) -> None:
     assert finished.returncode == 0, finished.stdout
 
 
-def test_the_linter_finds_what_is_wrong(actionlint: Path, tmp_path: Path) -> None:
+def test_actionlint_reports_an_undefined_output(actionlint: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(WORKFLOW.read_text().replace("needs.stacks.outputs.stacks", "needs.stacks.outputs.stack"))
     finished = subprocess.run([actionlint, wrong], capture_output=True, text=True)
@@ -68,40 +70,44 @@ def jobs() -> dict[str, Any]:
     return dict(yaml.safe_load(WORKFLOW.read_text())["jobs"])
 
 
-def test_a_fork_gets_no_secret_and_no_right_to_write(jobs: dict[str, Any]) -> None:
+def test_fork_gets_no_secret_and_no_write_permission(jobs: dict[str, Any]) -> None:
     text = WORKFLOW.read_text()
-    assert "\non: pull_request\n" in text  # with pull_request_target, a fork's code would run with our rights
+    assert (
+        "\non: pull_request\n" in text
+    )  # pull_request_target would run the code of a fork with the rights of this repository
     assert "secrets." not in text
     assert "\npermissions: {}\n" in text
-    rights = {name: {right for right, of in job["permissions"].items() if of == "write"} for name, job in jobs.items()}
-    assert rights == {"check": set(), "stacks": set(), "preview": {"id-token"}, "comment": {"pull-requests"}}
+    permissions = {
+        name: {scope for scope, access in job["permissions"].items() if access == "write"} for name, job in jobs.items()
+    }
+    assert permissions == {"check": set(), "stacks": set(), "preview": {"id-token"}, "comment": {"pull-requests"}}
     assert OWN_REPOSITORY in jobs["comment"]["if"]
     for name in ("Log in to Azure by OIDC", "Find the state"):
         assert OWN_REPOSITORY in step(jobs, "preview", name)["if"]
 
 
-def test_login_is_by_oidc(jobs: dict[str, Any]) -> None:
+def test_login_uses_oidc(jobs: dict[str, Any]) -> None:
     login = step(jobs, "preview", "Log in to Azure by OIDC")
     assert login["with"].keys() == {"client-id", "tenant-id", "subscription-id"}
 
 
-def test_actions_are_pinned_by_their_commits(jobs: dict[str, Any]) -> None:
+def test_actions_are_pinned_by_commit(jobs: dict[str, Any]) -> None:
     used = [each["uses"] for job in jobs.values() for each in job["steps"] if "uses" in each]
     assert used
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
 
 
-def test_lint_and_tests_are_those_of_the_makefile(jobs: dict[str, Any]) -> None:
+def test_check_job_runs_the_targets_of_the_makefile(jobs: dict[str, Any]) -> None:
     assert [each["run"] for each in jobs["check"]["steps"] if "run" in each] == ["make lint", "make test"]
 
 
 def step(jobs: dict[str, Any], job: str, name: str) -> dict[str, Any]:
-    """A step by its name or id."""
+    """Return a step by its name or id."""
     return dict(next(each for each in jobs[job]["steps"] if name in (each.get("name"), each.get("id"))))
 
 
 def run(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """As a runner does for `shell: bash`."""
+    """Run a script as a runner does for `shell: bash`."""
     return subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
         cwd=folder,
@@ -118,7 +124,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout whose last commit changed a stack's settings, with a `make` that answers with a page."""
+    """Create a checkout whose last commit changes a stack, and a `make` that prints a report."""
     folder = tmp_path / "checkout"
     shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dev", "lab", "azure"):
@@ -130,7 +136,7 @@ def checkout(tmp_path: Path) -> Path:
     git(folder, "commit", "--quiet", "--all", "--message", "change")
     make = tmp_path / "bin" / "make"
     make.parent.mkdir()
-    make.write_text(f"#!/bin/sh\necho \"$@\" >>'{folder}/asked'\nprintf '{PAGE}'\n[ ! -e '{folder}/fails' ]\n")
+    make.write_text(f"#!/bin/sh\necho \"$@\" >>'{folder}/calls'\nprintf '{PAGE}'\n[ ! -e '{folder}/fails' ]\n")
     make.chmod(0o755)
     return folder
 
@@ -139,7 +145,7 @@ def with_make(checkout: Path) -> dict[str, str]:
     return {"PATH": f"{checkout.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
-def test_the_changed_stacks_are_found(jobs: dict[str, Any], checkout: Path, tmp_path: Path) -> None:
+def test_changed_stacks_are_written_to_the_output(jobs: dict[str, Any], checkout: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
     script = step(jobs, "stacks", "changed")["run"]
     base = git(checkout, "rev-parse", "HEAD~1").strip()
@@ -160,21 +166,21 @@ def test_the_changed_stacks_are_found(jobs: dict[str, Any], checkout: Path, tmp_
         (["Pulumi.lab.yaml"], []),
     ],
 )
-def test_a_file_touches_its_stack_and_code_all(files: list[str], stacks: list[str]) -> None:
-    assert touched(files, ["dev", "azure"]) == stacks
+def test_settings_file_affects_its_stack_and_code_affects_all(files: list[str], stacks: list[str]) -> None:
+    assert affected(files, ["dev", "azure"]) == stacks
 
 
-def test_the_page_is_shown_kept_and_summed_up(jobs: dict[str, Any], checkout: Path, tmp_path: Path) -> None:
+def test_report_is_printed_saved_and_added_to_the_summary(jobs: dict[str, Any], checkout: Path, tmp_path: Path) -> None:
     environment = with_make(checkout) | {"STACK": "azure", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
     finished = run(step(jobs, "preview", "Preview")["run"], checkout, **environment)
     assert (finished.returncode, finished.stdout) == (0, PAGE)
-    assert (checkout / "asked").read_text() == "--silent preview STACK=azure\n"
+    assert (checkout / "calls").read_text() == "--silent preview STACK=azure\n"
     assert (checkout / "pages/azure.md").read_text() == PAGE
     run(step(jobs, "preview", "Show it on the job's page")["run"], checkout, **environment)
     assert (tmp_path / "summary").read_text() == PAGE
 
 
-def test_a_preview_that_fails_fails_the_job_and_keeps_its_page(jobs: dict[str, Any], checkout: Path) -> None:
+def test_preview_that_fails_fails_the_job_and_saves_its_report(jobs: dict[str, Any], checkout: Path) -> None:
     (checkout / "fails").touch()
     finished = run(step(jobs, "preview", "Preview")["run"], checkout, **with_make(checkout), STACK="azure")
     assert finished.returncode != 0
@@ -199,7 +205,7 @@ GITLAB = {"CI_PROJECT_ID": "5", "CI_MERGE_REQUEST_IID": "7", "COMMENT_TOKEN": "t
 
 
 @pytest.mark.parametrize("kind", ["github", "gitlab"])
-def test_there_is_one_comment_which_each_run_rewrites(
+def test_comment_is_created_once_and_replaced_by_later_runs(
     kind: str, jobs: dict[str, Any], forge: Forge, checkout: Path
 ) -> None:
     script = step(jobs, "comment", "Comment")["run"]
@@ -214,44 +220,43 @@ def test_there_is_one_comment_which_each_run_rewrites(
 
 
 def _sorted(content: dict[str, str]) -> list[str]:
-    return [content[name].strip() for name in sorted(content)] or ["No stack is touched any more."]
+    return [content[name].strip() for name in sorted(content)] or ["This change affects no stack any more."]
 
 
-def test_a_long_page_is_cut_where_the_forge_would_refuse_it(jobs: dict[str, Any], forge: Forge, checkout: Path) -> None:
+def test_long_report_is_truncated(jobs: dict[str, Any], forge: Forge, checkout: Path) -> None:
     pages(checkout, azure="x" * 200_000)
     run(step(jobs, "comment", "Comment")["run"], checkout, **GITHUB, GITHUB_API_URL=forge.github)
-    assert len(forge.bodies[1]) == LONGEST
-    assert forge.bodies[1].endswith("has all of it.*")
+    assert len(forge.bodies[1]) == MAX_CHARACTERS
+    assert forge.bodies[1].endswith("has the whole text.*")
 
 
-def test_a_forge_that_refuses_fails_the_job_without_showing_the_token(
+def test_rejection_by_the_forge_fails_the_job_without_printing_the_token(
     jobs: dict[str, Any], forge: Forge, checkout: Path
 ) -> None:
     forge.refusal = 403
     pages(checkout, azure=PAGE)
     finished = run(step(jobs, "comment", "Comment")["run"], checkout, **GITHUB, GITHUB_API_URL=forge.github)
     assert finished.returncode == 1
-    assert "was answered 403" in finished.stderr
+    assert "returned 403" in finished.stderr
     assert "not accessible by integration" in finished.stderr
     assert "t0ken" not in finished.stderr
 
 
-def test_gitlabs_job_does_the_same(forge: Forge, checkout: Path) -> None:
+def test_gitlab_job_writes_the_reports_of_changed_stacks(forge: Forge, checkout: Path) -> None:
     job = yaml.safe_load(TEMPLATE.read_text())["previews"]
     environment = with_make(checkout) | GITLAB | {"CI_API_V4_URL": forge.gitlab, "STACKS": "dev azure"}
     environment["CI_MERGE_REQUEST_DIFF_BASE_SHA"] = git(checkout, "rev-parse", "HEAD~1").strip()
     (script,) = job["script"]
     finished = run(script, checkout, **environment)
     assert finished.returncode == 0, finished.stderr
-    assert (checkout / "asked").read_text() == "--silent preview STACK=azure\n"
+    assert (checkout / "calls").read_text() == "--silent preview STACK=azure\n"
     assert forge.bodies[1] == f"{MARKER}\n\n{PAGE.strip()}"
     assert job["artifacts"]["paths"] == ["pages/"]
     (checkout / "fails").touch()
     assert run(script, checkout, **environment).returncode == 1
 
 
-def test_gitlabs_job_logs_in_by_oidc_where_it_may(checkout: Path) -> None:
-    """What `make` would find in its environment."""
+def test_gitlab_job_logs_in_by_oidc_with_a_client_id(checkout: Path) -> None:
     job = yaml.safe_load(TEMPLATE.read_text())["previews"]
     make = checkout.parent / "bin" / "make"
     make.write_text("#!/bin/sh\nenv\n")

@@ -1,4 +1,4 @@
-"""One trained forest, one server that serves it and one MLflow server for all tests of this folder."""
+"""A trained forest, a server that serves it, and an MLflow server, shared by all tests of this folder."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def server(folder: Path, iris: Trained) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def empty(folder: Path) -> Iterator[Server]:
-    """A server without a model."""
+    """Start a server without a model."""
     with running(folder / "empty.log", WORKERS=1) as started:
         yield started
 
 
 @pytest.fixture(scope="session", autouse=True)
 def starting_registry(request: pytest.FixtureRequest, folder: Path) -> Iterator[Starting | None]:
-    """MLflow takes long to start: it begins with the first test, where any test will need it."""
+    """Start MLflow with the first test, because starting takes long; skip it if no test needs it."""
     if not any("registry" in getattr(item, "fixturenames", ()) for item in request.session.items):
         yield None
         return

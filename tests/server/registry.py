@@ -1,4 +1,4 @@
-"""A real MLflow server with models registered in it, as the pipelines do it."""
+"""A real MLflow server with models registered the way the pipelines register them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_SECONDS = 120
 
 @dataclass(frozen=True)
 class Registry:
-    """An MLflow server and a client of it."""
+    """A running MLflow server and a client for it."""
 
     url: str
     client: MlflowClient
@@ -46,14 +46,14 @@ class Registry:
 
 @dataclass(frozen=True)
 class Starting:
-    """An MLflow server that may not answer yet."""
+    """An MLflow server that may not respond yet."""
 
     process: subprocess.Popen[bytes]
     url: str
     log: Path
 
     def ready(self) -> Registry:
-        from mlflow import MlflowClient  # seconds, which only the tests with a registry should take
+        from mlflow import MlflowClient  # takes seconds, so only tests with a registry import it
 
         wait_until(self._healthy, f"MLflow did not start; see {self.log}", START_SECONDS)
         return Registry(self.url, MlflowClient(self.url))
@@ -67,7 +67,7 @@ class Starting:
 
 @contextmanager
 def starting_mlflow(folder: Path) -> Iterator[Starting]:
-    """Start MLflow without waiting for it: other tests can run meanwhile."""
+    """Start MLflow without waiting: other tests run meanwhile."""
     folder.mkdir()
     port = free_port()
     options = {
@@ -96,14 +96,14 @@ def starting_mlflow(folder: Path) -> Iterator[Starting]:
 
 @contextmanager
 def relay(port: int, url: str) -> Iterator[None]:
-    """Make the registry at `url` answer at this port too."""
+    """Forward GET requests at this port to the registry at `url`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answer = requests.get(url + self.path, timeout=10)
-            self.send_response(answer.status_code)
+            response = requests.get(url + self.path, timeout=10)
+            self.send_response(response.status_code)
             self.end_headers()
-            self.wfile.write(answer.content)
+            self.wfile.write(response.content)
 
         def log_message(self, *_: object) -> None:
             pass

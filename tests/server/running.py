@@ -1,4 +1,4 @@
-"""Starts the real server as its users do, `python -m model_server`, and stops it."""
+"""Starts the real server as its users do, with `python -m model_server`, and stops it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Server:
-    """A server process, where it listens, and where it writes."""
+    """A server process, its port and its log file."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -53,14 +53,14 @@ def free_port() -> int:
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """This process's environment with these settings of the server, and no others."""
+    """Return this process's environment with these settings of the server, and no others."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MODEL_SERVER_")}
     return kept | {f"MODEL_SERVER_{name}": str(value) for name, value in settings.items()}
 
 
 @contextmanager
 def running(log: Path, **settings: object) -> Iterator[Server]:
-    """A server that answers; it is stopped in the end, and must not have written a stack trace."""
+    """Start a server and wait for it; stop it in the end, and fail if it logged a stack trace."""
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -71,7 +71,7 @@ def running(log: Path, **settings: object) -> Iterator[Server]:
         )
     server = Server(process, port, log)
     try:
-        wait_until(lambda: _answers(server), f"the server did not answer:\n{log.read_text()}", START_SECONDS)
+        wait_until(lambda: _responds(server), f"the server did not respond:\n{log.read_text()}", START_SECONDS)
         yield server
     finally:
         process.terminate()
@@ -79,15 +79,15 @@ def running(log: Path, **settings: object) -> Iterator[Server]:
     assert "Traceback" not in log.read_text()
 
 
-def wait_until(holds: Any, complaint: str, seconds: float = 20) -> None:
-    """Wait until `holds()` is true; fail with the complaint after `seconds`."""
+def wait_until(condition: Callable[[], object], failure: str, seconds: float = 20) -> None:
+    """Wait until `condition()` is true; fail with the text `failure` after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, complaint
+    while not condition():
+        assert time.monotonic() < deadline, failure
         time.sleep(0.05)
 
 
-def _answers(server: Server) -> bool:
+def _responds(server: Server) -> bool:
     assert server.process.poll() is None, f"the server ended: {server.log.read_text()}"
     try:
         return server.get("/v2/health/live").ok

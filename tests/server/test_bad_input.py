@@ -1,4 +1,4 @@
-"""Whatever comes in: a 4xx in the one error form, naming field and row, and never a 500."""
+"""Invalid input gets a 4xx in the one error form, which names field and row, and never a 500."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CSV_HEADER = "petal_length,petal_width,sepal_length,sepal_width\n"
 
 
 def row(**changes: Any) -> bytes:
-    """A flower with fields changed; NaN and Infinity are written as Python does."""
+    """Return a flower with changed fields; NaN and Infinity are written as Python does."""
     return json.dumps(GOOD | changes).encode()
 
 
 def raw(value: str) -> bytes:
-    """A flower whose petal_width is this text of JSON."""
+    """Return a flower whose petal_width is this JSON text."""
     return row(petal_width="?").replace(b'"?"', value.encode())
 
 
@@ -109,15 +109,17 @@ CSV_CASES: list[tuple[str, bytes, int, str, str | None, int | None]] = [
 
 
 def cases(table: list[Any]) -> list[Any]:
-    """The table's rows, each named by its first column."""
+    """Return the rows of a table as test parameters, each named by its first column."""
     return [pytest.param(*case, id=name) for name, *case in table]
 
 
-def check(answer: requests.Response, status: int, code: str, field: str | None = None, row: int | None = None) -> None:
-    """The answer is this refusal, in the one error form."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/json"
-    form = answer.json()
+def check(
+    response: requests.Response, status: int, code: str, field: str | None = None, row: int | None = None
+) -> None:
+    """Assert that the response is this error, in the one error form."""
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/json"
+    form = response.json()
     assert list(form) == ["error", "code", "field", "row"]
     assert (form["code"], form["field"], form["row"]) == (code, field, row), form
     assert len(form["error"]) < 2000
@@ -127,14 +129,18 @@ def check(answer: requests.Response, status: int, code: str, field: str | None =
 @pytest.mark.parametrize(
     ("body", "status", "code", "field", "number"), [pytest.param(*c[1:], id=c[0]) for c in JSON_CASES]
 )
-def test_bad_json(server: Server, body: bytes, status: int, code: str, field: str | None, number: int | None) -> None:
+def test_score_bad_json_returns_error_with_field_and_row(
+    server: Server, body: bytes, status: int, code: str, field: str | None, number: int | None
+) -> None:
     check(server.post(body), status, code, field, number)
 
 
 @pytest.mark.parametrize(
     ("body", "status", "code", "field", "number"), [pytest.param(*c[1:], id=c[0]) for c in CSV_CASES]
 )
-def test_bad_csv(server: Server, body: bytes, status: int, code: str, field: str | None, number: int | None) -> None:
+def test_score_bad_csv_returns_error_with_field_and_row(
+    server: Server, body: bytes, status: int, code: str, field: str | None, number: int | None
+) -> None:
     check(server.post(body, content_type="text/csv"), status, code, field, number)
 
 
@@ -142,7 +148,7 @@ def test_bad_csv(server: Server, body: bytes, status: int, code: str, field: str
     "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "a;b"]
 )
 @pytest.mark.parametrize("path", ["/score", "/v2/models/iris/infer"])
-def test_another_content_type_is_415(server: Server, content_type: str, path: str) -> None:
+def test_post_other_content_type_returns_415(server: Server, content_type: str, path: str) -> None:
     check(server.post(row(), path, content_type), 415, "unsupported_media_type")
 
 
@@ -151,7 +157,7 @@ def test_another_content_type_is_415(server: Server, content_type: str, path: st
     ["/nothing", "/score/", "/v2//health/live", "/Score", "/%ff", "/v2/", "/v2/models", "/..%2fetc"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_unknown_path_is_404(server: Server, path: str, method: str) -> None:
+def test_request_unknown_path_returns_404(server: Server, path: str, method: str) -> None:
     check(requests.request(method, server.url + path, timeout=10, allow_redirects=False), 404, "not_found")
 
 
@@ -165,15 +171,15 @@ def test_an_unknown_path_is_404(server: Server, path: str, method: str) -> None:
         ("GET", "/v2/models/iris/infer", {"POST", "OPTIONS"}),
     ],
 )
-def test_another_method_is_405_and_says_which_are_allowed(
+def test_request_other_method_returns_405_with_allowed_methods(
     server: Server, method: str, path: str, allowed: set[str]
 ) -> None:
-    answer = requests.request(method, server.url + path, timeout=10)
-    check(answer, 405, "method_not_allowed")
-    assert set(answer.headers["Allow"].split(", ")) == allowed
+    response = requests.request(method, server.url + path, timeout=10)
+    check(response, 405, "method_not_allowed")
+    assert set(response.headers["Allow"].split(", ")) == allowed
 
 
-def test_a_body_above_the_limit_is_413(server: Server) -> None:
+def test_post_body_above_limit_returns_413(server: Server) -> None:
     assert server.post(row().ljust(MAX_BODY_BYTES)).status_code == 200
     check(server.post(row().ljust(MAX_BODY_BYTES + 1)), 413, "body_too_large")
     check(server.post(b"x" * 10_000_000), 413, "body_too_large")
@@ -186,13 +192,13 @@ def chunks(size: int) -> Iterable[bytes]:
         yield b" " * 10_000
 
 
-def test_a_chunked_body_above_the_limit_is_413_and_one_below_is_read(server: Server) -> None:
-    """There is no Content-Length to go by."""
+def test_post_chunked_body_returns_413_above_limit_and_200_below(server: Server) -> None:
+    """Send bodies without a Content-Length."""
     headers = {"Content-Type": "application/json"}
     for size, status in ((MAX_BODY_BYTES // 2, 200), (2 * MAX_BODY_BYTES, 413)):
-        answer = requests.post(f"{server.url}/score", chunks(size), headers=headers, timeout=10)
-        assert answer.status_code == status
-    check(answer, 413, "body_too_large")
+        response = requests.post(f"{server.url}/score", chunks(size), headers=headers, timeout=10)
+        assert response.status_code == status
+    check(response, 413, "body_too_large")
 
 
 @pytest.mark.parametrize(
@@ -203,13 +209,13 @@ def test_a_chunked_body_above_the_limit_is_413_and_one_below_is_read(server: Ser
         b"POST /score HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_400(server: Server, request_line: bytes) -> None:
+def test_connection_malformed_http_returns_400(server: Server, request_line: bytes) -> None:
     with socket.create_connection((HOST, server.port), timeout=10) as connection:
         connection.sendall(request_line)
         assert b" 400 " in connection.recv(1000).split(b"\r\n")[0]
 
 
-def test_clients_that_send_their_bodies_slowly_do_not_hold_up_the_others(server: Server) -> None:
+def test_score_slow_bodies_of_other_clients_returns_200(server: Server) -> None:
     slow = [socket.create_connection((HOST, server.port), timeout=10) for _ in range(20)]
     for connection in slow:
         connection.sendall(
@@ -221,8 +227,8 @@ def test_clients_that_send_their_bodies_slowly_do_not_hold_up_the_others(server:
         connection.close()
 
 
-def test_after_all_this_the_server_has_answered_no_500(server: Server) -> None:
+def test_metrics_after_bad_input_count_no_500(server: Server) -> None:
     for body in (row(), b"", b"[[", rows(row(petal_width=math.nan))):
         server.post(body)
-    wait_until(lambda: 'status="422"' in server.get("/metrics").text, "it has counted no refusal")
+    wait_until(lambda: 'status="422"' in server.get("/metrics").text, "no error was counted")
     assert 'status="500"' not in server.get("/metrics").text

@@ -1,4 +1,4 @@
-"""What the container image of the server has to have."""
+"""The libraries that the container image of the server must have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IN_THE_IMAGE = {
 WITH_FLASK = {"werkzeug"}
 
 
-def test_the_server_imports_nothing_else_of_this_project_and_no_further_library() -> None:
+def test_model_server_imports_only_libraries_of_its_image() -> None:
     imported = set()
     for file in Path(model_server.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):

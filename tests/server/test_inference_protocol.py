@@ -25,12 +25,12 @@ def infer(server: Server, *inputs: Any, path: str = INFER, **members: Any) -> An
 
 
 def columns(rows: list[list[float]], datatype: str = "FP64") -> list[dict[str, Any]]:
-    """One tensor for each feature, last feature first."""
+    """Return a tensor for each feature, last feature first."""
     named = zip(IRIS, zip(*rows, strict=True), strict=True)
     return [tensor(list(values), [len(rows)], datatype, name) for name, values in named][::-1]
 
 
-def test_the_server_and_its_health_are_described(server: Server) -> None:
+def test_server_metadata_and_health_return_protocol_members(server: Server) -> None:
     assert server.get("/v2").json() == {"name": "model_server", "version": "1.0.0", "extensions": []}
     assert server.get("/v2/health/live").json() == {"live": True}
     ready = {"ready": True, "model_name": "iris", "model_version": "7", "problem": None}
@@ -38,7 +38,7 @@ def test_the_server_and_its_health_are_described(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v2/models/iris", "/v2/models/iris/versions/7"])
-def test_the_model_is_described_with_its_signature(server: Server, iris: Trained, path: str) -> None:
+def test_model_metadata_served_model_returns_tensors_and_signature(server: Server, iris: Trained, path: str) -> None:
     content = server.get(path).json()
     parameters = content.pop("parameters")
     assert content == {
@@ -58,7 +58,7 @@ def test_the_model_is_described_with_its_signature(server: Server, iris: Trained
 
 @pytest.mark.parametrize("path", [INFER, "/v2/models/iris/versions/7/infer"])
 @pytest.mark.parametrize("form", ["flat", "nested", "columns"])
-def test_all_150_flowers_agree_with_the_forest(server: Server, iris: Trained, path: str, form: str) -> None:
+def test_infer_all_flowers_returns_predictions_of_forest(server: Server, iris: Trained, path: str, form: str) -> None:
     rows = iris.data.tolist()
     data = rows if form == "nested" else iris.data.ravel().tolist()
     inputs = columns(rows) if form == "columns" else [tensor(data, [150, 4])]
@@ -71,16 +71,16 @@ def test_all_150_flowers_agree_with_the_forest(server: Server, iris: Trained, pa
     assert np.allclose(probabilities["data"], expected, atol=1e-5)
 
 
-def test_the_id_is_echoed_and_only_the_outputs_asked_for_are_sent(server: Server) -> None:
+def test_infer_id_and_outputs_returns_id_and_only_these_outputs(server: Server) -> None:
     parameters = {"note": "a", "priority": 1, "traced": True}
-    answer = infer(
+    response = infer(
         server,
         tensor(VIRGINICA, [1, 4]) | {"parameters": parameters},
         id="42",
         outputs=[{"name": "label", "parameters": parameters}],
         parameters=parameters,
     )
-    assert answer.json() == {
+    assert response.json() == {
         "model_name": "iris",
         "model_version": "7",
         "id": "42",
@@ -88,7 +88,7 @@ def test_the_id_is_echoed_and_only_the_outputs_asked_for_are_sent(server: Server
     }
 
 
-def test_integers_are_accepted_as_integer_tensors(server: Server) -> None:
+def test_infer_integer_tensor_returns_prediction(server: Server) -> None:
     outputs = infer(server, tensor([6, 3, 6, 2], [1, 4], "INT32")).json()["outputs"]
     assert outputs[0]["data"] == [2]
 
@@ -128,20 +128,20 @@ BAD: list[tuple[str, Any, str, str | None, int | None]] = [
 
 
 @pytest.mark.parametrize(("content", "code", "field", "row"), cases(BAD))
-def test_a_bad_request_is_422_in_the_one_error_form(
+def test_infer_bad_request_returns_422_with_field_and_row(
     server: Server, content: Any, code: str, field: str | None, row: int | None
 ) -> None:
     check(server.post(json.dumps(content).encode(), INFER), 422, code, field, row)
 
 
-def test_columns_of_different_lengths_are_refused(server: Server) -> None:
+def test_infer_columns_of_different_lengths_returns_422(server: Server) -> None:
     inputs = columns([VIRGINICA])
     inputs[0] = tensor([1, 1], [2], name=inputs[0]["name"])
     check(infer(server, *inputs), 422, "bad_shape", "inputs")
 
 
 @pytest.mark.parametrize("suffix", ["", "/ready", "/infer"])
-def test_another_model_or_version_is_404(server: Server, suffix: str) -> None:
+def test_model_paths_other_model_or_version_returns_404(server: Server, suffix: str) -> None:
     for path, code in (("/v2/models/rose", "unknown_model"), ("/v2/models/iris/versions/8", "unknown_version")):
-        ask = server.post(b"{}", path + suffix) if suffix == "/infer" else server.get(path + suffix)
-        check(ask, 404, code)
+        response = server.post(b"{}", path + suffix) if suffix == "/infer" else server.get(path + suffix)
+        check(response, 404, code)

@@ -1,4 +1,4 @@
-"""GET /metrics: sums over all workers, whatever worker answers."""
+"""GET /metrics: sums over all workers, in each worker's response."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ VIRGINICA = {"petal_length": 6.0, "petal_width": 2.5, "sepal_length": 6.3, "sepa
 
 @pytest.fixture(scope="module")
 def counted(iris: Trained, folder: Path) -> Iterator[Server]:
-    """A server that nobody else asks anything."""
+    """Start a server that no other test uses."""
     with running(folder / "counted.log", DIRECTORY=iris.folder, VERSION="7", WORKERS=2) as server:
         yield server
 
 
 def sample(server: Server, name: str, **labels: str) -> float:
-    """The value of a series; 0 where it is not there."""
-    answer = server.get("/metrics")
-    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    families = text_string_to_metric_families(answer.text)
+    """Return the value of a series; 0 if it does not exist."""
+    response = server.get("/metrics")
+    assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(response.text)
     found = [
         s.value for family in families for s in family.samples if s.name == name and labels.items() <= s.labels.items()
     ]
@@ -35,13 +35,13 @@ def sample(server: Server, name: str, **labels: str) -> float:
 
 
 def expect(server: Server, value: float, name: str, **labels: str) -> None:
-    """The value of a series, once a second has passed: so late may a worker count."""
+    """Assert the value of a series; a worker counts up to a second late."""
     wait_until(lambda: sample(server, name, **labels) >= value, f"{name} {labels} is less than {value}")
     assert sample(server, name, **labels) == value
 
 
-def test_requests_latencies_and_predictions_are_counted_over_all_workers(counted: Server) -> None:
-    for _ in range(20):  # each on a connection of its own, so that both workers get some
+def test_counters_two_workers_sum_requests_latencies_and_predictions(counted: Server) -> None:
+    for _ in range(20):  # each on its own connection, so both workers get some
         assert counted.score(SETOSA).ok
         assert counted.score([VIRGINICA, VIRGINICA]).ok
         assert counted.post(b"{").status_code == 400
@@ -56,11 +56,11 @@ def test_requests_latencies_and_predictions_are_counted_over_all_workers(counted
     assert sample(counted, predictions, **{"class": "virginica", "version": "7"}) == 40
 
 
-def test_the_served_model_is_told_once_however_many_workers_serve_it(counted: Server, iris: Trained) -> None:
+def test_model_info_two_workers_is_one(counted: Server, iris: Trained) -> None:
     assert sample(counted, "model_server_model_info", model="iris", version="7", sha256=iris.sha256) == 1
 
 
-def test_invented_paths_and_methods_make_no_series_of_their_own(counted: Server) -> None:
+def test_counters_unknown_paths_and_methods_share_one_series(counted: Server) -> None:
     for number in range(5):
         counted.get(f"/nothing/{number}")
         requests.request(f"BREW{number}", f"{counted.url}/nothing", timeout=10)
@@ -71,13 +71,13 @@ def test_invented_paths_and_methods_make_no_series_of_their_own(counted: Server)
     assert "BREW" not in counted.get("/metrics").text
 
 
-def test_a_killed_worker_is_replaced_and_what_it_counted_stays(counted: Server) -> None:
+def test_counters_killed_worker_keep_their_values(counted: Server) -> None:
     before = sample(counted, "model_server_predictions_total")
     killed = counted.workers()[0]
     killed.kill()
     killed.wait(10)
-    wait_until(lambda: len(counted.workers()) == 2, "there is no new worker")
+    wait_until(lambda: len(counted.workers()) == 2, "no worker replaced the killed one")
     wait_until(lambda: counted.log.read_text().count("serving iris") == 3, "the new worker serves nothing")
-    wait_until(lambda: counted.score(SETOSA).ok, "the server does not answer")
+    wait_until(lambda: counted.score(SETOSA).ok, "the server does not respond")
     expect(counted, before + 1, "model_server_predictions_total")
     assert sample(counted, "model_server_model_info", version="7") == 1

@@ -1,4 +1,4 @@
-"""GET /openapi.json: true of the model that is served, and kept by the server whatever is generated from it."""
+"""GET /openapi.json describes the served model, and the server keeps to it for all generated requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def document(server: Server) -> Any:
     return server.get("/openapi.json").json()
 
 
-def test_the_row_has_the_features_and_their_ranges(document: Any) -> None:
+def test_openapi_row_has_features_and_ranges(document: Any) -> None:
     row = document["components"]["schemas"]["Row"]
     assert (list(row["properties"]), row["required"], row["additionalProperties"]) == (list(IRIS), list(IRIS), False)
     width = row["properties"]["petal_width"]
@@ -28,12 +28,12 @@ def test_the_row_has_the_features_and_their_ranges(document: Any) -> None:
     assert document["components"]["schemas"]["Rows"]["maxItems"] == MAX_ROWS
 
 
-def test_the_prediction_has_the_target_and_the_classes(document: Any) -> None:
+def test_openapi_prediction_has_target_and_classes(document: Any) -> None:
     prediction = document["components"]["schemas"]["Prediction"]["properties"]
     assert prediction["species"] == {"enum": ["setosa", "versicolor", "virginica"]}
 
 
-def test_every_path_is_described(document: Any, server: Server) -> None:
+def test_openapi_paths_are_all_routes(document: Any, server: Server) -> None:
     model = "/v2/models/{name}"
     assert document["paths"].keys() == {
         *("/", "/score", "/metrics", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"),
@@ -41,7 +41,7 @@ def test_every_path_is_described(document: Any, server: Server) -> None:
     }
 
 
-def test_schemathesis_finds_nothing(server: Server, folder: Path) -> None:
+def test_schemathesis_generated_requests_find_no_failure(server: Server, folder: Path) -> None:
     ended = subprocess.run(
         [
             Path(sys.executable).with_name("schemathesis"),

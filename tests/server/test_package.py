@@ -1,4 +1,4 @@
-"""What a model's signature must be, and the range of values it accepts."""
+"""Validation of a model's signature, and the range of accepted values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from model_server.errors import ModelRefused
-from model_server.model.package import LARGEST, Feature, verified
+from model_server.model.package import LARGEST, Feature, verify_package
 
 ONNX = b"any bytes"
 SIGNATURE: dict[str, Any] = {
@@ -35,14 +35,14 @@ SIGNATURE: dict[str, Any] = {
         (-3e38, 3e38, (-LARGEST, LARGEST)),  # what a float32 can hold
     ],
 )
-def test_accepted_are_ten_spans_beyond_the_training_range(
+def test_bounds_are_ten_spans_beyond_training_range(
     minimum: float, maximum: float, bounds: tuple[float, float]
 ) -> None:
     assert Feature(name="a", minimum=minimum, maximum=maximum, mean=minimum).bounds() == bounds
 
 
 @pytest.mark.parametrize(
-    ("changes", "complaint"),
+    ("changes", "message"),
     [
         ({"format": 2}, "format"),
         ({"target": "probabilities"}, "must not be named probabilities"),
@@ -54,11 +54,11 @@ def test_accepted_are_ten_spans_beyond_the_training_range(
         ({"sha256": "0" * 64}, "signature.json has 0000"),
     ],
 )
-def test_a_signature_that_does_not_hold_is_refused(changes: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ModelRefused, match=complaint):
-        verified(ONNX, json.dumps(SIGNATURE | changes).encode(), "1", {})
+def test_verify_package_invalid_signature_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelRefused, match=message):
+        verify_package(ONNX, json.dumps(SIGNATURE | changes).encode(), "1", {})
 
 
-def test_what_a_later_format_adds_is_ignored_and_without_a_version_the_hash_names_it() -> None:
-    package = verified(ONNX, json.dumps(SIGNATURE | {"data": {}, "more": 1}).encode(), None, {})
+def test_verify_package_unknown_members_are_ignored_and_hash_is_default_version() -> None:
+    package = verify_package(ONNX, json.dumps(SIGNATURE | {"data": {}, "more": 1}).encode(), None, {})
     assert package.version == SIGNATURE["sha256"][:12]

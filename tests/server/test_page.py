@@ -1,4 +1,4 @@
-"""The page at / in a real browser, for flowers and for data that look quite different."""
+"""The page at / in a real browser, for flowers and for very different data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLASSES = [f"fault <i>{number}</i>" for number in range(25)]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("the page is not looked at: there is no Chromium on this machine")
+        pytest.skip("the page is not tested: Chromium is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield browser
@@ -42,17 +42,17 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that must not complain: a violation of the content security policy is an error on its console."""
-    complaints: list[str] = []
+    """Open a page; fail on errors, such as a violation of the content security policy."""
+    errors: list[str] = []
     page = browser.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if "violates" in message.text else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if "violates" in message.text else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
     page.close()
-    assert complaints == []
+    assert errors == []
 
 
-def test_a_person_types_a_flower_and_sees_the_species_and_its_probability(server: Server, page: Page) -> None:
+def test_page_typed_flower_shows_species_and_probability(server: Server, page: Page) -> None:
     page.goto(server.url)
     expect(page.get_by_role("heading", name="iris")).to_be_visible()
     expect(page.locator(".facts")).to_contain_text("version 7")
@@ -74,7 +74,7 @@ def test_a_person_types_a_flower_and_sees_the_species_and_its_probability(server
     assert widths[0] > widths[1] >= widths[2] == 0
 
 
-def test_a_value_the_server_refuses_is_explained_at_its_field(server: Server, page: Page) -> None:
+def test_page_invalid_value_shows_error_at_its_field(server: Server, page: Page) -> None:
     page.goto(server.url)
     page.get_by_role("button", name="Fill in averages").click()
     page.locator("form").evaluate("form => form.noValidate = true")
@@ -85,9 +85,7 @@ def test_a_value_the_server_refuses_is_explained_at_its_field(server: Server, pa
     assert page.locator("[aria-invalid]").count() == 1
 
 
-def test_other_columns_and_many_classes_work_and_names_are_only_text(
-    browser: Browser, page: Page, folder: Path
-) -> None:
+def test_page_many_features_and_classes_escapes_their_names(browser: Browser, page: Page, folder: Path) -> None:
     random = np.random.default_rng(0)
     data = random.normal(5, 20, (200, len(FEATURES))).astype(np.float32)
     data[:, 3] = 7  # a column that never changes
@@ -104,18 +102,18 @@ def test_other_columns_and_many_classes_work_and_names_are_only_text(
         assert page.locator("b:not(.facts b), i").count() == 0
 
 
-def test_the_page_says_when_no_model_is_loaded(empty: Server, page: Page) -> None:
+def test_page_without_model_shows_reason(empty: Server, page: Page) -> None:
     page.goto(empty.url)
     expect(page.get_by_role("heading", name="No model is loaded")).to_be_visible()
     expect(page.get_by_role("status")).to_contain_text("MODEL_SERVER_ALIAS")
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_forbids_it(server: Server) -> None:
-    answer = server.get("/")
-    policy = answer.headers["Content-Security-Policy"]
+def test_page_content_security_policy_forbids_external_content(server: Server) -> None:
+    response = server.get("/")
+    policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert re.findall(r"https?://|url\(|@import", answer.text) == []
-    nonces = {*re.findall(r'nonce="([^"]+)"', answer.text)}
+    assert re.findall(r"https?://|url\(|@import", response.text) == []
+    nonces = {*re.findall(r'nonce="([^"]+)"', response.text)}
     assert len(nonces) == 1
     assert nonces != {*re.findall(r'nonce="([^"]+)"', server.get("/").text)}

@@ -1,4 +1,4 @@
-"""The process: its settings, its port, its end."""
+"""The server process: settings, port and shutdown."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from tests.server.training import Trained
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 
 
-def refused(**settings: object) -> tuple[int, str]:
-    """Exit code and error output of a server that does not start."""
+def run_to_exit(**settings: object) -> tuple[int, str]:
+    """Return the exit code and the error output of a server that does not start."""
     command = [sys.executable, "-m", "model_server"]
     ended = subprocess.run(command, env=environment(**settings), capture_output=True, text=True, timeout=60)
     return ended.returncode, ended.stderr
 
 
-def test_a_wrong_setting_ends_with_code_2_and_a_message_without_a_stack_trace() -> None:
-    code, error = refused(PORT="abc", WORKERS=-1)
+def test_start_invalid_setting_exits_2_with_message() -> None:
+    code, error = run_to_exit(PORT="abc", WORKERS=-1)
     assert code == 2
     assert "MODEL_SERVER_PORT='abc' cannot be used; allowed is an integer from 1 to 65535" in error
     assert "MODEL_SERVER_WORKERS='-1'" in error
     assert "Traceback" not in error
 
 
-def test_a_taken_port_is_refused_with_a_message(server: Server) -> None:
-    code, error = refused(PORT=server.port)
+def test_start_port_in_use_exits_1_with_message(server: Server) -> None:
+    code, error = run_to_exit(PORT=server.port)
     assert code == 1
     assert f"cannot listen on {HOST} port {server.port}" in error
     assert "MODEL_SERVER_PORT" in error
@@ -49,14 +49,14 @@ def test_a_taken_port_is_refused_with_a_message(server: Server) -> None:
     assert server.score(SETOSA).ok
 
 
-def test_a_cache_that_cannot_be_made_is_refused_with_a_message(tmp_path: Path) -> None:
+def test_start_uncreatable_cache_exits_1_with_message(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    code, error = refused(PORT=free_port(), CACHE=tmp_path / "file" / "cache")
+    code, error = run_to_exit(PORT=free_port(), CACHE=tmp_path / "file" / "cache")
     assert code == 1
     assert str(tmp_path / "file") in error
 
 
-def test_without_a_model_the_server_runs_and_says_that_there_is_none(empty: Server) -> None:
+def test_start_without_model_serves_all_but_predictions(empty: Server) -> None:
     ready = empty.get("/v2/health/ready")
     assert (ready.status_code, ready.json()["code"]) == (503, "no_model")
     assert "MODEL_SERVER_ALIAS" in ready.json()["error"]
@@ -65,10 +65,10 @@ def test_without_a_model_the_server_runs_and_says_that_there_is_none(empty: Serv
         assert empty.get(path).status_code == 200, path
 
 
-def test_clients_that_keep_their_connections_keep_nobody_else_out(iris: Trained, tmp_path: Path) -> None:
+def test_score_two_thousand_open_connections_returns_200(iris: Trained, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as kept:
-        # Where the shell allows few open files, as most do.
+        # As in most shells, the soft limit of open files is low.
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
         kept.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         server = kept.enter_context(running(tmp_path / "log", DIRECTORY=iris.folder, WORKERS=1))
@@ -80,21 +80,21 @@ def test_clients_that_keep_their_connections_keep_nobody_else_out(iris: Trained,
         assert server.score(SETOSA).ok
 
 
-@pytest.mark.skipif(not idle_connections.HERE, reason="this system does not tell of a connection's silence")
-def test_clients_that_fell_silent_in_a_request_are_given_up(iris: Trained, tmp_path: Path) -> None:
+@pytest.mark.skipif(not idle_connections.SUPPORTED, reason="needs TCP_INFO of Linux")
+def test_idle_connections_within_request_are_closed(iris: Trained, tmp_path: Path) -> None:
     with running(tmp_path / "log", DIRECTORY=iris.folder, WORKERS=1) as server, ExitStack() as kept:
         for _ in range(THREADS + 1):
             client = kept.enter_context(socket.create_connection((HOST, server.port), timeout=10))
             client.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
             client.sendall(b"Content-Length: 75\r\n\r\n{")
-        # One that waits for as long as they do is given up with them.
-        time.sleep(idle_connections.LOOK_SECONDS + 1)
-        seconds = idle_connections.SECONDS + 10
+        # A client that waits as long as these would be closed with them.
+        time.sleep(idle_connections.SCAN_SECONDS + 1)
+        seconds = idle_connections.IDLE_SECONDS + 10
         assert requests.post(f"{server.url}/score", json=SETOSA, timeout=seconds).ok
         assert client.recv(1) == b""
 
 
-def test_sigterm_ends_all_within_seconds_and_leaves_nothing(iris: Trained, tmp_path: Path) -> None:
+def test_sigterm_ends_all_processes_and_removes_metrics_folder(iris: Trained, tmp_path: Path) -> None:
     settings = {"DIRECTORY": iris.folder, "CACHE": tmp_path / "cache"}
     with running(tmp_path / "log", **settings) as server:
         processes = [psutil.Process(server.process.pid), *server.workers()]
@@ -108,7 +108,7 @@ def test_sigterm_ends_all_within_seconds_and_leaves_nothing(iris: Trained, tmp_p
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_requests_under_way_are_answered_before_the_end(iris: Trained, tmp_path: Path) -> None:
+def test_sigint_during_request_completes_the_request(iris: Trained, tmp_path: Path) -> None:
     with running(tmp_path / "log", DIRECTORY=iris.folder, WORKERS=1) as server:
 
         def body() -> Iterator[bytes]:
@@ -118,12 +118,14 @@ def test_requests_under_way_are_answered_before_the_end(iris: Trained, tmp_path:
             time.sleep(0.5)
             yield b'{"petal_length":1.4,"petal_width":0.2,"sepal_length":5.1,"sepal_width":3.5}]'
 
-        answer = requests.post(f"{server.url}/score", body(), headers={"Content-Type": "application/json"}, timeout=10)
-        assert answer.json()["predictions"][0]["species"] == "setosa"
+        response = requests.post(
+            f"{server.url}/score", body(), headers={"Content-Type": "application/json"}, timeout=10
+        )
+        assert response.json()["predictions"][0]["species"] == "setosa"
         assert server.process.wait(10) == 0
 
 
-def test_workers_end_when_their_parent_is_killed_and_free_the_port(iris: Trained, tmp_path: Path) -> None:
+def test_sigkill_of_parent_ends_workers(iris: Trained, tmp_path: Path) -> None:
     settings = {"DIRECTORY": iris.folder, "CACHE": tmp_path / "cache"}
     with running(tmp_path / "log", **settings) as server:
         workers = server.workers()

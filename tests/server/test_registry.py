@@ -1,4 +1,4 @@
-"""Models from a registry: pinned and followed, whole and broken, with the registry up and down."""
+"""Models from a registry: pinned and followed, valid and broken, with the registry up and down."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_w
 
 @pytest.fixture(scope="module")
 def second(folder: Path) -> Trained:
-    """Another forest for the same data."""
+    """Train another forest for the same data."""
     return train_iris(folder / "second", trees=10)
 
 
 @pytest.fixture(scope="module")
 def followed(registry: Registry, iris: Trained, folder: Path) -> Iterator[Server]:
-    """A server that follows the champion of the model `followed`, which is version 1."""
+    """Start a server that follows the champion of the model `followed`, which is version 1."""
     registry.champion("followed", registry.register("followed", iris.folder, iris.sha256))
     settings = {"REGISTRY": registry.url, "MODEL": "followed", "ALIAS": "champion", "POLL_SECONDS": 0.2}
     with running(folder / "followed.log", CACHE=folder / "followed", **settings) as server:
@@ -37,24 +37,24 @@ def followed(registry: Registry, iris: Trained, folder: Path) -> Iterator[Server
 
 
 def serves(server: Server, version: str) -> bool:
-    """Whether all workers serve that version: as many answers as make a lucky series unlikely."""
-    answers = [server.get("/v2/health/ready").json() for _ in range(12)]
-    return all(answer.get("model_version") == version for answer in answers)
+    """Return True if all workers serve the version; twelve responses make a coincidence unlikely."""
+    responses = [server.get("/v2/health/ready").json() for _ in range(12)]
+    return all(response.get("model_version") == version for response in responses)
 
 
-def test_a_new_champion_is_served_without_a_dropped_request(
+def test_follow_new_champion_serves_it_without_failed_requests(
     followed: Server, registry: Registry, iris: Trained, second: Trained
 ) -> None:
     assert serves(followed, "1")
     answers: list[tuple[int, str, str]] = []
     done = threading.Event()
 
-    def ask() -> None:
+    def score_until_done() -> None:
         while not done.is_set():
-            answer = followed.score(SETOSA)
-            answers.append((answer.status_code, answer.json()["model_version"], answer.json()["species"]))
+            response = followed.score(SETOSA)
+            answers.append((response.status_code, response.json()["model_version"], response.json()["species"]))
 
-    clients = [threading.Thread(target=ask) for _ in range(4)]
+    clients = [threading.Thread(target=score_until_done) for _ in range(4)]
     for client in clients:
         client.start()
     try:
@@ -107,7 +107,7 @@ def digest(model: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("damage", "complaint"),
+    ("damage", "message"),
     [
         (other_bytes, "signature.json has"),
         (not_onnx, "ONNX Runtime refuses it"),
@@ -117,42 +117,42 @@ def digest(model: Path) -> str:
         (no_signature, "404"),
     ],
 )
-def test_a_broken_new_champion_leaves_the_old_one_serving_and_ready_says_why(
+def test_follow_broken_champion_serves_old_one_and_reports_problem(
     followed: Server,
     registry: Registry,
     iris: Trained,
     tmp_path: Path,
     damage: Callable[[Path], None],
-    complaint: str,
+    message: str,
 ) -> None:
     model = shutil.copytree(iris.folder, tmp_path / "model")
     damage(model)
     version = registry.register("followed", model, digest(model))
     registry.champion("followed", version)
-    wait_until(lambda: complaint in str(followed.get("/v2/health/ready").json()["problem"]), "it was not refused")
+    wait_until(lambda: message in str(followed.get("/v2/health/ready").json()["problem"]), "the model was not refused")
     time.sleep(1)  # five polls of each worker
-    answer = followed.score(SETOSA)
-    assert (answer.status_code, answer.json()["model_version"]) == (200, "1")
+    response = followed.score(SETOSA)
+    assert (response.status_code, response.json()["model_version"]) == (200, "1")
     assert "may not be the newest model" in followed.get("/").text
     assert followed.log.read_text().count(f"version {version} is refused") <= len(followed.workers())
     registry.champion("followed", "1")
     wait_until(lambda: followed.get("/v2/health/ready").json()["problem"] is None, "the problem stays")
 
 
-def test_refused_models_are_counted(followed: Server) -> None:
+def test_models_refused_after_refusal_is_counted(followed: Server) -> None:
     (line,) = re.findall(r"^model_server_models_refused_total (.+)$", followed.get("/metrics").text, re.MULTILINE)
     assert float(line) >= 1
 
 
-def test_a_hash_that_is_not_the_one_in_the_registry_is_refused(registry: Registry, iris: Trained, folder: Path) -> None:
+def test_pinned_version_other_hash_in_registry_is_refused(registry: Registry, iris: Trained, folder: Path) -> None:
     version = registry.register("tagged", iris.folder, "0" * 64)
     with pinned(registry.url, folder, "tagged", version) as server:
-        answer = server.get("/v2/health/ready")
-        assert answer.status_code == 503
-        assert f"the registry has {'0' * 64}" in answer.json()["error"]
+        response = server.get("/v2/health/ready")
+        assert response.status_code == 503
+        assert f"the registry has {'0' * 64}" in response.json()["error"]
 
 
-def test_a_pinned_version_with_another_hash_is_not_served(registry: Registry, iris: Trained, folder: Path) -> None:
+def test_pinned_version_other_hash_in_settings_is_not_served(registry: Registry, iris: Trained, folder: Path) -> None:
     version = registry.register("pinned", iris.folder, iris.sha256)
     with pinned(registry.url, folder, "pinned", version, SHA256="1" * 64) as server:
         ready, scored = server.get("/v2/health/ready"), server.score(SETOSA)
@@ -160,7 +160,7 @@ def test_a_pinned_version_with_another_hash_is_not_served(registry: Registry, ir
         assert f"MODEL_SERVER_SHA256 has {'1' * 64}" in ready.json()["error"]
 
 
-def test_a_pinned_version_stays_when_the_champion_moves_and_serves_from_the_cache_without_a_registry(
+def test_pinned_version_moved_champion_or_no_registry_stays_served(
     registry: Registry, iris: Trained, second: Trained, folder: Path
 ) -> None:
     first = registry.register("cached", iris.folder, iris.sha256)
@@ -178,30 +178,30 @@ def test_a_pinned_version_stays_when_the_champion_moves_and_serves_from_the_cach
         assert server.score(SETOSA).status_code == 503
 
 
-def test_without_registry_and_cache_the_server_waits_for_the_registry(
+def test_pinned_version_no_registry_and_no_cache_waits_for_registry(
     registry: Registry, iris: Trained, folder: Path
 ) -> None:
     port = free_port()
     with pinned(f"http://{HOST}:{port}", folder, "late", "1") as server:
         ready = server.get("/v2/health/ready")
         assert (ready.status_code, ready.json()["code"]) == (503, "no_model")
-        assert "does not answer" in ready.json()["error"]
+        assert "does not respond" in ready.json()["error"]
         assert server.score(SETOSA).status_code == 503
         for path in ("/", "/v2", "/v2/health/live", "/v2/models/late", "/metrics", "/openapi.json"):
             assert server.get(path).status_code == 200, path
         assert server.get("/v2/models/late").json()["versions"] == []
         registry.register("late", iris.folder, iris.sha256)
         with relay(port, registry.url):
-            wait_until(lambda: serves(server, "1"), "it never found the registry")
+            wait_until(lambda: serves(server, "1"), "the registry was never reached")
 
 
-def test_an_alias_that_does_not_exist_is_named(registry: Registry, folder: Path) -> None:
-    settings = {"REGISTRY": registry.url, "MODEL": "nobody", "ALIAS": "champion", "CACHE": folder / "cache"}
-    with running(folder / "nobody.log", WORKERS=1, **settings) as server:
-        assert "nobody" in server.get("/v2/health/ready").json()["error"]
+def test_follow_missing_alias_reports_model(registry: Registry, folder: Path) -> None:
+    settings = {"REGISTRY": registry.url, "MODEL": "missing", "ALIAS": "champion", "CACHE": folder / "cache"}
+    with running(folder / "missing.log", WORKERS=1, **settings) as server:
+        assert "missing" in server.get("/v2/health/ready").json()["error"]
 
 
 def pinned(url: str, folder: Path, name: str, version: str, **settings: object) -> AbstractContextManager[Server]:
-    """A server of a pinned version, with one worker to start faster."""
+    """Start a server of a pinned version, with one worker to start faster."""
     settings |= {"REGISTRY": url, "MODEL": name, "VERSION": version, "CACHE": folder / "cache"}
     return running(folder / f"{name}.log", WORKERS=1, POLL_SECONDS=0.2, **settings)

@@ -13,17 +13,17 @@ def settings(**variables: object) -> Settings:
     return Settings.from_environment({f"MODEL_SERVER_{name}": str(value) for name, value in variables.items()})
 
 
-def test_without_variables_the_server_is_on_loopback_port_5005_without_a_model() -> None:
+def test_settings_no_variables_are_loopback_port_5005_and_no_model() -> None:
     read = settings()
     assert (str(read.host), read.port, read.workers) == ("127.0.0.1", 5005, 2)
     assert (read.directory, read.version, read.alias) == (None, None, None)
 
 
-def test_an_empty_variable_counts_as_unset_and_those_of_others_do_not_matter() -> None:
+def test_settings_empty_and_foreign_variables_are_ignored() -> None:
     assert settings(PORT="", SHA256="") == Settings.from_environment({"PORT": "abc", "MODEL": "x"}) == settings()
 
 
-def test_a_pinned_and_a_followed_model_are_read() -> None:
+def test_settings_pinned_and_followed_model_are_read() -> None:
     pinned = settings(VERSION=3, SHA256="a" * 64, **FROM_REGISTRY)
     followed = settings(ALIAS="champion", POLL_SECONDS="0.5", **FROM_REGISTRY)
     assert (pinned.version, pinned.sha256) == ("3", "a" * 64)
@@ -31,7 +31,7 @@ def test_a_pinned_and_a_followed_model_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "expected"),
     [
         ({"PORT": 0, "WORKERS": -1}, ["MODEL_SERVER_PORT='0'", "MODEL_SERVER_WORKERS='-1'", "1 to 64"]),
         ({"PROT": 5005}, ["MODEL_SERVER_PROT is not a setting", "MODEL_SERVER_PORT"]),
@@ -46,11 +46,11 @@ def test_a_pinned_and_a_followed_model_are_read() -> None:
         ({"ALIAS": "champion", "SHA256": "0" * 64} | FROM_REGISTRY, ["MODEL_SERVER_SHA256"]),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_came_and_what_is_allowed(
-    variables: dict[str, object], told: list[str]
+def test_settings_invalid_value_names_variable_value_and_allowed_values(
+    variables: dict[str, object], expected: list[str]
 ) -> None:
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as raised:
         settings(**variables)
-    message = str(refused.value)
-    assert [words for words in told if words not in message] == []
+    message = str(raised.value)
+    assert [words for words in expected if words not in message] == []
     assert "secret" not in message

@@ -21,7 +21,7 @@ IRIS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 
 @dataclass(frozen=True)
 class Trained:
-    """A forest, what it was trained on, and the folder with its model.onnx and signature.json."""
+    """A forest, its training data, and the folder with its model.onnx and signature.json."""
 
     folder: Path
     forest: RandomForestClassifier
@@ -74,7 +74,7 @@ def train(
 
 
 def train_iris(folder: Path, trees: int = 100) -> Trained:
-    """The Iris forest."""
+    """Train the Iris forest."""
     iris = load_iris()
     classes = [str(name) for name in iris.target_names]
     return train(folder, iris.data.astype(np.float32), iris.target, IRIS, classes, "species", trees)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, Stack, copy_of_checkout, free_ports, thrown_away
+from tests.harness import CHECKOUT, Stack, copy_of_checkout, free_ports, temporary_stacks
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_stack(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """Yield a factory of stacks with the settings of `dev` on free ports."""
-    with thrown_away(project) as made:
+    with temporary_stacks(project) as made:
 
         def make(name: str, beside: Stack | None = None) -> Stack:
             """Return a new stack, in the backend of the stack `beside` if there is one."""

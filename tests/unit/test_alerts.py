@@ -1,4 +1,4 @@
-"""The rules of Prometheus, by its own tool: each alert with what sets it off, and what looks like that and does not."""
+"""The rules of Prometheus, evaluated by promtool: each alert with a case that fires it and similar quiet cases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.bootstrap import paths
 from tools.cli import prometheus
 from workloads.ml import drift
 
-INDEX = paths.directory() / "bundle" / "bundle.json"
+INDEX = paths.cache_directory() / "bundle" / "bundle.json"
 BUILT = json.loads(INDEX.read_text())["binaries"].get("prometheus/promtool") if INDEX.is_file() else None
 PROMTOOL = shutil.which("promtool") or (str(INDEX.parent / BUILT["path"]) if BUILT else None)
 needs_promtool = pytest.mark.skipif(
@@ -48,7 +48,7 @@ EVEN = {SHARE % "1.5": "0.5x240", SHARE % "inf": "0.5x240"}
 
 
 class Case(NamedTuple):
-    """Series with their values, one every half minute, and the minute at which is looked."""
+    """Series with one value every 30 seconds, and the minute of the evaluation."""
 
     series: dict[str, str]
     minute: int
@@ -69,64 +69,64 @@ FIRES: dict[str, Case] = {
     "ModelDrift": Case({VALUES % "1.5": "0+1x240", VALUES % "inf": "0+9x240", **EVEN}, 100),
 }
 QUIET: dict[str, dict[str, Case]] = {
-    "NodeDown": {"a node that was away for a moment": Case({NODE: "1x4 0x1 1x20"}, 10)},
+    "NodeDown": {"a node that was down for a moment": Case({NODE: "1x4 0x1 1x20"}, 10)},
     "DiskFull": {"a disk with a fifth left": Case({FREE: "20x40", SIZE: "100x40"}, 10)},
     "DiskFillsUp": {
         "a disk that stays as it is": Case({FREE: "39x1000", SIZE: "100x1000"}, 480),
-        "one on which much was written once, before long": Case({FREE: "_x400 39-0.1x200", SIZE: "100x600"}, 285),
-        "one that fills up but has room": Case({FREE: "99-0.05x1000", SIZE: "100x1000"}, 480),
+        "one with a single large write": Case({FREE: "_x400 39-0.1x200", SIZE: "100x600"}, 285),
+        "one that fills up but is mostly empty": Case({FREE: "99-0.05x1000", SIZE: "100x1000"}, 480),
     },
-    "VolumeFull": {"a volume with room": Case({VOLUME % "available": "90x40", VOLUME % "capacity": "100x40"}, 10)},
+    "VolumeFull": {
+        "a volume that is mostly empty": Case({VOLUME % "available": "90x40", VOLUME % "capacity": "100x40"}, 10)
+    },
     "CertificateExpires": {
         "certificates of a year": Case({CERTIFICATES % "2.592e+06": "0x80", CERTIFICATES % "+Inf": "0+9x80"}, 35),
-        "one that was used once, long ago": Case({CERTIFICATES % "2.592e+06": "5x80"}, 35),
+        "one that was last used long ago": Case({CERTIFICATES % "2.592e+06": "5x80"}, 35),
     },
     "PodCrashLooping": {
         "a pod that waits for its image": Case({WAITING % "ContainerCreating": "1x40"}, 12),
-        "one that was started again once": Case({WAITING % "CrashLoopBackOff": "0x4 1 0x40"}, 12),
+        "one that was restarted once": Case({WAITING % "CrashLoopBackOff": "0x4 1 0x40"}, 12),
     },
     "PodNotReady": {
-        "a pod that has done its work": Case(
-            {READY: "0x60", PHASE % "Succeeded": "1x60", PHASE % "Running": "0x60"}, 20
-        ),
+        "a pod that has succeeded": Case({READY: "0x60", PHASE % "Succeeded": "1x60", PHASE % "Running": "0x60"}, 20),
         "one that is still starting": Case({READY: "0x10 1x50", PHASE % "Running": "1x60"}, 20),
     },
-    "TargetDown": {"a target that answers": Case({'up{job="nodes",instance="node-exporter-1"}': "1x40"}, 10)},
+    "TargetDown": {"a target that responds": Case({'up{job="nodes",instance="node-exporter-1"}': "1x40"}, 10)},
     "ModelErrors": {
-        "requests that are the client's fault": Case(
+        "requests with a client error": Case(
             {REQUESTS % ("/score", "200"): "0+50x40", REQUESTS % ("/score", "422"): "0+50x40"}, 15
         ),
-        "a server without a model that is asked for its health": Case(
+        "health checks of a server without a model": Case(
             {REQUESTS % ("/score", "200"): "0+50x40", REQUESTS % ("/v2/health/ready", "503"): "0+50x40"}, 15
         ),
         "no requests": Case({REQUESTS % ("/score", "200"): "7x40", REQUESTS % ("/score", "500"): "7x40"}, 15),
     },
     "ModelSlow": {
-        "a server that is quick": Case({SECONDS % "0.25": "0+100x60", SECONDS % "+Inf": "0+100x60"}, 25),
-        "one that nobody asks": Case({SECONDS % "0.25": "0x60", SECONDS % "+Inf": "0x60"}, 25),
+        "a fast server": Case({SECONDS % "0.25": "0+100x60", SECONDS % "+Inf": "0+100x60"}, 25),
+        "one without requests": Case({SECONDS % "0.25": "0x60", SECONDS % "+Inf": "0x60"}, 25),
     },
     "ModelOnOneMachine": {
         "pods on two": Case(
             {**MACHINES, ON % ("a", "worker-1"): "1x60", ON % ("b", "worker-2"): "1x60", **BOTH_RUN}, 20
         ),
         "one pod": Case({**MACHINES, **TOGETHER, RUNNING % "a": "1x60", RUNNING % "b": "0x60"}, 20),
-        "machines of which only one takes pods": Case(
+        "nodes of which only one accepts pods": Case(
             {**MACHINES, **TOGETHER, **BOTH_RUN, TAINT % "worker-2": "1x60"}, 20
         ),
-        "a machine that has just come": Case(
+        "a node that has just joined": Case(
             {**MACHINES, NODE.replace("worker-1", "worker-2"): "_x30 1x30", **TOGETHER, **BOTH_RUN}, 20
         ),
     },
     "ModelDrift": {
         "values as in training": Case({VALUES % "1.5": "0+5x240", VALUES % "inf": "0+5x240", **EVEN}, 100),
-        "a few values of another kind": Case({VALUES % "1.5": "0x240", VALUES % "inf": "0+1x240", **EVEN}, 100),
-        "a model that does not say what it was trained on": Case({VALUES % "inf": "0+9x240"}, 100),
+        "a few different values": Case({VALUES % "1.5": "0x240", VALUES % "inf": "0+1x240", **EVEN}, 100),
+        "a model without a training profile": Case({VALUES % "inf": "0+9x240"}, 100),
     },
 }
 
 
-def file_of(case: Case, expected: list[dict[str, Any]]) -> dict[str, Any]:
-    """A file of tests for promtool: which expressions have which values."""
+def promtool_test(case: Case, expected: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a test file for promtool with the expected values of expressions."""
     inputs = [{"series": series, "values": values} for series, values in case.series.items()]
     at = [{"eval_time": f"{case.minute}m", **each} for each in expected]
     test = {"interval": "30s", "input_series": inputs, "promql_expr_test": at}
@@ -150,7 +150,7 @@ def promtool(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def checked(folder: Path, content: dict[str, Any]) -> None:
+def check(folder: Path, content: dict[str, Any]) -> None:
     file = folder / "test.yaml"
     file.write_text(yaml.safe_dump(content))
     promtool("test", "rules", file)
@@ -161,26 +161,26 @@ def alerts() -> list[str]:
     return [rule["alert"] for group in groups for rule in group["rules"]]
 
 
-def test_each_alert_has_a_case_that_sets_it_off_and_one_that_does_not() -> None:
+def test_alerts_each_have_a_firing_and_a_quiet_case() -> None:
     assert sorted(FIRES) == sorted(QUIET) == sorted(alerts())
     assert all(QUIET.values())
 
 
 @needs_promtool
 @pytest.mark.parametrize("alert", FIRES)
-def test_alert_is_set_off(alert: str, tmp_path: Path) -> None:
-    checked(tmp_path, file_of(FIRES[alert], firing(alert)))
+def test_alert_fires_for_its_case(alert: str, tmp_path: Path) -> None:
+    check(tmp_path, promtool_test(FIRES[alert], firing(alert)))
 
 
 @needs_promtool
-@pytest.mark.parametrize(("alert", "why"), [(alert, why) for alert, cases in QUIET.items() for why in cases])
-def test_no_alert_is_set_off_by(alert: str, why: str, tmp_path: Path) -> None:
-    checked(tmp_path, file_of(QUIET[alert][why], firing()))
+@pytest.mark.parametrize(("alert", "case"), [(alert, case) for alert, cases in QUIET.items() for case in cases])
+def test_alert_stays_quiet_for_similar_cases(alert: str, case: str, tmp_path: Path) -> None:
+    check(tmp_path, promtool_test(QUIET[alert][case], firing()))
 
 
 @needs_promtool
 @pytest.mark.parametrize("counts", [[300.0, 300.0, 400.0], [30.0, 0.0, 900.0], [1.0, 998.0, 1.0]])
-def test_prometheus_finds_the_index_that_the_pipeline_finds(counts: list[float], tmp_path: Path) -> None:
+def test_stability_index_equals_that_of_the_pipeline(counts: list[float], tmp_path: Path) -> None:
     shares, names = [0.25, 0.25, 0.5], ["1.5", "2.5", "inf"]
     series = {SHARE % name: f"{share}x240" for name, share in zip(names, shares, strict=True)}
     series |= {VALUES % name: f"0+{count}x240" for name, count in zip(names, counts, strict=True)}
@@ -193,11 +193,11 @@ def test_prometheus_finds_the_index_that_the_pipeline_finds(counts: list[float],
             }
         ],
     }
-    checked(tmp_path, file_of(Case(series, 100), [expected]))
+    check(tmp_path, promtool_test(Case(series, 100), [expected]))
 
 
 @needs_promtool
-def test_rules_and_configuration_are_what_prometheus_takes(tmp_path: Path) -> None:
+def test_rules_and_configuration_are_valid_for_prometheus(tmp_path: Path) -> None:
     for file in FILES.glob("*.rules.yaml"):
         shutil.copy(file, tmp_path)
         promtool("check", "rules", "--lint=all", "--lint-fatal", file)
@@ -206,9 +206,9 @@ def test_rules_and_configuration_are_what_prometheus_takes(tmp_path: Path) -> No
     assert "valid prometheus config" in promtool("check", "config", "--syntax-only", file)
 
 
-def test_the_constants_of_the_rules_and_of_make_status_are_those_of_the_pipeline() -> None:
+def test_drift_constants_of_rules_and_status_equal_those_of_the_pipeline() -> None:
     rules = (FILES / "models.rules.yaml").read_text()
     assert f">= {drift.LEAST_ROWS})" in rules
     assert rules.count(f"{drift.LEAST_SHARE:f}".rstrip("0")) == 2
     assert f"psi:1h > {drift.DRIFTED}\n" in (FILES / "alerts.rules.yaml").read_text()
-    assert prometheus.DRIFTED == drift.DRIFTED
+    assert prometheus.DRIFT_THRESHOLD == drift.DRIFTED

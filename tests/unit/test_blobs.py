@@ -1,4 +1,4 @@
-"""The emulator of Azure's storage."""
+"""The Azurite emulator of Azure Blob Storage."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from mlplatform import blob_store
 from settings.paths import VERSIONS
 
 
-def test_the_emulator_is_the_one_of_this_version_whatever_else_is_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_azurite_uses_the_version_of_versions_toml_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path))
-    own = VERSIONS["azurite"]["version"]
-    for version in ("9.0.0", own):
+    pinned = VERSIONS["azurite"]["version"]
+    for version in ("9.0.0", pinned):
         with pytest.raises(pulumi.RunError, match="the Azurite emulator is not installed"):
             blob_store._azurite()
         program = tmp_path / "tools" / f"azurite-{version}" / "node_modules/azurite/dist/src/blob/main.js"

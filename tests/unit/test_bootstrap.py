@@ -1,7 +1,8 @@
-"""A bootstrap leaves whole tools or none, does nothing twice, and says what is wrong."""
+"""Tests of the bootstrap: atomic installation, repeated runs and error messages."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
@@ -15,19 +16,22 @@ from typing import Any, NamedTuple
 import pytest
 
 from tools.bootstrap import __main__, azurite, environment, go_toolchain, paths, pulumi_cli
-from tools.bootstrap.console import BootstrapError, Unavailable, run
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.console import BootstrapError, Unavailable
+from tools.bootstrap.file_lock import file_lock
+from tools.bootstrap.process import run
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own."""
+    """Set an empty cache folder."""
     monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that comes first on PATH."""
+    """Create a folder and put it first on PATH."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     return tmp_path / "bin"
@@ -40,10 +44,10 @@ def program(file: Path, script: str) -> Path:
     return file
 
 
-class TestInstalling:
-    def test_a_step_that_fails_leaves_nothing(self, tmp_path: Path) -> None:
+class TestAtomicInstall:
+    def test_block_that_raises_leaves_no_folder(self, tmp_path: Path) -> None:
         def interrupted() -> None:
-            with paths.installing(tmp_path / "tools" / "x-1") as partial:
+            with atomic_install(tmp_path / "tools" / "x-1") as partial:
                 (partial / "half").touch()
                 raise KeyboardInterrupt
 
@@ -51,27 +55,27 @@ class TestInstalling:
             interrupted()
         assert list((tmp_path / "tools").iterdir()) == []
 
-    def test_what_a_killed_step_left_is_no_part_of_the_next(self, tmp_path: Path) -> None:
+    def test_leftover_of_a_killed_run_is_removed(self, tmp_path: Path) -> None:
         (tmp_path / ".x-1.partial").mkdir()
         (tmp_path / ".x-1.partial" / "stale").touch()
-        with paths.installing(tmp_path / "x-1") as partial:
+        with atomic_install(tmp_path / "x-1") as partial:
             (partial / "whole").touch()
         assert [file.name for file in (tmp_path / "x-1").iterdir()] == ["whole"]
         assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".x")] == []
 
-    def test_what_was_there_stays_until_its_successor_is_whole(self, tmp_path: Path) -> None:
+    def test_old_folder_stays_until_the_new_one_is_complete(self, tmp_path: Path) -> None:
         (tmp_path / "x-1").mkdir()
         (tmp_path / "x-1" / "old").touch()
-        with paths.installing(tmp_path / "x-1") as partial:
+        with atomic_install(tmp_path / "x-1") as partial:
             (partial / "new").touch()
             assert (tmp_path / "x-1" / "old").exists()
         assert [file.name for file in (tmp_path / "x-1").iterdir()] == ["new"]
 
-    def test_a_second_bootstrap_waits_for_the_first(self, tmp_path: Path) -> None:
+    def test_second_lock_waits_for_the_first(self, tmp_path: Path) -> None:
         lock = tmp_path / "lock"
-        locked = f"paths.locked(Path({str(lock)!r}), 'waiting')"
-        code = f"from pathlib import Path\nfrom tools.bootstrap import paths\nwith {locked}: print('second')"
-        with paths.locked(lock, "waiting"):
+        statement = f"with file_lock(Path({str(lock)!r}), 'waiting'): print('second')"
+        code = f"from pathlib import Path\nfrom tools.bootstrap.file_lock import file_lock\n{statement}"
+        with file_lock(lock, "waiting"):
             second = subprocess.Popen(
                 [sys.executable, "-c", code], cwd=paths.PROJECT, stderr=subprocess.PIPE, text=True
             )
@@ -84,7 +88,7 @@ class TestInstalling:
 class TestEnvironment:
     @pytest.fixture
     def project(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """A checkout with what the environment is made from."""
+        """Create a checkout with the files that define the environment."""
         project = tmp_path / "project"
         project.mkdir()
         for name in ("pyproject.toml", "uv.lock"):
@@ -95,7 +99,7 @@ class TestEnvironment:
 
     @pytest.fixture
     def syncs(self, programs: Path) -> Path:
-        """What the uv on PATH writes a line to for each `uv sync`."""
+        """Put a `uv` on PATH and return the file to which it appends a line for each `uv sync`."""
         log = programs / "syncs"
         log.touch()
         program(
@@ -105,7 +109,7 @@ class TestEnvironment:
         )
         return log
 
-    def test_is_made_once_and_again_when_the_lock_changes(self, project: Path, syncs: Path) -> None:
+    def test_install_runs_once_and_again_after_a_change_of_the_lock(self, project: Path, syncs: Path) -> None:
         environment.install()
         environment.install()
         assert len(syncs.read_text().splitlines()) == 1
@@ -114,7 +118,7 @@ class TestEnvironment:
         environment.install()
         assert len(syncs.read_text().splitlines()) == 2
 
-    def test_is_made_again_after_a_failure(self, project: Path, syncs: Path, programs: Path) -> None:
+    def test_install_after_a_failure_runs_again(self, project: Path, syncs: Path, programs: Path) -> None:
         environment.install()
         (project / "uv.lock").write_text("2")
         (programs / "broken").touch()
@@ -125,17 +129,17 @@ class TestEnvironment:
         environment.install()
         assert len(syncs.read_text().splitlines()) == 2
 
-    def test_leaves_a_folder_of_the_users_alone(self, project: Path, syncs: Path) -> None:
+    def test_install_with_a_folder_of_the_user_raises(self, project: Path, syncs: Path) -> None:
         (project / ".venv").mkdir()
         with pytest.raises(BootstrapError, match="move it away"):
             environment.install()
 
-    def test_a_uv_that_is_too_old_is_replaced_by_the_pinned_one(self, programs: Path, folder: Path) -> None:
+    def test_uv_that_is_too_old_is_replaced_by_the_pinned_one(self, programs: Path, folder: Path) -> None:
         program(programs / "uv", "echo uv 0.1.0")
-        pinned = program(paths.tool("uv", paths.versions()["uv"]["version"]) / "bin" / "uv", "echo")
+        pinned = program(paths.tool_directory("uv", paths.pinned_versions()["uv"]["version"]) / "bin" / "uv", "echo")
         assert environment.uv() == pinned
 
-    def test_without_pip_and_venv_it_says_what_to_install(
+    def test_uv_without_pip_and_venv_raises_with_the_packages_to_install(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "executable", str(program(tmp_path / "python3", "exit 1")))
@@ -150,17 +154,17 @@ class TestAzurite:
         monkeypatch.setattr(environment, "node", lambda: tmp_path / "node")
         return tmp_path / "node" / "bin" / "node"
 
-    def test_is_installed_once_and_again_when_its_lock_changes(self, node: Path, folder: Path) -> None:
+    def test_install_runs_once_and_again_after_a_change_of_the_lock(self, node: Path, folder: Path) -> None:
         program(node, "mkdir node_modules; echo once >> ../calls")
         azurite.install()
         azurite.install()
-        target = paths.tool("azurite", paths.versions()["azurite"]["version"])
+        target = paths.tool_directory("azurite", paths.pinned_versions()["azurite"]["version"])
         assert (target / "node_modules").is_dir()
         (target / "package-lock.json").write_text("{}")
         azurite.install()
         assert (target.parent / "calls").read_text().split() == ["once", "once"]
 
-    def test_a_failed_installation_is_none(self, node: Path, folder: Path) -> None:
+    def test_install_that_fails_leaves_no_folder(self, node: Path, folder: Path) -> None:
         program(node, "mkdir node_modules; echo no such package >&2; exit 1")
         with pytest.raises(BootstrapError, match="no such package"):
             azurite.install()
@@ -168,29 +172,31 @@ class TestAzurite:
 
 
 class TestGo:
-    def test_one_on_path_that_is_new_enough_is_used_with_all_checks(
+    def test_toolchain_on_path_that_is_new_enough_is_used_with_all_checks(
         self, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("GOFLAGS", "-mod=mod -insecure")
         go = program(programs / "go", "echo go version go99.0.1 linux/amd64")
-        found, variables = go_toolchain.toolchain(pulumi_cli.SOURCE, tmp_path)
-        assert found == go
+        used, variables = go_toolchain.toolchain(pulumi_cli.SOURCE, tmp_path)
+        assert used == go
         assert variables["GOFLAGS"] == "-mod=readonly"
         assert variables["GOTOOLCHAIN"] == "local"
 
-    def test_an_older_one_is_not_used_and_the_users_folders_stay_untouched(
+    def test_toolchain_on_path_that_is_too_old_is_replaced_by_the_wheel_with_temporary_caches(
         self, programs: Path, tmp_path: Path, folder: Path
     ) -> None:
         program(programs / "go", "echo go version go1.18 linux/amd64")
-        wheel = program(paths.tool("go", paths.versions()["go"]["version"]) / "go" / "bin" / "go", "echo")
-        found, variables = go_toolchain.toolchain(pulumi_cli.SOURCE, tmp_path)
-        assert found == wheel
+        wheel = program(
+            paths.tool_directory("go", paths.pinned_versions()["go"]["version"]) / "go" / "bin" / "go", "echo"
+        )
+        used, variables = go_toolchain.toolchain(pulumi_cli.SOURCE, tmp_path)
+        assert used == wheel
         assert Path(variables["GOPATH"]).is_relative_to(tmp_path)
         assert Path(variables["GOCACHE"]).is_relative_to(tmp_path)
 
 
 class Download(NamedTuple):
-    """An archive as the download site would have it, and where it gets installed."""
+    """The pinned properties of an archive, and the folder of its installation."""
 
     pinned: dict[str, Any]
     folder: Path
@@ -199,7 +205,7 @@ class Download(NamedTuple):
 class TestPulumi:
     @pytest.fixture
     def download(self, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Download:
-        """A download that is served from a file, with its right checksum."""
+        """Serve an archive from a file, with the correct checksum."""
         archive = tmp_path / "pulumi-v9.9.9.tar.gz"
         script = b"#!/bin/sh\necho v9.9.9\n"
         with tarfile.open(archive, "w:gz") as content:
@@ -214,11 +220,11 @@ class TestPulumi:
             "sha256": {pulumi_cli._platform(): digest},
         }
         versions = {"pulumi": {"minimum": "9.0.0", "built": "9.8.0", "download": pinned}}
-        monkeypatch.setattr(paths, "versions", lambda: versions)
+        monkeypatch.setattr(paths, "pinned_versions", lambda: versions)
         monkeypatch.setenv("PATH", "/usr/bin:/bin")
         return Download(pinned, folder / "tools" / "pulumi-9.9.9" / "bin")
 
-    def test_the_download_is_used_and_not_fetched_twice(self, download: Download, tmp_path: Path) -> None:
+    def test_download_is_used_and_not_repeated(self, download: Download, tmp_path: Path) -> None:
         pulumi_cli.install()
         assert pulumi_cli.folder() == download.folder
         assert os.access(download.folder / "pulumi-language-python", os.X_OK)
@@ -226,14 +232,14 @@ class TestPulumi:
         pulumi_cli.install()
 
     @pytest.mark.parametrize("fault", ["checksum", "absent", "platform"])
-    def test_a_download_that_fails_leads_to_the_build(
+    def test_download_that_fails_is_replaced_by_a_build(
         self, fault: str, download: Download, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         platform = pulumi_cli._platform()
         reason = {
             "checksum": f"SHA-256 {download.pinned['sha256'][platform]} instead of 0000",
             "absent": "No such file",
-            "platform": f"there is none for {platform}",
+            "platform": f"no download exists for {platform}",
         }[fault]
         if fault == "checksum":
             download.pinned["sha256"][platform] = "0000"
@@ -245,20 +251,18 @@ class TestPulumi:
         monkeypatch.setattr(pulumi_cli, "_build", lambda: built.append(True))
         pulumi_cli.install()
         assert built == [True]
-        said = capsys.readouterr().err
-        assert reason in said
-        assert len(said.splitlines()) == 1
+        output = capsys.readouterr().err
+        assert reason in output
+        assert len(output.splitlines()) == 1
         assert not download.folder.exists()
 
-    def test_a_download_that_does_not_run_here_is_not_used(
-        self, download: Download, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(pulumi_cli, "version_of", lambda *_: ())
+    def test_download_that_does_not_run_is_removed(self, download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pulumi_cli, "program_version", lambda *_: ())
         with pytest.raises(Unavailable, match="does not run"):
             pulumi_cli._download()
         assert not download.folder.exists()
 
-    def test_the_users_own_is_used_where_it_is_new_enough_and_whole(
+    def test_cli_on_path_is_used_if_it_is_new_enough_and_has_its_language_host(
         self, download: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         own = program(tmp_path / "own" / "pulumi", "echo v9.0.0")
@@ -269,7 +273,7 @@ class TestPulumi:
         program(own, "echo v8.9.9")
         assert pulumi_cli.folder() is None, "it is too old"
 
-    def test_a_built_one_gets_the_stand_ins_of_this_checkout(self, download: Download, folder: Path) -> None:
+    def test_built_cli_gets_the_stand_ins_of_this_checkout(self, download: Download, folder: Path) -> None:
         built = program(folder / "tools" / "pulumi-9.8.0" / "bin" / "pulumi", "echo v9.8.0").parent
         program(built / "pulumi-language-python", "echo older")
         pulumi_cli.install()
@@ -278,7 +282,7 @@ class TestPulumi:
             assert (built / name).read_bytes() == (pulumi_cli.HOST_SOURCE / name).read_bytes()
 
 
-def test_a_failing_program_is_reported_with_its_last_lines_and_its_log(tmp_path: Path) -> None:
+def test_run_of_a_failing_program_raises_with_its_last_lines_and_its_log(tmp_path: Path) -> None:
     with pytest.raises(BootstrapError) as error:
         run(["sh", "-c", "seq 100; exit 4"], log=tmp_path / "logs" / "step.log")
     assert "exit code 4" in str(error.value)
@@ -286,7 +290,7 @@ def test_a_failing_program_is_reported_with_its_last_lines_and_its_log(tmp_path:
     assert str(error.value).endswith("  99\n  100")
 
 
-def test_an_older_python_is_told_what_is_needed(
+def test_main_with_an_older_python_prints_the_requirement(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 6))
@@ -294,14 +298,32 @@ def test_an_older_python_is_told_what_is_needed(
     assert "Python 3.11 or newer is needed" in capsys.readouterr().err
 
 
-def test_what_older_pythons_read_of_the_bootstrap_is_written_for_them() -> None:
+def test_files_that_older_pythons_read_use_their_syntax() -> None:
     for file in ("__init__.py", "bootstrap/__init__.py", "bootstrap/__main__.py"):
         compile_for = "import ast, json, sys; ast.parse(json.load(sys.stdin), feature_version=(3, 7))"
         source = json.dumps((paths.PROJECT / "tools" / file).read_text())
         subprocess.run([sys.executable, "-c", compile_for], input=source, text=True, check=True)
 
 
-def test_an_unknown_stack_is_refused_before_anything_is_installed(folder: Path) -> None:
+def test_bootstrap_imports_the_standard_library_only() -> None:
+    allowed = {*sys.stdlib_module_names, "tools"}
+    for file in (paths.PROJECT / "tools" / "bootstrap").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported = {str(node.module)}
+            else:
+                continue
+            assert {name.partition(".")[0] for name in imported} <= allowed, file
+            assert all(name.startswith("tools.bootstrap") for name in imported if name.startswith("tools")), file
+
+
+def test_requirements_of_the_pinned_uv_exist() -> None:
+    assert environment.UV_REQUIREMENTS.is_file()
+
+
+def test_unknown_stack_is_rejected_before_the_installation(folder: Path) -> None:
     finished = subprocess.run(["make", "up", "STACK=devv"], cwd=paths.PROJECT, capture_output=True, text=True)
     assert finished.returncode != 0
     assert "no stack 'devv'. The stacks are: " in finished.stderr
@@ -309,7 +331,7 @@ def test_an_unknown_stack_is_refused_before_anything_is_installed(folder: Path) 
     assert not folder.exists()
 
 
-def test_every_target_is_listed_by_make_alone() -> None:
-    listed = subprocess.run(["make"], cwd=paths.PROJECT, capture_output=True, text=True, check=True).stdout
+def test_make_without_a_target_lists_every_target() -> None:
+    output = subprocess.run(["make"], cwd=paths.PROJECT, capture_output=True, text=True, check=True).stdout
     rule = next(line for line in (paths.PROJECT / "Makefile").read_text().splitlines() if line.startswith(".PHONY"))
-    assert [target for target in rule.split()[1:] if f"make {target} " not in listed] == []
+    assert [target for target in rule.split()[1:] if f"make {target} " not in output] == []

@@ -1,4 +1,4 @@
-"""A cluster that does not answer is told of; nothing in it passes for unchanged."""
+"""Waiting for an API server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.harness import free_ports
 from tests.stand_ins import kubeconfig
 
 
-def test_an_api_server_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_for_an_unreachable_api_server_raises_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0)
     server = f"https://127.0.0.1:{free_ports(1)[0]}"
-    with pytest.raises(pulumi.RunError, match=f"the API server at {server} does not answer"):
-        cluster._asked(kubeconfig(server))
+    with pytest.raises(pulumi.RunError, match=f"the API server at {server} does not respond"):
+        cluster._wait(kubeconfig(server))

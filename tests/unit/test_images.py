@@ -1,4 +1,4 @@
-"""What goes into an image, and what makes it another one."""
+"""The content of images, and the tags that follow from it."""
 
 from __future__ import annotations
 
@@ -13,37 +13,40 @@ from infra.dynamic_provider import UserError
 from settings.paths import PROJECT
 
 
-def test_the_servers_image_has_what_the_server_needs_and_no_more() -> None:
-    names = {pin.name for pin in MODEL_SERVER.pins()}
+def test_model_server_packages_are_only_those_of_the_server() -> None:
+    names = {package.name for package in MODEL_SERVER.packages()}
     assert {"flask", "granian", "onnxruntime", "werkzeug", "pydantic-core"} <= names
     assert not names & {"mlflow", "kfp", "scikit-learn", "pandas", "pulumi"}
 
 
-def test_steps_find_their_libraries_at_the_versions_of_the_lock() -> None:
-    pins = {pin.name: pin for pin in WORKLOADS.pins()}
-    assert {"kfp", "mlflow", "scikit-learn", "onnx", "s3fs", "azure-storage-blob"} <= set(pins)
-    assert not {"pulumi", "pulumi-kubernetes", "pytest"} & set(pins)
+def test_workloads_packages_have_the_versions_and_hashes_of_the_lock() -> None:
+    packages = {package.name: package for package in WORKLOADS.packages()}
+    assert {"kfp", "mlflow", "scikit-learn", "onnx", "s3fs", "azure-storage-blob"} <= set(packages)
+    assert not {"pulumi", "pulumi-kubernetes", "pytest"} & set(packages)
     text = (PROJECT / "uv.lock").read_text()
-    assert all(f'name = "{pin.name}"\nversion = "{pin.version}"' in text for pin in pins.values())
-    assert all(pin.hashes and all(each.startswith("sha256:") for each in pin.hashes) for pin in pins.values())
+    assert all(f'name = "{package.name}"\nversion = "{package.version}"' in text for package in packages.values())
+    assert all(
+        package.hashes and all(each.startswith("sha256:") for each in package.hashes) for package in packages.values()
+    )
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"), [("flask\nleft-pad\n", "no package left-pad"), ("flask[rocket]\n", "flask without rocket")]
+    ("requirements", "message"),
+    [("flask\nleft-pad\n", "no package left-pad"), ("flask[rocket]\n", "flask without rocket")],
 )
-def test_a_package_that_the_lock_does_not_have_is_named(tmp_path: Path, wanted: str, said: str) -> None:
+def test_locked_packages_missing_in_the_lock_are_named(tmp_path: Path, requirements: str, message: str) -> None:
     file = tmp_path / "requirements.txt"
-    file.write_text(wanted)
-    with pytest.raises(UserError, match=said):
+    file.write_text(requirements)
+    with pytest.raises(UserError, match=message):
         locked_packages(file)
 
 
-def test_images_have_the_code_that_runs_in_them_and_none_of_what_runs_beside_pulumi() -> None:
+def test_recipe_files_are_the_code_that_runs_in_the_image() -> None:
     files = {file.relative_to(PROJECT).as_posix() for file in WORKLOADS.files()}
     assert {
         "workloads/engines/pod_entrypoint.py",
         "workloads/engines/kfp_runner.py",
-        "workloads/ml/registry.py",
+        "workloads/ml/model_registry.py",
     } <= files
     assert not files & {"workloads/engines/job/job_engine.py", "workloads/runs/resources.py", "workloads/deploy.py"}
     assert "model_server/http/templates/page.html" in {
@@ -51,12 +54,12 @@ def test_images_have_the_code_that_runs_in_them_and_none_of_what_runs_beside_pul
     }
 
 
-def test_a_changed_line_makes_the_images_new_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recipe_tag_changes_with_a_file_of_the_image_only(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: recipe.tag() for name, recipe in RECIPES.items()}
     read = Path.read_bytes
 
     def changed(self: Path) -> bytes:
-        return read(self) + (b"\n" if self.as_posix().endswith("workloads/ml/gate.py") else b"")
+        return read(self) + (b"\n" if self.as_posix().endswith("workloads/ml/evaluation/gate.py") else b"")
 
     monkeypatch.setattr(Path, "read_bytes", changed)
     after = {name: recipe.tag() for name, recipe in RECIPES.items()}
@@ -64,10 +67,12 @@ def test_a_changed_line_makes_the_images_new_that_have_it(monkeypatch: pytest.Mo
     assert before[LIBRARIES.name] != before[WORKLOADS.name]
 
 
-def test_the_bill_of_materials_lists_each_package_with_its_version_and_is_the_same_each_time() -> None:
-    pins = MODEL_SERVER.pins()
-    text = bill_of_materials("model_server", pins)
+def test_bill_of_materials_lists_each_package_and_is_reproducible() -> None:
+    packages = MODEL_SERVER.packages()
+    text = bill_of_materials("model_server", packages)
     bill = json.loads(text)
     assert bill["specVersion"] == "1.6"
-    assert {(c["name"], c["version"]) for c in bill["components"]} == {(pin.name, pin.version) for pin in pins}
-    assert text == bill_of_materials("model_server", pins)
+    assert {(c["name"], c["version"]) for c in bill["components"]} == {
+        (package.name, package.version) for package in packages
+    }
+    assert text == bill_of_materials("model_server", packages)

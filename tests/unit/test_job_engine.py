@@ -26,7 +26,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobEngine:
     monkeypatch.setattr(engine, "_read_job", lambda _: running_job)
     monkeypatch.setattr(engine, "_newest_pod", lambda _: None)
     monkeypatch.setattr(engine, "_require_start", lambda *_: None)
-    monkeypatch.setattr(engine.api, "unless_gone", lambda _: None)
+    monkeypatch.setattr(engine.api, "none_if_missing", lambda _: None)
     monkeypatch.setattr(job_engine, "STOP_SECONDS", 0)
     return engine
 
@@ -51,4 +51,4 @@ def test_client_with_a_rejected_request_raises_the_message_of_the_response(body:
     refused = ApiException(status=403, reason="Forbidden")
     refused.body = body
     with pytest.raises(UserError, match=r"the cluster refuses this: .*no such right"):
-        client._away(refused)
+        client._transient_reason(refused)

@@ -1,42 +1,95 @@
-"""For how long a machine counts as found fit for a node."""
+"""Results of the preflight provider, and the time for which they hold."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from infra.errors import UserError
 from infra.kubeadm import preflight
+from infra.kubeadm.facts import parse_facts
 
 PROVIDER = preflight._PreflightProvider()
-MACHINE = {"name": "worker-1", "host": "192.0.2.12", "port": 22}
+MACHINE = {
+    "name": "worker-1",
+    "role": "worker",
+    "address": "10.0.0.12",
+    "host": "192.0.2.12",
+    "port": 22.0,
+    "user": "ubuntu",
+    "key": "",
+    "host_key": "",
+    "bastion": None,
+}
 PROPS: dict[str, Any] = {"machine": MACHINE, "others": []}
+OUTPUT = """os ubuntu 24.04
+architecture x86_64
+hostname worker-1
+machine_id 0123
+clock 1000.5
+cpus 2
+memory_mib 4000
+disk_free_mib 20000
+cgroups v2
+init systemd
+has_address yes
+sudo yes
+listening 22
+"""
+FACTS = parse_facts(OUTPUT, 1000.0, 1001.0)
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, answer: bool | UserError) -> None:
-    def facts(_machine: Any, _peers: Any) -> dict[str, Any]:
-        if isinstance(answer, UserError):
-            raise answer
-        return {"member": answer}
+def gather(monkeypatch: pytest.MonkeyPatch, is_node: bool | UserError) -> None:
+    """Return facts with that value, or raise that error, instead of connecting to the machine."""
 
-    monkeypatch.setattr(preflight, "_facts", facts)
+    def facts(*_: Any) -> Any:
+        if isinstance(is_node, UserError):
+            raise is_node
+        return replace(FACTS, is_node=is_node)
+
+    monkeypatch.setattr(preflight, "gather_facts", facts)
 
 
-def test_one_that_is_no_node_yet_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked(monkeypatch, False)
+def test_read_of_a_machine_that_is_no_node_deletes_the_resource(monkeypatch: pytest.MonkeyPatch) -> None:
+    gather(monkeypatch, False)
     assert PROVIDER.read("worker-1", PROPS | {"member": False}).id == ""
 
 
-def test_one_that_has_become_a_node_is_so_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked(monkeypatch, True)
-    found = PROVIDER.read("worker-1", PROPS)
-    assert (found.id, found.outs) == ("worker-1", PROPS | {"member": True})
-    asked(monkeypatch, False)
-    assert PROVIDER.read("worker-1", found.outs or {}).outs == found.outs
-    assert not PROVIDER.diff("worker-1", found.outs or {}, PROPS).changes
+def test_read_of_a_machine_that_has_become_a_node_keeps_the_resource(monkeypatch: pytest.MonkeyPatch) -> None:
+    gather(monkeypatch, True)
+    result = PROVIDER.read("worker-1", PROPS)
+    assert (result.id, result.outs) == ("worker-1", PROPS | {"member": True})
+    gather(monkeypatch, False)
+    assert PROVIDER.read("worker-1", result.outs or {}).outs == result.outs
+    assert not PROVIDER.diff("worker-1", result.outs or {}, PROPS).changes
 
 
-def test_one_that_does_not_answer_is_left_as_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked(monkeypatch, UserError("worker-1: no SSH at 192.0.2.12:22"))
+def test_read_of_an_unreachable_machine_keeps_the_resource(monkeypatch: pytest.MonkeyPatch) -> None:
+    gather(monkeypatch, UserError("worker-1: no SSH at 192.0.2.12:22"))
     assert PROVIDER.read("worker-1", PROPS).id == "worker-1"
+
+
+def test_create_of_a_fit_machine_returns_whether_it_is_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    gather(monkeypatch, False)
+    assert PROVIDER.create(PROPS).outs == PROPS | {"member": False}
+
+
+def test_create_of_an_unfit_machine_raises_with_all_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = OUTPUT.replace("ubuntu 24.04", "fedora 40").replace("sudo yes", "sudo no a password is required")
+    text = text.replace("clock 1000.5", "clock 1031.0") + "listening 10250\nunreachable 10.0.0.11\n"
+    facts = parse_facts(text, 1000.0, 1001.0)
+    monkeypatch.setattr(preflight, "gather_facts", lambda *_: facts)
+    with pytest.raises(UserError) as error:
+        PROVIDER.create(PROPS)
+    message = str(error.value)
+    assert message.startswith("worker-1 (192.0.2.12) cannot become a node yet:\n")
+    for finding in (
+        "it runs fedora 40; supported are ubuntu 22.04, 24.04; debian 12, 13",
+        "ubuntu may not use sudo without a password (a password is required)",
+        "its clock is 30 s ahead of that of this computer",
+        "it cannot reach 10.0.0.11",
+        "port 10250 is taken, which kubelet needs",
+    ):
+        assert finding in message

@@ -1,37 +1,31 @@
-"""Settings: what a person wrote wrongly is said by its name, with what was found and what is allowed."""
+"""Settings: validation, merging and error texts, which name the setting, the value found and the allowed values."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from settings.loading import load
 from settings.paths import PROJECT
-from settings.stack import Settings
 from settings.types import SettingsError
-from settings.workloads import PipelineSettings
 from tools.bootstrap import stacks
 
 PIPELINES = "workloads:pipelines"
 
 
-def complaint(overrides: dict[str, str], stack: str = "dev", folder: Path = PROJECT) -> str:
+def load_error(overrides: dict[str, str], stack: str = "dev", folder: Path = PROJECT) -> str:
     with pytest.raises(SettingsError) as error:
         load(stack, overrides, folder)
     return str(error.value)
 
 
-def test_dev_settings_are_valid() -> None:
+def test_load_dev_returns_the_committed_values() -> None:
     settings = load("dev", {})
     assert settings.workloads.pipelines["iris-external"].gate == 0.7
     assert settings.serving.port == 5005
 
 
-def test_overrides_are_laid_over_the_committed_file_key_by_key() -> None:
+def test_load_with_overrides_merges_them_key_by_key() -> None:
     gate = {PIPELINES: json.dumps({"iris-external": {"gate": "0.9"}}), "serving:port": "6005"}
     settings = load("dev", gate)
     external = settings.workloads.pipelines["iris-external"]
@@ -40,14 +34,14 @@ def test_overrides_are_laid_over_the_committed_file_key_by_key() -> None:
     assert "iris-local" in settings.workloads.pipelines
 
 
-def test_a_stack_without_a_file_has_the_defaults() -> None:
-    settings = load("nobody-wrote-it", {})
+def test_load_without_a_file_returns_the_defaults() -> None:
+    settings = load("no-such-file", {})
     assert settings.workloads.pipelines == {}
     assert settings.platform.pipelines == "embedded"
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "expected"),
     [
         ({"serving:prot": "1"}, ["serving:prot is not a setting"]),
         ({"servng:port": "5005"}, ["servng is not a setting"]),
@@ -94,25 +88,25 @@ def test_a_stack_without_a_file_has_the_defaults() -> None:
         ({PIPELINES: '{"iris-local": {"retries": 11}}'}, ["retries", "less than or equal to 10"]),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_was_found(overrides: dict[str, str], said: list[str]) -> None:
-    message = complaint(overrides)
-    assert all(part in message for part in said), message
+def test_load_with_a_wrong_setting_names_it_and_the_value_found(overrides: dict[str, str], expected: list[str]) -> None:
+    message = load_error(overrides)
+    assert all(part in message for part in expected), message
 
 
-def test_all_faults_are_said_at_once() -> None:
-    message = complaint({"serving:port": "80", "serving:workers": "0", "platform:pipelines": "airflow"})
+def test_load_with_several_faults_reports_all_of_them() -> None:
+    message = load_error({"serving:port": "80", "serving:workers": "0", "platform:pipelines": "airflow"})
     assert all(
         part in message for part in ["serving:port", "serving:workers", "platform:pipelines", "'embedded', 'job'"]
     )
 
 
 @pytest.mark.parametrize("stack", stacks.names())
-def test_the_settings_of_every_stack_are_valid(stack: str) -> None:
+def test_load_of_every_committed_stack_succeeds(stack: str) -> None:
     assert load(stack, {})
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "expected"),
     [
         ({"infra:lab": '{"size": 11}'}, ["infra:lab.size", "less than or equal to 10", "11"]),
         ({"infra:lab": '{"subnet": "10.20.0.1/24"}'}, ["infra:lab.subnet", "valid IPv4 network", "10.20.0.1/24"]),
@@ -138,19 +132,19 @@ def test_the_settings_of_every_stack_are_valid(stack: str) -> None:
         ({"platform:kubeflow": '{"size_gb": 0}'}, ["platform:kubeflow.size_gb", "greater than or equal to 1"]),
     ],
 )
-def test_a_wrong_setting_of_a_cluster_is_named(overrides: dict[str, str], said: list[str]) -> None:
-    message = complaint(overrides, "lab")
-    assert all(part in message for part in said), message
+def test_load_with_a_wrong_cluster_setting_names_it(overrides: dict[str, str], expected: list[str]) -> None:
+    message = load_error(overrides, "lab")
+    assert all(part in message for part in expected), message
 
 
-def test_job_and_kubeflow_take_a_cluster() -> None:
+def test_load_cluster_engine_without_a_cluster_raises() -> None:
     for engine in ("job", "kubeflow"):
-        assert f"{engine} does not go with infra:cluster: none" in complaint({"platform:pipelines": engine})
+        assert f"{engine} does not go with infra:cluster: none" in load_error({"platform:pipelines": engine})
         assert load("lab", {"platform:pipelines": engine}).platform.pipelines == engine
 
 
 @pytest.mark.parametrize(
-    ("written", "fields"),
+    ("schedule", "fields"),
     [
         ("30 2 * * MON-FRI", "0 30 2 * * 1-5"),
         ("0 0 1 jan,JUL *", "0 0 0 1 1,7 *"),
@@ -158,13 +152,13 @@ def test_job_and_kubeflow_take_a_cluster() -> None:
         ("15 */10 8-18/2 1,15 * 0", "15 */10 8-18/2 1,15 * 0"),
     ],
 )
-def test_a_schedule_is_read_as_cron_reads_it_with_or_without_seconds(written: str, fields: str) -> None:
-    settings = {"platform:pipelines": "kubeflow", PIPELINES: json.dumps({"iris-local": {"schedule": written}})}
+def test_schedule_with_five_or_six_fields_is_normalized(schedule: str, fields: str) -> None:
+    settings = {"platform:pipelines": "kubeflow", PIPELINES: json.dumps({"iris-local": {"schedule": schedule}})}
     assert load("lab", settings).workloads.pipelines["iris-local"].schedule == fields
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("schedule", "expected"),
     [
         ("* * *", "five fields"),
         ("0 24 * * *", "24 is no hour"),
@@ -175,8 +169,8 @@ def test_a_schedule_is_read_as_cron_reads_it_with_or_without_seconds(written: st
         ("0 0 * * FRY", "FRY is no day of the week"),
     ],
 )
-def test_a_wrong_schedule_is_told_by_its_field(written: str, said: str) -> None:
-    assert said in complaint({PIPELINES: json.dumps({"iris-local": {"schedule": written}})}, "lab")
+def test_schedule_with_a_wrong_field_names_the_field(schedule: str, expected: str) -> None:
+    assert expected in load_error({PIPELINES: json.dumps({"iris-local": {"schedule": schedule}})}, "lab")
 
 
 def host(name: str, **more: str) -> dict[str, str]:
@@ -184,7 +178,7 @@ def host(name: str, **more: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("hosts", "said"),
+    ("hosts", "expected"),
     [
         ({"machines": [host("a")]}, "one must have role: control-plane, found 0: none"),
         ({"machines": [host("a", role="control-plane"), host("a")]}, "the name a is given twice"),
@@ -193,60 +187,25 @@ def host(name: str, **more: str) -> dict[str, str]:
         ({"private_key": "k", "machines": [host("a", role="control-plane")]}, "set one of private_key"),
     ],
 )
-def test_wrong_hosts_are_named(hosts: dict[str, object], said: str) -> None:
+def test_load_with_wrong_hosts_names_the_setting(hosts: dict[str, object], expected: str) -> None:
     overrides = {"infra:machines": "hosts", "infra:hosts": json.dumps({"user": "u", "private_key_file": "f", **hosts})}
-    assert said in complaint(overrides, "lab")
+    assert expected in load_error(overrides, "lab")
 
 
-def test_a_secret_setting_does_not_stand_in_the_complaint() -> None:
-    message = complaint({"platform:blobs": '{"account_url": "ftp://x", "account_key": "c2VjcmV0", "port": 1}'})
+def test_load_with_a_wrong_secret_does_not_repeat_it() -> None:
+    message = load_error({"platform:blobs": '{"account_url": "ftp://x", "account_key": "c2VjcmV0", "port": 1}'})
     assert "platform:blobs.account_url" in message
     assert "c2VjcmV0" not in message
-    message = complaint({"platform:tracking": '{"database_url": "mysql://me:c2VjcmV0@host/db"}'})
+    message = load_error({"platform:tracking": '{"database_url": "mysql://me:c2VjcmV0@host/db"}'})
     assert "platform:tracking.database_url: has to begin with postgresql://" in message
     assert "c2VjcmV0" not in message
 
 
-def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+def test_load_of_invalid_yaml_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.dev.yaml").write_text("config: [")
-    assert "Pulumi.dev.yaml is not YAML" in complaint({}, folder=tmp_path)
+    assert "Pulumi.dev.yaml is not YAML" in load_error({}, folder=tmp_path)
 
 
-def test_a_file_without_config_is_named(tmp_path: Path) -> None:
+def test_load_of_a_file_without_config_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.dev.yaml").write_text("serving:port: 1")
-    assert "expected a mapping named config" in complaint({}, folder=tmp_path)
-
-
-def test_the_page_of_settings_names_every_setting() -> None:
-    page = (PROJECT / "docs" / "settings.md").read_text()
-    missing = [name for name in all_settings() if f"`{name}`" not in page]
-    assert missing == []
-    for name in PipelineSettings.model_fields:
-        assert f"| `{name}` |" in page, name
-
-
-def all_settings() -> Iterator[str]:
-    """The full name of every setting; those of each pipeline have a table of their own."""
-    for namespace, section in Settings.model_fields.items():
-        if namespace == "workloads":
-            yield "workloads:pipelines"
-            continue
-        for name, field in sections(section)[0].model_fields.items():
-            yield from below(f"{namespace}:{name}", field)
-
-
-def below(name: str, field: FieldInfo) -> Iterator[str]:
-    inner = sections(field)
-    if not inner:
-        yield name
-    for section in inner:
-        for part, deeper in section.model_fields.items():
-            yield from below(f"{name}.{part}", deeper)
-
-
-def sections(field: FieldInfo) -> list[type[BaseModel]]:
-    """The models that a setting's value may be, also in a list or beside None."""
-    found = [field.annotation]
-    for annotation in found:
-        found += get_args(annotation)
-    return [each for each in found if isinstance(each, type) and issubclass(each, BaseModel)]
+    assert "expected a mapping named config" in load_error({}, folder=tmp_path)

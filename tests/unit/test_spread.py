@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from infra.dynamic_provider import any_changed
 from tests.stand_ins import Answering, answering, kubeconfig
 from workloads.serving.rollout import DIGEST, _RolloutProvider
 
@@ -131,7 +130,7 @@ def test_refresh_with_pods_on_nodes_returns_if_they_are_spread(
     Cluster.pods = {f"p{number}": node for number, node in enumerate(pods)}
     found = refreshed(props)
     assert found == props | {"spread": spread}
-    assert any_changed(found, props, _RolloutProvider.compared) is not spread
+    assert _RolloutProvider().diff("", found, props).changes is not spread
 
 
 def test_update_with_two_pods_on_a_node_moves_one(props: dict[str, Any]) -> None:

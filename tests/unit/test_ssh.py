@@ -1,4 +1,4 @@
-"""Commands over SSH, to a real server."""
+"""Commands over SSH on a real server."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from infra.machine import ResolvedMachine
 from infra.ssh import connected
 from tests.command.sshd import USER, Sshd, missing
 
-MUCH = 8 << 20
-"""Bytes; more than a channel's window."""
+OUTPUT_BYTES = 8 << 20
+"""More than the window of an SSH channel."""
 
 
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    if why := missing():
-        pytest.skip(why)
+    if reason := missing():
+        pytest.skip(reason)
     server = Sshd(tmp_path)
     server.start()
     yield server
@@ -25,19 +26,21 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
 
 
 @pytest.mark.timeout(60)
-def test_a_command_may_write_much_to_both_sides_in_any_order(sshd: Sshd) -> None:
-    machine = {
+def test_run_with_large_output_on_both_streams_returns_all_of_it(sshd: Sshd) -> None:
+    properties = {
         "name": "it",
+        "role": "worker",
+        "address": "127.0.0.1",
         "host": "127.0.0.1",
         "port": float(sshd.port),
         "user": USER,
         "key": sshd.key,
         "host_key": sshd.host_key,
+        "bastion": None,
     }
-    with connected(machine) as shell:
-        for first, then in ((1, 2), (2, 1)):
-            done = shell.run(
-                f"head -c {MUCH} /dev/zero >&{first}; head -c {MUCH} /dev/zero >&{then}; cat; exit 3", "so"
-            )
-            assert (len(done.output), len(done.error), done.code) == (MUCH + 2, MUCH, 3)
-            assert done.output.endswith("so")
+    with connected(ResolvedMachine.parse(properties)) as shell:
+        for first, second in ((1, 2), (2, 1)):
+            write = f"head -c {OUTPUT_BYTES} /dev/zero"
+            result = shell.run(f"{write} >&{first}; {write} >&{second}; cat; exit 3", "so")
+            assert (len(result.output), len(result.error), result.code) == (OUTPUT_BYTES + 2, OUTPUT_BYTES, 3)
+            assert result.output.endswith("so")

@@ -1,4 +1,4 @@
-"""What `pulumi` says of a program, through the language host that is in use here: ours, where the CLI was built."""
+"""Runs of programs by `pulumi` with the installed language host: the stand-in for a CLI that was built here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pulumi.export("dry", pulumi.runtime.is_dry_run())
 pulumi.export("secret", config.get_secret("secret"))
 match config.get("fault"):
     case "plain":
-        raise pulumi.RunError("the port is taken\\n  by somebody")
+        raise pulumi.RunError("the port is taken\\n  by another process")
     case "exception":
         {}["missing"]
     case "later":
@@ -51,7 +51,7 @@ class Thing(Resource):
 
 
 class Project:
-    """A Pulumi project with a stack `dev` and a state of its own."""
+    """A Pulumi project with a stack `dev` and a separate state."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "project"
@@ -62,7 +62,7 @@ class Project:
         (self.folder / "thing.py").write_text(THING)
         (folder / "state").mkdir()
         tools = pulumi_cli.folder()
-        assert tools is not None, "there is no Pulumi CLI: `make tools` brings one in"
+        assert tools is not None, "no Pulumi CLI is installed: run `make tools`"
         self.environment = os.environ | {
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
             "PULUMI_BACKEND_URL": f"file://{folder}/state",
@@ -97,7 +97,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(tmp_path_factory.mktemp("pulumi"))
 
 
-def test_a_program_gets_its_stack_its_settings_and_its_secrets(project: Project) -> None:
+def test_program_gets_stack_settings_and_secrets(project: Project) -> None:
     project.pulumi("config", "set", "--secret", "secret", "hush")
     project.up()
     outputs = project.pulumi("stack", "output", "--json")
@@ -113,13 +113,13 @@ def test_a_program_gets_its_stack_its_settings_and_its_secrets(project: Project)
 @pytest.mark.parametrize(
     ("fault", "message", "traceback"),
     [
-        ("plain", "error: the port is taken\n      by somebody", False),
+        ("plain", "error: the port is taken\n      by another process", False),
         ("exception", "KeyError: 'missing'", True),
         ("later", "ZeroDivisionError: division by zero", True),
     ],
     ids=["plain", "exception", "later"],
 )
-def test_a_program_that_fails_is_told_of_once(project: Project, fault: str, message: str, traceback: bool) -> None:
+def test_program_failing_is_reported_once(project: Project, fault: str, message: str, traceback: bool) -> None:
     project.pulumi("config", "set", "fault", fault)
     _, diagnostics = project.up(fails=True).split("Diagnostics:")
     project.pulumi("config", "rm", "fault")
@@ -129,10 +129,10 @@ def test_a_program_that_fails_is_told_of_once(project: Project, fault: str, mess
     assert "site-packages" not in diagnostics
 
 
-def test_nothing_of_a_killed_run_goes_on(tmp_path: Path) -> None:
+def test_up_killed_ends_all_its_processes(tmp_path: Path) -> None:
     tools = pulumi_cli.folder()
     if tools is None or not (tools / "dynamic_provider.py").exists():
-        pytest.skip("the official CLI's own provider outlives a killed CLI")
+        pytest.skip("the official provider of dynamic resources survives a killed CLI")
     project = Project(tmp_path)
     project.pulumi("config", "set", "seconds", "600")
     process = project.start("up", "--yes", "--skip-preview")

@@ -1,4 +1,4 @@
-"""What `make status` says of a cluster at this moment, by an API server and a Prometheus of our own."""
+"""Tests of `make status` with a stand-in for the API server and Prometheus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.stand_ins import Answering, answering, kubeconfig
-from tools.cli.status import now
+from tools.cli.status import cluster_status
 
 LOGIN = {"username": "prometheus", "password": "word"}
 SERVED = {"service": "iris-server", "model": "iris", "version": "3"}
@@ -55,13 +55,13 @@ PODS = [
     pod("mysql", "Running", "True"),
     pod("seaweedfs", "Running", "False", "CrashLoopBackOff"),
     pod("ml-pipeline", "Pending", "False"),
-    pod("a-step-that-is-done", "Succeeded", "False"),
-    pod("a-step-that-failed", "Failed", "False"),
+    pod("finished-step", "Succeeded", "False"),
+    pod("failed-step", "Failed", "False"),
 ]
 
 
 class Cluster(Answering):
-    """Nodes and pods as an API server tells them, and samples as Prometheus does to who has the password."""
+    """Stand-in for an API server with nodes and pods, and for a Prometheus that requires the password."""
 
     samples = ANSWERS
 
@@ -72,16 +72,16 @@ class Cluster(Answering):
                 self.answer(200, {"items": NODES})
             case "/api/v1/pods":
                 self.answer(200, {"items": PODS})
-            case "/api/v1/query" if self._knows_the_password():
-                found = self.samples[parse_qs(address.query)["query"][0]]
-                result = [{"metric": metric, "value": [0, value]} for metric, value in found]
+            case "/api/v1/query" if self._is_authorized():
+                samples = self.samples[parse_qs(address.query)["query"][0]]
+                result = [{"metric": metric, "value": [0, value]} for metric, value in samples]
                 self.answer(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
             case "/api/v1/query":
                 self.answer(401, {})
             case _:
                 self.answer(404, {})
 
-    def _knows_the_password(self) -> bool:
+    def _is_authorized(self) -> bool:
         login = f"{LOGIN['username']}:{LOGIN['password']}".encode()
         return self.headers.get("Authorization") == f"Basic {b64encode(login).decode()}"
 
@@ -97,56 +97,56 @@ def outputs(url: str, **more: Any) -> dict[str, Any]:
     return {"kubeconfig": kubeconfig(url), **more}
 
 
-def watched(url: str, **login: str) -> dict[str, Any]:
+def monitored(url: str, **login: str) -> dict[str, Any]:
     return outputs(url, monitoring_url=f"{url}/consoles/index.html", monitoring_login=LOGIN | login)
 
 
-def test_nodes_and_pods_that_are_not_ready_are_named_with_why(url: str) -> None:
-    said = "\n".join(now(outputs(url)))
-    assert "nodes: 2 of 3 ready; not n3" in said
-    assert "pods: 1 of 3 ready" in said
-    assert "kubeflow/seaweedfs: CrashLoopBackOff" in said
-    assert "kubeflow/ml-pipeline: Pending" in said
-    assert "a-step" not in said
-    assert "platform:monitoring is not set" in said
+def test_status_names_nodes_and_pods_that_are_not_ready_with_reasons(url: str) -> None:
+    text = "\n".join(cluster_status(outputs(url)))
+    assert "nodes: 2 of 3 ready; not ready: n3" in text
+    assert "pods: 1 of 3 ready" in text
+    assert "kubeflow/seaweedfs: CrashLoopBackOff" in text
+    assert "kubeflow/ml-pipeline: Pending" in text
+    assert "-step" not in text
+    assert "platform:monitoring is not set" in text
 
 
-def test_models_and_alerts_are_told_as_prometheus_measured_them(url: str) -> None:
-    said = "\n".join(now(watched(url)))
+def test_status_has_the_models_and_alerts_of_prometheus(url: str) -> None:
+    text = "\n".join(cluster_status(monitored(url)))
     assert (
         "model iris version 3: 2 pods, 12.50 requests/s, 2.00% errors, p99 8 ms, "
         "drift: PSI 0.31 (petal_width), above 0.2"
-    ) in said
-    assert "DiskFull (critical): node n1" in said
+    ) in text
+    assert "DiskFull (critical): node n1" in text
 
 
-def test_what_nobody_asked_yet_has_neither_errors_nor_drift(url: str) -> None:
+def test_status_of_a_model_without_requests_has_no_errors_and_unknown_drift(url: str) -> None:
     Cluster.samples = {query: [] for query in ANSWERS} | dict(list(ANSWERS.items())[:1])
-    said = "\n".join(now(watched(url)))
-    assert "model iris version 3: 2 pods, 0.00 requests/s, drift: too few rows in the last hour to tell" in said
-    assert "alerts: none" in said
+    text = "\n".join(cluster_status(monitored(url)))
+    assert "model iris version 3: 2 pods, 0.00 requests/s, drift: unknown, too few rows in the last hour" in text
+    assert "alerts: none" in text
 
 
-@pytest.mark.parametrize(("days", "said"), [(300, "ends in 300 days"), (20, "ends in 20 days; renew them")])
-def test_the_end_of_the_certificates_is_told_in_days(url: str, days: int, said: str) -> None:
+@pytest.mark.parametrize(("days", "expected"), [(300, "expires in 300 days"), (20, "expires in 20 days; renew them")])
+def test_status_has_the_days_until_the_certificates_expire(url: str, days: int, expected: str) -> None:
     end = datetime.now(UTC) + timedelta(days=days, hours=1)
-    assert said in "\n".join(now(outputs(url, certificates_expire=end.strftime("%Y-%m-%dT%H:%M:%SZ"))))
+    assert expected in "\n".join(cluster_status(outputs(url, certificates_expire=end.strftime("%Y-%m-%dT%H:%M:%SZ"))))
 
 
-def test_a_prometheus_that_refuses_the_password_is_told_beside_the_rest(url: str) -> None:
-    said = "\n".join(now(watched(url, password="wrong")))
-    assert "nodes: 2 of 3 ready" in said
-    assert "Prometheus does not answer: 401" in said
-    assert "wrong" not in said
+def test_status_with_a_wrong_password_of_prometheus_has_the_error_and_the_nodes(url: str) -> None:
+    text = "\n".join(cluster_status(monitored(url, password="wrong")))
+    assert "nodes: 2 of 3 ready" in text
+    assert "Prometheus does not respond: 401" in text
+    assert "wrong" not in text
 
 
-def test_a_prometheus_whose_service_is_gone_is_told_beside_the_rest(url: str) -> None:
+def test_status_without_the_service_of_prometheus_has_the_error_and_the_nodes(url: str) -> None:
     inside = "http://prometheus.mlplatform-monitoring.svc:9090/consoles/index.html"
-    said = "\n".join(now(outputs(url, monitoring_url=inside, monitoring_login=LOGIN)))
-    assert "nodes: 2 of 3 ready" in said
-    assert "Prometheus does not answer: Not Found" in said
+    text = "\n".join(cluster_status(outputs(url, monitoring_url=inside, monitoring_login=LOGIN)))
+    assert "nodes: 2 of 3 ready" in text
+    assert "Prometheus does not respond: Not Found" in text
 
 
-def test_a_cluster_that_does_not_answer_is_told() -> None:
-    said = "\n".join(now(outputs("http://127.0.0.1:1")))
-    assert "the cluster does not answer" in said
+def test_status_of_a_cluster_that_does_not_respond_has_the_error() -> None:
+    text = "\n".join(cluster_status(outputs("http://127.0.0.1:1")))
+    assert "the cluster does not respond" in text

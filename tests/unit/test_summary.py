@@ -1,4 +1,4 @@
-"""What a person reads at the end of `make up`."""
+"""Tests of the summary of a cluster."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ CLUSTER = {
 }
 
 
-def test_a_cluster_is_told_with_its_nodes_and_the_commands_for_it() -> None:
-    said = summary("lab", CLUSTER)
-    assert "cluster https://10.20.0.11:6443" in said
-    assert "worker-1: worker, 10.20.0.12, v1.34.4" in said
-    assert "storage class: openebs-hostpath" in said
-    assert "network: flannel, in clear; network policies are not enforced" in said
-    assert "make kubectl STACK=lab ARGS='get pods -A', make ssh STACK=lab NODE=control-plane" in said
+def test_summary_has_the_nodes_of_a_cluster_and_its_commands() -> None:
+    text = summary("lab", CLUSTER)
+    assert "cluster https://10.20.0.11:6443" in text
+    assert "worker-1: worker, 10.20.0.12, v1.34.4" in text
+    assert "storage class: openebs-hostpath" in text
+    assert "network: flannel, not encrypted; network policies are not enforced" in text
+    assert "make kubectl STACK=lab ARGS='get pods -A', make ssh STACK=lab NODE=control-plane" in text
 
 
-def test_who_needs_a_password_for_the_runs_is_told_where_it_is() -> None:
-    said = summary("lab", CLUSTER | {"tracking_url": "http://10.20.0.200:5050", "tracking_login": "[secret]"})
-    assert "make outputs STACK=lab ARGS='tracking_login --show-secrets'" in said
+def test_summary_has_the_command_for_the_password_of_the_runs() -> None:
+    text = summary("lab", CLUSTER | {"tracking_url": "http://10.20.0.200:5050", "tracking_login": "[secret]"})
+    assert "make outputs STACK=lab ARGS='tracking_login --show-secrets'" in text
 
 
-def test_the_page_on_the_state_of_all_is_told_with_where_its_password_is() -> None:
+def test_summary_has_the_page_of_the_monitoring_and_the_command_for_its_password() -> None:
     page = {"monitoring_url": "http://10.20.0.202:9090/consoles/index.html", "monitoring_login": "[secret]"}
-    said = summary("lab", CLUSTER | page)
-    assert "state of all, alerts: http://10.20.0.202:9090/consoles/index.html" in said
-    assert "make outputs STACK=lab ARGS='monitoring_login --show-secrets'" in said
+    text = summary("lab", CLUSTER | page)
+    assert "metrics and alerts: http://10.20.0.202:9090/consoles/index.html" in text
+    assert "make outputs STACK=lab ARGS='monitoring_login --show-secrets'" in text
 
 
-def test_a_cluster_of_a_vendor_has_no_network_of_ours_to_tell_of() -> None:
-    said = summary("managed", {name: value for name, value in CLUSTER.items() if name != "network"})
-    assert "network" not in said
-    assert "worker-1: worker" in said
+def test_summary_without_a_pod_network_has_no_line_for_it() -> None:
+    text = summary("managed", {name: value for name, value in CLUSTER.items() if name != "network"})
+    assert "network" not in text
+    assert "worker-1: worker" in text

@@ -1,4 +1,4 @@
-"""Azurite, the Azure Blob Storage emulator of the `dev` stack, run by the environment's own Node.js."""
+"""Azurite, the Azure Blob Storage emulator of the `dev` stack; the environment's Node.js runs it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import os
 import shutil
 
 from tools.bootstrap import environment, paths
-from tools.bootstrap.console import run, step
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.console import step
+from tools.bootstrap.process import run
 
 PACKAGE = paths.PROJECT / "tools" / "bootstrap" / "azurite"
 
 
 def install() -> None:
-    """Install what the lock file says, with its integrity hashes checked."""
-    version = paths.versions()["azurite"]["version"]
-    target = paths.tool("azurite", version)
+    """Install the packages of the lock file; npm verifies their integrity hashes."""
+    version = paths.pinned_versions()["azurite"]["version"]
+    target = paths.tool_directory("azurite", version)
     lock = PACKAGE / "package-lock.json"
     installed = target / lock.name
     if installed.is_file() and installed.read_bytes() == lock.read_bytes():
         return
     node = environment.node()
     npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    with step(f"Installing Azurite {version} (npm ci)"), paths.installing(target) as partial:
+    with step(f"Installing Azurite {version} (npm ci)"), atomic_install(target) as partial:
         for file in (PACKAGE / "package.json", lock):
             shutil.copy(file, partial)
         downloads = partial / "downloads"
         run(
             [node / "bin" / "node", npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
-            log=paths.directory() / "logs" / "azurite.log",
+            log=paths.cache_directory() / "logs" / "azurite.log",
             cwd=partial,
             env=os.environ | {"npm_config_cache": str(downloads), "npm_config_update_notifier": "false"},
         )

@@ -1,63 +1,37 @@
-"""How a bootstrap says what it does, and runs other programs."""
+"""Progress and errors of the bootstrap, on standard error."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-SHOWN_LINES = 15
 
 
 class BootstrapError(Exception):
-    """A step failed; the message says what to do about it."""
+    """A step that failed, with a message that says what to do."""
 
 
 class Unavailable(BootstrapError):
-    """One way to a tool is closed here; there is another."""
+    """A source of a tool that cannot be used on this computer; another source may work."""
 
 
-def say(text: str, end: str = "\n") -> None:
-    """Tell the user. On standard error, as standard output may belong to a program (`make outputs`, `make env`)."""
-    print(text, end=end, file=sys.stderr, flush=True)
+def log_message(message: str, end: str = "\n") -> None:
+    """Print a message to standard error: programs read the standard output of `make outputs` and `make env`."""
+    print(message, end=end, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def step(what: str) -> Iterator[None]:
-    """Say what is being done, and when it is done how long it took, on one line."""
-    say(f"{what} ...", end=" ")
+def step(description: str) -> Iterator[None]:
+    """Log the description of the block, and its duration or failure on the same line."""
+    log_message(f"{description} ...", end=" ")
     start = time.monotonic()
     try:
         yield
     except Unavailable as error:
-        say(f"not possible here: {error}")
+        log_message(f"not available: {error}")
         raise
     except BaseException:
-        say(f"failed after {time.monotonic() - start:.0f} s")
+        log_message(f"failed after {time.monotonic() - start:.0f} s")
         raise
-    say(f"{time.monotonic() - start:.1f} s")
-
-
-def run(
-    command: Sequence[str | Path], *, log: Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> None:
-    """Run a program with its output in the file `log`.
-
-    Raises:
-        BootstrapError: it did not start, or it failed; with the last lines of its output.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        try:
-            code = subprocess.run(
-                command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            ).returncode
-        except OSError as error:
-            raise BootstrapError(f"{command[0]} could not be started: {error.strerror}") from None
-    if code:
-        lines = "\n".join(f"  {line}" for line in log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])
-        words = " ".join(str(word) for word in command[:4])
-        raise BootstrapError(f"`{words} ...` ended with exit code {code}; see {log}, which ends with:\n{lines}")
+    log_message(f"{time.monotonic() - start:.1f} s")

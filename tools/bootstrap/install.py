@@ -1,4 +1,4 @@
-"""The steps of a bootstrap, in their order."""
+"""The steps of the bootstrap, in order."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import argparse
 from collections.abc import Sequence
 
 from tools.bootstrap import azurite, environment, paths, pulumi_cli, stacks
-from tools.bootstrap.console import BootstrapError, say
+from tools.bootstrap.console import BootstrapError, log_message
+from tools.bootstrap.file_lock import file_lock
 
 
 def install(arguments: Sequence[str]) -> int:
-    """Install what is missing. Returns the exit code."""
+    """Install the missing tools and return the exit code."""
     parser = argparse.ArgumentParser(prog="tools.bootstrap")
-    parser.add_argument("--stack")
+    parser.add_argument("--stack", help="a stack that must exist")
     stack = parser.parse_args(arguments).stack
+    cache = paths.cache_directory()
     try:
         if stack is not None:
             stacks.require(stack)
-        with paths.locked(paths.directory() / "bootstrap.lock", "Another bootstrap is at work; waiting for its end."):
+        with file_lock(cache / "bootstrap.lock", "Waiting for another bootstrap to finish."):
             environment.install()
             azurite.install()
             pulumi_cli.install()
     except (BootstrapError, stacks.UnknownStack) as error:
-        say(f"Error: {error}")
+        log_message(f"Error: {error}")
         return 1
     except KeyboardInterrupt:
-        say("Interrupted; the next run goes on from the last step that was finished.")
+        log_message("Interrupted. The next run continues after the last finished step.")
         return 130
-    say(f"The tools are in place ({paths.directory()}).")
+    log_message(f"The tools are installed in {cache}.")
     return 0

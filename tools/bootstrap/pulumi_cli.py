@@ -1,22 +1,22 @@
-"""The Pulumi CLI: the one on PATH, else the official download, else built from its Go module."""
+"""The Pulumi CLI: the one on PATH, else the official download, else a build of its Go module."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from tools.bootstrap import paths
-from tools.bootstrap.console import Unavailable, run, say, step
-from tools.bootstrap.environment import version, version_of
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.console import Unavailable, log_message, step
+from tools.bootstrap.download import download
+from tools.bootstrap.environment import parse_version, program_version
 from tools.bootstrap.go_toolchain import toolchain
+from tools.bootstrap.process import run
 
 SOURCE = paths.PROJECT / "tools" / "bootstrap" / "pulumi"
 HOST_SOURCE = paths.PROJECT / "airgap" / "stand_ins" / "language_host"
@@ -29,30 +29,28 @@ STAND_INS = (
     "program.py",
     "dynamic_provider.py",
 )
-"""What a built CLI lacks and the download has: the Python language host and the provider of dynamic resources."""
+"""Files that the download has and a build lacks: the Python language host and the provider of dynamic resources."""
 PROVIDERS = (
     paths.PROJECT / "airgap" / "stand_ins" / "command" / "pulumi-resource-command",
     paths.PROJECT / "airgap" / "stand_ins" / "azure_native" / "pulumi-resource-azure-native",
 )
-"""Stand in for providers that only the download site has, the second one in previews; they run where they are."""
+"""Stand-ins for providers that only the download site has; they run in the checkout. The second only previews."""
 LANGUAGE_HOST = STAND_INS[0]
-MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
-"""Names of processors, as the download's file names have them."""
-DOWNLOAD_SECONDS = 10
-"""How long the download may keep silent."""
+ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
+"""Processor architectures, by `uname`'s name, with their name in the download's file name."""
 
 
 def folder() -> Path | None:
-    """The folder of the `pulumi` to use, if there is one."""
+    """Return the folder of the `pulumi` to use, None where it is not installed yet."""
     return _on_path() or next((path for path in (_downloaded(), _built()) if path.exists()), None)
 
 
 def install() -> None:
-    """Bring a CLI in, if there is none."""
+    """Install a CLI where `folder` finds none."""
     if folder() is None:
-        if found := shutil.which("pulumi"):
-            minimum = paths.versions()["pulumi"]["minimum"]
-            say(f"{found} is older than {minimum} or lacks {LANGUAGE_HOST}: it is not used.")
+        if unusable := shutil.which("pulumi"):
+            minimum = paths.pinned_versions()["pulumi"]["minimum"]
+            log_message(f"{unusable} is not used: it is older than {minimum} or lacks {LANGUAGE_HOST}.")
         try:
             _download()
         except Unavailable:
@@ -62,61 +60,49 @@ def install() -> None:
 
 
 def _downloaded() -> Path:
-    return paths.tool("pulumi", paths.versions()["pulumi"]["download"]["version"]) / "bin"
+    return paths.tool_directory("pulumi", paths.pinned_versions()["pulumi"]["download"]["version"]) / "bin"
 
 
 def _built() -> Path:
-    return paths.tool("pulumi", paths.versions()["pulumi"]["built"]) / "bin"
+    return paths.tool_directory("pulumi", paths.pinned_versions()["pulumi"]["built"]) / "bin"
 
 
 def _on_path() -> Path | None:
-    """The folder of a CLI of the user's own that is new enough and has its Python language host with it."""
-    found = shutil.which("pulumi")
-    if found is None or Path(found).is_relative_to(paths.directory()):
+    """Return the folder of the user's CLI if it is new enough and has its Python language host."""
+    program = shutil.which("pulumi")
+    if program is None or Path(program).is_relative_to(paths.cache_directory()):
         return None
-    minimum = version(paths.versions()["pulumi"]["minimum"])
-    if version_of([found, "version"], os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"}) < minimum:
+    if _version(program) < parse_version(paths.pinned_versions()["pulumi"]["minimum"]):
         return None
-    beside = Path(found).resolve().with_name(LANGUAGE_HOST)
-    return Path(found).parent if beside.exists() or shutil.which(LANGUAGE_HOST) else None
+    beside = Path(program).resolve().with_name(LANGUAGE_HOST)
+    return Path(program).parent if beside.exists() or shutil.which(LANGUAGE_HOST) else None
+
+
+def _version(program: str | Path) -> tuple[int, ...]:
+    return program_version([program, "version"], os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"})
 
 
 def _platform() -> str:
-    """This computer as the download's file names have it, such as linux-x64."""
+    """Return this computer's system and architecture in the download's notation, such as linux-x64."""
     system = os.uname()
-    return f"{system.sysname.lower()}-{MACHINES.get(system.machine, system.machine)}"
+    return f"{system.sysname.lower()}-{ARCHITECTURES.get(system.machine, system.machine)}"
 
 
 def _download() -> None:
-    pinned = paths.versions()["pulumi"]["download"]
+    pinned = paths.pinned_versions()["pulumi"]["download"]
     with step(f"Downloading the Pulumi CLI {pinned['version']}"):
         digest = pinned["sha256"].get(_platform())
         if digest is None:
-            raise Unavailable(f"there is none for {_platform()}")
+            raise Unavailable(f"no download exists for {_platform()}")
         url = pinned["url"].format(version=pinned["version"], platform=_platform())
-        with paths.installing(_downloaded().parent) as partial, tempfile.TemporaryFile() as archive:
-            found = hashlib.sha256()
-            try:
-                with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:
-                    while block := answer.read(1 << 20):
-                        found.update(block)
-                        archive.write(block)
-            except OSError as error:
-                raise Unavailable(f"{url}: {_reason(error)}") from None
-            if found.hexdigest() != digest:
-                raise Unavailable(f"{url} has the SHA-256 {found.hexdigest()} instead of {digest}")
-            archive.seek(0)
+        with atomic_install(_downloaded().parent) as partial, tempfile.TemporaryFile() as archive:
+            download(url, digest, archive)
             _unpack(archive, partial / "bin")
             _check(partial / "bin")
 
 
-def _reason(error: OSError) -> str:
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    return getattr(cause, "strerror", None) or str(cause)
-
-
 def _unpack(archive: IO[bytes], target: Path) -> None:
-    """All files of the archive, which has one level of folders, into one folder."""
+    """Extract all files of the archive into one folder; its folders have one level."""
     target.mkdir()
     with tarfile.open(fileobj=archive, mode="r:gz") as content:
         for member in content:
@@ -128,16 +114,17 @@ def _unpack(archive: IO[bytes], target: Path) -> None:
 
 
 def _build() -> None:
-    number = paths.versions()["pulumi"]["built"]
-    with tempfile.TemporaryDirectory(dir=paths.directory()) as scratch, paths.installing(_built().parent) as partial:
+    version = paths.pinned_versions()["pulumi"]["built"]
+    cache = paths.cache_directory()
+    with tempfile.TemporaryDirectory(dir=cache) as scratch, atomic_install(_built().parent) as partial:
         go, environment = toolchain(SOURCE, Path(scratch))
-        with step(f"Building the Pulumi CLI {number} from its Go module, which takes some minutes"):
+        with step(f"Building the Pulumi CLI {version} from its Go module, which takes some minutes"):
             run(
                 [
-                    *(go, "build", "-trimpath", "-ldflags", f"-s -w -X {VERSION_VARIABLE}=v{number}"),
+                    *(go, "build", "-trimpath", "-ldflags", f"-s -w -X {VERSION_VARIABLE}=v{version}"),
                     *("-o", partial / "bin" / "pulumi", COMMAND),
                 ],
-                log=paths.directory() / "logs" / "pulumi-build.log",
+                log=cache / "logs" / "pulumi-build.log",
                 cwd=SOURCE,
                 env=environment,
             )
@@ -146,12 +133,15 @@ def _build() -> None:
 
 
 def _check(target: Path) -> None:
-    if not version_of([str(target / "pulumi"), "version"], os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"}):
+    if not _version(target / "pulumi"):
         raise Unavailable("it does not run on this computer")
 
 
 def _refresh_stand_ins(target: Path) -> None:
-    """Copy those that this checkout has otherwise, each in one move: another checkout may be using them."""
+    """Copy the stand-ins that differ from this checkout's.
+
+    Another checkout may run them at the same time, so that each file is replaced by one rename.
+    """
     for name in STAND_INS:
         source, copy = HOST_SOURCE / name, target / name
         if not copy.exists() or copy.read_bytes() != source.read_bytes():
@@ -160,12 +150,12 @@ def _refresh_stand_ins(target: Path) -> None:
             new.replace(copy)
     for provider in PROVIDERS:
         _link(target / provider.name, provider)
-    _link_built_providers(target)
+    _link_bundled_providers(target)
 
 
-def _link_built_providers(target: Path) -> None:
-    """Those that `make bundle` has built from source; a CLI of the download fetches its own."""
-    index = paths.directory() / "bundle" / "bundle.json"
+def _link_bundled_providers(target: Path) -> None:
+    """Link the providers that `make bundle` has built; the official CLI downloads its own."""
+    index = paths.cache_directory() / "bundle" / "bundle.json"
     if not index.is_file():
         return
     for name, binary in json.loads(index.read_text())["binaries"].items():

@@ -1,4 +1,4 @@
-"""The stacks that there are: those with committed settings, and those that Pulumi keeps a file for."""
+"""Stacks of this checkout: those with committed settings, and those that Pulumi has written a file for."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from tools.bootstrap.paths import PROJECT
 
 
 class UnknownStack(Exception):
-    """No stack has that name; the message lists those that there are."""
+    """A name without a stack, with a message that lists the existing ones."""
 
 
 def names() -> list[str]:
-    """The names of all stacks, sorted."""
+    """Return the names of all stacks, sorted."""
     files = [*PROJECT.glob("Pulumi.*.yaml"), *PROJECT.glob(".stacks/Pulumi.*.yaml")]
     return sorted({file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files})
 
 
 def require(name: str) -> None:
-    """Refuse a name that no stack has.
+    """Check that a stack of this name exists.
 
     Raises:
-        UnknownStack: naming the stacks that there are.
+        UnknownStack: There is no such stack.
     """
     if name not in names():
         raise UnknownStack(
-            f"there is no stack {name!r}. The stacks are: {', '.join(names())}. A new one begins with a file "
-            f"Pulumi.{name}.yaml; copy the one that is nearest to what you want"
+            f"there is no stack {name!r}. The stacks are: {', '.join(names())}. To create one, copy the settings "
+            f"file that is closest to your case to Pulumi.{name}.yaml"
         )

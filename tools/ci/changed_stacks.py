@@ -1,7 +1,7 @@
-"""The stacks that a change touches, as JSON: `python3 tools/ci/changed_stacks.py BASE [STACK ...]`.
+"""Print the stacks that a change affects as JSON: `python3 -m tools.ci.changed_stacks BASE [STACK ...]`.
 
-BASE is the commit or branch that the change starts from. With names of stacks, only those are looked at. Runs with the
-system's Python and its standard library alone.
+BASE is the commit or branch that the change starts from. With names of stacks, only those are considered. It needs only
+the system's Python and its standard library.
 """
 
 from __future__ import annotations
@@ -10,32 +10,29 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-# A script finds its own folder first; the checkout is what its imports start from.
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+from tools.bootstrap import stacks
+from tools.bootstrap.paths import PROJECT
 
-from tools.bootstrap import stacks  # noqa: E402
-from tools.bootstrap.paths import PROJECT  # noqa: E402
-
-OF_EVERY_STACK = (
+SHARED = (
     *("__main__.py", "settings", "versions.toml", "Pulumi.yaml", "pyproject.toml", "uv.lock"),
     *("infra/", "platform/", "workloads/", "model_server/", "policies/", "airgap/", "tools/"),
 )
 
 
-def touched(files: Iterable[str], among: Sequence[str]) -> list[str]:
-    """The stacks of `among` that these files belong to."""
+def affected(files: Iterable[str], candidates: Sequence[str]) -> list[str]:
+    """Return the stacks of `candidates` that these files belong to; files of the program belong to all stacks."""
     changed = list(files)
-    if any(file.startswith(OF_EVERY_STACK) for file in changed):
-        return sorted(among)
-    return sorted(name for name in among if f"Pulumi.{name}.yaml" in changed)
+    if any(file.startswith(SHARED) for file in changed):
+        return sorted(candidates)
+    return sorted(name for name in candidates if f"Pulumi.{name}.yaml" in changed)
 
 
 def main(arguments: Sequence[str]) -> int:
-    base, *among = arguments
+    """Print the affected stacks as a JSON list and return the exit code."""
+    base, *candidates = arguments
     try:
-        for name in among:
+        for name in candidates:
             stacks.require(name)
     except stacks.UnknownStack as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -43,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     listed = subprocess.run(["git", "diff", "--name-only", f"{base}...HEAD"], cwd=PROJECT, stdout=subprocess.PIPE)
     if listed.returncode:
         return listed.returncode
-    print(json.dumps(touched(listed.stdout.decode().splitlines(), among or stacks.names())))
+    print(json.dumps(affected(listed.stdout.decode().splitlines(), candidates or stacks.names())))
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Put pages into the one comment of a pull or merge request that is theirs: `python3 tools/ci/pr_comment.py FOLDER`.
+"""Write pages to one comment of a pull or merge request: `python3 -m tools.ci.pr_comment FOLDER`.
 
-The comment is written by the first run and rewritten by later ones. Which request of which forge is what GitHub's and
-GitLab's runners have in their environment; for GitHub NUMBER, the request's, and GITHUB_TOKEN besides, for GitLab
-COMMENT_TOKEN. Runs with the system's Python and its standard library alone.
+The first run creates the comment, later runs replace it. The environment of GitHub's and GitLab's runners names the
+request. GitHub also needs NUMBER, the number of the request, and GITHUB_TOKEN; GitLab needs COMMENT_TOKEN. The program
+needs only the system's Python and its standard library.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from pathlib import Path
 from typing import Any
 
 MARKER = "<!-- previews of stacks -->"
-"""Begins the comment; nobody sees it."""
-LONGEST = 60_000
-"""Characters; GitHub takes a few more."""
-CUT = "\n\n*Cut here. The job's own page has all of it.*"
+"""The first line of the comment, which is not displayed."""
+MAX_CHARACTERS = 60_000
+"""Length of a comment; GitHub's limit is slightly higher."""
+TRUNCATED = "\n\n*Truncated here. The job's page has the whole text.*"
 
 
 class CommentError(Exception):
-    """The forge did not take it; the message is what it said."""
+    """A request that the forge rejected, or that did not reach it."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A pull or merge request: where its comments are, and how one of them is changed."""
+    """The HTTP interface to the comments of a pull or merge request."""
 
     comments: str
-    one: str
-    """Address of one comment, before its number."""
-    change: str
-    """The HTTP method that changes it."""
+    """The URL of all comments."""
+    comment: str
+    """The URL of one comment, before its number."""
+    update_method: str
+    """The HTTP method that replaces a comment."""
     headers: Mapping[str, str]
 
 
 def request_of(environ: Mapping[str, str]) -> Request:
-    """The request that this job is for."""
+    """Return the request that this CI job belongs to."""
     if iid := environ.get("CI_MERGE_REQUEST_IID"):
         notes = f"{environ['CI_API_V4_URL']}/projects/{environ['CI_PROJECT_ID']}/merge_requests/{iid}/notes"
         return Request(notes, notes, "PUT", {"PRIVATE-TOKEN": environ["COMMENT_TOKEN"]})
@@ -50,28 +51,30 @@ def request_of(environ: Mapping[str, str]) -> Request:
     return Request(f"{issues}/{environ['NUMBER']}/comments", f"{issues}/comments", "PATCH", authorization)
 
 
-def comment(request: Request, pages: list[str]) -> None:
-    """Write the pages, or that there are none any more; that only where there were some before.
+def publish(request: Request, pages: list[str]) -> None:
+    """Create or replace the comment. Without pages, only an existing comment is replaced, by a note.
 
     Raises:
-        CommentError: the forge refuses.
+        CommentError: The forge rejects the request.
     """
-    own = _own(request)
-    body = "\n\n".join([MARKER, *pages] if pages else [MARKER, "No stack is touched any more."])
-    text = {"body": body if len(body) <= LONGEST else body[: LONGEST - len(CUT)] + CUT}
-    if own is not None:
-        _call(request, request.change, f"{request.one}/{own}", text)
+    number = _existing(request)
+    body = "\n\n".join([MARKER, *pages] if pages else [MARKER, "This change affects no stack any more."])
+    if len(body) > MAX_CHARACTERS:
+        body = body[: MAX_CHARACTERS - len(TRUNCATED)] + TRUNCATED
+    text = {"body": body}
+    if number is not None:
+        _call(request, request.update_method, f"{request.comment}/{number}", text)
     elif pages:
         _call(request, "POST", request.comments, text)
 
 
-def _own(request: Request) -> int | None:
-    """The number of the comment that an earlier run wrote."""
+def _existing(request: Request) -> int | None:
+    """Return the number of the comment of an earlier run, None without one."""
     page = 1
-    while found := _call(request, "GET", f"{request.comments}?per_page=100&page={page}"):
-        for each in found:
-            if str(each["body"]).startswith(MARKER):
-                return int(each["id"])
+    while comments := _call(request, "GET", f"{request.comments}?per_page=100&page={page}"):
+        for comment in comments:
+            if str(comment["body"]).startswith(MARKER):
+                return int(comment["id"])
         page += 1
     return None
 
@@ -84,19 +87,20 @@ def _call(request: Request, method: str, url: str, content: Any = None) -> Any:
         headers={"Content-Type": "application/json", **request.headers},
     )
     try:
-        with urllib.request.urlopen(call, timeout=30) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(call, timeout=30) as response:
+            return json.load(response)
     except urllib.error.HTTPError as error:
-        said = error.read().decode(errors="replace")[:500]
-        raise CommentError(f"{method} {url} was answered {error.code}: {said}") from None
+        message = error.read().decode(errors="replace")[:500]
+        raise CommentError(f"{method} {url} returned {error.code}: {message}") from None
     except OSError as error:
         raise CommentError(f"{method} {url} failed: {error}") from None
 
 
 def main() -> int:
+    """Publish the Markdown files of a folder, sorted by name, and return the exit code."""
     folder = Path(sys.argv[1])
     try:
-        comment(request_of(os.environ), [page.read_text().strip() for page in sorted(folder.glob("*.md"))])
+        publish(request_of(os.environ), [page.read_text().strip() for page in sorted(folder.glob("*.md"))])
     except CommentError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

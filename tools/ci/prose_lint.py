@@ -1,7 +1,8 @@
 """Check the project's English: `python -m tools.ci.prose_lint [PATH ...]`, all tracked files without a path.
 
-Reads docstrings, comments and messages of Python files, comments of shell scripts and the Makefile, and Markdown pages.
-A fault is an opener that is no summary, a word that is no term of the field, or a sentence that is too long.
+It reads docstrings, comments and messages of Python files, comments of shell scripts and the Makefile, and Markdown.
+A fault is a docstring that begins with a word of OPENER, an expression of WORDS, or a sentence that is too long.
+Text in backticks is ignored.
 """
 
 from __future__ import annotations
@@ -12,19 +13,25 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 LONGEST_SENTENCE = 25
-"""Words of a sentence in code and pages."""
-OPENERS = frozenset("how it of that this those these what when where whether which who whoever whose why one".split())
-"""First words that do not say what a function does or what a class is."""
+"""Number of words."""
+MESSAGE_WORDS = 4
+"""Number of words from which a string is a message."""
+OPENER = re.compile(
+    r"(?:as|both|but|each|either|every|for|how|if|in|it|its|neither|no|not|of|on|one|others?|same|such|that|their|them"
+    r"|these|they|this|those|to|what|when|where|whether|which|who|whoever|whom|whose|why|with|without)\b",
+    re.IGNORECASE,
+)
+"""First words of a docstring that are neither a verb nor a noun."""
 WORDS = {
     r"anew": "again",
     r"of (?:its|their|your|our|my|one's) own": "own, or a second one",
     r"somebody(?: else)?(?:'s)?": "name the person or the program",
-    r"nobody(?: else)?(?:'s)?": "name the person or the program",
+    r"(?:nobody|anybody|everybody|someone|anyone)(?: else)?(?:'s)?": "name the person or the program",
     r"who(?:m|ever|soever)": "name the person or the program",
     r"patien(?:t|tly|ce)": "retry, timeout",
     r"keepers?": "loader",
@@ -33,34 +40,53 @@ WORDS = {
     r"told": "logged, returned, reported",
     r"hears?|heard": "receives",
     r"rooms?": "namespace",
+    r"asks?|asked|asking": "requests, queries",
     r"to be had": "available",
     r"makes? (?:no )?sense": "valid, invalid",
     r"sees? to it": "ensures",
     r"takes? root": "needs root",
     r"there is none": "it does not exist",
     r"what (?:is|are) (?:there|not there)": "existing, missing",
-    r"in the place of": "instead of",
+    r"in the place\b of": "instead of",
     r"seldom": "rarely",
     r"nowhere": "no, not",
     r"so that nothing": "name what",
     r"at home": "name the place",
     r"spelt": "written",
+    r"besides": "also, in addition",
+    r"likewise": "also",
+    r"afresh": "again",
+    r"mend(?:s|ed|ing)?": "fix, repair",
+    r"(?:nothing|none|no one) but": "only",
+    r"at last": "finally, or leave it out",
+    r"thrown? away": "deleted, temporary",
+    r"held (?:to|against)": "checked against",
 }
-"""A regular expression of the project's former idiolect, and what to write instead."""
-IDIOLECT = re.compile(
+"""Expressions that are no terms of the field, as regular expressions, and their replacements."""
+EXPRESSION = re.compile(
     r"\b(?:" + "|".join(f"(?P<w{number}>{word})" for number, word in enumerate(WORDS)) + r")\b", re.IGNORECASE
 )
-INSTEAD = list(WORDS.values())
+REPLACEMENTS = list(WORDS.values())
 CODE = re.compile(r"``[^`]*``|`[^`]*`|<?https?://\S+")
 SENTENCE_END = re.compile(r"(?<=[.!?:;])[)\"']*\s+|\n\s*\n|\n\s*(?:[-*|>]|\d+\.)\s")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
-GENERATED = re.compile(r"_pb2\.pyi?$|/vendor/|uv\.lock$")
-READ = (".py", ".sh", ".md", "Makefile")
+EXCLUDED = re.compile(r"_pb2\.pyi?$|/vendor/|uv\.lock$|/test_prose_lint\.py$")
+"""Generated files, files of others, and the test whose texts are faulty on purpose."""
+SUFFIXES = (".py", ".sh", ".md", "Makefile")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A text that begins at a line of a file."""
+
+    line: int
+    text: str
+    has_sentences: bool = True
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A place in a file, and what is wrong there."""
+    """A line of a file, and its fault."""
 
     path: str
     line: int
@@ -74,101 +100,101 @@ def faults(path: str, text: str) -> list[Fault]:
     """Return the faults of one file.
 
     Args:
-        path: its name, which says how the text is read.
-        text: its content.
+        path: the name, whose suffix selects the parser.
+        text: the content.
     """
     if path.endswith(".py"):
-        found = [*_of_docstrings(text), *_of_prose(_python_prose(text))]
+        found = [*_openers(text), *_block_faults(_python_blocks(text))]
     elif path.endswith(".md"):
-        found = list(_of_prose(_page_prose(text)))
+        found = list(_block_faults(_markdown_blocks(text)))
     else:
-        found = list(_of_prose(_script_prose(text)))
+        found = list(_block_faults(_script_blocks(text)))
     return [Fault(path, line, message) for line, message in sorted(set(found))]
 
 
-def _of_docstrings(text: str) -> Iterator[tuple[int, str]]:
+def _openers(text: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            docstring = ast.get_docstring(node)
-            first = re.match(r"\w+", docstring or "")
-            if first and first[0].lower() in OPENERS:
-                yield node.lineno, f'docstring of {node.name} begins with "{first[0]}"; begin with a verb or a noun'
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if opener := OPENER.match(ast.get_docstring(node) or ""):
+            yield node.lineno, f'docstring of {node.name} begins with "{opener[0]}"; begin with a verb or a noun'
 
 
-def _of_prose(blocks: Iterable[tuple[int, str, bool]]) -> Iterator[tuple[int, str]]:
-    """Yield a line and a message for each fault of blocks of (line, text, is prose)."""
-    for line, block, is_prose in blocks:
-        plain = CODE.sub("`", block)
-        for found in IDIOLECT.finditer(plain):
-            number = int((found.lastgroup or "w0")[1:])
-            place = line + plain.count("\n", 0, found.start())
-            yield place, f'"{found[0]}": write {INSTEAD[number]}'
-        if is_prose:
-            for sentence in SENTENCE_END.split(plain):
-                words = len(re.findall(r"[A-Za-z`][\w'`-]*", sentence))
-                if words > LONGEST_SENTENCE:
-                    place = line + plain.count("\n", 0, plain.index(sentence))
-                    yield place, f"a sentence of {words} words, at most {LONGEST_SENTENCE}: {sentence.strip()[:60]!r}"
+def _block_faults(blocks: Iterable[Block]) -> Iterator[tuple[int, str]]:
+    """Yield the line and the message of each fault."""
+    for block in blocks:
+        text = CODE.sub("`", block.text)
+        for match in EXPRESSION.finditer(text):
+            number = int((match.lastgroup or "w0")[1:])
+            line = block.line + text.count("\n", 0, match.start())
+            yield line, f'"{match[0]}": write {REPLACEMENTS[number]}'
+        for sentence in SENTENCE_END.split(text) if block.has_sentences else ():
+            words = len(re.findall(r"[A-Za-z`][\w'`-]*", sentence))
+            if words > LONGEST_SENTENCE:
+                line = block.line + text.count("\n", 0, text.index(sentence))
+                yield line, f"a sentence of {words} words, at most {LONGEST_SENTENCE}: {sentence.strip()[:60]!r}"
 
 
-def _python_prose(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield docstrings and comments as prose, and other texts of several words as messages."""
-    tree = ast.parse(text)
-    documented = {
-        node.value.lineno: node.value.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    }
-    for line, docstring in documented.items():
-        yield line, docstring, True
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.lineno not in documented:
-            if len(node.value.split()) > 3:
-                yield node.lineno, node.value, False
-    comments = [
-        (token.start[0], token.string.lstrip("#: "), token.line.strip().startswith("#"))
+def _python_blocks(text: str) -> Iterator[Block]:
+    """Yield docstrings and comments, and the other strings of several words as messages."""
+    nodes = list(ast.walk(ast.parse(text)))
+    docstrings = {node.value for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if node in docstrings:
+                yield Block(node.lineno, node.value)
+            elif len(node.value.split()) >= MESSAGE_WORDS:
+                yield Block(node.lineno, node.value, has_sentences=False)
+    comments = {
+        token.start[0]: (token.string.lstrip("#: "), token.line.strip().startswith("#"))
         for token in tokenize.generate_tokens(io.StringIO(text).readline)
         if token.type == tokenize.COMMENT and not re.match(r"# (?:type|noqa|mypy)|#!", token.string)
-    ]
+    }
     yield from _joined(comments)
 
 
-def _joined(comments: Sequence[tuple[int, str, bool]]) -> Iterator[tuple[int, str, bool]]:
-    """Join the lines of each comment that stands alone."""
+def _joined(comments: Mapping[int, tuple[str, bool]]) -> Iterator[Block]:
+    """Join the lines of a comment that stands alone.
+
+    Args:
+        comments: the text of each comment by its line, and True if the line has no code.
+    """
     start, lines = 0, list[str]()
-    for line, text, alone in comments:
-        if lines and not (alone and line == start + len(lines)):
-            yield start, "\n".join(lines), True
+    for line, (text, is_alone) in comments.items():
+        if lines and not (is_alone and line == start + len(lines)):
+            yield Block(start, "\n".join(lines))
             lines = []
         if not lines:
             start = line
         lines.append(text)
     if lines:
-        yield start, "\n".join(lines), True
+        yield Block(start, "\n".join(lines))
 
 
-def _script_prose(text: str) -> Iterator[tuple[int, str, bool]]:
-    found = [
-        (number, line.strip().lstrip("#@ "), True)
-        for number, line in enumerate(text.splitlines(), 1)
-        if line.strip().startswith(("#", "@#")) and not line.startswith("#!")
-    ]
-    yield from _joined(found)
-    for number, line in enumerate(text.splitlines(), 1):
+def _script_blocks(text: str) -> Iterator[Block]:
+    """Yield the comments of a shell script or Makefile, and the help texts of its targets."""
+    lines = dict(enumerate(text.splitlines(), 1))
+    yield from _joined(
+        {
+            number: (line.strip().lstrip("#@ "), True)
+            for number, line in lines.items()
+            if line.strip().startswith(("#", "@#")) and not line.startswith("#!")
+        }
+    )
+    for number, line in lines.items():
         if "## " in line:
-            yield number, line.partition("## ")[2], True
+            yield Block(number, line.partition("## ")[2])
 
 
-def _page_prose(text: str) -> Iterator[tuple[int, str, bool]]:
-    without = FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
-    rows = "\n".join("" if line.lstrip().startswith("|") else line for line in without.splitlines())
-    tables = "\n".join(line if line.lstrip().startswith("|") else "" for line in without.splitlines())
-    yield 1, rows, True
-    yield 1, tables, False
+def _markdown_blocks(text: str) -> Iterator[Block]:
+    """Yield the text without fenced code, tables separately."""
+    lines = FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text).splitlines()
+    yield Block(1, "\n".join("" if line.lstrip().startswith("|") else line for line in lines))
+    yield Block(1, "\n".join(line if line.lstrip().startswith("|") else "" for line in lines), has_sentences=False)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the faults of the given files and folders. Returns 1 if there are any."""
+    """Print the faults of the given files and folders, and return 1 if any exists."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *arguments],
         stdout=subprocess.PIPE,
@@ -176,12 +202,12 @@ def main(arguments: Sequence[str]) -> int:
         check=True,
     ).stdout.splitlines()
     paths = [
-        Path(name) for name in listed if name.endswith(READ) and not GENERATED.search(name) and Path(name).is_file()
+        Path(name) for name in listed if name.endswith(SUFFIXES) and not EXCLUDED.search(name) and Path(name).is_file()
     ]
     found = [fault for path in paths for fault in faults(path.as_posix(), path.read_text())]
     for fault in found:
         print(fault)
-    print(f"{len(found)} faults of language in {len(paths)} files", file=sys.stderr)
+    print(f"{len(found)} faults in the English of {len(paths)} files", file=sys.stderr)
     return 1 if found else 0
 
 

@@ -1,12 +1,151 @@
-"""Drive a stack, in the project's environment: `python tools/cli up --stack dev`. See `tools/cli/commands.py`."""
+"""Run a command on a stack: `python -m tools.cli COMMAND --stack NAME [ARGUMENT ...]`, in the checkout.
 
+Most commands are Pulumi's. They configure the backend, select the stack and first remove the lock of a killed run.
+Further arguments are Pulumi's too (`up --target ...`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-# A script finds its own folder first; the checkout is what its imports start from.
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+from infra.local.process_group import ProcessGroup
+from tools.bootstrap import paths, stacks
+from tools.bootstrap.console import log_message
+from tools.cli import backend
+from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
+from tools.cli.dependency_graph import mermaid, replace_diagram
+from tools.cli.preview import preview
+from tools.cli.preview_report import report
+from tools.cli.pulumi_command import Pulumi, PulumiError
+from tools.cli.stale_locks import StackBusy, remove_stale_locks
+from tools.cli.summary import summary
 
-from tools.cli.commands import main  # noqa: E402
+OPTIONS = ("--yes", "--skip-preview", "--suppress-progress", "--suppress-permalink=true")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code, which is Pulumi's where Pulumi ran."""
+    parser = argparse.ArgumentParser(prog="tools.cli", description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--stack", required=True)
+    options, more = parser.parse_known_args(arguments)
+    if more[:1] == ["--"]:
+        del more[0]
+    os.environ.update(backend.proxy_exceptions(os.environ))
+    try:
+        if options.command != "env":
+            stacks.require(options.stack)
+        return COMMANDS[options.command](Pulumi(options.stack), more)
+    except (stacks.UnknownStack, StackBusy, PulumiError, AccessError) as error:
+        log_message(f"Error: {error}")
+        return 1
+
+
+def _up(pulumi: Pulumi, more: list[str]) -> int:
+    pulumi.output("stack", "select", "--create")
+    remove_stale_locks(pulumi)
+    code = pulumi.run("up", *OPTIONS, "--suppress-outputs", *more)
+    if code == 0:
+        print(f"\n{summary(pulumi.stack, _public_outputs(pulumi))}")
+    return code
+
+
+def _preview(pulumi: Pulumi, more: list[str]) -> int:
+    try:
+        pulumi.output("stack", "select", "--create")
+        code, plan = preview(pulumi, more)
+    except PulumiError as error:
+        # A reviewer reads the report, not the log of its job: a failure must stand in the report.
+        code, plan = 1, {"diagnostics": [{"severity": "error", "message": str(error)}]}
+    print(report(pulumi.stack, plan))
+    return code
+
+
+def _picture(pulumi: Pulumi, more: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make picture", allow_abbrev=False)
+    parser.add_argument("--page", type=Path, help="replace the diagram of a Markdown page instead of printing one")
+    options, more = parser.parse_known_args(more)
+    pulumi.output("stack", "select", "--create")
+    diagram = mermaid(json.loads(pulumi.output("preview", "--json", *more)))
+    if options.page:
+        options.page.write_text(replace_diagram(options.page.read_text(), diagram))
+    else:
+        print(diagram, end="")
+    return 0
+
+
+def _refresh(pulumi: Pulumi, more: list[str]) -> int:
+    pulumi.output("stack", "select")
+    remove_stale_locks(pulumi)
+    return pulumi.run("refresh", *OPTIONS, *more)
+
+
+def _down(pulumi: Pulumi, more: list[str]) -> int:
+    pulumi.output("stack", "select")
+    remove_stale_locks(pulumi)
+    code = pulumi.run("destroy", *OPTIONS, "--suppress-outputs", *more)
+    if code == 0:
+        data = paths.cache_directory() / "stacks" / pulumi.stack
+        # A killed `up` may have started a service that is not in the state.
+        for record in data.rglob("*.process.json"):
+            ProcessGroup(record).stop()
+        kept = f" and its data in {data}" if data.is_dir() else ""
+        log_message(f"\nKept: the tools in {paths.cache_directory()}, and the history of stack {pulumi.stack}{kept}.")
+    return code
+
+
+def _outputs(pulumi: Pulumi, more: list[str]) -> int:
+    print(pulumi.output("stack", "output", "--json", *more), end="")
+    return 0
+
+
+def _status(pulumi: Pulumi, _more: list[str]) -> int:
+    outputs = _public_outputs(pulumi)
+    print(summary(pulumi.stack, outputs))
+    if "kubeconfig" in outputs:
+        from tools.cli.status import cluster_status  # its Kubernetes client takes a second to import
+
+        for line in cluster_status(secret_outputs(pulumi)):
+            print(line, flush=True)
+    return 0
+
+
+def _env(pulumi: Pulumi, _more: list[str]) -> int:
+    """Print lines for `eval`, and select the stack for a `pulumi up` that is typed by hand."""
+    if pulumi.stack in stacks.names():
+        pulumi.output("stack", "select", "--create")
+    for name, value in backend.variables(os.environ).items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
+    """Return the stack's outputs with masked secrets."""
+    outputs: dict[str, Any] = json.loads(pulumi.output("stack", "output", "--json"))
+    return outputs
+
+
+COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
+    "up": _up,
+    "preview": _preview,
+    "picture": _picture,
+    "refresh": _refresh,
+    "down": _down,
+    "outputs": _outputs,
+    "status": _status,
+    "env": _env,
+    "kubectl": kubectl,
+    "pages": pages,
+    "ssh": ssh,
+}
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

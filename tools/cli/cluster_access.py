@@ -1,4 +1,4 @@
-"""`kubectl`, `ssh` and `pages` of a stack, with what its outputs say."""
+"""`kubectl`, `ssh` and `pages` of a stack, with the credentials of its outputs."""
 
 from __future__ import annotations
 
@@ -18,70 +18,74 @@ from airgap.bundle.index import INDEX
 from tools.bootstrap import paths
 from tools.cli.pulumi_command import Pulumi
 
-INSIDE = ".svc"
-"""The end of host names that only a cluster knows."""
+CLUSTER_DOMAIN = ".svc"
+"""The suffix of host names that resolve inside a cluster only."""
 
 
-class NotThere(Exception):
-    """What is asked for is no part of the stack; the message says what is."""
+class AccessError(Exception):
+    """A cluster, service, node or program that a command needs and that does not exist."""
 
 
 def kubectl(pulumi: Pulumi, arguments: Sequence[str]) -> int:
-    """Run kubectl on the stack's cluster; returns its exit code.
+    """Run kubectl on the stack's cluster and return its exit code.
 
     Raises:
-        NotThere: the stack has no cluster, or this computer no kubectl.
+        AccessError: The stack has no cluster, or this computer has no kubectl.
     """
     kubeconfig = secret_outputs(pulumi).get("kubeconfig")
     if not kubeconfig:
-        raise NotThere(f"the stack {pulumi.stack} has no cluster")
+        raise AccessError(f"the stack {pulumi.stack} has no cluster")
     with tempfile.TemporaryDirectory() as folder:
         file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
         return subprocess.run([kubectl_program(), *arguments], env=os.environ | {"KUBECONFIG": str(file)}).returncode
 
 
 def pages(pulumi: Pulumi, _arguments: Sequence[str]) -> int:
-    """Bring services that only the cluster reaches to the loopback address, until interrupted; returns the exit code.
+    """Forward the cluster's services to the loopback address until Ctrl-C, and return the exit code.
 
     Raises:
-        NotThere: the stack has no such service, or this computer no kubectl.
+        AccessError: The stack has no such service, or this computer has no kubectl.
     """
     outputs = secret_outputs(pulumi)
-    inside = {
-        name: address
-        for name, url in outputs.items()
-        if name.endswith("_url") and (address := urlsplit(url)).hostname and str(address.hostname).endswith(INSIDE)
+    services = {
+        name: url
+        for name, value in outputs.items()
+        if name.endswith("_url") and (url := urlsplit(value)).hostname and str(url.hostname).endswith(CLUSTER_DOMAIN)
     }
-    if not inside:
-        raise NotThere(f"the stack {pulumi.stack} has no service that only its cluster reaches; see `make status`")
+    if not services:
+        raise AccessError(f"the stack {pulumi.stack} has no service that only its cluster can reach; see `make status`")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as forwards:
         file = _private_file(Path(folder) / "kubeconfig", outputs["kubeconfig"])
-        for name, address in inside.items():
-            service, namespace = str(address.hostname).removesuffix(INSIDE).split(".")
+        for name, url in services.items():
+            service, namespace = str(url.hostname).removesuffix(CLUSTER_DOMAIN).split(".")
             command = [kubectl_program(), "port-forward", "--namespace", namespace, f"service/{service}"]
             forward = subprocess.Popen(
-                [*command, str(address.port)], env=os.environ | {"KUBECONFIG": str(file)}, stdout=subprocess.DEVNULL
+                [*command, str(url.port)], env=os.environ | {"KUBECONFIG": str(file)}, stdout=subprocess.DEVNULL
             )
             forwards.callback(forward.terminate)
-            print(f"{name.removesuffix('_url')}: http://127.0.0.1:{address.port}{address.path}", flush=True)
-        print("Ctrl-C ends it.", flush=True)
+            print(f"{name.removesuffix('_url')}: http://127.0.0.1:{url.port}{url.path}", flush=True)
+        print("Press Ctrl-C to stop.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             return forward.wait()
     return 0
 
 
 def ssh(pulumi: Pulumi, arguments: Sequence[str]) -> int:
-    """Log in to a node, the first argument, and run the rest there; returns the exit code.
+    """Run ssh to a node and return its exit code.
+
+    Args:
+        pulumi: the stack.
+        arguments: the node's name, then the command to run there, if any.
 
     Raises:
-        NotThere: the stack has no such machine.
+        AccessError: The stack has no such machine.
     """
     machines = {machine["name"]: machine for machine in secret_outputs(pulumi).get("machines") or []}
     node, *command = arguments or [""]
     if node not in machines:
-        raise NotThere(
-            f"the stack {pulumi.stack} has no machine {node!r}; it has: {', '.join(machines) or 'none'}. "
-            f"Name one: make ssh STACK={pulumi.stack} NODE=..."
+        raise AccessError(
+            f"the stack {pulumi.stack} has no machine {node!r}; its machines: {', '.join(machines) or 'none'}. "
+            f"Choose one: make ssh STACK={pulumi.stack} NODE=..."
         )
     machine = machines[node]
     with tempfile.TemporaryDirectory() as name:
@@ -94,11 +98,11 @@ def ssh(pulumi: Pulumi, arguments: Sequence[str]) -> int:
 
 
 def _ssh_options(folder: Path, machine: Mapping[str, Any]) -> list[str]:
-    """With the stack's key, and only to a machine that has the host key that the stack knows."""
+    """Return options for the stack's private key and the machine's pinned host key."""
     host, port = machine["host"], int(machine["port"])
     key = _private_file(folder / f"{machine['name']}.key", machine["key"])
-    place = host if port == 22 else f"[{host}]:{port}"
-    known = _private_file(folder / f"{machine['name']}.known_hosts", f"{place} {machine['host_key']}\n")
+    pattern = host if port == 22 else f"[{host}]:{port}"
+    known = _private_file(folder / f"{machine['name']}.known_hosts", f"{pattern} {machine['host_key']}\n")
     return [
         *("-i", str(key), "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={known}"),
         *("-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR", "-p", str(port)),
@@ -110,8 +114,8 @@ def _login(machine: Mapping[str, Any]) -> str:
 
 
 def secret_outputs(pulumi: Pulumi) -> dict[str, Any]:
-    """The stack's outputs, secrets included."""
-    outputs: dict[str, Any] = json.loads(pulumi.check("stack", "output", "--json", "--show-secrets"))
+    """Return the stack's outputs with decrypted secrets."""
+    outputs: dict[str, Any] = json.loads(pulumi.output("stack", "output", "--json", "--show-secrets"))
     return outputs
 
 
@@ -122,11 +126,15 @@ def _private_file(path: Path, content: str) -> Path:
 
 
 def kubectl_program() -> str:
-    """The one on PATH, else the bundle's."""
-    if found := shutil.which("kubectl"):
-        return found
-    index = paths.directory() / "bundle" / INDEX
+    """Return the path of the kubectl on PATH, else of the bundle's.
+
+    Raises:
+        AccessError: Neither exists.
+    """
+    if on_path := shutil.which("kubectl"):
+        return on_path
+    index = paths.cache_directory() / "bundle" / INDEX
     binaries = json.loads(index.read_text())["binaries"] if index.is_file() else {}
     if "kubernetes/kubectl" not in binaries:
-        raise NotThere("there is no kubectl on PATH, and none in the bundle: install one, or run `make bundle`")
+        raise AccessError("kubectl is neither on PATH nor in the bundle: install it, or run `make bundle`")
     return str(index.parent / binaries["kubernetes/kubectl"]["path"])

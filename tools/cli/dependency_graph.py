@@ -1,8 +1,7 @@
-"""A stack's layers as a picture: which part of the program waits for which, as its resources do.
+"""A Mermaid diagram of a stack's layers: which function of the program waits for which.
 
-A box is a function of the program, with all resources that were made by what it calls; an arrow leads from it to what
-waits for it. Which function made a resource, the engine keeps with the resource: the lines of the program on the way to
-it. Arrows that others imply are left out.
+A box is a function, with all resources that it creates; an arrow leads from a function to one that depends on it. The
+engine records the source line of each resource, which names the function. The diagram shows the transitive reduction.
 """
 
 from __future__ import annotations
@@ -16,64 +15,73 @@ from typing import Any
 
 from tools.bootstrap.paths import PROJECT
 
-PUT_TOGETHER = (
-    "__main__.py",
-    "platform/cluster.py",
-    "platform/platform.py",
-    "workloads/deploy.py",
-    "infra/kubeadm/kubeadm_cluster.py:Kubeadm.__init__",
-    "infra/kubeadm/kubeadm_cluster.py:Kubeadm.cluster",
+COMPOSERS = (
+    r"__main__\.py:.*",
+    r"platform/cluster\.py:.*",
+    r"platform/platform\.py:.*",
+    r"workloads/deploy\.py:.*",
+    r"infra/kubeadm/__init__\.py:.*",
 )
-"""Files and functions that put parts together and are none themselves: the first function below them is a box."""
+"""Functions that only combine others and so are no box, as regular expressions of FILE:FUNCTION."""
 FOLDERS = {"infra": "#dbeafe", "platform": "#dcfce7", "workloads": "#fef3c7"}
-"""The program's folders, and the colours of their boxes."""
+"""The program's folders, and the colors of their boxes."""
 LINE = re.compile(rf"(?:.*/)?(__main__\.py|(?:{'|'.join(FOLDERS)})/.+\.py)#(\d+)")
-BLOCK = re.compile(r"```mermaid\n.*?^```\n", re.DOTALL | re.MULTILINE)
+DIAGRAM = re.compile(r"```mermaid\n.*?^```\n", re.DOTALL | re.MULTILINE)
 
 Arrows = set[tuple["Box", "Box"]]
 
 
 @dataclass(frozen=True, order=True)
 class Box:
-    """A function of the program, or a class where that is called itself."""
+    """A function of the program, with the class that contains it."""
 
     file: str
     function: str
 
     @property
     def name(self) -> str:
-        """In words: `_control_plane` is "control plane", `PipelineRun.__init__` is "pipeline run"."""
+        """The function in words: `_control_plane` is "control plane", `PipelineRun.__init__` is "pipeline run"."""
         words = self.function.removesuffix(".__init__").rpartition(".")[2].strip("_").replace("_", " ")
         return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words).lower()
 
     @property
     def identifier(self) -> str:
+        """The name of the box in Mermaid's language."""
         return re.sub(r"\W+", "_", f"{self.file.removesuffix('.py')}_{self.function}")
 
+    @property
+    def is_composer(self) -> bool:
+        """True if the function only combines others."""
+        return any(re.fullmatch(pattern, f"{self.file}:{self.function}") for pattern in COMPOSERS)
 
-def picture(preview: Mapping[str, Any]) -> str:
-    """A block of Markdown in Mermaid's language, drawn from the CLI's JSON of a preview."""
+
+def mermaid(preview: Mapping[str, Any]) -> str:
+    """Return the diagram of a preview as a block of Markdown.
+
+    Args:
+        preview: the CLI's JSON of a preview.
+    """
     resources = {step["urn"]: step["newState"] for step in preview["steps"] if step.get("newState")}
     boxes = {urn: box for urn, resource in resources.items() if (box := _box(resource))}
     arrows: Arrows = set()
     for urn, box in boxes.items():
-        before = {boxes[each] for each in _waited_for(resources[urn], resources) if each in boxes}
+        before = {boxes[each] for each in _dependencies(resources[urn], resources) if each in boxes}
         arrows |= {(each, box) for each in before - {box}}
-    return "\n".join(["```mermaid", *_lines(sorted(set(boxes.values())), reduced(arrows)), "```", ""])
+    return "\n".join(["```mermaid", *_lines(sorted(set(boxes.values())), transitive_reduction(arrows)), "```", ""])
 
 
-def reduced(arrows: Arrows) -> Arrows:
-    """Without those that lead where others lead as well."""
+def transitive_reduction(arrows: Arrows) -> Arrows:
+    """Return the arrows without those that a longer path implies."""
     kept = set(arrows)
     for arrow in sorted(arrows):
-        if _leads(kept - {arrow}, *arrow):
+        if _is_reachable(kept - {arrow}, *arrow):
             kept.remove(arrow)
     return kept
 
 
-def on_page(text: str, drawn: str) -> str:
-    """A page of Markdown with that picture in place of the one that it has."""
-    return BLOCK.sub(lambda _: drawn, text, count=1)
+def replace_diagram(page: str, diagram: str) -> str:
+    """Return a Markdown page with its first Mermaid block replaced."""
+    return DIAGRAM.sub(lambda _: diagram, page, count=1)
 
 
 def _lines(boxes: Iterable[Box], arrows: Arrows) -> Iterator[str]:
@@ -82,31 +90,31 @@ def _lines(boxes: Iterable[Box], arrows: Arrows) -> Iterator[str]:
         yield f'    {box.identifier}["{box.name}<br/><small>{box.file}</small>"]:::{box.file.partition("/")[0]}'
     for before, after in sorted(arrows):
         yield f"    {before.identifier} --> {after.identifier}"
-    for folder, colour in FOLDERS.items():
-        yield f"    classDef {folder} fill:{colour},stroke:#64748b,color:#0f172a"
+    for folder, color in FOLDERS.items():
+        yield f"    classDef {folder} fill:{color},stroke:#64748b,color:#0f172a"
 
 
 def _box(resource: Mapping[str, Any]) -> Box | None:
-    """The part that a resource belongs to; none for those that only hold others, or lead to a cluster."""
+    """Return the innermost function that created a resource, None for components and providers."""
     if not resource.get("custom") or resource["type"].startswith("pulumi:"):
         return None
     for frame in reversed(resource.get("stackTrace", [])):
         position = str(frame.get("sourcePosition", "")).removeprefix("project:///")
-        if ".venv" not in position and (found := LINE.fullmatch(position)):
-            box = Box(found[1], _function(found[1], int(found[2])))
-            if not f"{box.file}:{box.function}".startswith(PUT_TOGETHER):
+        if ".venv" not in position and (match := LINE.fullmatch(position)):
+            box = Box(match[1], _function_at(match[1], int(match[2])))
+            if not box.is_composer:
                 return box
     return None
 
 
-def _waited_for(resource: Mapping[str, Any], resources: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What a resource depends on; of its provider, what that depends on."""
+def _dependencies(resource: Mapping[str, Any], resources: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the dependencies of a resource and of its provider."""
     provider = str(resource.get("provider", "")).rpartition("::")[0]
     yield from resource.get("dependencies", ())
     yield from resources.get(provider, {}).get("dependencies", ())
 
 
-def _leads(arrows: Arrows, start: Box, end: Box) -> bool:
+def _is_reachable(arrows: Arrows, start: Box, end: Box) -> bool:
     reached, new = {start}, {start}
     while new:
         new = {after for before, after in arrows if before in new} - reached
@@ -114,25 +122,25 @@ def _leads(arrows: Arrows, start: Box, end: Box) -> bool:
     return end in reached
 
 
-def _function(file: str, line: int) -> str:
-    """The innermost function that a line is in, with its classes."""
-    around = [name for name, first, last in _functions(file) if first <= line <= last]
-    return around[-1] if around else ""
+def _function_at(file: str, line: int) -> str:
+    """Return the innermost function that contains a line, with its classes, "" for a line of the module."""
+    enclosing = [name for name, first, last in _functions(file) if first <= line <= last]
+    return enclosing[-1] if enclosing else ""
 
 
 @cache
 def _functions(file: str) -> list[tuple[str, int, int]]:
-    """Every function of a file with its lines, each after those that it is in."""
-    found = []
+    """Return the name and the first and last line of every function of a file, outer functions first."""
+    functions = []
 
-    def look(node: ast.AST, inside: str) -> None:
+    def visit(node: ast.AST, parent: str) -> None:
         for child in ast.iter_child_nodes(node):
-            name = inside
+            name = parent
             if isinstance(child, ast.ClassDef | ast.FunctionDef):
-                name = f"{inside}.{child.name}" if inside else child.name
+                name = f"{parent}.{child.name}" if parent else child.name
             if isinstance(child, ast.FunctionDef):
-                found.append((name, child.lineno, child.end_lineno or child.lineno))
-            look(child, name)
+                functions.append((name, child.lineno, child.end_lineno or child.lineno))
+            visit(child, name)
 
-    look(ast.parse((PROJECT / file).read_text()), "")
-    return found
+    visit(ast.parse((PROJECT / file).read_text()), "")
+    return functions

@@ -1,4 +1,4 @@
-"""A preview by the Pulumi CLI, held against the policies, as data."""
+"""A preview by the Pulumi CLI, checked against the policies, as data."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ POLICIES = PROJECT / "policies"
 
 
 def preview(pulumi: Pulumi, more: Sequence[str]) -> tuple[int, dict[str, Any]]:
-    """The CLI's exit code, and what it planned: its JSON, with violated policies as `policyEvents`.
+    """Run a preview and return the CLI's exit code and JSON, with violated policies added as `policyEvents`.
 
     Raises:
-        PulumiFailed: it planned nothing at all.
+        PulumiError: The CLI printed no plan.
     """
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "events"
         arguments = ("preview", "--json", "--policy-pack", str(POLICIES), "--event-log", str(log), *more)
-        # The CLI's JSON leaves out what policies say. Its log of events does not, an option that it has for debugging.
-        finished = pulumi.answer(*arguments, PULUMI_DEBUG_COMMANDS="true")
+        # The CLI's JSON lacks the violations. Its event log has them, but the option needs the CLI's debug commands.
+        finished = pulumi.execute(*arguments, PULUMI_DEBUG_COMMANDS="true")
         try:
-            found = json.loads(finished.stdout)
+            plan = json.loads(finished.stdout)
         except ValueError:
-            raise pulumi.failure(arguments[:1], finished) from None
+            raise pulumi.error(arguments[:1], finished) from None
         events = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    return finished.returncode, found | {"policyEvents": [e["policyEvent"] for e in events if "policyEvent" in e]}
+    return finished.returncode, plan | {"policyEvents": [e["policyEvent"] for e in events if "policyEvent" in e]}

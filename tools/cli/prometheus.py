@@ -1,4 +1,4 @@
-"""What Prometheus says of the served models, and which alerts there are."""
+"""Queries to Prometheus for the served models and the firing alerts."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ from typing import Any
 
 import requests
 
-ANSWER_SECONDS = 5
-DRIFTED = 0.2
-TECHNICAL = {"__name__", "alertname", "alertstate", "severity", "job"}
-"""Labels of an alert that do not tell where it is."""
+TIMEOUT_SECONDS = 5
+DRIFT_THRESHOLD = 0.2
+"""Population stability index (PSI) above which a feature has drifted."""
+HIDDEN_LABELS = {"__name__", "alertname", "alertstate", "severity", "job"}
+"""Labels of an alert that do not locate its cause."""
 
 
-class NoAnswer(Exception):
-    """Prometheus cannot be asked; the message says why."""
+class PrometheusError(Exception):
+    """A query without a result: Prometheus does not respond, or rejects the request."""
 
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A server at `url`; the session has user and password."""
+    """A Prometheus server at `url`; the session holds user and password."""
 
     url: str
     session: requests.Session
 
-    def told(self) -> Iterator[str]:
-        """A few lines.
+    def report(self) -> Iterator[str]:
+        """Yield a line for each served model and each firing alert.
 
         Raises:
-            NoAnswer: it does not answer, or refuses the password.
+            PrometheusError: The server does not respond, or rejects the password.
         """
         yield from self._models()
-        alerts = self._samples('sort_desc(ALERTS{alertstate="firing"})')
+        alerts = self._query('sort_desc(ALERTS{alertstate="firing"})')
         yield "  alerts: " + ("" if alerts else "none")
         for labels, _ in alerts:
-            where = ", ".join(f"{name} {value}" for name, value in sorted(labels.items()) if name not in TECHNICAL)
-            yield f"    {labels['alertname']} ({labels['severity']}): {where}"
+            shown = ", ".join(f"{name} {value}" for name, value in sorted(labels.items()) if name not in HIDDEN_LABELS)
+            yield f"    {labels['alertname']} ({labels['severity']}): {shown}"
 
     def _models(self) -> Iterator[str]:
-        for labels, servers in self._samples("count by (service, model, version) (model_server_model_info == 1)"):
-            of = f'{{service="{labels["service"]}"}}'
-            rate = self._value(f"service:model_requests:rate5m{of}")
-            errors = self._value(f"service:model_errors:ratio5m{of} >= 0")
-            p99 = self._value(f"service:model_seconds:p99_5m{of} >= 0")
+        for labels, servers in self._query("count by (service, model, version) (model_server_model_info == 1)"):
+            selector = f'{{service="{labels["service"]}"}}'
+            rate = self._value(f"service:model_requests:rate5m{selector}")
+            errors = self._value(f"service:model_errors:ratio5m{selector} >= 0")
+            p99 = self._value(f"service:model_seconds:p99_5m{selector} >= 0")
             facts = [
                 f"{servers:.0f} pod{'s' if servers != 1 else ''}",
                 f"{rate or 0:.2f} requests/s",
@@ -55,21 +56,23 @@ class Prometheus:
 
     def _drift(self, labels: Mapping[str, str]) -> str:
         series = f'{{service="{labels["service"]}",version="{labels["version"]}"}}'
-        found = self._samples(f"topk(1, feature:model_input_psi:1h{series})")
-        if not found:
-            return "drift: too few rows in the last hour to tell"
-        feature, index = found[0][0]["feature"], found[0][1]
-        return f"drift: PSI {index:.2f} ({feature}), {'above' if index > DRIFTED else 'below'} {DRIFTED}"
+        highest = self._query(f"topk(1, feature:model_input_psi:1h{series})")
+        if not highest:
+            return "drift: unknown, too few rows in the last hour"
+        feature, index = highest[0][0]["feature"], highest[0][1]
+        comparison = "above" if index > DRIFT_THRESHOLD else "below"
+        return f"drift: PSI {index:.2f} ({feature}), {comparison} {DRIFT_THRESHOLD}"
 
     def _value(self, query: str) -> float | None:
-        found = self._samples(query)
-        return found[0][1] if found else None
+        samples = self._query(query)
+        return samples[0][1] if samples else None
 
-    def _samples(self, query: str) -> list[tuple[dict[str, str], float]]:
+    def _query(self, query: str) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and value of each sample of an instant query."""
         try:
-            answer = self.session.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=ANSWER_SECONDS)
-            answer.raise_for_status()
-            result: list[dict[str, Any]] = answer.json()["data"]["result"]
+            response = self.session.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=TIMEOUT_SECONDS)
+            response.raise_for_status()
+            result: list[dict[str, Any]] = response.json()["data"]["result"]
         except (requests.RequestException, ValueError, KeyError) as error:
-            raise NoAnswer(str(error)) from None
-        return [(each["metric"], float(each["value"][1])) for each in result]
+            raise PrometheusError(str(error)) from None
+        return [(sample["metric"], float(sample["value"][1])) for sample in result]

@@ -1,4 +1,4 @@
-"""The Pulumi CLI at work on one stack."""
+"""The Pulumi CLI, run on one stack."""
 
 from __future__ import annotations
 
@@ -14,47 +14,54 @@ from tools.bootstrap.paths import PROJECT
 from tools.cli import backend
 
 HINTS = {
-    "no stack named": "it has not been up here; `make up STACK={stack}` brings it up",
+    "no stack named": "it was never brought up here; run `make up STACK={stack}`",
     "incorrect passphrase": (
-        "{file} was written with another passphrase than yours is now (PULUMI_CONFIG_PASSPHRASE, "
-        "PULUMI_CONFIG_PASSPHRASE_FILE or, with neither, {cache}/passphrase). Bring that one back; or, where neither "
-        "that file nor the stack's state holds anything to keep, delete the file"
+        "{file} was written with a different passphrase than the current one (PULUMI_CONFIG_PASSPHRASE, "
+        "PULUMI_CONFIG_PASSPHRASE_FILE or, without both, {cache}/passphrase). Restore that passphrase. If neither the "
+        "file nor the stack's state holds anything to keep, delete the file instead"
     ),
 }
-"""What to do about it, by a part of what Pulumi says."""
+"""Advice for an error, by a part of Pulumi's message."""
 
 
-class PulumiFailed(Exception):
-    """A command of the CLI failed; the message is what it said, and what can be done about it."""
+class PulumiError(Exception):
+    """A failed command of the CLI: its message, and advice where there is any."""
 
 
 @dataclass(frozen=True)
 class Pulumi:
-    """Runs `pulumi` in the checkout for the stack named `stack`."""
+    """The `pulumi` program in the checkout, for the stack named `stack`."""
 
     stack: str
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
+        """The environment of this process with the variables of the backend."""
         return os.environ | backend.variables(os.environ)
 
     @property
     def backend(self) -> backend.Backend:
-        return backend.chosen(self.environment) or backend.Backend("")
+        """The backend that keeps the stack's state."""
+        return backend.selected(self.environment) or backend.Backend("")
 
-    def check(self, *arguments: str) -> str:
-        """Run a command quietly and return its output.
+    def output(self, *arguments: str) -> str:
+        """Run a command without showing its output, and return it.
 
         Raises:
-            PulumiFailed: with the CLI's own message.
+            PulumiError: The command failed.
         """
-        finished = self.answer(*arguments)
+        finished = self.execute(*arguments)
         if finished.returncode:
-            raise self.failure(arguments, finished)
+            raise self.error(arguments, finished)
         return finished.stdout
 
-    def answer(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command quietly, with further variables in its environment, however it ends."""
+    def execute(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command without showing its output, and return its result also when it fails.
+
+        Args:
+            *arguments: the command and its options.
+            **environment: additional variables.
+        """
         return subprocess.run(
             self._command(arguments),
             cwd=PROJECT,
@@ -63,23 +70,26 @@ class Pulumi:
             text=True,
         )
 
-    def failure(self, arguments: Sequence[str], finished: subprocess.CompletedProcess[str]) -> PulumiFailed:
-        """What a command that failed said, and what can be done about it."""
-        said = (finished.stderr + finished.stdout).strip().removeprefix("error: ")
-        hints = [f"; {hint}" for sign, hint in HINTS.items() if sign in said]
-        return PulumiFailed(f"`pulumi {' '.join(arguments)}` failed: {said}" + self._filled("".join(hints)))
+    def error(self, arguments: Sequence[str], finished: subprocess.CompletedProcess[str]) -> PulumiError:
+        """Return the error of a command that failed, with advice where there is any."""
+        output = (finished.stderr + finished.stdout).strip().removeprefix("error: ")
+        hints = [f"; {hint}" for part, hint in HINTS.items() if part in output]
+        return PulumiError(f"`pulumi {' '.join(arguments)}` failed: {output}" + self._formatted("".join(hints)))
 
     def run(self, *arguments: str) -> int:
-        """Run a command in the user's sight and return its exit code. Ctrl-C is Pulumi's to answer, in good order."""
-        signal.signal(signal.SIGINT, lambda *_: None)  # before there is a Pulumi that could be interrupted
+        """Run a command on this terminal and return its exit code.
+
+        Pulumi handles Ctrl-C and SIGTERM itself: it finishes the operations that have begun.
+        """
+        signal.signal(signal.SIGINT, lambda *_: None)  # before the start, so that Ctrl-C cannot end only this process
         process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=self.environment)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         code = process.wait()
-        return code if code >= 0 else 128 - code  # as a shell tells of a signal
+        return code if code >= 0 else 128 - code  # a shell's exit code for a signal
 
-    def _filled(self, hint: str) -> str:
+    def _formatted(self, hint: str) -> str:
         file = PROJECT / ".stacks" / f"Pulumi.{self.stack}.yaml"
-        return hint.format(stack=self.stack, file=file, cache=paths.directory())
+        return hint.format(stack=self.stack, file=file, cache=paths.cache_directory())
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return ["pulumi", *arguments, "--stack", self.stack]

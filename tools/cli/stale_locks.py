@@ -1,6 +1,6 @@
-"""The lock that a killed `pulumi` leaves behind.
+"""Removal of the lock of a `pulumi` that was killed.
 
-What it had begun needs no help: every command starts with a refresh (Pulumi.yaml), which forgets unfinished operations.
+Its unfinished operations need no handling: every command starts with a refresh (Pulumi.yaml), which drops them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tools.bootstrap.console import say
+from tools.bootstrap.console import log_message
 from tools.cli.pulumi_command import Pulumi
 
 PROJECT_NAME = "mlplatform"
@@ -20,7 +20,7 @@ PROJECT_NAME = "mlplatform"
 
 
 class StackBusy(Exception):
-    """Another Pulumi is at work on the stack."""
+    """A stack that another Pulumi is working on."""
 
 
 @dataclass(frozen=True)
@@ -33,39 +33,39 @@ class Lock:
     user: str
 
     def holder_lives(self) -> bool:
-        """Whether the process that took it still runs; unknown, so assumed, of another computer's."""
+        """Return True if the process that took the lock runs, or may run on another computer."""
         if self.host != socket.gethostname():
             return True
         try:
             process = psutil.Process(self.pid)
-            # A later start means that the number was given to another program since.
+            # A process that started after the lock was written has reused the process ID.
             return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= self.file.stat().st_mtime
         except (psutil.NoSuchProcess, FileNotFoundError):
             return False
 
 
 def remove_stale_locks(pulumi: Pulumi) -> None:
-    """Let the stack be worked on again after a Pulumi on this computer was killed.
+    """Remove the locks of Pulumi processes on this computer that were killed.
 
     Raises:
-        StackBusy: the lock's holder lives; naming it.
+        StackBusy: The process of a lock is running; the message names it.
     """
     locks = _locks(pulumi.backend.directory, pulumi.stack) if pulumi.backend.directory else []
     for lock in locks:
         if lock.holder_lives():
             raise StackBusy(
-                f"another Pulumi is at work on the stack {pulumi.stack}: process {lock.pid} of {lock.user} on "
-                f"{lock.host}. Wait for its end"
+                f"another Pulumi is working on the stack {pulumi.stack}: process {lock.pid} of {lock.user} on "
+                f"{lock.host}. Wait until it ends"
             )
     if locks:
-        pulumi.check("cancel", "--yes")
+        pulumi.output("cancel", "--yes")
         killed = ", ".join(str(lock.pid) for lock in locks)
-        say(f"Removed the lock of a Pulumi that was killed (process {killed}).")
+        log_message(f"Removed the lock of a Pulumi that was killed (process {killed}).")
 
 
 def _locks(backend: Path, stack: str) -> list[Lock]:
-    found = []
+    locks = []
     for file in (backend / ".pulumi" / "locks" / "organization" / PROJECT_NAME / stack).glob("*.json"):
         content = json.loads(file.read_text())
-        found.append(Lock(file, content["pid"], content["hostname"], content["username"]))
-    return found
+        locks.append(Lock(file, content["pid"], content["hostname"], content["username"]))
+    return locks

@@ -1,10 +1,10 @@
-"""Components: each step of a pipeline in a file of its own, with its separately compiled component file beside it.
+"""Components: the steps of pipelines. Each is one Python file here, and its compiled component file in `compiled/`.
 
-A pipeline takes a component from that file (`load`), so any pipeline can reuse one, whoever wrote it. After a change,
+`load` reads the compiled file, so a component works in any pipeline. After a change to the Python,
 `python -m workloads.components` compiles the files again.
 
-kfp takes only the function itself to where it runs, so it imports what it needs inside; and kfp reads its annotations
-as objects, so these files do without `from __future__ import annotations`.
+kfp copies only the source of the function to the step, so a component imports inside its function. kfp evaluates the
+annotations, so a component file must not use `from __future__ import annotations`.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+COMPILED = Path(__file__).with_name("compiled")
 BASE_IMAGE = "mlplatform/python-workloads"
-"""Logical name of what has `workloads.ml` and its libraries; where the pipeline runs decides what stands for it."""
+"""Logical name of the image with `workloads.ml` and its libraries; compiling a pipeline replaces it."""
 
 
 def component(function: Callable[..., Any]) -> Any:
-    """Decorator: a lightweight Python component that installs nothing when it runs."""
+    """Make a function a lightweight Python component that installs nothing at run time."""
     from kfp import dsl
 
     return dsl.component(function, base_image=BASE_IMAGE, install_kfp_package=False)
 
 
 def load(name: str) -> Any:
-    """The component of the file `<name>.yaml` in this folder, to be called in a pipeline.
+    """Return the component of the file `compiled/<name>.yaml`.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: The file does not exist.
     """
     from kfp.components import load_component_from_file
 
-    return load_component_from_file(str(Path(__file__).with_name(f"{name}.yaml")))
+    return load_component_from_file(str(COMPILED / f"{name}.yaml"))

@@ -1,4 +1,4 @@
-"""Compiles every component of this folder to its component file."""
+"""Compiles every component to its component file: `python -m workloads.components`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 
 from workloads import components
 
-FOLDER = Path(components.__file__).parent
-
 
 def names() -> list[str]:
-    """All components: the modules of this folder, each of which defines one function of its own name."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)]) if not module.name.startswith("_"))
+    """Return the names of all components: the modules of this folder, each with one function of the same name."""
+    return sorted(
+        module.name
+        for module in pkgutil.iter_modules(components.__path__)
+        if not (module.ispkg or module.name.startswith("_"))
+    )
 
 
 def compile_to(folder: Path, name: str) -> Path:
@@ -27,4 +29,4 @@ def compile_to(folder: Path, name: str) -> Path:
 
 if __name__ == "__main__":
     for name in names():
-        print(compile_to(FOLDER, name))
+        print(compile_to(components.COMPILED, name))

@@ -1,4 +1,4 @@
-"""A model directory becomes the champion of a registered model."""
+"""Registration of a model directory as the champion of a registered model."""
 
 from typing import NamedTuple
 
@@ -17,25 +17,25 @@ def deploy_model(
     pipeline: str,
     run_key: str = "",
 ) -> NamedTuple("Decision", [("deployed", bool), ("version", str), ("decision", str)]):  # type: ignore[valid-type]
-    """Registers the model in MLflow and gives it the alias champion.
+    """Register the model in MLflow and give it the alias champion.
 
     Args:
         model: The model directory.
-        metrics: What test_model found.
-        baseline: The accuracy that it is better than.
-        model_name: The registered model.
+        metrics: Metrics of test_model.
+        baseline: The accuracy that the model exceeds, in [0, 1].
+        model_name: Name of the registered model.
         tracking_url: Address of MLflow.
-        pipeline: The MLflow experiment.
-        run_key: The pipeline run that the experiment run belongs to; empty for one of its own.
+        pipeline: Name of the pipeline, which is the MLflow experiment.
+        run_key: Key of the pipeline run, which finds its experiment run; empty to create an experiment run.
     """
     from pathlib import Path
 
-    from workloads.ml.gate import compared
-    from workloads.ml.metadata import plain
-    from workloads.ml.registry import register
+    from workloads.ml.artifact_metadata import unwrap_kfp
+    from workloads.ml.evaluation.gate import format_gate
+    from workloads.ml.model_registry import register
 
-    found = plain(metrics.metadata)
-    version = register(tracking_url, Path(model.path), model_name, found, pipeline, run_key)
-    decision = f"{compared(found['accuracy'], baseline)}: {model_name} version {version} is champion"
+    scores = unwrap_kfp(metrics.metadata)
+    version = register(tracking_url, Path(model.path), model_name, scores, pipeline, run_key)
+    decision = f"{format_gate(scores['accuracy'], baseline)}: {model_name} version {version} is champion"
     print(decision)
     return (True, version, decision)

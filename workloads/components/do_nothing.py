@@ -1,8 +1,8 @@
-"""A step for its own sake."""
+"""An empty step."""
 
 from workloads.components import component
 
 
 @component
 def do_nothing() -> None:
-    """Ends well wherever steps can be run."""
+    """Succeed wherever steps can run."""

@@ -1,4 +1,4 @@
-"""The gate's other branch: everything stays as it is."""
+"""The other branch of the gate: the champion stays."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ def keep_model(
     baseline: float,
     model_name: str,
 ) -> NamedTuple("Decision", [("deployed", bool), ("version", str), ("decision", str)]):  # type: ignore[valid-type]
-    """Says why a model is not deployed.
+    """Log the reason why a model is not deployed.
 
     Args:
-        accuracy: Of the new model, in [0, 1].
-        baseline: What it would have to be above.
-        model_name: The registered model.
+        accuracy: Accuracy of the new model, in [0, 1].
+        baseline: Accuracy that a model must exceed to be deployed, in [0, 1].
+        model_name: Name of the registered model.
     """
-    from workloads.ml.gate import compared
+    from workloads.ml.evaluation.gate import format_gate
 
-    decision = f"{compared(accuracy, baseline)}: not above it, so {model_name} keeps the champion it has"
+    decision = f"{format_gate(accuracy, baseline)}: not above it, so {model_name} keeps the champion it has"
     print(decision)
     return (False, "", decision)

@@ -1,4 +1,4 @@
-"""Has what a model is asked about moved away from its training data?"""
+"""Drift between the rows that a model was served and its training data."""
 
 from typing import NamedTuple
 
@@ -17,29 +17,29 @@ def measure_drift(
     server_url: str = "",
     hours: float = 24.0,
 ) -> NamedTuple("Drift", [("measured", bool), ("drifted", bool), ("finding", str)]):  # type: ignore[valid-type]
-    """Compares what a registered model was asked about with what it was trained on, feature by feature.
+    """Compare the served rows of a registered model with its training data, feature by feature.
 
-    User and password of Prometheus come from the environment variables PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD.
+    The login of Prometheus is read from the environment: PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD.
 
     Args:
-        metrics: The population stability index of each feature, and the largest as psi; none where it cannot be told.
-        model_name: The registered model.
-        model_version: Its version.
+        metrics: The population stability index of each feature, and the largest as psi; empty if none was measured.
+        model_name: Name of the registered model.
+        model_version: Version of the registered model.
         tracking_url: Address of MLflow.
-        prometheus_url: Address of the Prometheus that watches the model's servers.
-        server_url: Without one, address of the only server; it counts from its start.
-        hours: How far to look back in Prometheus.
+        prometheus_url: Address of the Prometheus that scrapes the model servers.
+        server_url: Address of the only model server, used without Prometheus; it counts from its start.
+        hours: Time range in Prometheus, in hours.
     """
-    from workloads.ml import drift, registry, serving_counts
+    from workloads.ml import drift, model_registry, serving_counts
 
-    features = registry.fetch(tracking_url, model_name, model_version).signature["features"]
+    features = model_registry.fetch(tracking_url, model_name, model_version).signature["features"]
     counts = serving_counts.read(prometheus_url, server_url, model_name, model_version, hours)
-    indices, rows = drift.measured(features, counts)
+    indices, rows = drift.measure(features, counts)
     for name, index in indices.items():
         metrics.log_metric(f"psi_{name}", index)
     if indices:
         metrics.log_metric("psi", max(indices.values()))
         metrics.log_metric("rows", rows)
-    finding = f"{model_name} version {model_version}: {drift.told(features, indices, rows)}"
+    finding = f"{model_name} version {model_version}: {drift.describe(features, indices, rows)}"
     print(finding)
     return (bool(indices), any(index > drift.DRIFTED for index in indices.values()), finding)

@@ -1,4 +1,4 @@
-"""A CSV file, checked and split."""
+"""A CSV file, checked and split into training part and test part."""
 
 from kfp.dsl import Dataset, Output
 
@@ -16,34 +16,35 @@ def preprocess_data(
     data_url: str = "",
     seed: int = 0,
 ) -> None:
-    """Reads a CSV file, label-encodes the target column and splits the rows 80/20 in each class.
+    """Read a CSV file, encode the target column as class indices and split the rows 80/20 within each class.
 
-    The key of the storage account comes from the environment variable AZURE_STORAGE_KEY.
+    The key of the storage account is read from the environment variable AZURE_STORAGE_KEY.
 
     Args:
-        train: CSV with the features and the index of the class; its metadata tell names, classes and the fingerprint.
-        test: The same for the test part.
-        target: The column that holds the classes; all others are features.
+        train: CSV with the features and the class index; its metadata hold names, classes and the fingerprint.
+        test: The test part, in the same format.
+        target: Column with the classes; all others are features.
         account_url: Address of an Azure storage account.
-        container: Container in it.
-        blob: The CSV file in that.
-        data_url: Any fsspec address, in place of the blob; it stands in logs, so no token belongs in it.
-        seed: Of the split.
+        container: Container of the storage account.
+        blob: Path of the CSV file in the container.
+        data_url: Any fsspec address, used instead of the blob; it appears in logs, so it must not contain a token.
+        seed: Seed of the split.
     """
-    from workloads.ml import model, storage, table
+    from workloads.ml.data import storage, table
+    from workloads.ml.model import model_directory
 
     content, source = storage.read(account_url, container, blob, data_url)
-    whole = table.parse(content, target)
+    parsed = table.parse(content, target)
     about = {
         "source": source,
-        "sha256": model.digest(content),
-        "rows": len(whole.labels),
-        "columns": len(whole.features) + 1,
-        "features": whole.features,
-        "target": whole.target,
-        "classes": whole.classes,
+        "sha256": model_directory.digest(content),
+        "rows": len(parsed.labels),
+        "columns": len(parsed.features) + 1,
+        "features": parsed.features,
+        "target": parsed.target,
+        "classes": parsed.classes,
     }
-    print(f"{about['rows']} rows and {about['columns']} columns from {source}; classes: {', '.join(whole.classes)}")
-    for part, rows in zip((train, test), table.split(whole.labels, seed), strict=True):
-        table.save(part.path, whole, rows)
+    print(f"{about['rows']} rows and {about['columns']} columns from {source}; classes: {', '.join(parsed.classes)}")
+    for part, rows in zip((train, test), table.split(parsed.labels, seed), strict=True):
+        table.save(part.path, parsed, rows)
         part.metadata.update(about)

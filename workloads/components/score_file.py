@@ -1,4 +1,4 @@
-"""A registered model answers a whole file."""
+"""Batch prediction of a whole file with a registered model."""
 
 from typing import NamedTuple
 
@@ -20,33 +20,35 @@ def score_file(
     target: str = "",
     destination: str = "",
 ) -> NamedTuple("Scored", [("rows", int), ("predictions_url", str)]):  # type: ignore[valid-type]
-    """Scores a CSV file with a registered model and writes its rows with class and probability.
+    """Predict every row of a CSV file with a registered model; write the rows with class and probability.
 
-    The key of the storage account comes from the environment variable AZURE_STORAGE_KEY.
+    The key of the storage account is read from the environment variable AZURE_STORAGE_KEY.
 
     Args:
-        predictions: The answered CSV file.
-        model_name: The registered model.
-        model_version: Its version.
+        predictions: The CSV file with predictions.
+        model_name: Name of the registered model.
+        model_version: Version of the registered model.
         tracking_url: Address of MLflow.
         account_url: Address of an Azure storage account.
-        container: Container in it.
-        blob: The CSV file in that.
-        data_url: Any fsspec address, in place of the blob; it stands in logs, so no token belongs in it.
-        target: A column that is left out if it is there; empty for the one that the model was trained to tell.
-        destination: Any fsspec address to write the answers to as well.
+        container: Container of the storage account.
+        blob: Path of the CSV file in the container.
+        data_url: Any fsspec address, used instead of the blob; it appears in logs, so it must not contain a token.
+        target: Column that is dropped if it exists; empty for the target of the model.
+        destination: Any fsspec address that receives a copy of the predictions; empty for none.
     """
     from pathlib import Path
 
-    from workloads.ml import batch, registry, storage
-    from workloads.ml.model import digest
+    from workloads.ml import model_registry
+    from workloads.ml.data import storage
+    from workloads.ml.model import batch_scoring
+    from workloads.ml.model.model_directory import digest
 
     content, source = storage.read(account_url, container, blob, data_url)
-    model = registry.fetch(tracking_url, model_name, model_version)
-    answers, rows = batch.score(content, model, target)
-    Path(predictions.path).write_bytes(answers)
+    model = model_registry.fetch(tracking_url, model_name, model_version)
+    scored, rows = batch_scoring.score(content, model, target)
+    Path(predictions.path).write_bytes(scored)
     predictions.metadata.update({"rows": rows, "source": source, "source_sha256": digest(content)})
     if destination:
-        storage.write(destination, answers)
+        storage.write(destination, scored)
     print(f"{rows} rows of {source} scored with {model_name} version {model_version}")
     return (rows, predictions.uri)

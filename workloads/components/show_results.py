@@ -1,4 +1,4 @@
-"""Two accuracies side by side."""
+"""A table of two accuracies."""
 
 from kfp.dsl import Markdown, Output
 
@@ -7,12 +7,12 @@ from workloads.components import component
 
 @component
 def show_results(decision_tree_accuracy: float, logistic_regression_accuracy: float, summary: Output[Markdown]) -> None:
-    """Writes and prints the accuracies.
+    """Write and print the accuracies of two classifiers.
 
     Args:
-        decision_tree_accuracy: In [0, 1].
-        logistic_regression_accuracy: In [0, 1].
-        summary: Table of both.
+        decision_tree_accuracy: Accuracy of the decision tree, in [0, 1].
+        logistic_regression_accuracy: Accuracy of the logistic regression, in [0, 1].
+        summary: Table of both accuracies.
     """
     from pathlib import Path
 

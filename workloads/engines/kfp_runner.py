@@ -18,6 +18,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import stat
@@ -176,6 +177,8 @@ def run(folder: Path) -> dict[str, Any]:
 def _run_package(package: str, arguments: dict[str, Any], root: Path) -> dict[str, Any]:
     from kfp import components, dsl, local
 
+    # kfp inserts the interpreter into a shell command without quotes; its path may have spaces.
+    sys.executable = shlex.quote(sys.executable)
     local.init(
         local.SubprocessRunner(use_venv=False), pipeline_root=str(root), workspace_root=str(root.with_name("workspace"))
     )

@@ -1,9 +1,9 @@
-"""What the components do: reading data, training, export, evaluation, registry and tracking.
+"""Library of the components: data, training, export, evaluation, the model registry and experiment tracking.
 
-Components import these modules inside their functions, so that a step pays only for the libraries it uses.
+Components import these modules inside their functions, so that a step loads only the libraries it uses.
 """
 
 import os
 
-# Both would otherwise report their use to their makers, and keep an identifier of this machine for it.
+# Without these variables, both libraries send usage reports and store an identifier of this machine.
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}

@@ -1,4 +1,4 @@
-"""Drift: how far what a model is asked about has moved away from what it was trained on."""
+"""Drift: the distance between the inputs that a model is served and its training data."""
 
 from __future__ import annotations
 
@@ -8,86 +8,97 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.table import Column, short
+from workloads.ml.data.table import Column, short
 
 RANGES = 10
-ROWS_A_RANGE = 20
-"""With fewer training rows in a range, its share says more of chance than of the data."""
+ROWS_PER_RANGE = 20
+"""Least training rows of a range: with fewer rows, the share of a range is mostly chance."""
 LEAST_SHARE = 1e-4
-"""In place of 0: the logarithm of a share that was never seen has no end."""
+"""Replaces a share of 0, whose logarithm is not finite."""
 LEAST_ROWS = 500
-"""Of served rows. By chance alone the index of N training rows and M served ones in B ranges is (1/N + 1/M) times a
-chi-squared number with B - 1 degrees of freedom (Yurdakul, see below): with 500, even a model of 120 rows is said to
-have drifted by chance about once in a thousand times.
+"""Least served rows for an index.
+
+Take N training rows and M served rows in B ranges. Without drift, the index is (1/N + 1/M) times a chi-squared number
+with B - 1 degrees of freedom (Yurdakul, see `stability_index`). With 500 rows, a model that was trained on 120 rows
+exceeds `DRIFTED` by chance about once in a thousand measurements.
 """
 DRIFTED = 0.2
-"""The usual reading of the index: up to 0.1 as in training, from 0.2 on something else."""
+"""Usual reading of the index: up to 0.1 the distribution is unchanged, from 0.2 on it is another one."""
 LAST = "inf"
 
 Counts = Mapping[str, Mapping[str, float]]
-"""Served rows by feature and by the upper end of their range."""
+"""Number of served rows by feature and by the upper end of the range."""
 
 
-class Ranges(TypedDict):
-    """A feature's values in training by ranges. `edges`, ascending, are the upper ends of all ranges but the last and
-    belong to them; `shares` [edges + 1] of the rows are in each.
+class TrainingRanges(TypedDict):
+    """The distribution of a feature in training.
+
+    `edges`, ascending, are the upper ends of all ranges but the last; an edge belongs to its range.
+    `shares` [edges + 1] are the shares of the rows in each range.
     """
 
     edges: list[float]
     shares: list[float]
 
 
-def ranges(column: Column) -> Ranges:
-    """Ranges of about as many rows each: ten, or fewer where there are few rows; equal values share one."""
-    count = min(RANGES, max(2, len(column) // ROWS_A_RANGE))
+def compute_ranges(column: Column) -> TrainingRanges:
+    """Return ranges that hold about the same number of rows each.
+
+    There are ten ranges, or fewer for fewer than 200 rows. Equal values are always in the same range.
+    """
+    count = min(RANGES, max(2, len(column) // ROWS_PER_RANGE))
     quantiles = np.quantile(column, np.arange(1, count) / count, method="inverted_cdf")
     edges = sorted({short(edge) for edge in quantiles})
-    # Counted with the edges as they are written down, as the server will.
-    places = np.searchsorted(np.array(edges, dtype=np.float32), column, side="left")
-    counts = np.bincount(places, minlength=len(edges) + 1)
-    return Ranges(edges=edges, shares=[short(share) for share in counts / len(column)])
+    # Count with the edges as written to the signature: the server counts with the same numbers.
+    indices = np.searchsorted(np.array(edges, dtype=np.float32), column, side="left")
+    counts = np.bincount(indices, minlength=len(edges) + 1)
+    return TrainingRanges(edges=edges, shares=[short(share) for share in counts / len(column)])
 
 
-def names(edges: Sequence[float]) -> list[str]:
-    """The upper ends of all ranges, as the model server writes them."""
+def range_labels(edges: Sequence[float]) -> list[str]:
+    """Return the upper ends of all ranges in the format of the model server's metrics."""
     return [*(f"{edge:.7g}" for edge in edges), LAST]
 
 
 def stability_index(shares: Sequence[float], counts: NDArray[np.float64]) -> float:
-    """The population stability index of counts [ranges], not all 0: 0 where their shares are those [ranges].
+    """Return the population stability index of `counts` [ranges] against `shares` [ranges]; 0 for equal shares.
 
-    With natural logarithms, as in B. Yurdakul, Statistical Properties of Population Stability Index, 2018.
+    The index uses natural logarithms, as in B. Yurdakul, Statistical Properties of Population Stability Index, 2018.
+    At least one count must be above 0.
     """
-    was = np.maximum(shares, LEAST_SHARE)
-    now = np.maximum(counts / counts.sum(), LEAST_SHARE)
-    return float(((now - was) * np.log(now / was)).sum())
+    trained = np.maximum(shares, LEAST_SHARE)
+    served = np.maximum(counts / counts.sum(), LEAST_SHARE)
+    return float(((served - trained) * np.log(served / trained)).sum())
 
 
-def measured(features: Sequence[Any], served: Counts) -> tuple[dict[str, float], int]:
-    """The index by feature, and the number of served rows.
+def measure(features: Sequence[Any], served: Counts) -> tuple[dict[str, float], int]:
+    """Return the index by feature, and the number of served rows.
+
+    A feature without ranges, or with fewer than `LEAST_ROWS` served rows, has no index.
 
     Args:
-        features: of a signature; those without ranges have no index, and none has one with too few rows.
+        features: The features of a model's signature.
+        served: Counts of the served rows.
     """
-    found, rows = {}, 0
+    indices, rows = {}, 0
     for feature in features:
         if "ranges" not in feature:
             continue
         edges, shares = feature["ranges"]["edges"], feature["ranges"]["shares"]
-        of_feature = served.get(feature["name"], {})
-        counts = np.array([of_feature.get(name, 0.0) for name in names(edges)])
+        by_range = served.get(feature["name"], {})
+        counts = np.array([by_range.get(label, 0.0) for label in range_labels(edges)])
         rows = max(rows, round(counts.sum()))
         if counts.sum() >= LEAST_ROWS:
-            found[feature["name"]] = stability_index(shares, counts)
-    return found, rows
+            indices[feature["name"]] = stability_index(shares, counts)
+    return indices, rows
 
 
-def told(features: Sequence[Any], indices: Mapping[str, float], rows: int) -> str:
-    """One sentence on what was measured, or on why nothing was."""
+def describe(features: Sequence[Any], indices: Mapping[str, float], rows: int) -> str:
+    """Return one sentence: the features that drifted, or the reason why nothing was measured."""
     if not any("ranges" in feature for feature in features):
-        return "it does not say what its training data were like; train it anew"
+        return "its signature does not describe the training data; train it again"
     if not indices:
-        return f"{rows} rows were served, too few to tell; it takes {LEAST_ROWS}"
+        return f"{rows} rows were served, too few to measure drift; at least {LEAST_ROWS} are needed"
     drifted = [f"{name} ({index:.3g})" for name, index in indices.items() if index > DRIFTED]
     if drifted:
         return f"{', '.join(drifted)} drifted: an index above {DRIFTED}, of {rows} rows"

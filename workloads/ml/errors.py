@@ -1,8 +1,8 @@
-"""The error that a person who runs a pipeline can act on."""
+"""The error of a step whose input the user can correct."""
 
 
 class StepError(SystemExit):
-    """Ends a step with one sentence, which names what was given and what is allowed.
+    """An input that a step refuses: the message says what was found and what is allowed.
 
-    It is a `SystemExit`, so that the sentence is the last line of the step's log instead of a traceback.
+    It is a `SystemExit`, so that the message is the last line of the step's log, without a traceback.
     """

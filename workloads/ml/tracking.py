@@ -1,4 +1,4 @@
-"""Each pipeline run as an experiment run in MLflow: the experiment has the pipeline's name."""
+"""Pipeline runs recorded in MLflow: one experiment for each pipeline, one experiment run for each pipeline run."""
 
 from __future__ import annotations
 
@@ -15,32 +15,41 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 RUN_KEY_TAG = "pipeline_run"
-SHOWN = {".html", ".json", ".md", ".png", ".svg"}
-"""Files that MLflow's pages show; data and models stay where the pipeline wrote them."""
-SHOWN_BYTES = 1 << 20
+DISPLAYED_SUFFIXES = {".html", ".json", ".md", ".png", ".svg"}
+"""Files that MLflow's pages display; data and models are not copied."""
+DISPLAYED_BYTES = 1 << 20
 SUFFIXES = {"system.HTML": ".html", "system.Markdown": ".md"}
-"""kfp gives the files of these artifacts no suffix."""
+"""Suffixes of artifacts whose files kfp writes without one."""
 MAXIMUM_TEXT = 5000
 DIGEST_CHARACTERS = 36
 
 
 class Result(Protocol):
-    """How a pipeline run ended; `steps` as the runner's result file describes them."""
+    """The result of a pipeline run; `steps` have the format of the runner's result file."""
 
     @property
-    def succeeded(self) -> bool: ...
+    def succeeded(self) -> bool:
+        """True if every step succeeded."""
+
     @property
-    def outputs(self) -> Mapping[str, Any]: ...
+    def outputs(self) -> Mapping[str, Any]:
+        """Outputs of the pipeline by name."""
+
     @property
-    def steps(self) -> list[dict[str, Any]]: ...
+    def steps(self) -> list[dict[str, Any]]:
+        """Steps in the order of their start."""
+
     @property
-    def failed_step(self) -> str | None: ...
+    def failed_step(self) -> str | None:
+        """Name of the step that failed, None for a failure outside the steps."""
+
     @property
-    def error(self) -> str: ...
+    def error(self) -> str:
+        """Last lines of the failed step's log."""
 
 
 def client(tracking_url: str) -> MlflowClient:
-    """A quiet client, which gives up within seconds where there is no server."""
+    """Return a client that prints nothing and fails within seconds if the server is unreachable."""
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     from mlflow import MlflowClient
@@ -49,7 +58,7 @@ def client(tracking_url: str) -> MlflowClient:
 
 
 def find_or_create_experiment(mlflow: MlflowClient, name: str) -> str:
-    """The id of the experiment of that name; one that somebody deleted is brought back."""
+    """Return the id of the experiment `name`; create it, or restore it if it was deleted."""
     experiment = mlflow.get_experiment_by_name(name)
     if experiment is None:
         return str(mlflow.create_experiment(name))
@@ -59,12 +68,15 @@ def find_or_create_experiment(mlflow: MlflowClient, name: str) -> str:
 
 
 def find_or_create_run(mlflow: MlflowClient, pipeline: str, run_key: str) -> Run:
-    """The experiment run of the pipeline run `run_key`: a step and the platform meet in it. "" is always a new one."""
+    """Return the experiment run of the pipeline run `run_key`; create it if necessary.
+
+    Steps and the platform find the same run by this key. An empty key always creates a run.
+    """
     experiment_id = find_or_create_experiment(mlflow, pipeline)
     if run_key:
-        found = mlflow.search_runs([experiment_id], f"tags.{RUN_KEY_TAG} = '{run_key}'", max_results=1)
-        if found:
-            return found[0]
+        runs = mlflow.search_runs([experiment_id], f"tags.{RUN_KEY_TAG} = '{run_key}'", max_results=1)
+        if runs:
+            return runs[0]
     tags = {"pipeline": pipeline} | ({RUN_KEY_TAG: run_key} if run_key else {})
     return mlflow.create_run(experiment_id, tags=tags, run_name=run_key or None)
 
@@ -77,10 +89,10 @@ def record(
     result: Result,
     tags: Mapping[str, str],
 ) -> str:
-    """Write down how a pipeline run went; the same once more changes nothing.
+    """Record the result of a pipeline run in MLflow; recording it again changes nothing.
 
-    Every number among the pipeline's outputs and in its steps' metrics becomes a metric, other outputs become tags,
-    data sets inputs of the run, and reports, plots and signatures artifacts of it under the name of their step.
+    Numbers among the pipeline's outputs and in the metrics of its steps become metrics. Other outputs become tags.
+    Data sets become inputs of the run. Reports, plots and signatures become artifacts, in a folder for each step.
 
     Returns:
         The id of the experiment run.
@@ -89,29 +101,32 @@ def record(
 
     mlflow = client(tracking_url)
     run = find_or_create_run(mlflow, pipeline, run_key)
-    notes = dict(tags) | {name: value for name, value in result.outputs.items() if not _is_number(value)}
+    all_tags = dict(tags) | {name: value for name, value in result.outputs.items() if not _is_number(value)}
     if not result.succeeded:
-        notes |= {"failed_step": result.failed_step or "", "error": result.error}
-    # A metric of the same value at the same time is the same metric: its history does not grow when recorded again.
+        all_tags |= {"failed_step": result.failed_step or "", "error": result.error}
+    # MLflow drops a metric of the same value at the same time, so the history does not grow when recorded again.
     time = run.info.start_time
     mlflow.log_batch(
         run.info.run_id,
         metrics=[Metric(name, value, time, 0) for name, value in _metrics(result).items()],
         params=[Param(name, _text(value)) for name, value in parameters.items()],
-        tags=[RunTag(name, _text(value)) for name, value in notes.items()],
+        tags=[RunTag(name, _text(value)) for name, value in all_tags.items()],
     )
     _record_data(mlflow, run.info.run_id, result.steps)
     with tempfile.TemporaryDirectory() as folder:
-        _gather(result.steps, Path(folder))
+        _copy_displayed_files(result.steps, Path(folder))
         mlflow.log_artifacts(run.info.run_id, folder)
     mlflow.set_terminated(run.info.run_id, "FINISHED" if result.succeeded else "FAILED", run.info.end_time)
     return str(run.info.run_id)
 
 
 def _metrics(result: Result) -> dict[str, float]:
-    """Numbers by name; `step.name` for a name under which two steps, or a step and an output, say different things."""
+    """Return numbers by name.
+
+    A name with different values in two steps, or in a step and an output, becomes `step.name`.
+    """
     outputs = {name: float(value) for name, value in result.outputs.items() if _is_number(value)}
-    of_steps = [
+    step_metrics = [
         (step["name"], name, float(value))
         for step, artifact in _artifacts(result.steps)
         if artifact["type"] == "system.Metrics"
@@ -119,23 +134,23 @@ def _metrics(result: Result) -> dict[str, float]:
         if _is_number(value)
     ]
     values: dict[str, set[float]] = {name: {value} for name, value in outputs.items()}
-    for _, name, value in of_steps:
+    for _, name, value in step_metrics:
         values.setdefault(name, set()).add(value)
-    named = {name if len(values[name]) == 1 else f"{step}.{name}": value for step, name, value in of_steps}
+    named = {name if len(values[name]) == 1 else f"{step}.{name}": value for step, name, value in step_metrics}
     return named | outputs
 
 
 def _record_data(mlflow: MlflowClient, run_id: str, steps: list[dict[str, Any]]) -> None:
-    """The data sets that a step fingerprinted, as inputs of the run; parts of one file count once."""
+    """Record the data sets with a fingerprint as inputs of the run; parts of the same file are one data set."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    sets = {
+    datasets = {
         artifact["metadata"]["sha256"]: artifact["metadata"]
         for _, artifact in _artifacts(steps)
         if artifact["type"] == "system.Dataset" and "sha256" in artifact["metadata"]
     }
     inputs = []
-    for digest, about in sets.items():
+    for digest, about in datasets.items():
         profile = {"rows": int(about["rows"]), "columns": int(about["columns"]), "sha256": digest}
         dataset = Dataset(
             name=about["source"].rpartition("/")[2],
@@ -150,14 +165,14 @@ def _record_data(mlflow: MlflowClient, run_id: str, steps: list[dict[str, Any]])
     mlflow.log_inputs(run_id, inputs)
 
 
-def _gather(steps: list[dict[str, Any]], folder: Path) -> None:
-    """Copy what MLflow's pages can show into `<folder>/<step>/`."""
+def _copy_displayed_files(steps: list[dict[str, Any]], folder: Path) -> None:
+    """Copy the files that MLflow's pages display to `<folder>/<step>/`."""
     for step, artifact in _artifacts(steps):
         source = Path(artifact["uri"])
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
         for file in files:
             suffix = SUFFIXES.get(artifact["type"], file.suffix)
-            if file.is_file() and suffix in SHOWN and file.stat().st_size <= SHOWN_BYTES:
+            if file.is_file() and suffix in DISPLAYED_SUFFIXES and file.stat().st_size <= DISPLAYED_BYTES:
                 target = (folder / step["name"] / artifact["name"] / file.relative_to(source)).with_suffix(suffix)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)

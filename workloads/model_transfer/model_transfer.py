@@ -8,19 +8,23 @@ from typing import Any
 import pulumi
 from mlplatform.platform import Platform
 from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
-from pulumi.dynamic import CreateResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from infra.dynamic_provider import DynamicProvider, UserError
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 
 ACCESS = "tracking_access"
 """Output (secret) of every stack with the access to its MLflow server."""
 
 
 class _ModelsFromProvider(DynamicProvider):
-    compared = ("stack",)
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=any_changed(_olds, _news, ("stack",)))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["stack"], props | {"champions": _transfer(props)})
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
 
 class ModelsFrom(Resource, module="workloads", name="ModelsFrom"):

@@ -1,4 +1,4 @@
-"""Pipelines: each a file of this folder with one `@dsl.pipeline` function; a new file is a new pipeline."""
+"""Pipelines: every file of this folder defines one `@dsl.pipeline` function."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """All pipelines, named as their files with dashes."""
+    """Return the names of all pipelines: the file names, with dashes instead of underscores."""
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> GraphComponent:
-    """The pipeline `name` (with dashes), ready to be compiled.
+    """Return the pipeline `name` (with dashes), ready to be compiled.
 
     Raises:
-        ValueError: there is no such pipeline, or its file does not define exactly one.
+        ValueError: The pipeline does not exist, or its file does not define exactly one pipeline.
     """
     from kfp.dsl.graph_component import GraphComponent
 
     if name not in names():
-        raise ValueError(f"there is no pipeline {name}; there are: {', '.join(names())}")
+        raise ValueError(f"pipeline {name} does not exist; the pipelines are: {', '.join(names())}")
     module = import_module(f"{__name__}.{name.replace('-', '_')}")
-    own = [
+    pipelines = [
         value
         for value in vars(module).values()
         if isinstance(value, GraphComponent) and value.pipeline_func.__module__ == module.__name__
     ]
-    if len(own) != 1:
-        found = ", ".join(pipeline.name for pipeline in own) or "none"
+    if len(pipelines) != 1:
+        found = ", ".join(pipeline.name for pipeline in pipelines) or "none"
         raise ValueError(f"{module.__file__} must define exactly one @dsl.pipeline function; found: {found}")
-    return own[0]
+    return pipelines[0]

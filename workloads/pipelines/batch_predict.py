@@ -1,4 +1,4 @@
-"""A whole file scored with a registered model."""
+"""Batch prediction of a whole file with a registered model."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,13 @@ score_file = load("score_file")
 
 
 class Outputs(NamedTuple):
+    """Number of rows, and the address of the file with predictions."""
+
     rows: int
     predictions: str
 
 
-@dsl.pipeline(name="batch-predict", description="Scores a whole file with a registered model.")
+@dsl.pipeline(name="batch-predict")
 def batch_predict(
     model_name: str,
     model_version: str,
@@ -26,6 +28,7 @@ def batch_predict(
     target: str = "",
     destination: str = "",
 ) -> Outputs:
+    """Predict every row of a file with a registered model."""
     task = score_file(
         model_name=model_name,
         model_version=model_version,
@@ -37,6 +40,6 @@ def batch_predict(
         target=target,
         destination=destination,
     )
-    task.set_caching_options(False)  # the same address may hold other rows by now
+    task.set_caching_options(False)  # the file at the address may have changed
     scored = task.outputs
     return Outputs(scored["rows"], scored["predictions_url"])

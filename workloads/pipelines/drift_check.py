@@ -1,4 +1,4 @@
-"""What a served model was asked about, compared with what it was trained on."""
+"""Drift between the rows that a model was served and its training data."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,14 @@ measure_drift = load("measure_drift")
 
 
 class Outputs(NamedTuple):
+    """Results of the measurement; `finding` is one sentence."""
+
     measured: bool
     drifted: bool
     finding: str
 
 
-@dsl.pipeline(name="drift-check", description="Measures how far a served model's inputs are from its training data.")
+@dsl.pipeline(name="drift-check")
 def drift_check(
     model_name: str,
     model_version: str,
@@ -24,6 +26,7 @@ def drift_check(
     server_url: str = "",
     hours: float = 24.0,
 ) -> Outputs:
+    """Measure the distance between a served model's inputs and its training data."""
     task = measure_drift(
         model_name=model_name,
         model_version=model_version,
@@ -32,6 +35,6 @@ def drift_check(
         server_url=server_url,
         hours=hours,
     )
-    task.set_caching_options(False)  # what was served is another each time
-    found = task.outputs
-    return Outputs(found["measured"], found["drifted"], found["finding"])
+    task.set_caching_options(False)  # each run measures a new time range
+    drift = task.outputs
+    return Outputs(drift["measured"], drift["drifted"], drift["finding"])

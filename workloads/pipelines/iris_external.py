@@ -1,28 +1,16 @@
-"""A random forest on a CSV file from outside, deployed if it is good enough; only the defaults are about Iris."""
-
-from typing import NamedTuple
+"""A random forest on a CSV file, deployed if its accuracy passes the gate; only the defaults are about Iris."""
 
 from kfp import dsl
 
 from workloads.components import load
+from workloads.components.blocks.gated_deployment import DeploymentOutputs, deploy_if_better
 
 preprocess_data = load("preprocess_data")
 train_model = load("train_model")
 test_model = load("test_model")
-deploy_model = load("deploy_model")
-keep_model = load("keep_model")
-
-NAME = "iris-external"
 
 
-class Outputs(NamedTuple):
-    accuracy: float
-    deployed: bool
-    version: str
-    decision: str
-
-
-@dsl.pipeline(name=NAME, description="Preprocess, train, test; deploy if the accuracy is above the baseline.")
+@dsl.pipeline(name="iris-external")
 def iris_external(
     tracking_url: str,
     account_url: str = "",
@@ -35,29 +23,11 @@ def iris_external(
     trees: int = 100,
     seed: int = 123,
     run_key: str = "",
-) -> Outputs:
-    preprocessed = preprocess_data(
-        account_url=account_url, container=container, blob=blob, data_url=data_url, target=target
-    )
-    preprocessed.set_caching_options(False)  # the same address may hold other rows by now
-    data = preprocessed.outputs
+) -> DeploymentOutputs:
+    """Preprocess, train and test; deploy the model if its accuracy is above the baseline."""
+    location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
+    data = preprocess_data(target=target, **location).set_caching_options(False).outputs  # the file may have changed
     model = train_model(train=data["train"], model_name=model_name, trees=trees, seed=seed).outputs["model"]
-    tested = test_model(test=data["test"], model=model).outputs
-    with dsl.If(tested["Output"] > baseline):
-        deployed = deploy_model(
-            model=model,
-            metrics=tested["metrics"],
-            baseline=baseline,
-            model_name=model_name,
-            tracking_url=tracking_url,
-            pipeline=NAME,
-            run_key=run_key,
-        ).outputs
-    with dsl.Else():
-        kept = keep_model(accuracy=tested["Output"], baseline=baseline, model_name=model_name).outputs
-    return Outputs(
-        accuracy=tested["Output"],
-        deployed=dsl.OneOf(deployed["deployed"], kept["deployed"]),
-        version=dsl.OneOf(deployed["version"], kept["version"]),
-        decision=dsl.OneOf(deployed["decision"], kept["decision"]),
-    )
+    tested = test_model(test=data["test"], model=model)
+    gate = {"baseline": baseline, "model_name": model_name, "tracking_url": tracking_url, "run_key": run_key}
+    return deploy_if_better(model, tested, pipeline="iris-external", **gate)

@@ -1,4 +1,4 @@
-"""Two classifiers compared on scikit-learn's Iris."""
+"""Comparison of two classifiers on scikit-learn's Iris."""
 
 from typing import NamedTuple
 
@@ -13,12 +13,15 @@ show_results = load("show_results")
 
 
 class Outputs(NamedTuple):
+    """Accuracies on the test part, in [0, 1]."""
+
     decision_tree_accuracy: float
     logistic_regression_accuracy: float
 
 
-@dsl.pipeline(name="iris-local", description="A decision tree and a logistic regression on Iris, side by side.")
+@dsl.pipeline(name="iris-local")
 def iris_local(seed: int = 0, max_depth: int = 6) -> Outputs:
+    """Compare a decision tree and a logistic regression on Iris."""
     data = download_data(seed=seed).outputs["data"]
     tree = decision_tree(data=data, max_depth=max_depth, seed=seed)
     regression = logistic_regression(data=data)

@@ -1,4 +1,4 @@
-"""Whether pipelines can be run at all, before any that is of use."""
+"""The smallest pipeline: it fails only where no pipeline can run."""
 
 from kfp import dsl
 
@@ -7,6 +7,7 @@ from workloads.components import load
 do_nothing = load("do_nothing")
 
 
-@dsl.pipeline(name="smoke-test", description="Can pipelines be run here?")
+@dsl.pipeline(name="smoke-test")
 def smoke_test() -> None:
+    """Run one step that does nothing."""
     do_nothing().set_caching_options(False)

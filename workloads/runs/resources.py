@@ -36,6 +36,9 @@ class _CompiledPipelineProvider(DynamicProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["pipeline"], props | _compile(props))
 
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
+
 
 class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
     """Package of a pipeline of `workloads/pipelines/`.
@@ -85,7 +88,10 @@ def _compile(props: dict[str, Any]) -> dict[str, Any]:
 
 
 class _PipelineVersionProvider(DynamicProvider):
-    compared = ("engine", "pipeline", "sha256", "secrets", "timeout_minutes")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(
+            changes=any_changed(_olds, _news, ("engine", "pipeline", "sha256", "secrets", "timeout_minutes"))
+        )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         version = props["sha256"][:VERSION_CHARACTERS]
@@ -95,6 +101,9 @@ class _PipelineVersionProvider(DynamicProvider):
         # The package is large: the state has it in the outputs of `CompiledPipeline` and in the inputs of this version.
         outputs = {name: value for name, value in props.items() if name != "ir"}
         return CreateResult(f"{props['pipeline']}@{version}", outputs | {"version_id": version_id})
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         create_engine(parse_engine_config(_props["engine"])).remove(_props["version_id"])

@@ -7,21 +7,28 @@ from typing import Any
 
 import pulumi
 from mlplatform.engine_config import EngineConfig, engine_inputs, parse_engine_config
-from pulumi.dynamic import CreateResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from infra.dynamic_provider import DynamicProvider
+from infra.dynamic_provider import DynamicProvider, any_changed
 from workloads.engines.base import RunState, ScheduleRequest
 from workloads.engines.factory import create_scheduling_engine
 from workloads.runs.arguments import add_run_parameters
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
 
+COMPARED = ("engine", "pipeline", "version_id", "arguments", "schedule", "secrets", "steps_tracking_url")
+"""Inputs that replace the schedule after a change."""
+
 
 class _PipelineScheduleProvider(DynamicProvider):
-    compared = ("engine", "pipeline", "version_id", "arguments", "schedule", "secrets", "steps_tracking_url")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=any_changed(_olds, _news, COMPARED))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _schedule(props)
         return CreateResult(props["pipeline"], props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         create_scheduling_engine(parse_engine_config(_props["engine"])).unschedule(_props["pipeline"])

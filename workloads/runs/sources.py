@@ -23,7 +23,7 @@ def pipeline_digest(pipeline: str, project: Path = PROJECT) -> str:
     """
     workloads = project / "workloads"
     file = workloads / "pipelines" / f"{pipeline.replace('-', '_')}.py"
-    components = [*workloads.glob("components/*.yaml"), *workloads.glob("components/*.py")]
+    components = [*workloads.glob("components/**/*.yaml"), *workloads.glob("components/**/*.py")]
     return digest([*_imported_files(file, project), *components], project)
 
 

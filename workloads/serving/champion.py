@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from workloads.mlflow_session import reachable_url
@@ -27,6 +27,9 @@ class _ChampionProvider(DynamicProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["model"], props | _set_champion(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Return the current champion of the registry; an unavailable registry leaves the last known one."""

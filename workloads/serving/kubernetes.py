@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -85,8 +85,9 @@ class ModelService(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mlplatform:workloads:ModelService", name)
         self._settings, self._serving = settings, serving
+        self._namespace = replace(serving.namespace, cluster=serving.target.cluster.under(self))
         labels = {"app.kubernetes.io/name": name}
-        self._policy = serving.namespace.allow(
+        self._policy = self._namespace.allow(
             name,
             labels,
             ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}],
@@ -116,15 +117,11 @@ class ModelService(pulumi.ComponentResource):
                 "selector": labels,
                 "ports": [{"name": "http", "port": port, "targetPort": CONTAINER_PORT}],
             },
-            opts=self._options(*rollouts),
+            opts=self._namespace.options(*rollouts),
         )
         inside_url = f"http://{name}.{NAMESPACE}.svc:{port}"
         self.url = service_url(service, settings.service, serving.target.cluster, inside_url)
         self.register_outputs({"url": self.url})
-
-    def _options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
-        options = self._serving.namespace.options(*depends_on)
-        return pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(parent=self))
 
     def _deploy(
         self, name: str, track: str, replicas: int, labels: Mapping[str, str], model: ModelRef
@@ -150,7 +147,7 @@ class ModelService(pulumi.ComponentResource):
             name,
             metadata={"name": name, "namespace": NAMESPACE, "labels": pod_labels, "annotations": SKIP_AWAIT},
             spec=spec,
-            opts=pulumi.ResourceOptions.merge(self._options(*serving.resources, self._policy), scaled),
+            opts=pulumi.ResourceOptions.merge(self._namespace.options(*serving.resources, self._policy), scaled),
         )
         rollout = Rollout(
             name,
@@ -168,7 +165,7 @@ class ModelService(pulumi.ComponentResource):
             name,
             metadata={"name": name, "namespace": NAMESPACE},
             spec={"selector": {"matchLabels": labels}, "maxUnavailable": 1},
-            opts=self._options(),
+            opts=self._namespace.options(),
         )
 
     def _autoscale(self, name: str, deployment: kubernetes.apps.v1.Deployment) -> None:
@@ -182,5 +179,5 @@ class ModelService(pulumi.ComponentResource):
                 "maxReplicas": self._settings.maximum_replicas,
                 "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": utilization}}],
             },
-            opts=self._options(deployment),
+            opts=self._namespace.options(deployment),
         )

@@ -88,7 +88,7 @@ class PodSpread:
 
         body = V1Eviction(metadata=V1ObjectMeta(name=pod, namespace=self._namespace))
         evict = self._api.core.create_namespaced_pod_eviction
-        self._api.unless_gone(lambda: evict(pod, self._namespace, body))
+        self._api.none_if_missing(lambda: evict(pod, self._namespace, body))
 
 
 def _is_schedulable(node: Any) -> bool:

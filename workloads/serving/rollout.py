@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, ReadResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from infra.dynamic_provider import DynamicProvider, UserError
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import termination_messages, waiting_reasons
 from workloads.serving.pod_spread import PodSpread
@@ -39,11 +39,15 @@ def with_digest(template: dict[str, Any]) -> dict[str, Any]:
 
 
 class _RolloutProvider(DynamicProvider):
-    compared = ("digest", "uid", "spread")
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=any_changed(_olds, _news, ("digest", "uid", "spread")))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _roll_out(props)
         return CreateResult(f"{props['namespace']}/{props['deployment']}", props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(_news).outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         return ReadResult(id_, props | {"spread": _is_spread(props)})
@@ -148,7 +152,7 @@ class _Deployment:
             UserError: the Deployment does not exist.
         """
         read = self._api.apps.read_namespaced_deployment
-        deployment = self._api.unless_gone(lambda: read(self._name, self._namespace))
+        deployment = self._api.none_if_missing(lambda: read(self._name, self._namespace))
         if deployment is None:
             raise UserError(f"{self}: Deployment not found, it was deleted outside Pulumi; run `make up` to create it")
         return deployment
@@ -213,7 +217,7 @@ class _Deployment:
 
     def set_template(self, replica_set: Any) -> None:
         """Set the pod template to the template of one of the ReplicaSets."""
-        template = self._api.plain(replica_set.spec.template)
+        template = self._api.to_json(replica_set.spec.template)
         template["metadata"]["labels"].pop("pod-template-hash", None)
         self._api.retry(lambda: self._patch([{"op": "replace", "path": "/spec/template", "value": template}]))
         for _ in range(TRANSFER_ATTEMPTS):
@@ -235,7 +239,7 @@ class _Deployment:
         from kubernetes.client import ApiException
 
         deployment = self.read()
-        entries = self._api.plain(deployment.metadata.managed_fields)
+        entries = self._api.to_json(deployment.metadata.managed_fields)
         rollbacks = [entry for entry in entries if entry["manager"] == MANAGER]
         applied = next((e for e in entries if e["operation"] == "Apply" and "subresource" not in e), None)
         if not rollbacks or applied is None:
@@ -264,7 +268,7 @@ class _Deployment:
                     yield f"{status.name}: {line}"
 
     def _last_log_lines(self, pod: str, container: str) -> list[str]:
-        log = self._api.unless_gone(
+        log = self._api.none_if_missing(
             lambda: self._api.core.read_namespaced_pod_log(
                 pod, self._namespace, container=container, tail_lines=LOG_LINES
             )

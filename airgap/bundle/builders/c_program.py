@@ -7,44 +7,44 @@ from dataclasses import dataclass
 
 from airgap.bundle.process import output_of, run
 from airgap.bundle.progress import Progress
-from airgap.bundle.sources import HERE, CSource, Table
-from airgap.bundle.store import Item, Store, sha256_of
+from airgap.bundle.sources import HERE, CSource, SourceTable
+from airgap.bundle.store import Artifact, Store, sha256_of
 
 COMPILER = "gcc"
 FLAGS = ["-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s", "-Wl,--build-id=none"]
 
 
 @dataclass(frozen=True)
-class CBuild:
-    """The build of one entry of [c]."""
+class CProgramBuild:
+    """The build of an entry of [c]."""
 
-    table: Table
+    table: SourceTable
     entry: str
     source: CSource
 
-    def item(self, store: Store) -> Item:
-        """Where it is kept: named after its source, the flags, the compiler and its C library."""
+    def artifact(self, store: Store) -> Artifact:
+        """Return the artifact, keyed by the source, the flags and the compiler."""
         parts = {
             "entry": self.source.model_dump(),
             "file": sha256_of(HERE / self.source.source),
             "flags": FLAGS,
             "compiler": self._compiler(),
         }
-        return store.item("binaries", self.entry, parts)
+        return store.artifact("binaries", self.entry, parts)
 
-    def build(self, item: Item, progress: Progress) -> None:
-        """Build it into the cache.
+    def build(self, artifact: Artifact, progress: Progress) -> None:
+        """Build the program into the cache.
 
         Raises:
-            BundleError: it did not compile.
+            BundleError: the compilation failed.
         """
-        item.log.unlink(missing_ok=True)
+        artifact.log.unlink(missing_ok=True)
         progress.show("compiling")
-        with item.building() as (partial, record):
+        with artifact.building() as (partial, record):
             program = partial / self.entry
             command = [COMPILER, *FLAGS, "-o", str(program), self.source.source]
             environment = os.environ | {"SOURCE_DATE_EPOCH": str(self.table.epoch), "LC_ALL": "C"}
-            run(command, cwd=HERE, log=item.log, env=environment)
+            run(command, cwd=HERE, log=artifact.log, env=environment)
             record |= {
                 "version": self.table.release(self.entry),
                 "toolchain": self._compiler(),

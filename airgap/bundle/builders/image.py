@@ -1,4 +1,4 @@
-"""Images from the table: a Dockerfile for each, built by buildah, kept as an OCI layout."""
+"""Images of the source table, built by buildah from generated Dockerfiles and stored as OCI layouts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from airgap.bundle.builders.debian import ROOTFS
 from airgap.bundle.builders.go_program import UPSTREAM
 from airgap.bundle.process import run
 from airgap.bundle.progress import Progress
-from airgap.bundle.sources import SCRATCH, FileSource, Image, Table
-from airgap.bundle.store import Item, Store
+from airgap.bundle.sources import SCRATCH, ImageFile, ImageSource, SourceTable
+from airgap.bundle.store import Artifact, Store
 
 LAYOUT = "layout"
 TAG = "bundle"
-"""The folder of an image's OCI layout, and the tag in it."""
+"""The folder of an image's OCI layout, and the tag inside it."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def dockerfile(image: Image, base: str) -> str:
-    """The image's Dockerfile; its files lie in `root/` of the build context as they lie in the image."""
+def dockerfile(image: ImageSource, base: str) -> str:
+    """Return the Dockerfile of an image; the folder `root/` of the build context holds the image's files."""
     lines = [f"FROM {base}"]
     if image.files:
         lines.append("COPY --chown=0:0 root/ /")
@@ -40,17 +40,17 @@ def dockerfile(image: Image, base: str) -> str:
 
 @dataclass(frozen=True)
 class ImageBuild:
-    """The build of one entry of [image] from items that are built already: binaries and bases by their entry."""
+    """The build of an entry of [image] from finished artifacts: binaries and bases by entry."""
 
-    table: Table
+    table: SourceTable
     entry: str
-    source: Image
-    binaries: Mapping[str, Item]
-    bases: Mapping[str, Item]
+    source: ImageSource
+    binaries: Mapping[str, Artifact]
+    bases: Mapping[str, Artifact]
 
-    def item(self, store: Store) -> Item:
-        """Where it is kept: named after the keys of all that is in it."""
-        sources = {FileSource.parse(text).entry for text in self.source.files.values()}
+    def artifact(self, store: Store) -> Artifact:
+        """Return the artifact, keyed by the keys of its contents."""
+        sources = {ImageFile.parse(text).entry for text in self.source.files.values()}
         parts = {
             "entry": self.source.model_dump(),
             "dockerfile": dockerfile(self.source, SCRATCH),
@@ -58,36 +58,36 @@ class ImageBuild:
             "binaries": {name: self.binaries[name].key for name in sorted(sources)},
             "base": self.bases[self.source.base].key if self.source.base != SCRATCH else None,
         }
-        return store.item("images", self.entry, parts)
+        return store.artifact("images", self.entry, parts)
 
-    def build(self, item: Item, buildah: Buildah, progress: Progress) -> None:
-        """Build it into the cache.
+    def build(self, artifact: Artifact, buildah: Buildah, progress: Progress) -> None:
+        """Build the image into the cache.
 
         Raises:
             BundleError: buildah failed.
         """
-        item.log.unlink(missing_ok=True)
-        with item.building() as (partial, record):
+        artifact.log.unlink(missing_ok=True)
+        with artifact.building() as (partial, record):
             base = SCRATCH
             if self.source.base != SCRATCH:
                 progress.show(f"unpacking the base {self.source.base}")
-                base = buildah.base(self.bases[self.source.base], item.log)
+                base = buildah.base(self.bases[self.source.base], artifact.log)
             context = partial / "context"
             context.mkdir()
-            self._lay_out(context / "root", item.log)
+            self._lay_out(context / "root", artifact.log)
             (context / "Dockerfile").write_text(dockerfile(self.source, base))
             progress.show("building")
-            buildah.build(context, name := f"localhost/{self.entry}", item.log)
-            buildah.save(name, partial / LAYOUT, item.log)
+            buildah.build(context, name := f"localhost/{self.entry}", artifact.log)
+            buildah.save(name, partial / LAYOUT, artifact.log)
             (context / "Dockerfile").rename(partial / "Dockerfile")
             shutil.rmtree(context)
             record |= {"upstream": self.table.upstream_name(self.entry), "origin": "built"}
-            record |= described(partial / LAYOUT)
+            record |= describe_layout(partial / LAYOUT)
 
     def _lay_out(self, root: Path, log: Path) -> None:
         root.mkdir()
         for path, text in self.source.files.items():
-            source, target = FileSource.parse(text), root / path.removeprefix("/")
+            source, target = ImageFile.parse(text), root / path.removeprefix("/")
             folder = self.binaries[source.entry].folder
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / source.binary if source.binary else folder / UPSTREAM / str(source.path), target)
@@ -99,7 +99,7 @@ class ImageBuild:
 
 @dataclass(frozen=True)
 class Buildah:
-    """buildah with a storage of its own, in a folder that ends with the bundle's build."""
+    """buildah with temporary storage."""
 
     storage: Path
     epoch: int
@@ -107,7 +107,7 @@ class Buildah:
     @classmethod
     @contextmanager
     def temporary(cls, store: Store, epoch: int) -> Iterator[Buildah]:
-        """One whose storage is removed when the block ends, as is what a killed build left."""
+        """Yield a buildah whose storage is removed with the block; remove the storage of a killed build first."""
         storage = store.root / "buildah"
         shutil.rmtree(storage, ignore_errors=True)
         storage.mkdir(parents=True)
@@ -116,19 +116,19 @@ class Buildah:
         finally:
             shutil.rmtree(storage, ignore_errors=True)
 
-    def base(self, item: Item, log: Path) -> str:
-        """A root file system as an image to build on, made once; returns its name."""
-        name, context = f"localhost/base-{item.key}", self.storage / f"base-{item.key}"
+    def base(self, artifact: Artifact, log: Path) -> str:
+        """Import a root file system as a base image, once; return its name."""
+        name, context = f"localhost/base-{artifact.key}", self.storage / f"base-{artifact.key}"
         if not context.exists():
             context.mkdir()
-            os.link(item.folder / ROOTFS, context / ROOTFS)
+            os.link(artifact.folder / ROOTFS, context / ROOTFS)
             (context / "Dockerfile").write_text(f"FROM scratch\nADD {ROOTFS} /\n")
             self.build(context, name, log)
         return name
 
     def build(self, context: Path, name: str, log: Path) -> None:
-        """Build the Dockerfile of a folder."""
-        # A fixed date in layers and history, so that the same files make the same digest.
+        """Build the Dockerfile in the folder `context`."""
+        # A fixed date in layers and history -> the same files give the same digest.
         options = ["--isolation", "chroot", "--format", "oci", "--timestamp", str(self.epoch), "--pull-never"]
         self._run(log, "bud", *options, "--tag", name, str(context))
 
@@ -138,12 +138,12 @@ class Buildah:
 
     def _run(self, log: Path, command: str, *arguments: str) -> None:
         root, runroot = str(self.storage / "root"), str(self.storage / "run")
-        where = ["--root", root, "--runroot", runroot, "--storage-driver", "vfs"]
-        run(["buildah", *where, command, *arguments], log=log)
+        storage_options = ["--root", root, "--runroot", runroot, "--storage-driver", "vfs"]
+        run(["buildah", *storage_options, command, *arguments], log=log)
 
 
-def described(layout: Path) -> dict[str, Any]:
-    """Digest and size in bytes of the image in an OCI layout."""
+def describe_layout(layout: Path) -> dict[str, Any]:
+    """Return digest and size in bytes of the image in an OCI layout."""
     manifest = json.loads((layout / "index.json").read_text())["manifests"][0]
     blobs = (layout / "blobs" / "sha256").iterdir()
     return {"digest": manifest["digest"], "size": sum(blob.stat().st_size for blob in blobs)}

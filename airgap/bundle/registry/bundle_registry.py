@@ -1,7 +1,7 @@
-"""The bundle's own registry: Debian's docker-registry behind TLS and a password, as a background process.
+"""The bundle's registry: Debian's docker-registry with TLS and a password, as a background process.
 
-Its passwords know no rights, so what machines reach takes no images at all, and images come in by `writable`: another
-process over the same files, for this computer alone.
+Its passwords have no permissions, so the registry that machines reach is read-only. Pushes go to `writable`, a second
+process over the same files that only this computer reaches.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from airgap.bundle.errors import BundleError
 from airgap.bundle.process import run
 from airgap.bundle.registry import certificates
 from airgap.bundle.store import Store
-from tools.bootstrap import paths
-from tools.bootstrap.console import say
+from tools.bootstrap.atomic_install import atomic_install
+from tools.bootstrap.console import log_message
 
 PROGRAM = "docker-registry"
 USER = "mlplatform"
@@ -38,28 +38,28 @@ LOOPBACK = "127.0.0.1"
 START_SECONDS = 20
 STOP_SECONDS = 10
 ROUNDS = 5
-"""The cost of a password's bcrypt hash, as `htpasswd -B` has it."""
+"""The cost of the password's bcrypt hash; the default of `htpasswd -B`."""
 
 
 @dataclass(frozen=True)
 class RunningRegistry:
-    """A registry that runs. All files are in `folder`."""
+    """A running registry with all files in `folder`."""
 
     folder: Path
     host: str
-    """Where it answers, `address:port`."""
+    """The address and port, `address:port`."""
     pid: int
     read_only: bool
-    """Whether it refuses images, whoever sends them."""
+    """True if the registry refuses all pushes."""
 
     @property
     def certificates(self) -> Path:
-        """A folder with ca.crt, as image tools take it."""
+        """A folder with ca.crt, in the layout of image tools."""
         return self.folder / "trust"
 
     @property
     def authfile(self) -> Path:
-        """User and password, as image tools take them."""
+        """The file with user and password, in the format of image tools."""
         return self.folder / "auth.json"
 
     @property
@@ -69,71 +69,77 @@ class RunningRegistry:
 
     @property
     def ca(self) -> str:
-        """Its certificate authority in PEM format."""
+        """The certificate authority in PEM format."""
         return (self.certificates / "ca.crt").read_text()
 
     def as_json(self) -> str:
-        """Its address and the files to reach it with."""
+        """Return the URL and the paths of the CA and of the credentials, as JSON."""
         return json.dumps(
             {"url": f"https://{self.host}", "ca": str(self.certificates / "ca.crt"), "authfile": str(self.authfile)}
         )
 
 
 def program(store: Store) -> Path | None:
-    """The registry's program, if it is on this machine."""
-    found = shutil.which(PROGRAM)
-    ours = _unpacked(store) / "usr" / "bin" / PROGRAM
-    return Path(found) if found else ours if ours.exists() else None
+    """Return the registry's program from PATH or from the unpacked package; None if there is neither."""
+    on_path = shutil.which(PROGRAM)
+    unpacked = _unpacked(store) / "usr" / "bin" / PROGRAM
+    return Path(on_path) if on_path else unpacked if unpacked.exists() else None
 
 
 def start(
     store: Store, address: str, port: int, names: list[str], folder: Path | None = None, *, read_only: bool
 ) -> RunningRegistry:
-    """Start it on that address and port, or leave it as it is if it runs there; further names are for its certificate.
+    """Start the registry, unless it runs already with the same arguments.
 
-    Each `folder` has a registry of its own, with a password and certificate of its own; all have the same images.
-    `read_only` refuses to take more of them.
+    Args:
+        store: the cache of the bundle.
+        address: the address to listen on.
+        port: the port to listen on.
+        names: further host names and addresses for the certificate.
+        folder: the registry's folder, with its password and certificate. All registries serve the same images.
+        read_only: refuse all pushes.
 
     Raises:
-        BundleError: the port is taken, or it did not start; with the last lines of its log.
+        BundleError: the port is in use, or the start failed; with the last lines of the log.
     """
     folder = folder or home(store)
-    before = _recorded(folder)
+    running_registry = _recorded(folder)
     certificate = folder / "server.crt"
-    old = certificate.read_bytes() if certificate.exists() else b""
+    old_certificate = certificate.read_bytes() if certificate.exists() else b""
     certificates.issue(folder, sorted({address, *names}))
-    if before is not None:
-        wanted = (f"{address}:{port}", read_only)
-        if (before.host, before.read_only) == wanted and certificate.read_bytes() == old:
-            return before
+    if running_registry is not None:
+        requested = (f"{address}:{port}", read_only)
+        unchanged = (running_registry.host, running_registry.read_only) == requested
+        if unchanged and certificate.read_bytes() == old_certificate:
+            return running_registry
         stop(folder)
     started = _launch(store, address, port, folder, read_only, [])
-    say(f"The registry answers at https://{started.host}")
+    log_message(f"The registry runs at https://{started.host}")
     return started
 
 
 @contextmanager
 def writable(store: Store) -> Iterator[RunningRegistry]:
-    """One that takes images, for this computer alone and for as long as somebody pushes.
+    """Run a registry that accepts pushes, on the loopback address and within the block.
 
-    Nobody else ever has its password, which goes with it. What it takes, all others have.
+    Its password is temporary. All registries of the store serve the pushed images.
 
     Raises:
-        BundleError: it did not start; with the last lines of its log.
+        BundleError: the start failed; with the last lines of the log.
     """
     with tempfile.TemporaryDirectory(prefix="mlplatform-registry-") as name:
         folder = Path(name)
         certificates.issue(folder, [LOOPBACK])
-        # Who is killed while it pushes cannot end it.
-        ends_with_us = ["setpriv", "--pdeathsig", "TERM"]
+        # A killed process cannot stop the registry -> the kernel does.
+        parent_death_signal = ["setpriv", "--pdeathsig", "TERM"]
         try:
-            yield _launch(store, LOOPBACK, _free_port(), folder, False, ends_with_us)
+            yield _launch(store, LOOPBACK, _free_port(), folder, False, parent_death_signal)
         finally:
             stop(folder)
 
 
 def _launch(store: Store, address: str, port: int, folder: Path, read_only: bool, prefix: list[str]) -> RunningRegistry:
-    """Start a registry by a folder that has its certificate."""
+    """Start a registry in a folder that has a certificate."""
     executable = program(store) or _install(store)
     _require_free(address, port)
     _lay_out(folder, home(store) / "data", address, port, read_only)
@@ -155,7 +161,7 @@ def _launch(store: Store, address: str, port: int, folder: Path, read_only: bool
     }
     (folder / "process.json").write_text(json.dumps(record))
     try:
-        _await(folder, address, port, process, log)
+        _wait_until_ready(folder, address, port, process, log)
     except BaseException:
         stop(folder)
         raise
@@ -163,29 +169,29 @@ def _launch(store: Store, address: str, port: int, folder: Path, read_only: bool
 
 
 def home(store: Store) -> Path:
-    """The folder of the registry that the command line starts; all registries' images lie in it."""
+    """Return the folder of the command line's registry, which also holds the images of all registries."""
     return store.root / "registry"
 
 
 def running(folder: Path) -> RunningRegistry:
-    """The registry of that folder, which runs.
+    """Return the running registry of a folder.
 
     Raises:
-        BundleError: it does not.
+        BundleError: it does not run.
     """
     registry = _recorded(folder)
     if registry is None:
-        raise BundleError("The bundle's registry does not run; start it: python -m airgap.bundle registry start")
+        raise BundleError("The bundle's registry does not run. Start it: python -m airgap.bundle registry start")
     return registry
 
 
 def is_running(folder: Path) -> bool:
-    """Whether the registry of that folder does."""
+    """Return True if the registry of a folder runs."""
     return _recorded(folder) is not None
 
 
 def stop(folder: Path) -> None:
-    """End the registry of that folder, if it runs."""
+    """Stop the registry of a folder, if it runs."""
     if (registry := _recorded(folder)) is not None:
         process = psutil.Process(registry.pid)
         process.terminate()
@@ -201,10 +207,10 @@ def _recorded(folder: Path) -> RunningRegistry | None:
         record = json.loads((folder / "process.json").read_text())
         process = psutil.Process(record["pid"])
         if process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - record["started"]) > 1:
-            return None  # it ended, or its number was given to another program
+            return None  # it has exited, or its process id belongs to another program
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return None
-    # One that an earlier version started has no word of it, and takes images.
+    # Earlier versions did not record this, and their registries accept pushes.
     return RunningRegistry(folder, record["host"], record["pid"], record.get("read_only", False))
 
 
@@ -213,10 +219,10 @@ def _unpacked(store: Store) -> Path:
 
 
 def _install(store: Store) -> Path:
-    """Unpack Debian's package beside the bundle: installed, it would start a service of its own on this machine."""
-    say(f"Unpacking Debian's package {PROGRAM} ...")
-    with paths.installing(_unpacked(store)) as partial, tempfile.TemporaryDirectory() as download:
-        # apt drops its privileges for a download where it can.
+    """Unpack Debian's package beside the bundle. An installation would start a system service."""
+    log_message(f"Unpacking Debian's package {PROGRAM} ...")
+    with atomic_install(_unpacked(store)) as partial, tempfile.TemporaryDirectory() as download:
+        # apt downloads as another user -> the folder must be writable for everyone.
         Path(download).chmod(0o777)
         log = store.root / "logs" / f"{PROGRAM}.log"
         run(["apt-get", "download", PROGRAM], cwd=Path(download), log=log)
@@ -226,14 +232,14 @@ def _install(store: Store) -> Path:
 
 
 def _lay_out(folder: Path, data: Path, address: str, port: int, read_only: bool) -> None:
-    """The registry's settings, and the password where there is none yet."""
+    """Write the registry's settings, and a password if the folder has none."""
     trust = folder / "trust"
     trust.mkdir(exist_ok=True)
     shutil.copyfile(folder / "ca.crt", trust / "ca.crt")
     authfile = folder / "auth.json"
-    # Machines have the password of an earlier start already.
+    # Machines already have the password of an earlier start -> keep it.
     password = _login(authfile)[1] if authfile.exists() else secrets.token_urlsafe(24)
-    # Checked at every request for a layer; a password of 192 random bits takes no slow hash to be safe.
+    # Every request checks the hash, and 192 random bits need no slow one -> a low cost.
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(ROUNDS)).decode()
     certificates.write_private(folder / "htpasswd", f"{USER}:{hashed}\n".encode())
     credentials = base64.b64encode(f"{USER}:{password}".encode()).decode()
@@ -260,8 +266,8 @@ def _lay_out(folder: Path, data: Path, address: str, port: int, read_only: bool)
 
 
 def _login(authfile: Path) -> tuple[str, str]:
-    (shown,) = json.loads(authfile.read_text())["auths"].values()
-    user, _, password = base64.b64decode(shown["auth"]).decode().partition(":")
+    (entry,) = json.loads(authfile.read_text())["auths"].values()
+    user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
     return user, password
 
 
@@ -279,21 +285,21 @@ def _require_free(address: str, port: int) -> None:
             probe.bind((address, port))
         except OSError as error:
             raise BundleError(
-                f"The registry cannot listen on {address}:{port} ({error.strerror}); choose another of both."
+                f"The registry cannot listen on {address}:{port} ({error.strerror}). Choose another address or port."
             ) from None
 
 
-def _await(folder: Path, address: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(folder: Path, address: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
     while time.monotonic() < deadline and process.poll() is None:
         try:
             urllib.request.urlopen(f"https://{address}:{port}/v2/", timeout=2, context=context)
-        except urllib.error.HTTPError as answer:
-            if answer.code == 401:
+        except urllib.error.HTTPError as response:
+            if response.code == 401:
                 return
         except OSError:
             pass
         time.sleep(0.1)
     lines = "\n".join(f"  {line}" for line in log.read_text(errors="replace").splitlines()[-10:])
-    raise BundleError(f"The registry did not start; the end of {log}:\n{lines}")
+    raise BundleError(f"The registry did not start. The last lines of {log}:\n{lines}")

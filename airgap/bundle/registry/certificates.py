@@ -1,4 +1,4 @@
-"""A certificate authority of the registry's own, and the registry's certificate."""
+"""The registry's certificate authority and its server certificate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RENEWED_BEFORE = datetime.timedelta(days=30)
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Write a file that only its owner may read."""
+    """Write a file that only its owner can read, atomically."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
@@ -26,10 +26,10 @@ def write_private(file: Path, content: bytes) -> None:
 
 
 def issue(folder: Path, names: list[str]) -> None:
-    """See to it that `folder` has ca.crt and ca.key, and server.crt and server.key for exactly these names.
+    """Ensure that `folder` has ca.crt and ca.key, and server.crt and server.key for exactly these names.
 
-    The authority stays once it is there, as machines trust it; the server's certificate is made anew when its names
-    change or its end is near.
+    The authority is created once, because machines trust it. The server certificate is renewed when its names change or
+    30 days before it expires.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (folder / "ca.crt").exists():
@@ -81,7 +81,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        # Clocks of machines that trust it may be a little behind.
+        # Clocks of machines may be slow -> the certificate is valid from an hour ago.
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=days))
     )
@@ -91,9 +91,9 @@ def _is_current(file: Path, names: list[str]) -> bool:
     if not file.exists():
         return False
     certificate = x509.load_pem_x509_certificate(file.read_bytes())
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    alternative_names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     remaining = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    return set(found) == {_general_name(name) for name in names} and remaining > RENEWED_BEFORE
+    return set(alternative_names) == {_general_name(name) for name in names} and remaining > RENEWED_BEFORE
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -1,7 +1,7 @@
-"""Filling a registry: each image under the host of its upstream as the first part of its path.
+"""Push of the bundle's images to a registry.
 
 `registry.k8s.io/pause:3.10.1` becomes `<registry>/registry.k8s.io/pause:3.10.1`, so that images of two upstream hosts
-cannot collide. Nodes find it by a mirror with `override_path`, see docs/air-gap.md.
+cannot collide. Nodes resolve the names by a mirror with `override_path`, see docs/air-gap.md.
 """
 
 from __future__ import annotations
@@ -13,40 +13,48 @@ from airgap.bundle.builders.image import TAG
 from airgap.bundle.errors import BundleError
 from airgap.bundle.process import output_of, run
 from airgap.bundle.store import Store
-from tools.bootstrap.console import say
-
-
-def mirror_name(registry: str, upstream: str) -> str:
-    """What an upstream reference is called in a registry, `host[:port][/project]`."""
-    return f"{registry}/{upstream}"
+from tools.bootstrap.console import log_message
 
 
 def push(store: Store, registry: str, authfile: Path, certificates: Path | None) -> None:
-    """Copy every image of the bundle that the registry does not have, with its digest unchanged.
+    """Copy every image that the registry lacks, with an unchanged digest.
+
+    Args:
+        store: the cache of the bundle.
+        registry: the target, `host[:port][/project]`.
+        authfile: the credentials, in the format of image tools.
+        certificates: a folder with the registry's CA, or None for a public CA.
 
     Raises:
-        BundleError: there is no bundle, or the registry refused; names the image.
+        BundleError: there is no bundle, or the registry refused an image; names the image.
     """
     preflight.require(preflight.MOVES_IMAGES)
     log = store.root / "logs" / "push.log"
     log.unlink(missing_ok=True)
-    # Credentials stand in a file, as arguments can be read by everybody on this machine.
-    access = ["--authfile", str(authfile)]
-    trust = str(certificates) if certificates else None
+    # Every user of this machine can read arguments -> pass credentials in a file.
+    credentials = ["--authfile", str(authfile)]
+    certificate_folder = str(certificates) if certificates else None
     images = index.read(store)["images"]
     pushed = 0
     for upstream, image in images.items():
-        target = f"docker://{mirror_name(registry, upstream)}"
-        if _digest(target, [*access, *(["--cert-dir", trust] if trust else [])]) == image["digest"]:
+        target = f"docker://{registry}/{upstream}"
+        if (
+            _digest(target, [*credentials, *(["--cert-dir", certificate_folder] if certificate_folder else [])])
+            == image["digest"]
+        ):
             continue
         source = f"oci:{store.root / image['layout']}:{TAG}"
-        options = [*access, *(["--dest-cert-dir", trust] if trust else []), "--preserve-digests"]
+        options = [
+            *credentials,
+            *(["--dest-cert-dir", certificate_folder] if certificate_folder else []),
+            "--preserve-digests",
+        ]
         try:
             run(["skopeo", "copy", *options, source, target], log=log)
         except BundleError as error:
             raise BundleError(f"{upstream}: {error}") from None
         pushed += 1
-    say(f"The registry has {len(images)} images, {pushed} of them new.")
+    log_message(f"The registry has {len(images)} images, {pushed} of them new.")
 
 
 def _digest(target: str, options: list[str]) -> str | None:

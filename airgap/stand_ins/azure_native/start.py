@@ -1,5 +1,8 @@
-"""Starts the provider; its modules are a package, so that none of their names hides one of a library."""
+"""Start the provider from the checkout that this file is in, independent of the working directory."""
 
 import runpy
+import sys
+from pathlib import Path
 
-runpy.run_module("resource_azure_native.server", run_name="__main__", alter_sys=True)
+sys.path[0] = str(Path(__file__).resolve().parents[3])
+runpy.run_module("airgap.stand_ins.azure_native.resource_azure_native.server", run_name="__main__", alter_sys=True)

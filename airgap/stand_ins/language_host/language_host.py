@@ -1,9 +1,11 @@
-"""Pulumi's Python language host, for a CLI that was built from its Go module and so came without one.
+"""A Python language host for a Pulumi CLI that was built from its Go module, which does not contain one.
 
-The CLI starts it with its own address as the last argument, reads a port from the first line of its output, calls
-`LanguageRuntime` there, and ends it by an interrupt. It does what this project needs: run a program or a policy pack in
-a virtual environment. It reports no packages, as there is no plugin that could be downloaded for them.
+The CLI passes its address as the last argument and reads the host's port from the first line of output. It calls
+`LanguageRuntime` on that port, and stops the host with an interrupt. The host runs programs and policy packs in a
+virtual environment. It reports no packages, because no plugin can be downloaded for them.
 """
+
+# ruff: noqa: D102 - language.proto documents the methods
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2
 
-# The SDK's messages without the SDK: all of it takes three times as long to import, and a command starts two hosts.
+# Import the SDK's messages without the SDK: its import takes three times as long, and a command starts two hosts.
 SDK = Path(grpc.__file__).parents[1] / "pulumi"
 for name, folder in (("pulumi", SDK), ("pulumi.runtime", SDK / "runtime")):
     sys.modules[name] = ModuleType(name)
@@ -33,13 +35,14 @@ for name, folder in (("pulumi", SDK), ("pulumi.runtime", SDK / "runtime")):
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2  # noqa: E402
 
 REPORTED = 32
-"""Exit code of a program that has told the user itself why it failed."""
-UNINTERRUPTED = ("/bin/sh", "-c", 'trap "" INT; exec "$0" "$@"')
-"""What this host alone ends: the CLI interrupts the whole process group, which Python would answer with a traceback."""
+"""Exit code of a program that has logged its error."""
+IGNORE_INTERRUPT = ("/bin/sh", "-c", 'trap "" INT; exec "$0" "$@"')
+"""A command prefix. The CLI interrupts the whole process group, and Python would print a traceback -> only this host
+stops the program."""
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
-    """Runs the program in a process of its own, which speaks to the engine at the address `engine`."""
+    """A language host. Each program runs in a new process that connects to the engine at the address `engine`."""
 
     def __init__(self, engine: str) -> None:
         self._engine = engine
@@ -67,15 +70,17 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def Run(self, request: language_pb2.RunRequest, context: Any) -> language_pb2.RunResponse:
         environment = _environment(request.info)
         if not _python(environment).is_file():
-            return language_pb2.RunResponse(error=f"{environment} is no virtual environment; `make tools` creates it")
+            return language_pb2.RunResponse(
+                error=f"{environment} is not a virtual environment; create it with `make tools`"
+            )
         self._program = subprocess.Popen(
-            [*UNINTERRUPTED, _python(environment), "-u", Path(__file__).with_name("program.py")],
+            [*IGNORE_INTERRUPT, _python(environment), "-u", Path(__file__).with_name("program.py")],
             cwd=request.pwd,
             env=os.environ | {"VIRTUAL_ENV": str(environment)},
             stdin=subprocess.PIPE,
             text=True,
         )
-        # By standard input: the configuration holds secrets, and other programs can read arguments and environments.
+        # The settings hold secrets, and other users can read arguments and environments -> pass them by standard input.
         self._program.communicate(json.dumps(self._settings(request)))
         code = self._program.returncode
         if code in (0, REPORTED):
@@ -85,10 +90,10 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def RunPlugin(
         self, request: language_pb2.RunPluginRequest, context: Any
     ) -> Iterator[language_pb2.RunPluginResponse]:
-        """A policy pack, until the engine has no more use for it."""
+        """Run a policy pack until the engine ends the call."""
         environment = _environment(request.info)
         process = subprocess.Popen(
-            [*UNINTERRUPTED, _python(environment), "-u", request.info.program_directory, *request.args],
+            [*IGNORE_INTERRUPT, _python(environment), "-u", request.info.program_directory, *request.args],
             cwd=request.pwd,
             env=os.environ
             | dict(variable.split("=", 1) for variable in request.env)
@@ -121,10 +126,11 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         }
 
     def Cancel(self, request: Any, context: Any) -> Any:
-        self.end_program()
+        self.terminate_children()
         return empty_pb2.Empty()
 
-    def end_program(self) -> None:
+    def terminate_children(self) -> None:
+        """Terminate the program and all policy packs."""
         for process in (self._program, *self._plugins):
             if process is not None:
                 process.terminate()
@@ -139,25 +145,26 @@ def _python(environment: Path) -> Path:
 
 
 def terminate_at_end_of_input() -> None:
-    """Standard input is a pipe from the CLI: it ends when the CLI does, be it by `kill -9`."""
+    """Terminate when the CLI exits, also by `kill -9`: standard input is a pipe from the CLI."""
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
+    """Serve the language host until a signal, then terminate its children."""
     host = LanguageHost(engine=sys.argv[-1])
-    ended = threading.Event()
+    stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: stopping.set())
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
     threading.Thread(target=terminate_at_end_of_input, daemon=True).start()
-    ended.wait()
-    host.end_program()
+    stopping.wait()
+    host.terminate_children()
     server.stop(grace=1).wait()
 
 

@@ -1,4 +1,4 @@
-"""Run a Pulumi program as the child of the language host, which gives the settings as JSON on standard input."""
+"""Run a Pulumi program as a child of the language host. Settings arrive as JSON on standard input."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ import pulumi
 import pulumi.runtime
 
 REPORTED = 32
-"""Exit code: the user has been told why it failed."""
+"""Exit code of a program that has logged its error."""
 
 
 def main() -> int:
+    """Run the program; return its exit code."""
     settings = json.load(sys.stdin)
     program = Path(settings["program"]).resolve()
     pulumi.runtime.set_all_config(settings["config"], settings["secret_keys"])
     pulumi.runtime.configure(pulumi.runtime.Settings(**settings["runtime"]))
-    # Resources that a failed program leaves unfinished are no news to the user.
+    # A failed program leaves unfinished resources; asyncio's log of them is noise.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.argv = [str(program)]
     sys.path.insert(0, str(program if program.is_dir() else program.parent))
@@ -34,15 +35,15 @@ def main() -> int:
         pulumi.log.error(str(error))
         return REPORTED
     except Exception as error:
-        own = _from_program(error.__traceback__, program)
-        lines = traceback.format_exception(error.with_traceback(own))
+        program_trace = _from_program(error.__traceback__, program)
+        lines = traceback.format_exception(error.with_traceback(program_trace))
         pulumi.log.error("Program failed with an unhandled exception:\n" + "".join(lines))
         return REPORTED
     return 0
 
 
 async def _run(program: Path, parallel: int) -> None:
-    # Each resource that is being registered waits in a thread.
+    # Each registration of a resource blocks a thread.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=4 * max(parallel, 1)))
 
     def run() -> None:
@@ -52,7 +53,7 @@ async def _run(program: Path, parallel: int) -> None:
 
 
 def _from_program(trace: TracebackType | None, program: Path) -> TracebackType | None:
-    """The traceback from the program's first line on, or all of it where the error came from elsewhere."""
+    """Return the part of the traceback from the program's first frame on, or all of it without such a frame."""
     folder = program if program.is_dir() else program.parent
     step = trace
     while step:

@@ -1,6 +1,6 @@
-"""Scripts that run on machines as root. Each is safe to run twice, and its head says what it reads.
+"""Scripts that run on machines as root. Each is safe to run twice; its header lists its inputs.
 
-Two never run at once on a machine: one that goes on after its `up` was killed is waited for.
+A lock on the machine prevents parallel runs: a script that survived its killed `up` ends before the next one starts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-ALONE = """
+LOCK = """
 if [ "$EUID" = 0 ]; then
   exec 9>/run/mlplatform.lock
   flock --timeout 900 9 || { echo "another script of this program has been running here for 15 minutes" >&2; exit 1; }
@@ -17,20 +17,23 @@ fi
 """
 
 
-def text(script: str) -> str:
-    """A script of this folder."""
+def script_text(script: str) -> str:
+    """Return the content of a script of this folder."""
     return (Path(__file__).resolve().parent / script).read_text()
 
 
 def command_line(script: str, environment: Mapping[str, str], sudo: bool = True) -> str:
-    """The command line for a script with these variables; the script itself goes to its standard input.
+    """Return the command line that runs a script from its standard input with these variables.
 
-    So errors, which quote the command line, stay readable.
+    Error messages quote the command line, so the script itself is not in it.
     """
     assignments = [f"{key}={shlex.quote(value)}" for key, value in environment.items()]
     return " ".join([*(["sudo --non-interactive"] if sudo else []), "env", *assignments, "bash -s", script])
 
 
 def standard_input(script: str, content: str = "") -> str:
-    """The script, followed by what it reads itself: as a function, bash has read it whole before it begins."""
-    return f"script() {{\n{text(script)}\n}}{ALONE}script; exit\n{content}"
+    """Return the script followed by its own standard input.
+
+    The script is wrapped in a function, so bash reads all of it before it reads `content`.
+    """
+    return f"script() {{\n{script_text(script)}\n}}{LOCK}script; exit\n{content}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# containerd for kubelet, with the private registry as the mirror of every upstream. Safe to run again.
-# In: PAUSE, the pause image; MIRROR, the registry's host with its project, empty for none; UPSTREAMS, the hosts that it
+# Configure containerd for kubelet, with the private registry as the mirror of every upstream. Safe to run again.
+# Input: PAUSE, the pause image; MIRROR, the registry's host with its project, or empty; UPSTREAMS, the hosts that it
 # mirrors. On standard input: the registry's credentials as user:password in Base64, then its CA in PEM format.
 set -euo pipefail
 umask 077
@@ -14,7 +14,7 @@ mkdir -p "$directory"
 chmod 755 /etc/containerd "$directory"
 
 if [ -f /sys/fs/cgroup/cgroup.controllers ]; then systemd_cgroup=true; else systemd_cgroup=false; fi
-# In a container no process may get a lower chance of being killed than the container itself has.
+# Inside a container, a process cannot get a lower OOM score than the container has.
 if systemd-detect-virt --container --quiet; then restrict=true; else restrict=false; fi
 cat >/etc/containerd/config.toml <<SETTINGS
 version = 2
@@ -37,13 +37,13 @@ if [ -n "$MIRROR" ]; then
   if [ -n "$authority" ]; then
     printf '%s\n' "$authority" >"$directory/mirror-ca.crt"
     trust="ca = \"$directory/mirror-ca.crt\""
-    # Images that are named after the registry itself take no mirror and no credentials of ours, but trust.
+    # Images named after the registry itself need its certificate, but no mirror and no credentials from here.
     mkdir -p "$directory/$host"
     printf 'server = "https://%s"\n\n[host."https://%s"]\n  %s\n' "$host" "$host" "$trust" >"$directory/$host/hosts.toml"
   fi
   for upstream in $UPSTREAMS; do
     mkdir -p "$directory/$upstream"
-    # containerd asks upstream itself only if the mirror does not answer or does not have the image.
+    # containerd contacts upstream only if the mirror does not respond or does not have the image.
     cat >"$directory/$upstream/hosts.toml" <<HOSTS
 server = "https://$upstream"
 
@@ -63,6 +63,6 @@ if [ "$before" != "$(sha256sum </etc/containerd/config.toml)" ]; then
   systemctl restart containerd
 fi
 systemctl is-active containerd >/dev/null || systemctl start containerd
-# kubelet pulls a name once; the image that an older bundle had under this one keeps kubeadm from any upgrade.
+# kubelet pulls a name once. An outdated image under this name blocks kubeadm upgrade, so pull it on every run.
 ctr --namespace k8s.io images pull --hosts-dir "$directory" "$PAUSE" >/dev/null
 echo "containerd: $(containerd --version | cut -d' ' -f3) is active"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Give the disk $1 a file system if it has nothing on it: a machine that is made anew finds the volumes of the last one.
+# Format the disk $1 if it is empty. A disk with data stays as it is, so a replaced machine keeps its volumes.
 set -euo pipefail
 
 disk=$1
-[ -e "$disk" ] || { echo "there is no disk $disk" >&2; exit 1; }
-found=0
-blkid --probe "$disk" >/dev/null || found=$?
-case $found in
-  2)
+[ -e "$disk" ] || { echo "disk $disk does not exist" >&2; exit 1; }
+code=0
+blkid --probe "$disk" >/dev/null || code=$?
+case $code in
+  2) # no signature found
     mkfs.ext4 -q -L openebs "$disk"
     echo "$disk is formatted"
     ;;
-  *) echo "$disk has something on it, which is kept" ;;
+  *) echo "$disk has data and stays as it is" ;;
 esac

@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# kubeadm join. Safe to run again: a node is left as it is, one that was begun is begun anew.
-# In: NODE, ADDRESS, ENDPOINT. On standard input: a bootstrap token, and the hash of the cluster's CA.
+# Run kubeadm join, after a reset if an earlier join did not finish. `infra.kubeadm.join` does not run it on nodes.
+# Input: NODE, ADDRESS, ENDPOINT. On standard input: a bootstrap token, and the hash of the cluster's CA.
 set -euo pipefail
 
-read -r token authority
+read -r token ca_hash
 
 if [ -f /etc/kubernetes/kubelet.conf ] || [ -d /etc/kubernetes/manifests ] && [ -n "$(ls -A /etc/kubernetes/manifests)" ]; then
   kubeadm reset --force >/dev/null 2>&1
 fi
 ignored=()
+# A container shares these with its host: swap, and the kernel's configuration file.
 if systemd-detect-virt --container --quiet; then
   ignored=("--ignore-preflight-errors=Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables")
 fi
-# From a pipe: nothing of the token gets to the disk or into the list of processes.
+# From a pipe, so the token is neither on the disk nor in the process list.
 kubeadm join --config /dev/stdin "${ignored[@]}" <<CONFIGURATION
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: JoinConfiguration
@@ -20,7 +21,7 @@ discovery:
   bootstrapToken:
     apiServerEndpoint: $ENDPOINT
     token: $token
-    caCertHashes: ["$authority"]
+    caCertHashes: ["$ca_hash"]
 nodeRegistration:
   name: $NODE
   criSocket: unix:///run/containerd/containerd.sock

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# kubeadm, kubelet, kubectl and CNI plugins, of one version, held there. Safe to run again.
-# In: VERSION, as in 1.34.4; WHAT: `node` is all of them, on a machine that is no node yet; `kubeadm`, then `kubelet` are the
-# two halves of an upgrade. FROM: `upstream` (pkgs.k8s.io) or the registry's host with its project. On standard input, for a
-# registry: its credentials as user:password in Base64, then its CA in PEM format.
+# Install kubeadm, kubelet, kubectl and the CNI plugins in one version, and hold that version. Safe to run again.
+# Input: VERSION, as in 1.34.4; FROM, `upstream` (pkgs.k8s.io) or the registry's host with its project; PACKAGE_SET:
+# `node` installs all of them on a machine that is not a node; an upgrade installs `kubeadm`, then `kubelet`.
+# On standard input, for a registry: its credentials as user:password in Base64, then its CA in PEM format.
 set -euo pipefail
 
 read -r credentials || true
 authority=$(cat)
 
-case $WHAT in
+case $PACKAGE_SET in
   node)
     if [ -f /etc/kubernetes/kubelet.conf ]; then
-      echo "kubernetes: a node of version $(kubelet --version | cut -d' ' -f2) already; it is upgraded in its turn"
+      echo "kubernetes: the machine is a node of version $(kubelet --version | cut -d' ' -f2); step ready upgrades it"
       exit
     fi
     packages=(kubeadm kubelet kubectl kubernetes-cni)
@@ -27,13 +27,13 @@ case $WHAT in
     ;;
 esac
 installed() {
-  case $WHAT in
+  case $PACKAGE_SET in
     kubelet) kubelet --version | cut -d' ' -f2 ;;
     *) kubeadm version --output short ;;
   esac
 }
 if [ "$(installed 2>/dev/null)" = "v$VERSION" ] && [ -x /opt/cni/bin/loopback ]; then
-  echo "kubernetes: ${packages[*]} v$VERSION there"
+  echo "kubernetes: ${packages[*]} v$VERSION are installed"
   exit
 fi
 
@@ -44,43 +44,43 @@ from_upstream() {
   curl --fail --silent --show-error --location --retry 3 --output /etc/apt/keyrings/kubernetes.asc "${site}Release.key"
   echo "deb [signed-by=/etc/apt/keyrings/kubernetes.asc] $site /" >/etc/apt/sources.list.d/kubernetes.list
   apt-get -o DPkg::Lock::Timeout=300 update -qq
-  local package wanted=()
+  local package pinned=()
   for package in "${packages[@]}"; do
-    if [ "$package" = kubernetes-cni ]; then wanted+=("$package"); else wanted+=("$package=$VERSION-*"); fi
+    if [ "$package" = kubernetes-cni ]; then pinned+=("$package"); else pinned+=("$package=$VERSION-*"); fi
   done
-  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --allow-change-held-packages "${wanted[@]}" >/dev/null
+  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --allow-change-held-packages "${pinned[@]}" >/dev/null
   apt-mark hold "${packages[@]}" >/dev/null
 }
 
 from_registry() {
-  local host=${FROM%%/*} ask layer
+  local host=${FROM%%/*} url layer
   local project=${FROM#"$host"}
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
-  # In a file that only root reads: arguments show in the list of processes.
+  # In a file that only root can read, because arguments show in the process list.
   (
     umask 077
     printf '%s\n' "$authority" >"$work/ca.crt"
     printf 'fail\nsilent\nshow-error\nretry = 3\nheader = "Authorization: Basic %s"\n' "$credentials" >"$work/curl"
     if [ -n "$authority" ]; then printf 'cacert = "%s"\n' "$work/ca.crt" >>"$work/curl"; fi
   )
-  ask="https://$host/v2$project/mlplatform.internal/node"
+  url="https://$host/v2$project/mlplatform.internal/node"
   curl --config "$work/curl" --header 'Accept: application/vnd.oci.image.manifest.v1+json' \
-    --output "$work/manifest" "$ask/manifests/v$VERSION" || {
-    echo "$FROM does not give mlplatform.internal/node:v$VERSION: is the bundle in it of another version?" >&2
+    --output "$work/manifest" "$url/manifests/v$VERSION" || {
+    echo "$FROM has no mlplatform.internal/node:v$VERSION: push the bundle of this version to it" >&2
     return 1
   }
   layer=$(tr -d ' \n' <"$work/manifest" | grep -o '"layers":\[.*' | grep -o 'sha256:[0-9a-f]\{64\}' | head -1)
-  curl --config "$work/curl" --location --output "$work/layer" "$ask/blobs/$layer"
+  curl --config "$work/curl" --location --output "$work/layer" "$url/blobs/$layer"
   echo "${layer#sha256:}  $work/layer" | sha256sum --check --quiet
   mkdir "$work/root"
   tar --extract --gzip --file "$work/layer" --directory "$work/root" "${files[@]}"
-  # A program that runs is replaced, not written into.
+  # A running program cannot be overwritten, so its file is replaced.
   cp --recursive --remove-destination "$work/root/." /
-  if [ "$WHAT" = node ]; then write_units; fi
+  if [ "$PACKAGE_SET" = node ]; then write_units; fi
 }
 
-# As the packages of upstream have them.
+# Write the units of upstream's packages.
 write_units() {
   install -d -m 755 /etc/systemd/system/kubelet.service.d /var/lib/kubelet
   cat >/etc/systemd/system/kubelet.service <<'UNIT'
@@ -112,7 +112,7 @@ UNIT
 }
 
 if [ "$FROM" = upstream ]; then from_upstream; else from_registry; fi
-case $WHAT in
+case $PACKAGE_SET in
   node) systemctl enable --quiet kubelet ;;
   kubelet) systemctl daemon-reload && systemctl restart kubelet ;;
 esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Takes a machine out of whatever cluster it is in. Packages, the volumes in /var/openebs and the audit log in
+# Remove all Kubernetes state from a machine. Packages, the volumes in /var/openebs and the audit log in
 # /var/log/kubernetes stay. Safe to run again.
 set -uo pipefail
 
@@ -7,7 +7,7 @@ if command -v kubeadm >/dev/null; then
   kubeadm reset --force >/dev/null 2>&1
 fi
 systemctl disable --now --quiet kubelet 2>/dev/null
-# What kubeadm reset leaves to its user: the network of pods, and the rules of kube-proxy and the network.
+# kubeadm reset leaves the pod network's links and the firewall rules of kube-proxy and the pod network.
 for link in weave vxlan-6784 datapath flannel.1 cni0; do
   ip link delete "$link" 2>/dev/null
 done
@@ -16,4 +16,4 @@ for program in iptables ip6tables; do
 done
 ipset list -name 2>/dev/null | grep -E '^(weave|KUBE)' | xargs -r -n1 ipset destroy 2>/dev/null
 rm -rf /etc/kubernetes /etc/cni/net.d /var/lib/weave /var/lib/cni /run/flannel
-echo "reset: this is no node any more"
+echo "reset: the machine is not a node"

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# kubeadm upgrade: the pods of the control plane, or the settings of a worker. Safe to run again.
-# In: VERSION, as in 1.34.4, which kubeadm here is of; ROLE, `control-plane` or `worker`.
+# Run kubeadm upgrade: of a control plane's pods, or of a worker's settings. Safe to run again.
+# Input: VERSION, as in 1.34.4, the version of the installed kubeadm; ROLE, `control-plane` or `worker`.
 set -euo pipefail
 
 case $ROLE in
-  control-plane) what=(apply "v$VERSION" --yes) ;;
-  worker) what=(node) ;;
+  control-plane) arguments=(apply "v$VERSION" --yes) ;;
+  worker) arguments=(node) ;;
 esac
 ignored=()
 if systemd-detect-virt --container --quiet; then
-  # What the container shares with the computer around it: its kernel's configuration file.
+  # A container shares the kernel's configuration file with its host.
   ignored=("--ignore-preflight-errors=SystemVerification")
 fi
-# Into a file: when the one who reads is killed, a pipe would end kubeadm at its next line.
+# To a file: if the reader of a pipe were killed, kubeadm would end at its next line of output.
 log=/var/log/kubeadm-upgrade.log
 code=0
-kubeadm upgrade "${what[@]}" "${ignored[@]}" >"$log" 2>&1 || code=$?
+kubeadm upgrade "${arguments[@]}" "${ignored[@]}" >"$log" 2>&1 || code=$?
 cat "$log"
 exit "$code"

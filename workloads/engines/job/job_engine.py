@@ -51,12 +51,12 @@ class JobEngine(Engine):
             "binaryData": {PACKAGE: b64encode(content).decode()},
             "immutable": True,
         }
-        self.api.unless_there(lambda: self.api.core.create_namespaced_config_map(self.namespace, body))
+        self.api.none_if_exists(lambda: self.api.core.create_namespaced_config_map(self.namespace, body))
         return name
 
     def remove(self, version_id: str) -> None:
         """Delete the ConfigMap of a version."""
-        self.api.unless_gone(lambda: self.api.core.delete_namespaced_config_map(version_id, self.namespace))
+        self.api.none_if_missing(lambda: self.api.core.delete_namespaced_config_map(version_id, self.namespace))
 
     def find_resumable_run(self, pipeline: str, key: str) -> str | None:
         """Return the id of the run whose Job has this key and did not fail."""
@@ -77,11 +77,11 @@ class JobEngine(Engine):
             pulumi.log.info(f"{request.pipeline}: resuming the run {request.run_id} of an earlier `up`")
         if job.spec.suspend:
             secret = secret_manifest(name, job.metadata.uid, request.secrets)
-            self.api.unless_there(lambda: self.api.core.create_namespaced_secret(self.namespace, secret))
+            self.api.none_if_exists(lambda: self.api.core.create_namespaced_secret(self.namespace, secret))
             start = {"spec": {"suspend": False}}
             self.api.retry(lambda: self.api.batch.patch_namespaced_job(name, self.namespace, start))
         result = self._follow(name, request)
-        self.api.unless_gone(lambda: self.api.core.delete_namespaced_secret(name, self.namespace))
+        self.api.none_if_missing(lambda: self.api.core.delete_namespaced_secret(name, self.namespace))
         if result.succeeded:  # a failed Job stays for inspection until the next run
             self._delete_job(name)
         return result
@@ -138,7 +138,7 @@ class JobEngine(Engine):
         yield from (e.message for e in events if e.type == "Warning" and e.involved_object.uid == job.metadata.uid)
 
     def _read_job(self, name: str) -> Any:
-        return self.api.unless_gone(lambda: self.api.batch.read_namespaced_job(name, self.namespace))
+        return self.api.none_if_missing(lambda: self.api.batch.read_namespaced_job(name, self.namespace))
 
     def _newest_pod(self, job: Any) -> Any:
         selector = f"batch.kubernetes.io/controller-uid={job.metadata.uid}"
@@ -146,7 +146,7 @@ class JobEngine(Engine):
         return max(pods, key=lambda pod: pod.metadata.creation_timestamp, default=None)
 
     def _delete_job(self, name: str) -> None:
-        self.api.unless_gone(
+        self.api.none_if_missing(
             lambda: self.api.batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
         )
         deadline = time.monotonic() + STOP_SECONDS

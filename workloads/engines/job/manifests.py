@@ -69,7 +69,7 @@ def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
             # A failed run has a result and is not repeated. A run on a lost node starts again in a new pod.
             "podFailurePolicy": {
                 "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                     {"action": "FailJob", "onExitCodes": {"containerName": "run", "operator": "NotIn", "values": [0]}},
                 ]
             },

@@ -77,7 +77,7 @@ class KubeflowEngine(SchedulingEngine):
     def find_resumable_run(self, pipeline: str, key: str) -> str | None:
         """Return the id in the ConfigMap with this key if its run did not fail."""
         read = self.api.core.read_namespaced_config_map
-        marker = self.api.unless_gone(lambda: read(_marker_name(pipeline, key), self.namespace))
+        marker = self.api.none_if_missing(lambda: read(_marker_name(pipeline, key), self.namespace))
         if marker is None:
             return None
         run_id = str(marker.data["run_id"])
@@ -95,7 +95,7 @@ class KubeflowEngine(SchedulingEngine):
             if self._find_run(kfp, request.run_id):
                 pulumi.log.info(f"{request.pipeline}: resuming the run {request.run_id} of an earlier `up`")
             result = self._follow(kfp, store, self._find_or_create_run(kfp, request), request)
-        self.api.unless_gone(lambda: self.api.core.delete_namespaced_config_map(marker, self.namespace))
+        self.api.none_if_missing(lambda: self.api.core.delete_namespaced_config_map(marker, self.namespace))
         return result
 
     def schedule(self, request: ScheduleRequest) -> None:
@@ -231,7 +231,7 @@ class KubeflowEngine(SchedulingEngine):
         """Create an object of the namespace or replace it."""
         create = getattr(self.api.core, f"create_namespaced_{kind}")
         replace = getattr(self.api.core, f"replace_namespaced_{kind}")
-        if self.api.unless_there(lambda: create(self.namespace, body)) is None:
+        if self.api.none_if_exists(lambda: create(self.namespace, body)) is None:
             self.api.retry(lambda: replace(body["metadata"]["name"], self.namespace, body))
 
     @contextmanager

@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 
 from workloads.engines.base import StepState
 from workloads.engines.kubeflow.metadata_pb2 import Artifact, Execution, Value
-from workloads.ml.metadata import OF_KUBEFLOW
+from workloads.ml.artifact_metadata import KFP_PROPERTIES
 
 STATES = {
     Execution.COMPLETE: StepState.SUCCEEDED,
@@ -140,7 +140,7 @@ class RunGraph:
                 "metadata": {
                     key: _from_value(value)
                     for key, value in artifacts[name].custom_properties.items()
-                    if key not in OF_KUBEFLOW
+                    if key not in KFP_PROPERTIES
                 },
             }
             for name, spec in declared.items()

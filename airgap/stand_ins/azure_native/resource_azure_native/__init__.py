@@ -1,5 +1,5 @@
-"""A stand-in for Pulumi's Azure provider in previews, for machines where the official plugin cannot be downloaded.
+"""A stand-in for Pulumi's Azure provider in previews, for machines that cannot download the official plugin.
 
-It checks the inputs of every resource against the types of the Python SDK, knows nothing of outputs that only Azure
-could tell, and refuses to create, change or delete anything.
+It validates the inputs of every resource against the types of the Python SDK. Outputs that only Azure knows are
+unknown. It refuses to create, change or delete resources.
 """

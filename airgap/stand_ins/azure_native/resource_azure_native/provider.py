@@ -1,4 +1,6 @@
-"""Pulumi's provider protocol, as far as a preview needs it."""
+"""Pulumi's provider protocol, limited to the calls of a preview."""
+
+# ruff: noqa: D102 - provider.proto documents the methods
 
 from __future__ import annotations
 
@@ -9,23 +11,24 @@ import grpc
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from . import sdk
-from .check import check
-from .values import decode, unknown
+from airgap.stand_ins.azure_native.resource_azure_native import sdk
+from airgap.stand_ins.azure_native.resource_azure_native.check import check
+from airgap.stand_ins.azure_native.resource_azure_native.values import decode, unknown
+from airgap.stand_ins.protocol.requests import abort, check_failures, resource_type
 
-ASKED_NOTHING = (
-    f"Azure is not asked anything: this is a stand-in for the plugin azure-native {sdk.VERSION}, which checks inputs "
+NO_REQUESTS = (
+    f"Azure receives no requests: this stand-in for the plugin azure-native {sdk.VERSION} only checks inputs "
     "against the SDK's types"
 )
-REFUSED = (
-    f"this is a stand-in for the plugin azure-native {sdk.VERSION}, good for previews alone. The official one comes "
-    "with Pulumi's own CLI (https://www.pulumi.com/docs/install): where its download site can be reached, `make tools` "
-    f"brings that CLI, which fetches the plugin itself (or: pulumi plugin install resource azure-native {sdk.VERSION})"
+PREVIEW_ONLY = (
+    f"this stand-in for the plugin azure-native {sdk.VERSION} supports previews only. Deploy with the official plugin. "
+    "On a computer that reaches Pulumi's download site, `make tools` installs the official CLI, which downloads it "
+    f"(by hand: pulumi plugin install resource azure-native {sdk.VERSION})"
 )
 
 
 class PreviewProvider(provider_pb2_grpc.ResourceProviderServicer):
-    """Serves the engine at the address `engine`, or none."""
+    """A provider for previews. It logs to the engine at the address `engine`, if one is given."""
 
     def __init__(self, engine: str) -> None:
         self._engine = engine
@@ -48,21 +51,21 @@ class PreviewProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Configure(self, request: Any, context: Any) -> provider_pb2.ConfigureResponse:
         if self._engine:
             stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(self._engine, [("grpc.enable_http_proxy", 0)]))
-            stub.Log(engine_pb2.LogRequest(severity=engine_pb2.WARNING, message=ASKED_NOTHING))
+            stub.Log(engine_pb2.LogRequest(severity=engine_pb2.WARNING, message=NO_REQUESTS))
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, acceptResources=True, acceptOutputs=True, supportsPreview=True
         )
 
     def Check(self, request: provider_pb2.CheckRequest, context: Any) -> provider_pb2.CheckResponse:
         expected = _resource(request.urn, context).inputs
-        failures = check(expected, decode(request.news))
+        faults = check(expected, decode(request.news))
         return provider_pb2.CheckResponse(
             inputs=request.news,
-            failures=[provider_pb2.CheckFailure(property=fault.path, reason=fault.reason) for fault in failures],
+            failures=check_failures(faults),
         )
 
     def Diff(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:
-        """Which inputs changed. Whether Azure takes a change in place or needs a new resource, it does not know."""
+        """Return the changed inputs as an update; only Azure knows which changes replace a resource."""
         old, new = decode(request.old_inputs), decode(request.news)
         changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
         return provider_pb2.DiffResponse(
@@ -72,46 +75,41 @@ class PreviewProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Create(self, request: provider_pb2.CreateRequest, context: Any) -> provider_pb2.CreateResponse:
         self._require_preview(request, context)
-        return provider_pb2.CreateResponse(properties=_planned(request.urn, request.properties, context))
+        return provider_pb2.CreateResponse(properties=_preview_outputs(request.urn, request.properties, context))
 
     def Update(self, request: provider_pb2.UpdateRequest, context: Any) -> provider_pb2.UpdateResponse:
         self._require_preview(request, context)
-        return provider_pb2.UpdateResponse(properties=_planned(request.urn, request.news, context))
+        return provider_pb2.UpdateResponse(properties=_preview_outputs(request.urn, request.news, context))
 
     def Read(self, request: provider_pb2.ReadRequest, context: Any) -> provider_pb2.ReadResponse:
         return provider_pb2.ReadResponse(id=request.id, inputs=request.inputs, properties=request.properties)
 
     def Invoke(self, request: provider_pb2.InvokeRequest, context: Any) -> NoReturn:
-        """The engine only asks where all arguments are known, which they are of things that are there already."""
-        _abort(context, grpc.StatusCode.UNIMPLEMENTED, f"{request.tok} has to ask Azure, but {REFUSED}")
+        """Refuse: the engine calls a function only with known arguments, and then the result is Azure's."""
+        abort(context, grpc.StatusCode.UNIMPLEMENTED, f"{request.tok} needs a request to Azure, but {PREVIEW_ONLY}")
 
     def Delete(self, request: Any, context: Any) -> NoReturn:
-        _abort(context, grpc.StatusCode.UNIMPLEMENTED, REFUSED)
+        abort(context, grpc.StatusCode.UNIMPLEMENTED, PREVIEW_ONLY)
 
     def Cancel(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
 
     def _require_preview(self, request: Any, context: Any) -> None:
         if not request.preview:
-            _abort(context, grpc.StatusCode.UNIMPLEMENTED, REFUSED)
+            abort(context, grpc.StatusCode.UNIMPLEMENTED, PREVIEW_ONLY)
 
 
-def _planned(urn: str, given: struct_pb2.Struct, context: Any) -> struct_pb2.Struct:
-    """The outputs of a resource that gets these inputs: simple ones among them, and all else not known yet."""
+def _preview_outputs(urn: str, inputs: struct_pb2.Struct, context: Any) -> struct_pb2.Struct:
+    """Return the outputs of a preview: simple inputs are echoed, all others are unknown."""
     described = _resource(urn, context)
-    planned = unknown(described.outputs)
-    for name in described.echoed & given.fields.keys():
-        planned.fields[name].CopyFrom(given.fields[name])
-    return planned
+    outputs = unknown(described.outputs)
+    for name in described.echoed & inputs.fields.keys():
+        outputs.fields[name].CopyFrom(inputs.fields[name])
+    return outputs
 
 
 def _resource(urn: str, context: Any) -> sdk.Resource:
     try:
-        return sdk.resource(urn.split("::", 3)[2].rsplit("$")[-1])
+        return sdk.resource(resource_type(urn))
     except sdk.NotInSdk as error:
-        _abort(context, grpc.StatusCode.NOT_FOUND, str(error))
-
-
-def _abort(context: Any, code: grpc.StatusCode, text: str) -> NoReturn:
-    context.abort(code, text)
-    raise AssertionError("abort raises")
+        abort(context, grpc.StatusCode.NOT_FOUND, str(error))

@@ -1,7 +1,7 @@
-"""What the Python SDK says of a resource: the names and types of its inputs, which are required, and its outputs.
+"""The inputs and outputs of a resource type, read from the Python SDK.
 
-The SDK's packages load all their modules, hundreds of them, which takes seconds. Here each package is an empty one with
-the same folder, so that only the module of the resource itself is loaded, with the types that it names.
+An import of an SDK package loads hundreds of modules, which takes seconds. This module registers an empty package for
+the same folder. Then only the resource's own module is loaded, with the types that it names.
 """
 
 from __future__ import annotations
@@ -24,37 +24,41 @@ PACKAGE = "pulumi_azure_native"
 VERSION = version(PACKAGE)
 _FOLDER = Path(str(distribution(PACKAGE).locate_file(PACKAGE)))
 _NAMES = {"Output": pulumi.Output, "Awaitable": Awaitable, "T": TypeVar("T")}
-"""What `pulumi.Input` is made of, by the names that annotations have it by."""
+"""The types inside `pulumi.Input`, by the names that annotations use."""
 _SIMPLE = (str, int, float, bool)
 _STRINGS = (Mapping, (str, str))
 
 
 class NotInSdk(Exception):
-    """The SDK has nothing of that token."""
+    """The SDK has no resource type with that token."""
 
 
 @dataclass(frozen=True)
 class Input:
+    """An input of a resource type."""
+
     type: Any
-    """As annotated; other classes of inputs may be within."""
+    """The annotation; it may name further classes of inputs."""
     required: bool
 
 
 @dataclass(frozen=True)
 class Resource:
+    """The inputs and outputs of a resource type."""
+
     inputs: Mapping[str, Input]
     outputs: frozenset[str]
     """Names of all outputs."""
     echoed: frozenset[str]
-    """Outputs of a simple type, or a mapping of strings as tags are: the inputs of that name where there are any."""
+    """Outputs of a simple type or a mapping of strings; each equals the input of the same name, if there is one."""
 
 
 @cache
 def resource(token: str) -> Resource:
-    """The resource type of a token such as `azure-native:network:Subnet`.
+    """Return the resource type of a token such as `azure-native:network:Subnet`.
 
     Raises:
-        NotInSdk: there is none.
+        NotInSdk: the SDK has no such type.
     """
     module, name = _module(token)
     arguments = getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args")
@@ -65,7 +69,7 @@ def resource(token: str) -> Resource:
 
 @cache
 def inputs(arguments: type) -> Mapping[str, Input]:
-    """The inputs that a class of arguments has, by their names on the wire."""
+    """Return the inputs of a class of arguments, by their names on the wire."""
     constructor = vars(arguments)["__init__"]
     hints = typing.get_type_hints(constructor, localns=_NAMES)
     parameters = inspect.signature(constructor).parameters
@@ -78,7 +82,7 @@ def inputs(arguments: type) -> Mapping[str, Input]:
 
 
 def alternatives(hint: Any) -> list[Any]:
-    """The types that a value itself may have, beside an output or a promise of it."""
+    """Return the plain types of a hint, without outputs and awaitables."""
     if typing.get_origin(hint) is typing.Union:
         return [each for branch in typing.get_args(hint) for each in alternatives(branch)]
     return [] if typing.get_origin(hint) in (pulumi.Output, Awaitable) or hint is type(None) else [hint]
@@ -106,7 +110,7 @@ def _name(fget: Any) -> str:
 
 
 def _module(token: str) -> tuple[ModuleType, str]:
-    """The module that defines the resource type, and its Python name there."""
+    """Load the module that defines a resource type; return it with the type's Python name."""
     _, package, name = token.split(":")
     for file in sorted((_FOLDER / package).glob("*.py")):
         if f'@pulumi.type_token("{token}")\nclass {name}(pulumi.CustomResource)' in file.read_text():

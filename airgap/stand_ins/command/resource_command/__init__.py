@@ -1,5 +1,5 @@
-"""A stand-in for Pulumi's command provider 1.2.1, for machines where the official plugin cannot be downloaded.
+"""A stand-in for Pulumi's command provider 1.2.1, for machines that cannot download the official plugin.
 
-It has the official one's resource types, inputs, outputs and behaviour; a program and its state can move between
+Its resource types, inputs, outputs and behaviour are the official ones. A program and its state can switch between
 the two.
 """

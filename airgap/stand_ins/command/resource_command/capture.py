@@ -1,4 +1,4 @@
-"""The output of a command: kept as a whole, and logged line by line while the command runs."""
+"""The output of a command: stored as a whole, and logged line by line while the command runs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ _LONGEST_LINE = 64 * 1024
 _LONGEST_ERROR = 64 * 1024
 
 
-class Capture:
-    """`logging` is the input of that name (both streams if None); `log` gets the lines, without their ends."""
+class OutputCapture:
+    """The output of one command.
+
+    Args:
+        logging: the input of that name; None logs both streams.
+        log: called with each line, without its line end.
+    """
 
     def __init__(self, logging: str | None, log: Callable[[str], None]) -> None:
         self._logged = _LOGGED.get("stdoutAndStderr" if logging is None else logging, set())
@@ -28,7 +33,7 @@ class Capture:
         self._lock = threading.Lock()
 
     def read(self, stream: Stream, chunks: Iterable[bytes]) -> None:
-        """Take all of a stream, in a thread of its own."""
+        """Read a stream to its end. Each stream has its thread."""
         line = bytearray()
         for chunk in chunks:
             with self._lock:
@@ -41,7 +46,7 @@ class Capture:
             self._log(_text(line))
 
     def _log_lines(self, line: bytearray) -> None:
-        """Log and remove what is complete; a line without end is cut."""
+        """Log the complete lines and remove them; cut a line that is too long."""
         while (end := line.find(b"\n")) >= 0:
             self._log(_text(line[:end].removesuffix(b"\r")))
             del line[: end + 1]
@@ -50,11 +55,11 @@ class Capture:
             del line[:_LONGEST_LINE]
 
     def output(self, stream: Stream) -> str:
-        """All of a stream without its last line end."""
+        """Return a stream without its last line end."""
         return _text(self._streams[stream]).removesuffix("\n")
 
     def for_error(self) -> str:
-        """Both streams in the order they came, the end of them if they are long."""
+        """Return both streams in order of arrival, at most the last 64 KiB."""
         text = _text(self._both)
         return text if len(text) <= _LONGEST_ERROR else f"[...]{text[-_LONGEST_ERROR:]}"
 

@@ -1,13 +1,13 @@
-"""The errors that users see."""
+"""Errors of operations."""
 
 
-class Failed(Exception):
-    """An operation failed for a reason that its message tells the user."""
+class OperationFailed(Exception):
+    """A failed operation; the user sees the message."""
 
 
-class Cancelled(Failed):
-    """The user or a timeout ended the operation."""
+class OperationCancelled(OperationFailed):
+    """An operation that the user or a timeout cancelled."""
 
 
-class Unreached(Exception):
-    """One attempt to connect failed; another may succeed."""
+class HostUnreachable(Exception):
+    """A failed attempt to connect; a retry may succeed."""

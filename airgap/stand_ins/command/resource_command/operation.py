@@ -1,4 +1,4 @@
-"""One operation of the engine on a resource: its log, and its end by the user or a timeout."""
+"""Operations on resources, and their cancellation by the user or a timeout."""
 
 from __future__ import annotations
 
@@ -6,57 +6,57 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .engine import Log
-from .errors import Cancelled
+from airgap.stand_ins.command.resource_command.engine import ResourceLog
+from airgap.stand_ins.command.resource_command.errors import OperationCancelled
 
 
 class Operation:
-    """`log` writes to the engine's log of the resource. All methods can be called from any thread."""
+    """A running operation on a resource. All methods are thread-safe."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: ResourceLog) -> None:
         self.log = log
         self.reason = ""
-        """Why it was ended; empty while it may go on."""
-        self._ended = threading.Event()
-        self._acts: list[Callable[[], None]] = []
+        """The reason of the cancellation; empty until then."""
+        self._stopped = threading.Event()
+        self._callbacks: list[Callable[[], None]] = []
         self._lock = threading.RLock()
 
     def cancel(self, reason: str) -> None:
-        """End the operation; `reason` is its error."""
+        """Cancel the operation; `reason` becomes its error."""
         with self._lock:
             if self.reason:
                 return
             self.reason = reason
-            self._ended.set()
-            for act in reversed(self._acts):
-                act()
+            self._stopped.set()
+            for callback in reversed(self._callbacks):
+                callback()
 
     def check(self) -> None:
-        """Raise `Cancelled` when the operation was ended."""
+        """Raise OperationCancelled if the operation is cancelled."""
         if self.reason:
-            raise Cancelled(self.reason)
+            raise OperationCancelled(self.reason)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but raise `Cancelled` as soon as the operation is ended."""
-        self._ended.wait(seconds)
+        """Sleep, and raise OperationCancelled as soon as the operation is cancelled."""
+        self._stopped.wait(seconds)
         self.check()
 
     @contextmanager
-    def on_cancel(self, act: Callable[[], None]) -> Iterator[None]:
-        """Call `act` when the operation is ended within the block, before those of blocks around it; never after it."""
+    def on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call `callback` when the operation is cancelled within the block; inner blocks come first."""
         with self._lock:
-            self._acts.append(act)
+            self._callbacks.append(callback)
             if self.reason:
-                act()
+                callback()
         try:
             yield
         finally:
             with self._lock:
-                self._acts.remove(act)
+                self._callbacks.remove(callback)
 
 
 class Operations:
-    """All operations that run."""
+    """All running operations."""
 
     def __init__(self) -> None:
         self._running: set[Operation] = set()
@@ -64,8 +64,8 @@ class Operations:
         self._lock = threading.Lock()
 
     @contextmanager
-    def run(self, log: Log, timeout: float = 0) -> Iterator[Operation]:
-        """An operation that is ended after `timeout` seconds, or never if that is 0."""
+    def run(self, log: ResourceLog, timeout: float = 0) -> Iterator[Operation]:
+        """Yield an operation that is cancelled after `timeout` seconds; 0 means no timeout."""
         operation = Operation(log)
         with self._lock:
             self._running.add(operation)
@@ -83,7 +83,7 @@ class Operations:
                 self._running.discard(operation)
 
     def cancel(self) -> None:
-        """End all that run, and all that are begun later."""
+        """Cancel all running operations, and every operation that starts later."""
         with self._lock:
             self._cancelled = True
             running = list(self._running)

@@ -1,4 +1,6 @@
-"""Pulumi's provider protocol, served for the resource types of this package."""
+"""Pulumi's provider protocol for the resource types of this package."""
+
+# ruff: noqa: D102 - provider.proto documents the methods
 
 from __future__ import annotations
 
@@ -11,21 +13,23 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from . import local, preview
-from .check import Failure, check
-from .commands import job
-from .diff import Change, diff
-from .engine import Engine, Log
-from .errors import Failed
-from .fields import LOCAL_RUN
-from .operation import Operation, Operations
-from .resources import LOCAL_RUN_TOKEN, RESOURCES, Resource, Updatable
-from .schema import VERSION, schema
-from .values import decode, encode
+from airgap.stand_ins.command.resource_command.command_resource import invocation
+from airgap.stand_ins.command.resource_command.engine import EngineClient, ResourceLog
+from airgap.stand_ins.command.resource_command.errors import OperationFailed
+from airgap.stand_ins.command.resource_command.inputs import preview
+from airgap.stand_ins.command.resource_command.inputs.diff import Change, diff
+from airgap.stand_ins.command.resource_command.inputs.fields import LOCAL_RUN
+from airgap.stand_ins.command.resource_command.inputs.validation import validate
+from airgap.stand_ins.command.resource_command.local import command as local_command
+from airgap.stand_ins.command.resource_command.operation import Operation, Operations
+from airgap.stand_ins.command.resource_command.resource_types import LOCAL_RUN_TOKEN, RESOURCES, Resource, Updatable
+from airgap.stand_ins.command.resource_command.schema import VERSION, schema
+from airgap.stand_ins.protocol.requests import abort, check_failures, resource_name, resource_type
+from airgap.stand_ins.protocol.values import decode, encode
 
 _FRAMEWORK = {"__pulumi-go-provider-version": "1.2.0"}
-"""What the official provider adds to its configuration in the state: without it, each change between the two providers
-would show as an update of the provider."""
+"""An entry that the official provider adds to its configuration in the state. Without it, every switch between the two
+providers would show as an update of the provider."""
 
 _KINDS = {
     Change.ADD: (provider_pb2.PropertyDiff.ADD, provider_pb2.PropertyDiff.ADD_REPLACE),
@@ -35,9 +39,9 @@ _KINDS = {
 
 
 class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
-    """Serves one engine, whose log is `engine`. What a user can mend is a gRPC error of nothing but its text."""
+    """The command provider of one engine. A failed operation ends its call with a gRPC error that holds the message."""
 
-    def __init__(self, engine: Engine, operations: Operations) -> None:
+    def __init__(self, engine: EngineClient, operations: Operations) -> None:
         self._engine = engine
         self._operations = operations
 
@@ -68,8 +72,10 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Check(self, request: provider_pb2.CheckRequest, context: Any) -> provider_pb2.CheckResponse:
         token, resource = _resource(request.urn, context)
-        inputs, failures = check(resource.fields, decode(request.news), token)
-        return provider_pb2.CheckResponse(inputs=encode(inputs), failures=_failures(failures or resource.check(inputs)))
+        inputs, faults = validate(resource.fields, decode(request.news), token)
+        return provider_pb2.CheckResponse(
+            inputs=encode(inputs), failures=check_failures(faults or resource.check(inputs))
+        )
 
     def Diff(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:
         _, resource = _resource(request.urn, context)
@@ -77,8 +83,8 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
         replacing = {path for path in changes if _replaces(resource, path)}
         return provider_pb2.DiffResponse(
             changes=provider_pb2.DiffResponse.DIFF_SOME if changes else provider_pb2.DiffResponse.DIFF_NONE,
-            diffs=sorted({_input(path) for path in changes}),
-            replaces=sorted({_input(path) for path in replacing}),
+            diffs=sorted({_input_name(path) for path in changes}),
+            replaces=sorted({_input_name(path) for path in replacing}),
             detailedDiff={
                 path: provider_pb2.PropertyDiff(kind=_KINDS[change][path in replacing])
                 for path, change in changes.items()
@@ -89,9 +95,9 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: provider_pb2.CreateRequest, context: Any) -> provider_pb2.CreateResponse:
         _, resource = _resource(request.urn, context)
         inputs = decode(request.properties)
-        identifier = resource.identify(request.urn.split("::", 3)[3], request.preview)
+        identifier = resource.identify(resource_name(request.urn), request.preview)
         if request.preview:
-            outputs = preview.created(name for name, field in resource.outputs.items() if field.required)
+            outputs = preview.create_outputs(name for name, field in resource.outputs.items() if field.required)
         else:
             with self._operation(request, context) as operation:
                 outputs = resource.create(inputs, operation)
@@ -103,11 +109,11 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Update(self, request: provider_pb2.UpdateRequest, context: Any) -> provider_pb2.UpdateResponse:
         token, resource = _resource(request.urn, context)
         if not isinstance(resource, Updatable):
-            _abort(context, grpc.StatusCode.UNIMPLEMENTED, f"Update is not implemented for {token}")
+            abort(context, grpc.StatusCode.UNIMPLEMENTED, f"Update is not implemented for {token}")
         state, inputs = decode(request.olds), decode(request.news)
         outputs = {name: value for name, value in state.items() if name in resource.outputs}
         if request.preview:
-            outputs = preview.updated(resource.fields, outputs, state, inputs)
+            outputs = preview.update_outputs(resource.fields, outputs, state, inputs)
         else:
             with self._operation(request, context) as operation:
                 outputs |= resource.update(state, inputs, operation)
@@ -121,12 +127,12 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Invoke(self, request: provider_pb2.InvokeRequest, context: Any) -> provider_pb2.InvokeResponse:
         if request.tok != LOCAL_RUN_TOKEN:
-            _abort(context, grpc.StatusCode.NOT_FOUND, f"Invoke '{request.tok}' not found")
-        arguments, failures = check(LOCAL_RUN, decode(request.args), request.tok)
-        if failures:
-            return provider_pb2.InvokeResponse(failures=_failures(failures))
+            abort(context, grpc.StatusCode.NOT_FOUND, f"Invoke '{request.tok}' not found")
+        arguments, faults = validate(LOCAL_RUN, decode(request.args), request.tok)
+        if faults:
+            return provider_pb2.InvokeResponse(failures=check_failures(faults))
         with self._operation(None, context) as operation:
-            outputs = local.run(job(arguments["command"], arguments, {}), operation)
+            outputs = local_command.run(invocation(arguments["command"], arguments, {}), operation)
         response = provider_pb2.InvokeResponse()
         getattr(response, "return").CopyFrom(encode(arguments | outputs))
         return response
@@ -137,41 +143,35 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     @contextmanager
     def _operation(self, request: Any, context: Any) -> Iterator[Operation]:
-        """An operation as `request` asks for it (a Create, Update or Delete). Failures end the call."""
-        log = Log(self._engine, request.urn if request else "")
+        """Yield an operation for a request (Create, Update, Delete or None). A failure ends the call."""
+        log = ResourceLog(self._engine, request.urn if request else "")
         try:
             with self._operations.run(log, request.timeout if request else 0) as operation:
                 yield operation
-        except Failed as error:
-            _abort(context, grpc.StatusCode.UNKNOWN, str(error))
+        except OperationFailed as error:
+            abort(context, grpc.StatusCode.UNKNOWN, str(error))
 
     def _unimplemented(self, request: Any, context: Any) -> NoReturn:
-        _abort(context, grpc.StatusCode.UNIMPLEMENTED, "this provider has no components, methods or parameters")
+        abort(context, grpc.StatusCode.UNIMPLEMENTED, "this provider has no components, methods or parameters")
 
     Construct = Call = Parameterize = GetMapping = GetMappings = _unimplemented
 
 
-def _abort(context: Any, code: grpc.StatusCode, text: str) -> NoReturn:
-    context.abort(code, text)
-    raise AssertionError("abort raises")
-
-
 def _resource(urn: str, context: Any) -> tuple[str, Resource]:
-    """The resource type of a URN: its token and what it does."""
-    token = urn.split("::", 3)[2].rsplit("$")[-1]
+    """Return the token of a URN's type, and the type."""
+    token = resource_type(urn)
     if token not in RESOURCES:
-        _abort(context, grpc.StatusCode.NOT_FOUND, f"Resource '{token}' not found")
+        abort(context, grpc.StatusCode.NOT_FOUND, f"Resource '{token}' not found")
     return token, RESOURCES[token]
 
 
 def _replaces(resource: Resource, path: str) -> bool:
-    """Whether a change at `path` replaces. One within the triggers does by an option that the SDKs set, not by this."""
+    """Return True if a change at `path` replaces the resource.
+
+    A change inside the triggers replaces too, but by an option that the SDKs set.
+    """
     return not isinstance(resource, Updatable) or (path in resource.fields and resource.fields[path].replaces)
 
 
-def _input(path: str) -> str:
+def _input_name(path: str) -> str:
     return re.split(r"[.\[]", path)[0]
-
-
-def _failures(failures: list[Failure]) -> list[provider_pb2.CheckFailure]:
-    return [provider_pb2.CheckFailure(property=failure.property, reason=failure.reason) for failure in failures]

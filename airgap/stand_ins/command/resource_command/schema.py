@@ -1,4 +1,4 @@
-"""The package's schema, for tools that list what a provider has. Programs take theirs from the SDK."""
+"""The package's schema, for tools that list a provider's types. Programs get theirs from the SDK."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .fields import LOCAL_OUTPUTS, LOCAL_RUN, Field
-from .resources import LOCAL_RUN_TOKEN, RESOURCES
+from airgap.stand_ins.command.resource_command.inputs.fields import LOCAL_OUTPUTS, LOCAL_RUN, Field
+from airgap.stand_ins.command.resource_command.resource_types import LOCAL_RUN_TOKEN, RESOURCES
 
 VERSION = "1.2.1"
 
@@ -15,7 +15,7 @@ _REFERENCES = {"any": "pulumi.json#/Any", "asset": "pulumi.json#/Asset"}
 
 
 def schema() -> str:
-    """The schema as JSON."""
+    """Return the schema as JSON."""
     types: dict[str, Any] = {}
     resources = {}
     for token, resource in RESOURCES.items():

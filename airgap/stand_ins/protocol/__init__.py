@@ -1,0 +1,1 @@
+"""The parts of Pulumi's provider protocol that the stand-ins share."""

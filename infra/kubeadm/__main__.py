@@ -1,0 +1,57 @@
+"""Local steps: `python -m infra.kubeadm upgrade|join|leave|ready|reset`, with a request as JSON on standard input.
+
+pulumi-command runs it on the computer that runs Pulumi; `infra.kubeadm.step` defines the requests.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from infra.errors import UserError
+from infra.kubeadm.join import join, leave
+from infra.kubeadm.ready import ready
+from infra.kubeadm.reset import reset
+from infra.kubeadm.step import MachineRequest, NodeRequest, VersionRequest
+from infra.kubeadm.upgrade import upgrade
+
+R = TypeVar("R", bound=MachineRequest)
+
+
+@dataclass(frozen=True)
+class Action(Generic[R]):
+    """A function and the type of its request."""
+
+    run: Callable[[R], None]
+    request: type[R]
+
+    def __call__(self, json: str) -> None:
+        """Parse the request and run the function."""
+        self.run(TypeAdapter(self.request).validate_json(json))
+
+
+ACTIONS: dict[str, Callable[[str], None]] = {
+    "upgrade": Action(upgrade, VersionRequest),
+    "join": Action(join, NodeRequest),
+    "leave": Action(leave, NodeRequest),
+    "ready": Action(ready, VersionRequest),
+    "reset": Action(reset, MachineRequest),
+}
+
+
+def main() -> int:
+    """Run one action; return the exit code."""
+    try:
+        ACTIONS[sys.argv[1]](sys.stdin.read())
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""kubectl on the control plane, for steps that wait for or change nodes."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from infra.errors import UserError
+from infra.machine import ResolvedMachine
+from infra.retry import poll
+from infra.ssh import CommandResult, Shell, connected
+
+KUBECTL = "sudo --non-interactive kubectl --kubeconfig /etc/kubernetes/admin.conf"
+READY_SECONDS = 300
+DRAIN_SECONDS = 120
+STABLE_SECONDS = 30
+POLL_SECONDS = 1
+
+
+class Kubectl:
+    """kubectl with the administrator's kubeconfig, run on the control plane over `shell`.
+
+    All methods raise UserError when kubectl fails, with its message.
+    """
+
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+
+    def node_exists(self, node: str) -> bool:
+        """Return True if the cluster has that node."""
+        result = self._run(f"get node {node} --ignore-not-found --output name")
+        return bool(result.checked(f"reading node {node}"))
+
+    def kubelet_version(self, node: str) -> str:
+        """Return the version that the node's kubelet reported last, such as v1.34.4."""
+        result = self._run(f"get node {node} --output jsonpath='{{.status.nodeInfo.kubeletVersion}}'")
+        return result.checked(f"reading node {node}").strip()
+
+    def server_version(self) -> str:
+        """Return the API server's version, such as v1.34.4. Wait while the API server starts."""
+        response: CommandResult | None = None
+
+        def respond() -> CommandResult | None:
+            nonlocal response
+            response = self._run("get --raw /version")
+            return None if response.code else response
+
+        poll(respond, timeout=READY_SECONDS, interval=POLL_SECONDS)
+        assert response is not None
+        return str(json.loads(response.checked("reading the API server's version"))["gitVersion"])
+
+    def cordon(self, node: str) -> None:
+        """Mark the node as unschedulable."""
+        self._run(f"cordon {node}").checked(f"cordoning {node}")
+
+    def drain(self, node: str) -> None:
+        """Evict the node's pods; delete those whose disruption budget forbids the eviction.
+
+        The user has decided to upgrade or remove the machine, so a disruption budget only delays that.
+        """
+        drain = f"drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout={DRAIN_SECONDS}s"
+        if self._run(drain).code:
+            self._run(f"{drain} --disable-eviction").checked(f"draining {node}")
+
+    def delete_node(self, node: str) -> None:
+        """Remove the node from the cluster, after a drain if it is Ready."""
+        ready = self._run(f"wait --for=condition=Ready node/{node} --timeout=1s").code == 0
+        self.cordon(node)
+        if ready:
+            self.drain(node)
+        self._run(f"delete node {node} --wait=true").checked(f"removing node {node}")
+
+    def wait_for_node(self, node: str, version: str) -> None:
+        """Wait until the kubelet of that version reports the node as Ready, and uncordon the node.
+
+        The status of an older kubelet stays in place until the new kubelet reports.
+
+        Raises:
+            UserError: the node is not Ready within five minutes; with its conditions.
+        """
+        fields = (
+            '{.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=="Ready")].status} {.spec.unschedulable}'
+        )
+        result = CommandResult(0, "", "")
+
+        def ready() -> bool | None:
+            nonlocal result
+            result = self._run(f"get node {node} --output jsonpath='{fields}'")
+            match result.output.split():
+                case [current, "True"] if current == version:
+                    return True
+                case [current, "True", "true"] if current == version:
+                    # kubectl reports success even if the node stays cordoned, so the next attempt checks again.
+                    self._run(f"uncordon {node}")
+            return None
+
+        if not poll(ready, timeout=READY_SECONDS, interval=POLL_SECONDS):
+            description = self._run(f"describe node {node}").output
+            conditions = description.partition("Conditions:")[2].partition("Addresses:")[0]
+            raise UserError(
+                f"{node} is not Ready with {version} after {READY_SECONDS} s: "
+                f"{(result.output or result.error).strip()}\n{conditions}"
+            )
+
+    def wait_for_stable_api_server(self) -> None:
+        """Wait until the API server has been ready for 30 s: a new kubelet restarts it shortly after its own start.
+
+        Raises:
+            UserError: it is not within five minutes.
+        """
+        started = ready_since = time.monotonic()
+
+        def stable() -> bool | None:
+            nonlocal ready_since
+            response = self._run("get --raw /readyz --request-timeout=5s")
+            now = time.monotonic()
+            if response.code:
+                ready_since = now
+                if now - started > READY_SECONDS:
+                    response.checked("waiting for the API server to stay ready")
+            return True if now - ready_since >= STABLE_SECONDS else None
+
+        poll(stable, timeout=math.inf, interval=POLL_SECONDS)
+
+    def wait_for_deployments(self) -> None:
+        """Wait up to two minutes until all Deployments are available, and log a warning if some are not.
+
+        A drain stops pods, and the next node must not be drained before they run again. A Deployment that stays
+        unavailable may have been so before the drain, so the upgrade continues.
+        """
+        result = self._run(
+            f"wait --for=condition=Available deployment --all --all-namespaces --timeout={DRAIN_SECONDS}s"
+        )
+        if result.code:
+            print(f"Not all Deployments are available: {result.error.strip()}", file=sys.stderr)
+
+    def spread_coredns(self) -> None:
+        """Delete one CoreDNS pod if all of them run on one node. kubeadm starts them while there is one node only."""
+        line = '{range .items[*]}{.metadata.name} {.spec.nodeName}{"\\n"}{end}'
+        result = self._run(f"--namespace kube-system get pods --selector k8s-app=kube-dns --output jsonpath='{line}'")
+        pods = [fields.split() for fields in result.checked("reading the pods of CoreDNS").splitlines()]
+        nodes = {tuple(node) for _, *node in pods}
+        # Pods without a node are still unscheduled; the scheduler spreads them.
+        if len(pods) > 1 and len(nodes) == 1 and nodes != {()}:
+            delete = f"--namespace kube-system delete pod {pods[0][0]} --wait=false"
+            self._run(delete).checked("deleting a pod of CoreDNS")
+
+    def _run(self, arguments: str) -> CommandResult:
+        return self.shell.run(f"{KUBECTL} {arguments}")
+
+
+@contextmanager
+def kubectl_on(control_plane: ResolvedMachine) -> Iterator[Kubectl]:
+    """Connect to the control plane.
+
+    Raises:
+        UserError: it cannot be reached.
+    """
+    with connected(control_plane) as shell:
+        yield Kubectl(shell)

@@ -1,0 +1,131 @@
+"""Steps as resources of pulumi-command. Every command that changes a machine is created here.
+
+A step that needs one machine runs a script there (`remote_script`). A step that coordinates a machine with the control
+plane runs on this computer as `python -m infra.kubeadm ACTION` and connects to both (`local_step`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_command import local, remote
+
+from infra.kubeadm.plan import ClusterPlan
+from infra.kubeadm.scripts import command_line, standard_input
+from infra.local.local_process import PYTHON
+from infra.machine import Machine, ResolvedMachine
+from infra.ssh import Shell
+from settings.paths import PROJECT
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineRequest:
+    """Standard input of a local step that involves one machine."""
+
+    node: ResolvedMachine
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRequest(MachineRequest):
+    """Standard input of a local step that coordinates a machine with the control plane, which may be the same one."""
+
+    control_plane: ResolvedMachine
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionRequest(NodeRequest):
+    """Standard input of a local step that upgrades the node if it has another Kubernetes version.
+
+    `version` has no leading v, as in 1.34.4. `origin` and `credentials` are those of `PackageSource`.
+    """
+
+    version: str
+    origin: str
+    credentials: str
+
+
+def node_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Input[object]]:
+    """Return the inputs of a `NodeRequest`."""
+    return {"node": machine.properties, "control_plane": plan.control_plane.properties}
+
+
+def version_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Input[object]]:
+    """Return the inputs of a `VersionRequest`."""
+    return {
+        **node_inputs(plan, machine),
+        "version": plan.settings.version,
+        "origin": plan.packages.origin,
+        "credentials": plan.packages.credentials,
+    }
+
+
+def local_step(
+    name: str,
+    inputs: Mapping[str, pulumi.Input[object]],
+    *,
+    create: str | None = None,
+    delete: str | None = None,
+    opts: pulumi.ResourceOptions,
+) -> local.Command:
+    """Run actions of `infra.kubeadm.__main__` on this computer.
+
+    Args:
+        name: of the resource.
+        inputs: the request, sent as JSON on standard input, which process lists do not show.
+        create: the action on creation, repeated when `inputs` change.
+        delete: the action on deletion.
+        opts: of the resource.
+    """
+    request: pulumi.Output[str] = pulumi.Output.json_dumps(dict(inputs))
+    return local.Command(
+        name,
+        create=f"{PYTHON} -m infra.kubeadm {create}" if create else "true",
+        delete=f"{PYTHON} -m infra.kubeadm {delete}" if delete else None,
+        dir=str(PROJECT),
+        stdin=request,
+        opts=opts,
+    )
+
+
+def remote_script(
+    name: str,
+    machine: Machine,
+    script: str,
+    environment: Mapping[str, pulumi.Input[str]],
+    *,
+    stdin: pulumi.Input[str] | None = None,
+    opts: pulumi.ResourceOptions,
+) -> remote.Command:
+    """Run a script of `infra/kubeadm/scripts` on a machine, and again when the script or its inputs change.
+
+    Args:
+        name: of the resource.
+        machine: the machine to run on.
+        script: file name of the script, which must be safe to run twice.
+        environment: its variables. They show in the machine's process list, so secrets belong into `stdin`.
+        stdin: text that the script reads.
+        opts: of the resource.
+    """
+    variables: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(dict(environment))  # type: ignore[arg-type]
+    return remote.Command(
+        name,
+        connection=machine.connection,
+        create=variables.apply(lambda known: command_line(script, known)),
+        # Scripts inspect the machine, not the output of their previous run.
+        add_previous_output_in_env=False,
+        stdin=pulumi.Output.from_input(stdin or "").apply(lambda content: standard_input(script, content)),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(deleted_with=machine.resource)),
+    )
+
+
+def run_script(
+    shell: Shell, action: str, script: str, environment: Mapping[str, str] | None = None, stdin: str = ""
+) -> str:
+    """Run a script of `infra/kubeadm/scripts` over an open connection, and return its output.
+
+    Raises:
+        UserError: the script failed; the message begins with `action`.
+    """
+    return shell.run(command_line(script, environment or {}), standard_input(script, stdin)).checked(action)

@@ -1,0 +1,82 @@
+"""Step "upgrade": bring the control plane to the wanted Kubernetes version. `ready.py` upgrades workers."""
+
+from __future__ import annotations
+
+import re
+
+import pulumi
+from pulumi_command import local
+
+from infra.errors import UserError
+from infra.kubeadm.kubectl import Kubectl, kubectl_on
+from infra.kubeadm.plan import ClusterPlan
+from infra.kubeadm.step import VersionRequest, local_step, run_script, version_inputs
+from infra.ssh import connected
+
+
+def upgrade_control_plane(plan: ClusterPlan, opts: pulumi.ResourceOptions) -> local.Command:
+    """Upgrade the control plane. It comes before all workers: kubeadm does not join workers to an older one."""
+    return local_step(
+        f"{plan.control_plane.name}-upgrade",
+        version_inputs(plan, plan.control_plane),
+        create="upgrade",
+        opts=opts,
+    )
+
+
+def upgrade(request: VersionRequest) -> None:
+    """Upgrade a control plane that has another version than the wanted one. It may still wait for a pod network.
+
+    Raises:
+        UserError: kubeadm cannot upgrade from the current version to the wanted one (nothing was changed), or failed.
+    """
+    name, wanted = request.node.name, f"v{request.version}"
+    with kubectl_on(request.control_plane) as kubectl:
+        # An upgrade that was killed may have upgraded the API server and not the kubelet.
+        server, kubelet = kubectl.server_version(), kubectl.kubelet_version(name)
+        if kubelet == server == wanted:
+            print(f"{name} has {wanted}")
+            return
+        if refusal := upgrade_refusal(server, wanted):
+            raise UserError(f"infra:kubernetes.version: {refusal}")
+        upgrade_node(request, kubectl)
+        kubectl.wait_for_stable_api_server()
+        kubectl.wait_for_node(name, wanted)
+        kubectl.wait_for_deployments()
+    print(f"{name} was upgraded to {wanted}")
+
+
+def upgrade_node(request: VersionRequest, kubectl: Kubectl) -> None:
+    """Upgrade one node in kubeadm's order: kubeadm, its static pods or settings, and after a drain the kubelet."""
+    node, version = request.node, request.version
+    with connected(node) as shell:
+
+        def install(package_set: str) -> None:
+            environment = {"VERSION": version, "FROM": request.origin, "PACKAGE_SET": package_set}
+            action = f"{node.name}: installing {package_set} v{version}"
+            print(run_script(shell, action, "kubernetes.sh", environment, request.credentials))
+
+        install("kubeadm")
+        environment = {"VERSION": version, "ROLE": node.role}
+        print(run_script(shell, f"{node.name}: kubeadm upgrade", "upgrade.sh", environment))
+        kubectl.cordon(node.name)
+        kubectl.drain(node.name)
+        install("kubelet")
+
+
+def upgrade_refusal(current: str, wanted: str) -> str | None:
+    """Return the reason why kubeadm cannot upgrade a control plane between two versions, None if it can.
+
+    kubeadm upgrades to a newer patch version or to the next minor version.
+    """
+    (major, minor, patch), new = _numbers(current), _numbers(wanted)
+    if new < (major, minor, patch):
+        return f"the cluster has {current}, and kubeadm does not go back to {wanted}: set {current} or a newer version"
+    if new[:2] > (major, minor + 1):
+        return f"kubeadm does not go from {current} to {wanted} past v{major}.{minor + 1}: set a version of that first"
+    return None
+
+
+def _numbers(version: str) -> tuple[int, int, int]:
+    major, minor, patch = re.findall(r"\d+", version)[:3]
+    return int(major), int(minor), int(patch)

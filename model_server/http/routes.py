@@ -1,0 +1,105 @@
+"""The one table of routes. The fast path and the Flask application both serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from model_server.dataplane import JSON, DataPlane
+from model_server.errors import RequestError
+from model_server.http.openapi import API_VERSION, openapi_document
+from model_server.http.page import render_page
+from model_server.http.responses import Response, encode_json, json_response
+from model_server.settings import Settings
+from model_server.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+SERVER = {"name": "model_server", "version": API_VERSION, "extensions": []}
+MODEL_PATHS = ("/v2/models/<name>", "/v2/models/<name>/versions/<version>")
+
+
+class Request(NamedTuple):
+    """A request whose body was read.
+
+    `parameters` are the values of the placeholders in the route's path.
+    """
+
+    environ: WSGIEnvironment
+    parameters: Mapping[str, str]
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in lower case."""
+        content_type: str = self.environ.get("CONTENT_TYPE", "")
+        return content_type.partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method and a path, with placeholders in Werkzeug's notation, and the function that responds."""
+
+    method: str
+    path: str
+    respond: Callable[[Request], Response]
+
+
+def routes(settings: Settings, plane: DataPlane, telemetry: Telemetry) -> list[Route]:
+    """Return all routes of the server."""
+    table = [
+        Route("POST", "/score", partial(_score, plane)),
+        Route("GET", "/v2", lambda _: json_response(SERVER)),
+        Route("GET", "/v2/health/live", lambda _: json_response({"live": True})),
+        Route("GET", "/v2/health/ready", lambda _: json_response(plane.ready())),
+        Route("GET", "/metrics", lambda _: Response(telemetry.exposition(), 200, CONTENT_TYPE_PLAIN_0_0_4)),
+        Route("GET", "/openapi.json", lambda _: json_response(openapi_document(plane.model, settings))),
+        Route("GET", "/", lambda _: render_page(plane.model, plane.problem)),
+    ]
+    for path in MODEL_PATHS:
+        table += [
+            Route("POST", f"{path}/infer", partial(_infer, plane)),
+            Route("GET", path, partial(_metadata, plane)),
+            Route("GET", f"{path}/ready", partial(_model_ready, plane)),
+        ]
+    return table
+
+
+def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        RequestError: the body has more than `max_bytes`, with or without a Content-Length.
+    """
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if length.isdecimal() and int(length) <= max_bytes:
+        body: bytes = environ["wsgi.input"].read(max_bytes + 1)
+        if len(body) <= max_bytes:
+            return body
+    raise RequestError(413, "body_too_large", f"the body is larger than {max_bytes} bytes")
+
+
+def _score(plane: DataPlane, request: Request) -> Response:
+    media_type = request.media_type
+    if media_type == JSON and (prediction := plane.score_fast(request.body)) is not None:
+        return Response(encode_json(prediction))
+    return json_response(plane.score(request.body, media_type))
+
+
+def _infer(plane: DataPlane, request: Request) -> Response:
+    name, version = request.parameters["name"], request.parameters.get("version")
+    return json_response(plane.infer(name, version, request.body, request.media_type))
+
+
+def _metadata(plane: DataPlane, request: Request) -> Response:
+    return json_response(plane.metadata(request.parameters["name"], request.parameters.get("version")))
+
+
+def _model_ready(plane: DataPlane, request: Request) -> Response:
+    served = plane.served(request.parameters["name"], request.parameters.get("version"))
+    return json_response({"name": served.model.name, "ready": True})

@@ -1,0 +1,85 @@
+"""Deployments and Services of a namespace: what each service of the platform is built from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from mlplatform.k8s.namespace import Namespace
+from mlplatform.k8s.pod import Pod
+
+from settings.types import ServiceType
+
+Settings = kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret
+
+
+def deployment(
+    name: str,
+    namespace: Namespace,
+    labels: Mapping[str, str],
+    pod: Pod,
+    *depends_on: pulumi.Resource,
+    settings: Sequence[Settings] = (),
+    selector: Mapping[str, str] | None = None,
+    strategy: Literal["Recreate", "RollingUpdate"] = "Recreate",
+) -> kubernetes.apps.v1.Deployment:
+    """Create a Deployment with one pod.
+
+    Args:
+        name: name of the Deployment.
+        namespace: its namespace.
+        labels: labels of the Deployment and of its pod.
+        pod: its pod.
+        *depends_on: resources that exist before the Deployment.
+        settings: objects that the containers read only at their start, so changed content replaces the pod.
+        selector: the labels that identify the pod; all of `labels` if None.
+        strategy: with Recreate, a pod ends before its successor starts: two would write to one volume, or act twice on
+            the same event.
+    """
+    metadata: dict[str, Any] = {"labels": dict(labels)}
+    if settings:
+        metadata["annotations"] = {"settings": _digest(settings)}
+    return kubernetes.apps.v1.Deployment(
+        name,
+        metadata={"name": name, "namespace": namespace.name, "labels": dict(labels)},
+        spec={
+            "replicas": 1,
+            "strategy": {"type": strategy},
+            "selector": {"matchLabels": dict(selector or labels)},
+            "template": {"metadata": metadata, "spec": pod.manifest()},
+        },
+        opts=namespace.options(*settings, *depends_on),
+    )
+
+
+def service(
+    name: str,
+    namespace: Namespace,
+    labels: Mapping[str, str],
+    selector: Mapping[str, str],
+    ports: Mapping[str, tuple[int, int]],
+    *depends_on: pulumi.Resource,
+    kind: ServiceType = "ClusterIP",
+) -> kubernetes.core.v1.Service:
+    """Create a Service for the pods that `selector` matches; `ports` are its port and the pod's port, by name."""
+    return kubernetes.core.v1.Service(
+        name,
+        metadata={"name": name, "namespace": namespace.name, "labels": dict(labels)},
+        spec={
+            "type": kind,
+            "selector": dict(selector),
+            "ports": [{"name": key, "port": port, "targetPort": target} for key, (port, target) in ports.items()],
+        },
+        opts=namespace.options(*depends_on),
+    )
+
+
+def _digest(settings: Sequence[Settings]) -> pulumi.Output[str]:
+    """Return the SHA-256 of the content. A digest reveals nothing, so it is no secret."""
+    contents = pulumi.Output.all(*(each.data for each in settings))
+    digest = contents.apply(lambda known: hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest())
+    return pulumi.Output.unsecret(digest)

@@ -1,0 +1,116 @@
+"""Every Kubernetes object that the program and its engines create, rendered with Pulumi's mocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pulumi
+from mlplatform.addons.metallb import MetalLb
+from mlplatform.addons.metrics_server import MetricsServer
+from mlplatform.addons.openebs import OpenEbs
+from mlplatform.addons.pod_network import pod_network
+from mlplatform.images.image import LIBRARIES, Image
+from mlplatform.job_namespace import job_engine
+from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
+from mlplatform.mlflow import tracking_service
+from mlplatform.monitoring.monitoring import Monitoring
+from mlplatform.platform import ClusterTarget
+
+from infra.cluster import Cluster, provider
+from infra.registry import ContainerRegistry
+from settings.infra import KubernetesSettings
+from settings.platform import (
+    KubeflowSettings,
+    LoadBalancerSettings,
+    MonitoringSettings,
+    PlatformSettings,
+    TrackingSettings,
+)
+from settings.serving import CanarySettings, ServingSettings
+from workloads.serving.champion import Champion
+from workloads.serving.kubernetes import model_service, serving_namespace
+
+from .graph import Graph, run
+
+DATABASE = {"host": "db.example.com", "user": "kfp", "password": "word", "pipelines": "runs", "metadata": "meta"}
+OBJECTS = {"host": "s3.example.com", "bucket": "kfp", "access_key": "who", "secret_key": "key"}
+
+
+def text(value: str = "text") -> pulumi.Output[str]:
+    return pulumi.Output.from_input(value)
+
+
+def a_cluster() -> Cluster:
+    nodes: pulumi.Output[list[dict[str, Any]]] = pulumi.Output.from_input([])
+    return Cluster("lab", text(), provider("lab", "text"), text(), nodes, storage_class="disk")
+
+
+def a_registry() -> ContainerRegistry:
+    return ContainerRegistry(text(), text(), pulumi.Output.secret("word"), text())
+
+
+def _network(packages: str, **settings: Any) -> None:
+    nodes = KubernetesSettings.model_validate({"packages": packages})
+    pod_network(PlatformSettings.model_validate(settings), nodes, a_cluster())
+
+
+def _metallb() -> None:
+    MetalLb(LoadBalancerSettings.model_validate({"addresses": "10.0.0.10-10.0.0.20"}), a_cluster())
+
+
+def _kubeflow(settings: dict[str, Any]) -> None:
+    registry = a_registry()
+    KubeflowPipelines(
+        KubeflowSettings.model_validate(settings),
+        a_cluster(),
+        registry,
+        Image(LIBRARIES, registry),
+        Path("/nowhere"),
+        "lab",
+    )
+
+
+def _monitoring() -> None:
+    cluster, registry = a_cluster(), a_registry()
+    settings = MonitoringSettings.model_validate({"alerts_url": "https://hooks.example.com/t0ken"})
+    Monitoring(settings, cluster, registry, [cluster.provider])
+
+
+def _workloads() -> None:
+    cluster, registry = a_cluster(), a_registry()
+    libraries = Image(LIBRARIES, registry)
+    tracking = tracking_service(TrackingSettings(), cluster, registry, libraries)
+    job_engine(cluster, registry, libraries, Path("/nowhere"))
+    shared = serving_namespace(ClusterTarget(cluster, registry, monitored=True), tracking)
+    champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
+    for name, settings in {
+        "follows": ServingSettings.model_validate({"follow": True}),
+        "pinned": ServingSettings(),
+    }.items():
+        model_service(
+            name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2)
+        )
+
+
+PROGRAMS: dict[str, Callable[[], object]] = {
+    "weave": lambda: _network("bundle"),
+    "weave upstream": lambda: _network("upstream", weave_fast_datapath=True),
+    "flannel": lambda: _network("bundle", network="flannel"),
+    "flannel upstream": lambda: _network("upstream", network="flannel"),
+    "metallb": _metallb,
+    "metrics-server": lambda: MetricsServer(a_cluster()),
+    "openebs": lambda: OpenEbs(a_cluster(), is_default=True),
+    "kubeflow": lambda: _kubeflow({}),
+    "kubeflow with stores of the settings": lambda: _kubeflow({"database": DATABASE, "objects": OBJECTS}),
+    "monitoring": _monitoring,
+    "workloads": _workloads,
+}
+"""Each program creates the objects of one part of a stack."""
+
+
+def graph_of(program: str) -> Graph:
+    """Return what the program of this name creates."""
+    return run(PROGRAMS[program])[0]

@@ -1,0 +1,199 @@
+"""Every rendered manifest against the OpenAPI schema of Kubernetes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from mlplatform.addons import manifests
+from mlplatform.engine_config import JobEngineConfig, KubeflowEngineConfig
+from pulumi.runtime import rpc
+
+from settings.paths import VERSIONS
+from tests.stand_ins import kubeconfig
+from workloads.engines.base import RunRequest
+from workloads.engines.job.job_engine import JobEngine
+from workloads.engines.job.manifests import job_manifest, secret_manifest
+from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
+
+from .graph import Graph
+from .rendered import PROGRAMS, graph_of
+from .schema import SCHEMA, faults
+
+REQUEST = RunRequest("iris", "iris-1", "iris-v1", {"rows": 3}, secrets={"TOKEN": "word"}, timeout_minutes=5)
+
+
+def plain(value: Any) -> Any:
+    """Return a value without the wrappers of secrets."""
+    if rpc.is_rpc_secret(value):
+        return plain(rpc.unwrap_rpc_secret(value))
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+def objects(graph: Graph) -> dict[str, dict[str, Any]]:
+    """Return the Kubernetes objects of a graph by kind and name."""
+    return {
+        f"{kind} {name}": plain(inputs) for (kind, name), inputs in graph.resources.items() if "apiVersion" in inputs
+    }
+
+
+@pytest.fixture(scope="module")
+def graphs() -> Mapping[str, Graph]:
+    return {name: graph_of(name) for name in PROGRAMS}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_manifest_of_each_program_has_no_fault(graphs: Mapping[str, Graph], program: str) -> None:
+    rendered = objects(graphs[program])
+    assert rendered
+    assert [fault for each in rendered.values() for fault in faults(each)] == []
+
+
+def test_programs_render_every_kind_of_the_schema(graphs: Mapping[str, Graph]) -> None:
+    rendered = {f"{each['apiVersion']}/{each['kind']}" for graph in graphs.values() for each in objects(graph).values()}
+    assert {kind for kind in SCHEMA["kinds"] if kind not in rendered} == {"batch/v1/Job"}  # by the engine `job`
+
+
+class Recorder:
+    """An API client that keeps the bodies of the objects that it is asked to create."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, dict[str, Any]] = {}
+        self.core = self
+
+    def __getattr__(self, name: str) -> Any:
+        kind = name.removeprefix("create_namespaced_")
+        if kind == name:  # `retry` and the like, which call what they are given
+            return lambda call: call()
+
+        def create(_namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+            self.bodies[kind] = body
+            return body
+
+        return create
+
+
+def engine_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects that the engines create through the API server."""
+    job = JobEngine(JobEngineConfig(kubeconfig("http://127.0.0.1:1"), "n", "i", str(tmp_path)))
+    job.api = uploads = Recorder()  # type: ignore[assignment]
+    job.upload("iris", "v1", "package", ["TOKEN"], 5)
+    yield {"apiVersion": "v1", "kind": "ConfigMap", **uploads.bodies["config_map"]}
+    yield {"apiVersion": "batch/v1", "kind": "Job", **job_manifest("iris-1", REQUEST, "image")}
+    yield {"apiVersion": "v1", "kind": "Secret", **secret_manifest("iris-1", "uid", REQUEST.secrets)}
+    yield from _kubeflow_objects(tmp_path)
+
+
+def _kubeflow_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    config = KubeflowEngineConfig(
+        kubeconfig=kubeconfig("http://127.0.0.1:1"),
+        namespace="n",
+        api_selector="a=b",
+        api_port=1,
+        metadata_selector="a=b",
+        metadata_port=1,
+        experiment="lab",
+        keep_runs=True,
+        directory=str(tmp_path),
+    )
+    kubeflow = KubeflowEngine(config)
+    kubeflow.api = recorder = Recorder()  # type: ignore[assignment]
+    kubeflow._kfp = SimpleNamespace  # type: ignore[assignment,method-assign]  # ends the run once it is marked
+    with pytest.raises((TypeError, AttributeError)):
+        kubeflow.run(REQUEST)
+    yield {"apiVersion": "v1", "kind": "Secret", **recorder.bodies["secret"]}
+    yield {"apiVersion": "v1", "kind": "ConfigMap", **recorder.bodies["config_map"]}
+
+
+def test_manifest_of_each_engine_has_no_fault(tmp_path: Path) -> None:
+    rendered = list(engine_objects(tmp_path))
+    assert [each["kind"] for each in rendered] == ["ConfigMap", "Job", "Secret", "Secret", "ConfigMap"]
+    assert [fault for each in rendered for fault in faults(each)] == []
+
+
+@pytest.fixture
+def deployment(graphs: Mapping[str, Graph]) -> dict[str, Any]:
+    return copy.deepcopy(objects(graphs["monitoring"])["Deployment prometheus"])
+
+
+def test_faults_misspelt_field_is_named_with_its_path(deployment: dict[str, Any]) -> None:
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    container["readinesProbe"] = container.pop("readinessProbe")
+    (fault,) = faults(deployment)
+    assert fault.startswith("Deployment prometheus: spec.template.spec.containers[0]: ")
+    assert "'readinesProbe'" in fault
+
+
+def test_faults_value_of_another_type_is_named_with_its_path(deployment: dict[str, Any]) -> None:
+    deployment["spec"]["replicas"] = "1"
+    (fault,) = faults(deployment)
+    assert fault == 'Deployment prometheus: spec.replicas: "1" is not of type "integer"'
+
+
+def test_faults_missing_required_field_is_named_with_its_path(deployment: dict[str, Any]) -> None:
+    del deployment["spec"]["template"]["spec"]["containers"][0]["name"]
+    (fault,) = faults(deployment)
+    assert fault == 'Deployment prometheus: spec.template.spec.containers[0]: "name" is a required property'
+
+
+def test_faults_misspelt_field_of_a_custom_resource_is_found(graphs: Mapping[str, Graph]) -> None:
+    pool = copy.deepcopy(objects(graphs["metallb"])["IPAddressPool load-balancer-addresses"])
+    pool["spec"]["adresses"] = pool["spec"].pop("addresses")
+    found = "\n".join(faults(pool))
+    assert "'adresses'" in found
+    assert '"addresses" is a required property' in found
+
+
+def test_schema_version_is_the_one_of_versions_toml() -> None:
+    assert SCHEMA["version"] == f"v{VERSIONS['kubernetes']['version']}"
+
+
+@pytest.mark.parametrize("name", ["flannel", "metallb", "metrics-server"])
+def test_vendored_manifests_version_is_the_one_of_versions_toml(name: str) -> None:
+    header = (manifests.VENDOR / f"{name}.yaml").read_text().splitlines()[:4]
+    assert f"# Version: {VERSIONS[name]['version']}" in header
+    assert VERSIONS[name]["version"] in header[0]
+    assert header[2].startswith("# Licence: Apache License 2.0")
+
+
+@pytest.mark.parametrize("program", ["flannel", "metallb", "metrics-server"])
+def test_addon_creates_every_vendored_object_under_its_name(graphs: Mapping[str, Graph], program: str) -> None:
+    webhook = {"metallb-webhook-cert", "metallb-webhook-service", "metallb-webhook-configuration"}
+    vendored = {(kind, name) for kind, name in manifests.read(program) if name not in webhook}
+    rendered = {(each["kind"], each["metadata"]["name"]) for each in objects(graphs[program]).values()}
+    assert vendored <= rendered
+
+
+@pytest.mark.parametrize("program", ["flannel", "flannel upstream", "metallb", "metrics-server"])
+def test_addon_images_are_those_of_versions_toml(graphs: Mapping[str, Graph], program: str) -> None:
+    versions = VERSIONS[program.split()[0]]
+    images = {
+        container["image"]
+        for each in objects(graphs[program]).values()
+        if each["kind"] in ("Deployment", "DaemonSet")
+        for container in [*manifests.pod_of(each).get("initContainers", []), *manifests.pod_of(each)["containers"]]
+    }
+    assert {image.rpartition(":")[2] for image in images} <= {versions["version"], versions.get("plugin")}
+    assert not any("staging" in image for image in images)
+
+
+def test_flannel_network_is_that_of_the_settings(graphs: Mapping[str, Graph]) -> None:
+    data = objects(graphs["flannel"])["ConfigMap kube-flannel-cfg"]["data"]
+    assert yaml.safe_load(data["net-conf.json"])["Network"] == "10.32.0.0/16"
+    assert yaml.safe_load(data["cni-conf.json"])["cniVersion"] == "0.3.1"
+
+
+def test_metallb_has_no_webhook_and_no_right_to_write_secrets(graphs: Mapping[str, Graph]) -> None:
+    rendered = objects(graphs["metallb"])
+    assert not any("Webhook" in name or "webhook" in name for name in rendered)
+    rules = [rule for each in rendered.values() for rule in each.get("rules", [])]
+    assert all(set(rule["verbs"]) <= {"get", "list", "watch"} for rule in rules if "secrets" in rule["resources"])
+    (controller,) = rendered["Deployment metallb-controller"]["spec"]["template"]["spec"]["containers"]
+    assert controller["args"] == ["--port=0", "--webhook-mode=disabled", "--disable-cert-rotation=true"]

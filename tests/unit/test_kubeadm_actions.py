@@ -1,0 +1,93 @@
+"""The program that runs local steps of the kubeadm cluster."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from infra.kubeadm import join, kubectl
+from infra.kubeadm.__main__ import main
+from infra.machine import ResolvedMachine, SshLogin
+from infra.secrets import key_pair
+from infra.ssh import CommandResult
+from tests.harness import free_ports
+
+
+def properties(name: str, role: str) -> dict[str, Any]:
+    """Return `Machine.properties` of a machine whose SSH server is off, with the floats that Pulumi sends."""
+    private, public = key_pair()
+    login = {"host": "127.0.0.1", "port": float(free_ports(1)[0]), "user": "me", "key": private, "host_key": public}
+    return {"name": name, "role": role, "address": "10.0.0.1", **login, "bastion": None}
+
+
+def run(action: str, request: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["kubeadm", action])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(request)))
+    return main()
+
+
+def test_main_with_an_unreachable_machine_returns_1_and_prints_the_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node, control_plane = properties("worker-1", "worker"), properties("plane", "control-plane")
+    assert run("join", {"node": node, "control_plane": control_plane}, monkeypatch) == 1
+    assert f"worker-1: no SSH at 127.0.0.1:{int(node['port'])} (" in capsys.readouterr().err
+
+
+def test_main_reset_of_an_unreachable_machine_returns_0_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("reset", {"node": properties("worker-1", "worker")}, monkeypatch) == 0
+    assert "worker-1 was not reset: worker-1: no SSH at" in capsys.readouterr().err
+
+
+class Recorder:
+    """Machines that accept every command and record it."""
+
+    def __init__(self, nodes: str = "") -> None:
+        self.nodes = nodes
+        self.commands: list[tuple[str, str]] = []
+
+    @contextmanager
+    def connected(self, login: SshLogin) -> Iterator[Shell]:
+        yield Shell(self, login.name)
+
+
+class Shell:
+    def __init__(self, recorder: Recorder, machine: str) -> None:
+        self._recorder, self._machine = recorder, machine
+
+    def run(self, command: str, stdin: str = "", seconds: float | None = None) -> CommandResult:
+        self._recorder.commands.append((self._machine, command))
+        if "get node" in command:
+            return CommandResult(0, self._recorder.nodes, "")
+        if "token create" in command:
+            return CommandResult(0, "abcdef.0123456789abcdef\n", "")
+        if "join.sh" in command:
+            assert "abcdef.0123456789abcdef sha256:" in stdin
+        return CommandResult(0, "", "")
+
+
+@pytest.mark.parametrize("nodes", ["", "node/worker-1\n"])
+def test_join_creates_a_token_only_for_a_new_node_and_deletes_it(nodes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Recorder(nodes)
+    for module in (join, kubectl):
+        monkeypatch.setattr(module, "connected", machines.connected)
+    node, control_plane = properties("worker-1", "worker"), properties("plane", "control-plane")
+    assert run("join", {"node": node, "control_plane": control_plane}, monkeypatch) == 0
+    joins = [machine for machine, command in machines.commands if "join.sh" in command]
+    assert joins == ([] if nodes else ["worker-1"])
+    assert not any("abcdef.0123456789abcdef" in command for _, command in machines.commands)
+    if not nodes:
+        assert machines.commands[-1] == ("plane", "sudo --non-interactive kubeadm token delete abcdef")
+
+
+def test_resolved_machine_parse_converts_numbers() -> None:
+    assert ResolvedMachine.parse(properties("worker-1", "worker")).port % 1 == 0
+    assert isinstance(ResolvedMachine.parse(properties("worker-1", "worker")).port, int)

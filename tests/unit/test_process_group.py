@@ -1,0 +1,40 @@
+"""Stopping a background program with its child processes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from infra.local.process_group import ProcessGroup
+
+PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+
+
+def test_stop_with_processes_that_end_by_themselves_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = ProcessGroup(tmp_path / "it.process.json")
+    command = [sys.executable, "-c", PARENT + "print('on', flush=True); time.sleep(600)"]
+    process = group.start(command, cwd=tmp_path, env={}, log=tmp_path / "log")
+    while "on" not in (tmp_path / "log").read_text():
+        assert process.poll() is None
+    started = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+    assert len(started) == 2
+
+    def race(method: Any) -> Any:
+        """Return the method with the error that psutil raises if the process ends at that moment."""
+
+        def call(self: psutil.Process) -> None:
+            method(self)
+            raise psutil.NoSuchProcess(self.pid)
+
+        return call
+
+    for name in ("terminate", "kill"):
+        monkeypatch.setattr(psutil.Process, name, race(getattr(psutil.Process, name)))
+    group.stop()
+    process.wait()
+    assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in started)
+    assert not group.record.exists()

@@ -1,0 +1,106 @@
+"""Other programs, run with their output in a log file or returned as text."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tools.bootstrap.console import BootstrapError
+
+SHOWN_LINES = 15
+SHOWN_WORDS = 4
+
+
+class CommandError(BootstrapError):
+    """A program that could not be started or returned an exit code other than 0."""
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Run a program and append its output to a log file.
+
+    Args:
+        command: the program and its arguments.
+        log: the file; it is created with its folder.
+        cwd: the working directory.
+        env: the whole environment; that of this process where it is None.
+        on_line: a function to call with each line of output.
+
+    Raises:
+        CommandError: The program did not start or failed; the message ends with the last lines of its output.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    last: deque[str] = deque(maxlen=SHOWN_LINES)
+    with log.open("a") as file:
+        print("$", *command, file=file, flush=True)
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise CommandError(f"{command[0]} could not be started: {error.strerror}") from None
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                last.append(line.rstrip())
+                on_line(line.rstrip())
+    if process.returncode:
+        lines = "\n".join(f"  {line}" for line in last)
+        raise CommandError(
+            f"`{_shortened(command)}` returned exit code {process.returncode}; see {log}, which ends with:\n{lines}"
+        )
+
+
+def capture(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> str:
+    """Run a program and return its standard output.
+
+    Args:
+        command: the program and its arguments.
+        cwd: the working directory.
+        env: the whole environment; that of this process where it is None.
+        timeout: seconds until the program is killed.
+
+    Raises:
+        CommandError: The program did not start, timed out or failed; the message has its standard error.
+    """
+    try:
+        finished = subprocess.run(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+        )
+    except OSError as error:
+        raise CommandError(f"{command[0]} could not be started: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise CommandError(f"`{_shortened(command)}` did not end within {timeout} s") from None
+    if finished.returncode:
+        output = (finished.stderr or finished.stdout).strip()
+        raise CommandError(f"`{_shortened(command)}` returned exit code {finished.returncode}: {output}")
+    return finished.stdout
+
+
+def _shortened(command: Sequence[str | Path]) -> str:
+    """Return the first words of a command line."""
+    words = " ".join(str(word) for word in command[:SHOWN_WORDS])
+    return words if len(command) <= SHOWN_WORDS else f"{words} ..."

@@ -1,0 +1,147 @@
+"""A model directory: `model.onnx` and `signature.json`. Training writes it, the registry keeps it, the server reads it.
+
+A model is data, not code: nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.ml.data.table import Labels, Rows, short
+from workloads.ml.drift import TrainingRanges, compute_ranges
+from workloads.ml.errors import StepError
+
+FORMAT = 1
+ONNX_FILE = "model.onnx"
+SIGNATURE_FILE = "signature.json"
+
+
+class FeatureProfile(TypedDict):
+    """An input of the model and its distribution in training; signatures of early versions have no `ranges`."""
+
+    name: str
+    minimum: float
+    maximum: float
+    mean: float
+    ranges: NotRequired[TrainingRanges]
+
+
+class DataFingerprint(TypedDict):
+    """The data of training and test; `sha256` is that of the file, `rows` counts both parts."""
+
+    source: str
+    sha256: str
+    rows: int
+
+
+class Signature(TypedDict):
+    """The description of a model for its callers.
+
+    `features` are in the order of the model's input, `classes` in the order of its class indices.
+    """
+
+    format: int
+    model: str
+    target: str
+    features: list[FeatureProfile]
+    classes: list[str]
+    sha256: str
+    metrics: dict[str, float]
+    data: DataFingerprint
+    libraries: dict[str, str]
+    created: str
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """The content of a model directory whose hash is verified."""
+
+    onnx: bytes
+    signature: Signature
+
+    def predict(self, rows: Rows) -> tuple[Labels, NDArray[np.float32]]:
+        """Return class indices [rows] and probabilities [rows, classes]."""
+        from onnxruntime import InferenceSession
+
+        labels, probabilities = InferenceSession(self.onnx).run(["label", "probabilities"], {"features": rows})
+        return labels, probabilities
+
+
+def describe(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Signature:
+    """Return the signature of a model that was trained on `rows`; the test step adds its metrics later.
+
+    Args:
+        name: Name of the model.
+        onnx: The exported model.
+        rows: Training rows [rows, features].
+        about: Metadata of the training part: `features` (names), `target`, `classes`, and the fingerprint of the data
+            (`source`, `sha256`, `rows`).
+    """
+    return Signature(
+        format=FORMAT,
+        model=name,
+        target=about["target"],
+        features=[
+            FeatureProfile(
+                name=feature,
+                minimum=short(column.min()),
+                maximum=short(column.max()),
+                mean=short(column.mean(dtype=np.float64)),
+                ranges=compute_ranges(column),
+            )
+            for feature, column in zip(about["features"], rows.T, strict=True)
+        ],
+        classes=about["classes"],
+        sha256=digest(onnx),
+        metrics={},
+        data=DataFingerprint(source=about["source"], sha256=about["sha256"], rows=int(about["rows"])),
+        libraries=_library_versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _library_versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    packages = {name: version(name) for name in ("scikit-learn", "skl2onnx", "onnx")}
+    return packages | {"python": platform.python_version()}
+
+
+def save(folder: Path, onnx: bytes, signature: Signature) -> None:
+    """Write a model directory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ONNX_FILE).write_bytes(onnx)
+    (folder / SIGNATURE_FILE).write_text(json.dumps(signature, indent=2) + "\n")
+
+
+def load(folder: Path) -> ModelDirectory:
+    """Read a model directory.
+
+    Raises:
+        StepError: A file is missing, or the model's SHA-256 differs from its signature's.
+    """
+    try:
+        onnx = (folder / ONNX_FILE).read_bytes()
+        signature: Signature = json.loads((folder / SIGNATURE_FILE).read_text())
+    except FileNotFoundError as error:
+        raise StepError(
+            f"{error.filename} does not exist; a model directory holds {ONNX_FILE} and {SIGNATURE_FILE}"
+        ) from None
+    if (actual := digest(onnx)) != signature["sha256"]:
+        raise StepError(f"{ONNX_FILE} was changed: its SHA-256 is {actual}, its signature says {signature['sha256']}")
+    return ModelDirectory(onnx, signature)
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,135 @@
+"""Registered models in MLflow: versions of a model directory; the alias `champion` names the current version."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workloads.ml import tracking
+from workloads.ml.errors import StepError
+from workloads.ml.model import model_directory
+from workloads.ml.model.model_directory import ModelDirectory
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+ALIAS = "champion"
+ARTIFACT = "model"
+"""Folder of the model directory among the artifacts of the experiment run."""
+
+
+def register(
+    tracking_url: str, folder: Path, model_name: str, metrics: Mapping[str, float], pipeline: str, run_key: str
+) -> str:
+    """Register the model directory in `folder` and give its version the alias `champion`.
+
+    A model with the same SHA-256 and the same description of its features is not registered twice: its version gets
+    the alias.
+
+    Returns:
+        The version.
+    """
+    mlflow = tracking.client(tracking_url)
+    model = model_directory.load(folder)
+    model.signature["metrics"] = dict(metrics)
+    version = _find_version(mlflow, model_name, model)
+    if version is None:
+        version = _add_version(mlflow, model, model_name, pipeline, run_key)
+    mlflow.set_registered_model_alias(model_name, ALIAS, version)
+    return version
+
+
+def fetch(tracking_url: str, model_name: str, version: str) -> ModelDirectory:
+    """Return a registered version after comparing its SHA-256 with the registry's.
+
+    Raises:
+        StepError: The version does not exist, or its files were changed.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    mlflow = tracking.client(tracking_url)
+    try:
+        registered = mlflow.get_model_version(model_name, version)
+    except MlflowException as error:
+        named = f"model {model_name} version {version!r}"
+        raise StepError(f"{named} cannot be read from {tracking_url}: {error.message}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        downloaded = download_artifacts(artifact_uri=registered.source, dst_path=folder, tracking_uri=tracking_url)
+        model = model_directory.load(Path(downloaded))
+    expected = registered.tags.get("sha256", "nothing")
+    if model.signature["sha256"] != expected:
+        raise StepError(
+            f"model {model_name} version {version} was changed: its SHA-256 is {model.signature['sha256']}, "
+            f"the registry says {expected}"
+        )
+    return model
+
+
+def _find_version(mlflow: MlflowClient, model_name: str, model: ModelDirectory) -> str | None:
+    same = f"tags.sha256 = '{model.signature['sha256']}' and tags.features = '{_features_digest(model)}'"
+    versions: list[ModelVersion] = mlflow.search_model_versions(f"name = '{model_name}' and {same}")
+    return str(max(int(version.version) for version in versions)) if versions else None
+
+
+def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, pipeline: str, run_key: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    run = tracking.find_or_create_run(mlflow, pipeline, run_key)
+    with tempfile.TemporaryDirectory() as folder:
+        _save(model, Path(folder) / ARTIFACT)
+        mlflow.log_artifacts(run.info.run_id, folder)
+    mlflow.set_terminated(run.info.run_id)
+    try:
+        mlflow.create_registered_model(model_name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {
+        "sha256": model.signature["sha256"],
+        "features": _features_digest(model),
+        "accuracy": str(model.signature["metrics"]["accuracy"]),
+        "pipeline": pipeline,
+        "run": run_key,
+    }
+    source = f"{run.info.artifact_uri}/{ARTIFACT}"
+    created = mlflow.create_model_version(model_name, source, run.info.run_id, tags=tags, await_creation_for=0)
+    return str(created.version)
+
+
+def _features_digest(model: ModelDirectory) -> str:
+    """Return the SHA-256 of the features' description: the same ONNX with a new description is another version."""
+    return model_directory.digest(json.dumps(model.signature["features"]).encode())
+
+
+def _save(model: ModelDirectory, folder: Path) -> None:
+    """Write the model directory together with the files of an MLflow Model."""
+    import mlflow.onnx
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+    from onnx import load_model_from_string
+
+    features, classes = len(model.signature["features"]), len(model.signature["classes"])
+    mlflow.onnx.save_model(
+        load_model_from_string(model.onnx),
+        str(folder),
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, features), "features")]),
+            outputs=Schema(
+                [
+                    TensorSpec(np.dtype(np.int64), (-1,), "label"),
+                    TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities"),
+                ]
+            ),
+        ),
+        # Without a list, MLflow loads the model in another process to find its requirements.
+        pip_requirements=[f"{name}=={installed_version(name)}" for name in ("mlflow", "onnx", "onnxruntime")],
+        save_as_external_data=False,
+    )
+    model_directory.save(folder, model.onnx, model.signature)
