@@ -121,7 +121,7 @@ def test_transfer_again_changes_nothing(source: Server, target: Server, tmp_path
     assert snapshot(target) == before
 
 
-@pytest.mark.parametrize("step", ["_write", "_register"])
+@pytest.mark.parametrize("step", ["_write_run", "_register"])
 def test_transfer_after_interruption_completes(
     source: Server, target: Server, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -15,7 +15,7 @@ from mlplatform.addons.pod_network import pod_network
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
-from mlplatform.mlflow import tracking_service
+from mlplatform.mlflow import MlflowServer
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.platform import ClusterTarget
 
@@ -31,7 +31,7 @@ from settings.platform import (
 )
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
-from workloads.serving.kubernetes import model_service, serving_namespace
+from workloads.serving.kubernetes import ModelService, serving_namespace
 
 from .graph import Graph, run
 
@@ -82,7 +82,7 @@ def _monitoring() -> None:
 def _workloads() -> None:
     cluster, registry = a_cluster(), a_registry()
     libraries = Image(LIBRARIES, registry)
-    tracking = tracking_service(TrackingSettings(), cluster, registry, libraries)
+    tracking = MlflowServer(TrackingSettings(), cluster, registry, libraries).server
     job_engine(cluster, registry, libraries, Path("/nowhere"))
     shared = serving_namespace(ClusterTarget(cluster, registry, monitored=True), tracking)
     champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
@@ -90,7 +90,7 @@ def _workloads() -> None:
         "follows": ServingSettings.model_validate({"follow": True}),
         "pinned": ServingSettings(),
     }.items():
-        model_service(
+        ModelService(
             name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2)
         )
 
