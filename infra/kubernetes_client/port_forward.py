@@ -45,7 +45,7 @@ def port_forward(target: PodTarget[str]) -> Iterator[str]:
 
 
 class _NoReadyPod(Exception):
-    """No pod of the target is ready."""
+    """Error for a target without a ready pod."""
 
 
 class _ForwardingServer(socketserver.ThreadingTCPServer):
