@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,9 +21,8 @@ import pytest
 from tests.stand_ins import Answering, answering
 from tests.waiting import until
 from tools.bootstrap import paths
-from tools.cli import backend
-from tools.cli.pulumi_command import Pulumi
-from tools.cli.stale_locks import PROJECT_NAME, StackBusy, remove_stale_locks
+from tools.cli import backend, stale_locks
+from tools.cli.stale_locks import PROJECT_NAME, StackBusy, recorded, remove_stale_locks
 from tools.cli.summary import summary
 
 CLI = [sys.executable, "-m", "tools.cli"]
@@ -149,55 +149,130 @@ class TestBackend:
 
 class TestLocks:
     @pytest.fixture
-    def locks(self, pulumi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Create the folder of the locks of the stack `dev`."""
-        monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}")
+    def locks(self, tmp_path: Path) -> Path:
+        """Create the folder of the locks of the stack `dev` in a backend at `tmp_path`."""
         folder = tmp_path / ".pulumi" / "locks" / "organization" / PROJECT_NAME / "dev"
         folder.mkdir(parents=True)
         return folder
 
+    @pytest.fixture
+    def program(self, tmp_path: Path) -> Path:
+        """Create a program named `pulumi` that sleeps."""
+        return Path(shutil.copy(str(shutil.which("sleep")), tmp_path / "pulumi"))
+
     @staticmethod
-    def lock(folder: Path, pid: int, host: str = "") -> None:
+    def lock(folder: Path, pid: int, host: str = "", name: str = "1.json") -> Path:
         content = {
             "pid": pid,
             "username": "me",
             "hostname": host or socket.gethostname(),
             "timestamp": "2026-01-01T00:00:00Z",
         }
-        (folder / "1.json").write_text(json.dumps(content))
+        (folder / name).write_text(json.dumps(content))
+        return folder / name
+
+    @staticmethod
+    def ended() -> int:
+        """Return the ID of a process that has ended."""
+        process = subprocess.Popen(["true"])
+        process.wait()
+        return process.pid
 
     def test_lock_of_a_killed_process_is_removed(
-        self, locks: Path, pulumi: Path, capsys: pytest.CaptureFixture[str]
+        self, locks: Path, tmp_path: Path, program: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        killed = subprocess.Popen(["sleep", "60"])
-        self.lock(locks, killed.pid)
+        killed = subprocess.Popen([program, "60"])
+        lock = self.lock(locks, killed.pid)
         killed.kill()  # the process stays a zombie until its parent waits for it
         until(lambda: psutil.Process(killed.pid).status() == psutil.STATUS_ZOMBIE)
-        remove_stale_locks(Pulumi("dev"))
+        remove_stale_locks(tmp_path, "dev")
         killed.wait()
-        assert (pulumi / "calls").read_text() == "cancel --yes --stack dev\n"
+        assert not lock.exists()
         assert f"killed (process {killed.pid})" in capsys.readouterr().err
 
-    def test_lock_of_a_running_process_raises_with_its_id(self, locks: Path) -> None:
-        with subprocess.Popen(["sleep", "60"]) as running:
-            self.lock(locks, running.pid)
+    def test_lock_of_a_running_process_raises_with_its_id(self, locks: Path, tmp_path: Path, program: Path) -> None:
+        with subprocess.Popen([program, "60"]) as running:
+            lock = self.lock(locks, running.pid)
             with pytest.raises(StackBusy, match=f"process {running.pid} of me"):
-                remove_stale_locks(Pulumi("dev"))
+                remove_stale_locks(tmp_path, "dev")
             running.kill()
+        assert lock.exists()
 
-    def test_lock_whose_process_id_was_reused_is_removed(self, locks: Path, pulumi: Path) -> None:
+    def test_lock_of_a_running_process_is_kept_after_the_clock_was_set_forward(
+        self, locks: Path, tmp_path: Path, program: Path
+    ) -> None:
+        with subprocess.Popen([program, "60"]) as running:
+            lock = self.lock(locks, running.pid)
+            os.utime(lock, (0, 0))
+            with pytest.raises(StackBusy):
+                remove_stale_locks(tmp_path, "dev")
+            running.kill()
+        assert lock.exists()
+
+    def test_lock_whose_process_id_was_reused_is_removed(self, locks: Path, tmp_path: Path) -> None:
         with subprocess.Popen(["sleep", "60"]) as later:
-            self.lock(locks, later.pid)
-            os.utime(locks / "1.json", (0, 0))
-            remove_stale_locks(Pulumi("dev"))
+            lock = self.lock(locks, later.pid)
+            remove_stale_locks(tmp_path, "dev")
             later.kill()
-        assert (pulumi / "calls").exists()
+        assert not lock.exists()
 
-    def test_lock_of_another_computer_is_kept(self, locks: Path, pulumi: Path) -> None:
-        self.lock(locks, 1 << 22, "elsewhere")
+    def test_lock_of_another_computer_is_kept(self, locks: Path, tmp_path: Path) -> None:
+        lock = self.lock(locks, 1 << 22, "elsewhere")
         with pytest.raises(StackBusy, match="on elsewhere"):
-            remove_stale_locks(Pulumi("dev"))
-        assert not (pulumi / "calls").exists()
+            remove_stale_locks(tmp_path, "dev")
+        assert lock.exists()
+
+    def test_stale_lock_beside_one_of_a_running_process_raises(
+        self, locks: Path, tmp_path: Path, program: Path
+    ) -> None:
+        self.lock(locks, self.ended(), name="0.json")
+        with subprocess.Popen([program, "60"]) as running:
+            lock = self.lock(locks, running.pid)
+            with pytest.raises(StackBusy, match=f"process {running.pid}"):
+                remove_stale_locks(tmp_path, "dev")
+            running.kill()
+        assert lock.exists()
+
+    def test_lock_that_is_taken_during_the_removal_is_kept(
+        self, locks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stale = self.lock(locks, self.ended())
+        monkeypatch.setattr(stale_locks.Lock, "is_stale", lambda _: self.lock(locks, os.getpid(), name="2.json"))
+        remove_stale_locks(tmp_path, "dev")
+        assert not stale.exists()
+        assert (locks / "2.json").exists()
+
+    def test_lock_that_cannot_be_read_raises_with_its_file(self, locks: Path, tmp_path: Path) -> None:
+        (locks / "1.json").write_text("")
+        with pytest.raises(StackBusy, match=r"1\.json cannot be read"):
+            remove_stale_locks(tmp_path, "dev")
+
+    def test_lock_in_a_container_is_removed_only_with_a_record_of_its_process(
+        self, locks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stale_locks, "_pid_namespace", lambda: 4026532000)
+        killed, other = self.ended(), self.ended()
+        recorded(killed).__enter__()  # a killed run does not leave the block
+        with recorded(other):
+            pass
+        lock = self.lock(locks, other)
+        with pytest.raises(StackBusy, match="killed in another container"):
+            remove_stale_locks(tmp_path, "dev")
+        lock = self.lock(locks, killed)
+        remove_stale_locks(tmp_path, "dev")
+        assert not lock.exists()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+    def test_lock_of_a_running_process_in_a_container_with_the_same_host_name_is_kept(
+        self, locks: Path, tmp_path: Path, program: Path
+    ) -> None:
+        with subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", program, "60"]) as container:
+            until(lambda: [child.name() for child in psutil.Process(container.pid).children()] == ["pulumi"])
+            lock = self.lock(locks, 1)
+            with pytest.raises(StackBusy):
+                remove_stale_locks(tmp_path, "dev")
+            container.kill()
+        assert lock.exists()
 
 
 class TestCommands:

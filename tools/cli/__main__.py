@@ -48,9 +48,15 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
+def _select(pulumi: Pulumi, *options: str) -> None:
+    """Select the stack, and remove the lock of a killed run."""
+    pulumi.output("stack", "select", *options)
+    if (directory := pulumi.backend.directory) is not None:
+        remove_stale_locks(directory, pulumi.name)
+
+
 def _up(pulumi: Pulumi, more: list[str]) -> int:
-    pulumi.output("stack", "select", "--create")
-    remove_stale_locks(pulumi)
+    _select(pulumi, "--create")
     code = pulumi.run("up", *OPTIONS, "--suppress-outputs", *more)
     if code == 0:
         print(f"\n{summary(pulumi.stack, _public_outputs(pulumi))}")
@@ -82,17 +88,15 @@ def _picture(pulumi: Pulumi, more: list[str]) -> int:
 
 
 def _refresh(pulumi: Pulumi, more: list[str]) -> int:
-    pulumi.output("stack", "select")
-    remove_stale_locks(pulumi)
+    _select(pulumi)
     return pulumi.run("refresh", *OPTIONS, *more)
 
 
 def _down(pulumi: Pulumi, more: list[str]) -> int:
-    pulumi.output("stack", "select")
-    remove_stale_locks(pulumi)
+    _select(pulumi)
     code = pulumi.run("destroy", *OPTIONS, "--suppress-outputs", *more)
     if code == 0:
-        data = paths.cache_directory() / "stacks" / pulumi.stack
+        data = paths.cache_directory() / "stacks" / pulumi.name
         # A killed `up` may have started a service that is not in the state.
         for record in data.rglob("*.process.json"):
             ProcessGroup(record).stop()
@@ -119,7 +123,7 @@ def _status(pulumi: Pulumi, _more: list[str]) -> int:
 
 def _env(pulumi: Pulumi, _more: list[str]) -> int:
     """Print lines for `eval`, and select the stack for a `pulumi up` that is typed by hand."""
-    if pulumi.stack in stacks.names():
+    if pulumi.name in stacks.names():
         pulumi.output("stack", "select", "--create")
     for name, value in backend.variables(os.environ).items():
         print(f"export {name}={shlex.quote(value)}")
