@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -23,7 +23,7 @@ from tests.waiting import until
 from tools.bootstrap import paths
 from tools.cli import backend, stale_locks
 from tools.cli.stale_locks import PROJECT_NAME, StackBusy, recorded, remove_stale_locks
-from tools.cli.summary import summary
+from tools.cli.summary import WIDTH, summary
 
 CLI = [sys.executable, "-m", "tools.cli"]
 
@@ -346,16 +346,20 @@ SHA256 = "0123456789abcdef" * 4
 MODEL = MappingProxyType({"name": "iris", "version": "3", "alias": "champion", "sha256": SHA256, "accuracy": 0.96667})
 
 
+class Description(Answering):
+    """Stand-in for the OpenAPI description of a model server."""
+
+    example: ClassVar[dict[str, float]] = {}
+
+    def do_GET(self) -> None:
+        body = {"requestBody": {"content": {"application/json": {"example": self.example}}}}
+        self.answer(200, {"paths": {"/score": {"post": body}}})
+
+
 class TestSummary:
     @pytest.fixture
     def server(self) -> Iterator[str]:
         """Serve an OpenAPI description, and return the URL of /score."""
-
-        class Description(Answering):
-            def do_GET(self) -> None:
-                body = {"requestBody": {"content": {"application/json": {"example": {"it's": 1.5}}}}}
-                self.answer(200, {"paths": {"/score": {"post": body}}})
-
         with answering(Description) as url:
             yield f"{url}/score"
 
@@ -376,15 +380,40 @@ class TestSummary:
             "    log: /the/log",
             "  model iris: version 3 (champion), accuracy 0.967, SHA-256 0123456789ab",
             "  runs and models: http://127.0.0.1:5050/#/experiments?workflowType=machine_learning",
-            "Next: make outputs (as JSON), make status (this page), make down (destroy)",
+            "Next",
+            "  make status   this summary",
+            "  make outputs  all outputs as JSON",
+            "  make preview  changes of the next `make up`",
+            "  make down     destroy the stack",
         ]
 
-    def test_curl_line_scores_the_example_of_the_model(self, server: str) -> None:
-        text = summary("dev", {"model": MODEL, "score_url": server})
-        line = next(line for line in text.splitlines() if "curl" in line)
-        curl, _, url, _, header, _, body = shlex.split(line)
-        assert (curl, url, header) == ("curl", server, "Content-Type: application/json")
-        assert json.loads(body) == {"it's": 1.5}
+    @pytest.mark.parametrize("features", [1, 40])
+    def test_curl_command_scores_the_example_of_the_model(self, features: int, server: str) -> None:
+        Description.example = {f"it's {number}": 1.5 for number in range(features)}
+        lines = summary("dev", {"model": MODEL, "score_url": server}).splitlines()
+        assert max(map(len, lines)) <= WIDTH
+        first = next(number for number, line in enumerate(lines) if "curl" in line)
+        command = "\n".join(lines[first : lines.index("Next")])
+        printed = subprocess.run(
+            ["sh"], input=f'curl() {{ printf "%s\\0" "$@"; }}\n{command}', capture_output=True, text=True, check=True
+        ).stdout
+        silent, url, _, header, _, body, _ = printed.split("\0")
+        assert (silent, url, header) == ("-s", server, "Content-Type: application/json")
+        assert json.loads(body) == Description.example
+
+    def test_long_lines_are_wrapped_and_locations_are_left_to_the_outputs(self) -> None:
+        values = {f"accuracy_of_model_{number}": 0.5 for number in range(20)}
+        uri = "minio://bucket/a-folder"
+        outputs = {"batch_predict": {"state": "SUCCEEDED", "predictions": uri, "log": "/l", **values}}
+        text = summary("lab", outputs)
+        assert max(map(len, text.splitlines())) <= WIDTH
+        assert "accuracy of model 19 0.500" in text
+        assert uri not in text
+        assert "    predictions: make outputs STACK=lab ARGS=batch_predict\n" in text
+
+    def test_log_in_the_home_folder_is_shortened(self, home: Path) -> None:
+        text = summary("dev", {"score": {"state": "FAILED", "log": f"{home}/run.log"}})
+        assert "    log: ~/run.log\n" in text
 
     def test_summary_has_a_second_service(self) -> None:
         text = summary(

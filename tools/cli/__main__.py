@@ -25,9 +25,9 @@ from tools.cli.preview import preview
 from tools.cli.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
 from tools.cli.stale_locks import StackBusy, remove_stale_locks
-from tools.cli.summary import summary
+from tools.cli.summary import summary, wrapped
 
-OPTIONS = ("--yes", "--skip-preview", "--suppress-progress", "--suppress-permalink=true")
+OPTIONS = ("--yes", "--skip-preview", "--suppress-permalink=true")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,9 +55,18 @@ def _select(pulumi: Pulumi, *options: str) -> None:
         remove_stale_locks(directory, pulumi.name)
 
 
+def _run(pulumi: Pulumi, command: str, *arguments: str) -> int:
+    """Run a command that changes the stack.
+
+    A terminal shows Pulumi's tree with the duration of each operation. In a file, its progress would be rows of dots.
+    """
+    progress = () if sys.stdout.isatty() else ("--suppress-progress",)
+    return pulumi.run(command, *OPTIONS, *progress, *arguments)
+
+
 def _up(pulumi: Pulumi, more: list[str]) -> int:
     _select(pulumi, "--create")
-    code = pulumi.run("up", *OPTIONS, "--suppress-outputs", *more)
+    code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
         print(f"\n{summary(pulumi.stack, _public_outputs(pulumi))}")
     return code
@@ -89,12 +98,12 @@ def _picture(pulumi: Pulumi, more: list[str]) -> int:
 
 def _refresh(pulumi: Pulumi, more: list[str]) -> int:
     _select(pulumi)
-    return pulumi.run("refresh", *OPTIONS, *more)
+    return _run(pulumi, "refresh", *more)
 
 
 def _down(pulumi: Pulumi, more: list[str]) -> int:
     _select(pulumi)
-    code = pulumi.run("destroy", *OPTIONS, "--suppress-outputs", *more)
+    code = _run(pulumi, "destroy", "--suppress-outputs", *more)
     if code == 0:
         data = paths.cache_directory() / "stacks" / pulumi.name
         # A killed `up` may have started a service that is not in the state.
@@ -116,7 +125,7 @@ def _status(pulumi: Pulumi, _more: list[str]) -> int:
     if "kubeconfig" in outputs:
         from tools.cli.status import cluster_status  # its Kubernetes client takes a second to import
 
-        for line in cluster_status(secret_outputs(pulumi)):
+        for line in wrapped(cluster_status(secret_outputs(pulumi))):
             print(line, flush=True)
     return 0
 
