@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shlex
 import shutil
 import signal
@@ -288,6 +289,26 @@ class TestCommands:
         assert up.startswith("up --yes --skip-preview ")
         assert "--target urn" in up
         assert output == "stack output --json --stack dev"
+
+    @pytest.mark.parametrize("is_terminal", [True, False])
+    def test_progress_is_shown_on_a_terminal_only(self, is_terminal: bool, pulumi: Path) -> None:
+        controller, terminal = pty.openpty()
+        subprocess.run(
+            [*CLI, "refresh", "--stack", "dev"],
+            cwd=paths.PROJECT,
+            stdout=terminal if is_terminal else subprocess.PIPE,
+            check=True,
+        )
+        os.close(terminal)
+        os.close(controller)
+        _, refresh = (pulumi / "calls").read_text().splitlines()
+        assert ("--suppress-progress" in refresh) == (not is_terminal)
+
+    def test_stack_with_organization_and_project_is_passed_to_pulumi(self, pulumi: Path) -> None:
+        (pulumi / "behavior").write_text("echo '{}'")
+        assert run_cli("status", "--stack", "organization/mlplatform/dev").returncode == 0
+        assert run_cli("status", "--stack", "organization/mlplatform/devv").returncode == 1
+        assert (pulumi / "calls").read_text() == "stack output --json --stack organization/mlplatform/dev\n"
 
     @pytest.mark.parametrize("command", ["up", "refresh", "down"])
     def test_exit_code_is_that_of_pulumi(self, command: str, pulumi: Path) -> None:
