@@ -135,11 +135,11 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
 
 def _served(props: dict[str, Any]) -> dict[str, Any]:
     from airgap.bundle import index
-    from airgap.bundle.errors import BundleError
     from airgap.bundle.registry import bundle_registry
     from airgap.bundle.registry.push import push
     from airgap.bundle.sources import load
     from airgap.bundle.store import Store
+    from tools.bootstrap.console import BootstrapError
 
     store, host = Store.default(), f"{props['address']}:{int(props['port'])}"
     bundle = _bundle()
@@ -156,7 +156,7 @@ def _served(props: dict[str, Any]) -> dict[str, Any]:
         )
         with bundle_registry.writable(store) as target:
             push(store, target.host, target.authfile, target.certificates)
-    except BundleError as error:
+    except BootstrapError as error:
         raise UserError(f"platform:registry: {error}") from None
     username, password = own.login
     return {"host": host, "username": username, "password": password, "ca": own.ca, "bundle": bundle, "running": True}

@@ -46,7 +46,7 @@ def main() -> int:
                 push(store, arguments.registry, arguments.authfile, arguments.certificates)
             case "registry":
                 _registry(store, arguments)
-    except (BundleError, BootstrapError) as error:
+    except BootstrapError as error:
         log_message(f"Error: {error}")
         return 1
     except KeyboardInterrupt:

@@ -57,7 +57,7 @@ def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, sele
                 continue
             try:
                 step.create(progress)
-            except (BundleError, BootstrapError) as error:
+            except BootstrapError as error:
                 raise BundleError(f"{step.entry}: {error}") from None
             progress.done(f"built, {size(_size(step.artifact))}")
     for upstream in selection.unavailable:

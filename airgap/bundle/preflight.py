@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from airgap.bundle.errors import BundleError
-from airgap.bundle.process import output_of
 from tools.bootstrap.console import log_message
+from tools.bootstrap.process import CommandError, capture
 
 BUILDS_C = {"gcc": "gcc", "patch": "patch"}
 BUILDS_IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "setcap": "libcap2-bin"}
@@ -44,14 +44,14 @@ def require(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
     log_message(f"Installing {', '.join(sorted(missing))} (apt-get) ...")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        output_of(command, env=environment)
-    except BundleError:
+        capture(command, env=environment)
+    except CommandError:
         # Package lists may be missing or outdated -> update them and retry.
-        with suppress(BundleError):
-            output_of(["apt-get", "update"], env=environment)
+        with suppress(CommandError):
+            capture(["apt-get", "update"], env=environment)
         try:
-            output_of(command, env=environment)
-        except BundleError as error:
+            capture(command, env=environment)
+        except CommandError as error:
             raise BundleError(f"`{' '.join(command)}` failed:\n{error}") from None
 
 
@@ -63,6 +63,6 @@ def require_root(action: str) -> None:
 
 def _installed(package: str) -> bool:
     try:
-        return output_of(["dpkg-query", "-W", "-f", "${db:Status-Status}", package]) == "installed"
-    except BundleError:
+        return capture(["dpkg-query", "-W", "-f", "${db:Status-Status}", package]) == "installed"
+    except CommandError:
         return False

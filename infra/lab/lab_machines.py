@@ -126,11 +126,11 @@ class LabRoot(Resource, module="infra", name="LabRoot"):
 
 def _unpacked_root() -> Path:
     from airgap.bundle.builders.debian import ROOTFS, DebianBuild
-    from airgap.bundle.errors import BundleError
     from airgap.bundle.progress import Progress
     from airgap.bundle.sources import load
     from airgap.bundle.store import Store
     from tools.bootstrap.atomic_install import atomic_install
+    from tools.bootstrap.console import BootstrapError
     from tools.bootstrap.file_lock import file_lock
 
     _require_root_and_tools()
@@ -145,7 +145,7 @@ def _unpacked_root() -> Path:
             if not target.exists():
                 with atomic_install(target) as partial:
                     _unpack(artifact.folder / ROOTFS, partial)
-    except BundleError as error:
+    except BootstrapError as error:
         raise UserError(f"the lab's root file system cannot be made: {error}") from None
     return target
 
@@ -312,12 +312,12 @@ def _require_root() -> None:
 
 def _require_root_and_tools() -> None:
     from airgap.bundle import preflight
-    from airgap.bundle.errors import BundleError
+    from tools.bootstrap.console import BootstrapError
 
     _require_root()
     try:
         preflight.require({"runc": "runc", "ip": "iproute2", "mmdebstrap": "mmdebstrap"})
-    except BundleError as error:
+    except BootstrapError as error:
         raise UserError(f"infra:machines: lab: {error}") from None
     if not shutil.which("unshare"):
         raise UserError("infra:machines: lab: unshare is missing; it is part of the package util-linux")

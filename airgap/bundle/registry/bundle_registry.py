@@ -26,11 +26,11 @@ import bcrypt
 import psutil
 
 from airgap.bundle.errors import BundleError
-from airgap.bundle.process import run
 from airgap.bundle.registry import certificates
 from airgap.bundle.store import Store
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import log_message
+from tools.bootstrap.process import run
 
 PROGRAM = "docker-registry"
 USER = "mlplatform"

@@ -11,9 +11,9 @@ from pathlib import Path
 from airgap.bundle import index, preflight
 from airgap.bundle.builders.image import TAG
 from airgap.bundle.errors import BundleError
-from airgap.bundle.process import output_of, run
 from airgap.bundle.store import Store
 from tools.bootstrap.console import log_message
+from tools.bootstrap.process import CommandError, capture, run
 
 
 def push(store: Store, registry: str, authfile: Path, certificates: Path | None) -> None:
@@ -51,7 +51,7 @@ def push(store: Store, registry: str, authfile: Path, certificates: Path | None)
         ]
         try:
             run(["skopeo", "copy", *options, source, target], log=log)
-        except BundleError as error:
+        except CommandError as error:
             raise BundleError(f"{upstream}: {error}") from None
         pushed += 1
     log_message(f"The registry has {len(images)} images, {pushed} of them new.")
@@ -59,6 +59,6 @@ def push(store: Store, registry: str, authfile: Path, certificates: Path | None)
 
 def _digest(target: str, options: list[str]) -> str | None:
     try:
-        return output_of(["skopeo", "inspect", "--format", "{{.Digest}}", *options, target]).strip()
-    except BundleError:
+        return capture(["skopeo", "inspect", "--format", "{{.Digest}}", *options, target]).strip()
+    except CommandError:
         return None
