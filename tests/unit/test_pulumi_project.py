@@ -22,7 +22,7 @@ def options(file: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("file", FILES)
 def test_toolchain_of_the_language_host_needs_no_uv(file: str) -> None:
-    """Without the option, the host finds uv.lock and fails unless uv is on PATH."""
+    """The host's default follows uv.lock, and fails unless uv is on PATH."""
     assert (PROJECT / "uv.lock").is_file()
     assert options(file)["toolchain"] == "pip"
 
