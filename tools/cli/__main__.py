@@ -21,6 +21,7 @@ from tools.bootstrap.console import log_message
 from tools.cli import backend
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
 from tools.cli.dependency_graph import mermaid, replace_diagram
+from tools.cli.kubernetes_plugin import require_kubernetes_plugin
 from tools.cli.preview import preview
 from tools.cli.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
@@ -65,6 +66,7 @@ def _run(pulumi: Pulumi, command: str, *arguments: str) -> int:
 
 
 def _up(pulumi: Pulumi, more: list[str]) -> int:
+    require_kubernetes_plugin(pulumi)
     _select(pulumi, "--create")
     code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
@@ -74,6 +76,7 @@ def _up(pulumi: Pulumi, more: list[str]) -> int:
 
 def _preview(pulumi: Pulumi, more: list[str]) -> int:
     try:
+        require_kubernetes_plugin(pulumi)
         pulumi.output("stack", "select", "--create")
         code, plan = preview(pulumi, more)
     except PulumiError as error:
@@ -87,6 +90,7 @@ def _picture(pulumi: Pulumi, more: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make picture", allow_abbrev=False)
     parser.add_argument("--page", type=Path, help="replace the diagram of a Markdown page instead of printing one")
     options, more = parser.parse_known_args(more)
+    require_kubernetes_plugin(pulumi)
     pulumi.output("stack", "select", "--create")
     diagram = mermaid(json.loads(pulumi.output("preview", "--json", *more)))
     if options.page:
