@@ -20,22 +20,22 @@ directory = cache_directory() / "stacks" / stack
 outputs: dict[str, pulumi.Input[Any]]
 if settings.infra.cluster == "none":
     platform = local_platform(settings.platform, directory)
-    outputs = {"tracking_url": platform.tracking_url, **deploy(settings, platform)}
+    outputs = {"tracking_url": platform.tracking.url, **deploy(settings, platform)}
 else:
     if settings.platform.pipelines == "kubeflow" and settings.infra.machines in ("lab", "hosts"):
         kubeflow_images.require_images(settings.platform.registry)
-    make = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
-    foundation = make(settings, stack, directory)
-    platform = cluster_platform(settings.platform, foundation, directory, stack)
-    login = {part: platform.tracking.access[part] for part in ("username", "password")}
+    provision = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
+    provisioned = provision(settings, stack, directory)
+    platform = cluster_platform(settings.platform, provisioned, directory, stack)
+    access = platform.tracking.access
     outputs = {
-        **foundation.outputs,
-        "tracking_url": platform.tracking_url,
-        "tracking_login": pulumi.Output.secret(login),
+        **provisioned.outputs,
+        "tracking_url": platform.tracking.url,
+        "tracking_login": pulumi.Output.secret({"username": access.username, "password": access.password}),
         **platform.outputs,
         **deploy(settings, platform),
     }
-# For a stack that takes over this one's models, see workloads.model_transfer.model_transfer.
-outputs[ACCESS] = pulumi.Output.secret({"url": platform.tracking_url, **platform.tracking.access})
+# Another stack reads this output to copy the models of this one: workloads.model_transfer.model_transfer.
+outputs[ACCESS] = pulumi.Output.secret(platform.tracking.access.inputs())
 for name, output in outputs.items():
     pulumi.export(name, output)

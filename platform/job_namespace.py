@@ -1,11 +1,11 @@
-"""The namespace that the `job` engine runs pipelines in."""
+"""Namespace for the pipeline runs of the engine `job`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pulumi
+from mlplatform.engine_config import JobEngineConfig
 from mlplatform.images.image import WORKLOADS, Image
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, namespace
 
@@ -14,24 +14,23 @@ from infra.registry import ContainerRegistry
 
 NAMESPACE = "mlplatform-pipelines"
 PODS = {"app.kubernetes.io/name": "pipeline-run"}
-"""Labels of what the engine makes."""
+"""Labels of the objects that the engine creates."""
 
 
 def job_engine(
     cluster: Cluster, registry: ContainerRegistry, libraries: Image, directory: Path
-) -> tuple[dict[str, pulumi.Input[str]], list[pulumi.Resource]]:
-    """The engine as workloads describe it, and what a run waits for.
+) -> tuple[JobEngineConfig[pulumi.Input[str]], list[pulumi.Resource]]:
+    """Create the namespace and the image of the runs.
 
-    Steps read data from wherever the pipeline's author says.
+    The network policy allows all egress except the cloud's metadata service: pipelines read data from any address.
+
+    Returns:
+        The configuration of the engine, and the resources that each run waits for.
     """
-    room = namespace(NAMESPACE, cluster, registry)
+    runs = namespace(NAMESPACE, cluster, registry)
     image = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
-    policy = room.allow("pipeline-run", PODS, egress=[DNS, ANY_ADDRESS])
-    properties: Mapping[str, pulumi.Input[str]] = {
-        "kind": "job",
-        "kubeconfig": cluster.kubeconfig,
-        "namespace": NAMESPACE,
-        "image": image.reference,
-        "directory": str(directory),
-    }
-    return dict(properties), [*room.resources, policy]
+    policy = runs.allow("pipeline-run", PODS, egress=[DNS, ANY_ADDRESS])
+    config: JobEngineConfig[pulumi.Input[str]] = JobEngineConfig(
+        kubeconfig=cluster.kubeconfig, namespace=NAMESPACE, image=image.reference, directory=str(directory)
+    )
+    return config, [*runs.resources, policy]

@@ -11,12 +11,14 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import Image
-from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD, Namespace, namespace
+from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD, namespace
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow_stores import store_variables
+from mlplatform.tracking_access import TrackingAccess
 
 from infra.cluster import Cluster
+from infra.kubernetes_client.port_forward import PodTarget
 from infra.local.local_process import HOST, PYTHON, LocalProcess
 from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword
@@ -27,8 +29,8 @@ NAME = "mlflow"
 PODS = {"app.kubernetes.io/name": NAME}
 CONTAINER_PORT = 5000
 ADMINISTRATOR = "admin"
-QUIET = {
-    # Scheduled evaluations of language models: four more processes that nothing here asks for.
+DISABLED_FEATURES = {
+    # The job runner starts four more processes, for scheduled evaluations of language models.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
@@ -43,29 +45,34 @@ auth_cache_ttl_seconds = 60
 
 @dataclass(frozen=True)
 class TrackingServer:
-    """An MLflow server.
+    """Addresses of an MLflow server.
 
-    `url` is its address for a person, `inside_url` for pods; both are the same on one computer. `access` is what
-    `infra.kubernetes_client.port_forward.reachable_url` takes to use it from here: user and
-    password, and how to get into the cluster where `url` does not lead there; secret. What uses it
-    waits for `resources`.
+    Args:
+        inside_url: its address for pods; equal to `url` for a server on this computer.
+        access: its address and credentials for this computer; the password is secret.
+        resources: resources that a client of the server waits for.
     """
 
-    url: pulumi.Output[str]
     inside_url: pulumi.Output[str]
-    access: Mapping[str, pulumi.Input[str]]
+    access: TrackingAccess[pulumi.Input[str]]
     resources: list[pulumi.Resource]
+
+    @property
+    def url(self) -> pulumi.Output[str]:
+        """Return the address of the server for a person."""
+        return pulumi.Output.from_input(self.access.url)
 
 
 def tracking_process(settings: TrackingSettings, directory: Path) -> TrackingServer:
-    """A server on this computer: runs and models in SQLite, artifacts in a folder beside it, unless set otherwise."""
+    """Start MLflow as a process of this computer.
+
+    Runs and models are in a SQLite file and artifacts in a folder below `directory`, unless the settings name stores.
+    """
     plain, secret = store_variables(settings, "")
     process = LocalProcess(
         NAME,
-        command=[
-            *(PYTHON, "-m", "mlflow", "server", "--host", HOST, "--port", str(settings.port), "--workers", "1"),
-        ],
-        environment={**QUIET, **plain, **secret},
+        command=[PYTHON, *_arguments(HOST, settings.port)],
+        environment={**DISABLED_FEATURES, **plain, **secret},
         revision=version("mlflow"),
         port=settings.port,
         setting="platform:tracking.port",
@@ -73,95 +80,98 @@ def tracking_process(settings: TrackingSettings, directory: Path) -> TrackingSer
         data=directory / "mlflow",
         retain=settings.retain,
     )
-    return TrackingServer(process.url, process.url, {}, [process])
+    return TrackingServer(process.url, TrackingAccess(process.url), [process])
 
 
-def tracking_service(
-    settings: TrackingSettings, cluster: Cluster, registry: ContainerRegistry, libraries: Image
-) -> TrackingServer:
-    """A server in the cluster, behind a password: SQLite and artifacts on a volume of the default class, unless set
-    otherwise; users and passwords are always there.
+class MlflowServer(pulumi.ComponentResource):
+    """MLflow in the cluster, with basic authentication.
+
+    Runs, models and artifacts are on a volume of the default storage class, unless the settings name stores. Users
+    and their passwords are always on that volume.
     """
-    plain, hidden = store_variables(settings, "/data/")
-    room = namespace(NAMESPACE, cluster, registry)
-    password, session_key = RandomPassword("mlflow-password"), RandomPassword("mlflow-session-key")
-    metadata: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "labels": PODS}
-    secret = kubernetes.core.v1.Secret(
-        NAME,
-        metadata=metadata,
-        string_data={
-            "MLFLOW_AUTH_ADMIN_PASSWORD": password.value,
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": session_key.value,
-            "basic_auth.ini": AUTH,
-            **hidden,
-        },
-        opts=room.options(),
-    )
-    volume = persistent_volume_claim(NAME, room, PODS, settings.size_gb)
-    # Its pages are for people: whoever has the password may come from anywhere.
-    policy = room.allow(NAME, PODS, ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}])
-    server = _deployment(room, metadata, libraries, plain, hidden, [secret, volume, policy])
-    service = kubernetes.core.v1.Service(
-        NAME,
-        metadata=metadata,
-        spec={
-            "type": settings.service,
-            "selector": PODS,
-            "ports": [{"name": "http", "port": settings.port, "targetPort": CONTAINER_PORT}],
-        },
-        opts=room.options(server),
-    )
-    inside = f"http://{NAME}.{NAMESPACE}.svc:{settings.port}"
-    access: dict[str, pulumi.Input[str]] = {"username": ADMINISTRATOR, "password": password.value}
-    if settings.service == "ClusterIP":
-        access |= {
-            "kubeconfig": cluster.kubeconfig,
-            "namespace": NAMESPACE,
-            "selector": ",".join(f"{key}={value}" for key, value in PODS.items()),
-            "port": str(CONTAINER_PORT),
-        }
-    return TrackingServer(
-        url=service_url(service, settings.service, cluster, inside),
-        inside_url=pulumi.Output.from_input(inside),
-        access=access,
-        resources=[service],
-    )
+
+    server: TrackingServer
+
+    def __init__(
+        self, settings: TrackingSettings, cluster: Cluster, registry: ContainerRegistry, libraries: Image
+    ) -> None:
+        super().__init__("mlplatform:platform:MlflowServer", NAME)
+        plain, hidden = store_variables(settings, "/data/")
+        tracking = namespace(NAMESPACE, cluster.under(self), registry)
+        password = RandomPassword("mlflow-password", pulumi.ResourceOptions(parent=self))
+        session_key = RandomPassword("mlflow-session-key", pulumi.ResourceOptions(parent=self))
+        metadata: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "labels": PODS}
+        secret = kubernetes.core.v1.Secret(
+            NAME,
+            metadata=metadata,
+            string_data={
+                "MLFLOW_AUTH_ADMIN_PASSWORD": password.value,
+                "MLFLOW_FLASK_SERVER_SECRET_KEY": session_key.value,
+                "basic_auth.ini": AUTH,
+                **hidden,
+            },
+            opts=tracking.options(),
+        )
+        volume = persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)
+        # Users open the pages from any address: the password protects them.
+        policy = tracking.allow(NAME, PODS, ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}])
+        deployment = kubernetes.apps.v1.Deployment(
+            NAME,
+            metadata=metadata,
+            spec={
+                "replicas": 1,
+                # A SQLite file takes one writer: the old pod ends before the new pod starts.
+                "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": PODS},
+                "template": {"metadata": {"labels": PODS}, "spec": _pod(libraries, plain, hidden)},
+            },
+            opts=tracking.options(secret, volume, policy),
+        )
+        service = kubernetes.core.v1.Service(
+            NAME,
+            metadata=metadata,
+            spec={
+                "type": settings.service,
+                "selector": PODS,
+                "ports": [{"name": "http", "port": settings.port, "targetPort": CONTAINER_PORT}],
+            },
+            opts=tracking.options(deployment),
+        )
+        inside_url = f"http://{NAME}.{NAMESPACE}.svc:{settings.port}"
+        selector = ",".join(f"{key}={value}" for key, value in PODS.items())
+        in_cluster = settings.service == "ClusterIP"
+        self.server = TrackingServer(
+            inside_url=pulumi.Output.from_input(inside_url),
+            access=TrackingAccess(
+                url=service_url(service, settings.service, cluster, inside_url),
+                username=ADMINISTRATOR,
+                password=password.value,
+                pod=PodTarget(cluster.kubeconfig, NAMESPACE, selector, CONTAINER_PORT) if in_cluster else None,
+            ),
+            resources=[service],
+        )
+        self.register_outputs({"url": self.server.url})
 
 
-def _deployment(
-    room: Namespace,
-    metadata: dict[str, Any],
-    libraries: Image,
-    plain: Mapping[str, str],
-    hidden: Iterable[str],
-    depends_on: list[pulumi.Resource],
-) -> kubernetes.apps.v1.Deployment:
+def _arguments(host: str, port: int) -> list[str]:
+    return ["-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+
+
+def _pod(libraries: Image, plain: Mapping[str, str], hidden: Iterable[str]) -> dict[str, Any]:
+    """Return the specification of the server's pod; `hidden` are the names of the secret environment variables."""
     health = {"httpGet": {"path": "/health", "port": CONTAINER_PORT}, "timeoutSeconds": 5}
     environment = {
-        **QUIET,
+        **DISABLED_FEATURES,
         **plain,
         "MLFLOW_AUTH_CONFIG_PATH": "/etc/mlflow/basic_auth.ini",
-        # It is known by addresses that it cannot know; a page of somebody else's has no password for it.
+        # External host names are unknown here, and every request needs the password: disable the check of the Host
+        # header.
         "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
     }
     container = {
         "name": NAME,
         "image": libraries.reference,
-        "command": [
-            *(
-                "python3",
-                "-m",
-                "mlflow",
-                "server",
-                "--host",
-                "0.0.0.0",
-                "--port",
-                str(CONTAINER_PORT),
-                "--workers",
-                "1",
-            ),
-            *("--app-name", "basic-auth"),
-        ],
+        "command": ["python3", *_arguments("0.0.0.0", CONTAINER_PORT), "--app-name", "basic-auth"],
         "workingDir": "/data",
         "env": [
             *({"name": name, "value": value} for name, value in environment.items()),
@@ -185,33 +195,14 @@ def _deployment(
             {"name": "tmp", "mountPath": "/tmp"},
         ],
     }
-    return kubernetes.apps.v1.Deployment(
-        NAME,
-        metadata=metadata,
-        spec={
-            "replicas": 1,
-            # Two would write to one SQLite file.
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": PODS},
-            "template": {
-                "metadata": {"labels": PODS},
-                "spec": {
-                    **POD,
-                    "terminationGracePeriodSeconds": 5,
-                    "containers": [container],
-                    "volumes": [
-                        {"name": "data", "persistentVolumeClaim": {"claimName": NAME}},
-                        {
-                            "name": "settings",
-                            "secret": {
-                                "secretName": NAME,
-                                "items": [{"key": "basic_auth.ini", "path": "basic_auth.ini"}],
-                            },
-                        },
-                        {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
-                    ],
-                },
-            },
-        },
-        opts=room.options(*depends_on),
-    )
+    settings_file = {"secretName": NAME, "items": [{"key": "basic_auth.ini", "path": "basic_auth.ini"}]}
+    return {
+        **POD,
+        "terminationGracePeriodSeconds": 5,
+        "containers": [container],
+        "volumes": [
+            {"name": "data", "persistentVolumeClaim": {"claimName": NAME}},
+            {"name": "settings", "secret": settings_file},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+        ],
+    }

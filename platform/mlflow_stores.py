@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs, models and their files, as the environment variables that it reads."""
+"""Stores of MLflow for runs, models and artifacts, as environment variables of its server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from settings.platform import TrackingSettings
 def store_variables(
     settings: TrackingSettings, folder: str
 ) -> tuple[Mapping[str, str], Mapping[str, pulumi.Output[str]]]:
-    """Plain and secret ones. In `folder`, "" for the working folder, lies what the settings have no place for."""
+    """Return the environment variables with the addresses of the stores: plain values, then secret values.
+
+    Stores that the settings leave out are a SQLite file and a folder of artifacts below `folder`. `folder` ends with
+    a slash, or is "" for the working directory of the server.
+    """
     plain = {"MLFLOW_ARTIFACTS_DESTINATION": f"{folder}artifacts"}
     secret: dict[str, pulumi.Output[str]] = {}
     if settings.database_url:

@@ -1,4 +1,4 @@
-"""What the platform hands over to the workloads."""
+"""The platform that the workloads of a stack use."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import pulumi
 from mlplatform.blob_store import BlobStore, blob_store
 from mlplatform.cluster import ProvisionedCluster
+from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
-from mlplatform.mlflow import TrackingServer, tracking_process, tracking_service
+from mlplatform.mlflow import MlflowServer, TrackingServer, tracking_process
 from mlplatform.monitoring.monitoring import Monitoring
 
 from infra.cluster import Cluster
@@ -24,9 +25,9 @@ from settings.platform import BlobSettings, PlatformSettings
 
 @dataclass(frozen=True)
 class ClusterTarget:
-    """Where workloads run that are not processes of this computer, and where their images come from.
+    """Cluster for the services of the workloads, and the registry of their images.
 
-    `monitored` is whether Prometheus is there to look at them.
+    `monitored` is True if Prometheus scrapes the cluster.
     """
 
     cluster: Cluster
@@ -36,36 +37,36 @@ class ClusterTarget:
 
 @dataclass(frozen=True)
 class Platform:
-    """A platform that is ready for workloads.
+    """Services that the workloads of a stack use.
 
-    `engine` describes the pipeline engine (see `workloads.engines.base.engine`), whose runs wait for `run_after` and
-    find the tracking server at `steps_tracking_url`; `directory` is where this stack keeps data on this computer.
-    `place` is where services run; None where they are processes of this computer. Where each step of a run has a pod of
-    its own, `steps_image` is what it runs in. `monitoring` is what watches the cluster, if anything does. `outputs` are
-    what the engine and it add to those of the stack.
+    Args:
+        engine: configuration of the pipeline engine.
+        run_after: resources that each run waits for.
+        steps_tracking_url: the address of MLflow for the steps of a run.
+        directory: the folder of this computer for the data of this stack.
+        target: the cluster for services; None if services are processes of this computer.
+        steps_image: the image of the steps; None if the engine needs no image for each step.
+        monitoring: None if Prometheus is not installed.
+        outputs: stack outputs of the engine and of monitoring.
     """
 
-    engine: Mapping[str, pulumi.Input[str]]
+    engine: EngineConfig[pulumi.Input[str]]
     run_after: Sequence[pulumi.Resource]
     steps_tracking_url: pulumi.Output[str]
     tracking: TrackingServer
     blobs: BlobStore | None
     directory: Path
-    place: ClusterTarget | None = None
+    target: ClusterTarget | None = None
     steps_image: pulumi.Output[str] | None = None
     monitoring: Monitoring | None = None
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
 
-    @property
-    def tracking_url(self) -> pulumi.Output[str]:
-        return self.tracking.url
-
 
 def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
-    """The platform of a stack without a cluster: every service a process of this computer."""
+    """Start the services of a stack without a cluster, each as a process of this computer."""
     tracking = tracking_process(settings.tracking, directory)
     return Platform(
-        engine={"kind": "embedded", "directory": str(directory)},
+        engine=EmbeddedEngineConfig(str(directory)),
         run_after=tracking.resources,
         steps_tracking_url=tracking.url,
         tracking=tracking,
@@ -75,50 +76,62 @@ def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
 
 
 def cluster_platform(
-    settings: PlatformSettings, foundation: ProvisionedCluster, directory: Path, stack: str
+    settings: PlatformSettings, provisioned: ProvisionedCluster, directory: Path, stack: str
 ) -> Platform:
-    """The platform of a stack with a cluster: its services are in the cluster, its images in the registry.
+    """Install the services of a stack in its cluster, with images from its registry.
 
     Raises:
-        RunError: the settings ask for the emulator of Azure's storage, which pods cannot reach.
+        RunError: the settings select the emulator of Azure Blob Storage, which pods cannot reach.
     """
-    cluster, registry = foundation.cluster, foundation.registry
+    cluster, registry = provisioned.cluster, provisioned.registry
     libraries = Image(LIBRARIES, registry)
-    tracking = tracking_service(settings.tracking, cluster, registry, libraries)
-    common: dict[str, Any] = {
-        "steps_tracking_url": tracking.inside_url,
-        "tracking": tracking,
-        "blobs": _data_sets(settings.blobs, foundation, directory),
-        "directory": directory,
-        "place": ClusterTarget(cluster, registry),
-    }
+    tracking = MlflowServer(settings.tracking, cluster, registry, libraries).server
+    blobs = _data_sets(settings.blobs, provisioned, directory)
+    engine: EngineConfig[pulumi.Input[str]]
+    outputs: Mapping[str, pulumi.Input[Any]] = {}
     if settings.pipelines == "kubeflow":
         kubeflow = KubeflowPipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
-        platform = Platform(
-            engine=kubeflow.engine,
-            run_after=[*kubeflow.run_after, *tracking.resources],
-            steps_image=kubeflow.steps_image,
-            outputs=kubeflow.outputs,
-            **common,
+        engine, run_after, steps_image, outputs = (
+            kubeflow.engine,
+            kubeflow.run_after,
+            kubeflow.steps_image,
+            kubeflow.outputs,
         )
     else:
         engine, run_after = job_engine(cluster, registry, libraries, directory)
-        platform = Platform(engine=engine, run_after=[*run_after, *tracking.resources], **common)
-    return _monitored(platform, common["place"], settings) if settings.monitoring else platform
+        steps_image = None
+    platform = Platform(
+        engine=engine,
+        run_after=[*run_after, *tracking.resources],
+        steps_tracking_url=tracking.inside_url,
+        tracking=tracking,
+        blobs=blobs,
+        directory=directory,
+        target=ClusterTarget(cluster, registry),
+        steps_image=steps_image,
+        outputs=outputs,
+    )
+    return _with_monitoring(platform, settings) if settings.monitoring else platform
 
 
-def _data_sets(settings: BlobSettings | None, foundation: ProvisionedCluster, directory: Path) -> BlobStore | None:
-    """An account that the stack has made is there for the pipelines even if nothing is to be uploaded to it."""
-    if settings is None and foundation.storage is None:
+def _data_sets(settings: BlobSettings | None, provisioned: ProvisionedCluster, directory: Path) -> BlobStore | None:
+    """Return the blob store of the stack; pipelines also use a provisioned account without any upload."""
+    if settings is None and provisioned.storage is None:
         return None
-    return blob_store(settings or BlobSettings(), foundation.address, directory, foundation.storage, foundation.network)
+    return blob_store(
+        settings or BlobSettings(), provisioned.address, directory, provisioned.storage, provisioned.network
+    )
 
 
-def _monitored(platform: Platform, place: ClusterTarget, settings: PlatformSettings) -> Platform:
-    """The same platform with Prometheus to look at it."""
+def _with_monitoring(platform: Platform, settings: PlatformSettings) -> Platform:
+    """Install Prometheus and return the platform with it."""
     assert settings.monitoring
+    assert platform.target
     kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()
-    made = Monitoring(settings.monitoring, place.cluster, place.registry, kubeflow)
+    prometheus = Monitoring(settings.monitoring, platform.target.cluster, platform.target.registry, kubeflow)
     return replace(
-        platform, place=replace(place, monitored=True), monitoring=made, outputs={**platform.outputs, **made.outputs}
+        platform,
+        target=replace(platform.target, monitored=True),
+        monitoring=prometheus,
+        outputs={**platform.outputs, **prometheus.outputs},
     )

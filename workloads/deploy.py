@@ -1,4 +1,4 @@
-"""All pipelines of a stack, the models they train and the services that answer with them."""
+"""Deployment of a stack's workloads: pipelines, the models that they train, and the services of these models."""
 
 from __future__ import annotations
 
@@ -16,60 +16,87 @@ from settings.serving import ServingSettings
 from settings.stack import Settings
 from settings.workloads import PipelineSettings
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
-from workloads.runs.compile import local_image, sources
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
 from workloads.runs.schedule import PipelineSchedule
-from workloads.serving.champion import ALIAS, Champion, model_server
-from workloads.serving.kubernetes import ServingNamespace, model_service, serving_namespace
+from workloads.runs.sources import local_image, pipeline_digest
+from workloads.serving.champion import ALIAS, Champion
+from workloads.serving.kubernetes import ModelService, ServingNamespace, serving_namespace
+from workloads.serving.local import model_server
 
 SMOKE_TEST = "smoke-test"
-"""The pipeline that all others wait for where each step has a pod of its own."""
+"""Pipeline that runs before all others if each step has its own pod."""
+GATE_PARAMETER = "baseline"
+"""Pipeline parameter with the value of the setting `gate`.
+
+The pipeline decides: `workloads/pipelines/iris_external.py` deploys its model only if its accuracy is above `baseline`.
+"""
 
 
 def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[Any]]:
-    """Run the pipelines, appoint the champions, start the services. Returns the stack's outputs by name."""
+    """Run the pipelines, set the champions and start the services.
+
+    Returns:
+        The outputs of the stack by name.
+
+    Raises:
+        RunError: the settings have a canary, but no cluster for it.
+    """
     pipelines = settings.workloads.pipelines
     serves = any(pipeline.serve for pipeline in pipelines.values())
-    room = serving_namespace(platform.place, platform.tracking) if platform.place and serves else None
-    if settings.serving.canary and room is None:
-        raise pulumi.RunError("serving:canary: processes of this computer cannot share an address; it takes a cluster")
+    serving = serving_namespace(platform.target, platform.tracking) if platform.target and serves else None
+    if settings.serving.canary and serving is None:
+        raise pulumi.RunError(
+            "serving:canary: needs a cluster, because processes of this computer cannot share an address"
+        )
     source = settings.workloads.models_from
     workloads = _Workloads(
         platform,
         image=platform.steps_image or local_image(),
-        notes=_notes(),
-        room=room,
-        inherited=models_from(source, platform) if source else None,
+        run_tags=_git_tags(),
+        serving=serving,
+        models_from=models_from(source, platform) if source else None,
     )
     if platform.steps_image and SMOKE_TEST not in pipelines:
-        # Rollouts say that an engine's parts run, not that a run gets through them.
-        ran = workloads.run(SMOKE_TEST, PipelineSettings(timeout_minutes=10))
-        workloads.platform = replace(platform, run_after=[*platform.run_after, ran])
-    # A pipeline that works with a model waits for the pipeline that trains it.
+        # A finished rollout shows that the engine's pods run. Only a run shows that the engine works.
+        smoke_test = workloads.run(SMOKE_TEST, PipelineSettings(timeout_minutes=10))
+        workloads.platform = replace(platform, run_after=[*platform.run_after, smoke_test])
+    # A pipeline that uses a model needs the champion of the pipeline that trains it.
     for name, pipeline in sorted(pipelines.items(), key=lambda item: item[1].uses_model is not None):
         run = workloads.run(name, pipeline)
         if pipeline.serve:
-            workloads.serve(name, pipeline, run, settings)
+            workloads.serve(name, pipeline, run, settings.serving)
     return workloads.outputs
 
 
 @dataclass
 class _Workloads:
+    """Workloads of a stack, deployed one after the other.
+
+    Args:
+        image: the image of the pipelines' steps.
+        run_tags: tags of each run in MLflow.
+        serving: the namespace of the model servers; None if they are processes of this computer.
+        models_from: models of another stack; each run waits for their copies, to keep the version numbers.
+    """
+
     platform: Platform
     image: pulumi.Input[str]
-    notes: Mapping[str, str]
-    room: ServingNamespace | None
-    """Where models are served in a cluster; None where by processes of this computer."""
-    inherited: ModelsFrom | None
-    """Models of another stack, before which no pipeline of this one registers any."""
+    run_tags: Mapping[str, str]
+    serving: ServingNamespace | None
+    models_from: ModelsFrom | None
     champions: dict[str, Champion] = field(default_factory=dict)
     servers: dict[str, pulumi.Output[str]] = field(default_factory=dict)
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
 
     def run(self, name: str, pipeline: PipelineSettings) -> PipelineRun:
+        """Compile, upload, run and schedule a pipeline."""
         secrets = self._secrets()
         compiled = CompiledPipeline(
-            f"{name}-package", pipeline=name, image=self.image, retries=pipeline.retries, sources=sources(name)
+            f"{name}-package",
+            pipeline=name,
+            image=self.image,
+            retries=pipeline.retries,
+            sources=pipeline_digest(name),
         )
         version = PipelineVersion(
             f"{name}-version",
@@ -88,20 +115,19 @@ class _Workloads:
             version=version,
             compiled=compiled,
             parameters=pipeline.parameters,
-            platform=self._offers(name, pipeline),
+            platform=self._platform_parameters(name, pipeline),
             secrets=secrets,
             timeout_minutes=pipeline.timeout_minutes,
-            data=self._fingerprint(pipeline),
-            inherits=self._inherits(name, pipeline),
-            tracking_url=self.platform.tracking_url,
+            data_fingerprint=self._data_fingerprint(pipeline),
+            inherited_outputs=self._inherited_outputs(name, pipeline),
             access=self.platform.tracking.access,
             steps_tracking_url=self.platform.steps_tracking_url,
-            notes=self.notes,
+            tags=self.run_tags,
             opts=pulumi.ResourceOptions(
                 depends_on=[
                     *self.platform.run_after,
                     *(blobs.uploads if blobs else []),
-                    *([self.inherited] if self.inherited else []),
+                    *([self.models_from] if self.models_from else []),
                 ]
             ),
         )
@@ -119,15 +145,14 @@ class _Workloads:
             )
         self.outputs[name.replace("-", "_")] = pulumi.Output.all(
             state=run.state, run_id=run.run_id, outputs=run.outputs, artifacts=run.artifacts, log=run.log
-        ).apply(_flattened)
+        ).apply(_run_output)
         return run
 
-    def serve(self, name: str, pipeline: PipelineSettings, run: PipelineRun, settings: Settings) -> None:
-        """Appoint the champion of the pipeline's model and start its server."""
+    def serve(self, name: str, pipeline: PipelineSettings, run: PipelineRun, settings: ServingSettings) -> None:
+        """Set the champion of the pipeline's model and start its server."""
         model = pipeline.model or name
         champion = Champion(
             f"{model}-champion",
-            tracking_url=self.platform.tracking_url,
             access=self.platform.tracking.access,
             model=model,
             deployed=run.outputs.apply(lambda outputs: _deployed_version(name, outputs)),
@@ -136,8 +161,8 @@ class _Workloads:
             setting=f"workloads:pipelines.{name}.version",
         )
         self.champions[model] = champion
-        url = self.servers[model] = self._server_url(name, pipeline, model, champion, settings.serving)
-        served = {
+        url = self.servers[model] = self._start_server(name, pipeline, model, champion, settings)
+        outputs = {
             "model": pulumi.Output.all(
                 name=model,
                 version=champion.version,
@@ -148,69 +173,65 @@ class _Workloads:
             "score_url": pulumi.Output.concat(url, "/score"),
         }
         if pipeline.port is None:
-            self.outputs |= served
+            self.outputs |= outputs
         else:
-            self.outputs[f"{model.replace('-', '_')}_service"] = pulumi.Output.all(**served)
+            self.outputs[f"{model.replace('-', '_')}_service"] = pulumi.Output.all(**outputs)
 
-    def _server_url(
+    def _start_server(
         self, name: str, pipeline: PipelineSettings, model: str, champion: Champion, settings: ServingSettings
     ) -> pulumi.Output[str]:
-        """The address of the model's server, which runs where the platform has its services."""
+        """Start the model's server in the cluster or on this computer and return its address."""
         port = pipeline.port or settings.port
-        if self.room:
+        if self.serving:
             canary = settings.canary if pipeline.port is None else None
-            return model_service(
-                f"{model}-server", settings, self.room, port=port, model=model, champion=champion, canary=canary
-            )
+            return ModelService(
+                f"{model}-server", settings, self.serving, port=port, model=model, champion=champion, canary=canary
+            ).url
         return model_server(
             f"{model}-server",
             settings,
             port=port,
             setting=f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port",
-            tracking_url=self.platform.tracking_url,
+            tracking_url=self.platform.tracking.url,
             model=model,
             champion=champion,
             directory=self.platform.directory,
         ).url
 
-    def _inherits(self, name: str, pipeline: PipelineSettings) -> pulumi.Input[dict[str, str]]:
-        """What stands for the first run of a pipeline whose model came from another stack."""
-        if self.inherited is None or not pipeline.serve:
+    def _inherited_outputs(self, name: str, pipeline: PipelineSettings) -> pulumi.Input[dict[str, str]]:
+        """Return outputs in place of the first run if the pipeline's model came from another stack, else {}."""
+        if self.models_from is None or not pipeline.serve:
             return {}
-        return self.inherited.champions.apply(lambda versions: _inherited(pipeline.model or name, versions))
+        return self.models_from.champions.apply(lambda versions: _inherited_outputs(pipeline.model or name, versions))
 
     def _secrets(self) -> dict[str, pulumi.Input[str]]:
-        """What steps need to know and nobody else: environment variables of theirs."""
+        """Return the environment variables with the credentials of the steps."""
         secrets: dict[str, pulumi.Input[str]] = {}
         if blobs := self.platform.blobs:
             secrets["AZURE_STORAGE_KEY"] = blobs.account_key
-        access = self.platform.tracking.access
-        if "username" in access:
-            secrets |= {
-                "MLFLOW_TRACKING_USERNAME": access["username"],
-                "MLFLOW_TRACKING_PASSWORD": access["password"],
-            }
+        if login := self.platform.tracking.access.login:
+            secrets["MLFLOW_TRACKING_USERNAME"], secrets["MLFLOW_TRACKING_PASSWORD"] = login
         if monitoring := self.platform.monitoring:
             secrets |= {"PROMETHEUS_USERNAME": monitoring.username, "PROMETHEUS_PASSWORD": monitoring.password}
         return secrets
 
-    def _offers(self, name: str, pipeline: PipelineSettings) -> dict[str, pulumi.Input[Any]]:
-        """What a pipeline gets without asking, where it has a parameter of that name."""
-        offers: dict[str, pulumi.Input[Any]] = {"model_name": pipeline.uses_model or pipeline.model or name}
+    def _platform_parameters(self, name: str, pipeline: PipelineSettings) -> dict[str, pulumi.Input[Any]]:
+        """Return values for parameters that a pipeline may declare."""
+        parameters: dict[str, pulumi.Input[Any]] = {"model_name": pipeline.uses_model or pipeline.model or name}
         if blobs := self.platform.blobs:
-            offers |= {"account_url": blobs.account_url, "container": blobs.container}
+            parameters |= {"account_url": blobs.account_url, "container": blobs.container}
         if pipeline.gate is not None:
-            offers["baseline"] = pipeline.gate
+            parameters[GATE_PARAMETER] = pipeline.gate
         if monitoring := self.platform.monitoring:
-            offers["prometheus_url"] = monitoring.inside_url
+            parameters["prometheus_url"] = monitoring.inside_url
         if pipeline.uses_model:
-            offers["model_version"] = self.champions[pipeline.uses_model].version
-            if self.room is None:
-                offers["server_url"] = self.servers[pipeline.uses_model]
-        return offers
+            parameters["model_version"] = self.champions[pipeline.uses_model].version
+            if self.serving is None:
+                parameters["server_url"] = self.servers[pipeline.uses_model]
+        return parameters
 
-    def _fingerprint(self, pipeline: PipelineSettings) -> str:
-        """SHA-256 of the data that a pipeline reads, as far as it is at hand, with the settings' `data_version`."""
+    def _data_fingerprint(self, pipeline: PipelineSettings) -> str:
+        """Return the SHA-256 of the pipeline's data, if this computer has them, and the setting `data_version`."""
         url = str(pipeline.parameters.get("data_url", ""))
         file = PROJECT / url.removeprefix("file://")
         if url and file.is_file():
@@ -221,7 +242,7 @@ class _Workloads:
         return f"{content} {pipeline.data_version}".strip()
 
 
-def _inherited(model: str, champions: Mapping[str, str]) -> dict[str, str]:
+def _inherited_outputs(model: str, champions: Mapping[str, str]) -> dict[str, str]:
     if model not in champions:
         return {}
     version = champions[model]
@@ -237,13 +258,13 @@ def _deployed_version(pipeline: str, outputs: dict[str, Any]) -> str:
     return str(outputs["version"])
 
 
-def _flattened(run: dict[str, Any]) -> dict[str, Any]:
-    """The run as a stack output: what the pipeline returned stands beside how it went."""
+def _run_output(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the stack output of a run: the pipeline's outputs, with state, id, artifacts and log of the run."""
     return {**run["outputs"], **{key: run[key] for key in ("state", "run_id", "artifacts", "log")}}
 
 
-def _notes() -> dict[str, str]:
-    """The git commit of the program, `-dirty` with changes; nothing outside a git checkout."""
+def _git_tags() -> dict[str, str]:
+    """Return the git commit of the program, with the suffix `-dirty` after changes; {} outside a git checkout."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
         cwd=PROJECT,

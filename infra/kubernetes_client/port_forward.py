@@ -1,35 +1,42 @@
-"""The way from this computer to a server, wherever that is."""
+"""Port-forward from this computer to a pod."""
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from infra.dynamic_provider import UserError
 
+Text = TypeVar("Text")
+"""`pulumi.Input[str]` in the Pulumi program, `str` in a resource provider."""
+
+
+@dataclass(frozen=True)
+class PodTarget(Generic[Text]):
+    """Container port `port` of the pods in `namespace` that match the label selector `selector`."""
+
+    kubeconfig: Text
+    namespace: str
+    selector: str
+    port: int
+
 
 @contextmanager
-def reachable_url(url: str, access: Mapping[str, str]) -> Iterator[str]:
-    """The address at which the server answers as long as the block lasts; MLflow's client finds user and password.
+def port_forward(target: PodTarget[str]) -> Iterator[str]:
+    """Yield a URL on the loopback interface; each connection goes to a ready pod of `target`.
 
-    `access` is that of `mlplatform.mlflow.TrackingServer`. With a kubeconfig in it, each connection goes through the
-    API server to a pod of its `namespace` with its `selector` that is ready then, at its `port`.
+    The forward ends with the block. A pod that is replaced meanwhile breaks its open connections only.
 
     Raises:
-        UserError: the server has no pod that is ready, and gets none for a while.
+        UserError: no pod became ready before the retry timeout.
     """
-    if "username" in access:
-        os.environ |= {"MLFLOW_TRACKING_USERNAME": access["username"], "MLFLOW_TRACKING_PASSWORD": access["password"]}
-    if "kubeconfig" not in access:
-        yield url
-        return
-    with _Forwarder(access) as server:
+    with _ForwardingServer(target) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -37,73 +44,72 @@ def reachable_url(url: str, access: Mapping[str, str]) -> Iterator[str]:
             server.shutdown()
 
 
-def credentials(access: Mapping[str, str]) -> tuple[str, str] | None:
-    """User and password as `requests` takes them."""
-    return (access["username"], access["password"]) if "username" in access else None
+class _NoReadyPod(Exception):
+    """No pod of the target is ready."""
 
 
-class _NoPod(Exception):
-    """No pod is ready."""
-
-
-class _Forwarder(socketserver.ThreadingTCPServer):
-    """Passes connections to a port of the loopback address on to a pod."""
+class _ForwardingServer(socketserver.ThreadingTCPServer):
+    """TCP server on the loopback interface that forwards each connection to a pod."""
 
     daemon_threads = True
 
-    def __init__(self, access: Mapping[str, str]) -> None:
+    def __init__(self, target: PodTarget[str]) -> None:
         from infra.kubernetes_client.client import KubernetesClient
         from infra.retry import retry
 
-        self._access = access
-        self._api = KubernetesClient(access["kubeconfig"])
-        self._opening = threading.Lock()
-        retry(self._ready_pod, _why_no_pod, f"{access['selector']} in the namespace {access['namespace']}")
-        super().__init__(("127.0.0.1", 0), _Connection)
+        self._target = target
+        self._api = KubernetesClient(target.kubeconfig)
+        self._connect_lock = threading.Lock()
+        retry(self._ready_pod, _no_pod_reason, f"{target.selector} in the namespace {target.namespace}")
+        super().__init__(("127.0.0.1", 0), _ForwardedConnection)
 
-    def connected(self) -> Any:
-        """A socket whose other end is in a pod."""
+    def connect_to_pod(self) -> Any:
+        """Return a socket that is connected to the port of a ready pod."""
         from kubernetes.stream import portforward  # type: ignore[import-untyped]
 
-        port, namespace = self._access["port"], self._access["namespace"]
-        with self._opening:  # the client changes itself meanwhile
+        port = self._target.port
+        # `portforward` replaces a method of the API client while it connects: one connection at a time.
+        with self._connect_lock:
             forward = portforward(
-                self._api.core.connect_get_namespaced_pod_portforward, self._ready_pod(), namespace, ports=port
+                self._api.core.connect_get_namespaced_pod_portforward,
+                self._ready_pod(),
+                self._target.namespace,
+                ports=str(port),
             )
-        return forward.socket(int(port))
+        return forward.socket(port)
 
     def _ready_pod(self) -> str:
-        namespace, selector = self._access["namespace"], self._access["selector"]
+        namespace, selector = self._target.namespace, self._target.selector
         pods = self._api.retry(lambda: self._api.core.list_namespaced_pod(namespace, label_selector=selector)).items
         for pod in pods:
             ready = any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
             if ready and pod.metadata.deletion_timestamp is None:
                 return str(pod.metadata.name)
-        raise _NoPod
+        raise _NoReadyPod
 
 
-def _why_no_pod(error: Exception) -> str | None:
-    return "no pod is ready" if isinstance(error, _NoPod) else None
+def _no_pod_reason(error: Exception) -> str | None:
+    return "no pod is ready" if isinstance(error, _NoReadyPod) else None
 
 
-class _Connection(socketserver.BaseRequestHandler):
-    server: _Forwarder
+class _ForwardedConnection(socketserver.BaseRequestHandler):
+    server: _ForwardingServer
 
     def handle(self) -> None:
         from kubernetes.client import ApiException  # type: ignore[import-untyped]
 
         try:
-            remote = self.server.connected()
-        except (_NoPod, ApiException, UserError, OSError):
-            return  # whoever wanted it sees it closed, and may come again
-        with closing(remote):
-            _exchange(self.request, remote)
+            pod_socket = self.server.connect_to_pod()
+        except (_NoReadyPod, ApiException, UserError, OSError):
+            return  # the client sees a closed connection and may retry
+        with closing(pod_socket):
+            _copy_both_ways(self.request, pod_socket)
 
 
-def _exchange(one: socket.socket, other: Any) -> None:
-    """Pass bytes on in both directions until one side ends."""
+def _copy_both_ways(client: socket.socket, pod: Any) -> None:
+    """Copy bytes in both directions until one side closes its connection."""
     while True:
-        for source in select.select([one, other], [], [])[0]:
+        for source in select.select([client, pod], [], [])[0]:
             if not (content := source.recv(1 << 16)):
                 return
-            (other if source is one else one).sendall(content)
+            (pod if source is client else client).sendall(content)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+from mlplatform.engine_config import KubeflowEngineConfig
 from mlplatform.images.image import WORKLOADS, Image
 from mlplatform.k8s.namespace import namespace
 from mlplatform.k8s.service_url import service_url
@@ -32,13 +33,13 @@ class KubeflowPipelines(pulumi.ComponentResource):
         stack: the name of the experiment that runs belong to.
 
     Attributes:
-        engine: the description of the engine for `workloads.engines`.
+        engine: the configuration of the pipeline engine.
         steps_image: the image of the steps of runs.
         run_after: resources that a run waits for.
         outputs: `ui_url`, and `ui_login` as a secret.
     """
 
-    engine: Mapping[str, pulumi.Input[str]]
+    engine: KubeflowEngineConfig[pulumi.Input[str]]
     steps_image: pulumi.Output[str]
     run_after: Sequence[pulumi.Resource]
     outputs: Mapping[str, pulumi.Input[Any]]
@@ -61,20 +62,18 @@ class KubeflowPipelines(pulumi.ComponentResource):
         servers = api_server(factory, created)
         pages, login = ui(factory, created.objects, settings)
         self.run_after = [*kubeflow.resources, *created.resources, *controller, *servers]
-        self.engine = {
-            "kind": "kubeflow",
-            "kubeconfig": cluster.kubeconfig,
-            "namespace": NAMESPACE,
-            "api_selector": f"app={API}",
-            "api_port": str(HTTP),
-            "metadata_selector": f"app={METADATA}",
-            "metadata_port": str(METADATA_PORT),
-            "experiment": stack,
-            # Pipeline versions and schedules are created again in another database.
-            "kept_in": f"{created.database.address}/{created.database.pipelines}",
-            "keep_runs": "true" if settings.keep_runs else "false",
-            "directory": str(directory),
-        }
+        self.engine = KubeflowEngineConfig(
+            kubeconfig=cluster.kubeconfig,
+            namespace=NAMESPACE,
+            api_selector=f"app={API}",
+            api_port=HTTP,
+            metadata_selector=f"app={METADATA}",
+            metadata_port=METADATA_PORT,
+            experiment=stack,
+            keep_runs=settings.keep_runs,
+            directory=str(directory),
+            database=f"{created.database.address}/{created.database.pipelines}",
+        )
         inside = f"http://{UI}.{NAMESPACE}.svc:{settings.port}"
         self.outputs = {
             "ui_url": service_url(pages, settings.service, cluster, inside),

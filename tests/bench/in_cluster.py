@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from mlplatform.engine_config import EmbeddedEngineConfig, parse_engine_config
+from mlplatform.tracking_access import parse_tracking_access
 from pulumi.runtime import rpc
 
-from infra.kubernetes_client.port_forward import reachable_url
 from tests.bench.contenders import ours
 from tests.bench.forest import FLOWERS
 from tests.bench.load import Figures, load
@@ -25,14 +26,17 @@ from tests.bench.servers import Server, running
 from tests.bench.serving import SECONDS, WARM_UP_SECONDS
 from tools.bootstrap.console import step
 from tools.cli.pulumi_command import Pulumi
-from workloads.engines.base import RunRequest, RunResult, engine
+from workloads.engines.base import RunRequest, RunResult, StepState
+from workloads.engines.factory import create_engine
 from workloads.engines.local import EmbeddedEngine
 from workloads.ml import model_registry
 from workloads.ml.model import model_directory
-from workloads.runs.resources import declared_parameters, with_own
+from workloads.mlflow_session import mlflow_session
+from workloads.runs.arguments import add_run_parameters
 
 ROUNDS = 3
 RUN_TYPE = "pulumi-python:dynamic/workloads:PipelineRun"
+PACKAGE_TYPE = "pulumi-python:dynamic/workloads:CompiledPipeline"
 KEPT = {"baseline": 1.0}
 """Arguments with which a pipeline that deploys models leaves it."""
 
@@ -70,10 +74,12 @@ def measure(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path) -> InClust
         RuntimeError: the Service answers otherwise than the model that it is to serve, or a run failed.
     """
     state = json.loads(pulumi.output("stack", "export", "--show-secrets"))["deployment"]["resources"]
+    resources = [(resource["type"], _plain(resource["outputs"])) for resource in state if "outputs" in resource]
+    packages = {outputs["pipeline"]: outputs["ir"] for kind, outputs in resources if kind == PACKAGE_TYPE}
     runs = {
-        found["pipeline"]: found
-        for found in (_plain(resource["outputs"]) for resource in state if resource["type"] == RUN_TYPE)
-        if found["state"] == "SUCCEEDED"
+        outputs["pipeline"]: outputs | {"ir": packages[outputs["pipeline"]]}
+        for kind, outputs in resources
+        if kind == RUN_TYPE and outputs["state"] == "SUCCEEDED"
     }
     access = next(iter(runs.values()))
     service, here = _served(outputs, access, folder)
@@ -88,7 +94,7 @@ def measure(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path) -> InClust
 
 def _served(outputs: Mapping[str, Any], run: Mapping[str, Any], folder: Path) -> tuple[list[Figures], list[Figures]]:
     directory = folder / "champion"
-    with reachable_url(run["tracking_url"], run["access"]) as url:
+    with mlflow_session(parse_tracking_access(run["access"])) as url:
         champion = model_registry.fetch(url, outputs["model"]["name"], outputs["model"]["version"])
     model_directory.save(directory, champion.onnx, champion.signature)
     local = ours(directory)
@@ -118,18 +124,19 @@ def _require_same_answers(one: Server, other: Server) -> None:
 
 def _ran(run: Mapping[str, Any], folder: Path) -> Ran:
     name = run["pipeline"]
-    takes = declared_parameters(run["package"])
+    takes = run["declared_parameters"]
     arguments = run["arguments"] | {key: value for key, value in KEPT.items() if key in takes}
     # A step that ran before on the same would be taken from a cache.
-    package = run["package"].replace("enableCache: true", "enableCache: false")
-    local, theirs = EmbeddedEngine(str(folder)), engine(run["engine"] | {"directory": str(folder)})
-    with step(f"{name} on this computer"), reachable_url(run["tracking_url"], run["access"]) as url:
+    package = run["ir"].replace("enableCache: true", "enableCache: false")
+    local = EmbeddedEngine(EmbeddedEngineConfig(str(folder)))
+    theirs = create_engine(parse_engine_config(run["engine"] | {"directory": str(folder)}))
+    with step(f"{name} on this computer"), mlflow_session(parse_tracking_access(run["access"])) as url:
         here, here_seconds = _timed(local, run, arguments, package, url)
     with step(f"{name} by the engine {run['engine']['kind']}"):
         there, there_seconds = _timed(theirs, run, arguments, package, run["steps_tracking_url"])
     if len(here.steps) != len(there.steps):
         raise RuntimeError(f"{name} took {len(here.steps)} steps here and {len(there.steps)} there")
-    if cached := [each["name"] for each in there.steps if each["state"] == "CACHED"]:
+    if cached := [each["name"] for each in there.steps if each["state"] == StepState.CACHED]:
         raise RuntimeError(f"{name} did not run all of its steps: {', '.join(cached)} came from a cache")
     return Ran(len(here.steps), sum(each["seconds"] for each in here.steps), here_seconds, there_seconds)
 
@@ -146,7 +153,7 @@ def _timed(
             pipeline=name,
             run_id=run_id,
             version_id=version,
-            arguments=with_own(arguments, package, run_id, tracking_url),
+            arguments=add_run_parameters(arguments, run["declared_parameters"], run_id, tracking_url),
             secrets=run["secrets"],
             key=key,
             tracking_url=tracking_url,

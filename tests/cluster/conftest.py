@@ -16,18 +16,21 @@ from typing import Any
 
 import pytest
 from mlplatform import job_namespace, mlflow
+from mlplatform.engine_config import EngineConfig, JobEngineConfig
 from mlplatform.images.image import REPOSITORY_PREFIX, WORKLOADS
 from mlplatform.kubeflow import deployment_factory, kubeflow_images
+from mlplatform.tracking_access import TrackingAccess
 from pulumi import RunError
 
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.port_forward import reachable_url
+from infra.kubernetes_client.port_forward import PodTarget
 from settings.platform import RegistrySettings
 from tests.harness import Stack
 from tests.lab.stacks import lab_stacks
 from tests.waiting import until
 from workloads.engines.base import RunRequest
 from workloads.engines.job.job_engine import JobEngine
+from workloads.mlflow_session import mlflow_session
 from workloads.serving import kubernetes
 
 VARIABLE = "MLPLATFORM_TEST_KUBECONFIG"
@@ -82,15 +85,17 @@ def pushed_image(api: KubernetesClient, namespace: str) -> str:
     return f"{next(iter(login['auths']))}/{REPOSITORY_PREFIX}/{WORKLOADS.name}:{WORKLOADS.tag()}"
 
 
-def begin_and_kill(properties: dict[str, str], request: RunRequest, begun: Callable[[], Any]) -> None:
+def begin_and_kill(config: EngineConfig[str], request: RunRequest, begun: Callable[[], Any]) -> None:
     """Start a run as `up` does, and kill that process once `begun` returns something."""
     program = (
-        "import json, sys; from workloads.engines.base import RunRequest, engine; "
-        "given = json.load(sys.stdin); engine(given['properties']).run(RunRequest(**given['request']))"
+        "import json, sys; from mlplatform.engine_config import parse_engine_config; "
+        "from workloads.engines.base import RunRequest; from workloads.engines.factory import create_engine; "
+        "given = json.load(sys.stdin); "
+        "create_engine(parse_engine_config(given['config'])).run(RunRequest(**given['request']))"
     )
     first = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
     assert first.stdin
-    first.stdin.write(json.dumps({"properties": properties, "request": vars(request)}))
+    first.stdin.write(json.dumps({"config": vars(config), "request": vars(request)}))
     first.stdin.close()
     until(begun, seconds=60, what="the beginning of the run")
     first.kill()
@@ -105,19 +110,13 @@ def workloads_image(api: KubernetesClient) -> str:
 
 
 @pytest.fixture
-def properties(kubeconfig: str, workloads_image: str, tmp_path: Path) -> dict[str, str]:
-    return {
-        "kind": "job",
-        "kubeconfig": kubeconfig,
-        "namespace": job_namespace.NAMESPACE,
-        "image": workloads_image,
-        "directory": str(tmp_path),
-    }
+def config(kubeconfig: str, workloads_image: str, tmp_path: Path) -> JobEngineConfig[str]:
+    return JobEngineConfig(kubeconfig, job_namespace.NAMESPACE, workloads_image, str(tmp_path))
 
 
 @pytest.fixture
-def engine(properties: dict[str, str]) -> JobEngine:
-    return JobEngine(properties)
+def engine(config: JobEngineConfig[str]) -> JobEngine:
+    return JobEngine(config)
 
 
 @pytest.fixture(scope="session")
@@ -135,21 +134,20 @@ def tracking_inside(api: KubernetesClient) -> str:
 
 
 @pytest.fixture(scope="session")
-def tracking_access(kubeconfig: str, tracking_login: dict[str, str]) -> dict[str, str]:
+def tracking_access(kubeconfig: str, tracking_login: dict[str, str]) -> TrackingAccess[str]:
     """Return the access to MLflow by port-forward."""
-    return {
-        "username": tracking_login["MLFLOW_TRACKING_USERNAME"],
-        "password": tracking_login["MLFLOW_TRACKING_PASSWORD"],
-        "kubeconfig": kubeconfig,
-        "namespace": mlflow.NAMESPACE,
-        "selector": f"app.kubernetes.io/name={mlflow.NAME}",
-        "port": str(mlflow.CONTAINER_PORT),
-    }
+    selector = f"app.kubernetes.io/name={mlflow.NAME}"
+    return TrackingAccess(
+        url="",
+        username=tracking_login["MLFLOW_TRACKING_USERNAME"],
+        password=tracking_login["MLFLOW_TRACKING_PASSWORD"],
+        pod=PodTarget(kubeconfig, mlflow.NAMESPACE, selector, mlflow.CONTAINER_PORT),
+    )
 
 
 @pytest.fixture
-def tracking_url(tracking_access: dict[str, str]) -> Iterator[str]:
-    with reachable_url("", tracking_access) as url:
+def tracking_url(tracking_access: TrackingAccess[str]) -> Iterator[str]:
+    with mlflow_session(tracking_access) as url:
         yield url
 
 

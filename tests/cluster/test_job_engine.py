@@ -6,11 +6,13 @@ import hashlib
 import json
 import threading
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlplatform import job_namespace
+from mlplatform.engine_config import JobEngineConfig
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
@@ -109,11 +111,11 @@ def test_step_files_are_stored_at_addresses_of_the_tracking_server(
 
 
 def test_run_interrupted_up_is_resumed_and_not_restarted(
-    api: KubernetesClient, engine: JobEngine, properties: dict[str, str], request_for: Any
+    api: KubernetesClient, engine: JobEngine, config: JobEngineConfig[str], request_for: Any
 ) -> None:
     request = request_for(pipelines.slow, seconds=20, value=7)
-    begin_and_kill(properties, request, lambda: engine.left_behind(request.pipeline, request.key))
-    assert engine.left_behind(request.pipeline, request.key) == request.run_id
+    begin_and_kill(config, request, lambda: engine.find_resumable_run(request.pipeline, request.key))
+    assert engine.find_resumable_run(request.pipeline, request.key) == request.run_id
 
     def jobs_of_the_run() -> list[str]:
         found = api.batch.list_namespaced_job(job_namespace.NAMESPACE).items
@@ -123,20 +125,20 @@ def test_run_interrupted_up_is_resumed_and_not_restarted(
     results: list[RunResult] = []
     running = threading.Thread(target=lambda: results.append(engine.run(request)))
     running.start()
-    log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
+    log = Path(config.directory) / "runs" / request.run_id / "run.log"
     until(lambda: log.is_file() and "Executing task" in log.read_text(), seconds=60)
     during = jobs_of_the_run()
     running.join()
     assert len(before) == 1
     assert during == before
     assert results[0].outputs == {"Output": 7}
-    assert engine.left_behind(request.pipeline, request.key) is None
+    assert engine.find_resumable_run(request.pipeline, request.key) is None
 
 
-def test_run_unpullable_image_is_named(properties: dict[str, str], request_for: Any, api: KubernetesClient) -> None:
-    registry = properties["image"].partition("/")[0]
-    properties["image"] = f"{registry}/mlplatform/no-such-image:1"
+def test_run_unpullable_image_is_named(config: JobEngineConfig[str], request_for: Any, api: KubernetesClient) -> None:
+    registry = config.image.partition("/")[0]
+    config = replace(config, image=f"{registry}/mlplatform/no-such-image:1")
     request = request_for(pipelines.doubling, value=1)
     with pytest.raises(UserError, match=r"does not start: .*no-such-image"):
-        JobEngine(properties).run(request)
+        JobEngine(config).run(request)
     assert request.key[:16] not in str([each.metadata.name for each in of_engine(api)])

@@ -15,7 +15,7 @@ from mlplatform.kubeflow.deployment_factory import NAMESPACE
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.port_forward import reachable_url
+from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tests.harness import Stack, changes
 from tests.lab.cluster import Cluster, cluster_at
 from tests.waiting import until
@@ -107,8 +107,7 @@ def stores(cluster: Cluster) -> Iterator[dict[str, Any]]:
 
 
 def keys_in_bucket(kubeconfig: str) -> list[str]:
-    way = {"kubeconfig": kubeconfig, "namespace": SPACE, "selector": "app=objects", "port": "8333"}
-    with reachable_url("", way) as url:
+    with port_forward(PodTarget(kubeconfig, SPACE, "app=objects", 8333)) as url:
         client = boto3.client(
             "s3", endpoint_url=url, aws_access_key_id="owner", aws_secret_access_key=KEY, region_name="us-east-1"
         )

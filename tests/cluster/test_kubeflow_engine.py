@@ -13,22 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlplatform.engine_config import KubeflowEngineConfig
 from mlplatform.kubeflow import api_server, database, object_store, stores
 from mlplatform.kubeflow.deployment_factory import NAMESPACE
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.port_forward import reachable_url
+from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tests.waiting import until
-from workloads.engines.base import RunRequest
+from workloads.engines.base import RunRequest, ScheduleRequest
 from workloads.engines.kubeflow import run_pods
 from workloads.engines.kubeflow.kfp_client import KfpClient
-from workloads.engines.kubeflow.kubeflow_engine import OWN_RUN_ID, KubeflowEngine
+from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
 from workloads.engines.kubeflow.kubeflow_package import STEPS_SECRET
 from workloads.engines.kubeflow.metadata import MetadataStore
 from workloads.engines.kubeflow.run_pods import RUN_LABEL
 from workloads.ml import tracking
-from workloads.runs.compile import compiled
+from workloads.runs.compile import compile_pipeline
 
 from . import pipelines
 from .conftest import begin_and_kill, pushed_image, secret
@@ -46,39 +47,31 @@ def image(api: KubernetesClient, kubeflow_installed: None) -> str:
 
 
 @pytest.fixture(scope="module")
-def properties(kubeconfig: str, kubeflow_installed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {
-        "kind": "kubeflow",
-        "kubeconfig": kubeconfig,
-        "namespace": NAMESPACE,
-        "api_selector": f"app={api_server.NAME}",
-        "api_port": str(api_server.HTTP),
-        "metadata_selector": f"app={stores.METADATA}",
-        "metadata_port": str(stores.METADATA_PORT),
-        "experiment": EXPERIMENT,
-        "keep_runs": "false",
-        "directory": str(tmp_path_factory.mktemp("kubeflow")),
-    }
+def config(
+    kubeconfig: str, kubeflow_installed: None, tmp_path_factory: pytest.TempPathFactory
+) -> KubeflowEngineConfig[str]:
+    return KubeflowEngineConfig(
+        kubeconfig=kubeconfig,
+        namespace=NAMESPACE,
+        api_selector=f"app={api_server.NAME}",
+        api_port=api_server.HTTP,
+        metadata_selector=f"app={stores.METADATA}",
+        metadata_port=stores.METADATA_PORT,
+        experiment=EXPERIMENT,
+        keep_runs=False,
+        directory=str(tmp_path_factory.mktemp("kubeflow")),
+    )
 
 
 @pytest.fixture(scope="module")
-def kubeflow(properties: dict[str, str]) -> KubeflowEngine:
-    return KubeflowEngine(properties)
-
-
-def access(properties: dict[str, str], part: str) -> dict[str, str]:
-    return {
-        "kubeconfig": properties["kubeconfig"],
-        "namespace": NAMESPACE,
-        "selector": properties[f"{part}_selector"],
-        "port": properties[f"{part}_port"],
-    }
+def kubeflow(config: KubeflowEngineConfig[str]) -> KubeflowEngine:
+    return KubeflowEngine(config)
 
 
 @pytest.fixture(scope="module")
-def server(properties: dict[str, str]) -> Iterator[KfpClient]:
+def server(config: KubeflowEngineConfig[str]) -> Iterator[KfpClient]:
     """Yield a client of Kubeflow Pipelines."""
-    with reachable_url("", access(properties, "api")) as url:
+    with port_forward(PodTarget(config.kubeconfig, NAMESPACE, config.api_selector, config.api_port)) as url:
         yield KfpClient(url)
 
 
@@ -100,7 +93,7 @@ def request_for(
         pipeline: Any, /, secrets: dict[str, str] | None = None, timeout_minutes: int = 30, **arguments: Any
     ) -> RunRequest:
         if isinstance(pipeline, str):
-            name, package = pipeline, compiled(pipeline, image, 0)
+            name, package = pipeline, compile_pipeline(pipeline, image, 0).ir
         else:
             text = pipelines.package(pipeline, tmp_path_factory.mktemp("package"))
             name, package = pipeline.name, text.replace("image: mlplatform/python-workloads\n", f"image: {image}\n")
@@ -125,8 +118,9 @@ def request_for(
 
 
 @pytest.fixture(scope="module")
-def metadata(properties: dict[str, str]) -> Iterator[MetadataStore]:
-    with reachable_url("", access(properties, "metadata")) as url, MetadataStore(url.removeprefix("http://")) as store:
+def metadata(config: KubeflowEngineConfig[str]) -> Iterator[MetadataStore]:
+    target = PodTarget(config.kubeconfig, NAMESPACE, config.metadata_selector, config.metadata_port)
+    with port_forward(target) as url, MetadataStore(url.removeprefix("http://")) as store:
         yield store
 
 
@@ -143,7 +137,7 @@ def objects_of(api: KubernetesClient, run_id: str) -> str:
 
 def named(server: KfpClient, run_id: str) -> Any:
     """Return the only run of that name."""
-    (run,) = server.listed(server.runs.run_service_list_runs, "runs", name=run_id)
+    (run,) = server.list_all(server.runs.run_service_list_runs, "runs", name=run_id)
     return run
 
 
@@ -202,7 +196,7 @@ def test_upload_same_version_twice_creates_one(
     assert kubeflow.upload("once", "b", package, [], 10) == version
     kubeflow.remove(version)
     kubeflow.remove(version)
-    found = server.ask(server.pipelines.pipeline_service_get_pipeline_by_name, "once", unless=404)
+    found = server.call(server.pipelines.pipeline_service_get_pipeline_by_name, "once", allowed_status=404)
     assert found is None
 
 
@@ -232,7 +226,7 @@ def test_run_secrets_reach_only_the_steps(
     assert (found["user"] != 0, found["writes_root"]) == (True, False)
     assert secret(api, NAMESPACE, STEPS_SECRET)["A_SECRET"] == value
     run = named(server, request.run_id)
-    version = server.ask(server.pipelines.pipeline_service_get_pipeline_version, *request.version_id.split("/"))
+    version = server.call(server.pipelines.pipeline_service_get_pipeline_version, *request.version_id.split("/"))
     everything = [objects_of(api, run.run_id), str(run), str(version), Path(result.log).read_text()]
     assert [text for text in everything if value in text] == []
     marks = [each.metadata.name for each in api.core.list_namespaced_config_map(NAMESPACE).items]
@@ -240,16 +234,16 @@ def test_run_secrets_reach_only_the_steps(
 
 
 def test_run_interrupted_up_is_resumed_and_not_restarted(
-    kubeflow: KubeflowEngine, server: KfpClient, properties: dict[str, str], request_for: Make
+    kubeflow: KubeflowEngine, server: KfpClient, config: KubeflowEngineConfig[str], request_for: Make
 ) -> None:
     request = request_for(pipelines.slow, seconds=45, value=uuid.uuid4().int % 1_000_000)
     runs = server.runs.run_service_list_runs
-    begin_and_kill(properties, request, lambda: server.listed(runs, "runs", name=request.run_id))
-    assert kubeflow.left_behind(request.pipeline, request.key) == request.run_id
+    begin_and_kill(config, request, lambda: server.list_all(runs, "runs", name=request.run_id))
+    assert kubeflow.find_resumable_run(request.pipeline, request.key) == request.run_id
     result = kubeflow.run(request)
     assert result.outputs == {"Output": request.arguments["value"]}, result.error
     assert named(server, request.run_id).state == "SUCCEEDED"
-    assert kubeflow.left_behind(request.pipeline, request.key) is None
+    assert kubeflow.find_resumable_run(request.pipeline, request.key) is None
 
 
 @pytest.mark.parametrize(
@@ -264,7 +258,7 @@ def test_run_interrupted_up_is_resumed_and_not_restarted(
 def test_run_survives_restarts_of_kubeflow_pipelines(
     api: KubernetesClient,
     kubeflow: KubeflowEngine,
-    properties: dict[str, str],
+    config: KubeflowEngineConfig[str],
     request_for: Make,
     pipeline: Any,
     seconds: int,
@@ -272,7 +266,7 @@ def test_run_survives_restarts_of_kubeflow_pipelines(
     factor: int,
 ) -> None:
     request = request_for(pipeline, seconds=seconds, value=uuid.uuid4().int % 1_000_000)
-    log = Path(properties["directory"]) / "runs" / request.run_id / "run.log"
+    log = Path(config.directory) / "runs" / request.run_id / "run.log"
     select = {"label_selector": f"app in ({', '.join(sorted(parts))})"}
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(kubeflow.run, request)
@@ -288,25 +282,25 @@ def test_run_over_its_timeout_fails_with_the_reason(kubeflow: KubeflowEngine, re
     request = request_for(pipelines.slow, timeout_minutes=1, seconds=600, value=uuid.uuid4().int % 1_000_000)
     result = kubeflow.run(request)
     assert (result.state, result.failed_step) == ("FAILED", "sleep")
-    assert "the run has taken more than 1 minutes, and was ended" in result.error
+    assert "the run exceeded its timeout of 1 minutes and was stopped" in result.error
 
 
 def test_run_unpullable_image_is_named(
     kubeflow: KubeflowEngine,
     server: KfpClient,
-    properties: dict[str, str],
+    config: KubeflowEngineConfig[str],
     image: str,
     request_for: Make,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run_pods, "STUCK_SECONDS", 20)
+    monkeypatch.setattr(run_pods, "PENDING_SECONDS", 20)
     request = request_for(pipelines.doubling, value=uuid.uuid4().int % 1_000_000)
     missing = f"{image.partition('/')[0]}/mlplatform/no-such-image:1"
     package = pipelines.package(pipelines.doubling, tmp_path).replace("mlplatform/python-workloads", missing)
     version = kubeflow.upload("double", "x", package, [], 10)
     try:
-        with pytest.raises(UserError, match=r"does not go on: .*no-such-image"):
+        with pytest.raises(UserError, match=r"was stopped: .*no-such-image"):
             kubeflow.run(replace(request, version_id=version))
     finally:
         kubeflow.remove(version)
@@ -320,13 +314,14 @@ def test_schedule_starts_runs_with_their_own_id_until_deleted(
     request_for: Make,
 ) -> None:
     request = request_for(pipelines.naming)
-    kubeflow.schedule("naming", request.version_id, {"run_key": OWN_RUN_ID}, "0 0 0 1 1 *", request.secrets)
-    kubeflow.schedule("naming", request.version_id, {"run_key": OWN_RUN_ID}, "*/20 * * * * *", request.secrets)
-    recurring = server.listed(server.recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs")
+    arguments = {"run_key": kubeflow.scheduled_run_id}
+    for cron in ("0 0 0 1 1 *", "*/20 * * * * *"):
+        kubeflow.schedule(ScheduleRequest("naming", request.version_id, cron, arguments, request.secrets))
+    recurring = server.list_all(server.recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs")
     (mine,) = [each for each in recurring if each.display_name == "naming"]
 
     def finished() -> list[Any]:
-        runs = server.listed(server.runs.run_service_list_runs, "runs")
+        runs = server.list_all(server.runs.run_service_list_runs, "runs")
         return [run for run in runs if run.recurring_run_id == mine.recurring_run_id and run.state == "SUCCEEDED"]
 
     try:
@@ -340,5 +335,5 @@ def test_schedule_starts_runs_with_their_own_id_until_deleted(
     ]
     given = step.custom_properties["inputs"].struct_value
     assert given["text"] == run.run_id
-    left = server.listed(server.recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs")
+    left = server.list_all(server.recurring_runs.recurring_run_service_list_recurring_runs, "recurring_runs")
     assert [each for each in left if each.display_name == "naming"] == []

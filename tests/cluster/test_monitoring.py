@@ -15,7 +15,7 @@ from mlplatform.monitoring.scrape_config import USER
 from mlplatform.monitoring.scraping import NAMESPACE, PROMETHEUS, labels
 
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.port_forward import reachable_url
+from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tests.waiting import until
 from workloads.serving import kubernetes
 
@@ -50,13 +50,8 @@ class Asked:
 def address(api: KubernetesClient, kubeconfig: str) -> Iterator[str]:
     if not pods(api, NAMESPACE, labels(PROMETHEUS)):
         pytest.skip("the stack has no platform:monitoring")
-    access = {
-        "kubeconfig": kubeconfig,
-        "namespace": NAMESPACE,
-        "selector": ",".join(f"{key}={value}" for key, value in labels(PROMETHEUS).items()),
-        "port": str(PORT),
-    }
-    with reachable_url("", access) as url:
+    selector = ",".join(f"{key}={value}" for key, value in labels(PROMETHEUS).items())
+    with port_forward(PodTarget(kubeconfig, NAMESPACE, selector, PORT)) as url:
         yield url
 
 

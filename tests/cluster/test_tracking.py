@@ -6,28 +6,29 @@ import uuid
 
 import requests
 from mlplatform import mlflow
+from mlplatform.tracking_access import TrackingAccess
 
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.port_forward import credentials, reachable_url
 from tests.waiting import until
+from workloads.mlflow_session import mlflow_session
 
 from .conftest import pods, ready
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
-def test_tracking_without_password_returns_nothing(tracking_url: str, tracking_access: dict[str, str]) -> None:
+def test_tracking_without_password_returns_nothing(tracking_url: str, tracking_access: TrackingAccess[str]) -> None:
     assert requests.get(tracking_url + SEARCH, timeout=30).status_code == 401
     assert requests.get(tracking_url + SEARCH, auth=("admin", "password1234"), timeout=30).status_code == 401
     assert requests.get(tracking_url, timeout=30).status_code == 401
-    assert requests.get(tracking_url + SEARCH, auth=credentials(tracking_access), timeout=30).status_code == 200
+    assert requests.get(tracking_url + SEARCH, auth=tracking_access.login, timeout=30).status_code == 200
 
 
-def test_tracking_data_survives_its_pod(api: KubernetesClient, tracking_access: dict[str, str]) -> None:
+def test_tracking_data_survives_its_pod(api: KubernetesClient, tracking_access: TrackingAccess[str]) -> None:
     from workloads.ml.tracking import client
 
     name = f"kept-{uuid.uuid4().hex[:8]}"
-    with reachable_url("", tracking_access) as url:
+    with mlflow_session(tracking_access) as url:
         run = client(url).create_run(client(url).create_experiment(name))
         client(url).log_text(run.info.run_id, "still here", "note.txt")
     (old,) = pods(api, mlflow.NAMESPACE, mlflow.PODS)
@@ -40,8 +41,8 @@ def test_tracking_data_survives_its_pod(api: KubernetesClient, tracking_access: 
         ],
         seconds=180,
     )
-    with reachable_url("", tracking_access) as url:
+    with mlflow_session(tracking_access) as url:
         assert client(url).get_experiment_by_name(name) is not None
         artifact = f"{url}/get-artifact?path=note.txt&run_uuid={run.info.run_id}"
-        assert requests.get(artifact, auth=credentials(tracking_access), timeout=30).text == "still here"
+        assert requests.get(artifact, auth=tracking_access.login, timeout=30).text == "still here"
         client(url).delete_experiment(run.info.experiment_id)

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 import requests
+from mlplatform.tracking_access import TrackingAccess
 
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.port_forward import reachable_url
 from tests.harness import Stack
 from tests.lab.stacks import cut_power
 from tests.waiting import until
+from workloads.mlflow_session import mlflow_session
 from workloads.serving import kubernetes
 
 from .conftest import pods, ready
@@ -126,12 +127,12 @@ def test_rollout_unservable_version_never_responds(stack: Stack) -> None:
 
 
 def test_rollout_altered_model_is_rolled_back_until_repaired(
-    stack: Stack, api: KubernetesClient, server: dict[str, Any], tracking_access: dict[str, str]
+    stack: Stack, api: KubernetesClient, server: dict[str, Any], tracking_access: TrackingAccess[str]
 ) -> None:
     from workloads.ml.tracking import client
 
     before, other = served_and_another(stack)
-    with reachable_url("", tracking_access) as url:
+    with mlflow_session(tracking_access) as url:
         right = client(url).get_model_version("iris", other).tags["sha256"]
         client(url).set_model_version_tag("iris", other, "sha256", "0" * 64)
     stack.settings["workloads:pipelines"]["iris-external"]["version"] = int(other)
@@ -142,7 +143,7 @@ def test_rollout_altered_model_is_rolled_back_until_repaired(
     assert set(answering(stack)) == {before}
     until(lambda: all(ready(pod) for pod in pods(api, kubernetes.NAMESPACE, server["labels"])), seconds=60)
 
-    with reachable_url("", tracking_access) as url:
+    with mlflow_session(tracking_access) as url:
         client(url).set_model_version_tag("iris", other, "sha256", right)
     stack.up("--refresh")
     until(lambda: set(answering(stack)) == {other}, seconds=60)

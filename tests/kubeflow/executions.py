@@ -1,4 +1,4 @@
-"""Executions as the drivers and launchers of Kubeflow Pipelines put them into ML Metadata."""
+"""Executions in the form in which Kubeflow Pipelines writes them to ML Metadata."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from google.protobuf.struct_pb2 import Struct
 from workloads.engines.kubeflow.metadata_pb2 import Artifact, Event, Execution, Value
 
 
-class Laid:
-    """A run's executions, laid down one after the other; the ids say the order."""
+class FakeRun:
+    """Executions of a run; their ids are in the order of their creation."""
 
     def __init__(self) -> None:
         self.executions: list[Execution] = []
@@ -21,7 +21,7 @@ class Laid:
         self._ids = count(1)
 
     def dag(self, name: str = "", parent: int = 0, state: str = "RUNNING", **numbers: int) -> int:
-        """The pipeline itself has neither name nor parent. Returns the execution's id."""
+        """Add a DAG and return the execution's id; the pipeline itself has neither name nor parent."""
         return self._add(name, parent, state, numbers)
 
     def step(
@@ -35,7 +35,7 @@ class Laid:
         return id_
 
     def artifact(self, execution: int, name: str, uri: str, **metadata: Any) -> None:
-        """An output of an execution."""
+        """Add an output artifact of an execution."""
         artifact = Artifact(id=next(self._ids), uri=uri)
         for key, value in {**metadata, "display_name": name, "store_session_info": "{}"}.items():
             artifact.custom_properties[key].CopyFrom(_value(value))
@@ -47,11 +47,11 @@ class Laid:
 
     def outputs(self) -> dict[int, dict[str, Artifact]]:
         by_id = {artifact.id: artifact for artifact in self.artifacts}
-        found: dict[int, dict[str, Artifact]] = {}
+        outputs: dict[int, dict[str, Artifact]] = {}
         for event in self.events:
             if event.type == Event.OUTPUT:
-                found.setdefault(event.execution_id, {})[event.path.steps[0].key] = by_id[event.artifact_id]
-        return found
+                outputs.setdefault(event.execution_id, {})[event.path.steps[0].key] = by_id[event.artifact_id]
+        return outputs
 
     def _add(self, name: str, parent: int, state: str, numbers: dict[str, int]) -> int:
         execution = Execution(
@@ -63,7 +63,7 @@ class Laid:
         execution.custom_properties["task_name"].string_value = name
         for key, number in ({"parent_dag_id": parent} if parent else {}).items() | numbers.items():
             execution.custom_properties[key].int_value = number
-        # As it comes over the wire.
+        # Serialize as on the wire: defaults are then absent.
         self.executions.append(Execution.FromString(execution.SerializeToString()))
         return int(execution.id)
 
@@ -76,25 +76,25 @@ def _value(value: Any) -> Value:
     return Value(double_value=value)
 
 
-def iris_external(deployed: bool = True) -> Laid:
-    """A run of the pipeline iris-external, with or without a model good enough."""
-    laid = Laid()
-    root = laid.dag()
-    preprocessed = laid.step("preprocess-data", root)
-    laid.artifact(
+def iris_external(deployed: bool = True) -> FakeRun:
+    """Return a run of the pipeline iris-external, with or without a deployed model."""
+    fake_run = FakeRun()
+    root = fake_run.dag()
+    preprocessed = fake_run.step("preprocess-data", root)
+    fake_run.artifact(
         preprocessed, "train", "minio://bucket/train", sha256="ab12", rows=120, columns=5, source="s3://x.csv"
     )
-    laid.artifact(preprocessed, "test", "minio://bucket/test", rows=30)
-    trained = laid.step("train-model", root, "CACHED")
-    laid.artifact(trained, "model", "minio://bucket/model", classes=["setosa", "virginica"])
-    tested = laid.step("test-model", root, outputs={"Output": 0.9})
-    laid.artifact(tested, "metrics", "minio://bucket/metrics", accuracy=0.9)
-    branches = laid.dag("condition-branches-1", root)
-    good = laid.dag("condition-2", branches, "COMPLETE" if deployed else "CANCELED")
+    fake_run.artifact(preprocessed, "test", "minio://bucket/test", rows=30)
+    trained = fake_run.step("train-model", root, "CACHED")
+    fake_run.artifact(trained, "model", "minio://bucket/model", classes=["setosa", "virginica"])
+    tested = fake_run.step("test-model", root, outputs={"Output": 0.9})
+    fake_run.artifact(tested, "metrics", "minio://bucket/metrics", accuracy=0.9)
+    branches = fake_run.dag("condition-branches-1", root)
+    good = fake_run.dag("condition-2", branches, "COMPLETE" if deployed else "CANCELED")
     decision = {"deployed": deployed, "version": "3" if deployed else "", "decision": "because"}
     if deployed:
-        laid.step("deploy-model", good, outputs=decision)
-    poor = laid.dag("condition-3", branches, "CANCELED" if deployed else "COMPLETE")
+        fake_run.step("deploy-model", good, outputs=decision)
+    poor = fake_run.dag("condition-3", branches, "CANCELED" if deployed else "COMPLETE")
     if not deployed:
-        laid.step("keep-model", poor, outputs=decision)
-    return laid
+        fake_run.step("keep-model", poor, outputs=decision)
+    return fake_run

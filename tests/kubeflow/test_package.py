@@ -1,4 +1,4 @@
-"""The package as Kubeflow Pipelines takes it: its own messages can read every word of it."""
+"""Package for Kubeflow Pipelines, checked with its own protobuf messages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import yaml
 from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec, PlatformSpec
 
-from workloads.engines.kubeflow.kubeflow_package import uploaded
-from workloads.runs.compile import compiled
+from workloads.engines.kubeflow.kubeflow_package import kubeflow_package
+from workloads.runs.compile import compile_pipeline
 
 SECRETS = ["AZURE_STORAGE_KEY", "MLFLOW_TRACKING_PASSWORD"]
 IMAGE = "registry.example:5443/mlplatform/python-workloads@sha256:00ff"
@@ -18,15 +18,15 @@ IMAGE = "registry.example:5443/mlplatform/python-workloads@sha256:00ff"
 
 @pytest.fixture(scope="module")
 def iris() -> str:
-    return compiled("iris-external", IMAGE, 2)
+    return compile_pipeline("iris-external", IMAGE, 2).ir
 
 
 @pytest.fixture(scope="module")
 def documents(iris: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(uploaded(iris, SECRETS, 90)))
+    return list(yaml.safe_load_all(kubeflow_package(iris, SECRETS, 90)))
 
 
-def test_both_documents_are_read_by_the_messages_of_kubeflow_pipelines(documents: list[dict[str, Any]]) -> None:
+def test_kubeflow_package_documents_are_valid_messages(documents: list[dict[str, Any]]) -> None:
     pipeline, platform = documents
     assert ParseDict(pipeline, PipelineSpec()).pipeline_info.name == "iris-external"
     kubernetes = ParseDict(platform, PlatformSpec()).platforms["kubernetes"]
@@ -34,7 +34,7 @@ def test_both_documents_are_read_by_the_messages_of_kubeflow_pipelines(documents
     assert sorted(kubernetes.deployment_spec.executors) == sorted(pipeline["deploymentSpec"]["executors"])
 
 
-def test_every_step_has_the_secrets_by_reference_alone(documents: list[dict[str, Any]]) -> None:
+def test_kubeflow_package_steps_refer_to_the_secrets(documents: list[dict[str, Any]]) -> None:
     _, platform = documents
     for step in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
         (environment,) = step["secretAsEnv"]
@@ -42,7 +42,7 @@ def test_every_step_has_the_secrets_by_reference_alone(documents: list[dict[str,
         assert environment["keyToEnv"] == [{"secretKey": name, "envVar": name} for name in SECRETS]
 
 
-def test_every_step_has_requests_limits_image_and_retries(documents: list[dict[str, Any]]) -> None:
+def test_kubeflow_package_steps_have_requests_limits_image_and_retries(documents: list[dict[str, Any]]) -> None:
     pipeline, _ = documents
     config = ParseDict(pipeline["deploymentSpec"], PipelineDeploymentConfig())
     for executor in config.executors.values():
@@ -56,26 +56,26 @@ def test_every_step_has_requests_limits_image_and_retries(documents: list[dict[s
     assert not spec.root.dag.tasks["condition-branches-1"].HasField("retry_policy")
 
 
-def test_what_the_package_says_itself_stays(iris: str) -> None:
+def test_kubeflow_package_of_a_package_with_settings_keeps_them(iris: str) -> None:
     pipeline = yaml.safe_load(iris)
     pipeline["deploymentSpec"]["executors"]["exec-train-model"]["container"]["resources"] = {"resourceCpuLimit": "8"}
     pipeline["root"]["dag"]["tasks"]["train-model"]["retryPolicy"] = {"maxRetryCount": 7}
-    own = {"nodeSelector": {"labels": {"disk": "ssd"}}}
-    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-train-model": own}}}}}
-    first, second = yaml.safe_load_all(uploaded(yaml.safe_dump_all([pipeline, platform]), SECRETS, 90))
+    step_settings = {"nodeSelector": {"labels": {"disk": "ssd"}}}
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-train-model": step_settings}}}}}
+    first, second = yaml.safe_load_all(kubeflow_package(yaml.safe_dump_all([pipeline, platform]), SECRETS, 90))
     container = first["deploymentSpec"]["executors"]["exec-train-model"]["container"]
     assert container["resources"] == {"resourceCpuLimit": "8"}
     step = second["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train-model"]
-    assert step["nodeSelector"] == own["nodeSelector"]
+    assert step["nodeSelector"] == step_settings["nodeSelector"]
     assert step["secretAsEnv"]
 
 
-def test_the_same_package_is_the_same_text(iris: str) -> None:
-    text = uploaded(iris, SECRETS, 90)
-    assert text == uploaded(iris, SECRETS, 90)
-    assert "&id" not in text  # no reference from one part to another, which not every reader follows
-    assert text != uploaded(iris, SECRETS, 91)
+def test_kubeflow_package_of_the_same_package_is_the_same_text(iris: str) -> None:
+    text = kubeflow_package(iris, SECRETS, 90)
+    assert text == kubeflow_package(iris, SECRETS, 90)
+    assert "&id" not in text  # some readers do not support YAML aliases
+    assert text != kubeflow_package(iris, SECRETS, 91)
 
 
-def test_a_pipeline_without_retries_is_compiled_as_ever() -> None:
-    assert "retryPolicy" not in compiled("iris-local", IMAGE, 0)
+def test_compile_pipeline_without_retries_adds_no_retry_policy() -> None:
+    assert "retryPolicy" not in compile_pipeline("iris-local", IMAGE, 0).ir

@@ -1,13 +1,14 @@
-"""What a step said last, among all that is said around it in its pod."""
+"""Last log lines of a step, without the lines of the programs around it."""
 
 from __future__ import annotations
 
 import pytest
+from mlplatform.engine_config import KubeflowEngineConfig
 
 from infra import retry
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import PodLog
-from workloads.engines.kubeflow.run_pods import last_said
+from workloads.engines.kubeflow.run_pods import last_step_lines
 
 from .stand_in import NAMESPACE, StandIn
 
@@ -33,31 +34,35 @@ Error: exit status 1
 """
 
 
-def test_a_step_is_quoted_without_its_launcher() -> None:
-    assert last_said(LOG.splitlines()) == ["reading", "Traceback (most recent call last):", "ValueError: 8 is no good"]
+def test_last_step_lines_of_a_step_omit_its_launcher() -> None:
+    assert last_step_lines(LOG.splitlines()) == [
+        "reading",
+        "Traceback (most recent call last):",
+        "ValueError: 8 is no good",
+    ]
 
 
-def test_only_the_last_lines_are_quoted() -> None:
-    assert last_said(str(number) for number in range(100)) == [str(number) for number in range(90, 100)]
+def test_last_step_lines_of_a_long_log_are_the_last_ten() -> None:
+    assert last_step_lines(str(number) for number in range(100)) == [str(number) for number in range(90, 100)]
 
 
-def test_a_driver_has_nothing_but_what_it_logs() -> None:
-    assert last_said(LOG.splitlines(), driver=True)[-1] == "failed to execute component: exit status 1"
+def test_last_step_lines_of_a_driver_are_its_log() -> None:
+    assert last_step_lines(LOG.splitlines(), driver=True)[-1] == "failed to execute component: exit status 1"
 
 
-def test_the_log_of_a_pod_that_has_ended_is_asked_for_again(
-    it: StandIn, properties: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def test_pod_log_read_of_an_ended_pod_is_retried(
+    backend: StandIn, config: KubeflowEngineConfig[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "PAUSE_SECONDS", 0.01)
     api, log, path = (
-        KubernetesClient(properties["kubeconfig"]),
+        KubernetesClient(config.kubeconfig),
         PodLog(),
         f"/api/v1/namespaces/{NAMESPACE}/pods/step/log",
     )
-    it.logs["step"] = "2026-11-25T10:00:00Z last\n"
-    it.answers["GET", path] = [500]
+    backend.logs["step"] = "2026-11-25T10:00:00Z last\n"
+    backend.statuses["GET", path] = [500]
     assert list(log.read(api, NAMESPACE, "step")) == []
-    it.answers["GET", path] = [500, 503]
+    backend.statuses["GET", path] = [500, 503]
     assert list(log.read(api, NAMESPACE, "step", ended=True)) == ["last"]
-    it.answers["GET", path] = [404]
+    backend.statuses["GET", path] = [404]
     assert list(PodLog().read(api, NAMESPACE, "step", ended=True)) == []

@@ -1,13 +1,15 @@
-"""A schedule as a resource of a stack."""
+"""Provider of the resource PipelineSchedule."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from mlplatform.engine_config import EmbeddedEngineConfig, KubeflowEngineConfig, engine_inputs
 
+from infra.dynamic_provider import UserError
 from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
-from workloads.runs.compile import compiled
+from workloads.runs.compile import compile_pipeline
 from workloads.runs.schedule import _PipelineScheduleProvider
 
 from .stand_in import StandIn
@@ -16,14 +18,14 @@ PROVIDER = _PipelineScheduleProvider()
 
 
 @pytest.fixture
-def props(kubeflow: KubeflowEngine, properties: dict[str, str]) -> dict[str, Any]:
-    package = compiled("iris-external", "registry.example/workloads:1", 0)
+def props(kubeflow: KubeflowEngine, config: KubeflowEngineConfig[str]) -> dict[str, Any]:
+    package = compile_pipeline("iris-external", "registry.example/workloads:1", 0)
     return {
-        "engine": properties,
+        "engine": engine_inputs(config),
         "pipeline": "iris-external",
         "schedule": "0 30 2 * * 1-5",
-        "version_id": kubeflow.upload("iris-external", "abc", package, [], 60),
-        "package": package,
+        "version_id": kubeflow.upload("iris-external", "abc", package.ir, [], 60),
+        "declared_parameters": package.parameters,
         "arguments": {"baseline": 0.7},
         "state": "SUCCEEDED",
         "secrets": {"AZURE_STORAGE_KEY": "c2VjcmV0"},
@@ -31,23 +33,33 @@ def props(kubeflow: KubeflowEngine, properties: dict[str, str]) -> dict[str, Any
     }
 
 
-def test_its_runs_have_the_arguments_of_the_run_and_an_id_of_their_own(it: StandIn, props: dict[str, Any]) -> None:
+def test_schedule_create_uses_the_arguments_of_the_run_with_a_new_run_id(
+    backend: StandIn, props: dict[str, Any]
+) -> None:
     PROVIDER.create(props)
-    (there,) = it.find("recurringruns")
+    (stored,) = backend.find("recurringruns")
     own = {"run_key": "{{workflow.uid}}", "tracking_url": "http://mlflow"}
-    assert there["runtime_config"]["parameters"] == {"baseline": 0.7, **own}
+    assert stored["runtime_config"]["parameters"] == {"baseline": 0.7, **own}
     PROVIDER.delete("iris-external", props)
-    assert it.find("recurringruns") == []
+    assert backend.find("recurringruns") == []
 
 
-def test_a_change_replaces_it_and_a_run_that_was_skipped_ends_it(it: StandIn, props: dict[str, Any]) -> None:
+def test_schedule_update_replaces_the_schedule_and_a_skipped_run_deletes_it(
+    backend: StandIn, props: dict[str, Any]
+) -> None:
     PROVIDER.create(props)
     changed = props | {"schedule": "0 0 4 * * *", "secrets": {"AZURE_STORAGE_KEY": "bmV3"}}
     assert PROVIDER.diff("iris-external", props, changed).changes
-    assert not PROVIDER.diff("iris-external", props, props | {"package": "with another comment"}).changes
+    assert not PROVIDER.diff("iris-external", props, props | {"declared_parameters": {}}).changes
     PROVIDER.update("iris-external", props, changed)
-    (there,) = it.find("recurringruns")
-    assert there["trigger"] == {"cron_schedule": {"cron": "0 0 4 * * *"}}
-    assert it.objects["secrets/pipeline-steps"]["stringData"] == {"AZURE_STORAGE_KEY": "bmV3"}
+    (stored,) = backend.find("recurringruns")
+    assert stored["trigger"] == {"cron_schedule": {"cron": "0 0 4 * * *"}}
+    assert backend.objects["secrets/pipeline-steps"]["stringData"] == {"AZURE_STORAGE_KEY": "bmV3"}
     PROVIDER.update("iris-external", changed, changed | {"state": "SKIPPED"})
-    assert it.find("recurringruns") == []
+    assert backend.find("recurringruns") == []
+
+
+def test_schedule_create_with_an_engine_without_scheduler_is_refused(props: dict[str, Any]) -> None:
+    engine = engine_inputs(EmbeddedEngineConfig("unused"))
+    with pytest.raises(UserError, match="the pipeline engine embedded has no scheduler; set platform:pipelines"):
+        PROVIDER.create(props | {"engine": engine})

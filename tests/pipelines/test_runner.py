@@ -8,6 +8,7 @@ import psutil
 import pytest
 from kfp import dsl
 from kfp.compiler import Compiler
+from mlplatform.engine_config import EmbeddedEngineConfig
 
 from tests.pipelines.conftest import Run, prepare_run, run
 from tests.waiting import until
@@ -183,11 +184,11 @@ def test_run_and_steps_end_with_parent_or_on_sigterm(tmp_path: Path, end: str) -
 def test_run_after_timeout_is_stopped(tmp_path: Path) -> None:
     package, mark = tmp_path / "package.yaml", tmp_path / "pid"
     Compiler().compile(waits, str(package))
-    engine = EmbeddedEngine(str(tmp_path))
+    engine = EmbeddedEngine(EmbeddedEngineConfig(str(tmp_path)))
     version = engine.upload("waits", "1", package.read_text(), [], 0)
     result = engine.run(RunRequest("waits", "waits-1", version, {"mark": str(mark)}, timeout_minutes=0))
     assert (result.state, result.failed_step) == ("FAILED", None)
-    assert result.error == "the run has taken more than 0 minutes, and was ended"
+    assert result.error == "the run exceeded its timeout of 0 minutes and was stopped"
     commands = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
     assert [command for command in commands if str(tmp_path) in command] == []
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
 from workloads.ml import model_registry, tracking
@@ -30,8 +31,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
     folders = [tmp_path_factory.mktemp(name) for name in ("source", "target")]
     with mlflow_server(folders[0], "source-password") as source, mlflow_server(folders[1], "target-password") as target:
         yield (
-            Server("organization/mlplatform/a", source, {"username": "admin", "password": "source-password"}),
-            Server("this stack", target, {"username": "admin", "password": "target-password"}),
+            Server("organization/mlplatform/a", TrackingAccess(source, "admin", "source-password")),
+            Server("this stack", TrackingAccess(target, "admin", "target-password")),
         )
     os.environ.clear()
     os.environ.update(before)
@@ -62,7 +63,7 @@ def register_forests(server: Server, folder: Path, name: str, *trees: int) -> No
         (folder / str(number)).mkdir(parents=True)
         with server.client():
             model_registry.register(
-                server.url,
+                server.access.url,
                 train_iris(folder / str(number), number, name),
                 name,
                 METRICS,
@@ -85,7 +86,7 @@ def test_transfer_copies_versions_aliases_and_runs(source: Server, target: Serve
         client.update_registered_model(name, "Tells flowers apart")
         client.set_registered_model_tag(name, "owner", "botany")
         there = client.get_run(run_id)
-        answers = model_registry.fetch(source.url, name, "3").predict(FLOWERS)
+        answers = model_registry.fetch(source.access.url, name, "3").predict(FLOWERS)
 
     assert transfer.transfer(source, target) == {name: "3"}
 
@@ -106,7 +107,7 @@ def test_transfer_copies_versions_aliases_and_runs(source: Server, target: Serve
         assert [(each.step, each.value) for each in history] == [(step, 1 / step) for step in range(1, 251)]
         note = client.download_artifacts(here.info.run_id, "notes/note.txt", str(tmp_path))
         assert Path(note).read_text() == "seen"
-        served = model_registry.fetch(target.url, name, "3").predict(FLOWERS)
+        served = model_registry.fetch(target.access.url, name, "3").predict(FLOWERS)
         assert all((one == other).all() for one, other in zip(answers, served, strict=True))
         # A pipeline that continues on the new server finds the run of the old one.
         assert tracking.find_or_create_run(client, f"{name}-pipeline", "run-7").info.run_id == here.info.run_id
@@ -178,7 +179,7 @@ def test_transfer_of_model_with_other_versions_raises_error(
     register_forests(source, tmp_path / "source", name, 4)
     register_forests(target, tmp_path / "target", name, 6)
     before = snapshot(target)
-    with pytest.raises(UserError, match=f"the model {name} has a version 1 of its own here"):
+    with pytest.raises(UserError, match=f"the model {name} has another version 1 here"):
         transfer.transfer(source, target)
     assert snapshot(target) == before
 
@@ -190,7 +191,7 @@ def test_transfer_after_deleted_versions_raises_error(
     register_forests(target, tmp_path / "target", name, 6)
     with target.client() as client:
         client.delete_model_version(name, "1")
-    with pytest.raises(UserError, match=f"{name} version 1 would be 2 here"):
+    with pytest.raises(UserError, match=f"{name} version 1 would get the number 2 here"):
         transfer.transfer(source, target)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from mlplatform.addons import manifests
+from mlplatform.engine_config import JobEngineConfig, KubeflowEngineConfig
 from pulumi.runtime import rpc
 
 from settings.paths import VERSIONS
@@ -81,21 +82,30 @@ class Recorder:
 
 def engine_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects that the engines create through the API server."""
-    connection = {"kubeconfig": kubeconfig("http://127.0.0.1:1"), "namespace": "n", "directory": str(tmp_path)}
-    job = JobEngine({**connection, "image": "i"})
+    job = JobEngine(JobEngineConfig(kubeconfig("http://127.0.0.1:1"), "n", "i", str(tmp_path)))
     job.api = uploads = Recorder()  # type: ignore[assignment]
     job.upload("iris", "v1", "package", ["TOKEN"], 5)
     yield {"apiVersion": "v1", "kind": "ConfigMap", **uploads.bodies["config_map"]}
     yield {"apiVersion": "batch/v1", "kind": "Job", **job_manifest("iris-1", REQUEST, "image")}
     yield {"apiVersion": "v1", "kind": "Secret", **secret_manifest("iris-1", "uid", REQUEST.secrets)}
-    yield from _kubeflow_objects(connection)
+    yield from _kubeflow_objects(tmp_path)
 
 
-def _kubeflow_objects(connection: dict[str, str]) -> Iterator[dict[str, Any]]:
-    selectors = {"api_selector": "a=b", "api_port": "1", "metadata_selector": "a=b", "metadata_port": "1"}
-    kubeflow = KubeflowEngine({**connection, **selectors, "experiment": "lab", "keep_runs": "true"})
+def _kubeflow_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    config = KubeflowEngineConfig(
+        kubeconfig=kubeconfig("http://127.0.0.1:1"),
+        namespace="n",
+        api_selector="a=b",
+        api_port=1,
+        metadata_selector="a=b",
+        metadata_port=1,
+        experiment="lab",
+        keep_runs=True,
+        directory=str(tmp_path),
+    )
+    kubeflow = KubeflowEngine(config)
     kubeflow.api = recorder = Recorder()  # type: ignore[assignment]
-    kubeflow._server = SimpleNamespace  # type: ignore[assignment,method-assign]  # ends the run once it is marked
+    kubeflow._kfp = SimpleNamespace  # type: ignore[assignment,method-assign]  # ends the run once it is marked
     with pytest.raises((TypeError, AttributeError)):
         kubeflow.run(REQUEST)
     yield {"apiVersion": "v1", "kind": "Secret", **recorder.bodies["secret"]}

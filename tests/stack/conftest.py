@@ -1,4 +1,4 @@
-"""A stack that is up, with the settings of `dev` on ports of its own; every test finds it with these settings."""
+"""Running stack with the settings of `dev` on free ports; every test starts with these settings."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_stack(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """Stacks with the settings of `dev` on ports of their own."""
+    """Yield a factory of stacks with the settings of `dev` on free ports."""
     with temporary_stacks(project) as made:
 
         def make(name: str, beside: Stack | None = None) -> Stack:
-            """`beside`: in the backend of that one."""
+            """Return a new stack, in the backend of the stack `beside` if there is one."""
             settings = yaml.safe_load((CHECKOUT / "Pulumi.dev.yaml").read_text())["config"]
             tracking, blobs, serving = free_ports(3)
             settings["platform:tracking"] = {"port": tracking, "retain": False}
@@ -44,9 +44,9 @@ def running(make_stack: object) -> Stack:
 
 @pytest.fixture
 def unsettled(running: Stack) -> Iterator[Stack]:
-    """The running stack with its settings set back, as the last test left it: the next `up` brings them up, too.
+    """Yield the running stack with the default settings, but without an `up`.
 
-    For a test that begins with an `up` of its own: one before it would train models that nobody looks at.
+    For a test that starts with its own `up`: a second one would train models without need.
     """
     before = copy.deepcopy(running.settings)
     yield running
@@ -56,7 +56,7 @@ def unsettled(running: Stack) -> Iterator[Stack]:
 
 @pytest.fixture
 def stack(unsettled: Stack) -> Stack:
-    """The running stack as its settings say."""
+    """Return the running stack after an `up` with the default settings."""
     if unsettled.changed:
         unsettled.up()
         unsettled.changed = False

@@ -1,4 +1,4 @@
-"""A stack that takes over another one's models: it answers as that one did, and trains only when asked to."""
+"""Stack that takes over the models of another stack: same predictions, no training before a change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRID = [dict(zip(RANGES, values, strict=True)) for values in itertools.product(*
 
 
 def predictions(stack: Stack) -> Any:
-    """Classes and probabilities for the grid."""
+    """Return classes and probabilities for the grid."""
     answer = requests.post(stack.outputs()["score_url"], json=GRID, timeout=30)
     assert answer.status_code == 200, answer.text
     return answer.json()["predictions"]
@@ -31,7 +31,7 @@ def predictions(stack: Stack) -> Any:
 
 @pytest.fixture(scope="module")
 def old(make_stack: Callable[..., Stack]) -> Stack:
-    """A stack whose champion is the second of two versions."""
+    """Return a stack whose champion is the second of two versions."""
     stack = make_stack("old")
     del stack.settings["workloads:pipelines"]["iris-local"]
     for trees in (20, 10):
@@ -43,14 +43,14 @@ def old(make_stack: Callable[..., Stack]) -> Stack:
 
 @pytest.fixture(scope="module")
 def new(make_stack: Callable[..., Stack], old: Stack) -> Stack:
-    """Another stack with the same workloads."""
+    """Return another stack with the same workloads."""
     stack = make_stack("new", beside=old)
     stack.settings["workloads:pipelines"] = copy.deepcopy(old.settings["workloads:pipelines"])
     stack.settings["workloads:models_from"] = old.name
     return stack
 
 
-def test_a_stack_that_is_not_there_or_is_the_stack_itself_is_refused(new: Stack) -> None:
+def test_preview_with_models_from_a_missing_stack_or_itself_is_refused(new: Stack) -> None:
     right = new.settings["workloads:models_from"]
     for wrong, said in ((new.name, "is this stack itself"), ("nobody", "nobody"), ("a b", "workloads:models_from")):
         new.settings["workloads:models_from"] = wrong
@@ -60,7 +60,7 @@ def test_a_stack_that_is_not_there_or_is_the_stack_itself_is_refused(new: Stack)
     new.settings["workloads:models_from"] = right
 
 
-def test_the_new_stack_answers_as_the_old_one_and_has_not_trained(old: Stack, new: Stack) -> None:
+def test_first_up_with_models_from_serves_the_same_predictions_without_training(old: Stack, new: Stack) -> None:
     before = predictions(old)
     new.up()
     assert predictions(new) == before
@@ -68,16 +68,16 @@ def test_the_new_stack_answers_as_the_old_one_and_has_not_trained(old: Stack, ne
     assert outputs["model"] == old.outputs()["model"]
     assert outputs["iris_external"]["state"] == "INHERITED"
     assert outputs["iris_external"]["decision"] == "iris version 2 came as champion from another stack"
-    # What trains no model of its own shows that pipelines run here.
+    # A pipeline that trains no model runs here.
     assert outputs["batch_predict"]["state"] == "SUCCEEDED"
     assert outputs["batch_predict"]["rows"] == 150
 
 
-def test_a_second_up_changes_nothing(new: Stack) -> None:
+def test_second_up_with_models_from_changes_nothing(new: Stack) -> None:
     assert set(changes(new.up())) == {"unchanged"}
 
 
-def test_every_version_can_be_served_again(old: Stack, new: Stack) -> None:
+def test_rollback_to_a_copied_version_serves_it(old: Stack, new: Stack) -> None:
     external = new.settings["workloads:pipelines"][EXTERNAL]
     external["version"] = 1
     new.up()
@@ -87,12 +87,12 @@ def test_every_version_can_be_served_again(old: Stack, new: Stack) -> None:
     assert predictions(new) == predictions(old)
 
 
-def test_it_answers_when_the_old_stack_is_gone(old: Stack, new: Stack) -> None:
+def test_up_after_destroy_of_the_old_stack_serves_the_same_predictions(old: Stack, new: Stack) -> None:
     before = predictions(old)
     code, output = old.pulumi("destroy", "--yes")
     assert code == 0, output
     assert predictions(new) == before
-    # With the setting, as long as the old stack's state is there, and without it.
+    # First with the setting and the state of the old stack, then without the setting.
     assert set(changes(new.up())) == {"unchanged"}
     del new.settings["workloads:models_from"]
     output = new.up()
@@ -101,7 +101,7 @@ def test_it_answers_when_the_old_stack_is_gone(old: Stack, new: Stack) -> None:
     assert predictions(new) == before
 
 
-def test_it_trains_by_itself_when_a_parameter_changes(new: Stack) -> None:
+def test_up_with_a_changed_parameter_trains_a_new_version(new: Stack) -> None:
     new.settings["workloads:pipelines"][EXTERNAL]["parameters"]["trees"] = 30
     assert {"iris-external-run", "iris-champion"} <= touched(new.up())
     outputs = new.outputs()

@@ -1,4 +1,4 @@
-"""The whole of `dev` through `pulumi up`: what a person meets."""
+"""Stack `dev` through `pulumi up`, as a user runs it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def species(stack: Stack, flower: dict[str, float]) -> str:
     return str(answer.json()["species"])
 
 
-def test_a_first_preview_plans_everything_and_creates_nothing(make_stack: Callable[[str], Stack]) -> None:
+def test_first_preview_plans_all_resources_and_creates_none(make_stack: Callable[[str], Stack]) -> None:
     stack = make_stack("preview")
     code, output = stack.pulumi("preview")
     assert code == 0, output
@@ -43,7 +43,7 @@ def test_a_first_preview_plans_everything_and_creates_nothing(make_stack: Callab
     assert stack.outputs() == {}
 
 
-def test_outputs_are_named_and_true(stack: Stack) -> None:
+def test_outputs_after_up_describe_runs_and_model(stack: Stack) -> None:
     outputs = stack.outputs()
     local, external, batch = outputs["iris_local"], outputs["iris_external"], outputs["batch_predict"]
     assert [run["state"] for run in (local, external, batch)] == ["SUCCEEDED"] * 3
@@ -63,12 +63,12 @@ def test_outputs_are_named_and_true(stack: Stack) -> None:
     assert re.fullmatch("[0-9a-f]{64}", model["sha256"])
 
 
-def test_the_service_answers_as_the_thesis_asks(stack: Stack) -> None:
+def test_service_with_two_flowers_returns_their_species(stack: Stack) -> None:
     assert species(stack, SETOSA) == "setosa"
     assert species(stack, VIRGINICA) == "virginica"
 
 
-def test_all_flowers_agree_with_the_forest_that_was_trained(stack: Stack) -> None:
+def test_service_with_all_flowers_agrees_with_a_retrained_forest(stack: Stack) -> None:
     import numpy
     from sklearn.ensemble import RandomForestClassifier
 
@@ -85,7 +85,7 @@ def test_all_flowers_agree_with_the_forest_that_was_trained(stack: Stack) -> Non
     assert [each["class_index"] for each in served] == trained.tolist()
 
 
-def test_batch_predictions_cover_the_whole_file(stack: Stack) -> None:
+def test_batch_predict_of_a_file_scores_all_rows(stack: Stack) -> None:
     batch = stack.outputs()["batch_predict"]
     with Path(batch["predictions"].removeprefix("file://")).open() as file:
         predictions = list(csv.DictReader(file))
@@ -97,7 +97,7 @@ def test_batch_predictions_cover_the_whole_file(stack: Stack) -> None:
     assert sum(flower["Species"] == row["class"] for flower, row in pairs) >= 145
 
 
-def test_each_run_is_tracked_with_what_made_it(stack: Stack) -> None:
+def test_mlflow_after_a_run_has_its_metrics_parameters_and_source(stack: Stack) -> None:
     from mlflow import MlflowClient
 
     outputs = stack.outputs()
@@ -127,7 +127,7 @@ def _walk(client: Any, run_id: str, paths: list[str]) -> list[str]:
     return found
 
 
-def test_a_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack) -> None:
+def test_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack) -> None:
     counted = changes(stack.up())
     assert set(counted) == {"unchanged"}, counted
     # The stacks' own settings are the tests' doing.
@@ -136,7 +136,9 @@ def test_a_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack)
     assert list((stack.scratch / "state").rglob("*.attrs")) == []
 
 
-def test_a_wrong_storage_key_fails_the_step_with_a_sentence_and_is_not_shown(stack: Stack) -> None:
+def test_run_with_a_wrong_storage_key_fails_without_showing_the_key(stack: Stack) -> None:
+    from mlplatform.engine_config import EmbeddedEngineConfig
+
     from workloads.engines.base import RunRequest
     from workloads.engines.local import EmbeddedEngine
 
@@ -157,14 +159,14 @@ def test_a_wrong_storage_key_fails_the_step_with_a_sentence_and_is_not_shown(sta
         },
         secrets={"AZURE_STORAGE_KEY": wrong},
     )
-    result = EmbeddedEngine(str(stack.data)).run(request)
+    result = EmbeddedEngine(EmbeddedEngineConfig(str(stack.data))).run(request)
     assert not result.succeeded
     assert result.failed_step == "preprocess-data"
     assert "AZURE_STORAGE_KEY" in result.error
     assert wrong not in Path(result.log).read_text()
 
 
-def test_a_killed_server_is_brought_back_by_a_refresh(stack: Stack) -> None:
+def test_refresh_after_a_killed_server_starts_it_again(stack: Stack) -> None:
     for process in stack.processes("model_server"):
         with suppress(psutil.NoSuchProcess):  # a worker ends by itself once its leader is dead
             process.kill()
@@ -174,7 +176,7 @@ def test_a_killed_server_is_brought_back_by_a_refresh(stack: Stack) -> None:
     assert species(stack, VIRGINICA) == "virginica"
 
 
-def test_a_pipeline_of_ones_own_is_one_file_and_one_setting(stack: Stack) -> None:
+def test_up_with_a_new_pipeline_needs_one_file_and_one_setting(stack: Stack) -> None:
     from sklearn.datasets import load_wine
 
     wine = load_wine(as_frame=True)
@@ -207,7 +209,7 @@ def test_a_pipeline_of_ones_own_is_one_file_and_one_setting(stack: Stack) -> Non
         file.unlink()
 
 
-def test_a_changed_parameter_runs_only_what_depends_on_it(stack: Stack) -> None:
+def test_up_with_a_changed_parameter_runs_its_pipeline_only(stack: Stack) -> None:
     before = stack.outputs()
     stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": 7}
     assert touched(stack.up()) == {"iris-local-run"}
@@ -217,7 +219,7 @@ def test_a_changed_parameter_runs_only_what_depends_on_it(stack: Stack) -> None:
     assert after["model"] == before["model"]
 
 
-def test_an_up_that_is_killed_half_way_is_finished_by_the_next(unsettled: Stack) -> None:
+def test_up_after_a_killed_up_completes_the_run(unsettled: Stack) -> None:
     unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": int(time.time())}
     before = unsettled.outputs()["iris_local"]["run_id"]
     up = unsettled.command("up", "--yes", "--skip-preview")
@@ -236,7 +238,7 @@ def test_an_up_that_is_killed_half_way_is_finished_by_the_next(unsettled: Stack)
     assert unsettled.outputs()["iris_local"]["state"] == "SUCCEEDED"
 
 
-def test_below_the_baseline_nothing_is_deployed_and_the_old_model_serves_on(unsettled: Stack) -> None:
+def test_up_with_an_accuracy_below_the_gate_keeps_the_old_model(unsettled: Stack) -> None:
     before = unsettled.outputs()
     (server,) = [p.pid for p in unsettled.processes("model_server") if p.pid == os.getsid(p.pid)]
     unsettled.settings["workloads:pipelines"]["iris-external"]["gate"] = 0.999
@@ -249,7 +251,7 @@ def test_below_the_baseline_nothing_is_deployed_and_the_old_model_serves_on(unse
     assert species(unsettled, SETOSA) == "setosa"
 
 
-def test_rollback_is_one_setting(unsettled: Stack) -> None:
+def test_up_with_a_pinned_version_rolls_back(unsettled: Stack) -> None:
     first = unsettled.outputs()["model"]
     external = unsettled.settings["workloads:pipelines"]["iris-external"]
     external["parameters"]["trees"] = 10
@@ -264,7 +266,7 @@ def test_rollback_is_one_setting(unsettled: Stack) -> None:
     assert str(served["model_version"]) == first["version"]
 
 
-def test_a_version_that_is_not_registered_is_refused_with_those_that_are(unsettled: Stack) -> None:
+def test_up_with_an_unregistered_version_names_the_registered_ones(unsettled: Stack) -> None:
     unsettled.settings["workloads:pipelines"]["iris-external"]["version"] = 99
     code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
     assert code != 0
@@ -273,7 +275,7 @@ def test_a_version_that_is_not_registered_is_refused_with_those_that_are(unsettl
     assert species(unsettled, SETOSA) == "setosa"
 
 
-def test_a_failing_step_fails_up_and_names_itself(unsettled: Stack) -> None:
+def test_up_with_a_failing_step_names_the_step(unsettled: Stack) -> None:
     unsettled.settings["workloads:pipelines"]["iris-external"]["parameters"]["blob"] = "no-such.csv"
     code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
     assert code != 0
@@ -285,7 +287,7 @@ def test_a_failing_step_fails_up_and_names_itself(unsettled: Stack) -> None:
     assert 'File "' not in output, "frames of the program are no help to its user"
 
 
-def test_a_wrong_parameter_is_named(unsettled: Stack) -> None:
+def test_preview_with_a_wrong_parameter_names_it(unsettled: Stack) -> None:
     unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"sede": 1}
     code, output = unsettled.pulumi("preview")
     assert code != 0
@@ -293,7 +295,7 @@ def test_a_wrong_parameter_is_named(unsettled: Stack) -> None:
     assert "seed" in output
 
 
-def test_a_taken_port_names_who_holds_it(unsettled: Stack) -> None:
+def test_up_with_a_taken_port_names_the_process(unsettled: Stack) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
          "print(s.getsockname()[1], flush=True); time.sleep(300)"],
@@ -313,7 +315,7 @@ def test_a_taken_port_names_who_holds_it(unsettled: Stack) -> None:
         holder.wait()
 
 
-def test_following_swaps_when_the_alias_moves(unsettled: Stack) -> None:
+def test_server_with_follow_loads_the_new_champion(unsettled: Stack) -> None:
     from mlflow import MlflowClient
 
     external = unsettled.settings["workloads:pipelines"]["iris-external"]
@@ -331,7 +333,7 @@ def test_following_swaps_when_the_alias_moves(unsettled: Stack) -> None:
     until(lambda: served() == "1", seconds=30)
 
 
-def test_secrets_stand_nowhere_in_clear(unsettled: Stack) -> None:
+def test_secrets_after_up_are_never_in_clear_text(unsettled: Stack) -> None:
     code, state = unsettled.pulumi("stack", "export", "--show-secrets")
     assert code == 0
     resources = json.loads(state[state.index("{") :])["deployment"]["resources"]

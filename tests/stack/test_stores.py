@@ -1,4 +1,4 @@
-"""MLflow with a PostgreSQL and an S3 store of its owner's, real ones, in place of files of its own."""
+"""MLflow with an external PostgreSQL database and an external S3 store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is champion, as a registry answers that."""
+"""Champion of a model, by the responses of a registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KNOWN = {"version": "3", "sha256": "abc", "accuracy": 0.9}
 
 
 class Registry(Answering):
-    """MLflow's answer to who asks for an alias."""
+    """Stand-in for the model registry of MLflow."""
 
     status = 200
     tags: ClassVar[dict[str, str]] = {}
@@ -29,31 +29,34 @@ class Registry(Answering):
 def props() -> Iterator[dict[str, Any]]:
     Registry.status, Registry.tags = 200, {"sha256": "def", "accuracy": "0.95"}
     with answering(Registry) as url:
-        yield {"tracking_url": url, "model": "iris", "pinned": "", "deployed": "", **KNOWN}
+        yield {"access": {"url": url}, "model": "iris", "pinned": "", "deployed": "", **KNOWN}
 
 
-def found(props: dict[str, Any]) -> dict[str, Any]:
+def read(props: dict[str, Any]) -> dict[str, Any]:
     outs = _ChampionProvider().read("iris", props).outs or {}
     return {name: outs[name] for name in KNOWN}
 
 
-def test_an_alias_that_was_moved_is_followed(props: dict[str, Any]) -> None:
-    assert found(props) == {"version": "4", "sha256": "def", "accuracy": 0.95}
+def test_read_after_a_moved_alias_returns_the_new_version(props: dict[str, Any]) -> None:
+    assert read(props) == {"version": "4", "sha256": "def", "accuracy": 0.95}
 
 
-def test_an_alias_that_was_taken_away_is_nobodys(props: dict[str, Any]) -> None:
+def test_read_without_an_alias_returns_no_version(props: dict[str, Any]) -> None:
     Registry.status = 404
-    assert found(props) == {"version": "", "sha256": "", "accuracy": 0.0}
+    assert read(props) == {"version": "", "sha256": "", "accuracy": 0.0}
 
 
-def test_a_registry_that_does_not_answer_is_no_reason_to_forget(props: dict[str, Any]) -> None:
+def test_read_from_an_unavailable_registry_keeps_the_version(props: dict[str, Any]) -> None:
     Registry.status = 503
-    assert found(props) == KNOWN
-    assert found(props | {"tracking_url": "http://127.0.0.1:1"}) == KNOWN
+    assert read(props) == KNOWN
+    assert read(props | {"access": {"url": "http://127.0.0.1:1"}}) == KNOWN
 
 
-def test_a_champion_that_somebody_registered_by_hand_is_told(props: dict[str, Any]) -> None:
+def test_read_and_create_with_a_manually_registered_champion_raise(props: dict[str, Any]) -> None:
     Registry.tags = {}
-    for ask in (lambda: found(props), lambda: _ChampionProvider().create(props)):
-        with pytest.raises(UserError, match="version 4 of the model iris has the alias champion, and no pipeline"):
-            ask()
+    for call in (lambda: read(props), lambda: _ChampionProvider().create(props)):
+        with pytest.raises(
+            UserError,
+            match="version 4 of the model iris has the alias champion, but lacks the tags sha256 and",
+        ):
+            call()

@@ -1,4 +1,4 @@
-"""The engine `job` where a cluster does not do what it was asked for; that it does is seen in tests/cluster."""
+"""Engine `job` in a cluster that ignores requests; tests/cluster has the tests in a working cluster."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from kubernetes.client import ApiException
+from mlplatform.engine_config import JobEngineConfig
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client import client
@@ -18,40 +19,35 @@ from workloads.engines.job.job_engine import JobEngine
 
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobEngine:
-    """One in whose cluster there is a Job that goes on for ever."""
-    properties = {
-        "kubeconfig": kubeconfig("http://127.0.0.1:1"),
-        "namespace": "n",
-        "image": "i",
-        "directory": str(tmp_path),
-    }
-    made = JobEngine(properties)
-    forever = SimpleNamespace(status=SimpleNamespace(conditions=None))
-    monkeypatch.setattr(made, "_job", lambda _: forever)
-    monkeypatch.setattr(made, "_newest_pod", lambda _: None)
-    monkeypatch.setattr(made, "_require_moving", lambda *_: None)
-    monkeypatch.setattr(made.api, "none_if_missing", lambda _: None)
-    monkeypatch.setattr(job_engine, "ENDING_SECONDS", 0)
-    return made
+    """Return an engine with a Job that never ends."""
+    config = JobEngineConfig(kubeconfig("http://127.0.0.1:1"), "n", "i", str(tmp_path))
+    engine = JobEngine(config)
+    running_job = SimpleNamespace(status=SimpleNamespace(conditions=None))
+    monkeypatch.setattr(engine, "_read_job", lambda _: running_job)
+    monkeypatch.setattr(engine, "_newest_pod", lambda _: None)
+    monkeypatch.setattr(engine, "_require_start", lambda *_: None)
+    monkeypatch.setattr(engine.api, "none_if_missing", lambda _: None)
+    monkeypatch.setattr(job_engine, "STOP_SECONDS", 0)
+    return engine
 
 
 @pytest.mark.timeout(60)
-def test_a_run_that_the_cluster_does_not_end_is_followed_no_longer(engine: JobEngine) -> None:
+def test_follow_of_a_run_after_its_timeout_raises(engine: JobEngine) -> None:
     request = RunRequest("p", "p-1", "v", {}, timeout_minutes=0)
     with pytest.raises(
-        UserError, match="the run n/p-1 has taken more than 0 minutes, and the cluster has not ended it"
+        UserError, match="the run n/p-1 exceeded its timeout of 0 minutes, and the cluster did not stop it"
     ):
-        engine._followed("p-1", request)
+        engine._follow("p-1", request)
 
 
 @pytest.mark.timeout(60)
-def test_a_job_that_does_not_go_is_waited_for_no_longer(engine: JobEngine) -> None:
-    with pytest.raises(UserError, match="the Job n/p-1 was deleted, and is there"):
-        engine._delete("p-1")
+def test_delete_job_of_a_job_that_stays_raises(engine: JobEngine) -> None:
+    with pytest.raises(UserError, match="the Job n/p-1 still exists 0 s after its deletion"):
+        engine._delete_job("p-1")
 
 
 @pytest.mark.parametrize("body", ['{"message": "no such right"}', "<html>no such right</html>"])
-def test_who_is_refused_is_told_what_was_said_whoever_said_it(body: str) -> None:
+def test_client_with_a_rejected_request_raises_the_message_of_the_response(body: str) -> None:
     refused = ApiException(status=403, reason="Forbidden")
     refused.body = body
     with pytest.raises(UserError, match=r"the cluster refuses this: .*no such right"):

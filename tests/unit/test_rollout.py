@@ -1,4 +1,4 @@
-"""What becomes of a Deployment whose new pods work, or do not; in a cluster that says what it is told to say."""
+"""Rollout of a Deployment with working and failing pods, in a stand-in for a cluster."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from infra.dynamic_provider import UserError
 from tests.stand_ins import Answering, answering, kubeconfig
-from workloads.serving.rollout import DIGEST, MANAGER, _RolloutProvider, digested
+from workloads.serving.rollout import DIGEST, MANAGER, _RolloutProvider, with_digest
 
 GOOD, BAD = "good", "bad"
 APPLIED = {"manager": "pulumi", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
-SET_BACK = {"manager": MANAGER, "operation": "Update", "fieldsV1": {"f:spec": {"f:template": {}}}}
+ROLLED_BACK = {"manager": MANAGER, "operation": "Update", "fieldsV1": {"f:spec": {"f:template": {}}}}
 
 
 def template(digest: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def replica_set(digest: str, revision: int, available: int) -> dict[str, Any]:
 
 
 class Cluster(Answering):
-    """One Deployment, the templates that work, the ReplicaSets of all that it had."""
+    """Cluster with one Deployment, its working templates and the ReplicaSets of all its templates."""
 
     live: str
     works: set[str]
@@ -62,7 +62,7 @@ class Cluster(Answering):
                 case "/spec/template":
                     assert "pod-template-hash" not in operation["value"]["metadata"]["labels"]
                     cluster.live = operation["value"]["metadata"]["annotations"][DIGEST]
-                    cluster.managers = [*cluster.managers, SET_BACK]
+                    cluster.managers = [*cluster.managers, ROLLED_BACK]
                 case "/metadata/managedFields":
                     cluster.managers = operation["value"]
         self.answer(200, self.deployment())
@@ -110,17 +110,17 @@ def props() -> Iterator[dict[str, Any]]:
         }
 
 
-def test_pods_that_do_not_come_up_are_taken_back_and_their_words_told(props: dict[str, Any]) -> None:
+def test_update_with_failing_pods_rolls_back_and_reports_their_messages(props: dict[str, Any]) -> None:
     with pytest.raises(UserError) as caught:
         _RolloutProvider().update("n/d", props, props)
-    told = str(caught.value)
-    assert told.startswith("n/d: its new pods do not serve within 1 s\n  d-bad-x: fetch: the bad one said this\n")
-    assert "the good one" not in told
-    assert "set back" in told
+    error = str(caught.value)
+    assert error.startswith("n/d: its new pods do not serve within 1 s\n  d-bad-x: fetch: the bad one said this\n")
+    assert "the good one" not in error
+    assert "rolled back" in error
     assert Cluster.live == GOOD
 
 
-def test_whoever_applied_the_deployment_owns_what_was_set_back(props: dict[str, Any]) -> None:
+def test_rollback_transfers_its_fields_to_the_manager_of_the_deployment(props: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         _RolloutProvider().update("n/d", props, props)
     (owner,) = Cluster.managers
@@ -128,34 +128,34 @@ def test_whoever_applied_the_deployment_owns_what_was_set_back(props: dict[str, 
     assert owner["fieldsV1"] == {"f:spec": {"f:replicas": {}, "f:template": {}}}
 
 
-def test_the_next_up_tries_what_was_taken_back_again(props: dict[str, Any]) -> None:
+def test_update_after_a_rollback_tries_the_new_template_again(props: dict[str, Any]) -> None:
     Cluster.live, Cluster.works = GOOD, {GOOD, BAD}
     _RolloutProvider().update("n/d", props, props)
     assert Cluster.live == BAD
 
 
-def test_where_nothing_served_before_nothing_is_taken_back(props: dict[str, Any]) -> None:
+def test_create_with_failing_pods_without_earlier_pods_rolls_nothing_back(props: dict[str, Any]) -> None:
     Cluster.sets = [replica_set(BAD, 1, 0)]
-    with pytest.raises(UserError, match="There are no pods before these that could go on"):
+    with pytest.raises(UserError, match="There is no earlier version with available pods to roll back to"):
         _RolloutProvider().create(props)
     assert Cluster.live == BAD
 
 
-def test_a_template_that_nobody_here_made_is_not_touched(props: dict[str, Any]) -> None:
-    Cluster.live = "somebody-elses"
+def test_update_of_a_template_from_outside_pulumi_leaves_it(props: dict[str, Any]) -> None:
+    Cluster.live = "manual-change"
     Cluster.sets = [replica_set(GOOD, 2, 2)]
-    with pytest.raises(UserError, match=r"n/d: somebody else has changed it; `make up ARGS=--refresh`"):
+    with pytest.raises(UserError, match=r"n/d: the pod template was changed outside Pulumi; run `make up`"):
         _RolloutProvider().update("n/d", props, props)
-    assert Cluster.live == "somebody-elses"
+    assert Cluster.live == "manual-change"
 
 
-def test_a_deployment_that_is_gone_is_named(props: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="n/gone: somebody has deleted it"):
+def test_update_of_a_deleted_deployment_names_it(props: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="n/gone: Deployment not found, it was deleted outside Pulumi"):
         _RolloutProvider().update("n/gone", props, props | {"deployment": "gone"})
 
 
-def test_a_template_is_told_by_what_is_in_it() -> None:
-    one = digested({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a"}]}})
-    other = digested({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "b"}]}})
+def test_with_digest_of_different_templates_differs() -> None:
+    one = with_digest({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a"}]}})
+    other = with_digest({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "b"}]}})
     assert one["metadata"]["annotations"][DIGEST] != other["metadata"]["annotations"][DIGEST]
     assert one["metadata"]["labels"] == {"app": "a"}

@@ -1,4 +1,4 @@
-"""Where a model server's pods go when their machine is back; in a cluster that schedules as Kubernetes does, or not."""
+"""Distribution of a model server's pods after the recovery of a node, in a stand-in for a cluster."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SELECTOR = "labelSelector=app%3Da%2Ctrack%3Dstable"
 
 
 class Cluster(Answering):
-    """Nodes and what keeps pods off them; pods by name and the node of each."""
+    """Cluster with nodes by name and taint, and pods by name and node."""
 
     taints: dict[str, str | None]
     pods: dict[str, str]
     budget: int
-    """How many evictions it refuses first."""
+    """Number of evictions that the disruption budget rejects first."""
     next_node: str | None
-    """Where every new pod goes; None: to the node with the fewest."""
+    """Node of every new pod; None for the node with the fewest pods."""
     numbers: Iterator[int]
 
     def do_GET(self) -> None:
@@ -116,14 +116,14 @@ def refreshed(props: dict[str, Any]) -> dict[str, Any]:
         ({"two": "NotReady"}, ["one", "one"], True),
         ({"two": "NoSchedule"}, ["one", "one"], True),
         ({"two": "PreferNoSchedule"}, ["one", "one"], False),
-        # One that waits for its machine is nobody's.
+        # A pending pod has no node and does not count.
         ({"two": "NotReady"}, ["one", "two"], True),
         ({"three": None}, ["one", "one", "two"], False),
         ({}, ["one", "one", "two"], True),
         ({"one": "NotReady", "two": "NotReady"}, ["one", "one"], True),
     ],
 )
-def test_a_refresh_sees_whether_pods_sit_together_that_need_not(
+def test_refresh_with_pods_on_nodes_returns_if_they_are_spread(
     props: dict[str, Any], taints: dict[str, str | None], pods: list[str], spread: bool
 ) -> None:
     Cluster.taints = Cluster.taints | taints
@@ -133,7 +133,7 @@ def test_a_refresh_sees_whether_pods_sit_together_that_need_not(
     assert _RolloutProvider().diff("", found, props).changes is not spread
 
 
-def test_the_next_up_moves_one_of_two(props: dict[str, Any]) -> None:
+def test_update_with_two_pods_on_a_node_moves_one(props: dict[str, Any]) -> None:
     Cluster.pods, Cluster.budget = {"a": "one", "b": "one"}, 2
     _RolloutProvider().update("n/d", refreshed(props), props)
     assert sorted(Cluster.pods.values()) == ["one", "two"]
@@ -141,13 +141,13 @@ def test_the_next_up_moves_one_of_two(props: dict[str, Any]) -> None:
     assert refreshed(props)["spread"] is True
 
 
-def test_pods_that_are_spread_are_left_where_they_are(props: dict[str, Any]) -> None:
+def test_create_with_spread_pods_moves_none(props: dict[str, Any]) -> None:
     Cluster.pods = {"a": "one", "b": "two"}
     _RolloutProvider().create(props)
     assert Cluster.pods == {"a": "one", "b": "two"}
 
 
-def test_pods_that_come_back_to_the_same_machine_are_moved_once_each_at_most(
+def test_update_with_replacements_on_the_same_node_moves_each_pod_at_most_once(
     props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warned: list[str] = []
@@ -155,9 +155,9 @@ def test_pods_that_come_back_to_the_same_machine_are_moved_once_each_at_most(
     Cluster.pods, Cluster.next_node = {"a": "one", "b": "one"}, "one"
     _RolloutProvider().update("n/d", refreshed(props), props)
     assert next(Cluster.numbers) == 3
-    assert warned == ["n: pods that were to be on different machines begin on the same one"]
+    assert warned == ["n: the scheduler placed pods on the same node again; they stay there"]
 
 
-def test_a_refresh_without_an_answer_leaves_all_as_it_was(props: dict[str, Any]) -> None:
+def test_refresh_without_a_response_keeps_the_last_value(props: dict[str, Any]) -> None:
     nobody = kubeconfig("http://127.0.0.1:1")
     assert refreshed(props | {"kubeconfig": nobody}) == props | {"kubeconfig": nobody}

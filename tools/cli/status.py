@@ -12,7 +12,7 @@ import requests
 
 from infra.errors import UserError
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.port_forward import reachable_url
+from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tools.cli.cluster_access import CLUSTER_DOMAIN
 from tools.cli.prometheus import Prometheus, PrometheusError
 
@@ -109,11 +109,6 @@ def _prometheus(client: KubernetesClient, outputs: Mapping[str, Any]) -> Iterato
     ).items
     if not any(_is_ready(pod) for pod in pods):
         raise PrometheusError("its pod is not ready")
-    access = {
-        "kubeconfig": outputs["kubeconfig"],
-        "namespace": namespace,
-        "selector": selector,
-        "port": str(service.ports[0].target_port),
-    }
-    with reachable_url("", access) as forwarded:
+    target = PodTarget(outputs["kubeconfig"], namespace, selector, int(service.ports[0].target_port))
+    with port_forward(target) as forwarded:
         yield Prometheus(forwarded, session)

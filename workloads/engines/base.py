@@ -1,19 +1,49 @@
-"""What a pipeline engine does, whichever it is: keep versions of a pipeline's package, and run one."""
+"""Interface of a pipeline engine: it keeps versions of a pipeline's package and runs them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from enum import StrEnum
+from typing import Any
+
+
+class RunState(StrEnum):
+    """Final state of a run.
+
+    SKIPPED: the run never started, because the model that it needs has no champion.
+    INHERITED: another stack ran the pipeline and this stack took over the model.
+    """
+
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    INHERITED = "INHERITED"
+
+
+class StepState(StrEnum):
+    """State of a step of a run. CACHED: the engine reused the outputs of an earlier run."""
+
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    CACHED = "CACHED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run of an uploaded package.
+    """Request for one run of an uploaded package.
 
-    `secrets` reach the steps as environment variables and never stand in the package, the arguments, a log or the
-    state. `key` is the same for the same package, arguments and data. `tracking_url` is where steps reach MLflow. A run
-    that takes longer than `timeout_minutes` has failed.
+    Args:
+        run_id: the id of the run in logs, in MLflow and in the stack's state.
+        version_id: the id that `Engine.upload` returned.
+        arguments: values of the pipeline's parameters by name.
+        secrets: environment variables of the steps; never part of the package, the arguments, a log or the state.
+        key: digest of package, arguments and data; equal for runs that compute the same.
+        tracking_url: the address of MLflow for the steps.
+        timeout_minutes: a run that takes longer has failed.
     """
 
     pipeline: str
@@ -28,9 +58,17 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended: `outputs` are the pipeline's own; `steps` as the runner's result file describes them."""
+    """Result of a run.
 
-    state: str
+    Args:
+        outputs: the pipeline's outputs by name.
+        steps: the steps, in the format of `workloads.engines.kfp_runner`.
+        log: the path of the whole log on this computer.
+        failed_step: the name of the step that failed first; None if no step failed.
+        error: the last log lines of that step, or the reason for the failure.
+    """
+
+    state: RunState
     outputs: dict[str, Any]
     steps: list[dict[str, Any]]
     log: str
@@ -39,9 +77,9 @@ class RunResult:
 
     @classmethod
     def read(cls, result: Mapping[str, Any], log: str) -> RunResult:
-        """The result as the runner writes it, see `workloads.engines.kfp_runner`."""
+        """Return the result from the result file of `workloads.engines.kfp_runner`."""
         return cls(
-            state=result["state"],
+            state=RunState(result["state"]),
             outputs=result["outputs"],
             steps=result["steps"],
             log=log,
@@ -51,41 +89,69 @@ class RunResult:
 
     @property
     def succeeded(self) -> bool:
-        return self.state == "SUCCEEDED"
+        """Return True if every step that the run needed succeeded."""
+        return self.state == RunState.SUCCEEDED
 
 
-class Engine(Protocol):
-    """Runs compiled pipeline packages."""
+@dataclass(frozen=True)
+class ScheduleRequest:
+    """Request for runs of an uploaded package at the times of `cron`: six fields, in UTC."""
 
-    def upload(self, pipeline: str, version: str, package: str, secrets: Sequence[str], timeout_minutes: int) -> str:
-        """Keep `package` (IR YAML) as `version` of `pipeline`; the same twice is no error. Returns the version's id.
+    pipeline: str
+    version_id: str
+    cron: str
+    arguments: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
-        `secrets` are the names of the secrets that its runs will have, `timeout_minutes` is how long one may take.
+
+class Engine(ABC):
+    """Engine that runs compiled pipeline packages."""
+
+    @abstractmethod
+    def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+        """Store a package (IR YAML) as a version of a pipeline and return the version's id.
+
+        Repeating an upload has no effect.
+
+        Args:
+            pipeline: the name of the pipeline.
+            version: the name of the version.
+            ir: the package.
+            secrets: names of the environment variables that `RunRequest.secrets` will set.
+            timeout_minutes: the timeout of each run.
         """
 
+    @abstractmethod
     def remove(self, version_id: str) -> None:
-        """Forget a version; one that is gone already is no error."""
+        """Delete a version, if it exists."""
 
-    def left_behind(self, pipeline: str, key: str) -> str | None:
-        """The id of a run of this key that outlived the `up` that began it; None where there is none.
+    @abstractmethod
+    def find_resumable_run(self, pipeline: str, key: str) -> str | None:
+        """Return the id of an unfinished run with this key that a killed `pulumi up` started; None without one.
 
-        `run` with that id and key goes on with it.
+        `run` with the same id and key resumes it.
         """
 
+    @abstractmethod
     def run(self, request: RunRequest) -> RunResult:
-        """Run to the end. A step that fails is a result, not an exception."""
+        """Run a version to its end. A failed step gives a failed result, not an exception."""
 
 
-def engine(properties: Mapping[str, str]) -> Engine:
-    """The engine that a resource's `engine` input describes: `kind` and what that kind needs."""
-    if properties["kind"] == "job":
-        from workloads.engines.job.job_engine import JobEngine
+class SchedulingEngine(Engine):
+    """Engine with a scheduler."""
 
-        return JobEngine(properties)
-    if properties["kind"] == "kubeflow":
-        from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
+    scheduled_run_id: str
+    """Placeholder in the arguments that the scheduler replaces with the id of each run."""
 
-        return KubeflowEngine(properties)
-    from workloads.engines.local import EmbeddedEngine
+    @abstractmethod
+    def schedule(self, request: ScheduleRequest) -> None:
+        """Start runs at the times of the request; it replaces an earlier schedule of the pipeline."""
 
-    return EmbeddedEngine(properties["directory"])
+    @abstractmethod
+    def unschedule(self, pipeline: str) -> None:
+        """Delete the schedule of a pipeline, if there is one. Started runs continue."""
+
+
+def timeout_error(minutes: int) -> str:
+    """Return the error of a run that exceeded its timeout."""
+    return f"the run exceeded its timeout of {minutes} minutes and was stopped"

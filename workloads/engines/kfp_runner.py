@@ -1,14 +1,14 @@
-"""Runs one compiled pipeline with kfp's local runner: `python -m workloads.engines.kfp_runner <run folder>`.
+"""Program that runs one compiled pipeline: `python -m workloads.engines.kfp_runner <run folder>`.
 
-The folder holds `package.yaml` and `arguments.json`. The log goes to standard output; `result.json` appears in the
-folder when the run has ended:
+It uses kfp's local runner. The folder contains `package.yaml` and `arguments.json`. The log goes to standard output. At
+the end of the run the program writes `result.json` into the folder:
 
     {"state": "SUCCEEDED" | "FAILED", "outputs": {name: value},
      "failed_step": name | null, "error": last lines of its log,
      "steps": [{"name", "state", "seconds", "parameters": {output name: value},
                 "artifacts": [{"name", "type", "uri", "metadata"}]}]}
 
-The exit code is 0 for SUCCEEDED. Where standard input is a pipe, the run ends with the process at its other end.
+The exit code is 0 for SUCCEEDED. If standard input is a pipe, the run stops when the other end of the pipe closes.
 """
 
 from __future__ import annotations
@@ -33,32 +33,39 @@ from typing import Any, TextIO
 
 import yaml
 
+from workloads.engines.base import RunState, StepState
+
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 STARTED = re.compile(r"\d\d:\d\d:\d\d\.\d{3} - INFO - Executing task '(.+)'$")
 FINISHED = re.compile(r"\d\d:\d\d:\d\d\.\d{3} - (?:INFO|ERROR) - Task '(.+)' finished with status (SUCCESS|FAILURE)$")
 STEP_INDENT = "    "
-OF_EXECUTOR = "[KFP Executor "
+EXECUTOR_PREFIX = "[KFP Executor "
 INPUT_DUMP = "Got executor_input:"
-STATES = {"SUCCESS": "SUCCEEDED", "FAILURE": "FAILED"}
+STEP_STATES = {"SUCCESS": StepState.SUCCEEDED, "FAILURE": StepState.FAILED}
 ERROR_LINES = 10
-SILENT = "the step ended without a message"
+NO_MESSAGE = "the step ended without a message"
 
 
 @dataclass
 class Step:
-    """One execution of a component; `parameters` and `artifacts` are its outputs."""
+    """Execution of a component; `parameters` and `artifacts` are its outputs."""
 
     name: str
-    state: str = "RUNNING"
+    state: StepState = StepState.RUNNING
     seconds: float = 0.0
     parameters: dict[str, Any] = field(default_factory=dict)
     artifacts: list[dict[str, Any]] = field(default_factory=list)
 
 
 class RunLog(io.TextIOBase):
-    """Standard output of kfp's local runner, written on without colours.
+    """Standard output of kfp's local runner, copied to `out` without colours.
 
-    It follows the steps by their lines in it: kfp tells of them in no other way.
+    kfp reports the progress of steps in its log only: this class parses those lines.
+
+    Attributes:
+        steps: the steps in the order in which they started.
+        failed: the first step that failed and did not succeed in a retry.
+        error: the last log lines of that step.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -67,12 +74,13 @@ class RunLog(io.TextIOBase):
         self.error = ""
         self._out = out
         self._line = ""
-        self._said: deque[str] = deque(maxlen=ERROR_LINES)
+        self._step_lines: deque[str] = deque(maxlen=ERROR_LINES)
         self._in_dump = False
         self._started: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def write(self, text: str) -> int:
+        """Copy text to the log."""
         with self._lock:
             *lines, self._line = (self._line + text).split("\n")
             for line in lines:
@@ -80,75 +88,79 @@ class RunLog(io.TextIOBase):
         return len(text)
 
     def end(self, failure: Exception) -> None:
-        """Note what ended the run; it is the fault of the step that was running then, if no step has failed."""
+        """Record the exception that ended the run.
+
+        The step that was running counts as failed, unless a step failed before.
+        """
         if self.failed:
             return
-        self._said.append(COLOUR.sub("", f"{type(failure).__name__}: {failure}"))
-        if self.steps and self.steps[-1].state == "RUNNING":
-            self._finish(self.steps[-1].name, "FAILED")
+        self._step_lines.append(COLOUR.sub("", f"{type(failure).__name__}: {failure}"))
+        if self.steps and self.steps[-1].state == StepState.RUNNING:
+            self._finish(self.steps[-1].name, StepState.FAILED)
         else:
-            self.error = self._said[-1]
+            self.error = self._step_lines[-1]
         self.write("".join(traceback.format_exception(failure)))
 
     def _on_line(self, line: str) -> None:
-        self._tell(line)
+        self._write_line(line)
         if started := STARTED.match(line):
             self.steps.append(Step(started[1]))
             self._started[started[1]] = time.monotonic()
-            self._said.clear()
+            self._step_lines.clear()
         elif finished := FINISHED.match(line):
-            self._finish(finished[1], STATES[finished[2]])
+            self._finish(finished[1], STEP_STATES[finished[2]])
         else:
-            self._remember(line.removeprefix(STEP_INDENT).rstrip())
+            self._keep_step_line(line.removeprefix(STEP_INDENT).rstrip())
 
-    def _finish(self, name: str, state: str) -> None:
+    def _finish(self, name: str, state: StepState) -> None:
         step = next(step for step in reversed(self.steps) if step.name == name)
         step.state, step.seconds = state, round(time.monotonic() - self._started[name], 2)
-        self._tell(f"{name}: {state} in {step.seconds} s")
-        if state == "FAILED" and self.failed is None:
-            self.failed, self.error = step, "\n".join(self._said or [SILENT])
-        elif state == "SUCCEEDED" and self.failed and self.failed.name == name:
-            self.failed, self.error = None, ""  # a retry went well
-        self._said.clear()
+        self._write_line(f"{name}: {state} in {step.seconds} s")
+        if state == StepState.FAILED and self.failed is None:
+            self.failed, self.error = step, "\n".join(self._step_lines or [NO_MESSAGE])
+        elif state == StepState.SUCCEEDED and self.failed and self.failed.name == name:
+            self.failed, self.error = None, ""  # a retry succeeded
+        self._step_lines.clear()
 
-    def _remember(self, line: str) -> None:
-        """Keep what the step itself said; kfp's executor first says much about its input."""
+    def _keep_step_line(self, line: str) -> None:
+        """Keep a line of the step itself; kfp's executor logs its whole input first."""
         if line.endswith(INPUT_DUMP):
             self._in_dump = True
-            self._said.clear()
+            self._step_lines.clear()
         elif self._in_dump:
             self._in_dump = line != "}"
-        elif line and not line.startswith(OF_EXECUTOR):
-            self._said.append(line)
+        elif line and not line.startswith(EXECUTOR_PREFIX):
+            self._step_lines.append(line)
 
-    def _tell(self, line: str) -> None:
-        self._out.write(f"{line}\n")  # not `print`, which is kfp's while a step runs
+    def _write_line(self, line: str) -> None:
+        self._out.write(f"{line}\n")  # kfp replaces `print` while a step runs
         self._out.flush()
 
 
 def main() -> int:
+    """Run the package in the folder of the command line and return the exit code."""
     _end_with_parent()
     folder = Path(sys.argv[1]).resolve()
     result = run(folder)
     partial = folder / "result.json.partial"
     partial.write_text(json.dumps(result, indent=2) + "\n")
     partial.replace(folder / "result.json")
-    return 0 if result["state"] == "SUCCEEDED" else 1
+    return 0 if result["state"] == RunState.SUCCEEDED else 1
 
 
 def run(folder: Path) -> dict[str, Any]:
-    """Run the package in `folder` and say how it went."""
+    """Run the package in `folder` and return the result, in the format of `result.json`."""
     package = (folder / "package.yaml").read_text()
     root, scratch = folder / "artifacts", folder / "tmp"
     scratch.mkdir()
-    os.environ |= {"TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}  # kfp leaves a folder for each step behind
+    os.environ |= {"TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}  # kfp never deletes the temporary folder of a step
     log = RunLog(sys.stdout)
-    state, outputs = "SUCCEEDED", {}
+    state, outputs = RunState.SUCCEEDED, {}
     try:
         with contextlib.redirect_stdout(log):
             outputs = _run_package(package, json.loads((folder / "arguments.json").read_text()), root)
-    except Exception as failure:  # whatever ends a run is its result
-        state = "FAILED"
+    except Exception as failure:  # every exception of a step or of kfp is the result of the run
+        state = RunState.FAILED
         log.end(failure)
     finally:
         shutil.rmtree(scratch)
@@ -175,7 +187,7 @@ def _run_package(package: str, arguments: dict[str, Any], root: Path) -> dict[st
 
 
 def _add_outputs(steps: list[Step], root: Path, documents: Any) -> None:
-    """Read each step's outputs from what its executor wrote, the artifacts' types from the package."""
+    """Add the outputs of each step from the file of its executor, with artifact types from the package."""
     components = next(iter(documents))["components"]
     written = {file.parent.name: json.loads(file.read_text()) for file in root.rglob("executor_output.json")}
     for step in steps:
@@ -195,12 +207,12 @@ def _add_outputs(steps: list[Step], root: Path, documents: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """Kill this process and its steps when the pipe at standard input closes: a killed parent leaves no run behind."""
+    """Kill this process and its steps when the pipe at standard input closes: the parent process has ended."""
     if not stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
         return
     pipe = os.dup(sys.stdin.fileno())
-    with Path(os.devnull).open() as nothing:  # the steps inherit standard input, and would read from the pipe
-        os.dup2(nothing.fileno(), sys.stdin.fileno())
+    with Path(os.devnull).open() as null_device:  # steps inherit standard input and must not read from the pipe
+        os.dup2(null_device.fileno(), sys.stdin.fileno())
     if os.getpgrp() != os.getpid():
         os.setpgrp()
 

@@ -1,4 +1,4 @@
-"""Pipelines on this computer: kfp's own local runner, in a process of its own."""
+"""Engine on this computer: kfp's local runner in a child process."""
 
 from __future__ import annotations
 
@@ -9,63 +9,71 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlplatform.engine_config import EmbeddedEngineConfig
+
 from infra.dynamic_provider import UserError
 from infra.local.local_process import PYTHON
 from infra.local.process_group import ProcessGroup, inherited_environment
 from settings.paths import PROJECT, cache_directory
-from workloads.engines.base import RunRequest, RunResult
+from workloads.engines.base import Engine, RunRequest, RunResult, RunState, timeout_error
 
-OUR_CACHE = {"MPLCONFIGDIR": str(cache_directory() / "matplotlib")}
-"""Where a step's libraries keep what they would otherwise put into the user's own folders."""
+CACHE_VARIABLES = {"MPLCONFIGDIR": str(cache_directory() / "matplotlib")}
+"""Environment variables that keep caches of the steps' libraries out of the user's home directory."""
 
 
-class EmbeddedEngine:
-    """Versions are files `pipelines/<pipeline>/<version>.yaml` of a directory, runs are folders `runs/<run id>`."""
+class EmbeddedEngine(Engine):
+    """Engine with versions in `pipelines/<pipeline>/<version>.yaml` and runs in `runs/<run id>/` of a directory."""
 
-    def __init__(self, directory: str) -> None:
-        self.directory = Path(directory)
+    def __init__(self, config: EmbeddedEngineConfig) -> None:
+        self.directory = Path(config.directory)
 
-    def upload(self, pipeline: str, version: str, package: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+    def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+        """Write a package to a file and return its path."""
         file = self.directory / "pipelines" / pipeline / f"{version}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(package)
+        file.write_text(ir)
         return str(file)
 
     def remove(self, version_id: str) -> None:
+        """Delete the file of a version."""
         Path(version_id).unlink(missing_ok=True)
 
-    def left_behind(self, pipeline: str, key: str) -> str | None:
-        return None  # a run ends with its `up`, see `run`
+    def find_resumable_run(self, pipeline: str, key: str) -> str | None:
+        """Return None: a run ends with the `pulumi up` that started it, see `run`."""
+        return None
 
     def run(self, request: RunRequest) -> RunResult:
+        """Run a version in a child process."""
         folder = self.directory / "runs" / request.run_id
         folder.mkdir(parents=True)
         (folder / "package.yaml").write_text(Path(request.version_id).read_text())
         (folder / "arguments.json").write_text(json.dumps(dict(request.arguments)))
         log = folder / "run.log"
-        session = ProcessGroup(self.directory / "runs" / f"{request.pipeline}.process.json")
-        process = session.start(
+        group = ProcessGroup(self.directory / "runs" / f"{request.pipeline}.process.json")
+        process = group.start(
             [PYTHON, "-m", "workloads.engines.kfp_runner", str(folder)],
             cwd=PROJECT,
-            env=inherited_environment() | OUR_CACHE | dict(request.secrets),
+            env=inherited_environment() | CACHE_VARIABLES | dict(request.secrets),
             log=log,
-            stdin=subprocess.PIPE,  # closes when this process ends, and the runner ends with it
+            stdin=subprocess.PIPE,  # the pipe closes when this process ends, and the runner ends with it
         )
         try:
-            in_time = _await(process, 60 * request.timeout_minutes)
+            ended = _wait(process, 60 * request.timeout_minutes)
         finally:
-            session.stop()
-        if not in_time:
-            error = f"the run has taken more than {request.timeout_minutes} minutes, and was ended"
-            return RunResult("FAILED", {}, [], str(log), None, error)
-        return _result(folder / "result.json", log)
+            group.stop()
+        if not ended:
+            return _failure(log, timeout_error(request.timeout_minutes))
+        return _read_result(folder / "result.json", log)
 
 
-def _await(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait for the run, but not for one whose `up` was killed: nobody would learn its result.
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for the end of the run.
 
     Returns:
-        Whether it ended by itself within that time.
+        True if the run ended within the time.
+
+    Raises:
+        UserError: Pulumi was killed; its successor starts the run again.
     """
     parent, deadline = os.getppid(), time.monotonic() + seconds
     while True:
@@ -74,15 +82,19 @@ def _await(process: subprocess.Popen[bytes], seconds: float) -> bool:
             return True
         except subprocess.TimeoutExpired:
             if os.getppid() != parent:
-                raise UserError("the run was given up because `pulumi` has ended") from None
+                raise UserError("the run was stopped because `pulumi` ended") from None
         if time.monotonic() > deadline:
             return False
 
 
-def _result(file: Path, log: Path) -> RunResult:
+def _read_result(file: Path, log: Path) -> RunResult:
     try:
         result = json.loads(file.read_text())
     except FileNotFoundError:
         last = log.read_text(errors="replace").strip().splitlines()[-5:]
-        return RunResult("FAILED", {}, [], str(log), None, "\n".join(["the runner ended without a result:", *last]))
+        return _failure(log, "\n".join(["the runner ended without a result:", *last]))
     return RunResult.read(result, str(log))
+
+
+def _failure(log: Path, error: str) -> RunResult:
+    return RunResult(RunState.FAILED, {}, [], str(log), None, error)

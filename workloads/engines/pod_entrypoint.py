@@ -1,8 +1,10 @@
-"""Runs one pipeline in a pod: `python -m workloads.engines.pod_entrypoint <package.yaml.gz> <empty folder>`.
+"""Program that runs one pipeline in a pod.
 
-The environment variable MLPLATFORM_RUN says which: {"pipeline", "run_id", "arguments", "tracking_url"}. The log goes to
-standard output and ends with the runner's result on one line, see `encoded`. As the folder goes with the pod, the run
-and its files are kept in MLflow before, and the result has the addresses that they have there.
+Command: `python -m workloads.engines.pod_entrypoint <package.yaml.gz> <empty folder>`.
+
+The environment variable MLPLATFORM_RUN has the request: {"pipeline", "run_id", "arguments", "tracking_url"}. The log
+goes to standard output. Its last line has the result of the run, see `encode_result`. The pod's files are lost with the
+pod: the program stores them in MLflow first, and the result has their addresses there.
 """
 
 from __future__ import annotations
@@ -17,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from workloads.engines import kfp_runner
-from workloads.engines.base import RunResult
+from workloads.engines.base import RunResult, RunState
 from workloads.ml import tracking
 
 RUN_VARIABLE = "MLPLATFORM_RUN"
-MARK = "mlplatform-result:"
-KEPT = "pipeline"
-"""Folder of the experiment run's artifacts with all that the steps wrote."""
+RESULT_PREFIX = "mlplatform-result:"
+ARTIFACT_FOLDER = "pipeline"
+"""Folder of the MLflow run's artifacts with the outputs of all steps."""
 TRACKING_SECONDS = 120
-"""How long MLflow may be away, as when its node died."""
+"""Timeout for MLflow: its pod moves to another node when its node fails."""
+RETRY_SECONDS = 5
 
 
 def main() -> int:
+    """Run the package, record the run in MLflow, log the result and return the exit code."""
     package, folder = Path(sys.argv[1]), Path(sys.argv[2])
     request = json.loads(os.environ[RUN_VARIABLE])
     (folder / "package.yaml").write_bytes(gzip.decompress(package.read_bytes()))
@@ -37,38 +41,38 @@ def main() -> int:
     deadline = time.monotonic() + TRACKING_SECONDS
     while True:
         try:
-            result = kept(request, result, folder / "artifacts")
+            result = record_in_mlflow(request, result, folder / "artifacts")
             break
-        except Exception as error:  # MLflow's client has many, and the result is worth another try
+        except Exception as error:  # MLflow's client raises many types; a retry may save the result
             if time.monotonic() > deadline:
                 raise
-            print(f"the run cannot be recorded at {request['tracking_url']} yet: {error}")
-            time.sleep(5)
-    print(encoded(result))
-    return 0 if result["state"] == "SUCCEEDED" else 1
+            print(f"recording the run at {request['tracking_url']} failed, next attempt in {RETRY_SECONDS} s: {error}")
+            time.sleep(RETRY_SECONDS)
+    print(encode_result(result))
+    return 0 if result["state"] == RunState.SUCCEEDED else 1
 
 
-def kept(request: dict[str, Any], result: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Record the run and the files of its steps in MLflow. Returns the result with their addresses there."""
+def record_in_mlflow(request: dict[str, Any], result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Record the run and the files of its steps in MLflow and return the result with their addresses there."""
     url = request["tracking_url"]
-    recorded = RunResult.read(result, "")
-    run_id = tracking.record(url, request["pipeline"], request["run_id"], request["arguments"], recorded, {})
+    run_result = RunResult.read(result, "")
+    run_id = tracking.record(url, request["pipeline"], request["run_id"], request["arguments"], run_result, {})
     mlflow = tracking.client(url)
     if folder.is_dir():
-        mlflow.log_artifacts(run_id, str(folder), KEPT)
-    address = f"{mlflow.get_run(run_id).info.artifact_uri}/{KEPT}"
+        mlflow.log_artifacts(run_id, str(folder), ARTIFACT_FOLDER)
+    address = f"{mlflow.get_run(run_id).info.artifact_uri}/{ARTIFACT_FOLDER}"
     moved: dict[str, Any] = json.loads(json.dumps(result).replace(str(folder), address))
     return moved
 
 
-def encoded(result: dict[str, Any]) -> str:
-    """A result as one line of the log."""
-    return MARK + base64.b64encode(gzip.compress(json.dumps(result).encode())).decode()
+def encode_result(result: dict[str, Any]) -> str:
+    """Return a result as one line of the log."""
+    return RESULT_PREFIX + base64.b64encode(gzip.compress(json.dumps(result).encode())).decode()
 
 
-def decoded(line: str) -> dict[str, Any]:
-    """The result in a line of `encoded`."""
-    result: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(line.removeprefix(MARK))))
+def decode_result(line: str) -> dict[str, Any]:
+    """Return the result in a line of `encode_result`."""
+    result: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(line.removeprefix(RESULT_PREFIX))))
     return result
 
 

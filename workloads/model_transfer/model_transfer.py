@@ -1,4 +1,4 @@
-"""Models that come from another stack, so that this one answers as that one does from the first request on."""
+"""Pulumi resource for models from another stack: this stack serves them from its first request on."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import pulumi
 from mlplatform.platform import Platform
+from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 
 ACCESS = "tracking_access"
-"""The output (secret) of every stack that says how its MLflow is reached."""
+"""Output (secret) of every stack with the access to its MLflow server."""
 
 
 class _ModelsFromProvider(DynamicProvider):
@@ -20,28 +21,29 @@ class _ModelsFromProvider(DynamicProvider):
         return DiffResult(changes=any_changed(_olds, _news, ("stack",)))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult(props["stack"], props | {"champions": _brought(props)})
+        return CreateResult(props["stack"], props | {"champions": _transfer(props)})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(self.create(_news).outs)
 
 
 class ModelsFrom(Resource, module="workloads", name="ModelsFrom"):
-    """The models of another stack that have a champion, with all their versions, in this stack's MLflow.
+    """Models of another stack that have a champion, copied to this stack's MLflow with all their versions.
 
-    They come once: what is registered there afterwards stays there. They stay here when this is deleted.
+    They are copied once: versions that the other stack registers later stay there. Copied models survive the deletion
+    of this resource.
 
     Args:
-        stack: the other one's whole name, `organization/project/name`.
-        theirs: its output `tracking_access`, secret; None where it has none, as when it is down.
-        tracking_url: of this stack's MLflow, which `access` gives this program the way to.
+        stack: the full name of the other stack, `organization/project/name`.
+        source: the output `tracking_access` of the other stack, secret; None if the stack is down.
+        access: access to this stack's MLflow server.
 
     Outputs:
-        champions: the version by the model's name.
+        champions: the champion's version by the name of its model.
 
     Raises (as a failed resource):
-        UserError: the other stack is not up, this one has versions of its own of a model, or a file is not what its
-            hash says; what has come is not brought again by the next `up`.
+        UserError: the other stack is down, a model here has other versions, or a file does not match its hash. The
+            next `up` continues after the last copied version.
     """
 
     champions: pulumi.Output[dict[str, str]]
@@ -51,57 +53,49 @@ class ModelsFrom(Resource, module="workloads", name="ModelsFrom"):
         name: str,
         *,
         stack: str,
-        theirs: pulumi.Input[Mapping[str, str] | None],
-        tracking_url: pulumi.Input[str],
-        access: Mapping[str, pulumi.Input[str]],
+        source: pulumi.Input[Mapping[str, str] | None],
+        access: TrackingAccess[pulumi.Input[str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {
-            "stack": stack,
-            "theirs": theirs,
-            "tracking_url": tracking_url,
-            "access": dict(access),
-            "champions": None,
-        }
+        props = {"stack": stack, "source": source, "access": access.inputs(), "champions": None}
         super().__init__(_ModelsFromProvider(), name, props, opts)
 
 
 def models_from(stack: str, platform: Platform) -> ModelsFrom:
-    """The models of a stack in the same backend; a name without slashes is one of this project.
+    """Copy the models of a stack in the same backend; a name without slashes is a stack of this project.
 
     Raises:
-        RunError: it is this stack itself.
+        RunError: `stack` is this stack.
     """
     project = f"{pulumi.get_organization()}/{pulumi.get_project()}"
-    whole = stack if "/" in stack else f"{project}/{stack}"
-    if whole == f"{project}/{pulumi.get_stack()}":
+    full_name = stack if "/" in stack else f"{project}/{stack}"
+    if full_name == f"{project}/{pulumi.get_stack()}":
         raise pulumi.RunError(
-            f"workloads:models_from: {stack} is this stack itself; name the one that it takes over from"
+            f"workloads:models_from: {stack} is this stack itself; name the stack whose models to take over"
         )
     return ModelsFrom(
         "models-from",
-        stack=whole,
-        theirs=pulumi.StackReference(whole).get_output(ACCESS),
-        tracking_url=platform.tracking_url,
+        stack=full_name,
+        source=pulumi.StackReference(full_name).get_output(ACCESS),
         access=platform.tracking.access,
         opts=pulumi.ResourceOptions(depends_on=platform.tracking.resources),
     )
 
 
-def _brought(props: dict[str, Any]) -> dict[str, str]:
+def _transfer(props: dict[str, Any]) -> dict[str, str]:
     from mlflow.exceptions import MlflowException
 
     from workloads.model_transfer.transfer import Server, transfer
 
-    stack, theirs = props["stack"], props["theirs"]
-    if not theirs:
+    stack = props["stack"]
+    if not props["source"]:
         raise UserError(
-            f"workloads:models_from: the stack {stack} has no output {ACCESS}: bring it up by this version of the "
-            "program, and take it down when its models are here"
+            f"workloads:models_from: the stack {stack} has no output {ACCESS}; run `up` for it with this version of "
+            "the program, and destroy it after its models are copied"
         )
+    source = Server(stack, parse_tracking_access(props["source"]))
+    target = Server("this stack", parse_tracking_access(props["access"]))
     try:
-        return transfer(
-            Server(stack, theirs["url"], theirs), Server("this stack", props["tracking_url"], props["access"])
-        )
+        return transfer(source, target)
     except MlflowException as error:
-        raise UserError(f"workloads:models_from: models of {stack} could not be brought: {error.message}") from None
+        raise UserError(f"workloads:models_from: copying the models of {stack} failed: {error.message}") from None

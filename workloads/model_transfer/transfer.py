@@ -1,8 +1,4 @@
-"""Champions of one MLflow server brought to another, with all their versions and the runs that made them.
-
-The two servers have different passwords, which MLflow's client takes from the environment: so each version is read
-into a folder first, and written from there.
-"""
+"""Copy of registered models from one MLflow server to another, with all versions and the runs that produced them."""
 
 from __future__ import annotations
 
@@ -15,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
+from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
-from infra.kubernetes_client.port_forward import reachable_url
 from workloads.ml import tracking
 from workloads.ml.errors import StepError
 from workloads.ml.model import model_directory
 from workloads.ml.model_registry import ALIAS
+from workloads.mlflow_session import mlflow_session
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,29 +26,28 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 FROM_RUN = "copied_from_run"
-"""Tag of a run and of a version that were brought here: the id of the run there."""
-AT_ONCE = 100
-"""Metrics, parameters and tags in one request, of which MLflow takes no more."""
+"""Tag of a copied run and of a copied version: the id of the run at the source."""
+BATCH_SIZE = 100
+"""Maximum number of metrics, of parameters and of tags in one request to MLflow."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """An MLflow server, reached as `infra.kubernetes_client.port_forward` says; `name` is what messages call it."""
+    """MLflow server; messages call it `name`."""
 
     name: str
-    url: str
-    access: Mapping[str, str]
+    access: TrackingAccess[str]
 
     @contextmanager
     def client(self) -> Iterator[MlflowClient]:
-        """MLflow's own, as long as the block lasts; one at a time, as the password is in the environment."""
-        with reachable_url(self.url, self.access) as url:
+        """Yield MLflow's client of the server."""
+        with mlflow_session(self.access) as url:
             yield tracking.client(url)
 
 
 @dataclass(frozen=True)
-class Made:
-    """The run that made a version, with its files in a folder; `directory` is the model's among them."""
+class DownloadedRun:
+    """Run that produced a version, with its files in the folder `files`; `directory` is the model's subfolder."""
 
     experiment: str
     run: Run
@@ -61,96 +57,99 @@ class Made:
 
 
 def transfer(source: Server, target: Server) -> dict[str, str]:
-    """Bring every registered model that has a champion, each version under the number that it has at the source.
+    """Copy every registered model that has a champion; each version keeps its number.
 
-    Safe to run twice: what is there is not brought again, and a transfer that was killed is finished.
+    Safe to run twice: the second call skips copied versions and completes an interrupted copy.
 
     Returns:
         The champion's version by the name of its model.
 
     Raises:
-        UserError: the target has other versions of a model, or a version is not what its hash says, there or here.
-        MlflowException: a server cannot be used.
+        UserError: the target has other versions of a model, or a version does not match its hash at either end.
+        MlflowException: a server returned an error or did not respond.
     """
     with source.client() as theirs:
-        models = [found for found in _pages(theirs.search_registered_models) if ALIAS in found.aliases]
-        versions = {found.name: _versions(theirs, found.name) for found in models}
-    for found in models:
-        _bring(found, versions[found.name], source, target)
-    return {found.name: str(found.aliases[ALIAS]) for found in models}
+        models = [each for each in _all_pages(theirs.search_registered_models) if ALIAS in each.aliases]
+        versions = {each.name: _versions(theirs, each.name) for each in models}
+    for each in models:
+        _copy_model(each, versions[each.name], source, target)
+    return {each.name: str(each.aliases[ALIAS]) for each in models}
 
 
-def _bring(found: RegisteredModel, versions: dict[int, ModelVersion], source: Server, target: Server) -> None:
+def _copy_model(registered: RegisteredModel, versions: dict[int, ModelVersion], source: Server, target: Server) -> None:
     with target.client() as ours:
-        there = _versions(ours, found.name)
-        for number in sorted(there):
-            if number not in versions and FROM_RUN in there[number].tags:
-                # It held the place of a deleted one when a transfer was killed.
-                ours.delete_model_version(found.name, str(number))
-                del there[number]
-    _require_the_same(found.name, there, versions, source)
-    for number in sorted(set(versions) - set(there)):
+        existing = _versions(ours, registered.name)
+        for number in sorted(existing):
+            if number not in versions and FROM_RUN in existing[number].tags:
+                # An interrupted copy left this placeholder of a version that is deleted at the source.
+                ours.delete_model_version(registered.name, str(number))
+                del existing[number]
+    _require_same_versions(registered.name, existing, versions, source)
+    for number in sorted(set(versions) - set(existing)):
         with tempfile.TemporaryDirectory() as folder:
             with source.client() as theirs:
-                made = _read(theirs, versions[number], Path(folder))
+                run = _download(theirs, versions[number], Path(folder))
             with target.client() as ours:
-                _register(ours, versions[number], made)
-        pulumi.log.info(f"{found.name} version {number} is here, as it is in {source.name}")
+                _register(ours, versions[number], run)
+        pulumi.log.info(f"{registered.name} version {number}: copied from {source.name}")
     with target.client() as ours:
-        if found.description:
-            ours.update_registered_model(found.name, found.description)
-        for key, value in found.tags.items():
-            ours.set_registered_model_tag(found.name, key, value)
-        for alias, version in found.aliases.items():
-            ours.set_registered_model_alias(found.name, alias, str(version))
+        if registered.description:
+            ours.update_registered_model(registered.name, registered.description)
+        for key, value in registered.tags.items():
+            ours.set_registered_model_tag(registered.name, key, value)
+        for alias, version in registered.aliases.items():
+            ours.set_registered_model_alias(registered.name, alias, str(version))
 
 
-def _require_the_same(
-    name: str, there: Mapping[int, ModelVersion], versions: Mapping[int, ModelVersion], source: Server
+def _require_same_versions(
+    name: str, existing: Mapping[int, ModelVersion], versions: Mapping[int, ModelVersion], source: Server
 ) -> None:
-    for number, own in there.items():
-        if number not in versions or own.tags.get("sha256") != versions[number].tags.get("sha256"):
+    for number, version in existing.items():
+        if number not in versions or version.tags.get("sha256") != versions[number].tags.get("sha256"):
             raise UserError(
-                f"the model {name} has a version {number} of its own here, and version numbers stay what they are in "
-                f"{source.name}: delete the model in this stack's MLflow, or leave out workloads:models_from"
+                f"the model {name} has another version {number} here than in {source.name}, and versions keep their "
+                "numbers: delete the model in this stack's MLflow, or remove workloads:models_from"
             )
 
 
-def _read(theirs: MlflowClient, version: ModelVersion, folder: Path) -> Made:
-    """The run that made a version and all its files, the model's hash checked."""
+def _download(theirs: MlflowClient, version: ModelVersion, folder: Path) -> DownloadedRun:
+    """Download the run that produced a version, with all its files, and verify the model's hash."""
     name = f"{version.name} version {version.version}"
     run = theirs.get_run(version.run_id) if version.run_id else None
-    root, place = f"{run.info.artifact_uri}/" if run else "", version.source or ""
-    if run is None or not place.startswith(root):
+    root, source = f"{run.info.artifact_uri}/" if run else "", version.source or ""
+    if run is None or not source.startswith(root):
         raise UserError(
-            f"{name} was not registered by a pipeline of this program: its files are at {place}; take the "
-            f"alias {ALIAS} from its model, and it stays where it is"
+            f"{name} was not registered by a pipeline of this program: its files are at {source}. Remove the alias "
+            f"{ALIAS} from its model to leave the model there"
         )
     files = Path(theirs.download_artifacts(run.info.run_id, "", str(folder)))
-    made = Made(
+    downloaded = DownloadedRun(
         experiment=theirs.get_experiment(run.info.experiment_id).name,
         run=run,
         history=[each for metric in run.data.metrics for each in theirs.get_metric_history(run.info.run_id, metric)],
         files=files,
-        directory=place.removeprefix(root),
+        directory=source.removeprefix(root),
     )
     try:
-        found = model_directory.load(files / made.directory).signature["sha256"]
+        found = model_directory.load(files / downloaded.directory).signature["sha256"]
     except StepError as error:
         raise UserError(f"{name}: {error}") from None
     if found != version.tags.get("sha256"):
-        raise UserError(f"{name} was changed: its SHA-256 is {found}, its registry says {version.tags.get('sha256')}")
-    return made
+        raise UserError(
+            f"{name} was changed: its SHA-256 is {found}, but the registry has {version.tags.get('sha256')}"
+        )
+    return downloaded
 
 
-def _register(ours: MlflowClient, version: ModelVersion, made: Made) -> None:
+def _register(ours: MlflowClient, version: ModelVersion, downloaded: DownloadedRun) -> None:
+    """Register a version under its number, with a copy of its run."""
     from mlflow.exceptions import MlflowException
 
-    run = _write(ours, made)
+    run = _write_run(ours, downloaded)
     with tempfile.TemporaryDirectory() as folder:
-        back = Path(ours.download_artifacts(run.info.run_id, made.directory, folder))
-        if _digest(back) != _digest(made.files / made.directory):
-            raise UserError(f"{version.name} version {version.version} arrived changed: run `pulumi up` again")
+        copy = Path(ours.download_artifacts(run.info.run_id, downloaded.directory, folder))
+        if _digest(copy) != _digest(downloaded.files / downloaded.directory):
+            raise UserError(f"{version.name} version {version.version} changed during the copy: run `pulumi up` again")
     try:
         ours.create_registered_model(version.name)
     except MlflowException as error:
@@ -158,14 +157,14 @@ def _register(ours: MlflowClient, version: ModelVersion, made: Made) -> None:
             raise
     number, wanted = 0, int(version.version)
     while number < wanted:
-        # A number that a version had which was deleted there is not given again: here such a version is deleted, too.
+        # MLflow numbers versions in order: fill the numbers of deleted versions with versions that are deleted here.
         if number:
             ours.delete_model_version(version.name, str(number))
         created = ours.create_model_version(
             version.name,
-            f"{run.info.artifact_uri}/{made.directory}",
+            f"{run.info.artifact_uri}/{downloaded.directory}",
             run.info.run_id,
-            tags=version.tags | {FROM_RUN: made.run.info.run_id},
+            tags=version.tags | {FROM_RUN: downloaded.run.info.run_id},
             description=version.description,
             await_creation_for=0,
         )
@@ -173,17 +172,17 @@ def _register(ours: MlflowClient, version: ModelVersion, made: Made) -> None:
     if number > wanted:
         ours.delete_model_version(version.name, str(number))
         raise UserError(
-            f"{version.name} version {wanted} would be {number} here, as there were versions that were deleted: delete "
-            "the model itself in this stack's MLflow"
+            f"{version.name} version {wanted} would get the number {number} here, because of deleted versions: delete "
+            "the model in this stack's MLflow"
         )
 
 
-def _write(ours: MlflowClient, made: Made) -> Run:
-    """The run as it was there, but for its id; one that was half written is written to its end."""
+def _write_run(ours: MlflowClient, downloaded: DownloadedRun) -> Run:
+    """Write a copy of a run and return it; complete an interrupted copy."""
     from mlflow.entities import Param, RunTag
 
-    info, data = made.run.info, made.run.data
-    experiment_id = tracking.find_or_create_experiment(ours, made.experiment)
+    info, data = downloaded.run.info, downloaded.run.data
+    experiment_id = tracking.find_or_create_experiment(ours, downloaded.experiment)
     found = ours.search_runs([experiment_id], f"tags.{FROM_RUN} = '{info.run_id}'", max_results=1)
     run: Run = (
         found[0]
@@ -192,22 +191,22 @@ def _write(ours: MlflowClient, made: Made) -> Run:
     )
     params = [Param(key, value) for key, value in data.params.items()]
     tags = [RunTag(key, value) for key, value in data.tags.items()]
-    for first in range(0, max(len(made.history), len(params), len(tags)), AT_ONCE):
-        few = slice(first, first + AT_ONCE)
-        ours.log_batch(run.info.run_id, made.history[few], params[few], tags[few])
-    if made.run.inputs and made.run.inputs.dataset_inputs:
-        ours.log_inputs(run.info.run_id, made.run.inputs.dataset_inputs)
-    ours.log_artifacts(run.info.run_id, str(made.files))
+    for first in range(0, max(len(downloaded.history), len(params), len(tags)), BATCH_SIZE):
+        batch = slice(first, first + BATCH_SIZE)
+        ours.log_batch(run.info.run_id, downloaded.history[batch], params[batch], tags[batch])
+    if downloaded.run.inputs and downloaded.run.inputs.dataset_inputs:
+        ours.log_inputs(run.info.run_id, downloaded.run.inputs.dataset_inputs)
+    ours.log_artifacts(run.info.run_id, str(downloaded.files))
     ours.set_terminated(run.info.run_id, info.status, info.end_time)
     return run
 
 
 def _versions(mlflow: MlflowClient, name: str) -> dict[int, ModelVersion]:
-    found = _pages(lambda **page: mlflow.search_model_versions(f"name = '{name}'", **page))
+    found = _all_pages(lambda **page: mlflow.search_model_versions(f"name = '{name}'", **page))
     return {int(version.version): version for version in found}
 
 
-def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+def _all_pages(search: Callable[..., Any]) -> Iterator[Any]:
     token = None
     while True:
         page = search(page_token=token)
@@ -217,7 +216,7 @@ def _pages(search: Callable[..., Any]) -> Iterator[Any]:
 
 
 def _digest(folder: Path) -> str:
-    """SHA-256 of the names and contents of all files below a folder."""
+    """Return the SHA-256 of the names and contents of all files below a folder."""
     found = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.is_file():

@@ -1,4 +1,4 @@
-"""A pipeline as Pulumi resources: its compiled package, the version an engine keeps of it, and its run."""
+"""Pulumi resources of a pipeline: its compiled package, its version in an engine, and its run."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
-import yaml
+from mlplatform.engine_config import EngineConfig, engine_inputs, parse_engine_config
+from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 from pulumi.runtime.rpc import UNKNOWN
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
-from infra.kubernetes_client.port_forward import reachable_url
-from workloads.engines.base import RunRequest, RunResult, engine
+from workloads.engines.base import RunRequest, RunResult, RunState
+from workloads.engines.factory import create_engine
+from workloads.mlflow_session import mlflow_session
+from workloads.runs.arguments import add_run_parameters, resolve_arguments
 
-TYPES: dict[str, TypeAdapter[Any]] = {
-    "STRING": TypeAdapter(str, config=ConfigDict(coerce_numbers_to_str=True)),
-    "NUMBER_INTEGER": TypeAdapter(int),
-    "NUMBER_DOUBLE": TypeAdapter(float),
-    "BOOLEAN": TypeAdapter(bool),
-    "LIST": TypeAdapter(list),
-    "STRUCT": TypeAdapter(dict),
-}
-"""What a parameter of each type of the package format takes; `pulumi config set` hands numbers over as text."""
+VERSION_CHARACTERS = 12
+"""Characters of a package's SHA-256 that name its version."""
 
 
 class _CompiledPipelineProvider(DynamicProvider):
@@ -35,27 +30,31 @@ class _CompiledPipelineProvider(DynamicProvider):
             return DiffResult(changes=False)
         if any_changed(_olds, _news, ("pipeline",)) or _news["image"] == UNKNOWN:
             return DiffResult(changes=True)
-        # A changed comment is no changed package: compile to find out, so that a preview says which runs will follow.
-        return DiffResult(changes=_compiled(_news)["sha256"] != _olds["sha256"])
+        # A changed comment leaves the package as it is. The diff compiles, so that a preview shows the right runs.
+        return DiffResult(changes=_compile(_news)["sha256"] != _olds["sha256"])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult(props["pipeline"], props | _compiled(props))
+        return CreateResult(props["pipeline"], props | _compile(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(self.create(_news).outs)
 
 
 class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
-    """The package (IR YAML) of a pipeline of `workloads/pipelines/`.
+    """Package of a pipeline of `workloads/pipelines/`.
 
     Args:
-        pipeline: its name with dashes.
-        image: the components' base image: of the registry where each step has a pod of its own, else a name for it.
-        retries: how often a step that failed is tried again, where the pipeline does not say it.
-        sources: a digest of the files it is compiled from; compiled again only when it changes.
+        pipeline: the name of the pipeline, with dashes.
+        image: the image of the steps; a logical name if steps run on this computer.
+        retries: retries of a failed step, for steps without their own retry policy.
+        sources: the digest of the pipeline's source files; a new digest compiles the pipeline again.
+
+    Outputs:
+        ir, parameters, sha256: see `workloads.runs.package.PipelinePackage`.
     """
 
-    package: pulumi.Output[str]
+    ir: pulumi.Output[str]
+    parameters: pulumi.Output[dict[str, Any]]
     sha256: pulumi.Output[str]
 
     def __init__(
@@ -73,20 +72,19 @@ class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
             "image": image,
             "retries": retries,
             "sources": sources,
-            "package": None,
-            "sha256": None,
+            **dict.fromkeys(("ir", "parameters", "sha256")),
         }
         super().__init__(_CompiledPipelineProvider(), name, props, opts)
 
 
-def _compiled(props: dict[str, Any]) -> dict[str, str]:
-    from workloads.runs.compile import compiled
+def _compile(props: dict[str, Any]) -> dict[str, Any]:
+    from workloads.runs.compile import compile_pipeline
 
     try:
-        package = compiled(props["pipeline"], props["image"], int(props["retries"]))
+        package = compile_pipeline(props["pipeline"], props["image"], int(props["retries"]))
     except Exception as error:
         raise UserError(f"workloads/pipelines: {props['pipeline']} does not compile: {error}") from error
-    return {"package": package, "sha256": hashlib.sha256(package.encode()).hexdigest()}
+    return dict(vars(package))
 
 
 class _PipelineVersionProvider(DynamicProvider):
@@ -96,21 +94,27 @@ class _PipelineVersionProvider(DynamicProvider):
         )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult(f"{props['pipeline']}@{props['sha256'][:12]}", _uploaded(props))
+        version = props["sha256"][:VERSION_CHARACTERS]
+        version_id = create_engine(parse_engine_config(props["engine"])).upload(
+            props["pipeline"], version, props["ir"], props["secrets"], int(props["timeout_minutes"])
+        )
+        # The package is large: the state has it in the outputs of `CompiledPipeline` and in the inputs of this version.
+        outputs = {name: value for name, value in props.items() if name != "ir"}
+        return CreateResult(f"{props['pipeline']}@{version}", outputs | {"version_id": version_id})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(self.create(_news).outs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        engine(_props["engine"]).remove(_props["version_id"])
+        create_engine(parse_engine_config(_props["engine"])).remove(_props["version_id"])
 
 
 class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):
-    """A package kept by an engine, named by its content: the same package twice is the same version.
+    """Version of a pipeline in an engine. Its name is the digest of the package: a package has one version.
 
     Args:
-        secrets: names of the secrets that its runs have.
-        timeout_minutes: how long a run of it may take.
+        secrets: names of the secrets that the runs have.
+        timeout_minutes: the timeout of a run.
     """
 
     version_id: pulumi.Output[str]
@@ -119,7 +123,7 @@ class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):
         self,
         name: str,
         *,
-        engine: Mapping[str, pulumi.Input[str]],
+        engine: EngineConfig[pulumi.Input[str]],
         pipeline: str,
         compiled: CompiledPipeline,
         secrets: Sequence[str],
@@ -127,9 +131,9 @@ class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
-            "engine": dict(engine),
+            "engine": engine_inputs(engine),
             "pipeline": pipeline,
-            "package": compiled.package,
+            "ir": compiled.ir,
             "sha256": compiled.sha256,
             "secrets": list(secrets),
             "timeout_minutes": timeout_minutes,
@@ -138,23 +142,18 @@ class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):
         super().__init__(_PipelineVersionProvider(), name, props, opts)
 
 
-def _uploaded(props: dict[str, Any]) -> dict[str, Any]:
-    version_id = engine(props["engine"]).upload(
-        props["pipeline"], props["sha256"][:12], props["package"], props["secrets"], int(props["timeout_minutes"])
-    )
-    return props | {"version_id": version_id}
-
-
 class _PipelineRunProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        if any_changed(_olds, _news, ("pipeline", "sha256", "data")):
+        if any_changed(_olds, _news, ("pipeline", "sha256", "data_fingerprint")):
             return DiffResult(changes=True)
+        if UNKNOWN in (_news["declared_parameters"], _news["parameters"], _news["platform"]):
+            return DiffResult(changes=_olds["arguments"] != {})
         return DiffResult(changes=_arguments(_news) != _olds["arguments"])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        if props["inherits"]:
-            inherited = RunResult("INHERITED", props["inherits"], [], "")
-            return CreateResult(props["pipeline"], props | _outcome(_arguments(props), inherited, ""))
+        if props["inherited_outputs"]:
+            result = RunResult(RunState.INHERITED, props["inherited_outputs"], [], "")
+            return CreateResult(props["pipeline"], props | _outputs(_arguments(props), result, ""))
         return CreateResult(props["pipeline"], _run(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
@@ -162,29 +161,29 @@ class _PipelineRunProvider(DynamicProvider):
 
 
 class PipelineRun(Resource, module="workloads", name="PipelineRun"):
-    """One run of a pipeline version to its end, again only when package, parameters or data changed.
+    """Run of a pipeline version to its end. A change of package, parameters or data runs the pipeline again.
 
     Args:
-        parameters: what the settings give the pipeline; each must be a parameter of it, of the right type.
-        platform: values that the platform offers by name; the pipeline takes those it has parameters for. Where one
-            that it takes is empty because there is no model yet, the run is skipped, with the reason as its output.
-        secrets: environment variables of the steps (secret; a new value alone does not run the pipeline again).
-        tracking_url: the tracking server; `access` is how to reach it, see `infra.kubernetes_client.port_forward`.
-        steps_tracking_url: where the steps find it.
-        timeout_minutes: how long it may take.
-        data: fingerprint of the data it reads.
-        inherits: what stands for the first run's outputs where its model came from another stack, {} where it did not:
-            then the pipeline is run for the first time when package, parameters or data change.
-        notes: tags of the tracked run, such as the git commit; they do not run the pipeline again either.
+        parameters: parameters from the settings.
+        platform: parameters from the platform; a pipeline gets those that it declares. The run is skipped if the
+            pipeline takes `model_version` and the model has no champion yet.
+        secrets: environment variables of the steps (secret). A new value alone starts no run.
+        access: access to the MLflow server from this computer.
+        steps_tracking_url: the address of the MLflow server for the steps.
+        timeout_minutes: the timeout of the run.
+        data_fingerprint: fingerprint of the data that the pipeline reads.
+        inherited_outputs: outputs of the first run if the model came from another stack, else {}. The pipeline then
+            first runs after a change.
+        tags: tags of the run in MLflow, such as the git commit. A new value alone starts no run.
 
     Outputs:
-        arguments: what the pipeline was run with, but for the run's own id and the address of the tracking server.
-        state: SUCCEEDED, SKIPPED or INHERITED (a run that fails fails the resource).
-        outputs: what the pipeline function returns, by name.
-        artifacts: address of each step's artifacts, as `step.name`.
+        arguments: the arguments of the run, without its id and the address of MLflow.
+        state: SUCCEEDED, SKIPPED or INHERITED. A failed run fails the resource.
+        outputs: the outputs of the pipeline by name.
+        artifacts: the addresses of the steps' artifacts, by `step.name`.
 
     Raises (as a failed resource):
-        UserError: a wrong parameter, or a failed run: the failing step, its last log lines, where the whole log is.
+        UserError: a parameter is wrong, or a step failed; with the step, its last log lines and the path of the log.
     """
 
     arguments: pulumi.Output[dict[str, Any]]
@@ -198,7 +197,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         self,
         name: str,
         *,
-        engine: Mapping[str, pulumi.Input[str]],
+        engine: EngineConfig[pulumi.Input[str]],
         pipeline: str,
         version: PipelineVersion,
         compiled: CompiledPipeline,
@@ -206,85 +205,35 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         platform: Mapping[str, pulumi.Input[Any]],
         secrets: Mapping[str, pulumi.Input[str]],
         timeout_minutes: int,
-        data: str,
-        inherits: pulumi.Input[Mapping[str, str]],
-        tracking_url: pulumi.Input[str],
-        access: Mapping[str, pulumi.Input[str]],
+        data_fingerprint: str,
+        inherited_outputs: pulumi.Input[Mapping[str, str]],
+        access: TrackingAccess[pulumi.Input[str]],
         steps_tracking_url: pulumi.Input[str],
-        notes: Mapping[str, str],
+        tags: Mapping[str, str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
-            "engine": dict(engine),
+            "engine": engine_inputs(engine),
             "pipeline": pipeline,
             "version_id": version.version_id,
-            "package": compiled.package,
+            "declared_parameters": compiled.parameters,
             "sha256": compiled.sha256,
             "parameters": dict(parameters),
             "platform": dict(platform),
             "secrets": dict(secrets),
             "timeout_minutes": timeout_minutes,
-            "data": data,
-            "inherits": inherits,
-            "tracking_url": tracking_url,
-            "access": dict(access),
+            "data_fingerprint": data_fingerprint,
+            "inherited_outputs": inherited_outputs,
+            "access": access.inputs(),
             "steps_tracking_url": steps_tracking_url,
-            "notes": dict(notes),
+            "tags": dict(tags),
             **dict.fromkeys(("arguments", "state", "run_id", "outputs", "artifacts", "log")),
         }
         super().__init__(_PipelineRunProvider(), name, props, opts)
 
 
 def _arguments(props: dict[str, Any]) -> dict[str, Any]:
-    """What the pipeline is run with: the settings' parameters over the platform's values, of those that it declares.
-
-    Values that a preview cannot know stay as they are.
-    """
-    if UNKNOWN in (props["package"], props["parameters"], props["platform"]):
-        return {}
-    declared = declared_parameters(props["package"])
-    setting = f"workloads:pipelines.{props['pipeline']}.parameters"
-    if unknown := sorted(set(props["parameters"]) - set(declared)):
-        raise UserError(
-            f"{setting}: the pipeline has no parameter {', '.join(unknown)}; "
-            f"it has: {', '.join(sorted(declared)) or 'none'}"
-        )
-    given = {name: value for name, value in props["platform"].items() if name in declared} | props["parameters"]
-    required = {name for name, spec in declared.items() if not spec.get("isOptional") and "defaultValue" not in spec}
-    if missing := sorted(required - set(given) - {"run_key", "tracking_url"}):
-        raise UserError(f"{setting}: {', '.join(missing)} must be set: the pipeline has no default for it")
-    return {name: _typed(f"{setting}.{name}", declared[name]["parameterType"], value) for name, value in given.items()}
-
-
-def with_own(arguments: Mapping[str, Any], package: str, run_key: str, tracking_url: str) -> dict[str, Any]:
-    """The arguments and what a run alone knows, of which a pipeline takes what it declares."""
-    own = {"run_key": run_key, "tracking_url": tracking_url}
-    declared = declared_parameters(package)
-    return {**arguments, **{name: value for name, value in own.items() if name in declared}}
-
-
-def declared_parameters(package: str) -> dict[str, Any]:
-    """The pipeline's parameters as its package declares them; a second document is for a platform, not for them."""
-    root = next(yaml.safe_load_all(package))["root"]
-    return dict(root.get("inputDefinitions", {}).get("parameters", {}))
-
-
-def _typed(setting: str, kind: str, value: Any) -> Any:
-    if value == UNKNOWN:
-        return value
-    try:
-        return TYPES[kind].validate_python(_whole(value))
-    except ValidationError:
-        raise UserError(f"{setting}: {value!r} is not of the pipeline's type for it, {kind}") from None
-
-
-def _whole(value: Any) -> Any:
-    """A value as the settings have it: Pulumi hands 5 over as 5.0, which would be another text."""
-    if isinstance(value, dict):
-        return {name: _whole(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_whole(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return resolve_arguments(props["pipeline"], props["declared_parameters"], props["parameters"], props["platform"])
 
 
 def _run(props: dict[str, Any]) -> dict[str, Any]:
@@ -293,39 +242,40 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
     arguments = _arguments(props)
     if arguments.get("model_version") == "":
         reason = f"there is no champion of the model {arguments['model_name']} yet"
-        return props | _outcome(arguments, RunResult("SKIPPED", {"reason": reason}, [], ""), "")
-    key = hashlib.sha256(json.dumps([props["sha256"], arguments, props["data"]], sort_keys=True).encode()).hexdigest()
-    runs = engine(props["engine"])
-    run_id = runs.left_behind(props["pipeline"], key)
+        return props | _outputs(arguments, RunResult(RunState.SKIPPED, {"reason": reason}, [], ""), "")
+    content = json.dumps([props["sha256"], arguments, props["data_fingerprint"]], sort_keys=True)
+    key = hashlib.sha256(content.encode()).hexdigest()
+    engine = create_engine(parse_engine_config(props["engine"]))
+    run_id = engine.find_resumable_run(props["pipeline"], key)
     if run_id is None:
         run_id = f"{props['pipeline']}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{key[:6]}"
-    result = runs.run(
+    result = engine.run(
         RunRequest(
             pipeline=props["pipeline"],
             run_id=run_id,
             key=key,
             version_id=props["version_id"],
-            arguments=with_own(arguments, props["package"], run_id, props["steps_tracking_url"]),
+            arguments=add_run_parameters(arguments, props["declared_parameters"], run_id, props["steps_tracking_url"]),
             secrets=props["secrets"],
             tracking_url=props["steps_tracking_url"],
             timeout_minutes=int(props["timeout_minutes"]),
         )
     )
-    notes = props["notes"] | {"package_sha256": props["sha256"]}
-    with reachable_url(props["tracking_url"], props["access"]) as url:
-        tracking.record(url, props["pipeline"], run_id, arguments, result, notes)
+    tags = props["tags"] | {"package_sha256": props["sha256"]}
+    with mlflow_session(parse_tracking_access(props["access"])) as url:
+        tracking.record(url, props["pipeline"], run_id, arguments, result, tags)
     if not result.succeeded:
         step = f"in step {result.failed_step}" if result.failed_step else "outside its steps"
         log = "\n".join(f"  {line}" for line in result.error.splitlines())
         raise UserError(f"pipeline {props['pipeline']} failed {step}:\n{log}\nThe whole log: {result.log}")
-    return props | _outcome(arguments, result, run_id)
+    return props | _outputs(arguments, result, run_id)
 
 
-def _outcome(arguments: dict[str, Any], result: RunResult, run_id: str) -> dict[str, Any]:
+def _outputs(arguments: dict[str, Any], result: RunResult, run_id: str) -> dict[str, Any]:
     artifacts = {f"{step['name']}.{a['name']}": a["uri"] for step in result.steps for a in step["artifacts"]}
     return {
         "arguments": arguments,
-        "state": result.state,
+        "state": str(result.state),
         "run_id": run_id,
         "outputs": result.outputs,
         "artifacts": artifacts,

@@ -1,4 +1,4 @@
-"""A pipeline that runs by itself, as a Pulumi resource."""
+"""Pulumi resource for the schedule of a pipeline."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
+from mlplatform.engine_config import EngineConfig, engine_inputs, parse_engine_config
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, any_changed
-from workloads.engines.kubeflow.kubeflow_engine import OWN_RUN_ID, KubeflowEngine
-from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion, with_own
+from workloads.engines.base import RunState, ScheduleRequest
+from workloads.engines.factory import create_scheduling_engine
+from workloads.runs.arguments import add_run_parameters
+from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
+
+COMPARED = ("engine", "pipeline", "version_id", "arguments", "schedule", "secrets", "steps_tracking_url")
+"""Inputs that replace the schedule after a change."""
 
 
 class _PipelineScheduleProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        return DiffResult(
-            changes=any_changed(
-                _olds,
-                _news,
-                ("engine", "pipeline", "version_id", "arguments", "schedule", "secrets", "steps_tracking_url"),
-            )
-        )
+        return DiffResult(changes=any_changed(_olds, _news, COMPARED))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _schedule(props)
@@ -31,29 +31,29 @@ class _PipelineScheduleProvider(DynamicProvider):
         return UpdateResult(self.create(_news).outs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        KubeflowEngine(_props["engine"]).unschedule(_props["pipeline"])
+        create_scheduling_engine(parse_engine_config(_props["engine"])).unschedule(_props["pipeline"])
 
 
 class PipelineSchedule(Resource, module="workloads", name="PipelineSchedule"):
-    """Runs of a pipeline version that Kubeflow Pipelines begins by itself, with the arguments of its run.
+    """Schedule of a pipeline version, with the arguments of its run.
 
-    A run of which the platform skipped the first, for want of a model, is not scheduled either.
+    There is no schedule while the run of the stack is skipped because its model has no champion.
 
     Args:
-        schedule: when, in cron's six fields, in UTC.
-        run: whose arguments it has; in the place of that run's id it gets its own in Kubeflow Pipelines.
+        schedule: the times of the runs: six fields of cron, in UTC.
+        run: the run of the stack. Each scheduled run has the same arguments, but its own id.
         secrets: environment variables of the steps.
-        steps_tracking_url: where the steps find the tracking server.
+        steps_tracking_url: the address of the MLflow server for the steps.
 
     Raises (as a failed resource):
-        UserError: Kubeflow Pipelines cannot be used, or refuses.
+        UserError: the engine has no scheduler, did not respond, or rejected the schedule.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        engine: Mapping[str, pulumi.Input[str]],
+        engine: EngineConfig[pulumi.Input[str]],
         pipeline: str,
         schedule: str,
         version: PipelineVersion,
@@ -64,11 +64,11 @@ class PipelineSchedule(Resource, module="workloads", name="PipelineSchedule"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
-            "engine": dict(engine),
+            "engine": engine_inputs(engine),
             "pipeline": pipeline,
             "schedule": schedule,
             "version_id": version.version_id,
-            "package": compiled.package,
+            "declared_parameters": compiled.parameters,
             "arguments": run.arguments,
             "state": run.state,
             "secrets": dict(secrets),
@@ -78,9 +78,19 @@ class PipelineSchedule(Resource, module="workloads", name="PipelineSchedule"):
 
 
 def _schedule(props: dict[str, Any]) -> None:
-    kubeflow, pipeline = KubeflowEngine(props["engine"]), props["pipeline"]
-    if props["state"] == "SKIPPED":
-        kubeflow.unschedule(pipeline)
+    engine = create_scheduling_engine(parse_engine_config(props["engine"]))
+    if props["state"] == RunState.SKIPPED:
+        engine.unschedule(props["pipeline"])
         return
-    arguments = with_own(props["arguments"], props["package"], OWN_RUN_ID, props["steps_tracking_url"])
-    kubeflow.schedule(pipeline, props["version_id"], arguments, props["schedule"], props["secrets"])
+    arguments = add_run_parameters(
+        props["arguments"], props["declared_parameters"], engine.scheduled_run_id, props["steps_tracking_url"]
+    )
+    engine.schedule(
+        ScheduleRequest(
+            pipeline=props["pipeline"],
+            version_id=props["version_id"],
+            cron=props["schedule"],
+            arguments=arguments,
+            secrets=props["secrets"],
+        )
+    )

@@ -1,68 +1,64 @@
-"""From a registered model to a service that answers predictions."""
+"""Champion of a registered model: the version that is served."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pulumi
+from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
-from infra.kubernetes_client.port_forward import credentials, reachable_url
-from infra.local.local_process import HOST, PYTHON, LocalProcess
-from settings.paths import PROJECT
-from settings.serving import ServingSettings
-from workloads.runs.compile import digest
+from workloads.mlflow_session import reachable_url
 
 ALIAS = "champion"
 API = "/api/2.0/mlflow"
-REGISTRY_SECONDS = 30
+REQUEST_SECONDS = 30
 
 
 class _ChampionProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         moved = bool(_news["pinned"]) and _olds["version"] != _news["pinned"]
-        return DiffResult(
-            changes=moved or any_changed(_olds, _news, ("tracking_url", "model", "pinned", "deployed", "run_id"))
-        )
+        registry_changed = any_changed(_olds["access"], _news["access"], ("url",))
+        changed = any_changed(_olds, _news, ("model", "pinned", "deployed", "run_id"))
+        return DiffResult(changes=moved or registry_changed or changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult(props["model"], props | _appointed(props))
+        return CreateResult(props["model"], props | _set_champion(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(self.create(_news).outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Follow an alias that somebody moved in the registry; a registry that is down is no reason to forget it."""
+        """Return the current champion of the registry; an unavailable registry leaves the last known one."""
         import requests
 
         try:
-            with _registry(props) as ask:
-                answer = _asked(ask, props["model"])
+            with _registry(props["access"]) as registry:
+                champion = registry.champion(props["model"])
         except (requests.RequestException, UserError) as error:
-            pulumi.log.warn(f"{props['model']}: the model registry was not looked at: {error}")
+            pulumi.log.warn(f"{props['model']}: the refresh skipped the model registry: {error}")
             return ReadResult(id_, props)
-        return ReadResult(id_, props | _champion(answer, props["model"]))
+        return ReadResult(id_, props | _outputs(props["model"], champion))
 
 
 class Champion(Resource, module="workloads", name="Champion"):
-    """The version of a registered model that has the alias `champion`.
+    """Version of a registered model with the alias `champion`.
 
     Args:
-        access: see `infra.kubernetes_client.port_forward`.
-        deployed: the version that the last run of its pipeline deployed, "" where the gate rejected it: then the
-            champion stays who it is.
-        run_id: that run; a new one is a reason to look again.
-        pinned: the version that the settings want instead, "" for none.
+        access: access to the model registry, an MLflow server, from this computer.
+        deployed: the version that the last run of the pipeline deployed; "" leaves the champion as it is.
+        run_id: the id of that run; a new run updates the champion.
+        pinned: the version from the settings, which overrides `deployed`; "" for none.
+        setting: the setting of `pinned`, for errors.
 
     Outputs:
-        version, sha256, accuracy: of the champion; "" / "" / 0 while there is none.
+        version, sha256, accuracy: properties of the champion; "" / "" / 0 without a champion.
 
     Raises (as a failed resource):
-        UserError: the registry has no such version, or cannot be reached.
+        UserError: the registry has no such version or does not respond.
     """
 
     version: pulumi.Output[str]
@@ -73,8 +69,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         self,
         name: str,
         *,
-        tracking_url: pulumi.Input[str],
-        access: Mapping[str, pulumi.Input[str]],
+        access: TrackingAccess[pulumi.Input[str]],
         model: str,
         deployed: pulumi.Input[str],
         run_id: pulumi.Input[str],
@@ -83,8 +78,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
-            "tracking_url": tracking_url,
-            "access": dict(access),
+            "access": access.inputs(),
             "model": model,
             "deployed": deployed,
             "run_id": run_id,
@@ -95,102 +89,73 @@ class Champion(Resource, module="workloads", name="Champion"):
         super().__init__(_ChampionProvider(), name, props, opts)
 
 
-def _appointed(props: dict[str, Any]) -> dict[str, Any]:
-    """Give the wanted version the alias, and say who has it now."""
+class _Registry:
+    """Client of MLflow's REST API for model versions.
+
+    Each `up` and each refresh reads the champions. MLflow's own client takes some 3 s of processor time to import,
+    these requests take 0.3 s.
+    """
+
+    def __init__(self, url: str, login: tuple[str, str] | None) -> None:
+        import requests
+
+        self._url = url
+        self._session = requests.Session()
+        self._session.auth = login
+
+    def set_champion(self, model: str, version: str) -> bool:
+        """Give a version the alias; return False if the version does not exist."""
+        alias = {"name": model, "alias": ALIAS, "version": version}
+        return self._request("POST", "registered-models/alias", (404,), json=alias) is not None
+
+    def champion(self, model: str) -> dict[str, Any] | None:
+        """Return the version with the alias; None if there is no such model or no alias."""
+        parameters = {"name": model, "alias": ALIAS}
+        response = self._request("GET", "registered-models/alias", (400, 404), params=parameters)
+        return dict(response["model_version"]) if response else None
+
+    def versions(self, model: str) -> list[int]:
+        """Return the numbers of all versions, in ascending order."""
+        response = self._request("GET", "model-versions/search", params={"filter": f"name='{model}'"})
+        return sorted(int(version["version"]) for version in (response or {}).get("model_versions", []))
+
+    def _request(self, method: str, path: str, allowed: tuple[int, ...] = (), **arguments: Any) -> Any:
+        response = self._session.request(method, f"{self._url}{API}/{path}", timeout=REQUEST_SECONDS, **arguments)
+        if response.status_code in allowed:
+            return None
+        response.raise_for_status()
+        return response.json()
+
+
+@contextmanager
+def _registry(access: dict[str, str]) -> Iterator[_Registry]:
+    parsed = parse_tracking_access(access)
+    with reachable_url(parsed) as url:
+        yield _Registry(url, parsed.login)
+
+
+def _set_champion(props: dict[str, Any]) -> dict[str, Any]:
+    """Give the pinned or deployed version the alias and return the outputs of the champion."""
     import requests
 
     model, wanted = props["model"], props["pinned"] or props["deployed"]
     try:
-        with _registry(props) as ask:
-            if wanted:
-                alias = {"name": model, "alias": ALIAS, "version": wanted}
-                answer = ask("POST", "registered-models/alias", json=alias)
-                if answer.status_code == 404:
-                    there = _versions(ask, model)
-                    raise UserError(f"{props['setting']}: model {model} has no version {wanted}; there are: {there}")
-                answer.raise_for_status()
-            return _champion(_asked(ask, model), model)
+        with _registry(props["access"]) as registry:
+            if wanted and not registry.set_champion(model, wanted):
+                versions = ", ".join(map(str, registry.versions(model))) or "none"
+                raise UserError(f"{props['setting']}: model {model} has no version {wanted}; there are: {versions}")
+            return _outputs(model, registry.champion(model))
     except requests.RequestException as error:
-        raise UserError(f"the model registry at {props['tracking_url']} cannot be used: {error}") from None
+        raise UserError(f"the model registry at {props['access']['url']} cannot be used: {error}") from None
 
 
-@contextmanager
-def _registry(props: dict[str, Any]) -> Iterator[Callable[..., Any]]:
-    """What asks MLflow's registry: method, call, and the arguments of `requests`."""
-    import requests
-
-    access = props.get("access", {})  # a state that was written before there were clusters has none
-    with reachable_url(props["tracking_url"], access) as url:
-
-        def ask(method: str, call: str, **arguments: Any) -> requests.Response:
-            login = credentials(access)
-            return requests.request(method, f"{url}{API}/{call}", auth=login, timeout=REGISTRY_SECONDS, **arguments)
-
-        yield ask
-
-
-def _asked(ask: Callable[..., Any], model: str) -> Any:
-    """What the registry answers to who asks for the champion: 400 or 404 where there is no such alias or model."""
-    answer = ask("GET", "registered-models/alias", params={"name": model, "alias": ALIAS})
-    if answer.status_code not in (400, 404):
-        answer.raise_for_status()
-    return answer
-
-
-def _champion(answer: Any, model: str) -> dict[str, Any]:
-    if not answer.ok:
+def _outputs(model: str, champion: dict[str, Any] | None) -> dict[str, Any]:
+    if champion is None:
         return {"version": "", "sha256": "", "accuracy": 0.0}
-    version = answer.json()["model_version"]
-    tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+    tags = {tag["key"]: tag["value"] for tag in champion.get("tags", [])}
     if not {"sha256", "accuracy"} <= tags.keys():
         raise UserError(
-            f"version {version['version']} of the model {model} has the alias {ALIAS}, and no pipeline of this program "
-            "registered it: it lacks the tags sha256 and accuracy. Give the alias to another version"
+            f"version {champion['version']} of the model {model} has the alias {ALIAS}, but lacks the tags sha256 and "
+            "accuracy: no pipeline of this program registered it. Give the alias to another version"
         )
-    return {"version": version["version"], "sha256": tags["sha256"], "accuracy": float(tags["accuracy"])}
-
-
-def _versions(ask: Callable[..., Any], model: str) -> str:
-    answer = ask("GET", "model-versions/search", params={"filter": f"name='{model}'"})
-    versions = sorted(int(version["version"]) for version in answer.json().get("model_versions", []))
-    return ", ".join(map(str, versions)) or "none"
-
-
-def model_server(
-    name: str,
-    settings: ServingSettings,
-    *,
-    port: int,
-    setting: str,
-    tracking_url: pulumi.Input[str],
-    model: str,
-    champion: Champion,
-    directory: Path,
-) -> LocalProcess:
-    """A model server on this computer for the champion of one model: pinned to its version, or following the alias."""
-    program = PROJECT / "model_server"
-    chosen: dict[str, pulumi.Input[str]] = (
-        {"MODEL_SERVER_ALIAS": ALIAS}
-        if settings.follow
-        else {"MODEL_SERVER_VERSION": champion.version, "MODEL_SERVER_SHA256": champion.sha256}
-    )
-    return LocalProcess(
-        name,
-        command=[PYTHON, "-m", "model_server"],
-        environment={
-            "MODEL_SERVER_REGISTRY": tracking_url,
-            "MODEL_SERVER_MODEL": model,
-            **chosen,
-            "MODEL_SERVER_CACHE": str(directory / name / "models"),
-            "MODEL_SERVER_HOST": HOST,
-            "MODEL_SERVER_PORT": str(port),
-            "MODEL_SERVER_WORKERS": str(settings.workers),
-            "MODEL_SERVER_MAX_BODY_BYTES": str(settings.max_body_bytes),
-            "MODEL_SERVER_MAX_ROWS": str(settings.max_rows),
-        },
-        revision=digest([*program.glob("*.py"), *program.glob("templates/*")]),
-        port=port,
-        setting=setting,
-        ready_path=champion.version.apply(lambda version: "/v2/health/ready" if version else "/v2/health/live"),
-        data=directory / name,
-    )
+    return {"version": champion["version"], "sha256": tags["sha256"], "accuracy": float(tags["accuracy"])}

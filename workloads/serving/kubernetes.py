@@ -1,9 +1,9 @@
-"""The model server in a cluster: pods behind one address."""
+"""Model servers in a cluster: pods behind a Service."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -19,158 +19,165 @@ from mlplatform.platform import ClusterTarget
 
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
-from workloads.serving.pod_template import CONTAINER_PORT, Served, pod_template
-from workloads.serving.rollout import UNAWAITED, Rollout, digested
+from workloads.serving.pod_template import CONTAINER_PORT, ModelRef, pod_template
+from workloads.serving.rollout import SKIP_AWAIT, Rollout, with_digest
 
 NAMESPACE = SERVING
 NETRC = "registry-login"
-BUSY_PERCENT = 70
-"""Of the processor time that a pod asks for, above which there are more pods."""
+TARGET_CPU_PERCENT = 70
+"""CPU utilization that the autoscaler aims at, in percent of a pod's request."""
 ROLLOUT_SECONDS = 180
 
 
 @dataclass(frozen=True)
 class ServingNamespace:
-    """What all model servers of a cluster share."""
+    """Namespace, image and MLflow login that all model servers of a cluster share."""
 
-    place: ClusterTarget
-    room: Namespace
+    target: ClusterTarget
+    namespace: Namespace
     image: Image
     tracking: TrackingServer
     resources: Sequence[pulumi.Resource]
 
 
-def serving_namespace(place: ClusterTarget, tracking: TrackingServer) -> ServingNamespace:
-    """The namespace of the model servers, their image, and the login with which a pod fetches its model."""
-    room = namespace(NAMESPACE, place.cluster, place.registry)
+def serving_namespace(target: ClusterTarget, tracking: TrackingServer) -> ServingNamespace:
+    """Create the namespace of the model servers, their image and the login with which pods download models."""
+    serving = namespace(NAMESPACE, target.cluster, target.registry)
     host = tracking.inside_url.apply(lambda url: url.removeprefix("http://").partition(":")[0])
-    login = pulumi.Output.format(
-        "machine {} login {} password {}\n", host, tracking.access["username"], tracking.access["password"]
-    )
+    username, password = tracking.access.login or ("", "")
+    login = pulumi.Output.format("machine {} login {} password {}\n", host, username, password)
     netrc = kubernetes.core.v1.Secret(
         NETRC,
         metadata={"name": NETRC, "namespace": NAMESPACE},
         string_data={"netrc": login},
-        opts=room.options(),
+        opts=serving.options(),
     )
-    if place.monitored:
-        grant_pod_discovery(room)
-    image = Image(MODEL_SERVER, place.registry)
-    return ServingNamespace(place, room, image, tracking, [netrc])
+    if target.monitored:
+        grant_pod_discovery(serving)
+    image = Image(MODEL_SERVER, target.registry)
+    return ServingNamespace(target, serving, image, tracking, [netrc])
 
 
-def model_service(
-    name: str,
-    settings: ServingSettings,
-    shared: ServingNamespace,
-    *,
-    port: int,
-    model: str,
-    champion: Champion,
-    canary: CanarySettings | None,
-) -> pulumi.Output[str]:
-    """The servers of one model's champion. Returns their address.
+class ModelService(pulumi.ComponentResource):
+    """Service of one model's champion, with its pods, autoscaler, disruption budget and an optional canary.
 
-    A new champion comes pod by pod: none of the old goes before one of the new answers predictions. Where none does
-    within three minutes, the update fails with what the new pods said, and is taken back: the old ones go on.
+    A new champion replaces the pods one by one. An old pod ends after a new pod answers predictions. The update fails
+    and rolls back if no new pod is ready within three minutes; the error has the messages of the new pods.
+
+    Args:
+        name: the name of the Service and of its Deployment.
+        port: the port of the Service.
+        canary: a second version that gets a share of the requests; None for none.
     """
-    room = shared.room
-    labels = {"app.kubernetes.io/name": name}
-    policy = room.allow(
-        name,
-        labels,
-        ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}],
-        egress=[
-            DNS,
-            {
-                "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": TRACKING}}}],
-                "ports": [{"protocol": "TCP", "port": TRACKING_PORT}],
-            },
-        ],
-    )
-    served = Served(model, champion.version, champion.sha256, follow=settings.follow)
-    stable, rolled_out = _deployment(name, "stable", settings, settings.replicas, shared, labels, served, [policy])
-    rollouts = [rolled_out]
-    if canary:
-        candidate = Served(model, pulumi.Output.from_input(str(canary.version)), pulumi.Output.from_input(""))
-        own = f"{name}-canary"
-        _, rolled_out = _deployment(own, "canary", settings, canary.replicas, shared, labels, candidate, [policy])
-        rollouts.append(rolled_out)
-    kubernetes.policy.v1.PodDisruptionBudget(
-        name,
-        metadata={"name": name, "namespace": NAMESPACE},
-        spec={"selector": {"matchLabels": labels}, "maxUnavailable": 1},
-        opts=room.options(),
-    )
-    kubernetes.autoscaling.v2.HorizontalPodAutoscaler(
-        name,
-        metadata={"name": name, "namespace": NAMESPACE},
-        spec={
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-            "minReplicas": settings.replicas,
-            "maxReplicas": settings.maximum_replicas,
-            "metrics": [
+
+    url: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        settings: ServingSettings,
+        serving: ServingNamespace,
+        *,
+        port: int,
+        model: str,
+        champion: Champion,
+        canary: CanarySettings | None,
+    ) -> None:
+        super().__init__("mlplatform:workloads:ModelService", name)
+        self._settings, self._serving = settings, serving
+        self._namespace = replace(serving.namespace, cluster=serving.target.cluster.under(self))
+        labels = {"app.kubernetes.io/name": name}
+        self._policy = self._namespace.allow(
+            name,
+            labels,
+            ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}],
+            egress=[
+                DNS,
                 {
-                    "type": "Resource",
-                    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": BUSY_PERCENT}},
-                }
+                    "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": TRACKING}}}],
+                    "ports": [{"protocol": "TCP", "port": TRACKING_PORT}],
+                },
             ],
-        },
-        opts=room.options(stable),
-    )
-    service = kubernetes.core.v1.Service(
-        name,
-        metadata={"name": name, "namespace": NAMESPACE, "labels": labels},
-        spec={
-            "type": settings.service,
-            "selector": labels,
-            "ports": [{"name": "http", "port": port, "targetPort": CONTAINER_PORT}],
-        },
-        opts=room.options(*rollouts),
-    )
-    inside = f"http://{name}.{NAMESPACE}.svc:{port}"
-    return service_url(service, settings.service, shared.place.cluster, inside)
+        )
+        stable_model = ModelRef(model, champion.version, champion.sha256, follow=settings.follow)
+        stable, stable_rollout = self._deploy(name, "stable", settings.replicas, labels, stable_model)
+        rollouts = [stable_rollout]
+        if canary:
+            version = pulumi.Output.from_input(str(canary.version))
+            canary_model = ModelRef(model, version, pulumi.Output.from_input(""))
+            _, canary_rollout = self._deploy(f"{name}-canary", "canary", canary.replicas, labels, canary_model)
+            rollouts.append(canary_rollout)
+        self._limit_disruptions(name, labels)
+        self._autoscale(name, stable)
+        service = kubernetes.core.v1.Service(
+            name,
+            metadata={"name": name, "namespace": NAMESPACE, "labels": labels},
+            spec={
+                "type": settings.service,
+                "selector": labels,
+                "ports": [{"name": "http", "port": port, "targetPort": CONTAINER_PORT}],
+            },
+            opts=self._namespace.options(*rollouts),
+        )
+        inside_url = f"http://{name}.{NAMESPACE}.svc:{port}"
+        self.url = service_url(service, settings.service, serving.target.cluster, inside_url)
+        self.register_outputs({"url": self.url})
 
+    def _deploy(
+        self, name: str, track: str, replicas: int, labels: Mapping[str, str], model: ModelRef
+    ) -> tuple[kubernetes.apps.v1.Deployment, Rollout]:
+        """Create the Deployment of a model version; the autoscaler owns the replicas of the track `stable`."""
+        serving = self._serving
+        pod_labels = {**labels, "mlplatform/track": track}
+        template = pod_template(
+            pod_labels, self._settings, serving.image.reference, serving.tracking.inside_url, NETRC, model
+        ).apply(with_digest)
+        spec: dict[str, Any] = {
+            "replicas": replicas,
+            "selector": {"matchLabels": pod_labels},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            # Require 3 s of readiness before an old pod ends.
+            "minReadySeconds": 3,
+            "progressDeadlineSeconds": ROLLOUT_SECONDS,
+            "revisionHistoryLimit": 3,
+            "template": template,
+        }
+        scaled = pulumi.ResourceOptions(ignore_changes=["spec.replicas"] if track == "stable" else [])
+        deployment = kubernetes.apps.v1.Deployment(
+            name,
+            metadata={"name": name, "namespace": NAMESPACE, "labels": pod_labels, "annotations": SKIP_AWAIT},
+            spec=spec,
+            opts=pulumi.ResourceOptions.merge(self._namespace.options(*serving.resources, self._policy), scaled),
+        )
+        rollout = Rollout(
+            name,
+            kubeconfig=serving.target.cluster.kubeconfig,
+            namespace=NAMESPACE,
+            labels=pod_labels,
+            deployment=deployment,
+            template=template,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return deployment, rollout
 
-def _deployment(
-    name: str,
-    track: str,
-    settings: ServingSettings,
-    replicas: int,
-    shared: ServingNamespace,
-    labels: dict[str, str],
-    served: Served,
-    depends_on: Sequence[pulumi.Resource],
-) -> tuple[kubernetes.apps.v1.Deployment, Rollout]:
-    own = labels | {"mlplatform/track": track}
-    template = pod_template(own, settings, shared.image.reference, shared.tracking.inside_url, NETRC, served)
-    template = template.apply(digested)
-    spec: dict[str, Any] = {
-        "replicas": replicas,
-        "selector": {"matchLabels": own},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        # A pod that answers one probe and no other is none to give up an old one for.
-        "minReadySeconds": 3,
-        "progressDeadlineSeconds": ROLLOUT_SECONDS,
-        "revisionHistoryLimit": 3,
-        "template": template,
-    }
-    deployment = kubernetes.apps.v1.Deployment(
-        name,
-        metadata={"name": name, "namespace": NAMESPACE, "labels": own, "annotations": UNAWAITED},
-        spec=spec,
-        opts=pulumi.ResourceOptions.merge(
-            shared.room.options(*shared.resources, *depends_on),
-            # The autoscaler's.
-            pulumi.ResourceOptions(ignore_changes=["spec.replicas"] if track == "stable" else []),
-        ),
-    )
-    rollout = Rollout(
-        name,
-        kubeconfig=shared.place.cluster.kubeconfig,
-        namespace=NAMESPACE,
-        labels=own,
-        deployment=deployment,
-        template=template,
-    )
-    return deployment, rollout
+    def _limit_disruptions(self, name: str, labels: Mapping[str, str]) -> None:
+        kubernetes.policy.v1.PodDisruptionBudget(
+            name,
+            metadata={"name": name, "namespace": NAMESPACE},
+            spec={"selector": {"matchLabels": labels}, "maxUnavailable": 1},
+            opts=self._namespace.options(),
+        )
+
+    def _autoscale(self, name: str, deployment: kubernetes.apps.v1.Deployment) -> None:
+        utilization = {"type": "Utilization", "averageUtilization": TARGET_CPU_PERCENT}
+        kubernetes.autoscaling.v2.HorizontalPodAutoscaler(
+            name,
+            metadata={"name": name, "namespace": NAMESPACE},
+            spec={
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+                "minReplicas": self._settings.replicas,
+                "maxReplicas": self._settings.maximum_replicas,
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": utilization}}],
+            },
+            opts=self._namespace.options(deployment),
+        )

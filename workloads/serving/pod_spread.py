@@ -1,6 +1,6 @@
-"""Pods over a cluster's machines: when one was away for long, all may sit on the others, and stay there afterwards.
+"""Distribution of a Deployment's pods over the nodes of a cluster.
 
-Kubernetes chooses a machine when a pod begins, and never again.
+Kubernetes selects a node when a pod starts and keeps it. After a long outage of a node, all pods stay on other nodes.
 """
 
 from __future__ import annotations
@@ -13,70 +13,77 @@ import pulumi
 
 from infra.kubernetes_client.client import KubernetesClient
 
-ASK_SECONDS = 5
-LOOK_SECONDS = 1
-FORBIDDING = ("NoSchedule", "NoExecute")
-"""Effects of a taint that keeps away pods which do not tolerate it; a model server's tolerate none."""
+REQUEST_SECONDS = 5
+POLL_SECONDS = 1
+BLOCKING_EFFECTS = ("NoSchedule", "NoExecute")
+"""Effects of a taint that keeps model servers off a node: they tolerate no taint."""
 
 
-class Pods:
-    """Those of a namespace with these labels."""
+class PodSpread:
+    """Pods of a namespace with the given labels."""
 
     def __init__(self, api: KubernetesClient, namespace: str, labels: dict[str, str]) -> None:
         self._api = api
         self._namespace = namespace
         self._selector = ",".join(f"{key}={value}" for key, value in labels.items())
 
-    def spread(self) -> bool:
-        """Whether no machine has two pods more than another that takes any.
+    def is_even(self) -> bool:
+        """Return True if pod counts of schedulable nodes differ by at most 1.
 
         Raises:
-            ApiException, HTTPError: the API server gives no answer, or none soon.
+            ApiException, HTTPError: the API server returned an error or did not respond within 5 s.
         """
-        return self._crowding() is None
+        return self._pod_to_move() is None
 
-    def spread_anew(self, seconds: float) -> None:
-        """Move one pod after the other; each next when one serves in the place of the last, for `seconds` at most."""
-        patiently = self._api.retry
-        for _ in range(len(patiently(self._staying))):
-            pod = patiently(self._crowding)
+    def rebalance(self, timeout_seconds: float) -> None:
+        """Evict pods from crowded nodes, one by one, and wait for the replacement of each.
+
+        Each pod is evicted at most once. A missing replacement ends the rebalancing with a warning.
+
+        Args:
+            timeout_seconds: the timeout for each replacement.
+        """
+        retry = self._api.retry
+        for _ in range(len(retry(self._running_pods))):
+            pod = retry(self._pod_to_move)
             if pod is None:
                 return
-            stay = len(patiently(self._staying))
+            expected = len(retry(self._running_pods))
             self._evict(pod.metadata.name)
-            deadline = time.monotonic() + seconds
-            while sum(map(_ready, patiently(self._staying))) < stay:
+            deadline = time.monotonic() + timeout_seconds
+            while sum(map(_is_ready, retry(self._running_pods))) < expected:
                 if time.monotonic() > deadline:
                     pulumi.log.warn(
-                        f"{self._namespace}/{pod.metadata.name} was moved, and no other serves in its place"
+                        f"{self._namespace}/{pod.metadata.name} was evicted, but no replacement became ready within "
+                        f"{timeout_seconds:g} s"
                     )
                     return
-                time.sleep(LOOK_SECONDS)
-        if patiently(self._crowding):
-            pulumi.log.warn(f"{self._namespace}: pods that were to be on different machines begin on the same one")
+                time.sleep(POLL_SECONDS)
+        if retry(self._pod_to_move):
+            pulumi.log.warn(f"{self._namespace}: the scheduler placed pods on the same node again; they stay there")
 
-    def _crowding(self) -> Any | None:
-        """A pod of the machine with most of them, where another could take it and would have no more; else None."""
-        taking = [node.metadata.name for node in self._list(self._api.core.list_node) if _takes_pods(node)]
-        pods = self._staying()
-        counts = Counter(dict.fromkeys(taking, 0))
+    def _pod_to_move(self) -> Any | None:
+        """Return a pod of the node with the most pods, if another node has at least two pods fewer; else None."""
+        nodes = [node.metadata.name for node in self._list(self._api.core.list_node) if _is_schedulable(node)]
+        pods = self._running_pods()
+        counts = Counter(dict.fromkeys(nodes, 0))
         counts.update(pod.spec.node_name for pod in pods if pod.spec.node_name in counts)
         if not counts:
             return None
-        (most, many), (_, few) = counts.most_common()[0], counts.most_common()[-1]
-        return next(pod for pod in pods if pod.spec.node_name == most) if many - few > 1 else None
+        (crowded_node, most), (_, fewest) = counts.most_common()[0], counts.most_common()[-1]
+        return next(pod for pod in pods if pod.spec.node_name == crowded_node) if most - fewest > 1 else None
 
-    def _staying(self) -> list[Any]:
-        core = self._api.core
-        found = self._list(core.list_namespaced_pod, self._namespace, label_selector=self._selector)
-        ended = ("Succeeded", "Failed")
-        return [pod for pod in found if pod.metadata.deletion_timestamp is None and pod.status.phase not in ended]
+    def _running_pods(self) -> list[Any]:
+        """Return the pods that are neither terminating nor finished."""
+        pods = self._list(self._api.core.list_namespaced_pod, self._namespace, label_selector=self._selector)
+        finished = ("Succeeded", "Failed")
+        return [pod for pod in pods if pod.metadata.deletion_timestamp is None and pod.status.phase not in finished]
 
-    def _list(self, of: Any, *arguments: str, **options: str) -> list[Any]:
-        return list(of(*arguments, _request_timeout=ASK_SECONDS, **options).items)
+    def _list(self, method: Any, *arguments: str, **options: str) -> list[Any]:
+        return list(method(*arguments, _request_timeout=REQUEST_SECONDS, **options).items)
 
     def _evict(self, pod: str) -> None:
-        """Ask for its end, which a disruption budget may put off."""
+        """Evict a pod; retry while a disruption budget rejects the eviction."""
         from kubernetes.client import V1Eviction, V1ObjectMeta  # type: ignore[import-untyped]
 
         body = V1Eviction(metadata=V1ObjectMeta(name=pod, namespace=self._namespace))
@@ -84,10 +91,10 @@ class Pods:
         self._api.none_if_missing(lambda: evict(pod, self._namespace, body))
 
 
-def _takes_pods(node: Any) -> bool:
-    return _ready(node) and not any(taint.effect in FORBIDDING for taint in node.spec.taints or [])
+def _is_schedulable(node: Any) -> bool:
+    return _is_ready(node) and not any(taint.effect in BLOCKING_EFFECTS for taint in node.spec.taints or [])
 
 
-def _ready(one: Any) -> bool:
-    """Whether a node, or a pod, says so of itself."""
-    return any(each.type == "Ready" and each.status == "True" for each in one.status.conditions or [])
+def _is_ready(resource: Any) -> bool:
+    """Return True if a node or a pod has the condition Ready."""
+    return any(each.type == "Ready" and each.status == "True" for each in resource.status.conditions or [])

@@ -1,4 +1,4 @@
-"""A pod of the model server: a first step fetches the model and checks its hash, then the server serves that folder."""
+"""Pod template of the model server: an init container downloads and verifies the model, then the server starts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from workloads.serving.champion import ALIAS
 
 CONTAINER_PORT = 5005
 MODELS = "/models"
-LEAVE_SECONDS = 5
-"""How long a pod that is to end still answers: until then the last node has heard that it is to be asked no more."""
+DRAIN_SECONDS = 5
+"""Time for which a terminating pod still answers: until then all nodes have removed it from the Service."""
 RESOURCES = {
     "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "100Mi"},
     "limits": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "1Gi"},
@@ -22,13 +22,16 @@ RESOURCES = {
 
 
 @dataclass(frozen=True)
-class Served:
-    """A model's version, "" while there is none, and its SHA-256, "" for whichever the registry has.
+class ModelRef:
+    """Reference to a version of a registered model.
 
-    With `follow` it is only the first one that is served: the server looks for the next by itself.
+    Args:
+        version: "" without a version: the server then starts without a model.
+        sha256: the expected SHA-256; "" accepts the registry's value.
+        follow: load each new champion without a new pod.
     """
 
-    model: str
+    name: str
     version: pulumi.Output[str]
     sha256: pulumi.Output[str]
     follow: bool = False
@@ -40,21 +43,30 @@ def pod_template(
     image: pulumi.Input[str],
     registry: pulumi.Input[str],
     netrc: str,
-    served: Served,
+    model: ModelRef,
 ) -> pulumi.Output[dict[str, Any]]:
-    """The pod template of a Deployment. `netrc` is the secret with the login of the registry, an MLflow server."""
-    return pulumi.Output.all(image=image, registry=registry, version=served.version, sha256=served.sha256).apply(
-        lambda known: _template(labels, settings, netrc, served, known)
+    """Return the pod template of a Deployment.
+
+    Args:
+        labels: the labels of the pods.
+        settings: limits of the server and number of its processes.
+        image: the image of the model server.
+        registry: the address of the model registry, an MLflow server, for pods.
+        netrc: the name of the secret with the login of the registry.
+        model: the version to serve.
+    """
+    return pulumi.Output.all(image=image, registry=registry, version=model.version, sha256=model.sha256).apply(
+        lambda values: _template(labels, settings, netrc, model, values)
     )
 
 
 def _template(
-    labels: dict[str, str], settings: ServingSettings, netrc: str, served: Served, known: dict[str, str]
+    labels: dict[str, str], settings: ServingSettings, netrc: str, model: ModelRef, values: dict[str, str]
 ) -> dict[str, Any]:
-    version = known["version"]
+    version = values["version"]
     from_registry = {
-        "MODEL_SERVER_REGISTRY": known["registry"],
-        "MODEL_SERVER_MODEL": served.model,
+        "MODEL_SERVER_REGISTRY": values["registry"],
+        "MODEL_SERVER_MODEL": model.name,
         "MODEL_SERVER_CACHE": MODELS,
         "NETRC": "/etc/registry/netrc",
     }
@@ -65,44 +77,44 @@ def _template(
         "MODEL_SERVER_MAX_BODY_BYTES": str(settings.max_body_bytes),
         "MODEL_SERVER_MAX_ROWS": str(settings.max_rows),
     }
-    first: list[dict[str, Any]] = []
-    if served.follow:
-        chosen = from_registry | {"MODEL_SERVER_ALIAS": ALIAS}
+    init_containers: list[dict[str, Any]] = []
+    if model.follow:
+        selection = from_registry | {"MODEL_SERVER_ALIAS": ALIAS}
     elif version:
-        pin = {"MODEL_SERVER_VERSION": version, "MODEL_SERVER_SHA256": known["sha256"]}
-        fetch = _container("fetch", known["image"], from_registry | pin, login=True)
-        first = [fetch | {"command": ["python3", "-m", "model_server.fetch"]}]
-        folder = {"MODEL_SERVER_MODEL": served.model, "MODEL_SERVER_DIRECTORY": f"{MODELS}/{served.model}/{version}"}
-        chosen = folder | pin
+        pin = {"MODEL_SERVER_VERSION": version, "MODEL_SERVER_SHA256": values["sha256"]}
+        fetch = _container("fetch", values["image"], from_registry | pin, login=True)
+        init_containers = [fetch | {"command": ["python3", "-m", "model_server.fetch"]}]
+        folder = {"MODEL_SERVER_MODEL": model.name, "MODEL_SERVER_DIRECTORY": f"{MODELS}/{model.name}/{version}"}
+        selection = folder | pin
     else:
-        chosen = {"MODEL_SERVER_MODEL": served.model}
+        selection = {"MODEL_SERVER_MODEL": model.name}
     ready = "/v2/health/ready" if version else "/v2/health/live"
-    server = _container("server", known["image"], chosen | limits, login=served.follow) | {
+    server = _container("server", values["image"], selection | limits, login=model.follow) | {
         "ports": [{"name": "http", "containerPort": CONTAINER_PORT}],
         "startupProbe": _probe("/v2/health/live") | {"periodSeconds": 1, "failureThreshold": 60},
         "readinessProbe": _probe(ready) | {"periodSeconds": 2, "failureThreshold": 2},
         "livenessProbe": _probe("/v2/health/live") | {"periodSeconds": 10, "failureThreshold": 3},
-        "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE_SECONDS}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
     }
     return {
         "metadata": {"labels": labels},
         "spec": {
             **POD,
-            # One that has others beside it waits five minutes for its machine, as Kubernetes has it: moved at once, it
-            # would stay on another's machine when its own is back.
+            # With several replicas, Kubernetes' default of five minutes applies to pods of a failed node: a pod that
+            # moves at once would stay on the other node after the recovery.
             "tolerations": POD["tolerations"] if settings.replicas == 1 else [],
-            "terminationGracePeriodSeconds": LEAVE_SECONDS + 10,
+            "terminationGracePeriodSeconds": DRAIN_SECONDS + 10,
             "topologySpreadConstraints": [
                 {
                     "maxSkew": 1,
                     "topologyKey": "kubernetes.io/hostname",
-                    # With one machine left, both are better there than one nowhere.
+                    # On a single remaining node, two pods are better than one pod and one pending pod.
                     "whenUnsatisfiable": "ScheduleAnyway",
                     "labelSelector": {"matchLabels": labels},
                     "matchLabelKeys": ["pod-template-hash"],
                 }
             ],
-            "initContainers": first,
+            "initContainers": init_containers,
             "containers": [server],
             "volumes": [
                 {"name": "models", "emptyDir": {"sizeLimit": "1Gi"}},
@@ -121,7 +133,7 @@ def _container(name: str, image: str, environment: dict[str, str], login: bool) 
         "name": name,
         "image": image,
         "env": [{"name": key, "value": value} for key, value in environment.items() if value],
-        # What a container that failed said last stands in the pod's state.
+        # The pod's status then has the last log lines of a failed container.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": RESOURCES,
         "securityContext": CONTAINER_SECURITY,

@@ -1,4 +1,4 @@
-"""The change of a Deployment, followed to its end: one whose pods do not come up is taken back."""
+"""Rollout of a Deployment: wait for the new pods, and roll back if they do not become ready."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import termination_messages, waiting_reasons
-from workloads.serving.pod_spread import Pods
+from workloads.serving.pod_spread import PodSpread
 
 if TYPE_CHECKING:
     import pulumi_kubernetes as kubernetes
 
 DIGEST = "mlplatform/template"
-"""Annotation of a pod template: what it is told by from the others of its Deployment."""
-UNAWAITED = {"pulumi.com/skipAwait": "true"}
-"""Annotation of a Deployment that a `Rollout` waits for."""
-LOOK_SECONDS = 1
-SAID_LINES = 5
+"""Annotation key for the template digest; identifies the ReplicaSet of a template."""
+SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
+"""Annotation of a Deployment that a `Rollout` waits for instead of the Kubernetes provider."""
+POLL_SECONDS = 1
+LOG_LINES = 5
 MANAGER = "mlplatform-rollout"
-"""Who changes the Deployment in the eyes of the API server."""
-HAND_OVER_TRIES = 10
-CHANGED_MEANWHILE = {409, 422}
-"""Answers to a change of something that is not as it was looked at."""
+"""Field manager of a rollback in the API server."""
+TRANSFER_ATTEMPTS = 10
+CONFLICTS = {409, 422}
+"""HTTP statuses of a patch of an object that changed since it was read."""
 
 
-def digested(template: dict[str, Any]) -> dict[str, Any]:
-    """A pod template with its own digest as an annotation."""
+def with_digest(template: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod template with its own digest as an annotation."""
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
     return template | {"metadata": template["metadata"] | {"annotations": {DIGEST: digest}}}
 
@@ -50,25 +50,25 @@ class _RolloutProvider(DynamicProvider):
         return UpdateResult(self.create(_news).outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        return ReadResult(id_, props | {"spread": _spread(props)})
+        return ReadResult(id_, props | {"spread": _is_spread(props)})
 
 
 class Rollout(Resource, module="workloads", name="Rollout"):
-    """Waits until all pods of a Deployment are those of its newest template, and available.
+    """Rollout of a Deployment's newest pod template to all of its pods.
 
-    Where they are not within the Deployment's progress deadline, the Deployment gets the template back whose pods
-    served before; the next `up` with the same settings tries the new one again.
+    The rollout fails if the pods are not available within the Deployment's progress deadline. It then rolls back to
+    the template of the pods that served before. The next `up` with the same settings tries the new template again.
 
-    Where a machine has two more of them than another that takes pods, as when that one was away for long, they move.
+    The rollout also moves pods away from a node that has at least two pods more than another schedulable node.
 
     Args:
-        name: that of the Deployment.
-        labels: those by which it knows its pods.
-        deployment: one whose pod template is of `digested`.
-        template: that template.
+        name: the name of the Deployment.
+        labels: the pod labels in the Deployment's selector.
+        deployment: a Deployment whose pod template is a result of `with_digest`.
+        template: that pod template.
 
     Raises (as a failed resource):
-        UserError: the pods did not come up, with what they said last; or the cluster cannot be asked.
+        UserError: the pods did not become available, with their last messages; or the API server did not respond.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class Rollout(Resource, module="workloads", name="Rollout"):
             "namespace": namespace,
             "deployment": name,
             "labels": labels,
-            # One that was made anew is waited for, too.
-            "uid": deployment.metadata.apply(lambda found: found.uid),
+            # A replaced Deployment has a new uid: the rollout waits for it, too.
+            "uid": deployment.metadata.apply(lambda metadata: metadata.uid),
             "digest": template.apply(lambda known: known["metadata"]["annotations"][DIGEST]),
-            # Reading may find that they are not.
+            # A refresh sets False if the pods are not spread; the next `up` then sees a difference.
             "spread": True,
         }
         waits = pulumi.ResourceOptions(depends_on=[deployment])
@@ -100,45 +100,43 @@ class Rollout(Resource, module="workloads", name="Rollout"):
 def _roll_out(props: dict[str, Any]) -> None:
     api = KubernetesClient(props["kubeconfig"])
     deployment = _Deployment(api, props["namespace"], props["deployment"])
-    wanted = props["digest"]
-    if deployment.digest() != wanted:
-        deployment.take_template(deployment.replica_set(wanted))
-    problem = deployment.problem()
+    digest = props["digest"]
+    if deployment.digest() != digest:
+        deployment.set_template(deployment.replica_set(digest))
+    problem = deployment.wait_until_available()
     if problem is None:
-        _pods(api, props).spread_anew(deployment.read().spec.progress_deadline_seconds)
+        _pod_spread(api, props).rebalance(deployment.read().spec.progress_deadline_seconds)
         return
-    told = f"{deployment}: {problem}"
-    for said in deployment.said(wanted):
-        told += f"\n  {said}"
-    before = deployment.serving_before(wanted)
-    if before is None:
-        raise UserError(f"{told}\nThere are no pods before these that could go on.")
-    deployment.take_template(before)
+    error = "\n  ".join([f"{deployment}: {problem}", *deployment.pod_messages(digest)])
+    previous = deployment.previous_replica_set(digest)
+    if previous is None:
+        raise UserError(f"{error}\nThere is no earlier version with available pods to roll back to.")
+    deployment.set_template(previous)
     raise UserError(
-        f"{told}\nThe pods before these serve on, and the Deployment is set back to them. "
-        "The next `up` tries again, with other settings or the same."
+        f"{error}\nThe Deployment was rolled back to its previous pods, which still serve. The next `up` tries the new "
+        "version again."
     )
 
 
-def _pods(api: KubernetesClient, props: dict[str, Any]) -> Pods:
-    return Pods(api, props["namespace"], props["labels"])
+def _pod_spread(api: KubernetesClient, props: dict[str, Any]) -> PodSpread:
+    return PodSpread(api, props["namespace"], props["labels"])
 
 
-def _spread(props: dict[str, Any]) -> bool:
-    """Whether the pods are spread now, or were when the cluster was last asked, where it cannot be."""
+def _is_spread(props: dict[str, Any]) -> bool:
+    """Return True if the pods are spread; the last known value if the API server does not respond."""
     from kubernetes.client import ApiException  # type: ignore[import-untyped]
     from kubernetes.config import ConfigException  # type: ignore[import-untyped]
     from urllib3.exceptions import HTTPError
 
-    if "labels" not in props:
-        return False  # Of a version that did not ask this: the next update has them.
     try:
-        return _pods(KubernetesClient(props["kubeconfig"]), props).spread()
+        return _pod_spread(KubernetesClient(props["kubeconfig"]), props).is_even()
     except (ApiException, ConfigException, HTTPError):
-        return bool(props.get("spread"))
+        return bool(props["spread"])
 
 
 class _Deployment:
+    """Deployment with pod templates that have a digest, and its ReplicaSets."""
+
     def __init__(self, api: KubernetesClient, namespace: str, name: str) -> None:
         self._api = api
         self._namespace = namespace
@@ -148,99 +146,113 @@ class _Deployment:
         return f"{self._namespace}/{self._name}"
 
     def read(self) -> Any:
-        """As it is now.
+        """Return the current Deployment.
 
         Raises:
-            UserError: it is not there.
+            UserError: the Deployment does not exist.
         """
         read = self._api.apps.read_namespaced_deployment
-        found = self._api.none_if_missing(lambda: read(self._name, self._namespace))
-        if found is None:
-            raise UserError(f"{self}: somebody has deleted it; `make up ARGS=--refresh` sees that, and makes it anew")
-        return found
+        deployment = self._api.none_if_missing(lambda: read(self._name, self._namespace))
+        if deployment is None:
+            raise UserError(f"{self}: Deployment not found, it was deleted outside Pulumi; run `make up` to create it")
+        return deployment
 
     def digest(self) -> str | None:
-        """That of the template that it has now."""
+        """Return the digest of the current pod template."""
         return _digest(self.read())
 
     def replica_set(self, digest: str) -> Any:
-        """The ReplicaSet with the template of this digest.
+        """Return the ReplicaSet of the template with this digest.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no such ReplicaSet.
         """
-        found = next((each for each in self._replica_sets() if _digest(each) == digest), None)
-        if found is None:
-            raise UserError(
-                f"{self}: somebody else has changed it; `make up ARGS=--refresh` sees that, and sets it right"
-            )
-        return found
+        replica_set = next((each for each in self._replica_sets() if _digest(each) == digest), None)
+        if replica_set is None:
+            raise UserError(f"{self}: the pod template was changed outside Pulumi; run `make up` to restore it")
+        return replica_set
 
-    def serving_before(self, digest: str) -> Any | None:
-        """The newest ReplicaSet of another template that has pods that serve."""
-        served = [each for each in self._replica_sets() if _digest(each) != digest and each.status.available_replicas]
-        return max(served, key=_revision, default=None)
+    def previous_replica_set(self, digest: str) -> Any | None:
+        """Return the newest ReplicaSet of another template with available pods; None without one."""
+        candidates = [
+            each for each in self._replica_sets() if _digest(each) != digest and each.status.available_replicas
+        ]
+        return max(candidates, key=_revision, default=None)
 
-    def problem(self) -> str | None:
-        """Wait until all pods are the newest and available; why they are not, where nothing moves for the deadline."""
-        seen: tuple[int | None, ...] = ()
-        since = time.monotonic()
+    def wait_until_available(self) -> str | None:
+        """Wait until all pods have the current template and are available.
+
+        Returns:
+            None on success; the problem if the counts of pods did not change for the progress deadline.
+        """
+        last_counts: tuple[int | None, ...] = ()
+        last_change = time.monotonic()
         while True:
-            found = self.read()
-            status, wanted = found.status, found.spec.replicas
+            deployment = self.read()
+            status = deployment.status
             counts = (status.replicas, status.updated_replicas, status.available_replicas)
-            settled = (status.observed_generation or 0) >= found.metadata.generation
-            if settled and all((count or 0) == wanted for count in counts):
+            observed = (status.observed_generation or 0) >= deployment.metadata.generation
+            if observed and all((count or 0) == deployment.spec.replicas for count in counts):
                 return None
-            if counts != seen:
-                seen, since = counts, time.monotonic()
-            if time.monotonic() - since > (deadline := found.spec.progress_deadline_seconds):
+            if counts != last_counts:
+                last_counts, last_change = counts, time.monotonic()
+            if time.monotonic() - last_change > (deadline := deployment.spec.progress_deadline_seconds):
                 return f"its new pods do not serve within {deadline} s"
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
-    def said(self, digest: str) -> Iterator[str]:
-        """What keeps the pods of a template from serving, in the words of the cluster and of the pods."""
-        found = self.read()
-        for condition in found.status.conditions or []:
+    def pod_messages(self, digest: str) -> Iterator[str]:
+        """Yield the reasons why the pods of a template do not serve, from the cluster and from the pods."""
+        deployment = self.read()
+        for condition in deployment.status.conditions or []:
             if condition.type == "ReplicaFailure":
                 yield condition.message
-        selector = ",".join(f"{key}={value}" for key, value in found.spec.selector.match_labels.items())
+        selector = ",".join(f"{key}={value}" for key, value in deployment.spec.selector.match_labels.items())
         pods = self._api.retry(
             lambda: self._api.core.list_namespaced_pod(self._namespace, label_selector=selector).items
         )
         for pod in pods:
             if (pod.metadata.annotations or {}).get(DIGEST) == digest:
-                for words in [*waiting_reasons(pod), *termination_messages(pod), *self._unready(pod)]:
-                    yield f"{pod.metadata.name}: {words}"
+                for message in [*waiting_reasons(pod), *termination_messages(pod), *self._unready_logs(pod)]:
+                    yield f"{pod.metadata.name}: {message}"
 
-    def take_template(self, replica_set: Any) -> None:
-        """Give the Deployment the template of one of its ReplicaSets."""
+    def set_template(self, replica_set: Any) -> None:
+        """Set the pod template to the template of one of the ReplicaSets."""
         template = self._api.to_json(replica_set.spec.template)
         template["metadata"]["labels"].pop("pod-template-hash", None)
         self._api.retry(lambda: self._patch([{"op": "replace", "path": "/spec/template", "value": template}]))
-        for _ in range(HAND_OVER_TRIES):
-            if self._handed_over():
+        for _ in range(TRANSFER_ATTEMPTS):
+            if self._transfer_ownership():
                 return
-        pulumi.log.warn(f"{self}: what was set back stays {MANAGER}'s, as the Deployment was changed all the time")
+        pulumi.log.warn(
+            f"{self}: {MANAGER} remains the owner of the template's fields, because the Deployment changed during "
+            f"{TRANSFER_ATTEMPTS} attempts to transfer them"
+        )
 
-    def _handed_over(self) -> bool:
-        """Make what was set here belong to whoever applied the Deployment, who could not remove it otherwise."""
+    def _transfer_ownership(self) -> bool:
+        """Transfer the fields of a rollback to the manager that applied the Deployment.
+
+        Server-side apply cannot remove fields that another manager owns.
+
+        Returns:
+            False if the Deployment changed meanwhile.
+        """
         from kubernetes.client import ApiException
 
-        found = self.read()
-        entries = self._api.to_json(found.metadata.managed_fields)
-        mine = [entry for entry in entries if entry["manager"] == MANAGER]
+        deployment = self.read()
+        entries = self._api.to_json(deployment.metadata.managed_fields)
+        rollbacks = [entry for entry in entries if entry["manager"] == MANAGER]
         applied = next((e for e in entries if e["operation"] == "Apply" and "subresource" not in e), None)
-        if not mine or applied is None:
+        if not rollbacks or applied is None:
             return True
-        for entry in mine:
-            applied["fieldsV1"] = _united(applied["fieldsV1"], entry["fieldsV1"])
-        same = {"op": "test", "path": "/metadata/resourceVersion", "value": found.metadata.resource_version}
-        rest = [entry for entry in entries if entry not in mine]
+        for entry in rollbacks:
+            applied["fieldsV1"] = _union(applied["fieldsV1"], entry["fieldsV1"])
+        version = deployment.metadata.resource_version
+        unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+        others = [entry for entry in entries if entry not in rollbacks]
         try:
-            self._patch([same, {"op": "replace", "path": "/metadata/managedFields", "value": rest}])
+            self._patch([unchanged, {"op": "replace", "path": "/metadata/managedFields", "value": others}])
         except ApiException as error:
-            if error.status in CHANGED_MEANWHILE:
+            if error.status in CONFLICTS:
                 return False
             raise
         return True
@@ -248,37 +260,40 @@ class _Deployment:
     def _patch(self, operations: list[dict[str, Any]]) -> None:
         self._api.apps.patch_namespaced_deployment(self._name, self._namespace, operations, field_manager=MANAGER)
 
-    def _unready(self, pod: Any) -> Iterator[str]:
-        """The last lines of containers that run without being ready: those left no word at an end."""
+    def _unready_logs(self, pod: Any) -> Iterator[str]:
+        """Yield the last log lines of running containers that are not ready; they have no termination message."""
         for status in pod.status.container_statuses or []:
             if status.state.running and not status.ready:
-                for line in self._last_lines(pod.metadata.name, status.name):
+                for line in self._last_log_lines(pod.metadata.name, status.name):
                     yield f"{status.name}: {line}"
 
-    def _last_lines(self, pod: str, container: str) -> list[str]:
+    def _last_log_lines(self, pod: str, container: str) -> list[str]:
         log = self._api.none_if_missing(
             lambda: self._api.core.read_namespaced_pod_log(
-                pod, self._namespace, container=container, tail_lines=SAID_LINES
+                pod, self._namespace, container=container, tail_lines=LOG_LINES
             )
         )
         return (log or "").splitlines()
 
     def _replica_sets(self) -> list[Any]:
         uid = self.read().metadata.uid
-        found = self._api.retry(lambda: self._api.apps.list_namespaced_replica_set(self._namespace).items)
-        return [each for each in found if any(owner.uid == uid for owner in each.metadata.owner_references or [])]
+        replica_sets = self._api.retry(lambda: self._api.apps.list_namespaced_replica_set(self._namespace).items)
+        return [
+            each for each in replica_sets if any(owner.uid == uid for owner in each.metadata.owner_references or [])
+        ]
 
 
-def _digest(one: Any) -> str | None:
-    """That of the pod template of a Deployment or ReplicaSet."""
-    found: str | None = (one.spec.template.metadata.annotations or {}).get(DIGEST)
-    return found
+def _digest(workload: Any) -> str | None:
+    """Return the digest of the pod template of a Deployment or a ReplicaSet."""
+    digest: str | None = (workload.spec.template.metadata.annotations or {}).get(DIGEST)
+    return digest
 
 
 def _revision(replica_set: Any) -> int:
     return int(replica_set.metadata.annotations["deployment.kubernetes.io/revision"])
 
 
-def _united(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Two sets of fields as one; each is a tree of their names."""
-    return {key: _united(one.get(key, {}), other.get(key, {})) for key in one.keys() | other.keys()}
+def _union(fields: dict[str, Any], more_fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the union of two field sets of `managedFields`: trees of field names."""
+    names = fields.keys() | more_fields.keys()
+    return {name: _union(fields.get(name, {}), more_fields.get(name, {})) for name in names}

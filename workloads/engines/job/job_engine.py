@@ -1,49 +1,51 @@
-"""Pipelines in a cluster: kfp's local runner, the one of the embedded engine, in one Kubernetes Job a run."""
+"""Engine in a cluster: one Kubernetes Job for each run, with the runner of the embedded engine."""
 
 from __future__ import annotations
 
 import gzip
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pulumi
+from mlplatform.engine_config import JobEngineConfig
 from mlplatform.job_namespace import PODS
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import exit_reasons, waiting_reasons
-from workloads.engines.base import RunRequest, RunResult
+from workloads.engines.base import Engine, RunRequest, RunResult, RunState
 from workloads.engines.job.manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
-from workloads.engines.job.pod_follower import Follower
+from workloads.engines.job.pod_follower import PodFollower
 
 POLL_SECONDS = 1.5
-STUCK_SECONDS = 90
-"""How long a pod may wait for what can come by itself, such as an image that the registry is slow to give."""
-ENDING_SECONDS = 300
-"""How long the cluster may take to end a run that has taken too long, and to remove one."""
-LARGEST_PACKAGE = 1_000_000
-"""Bytes; a ConfigMap takes 1 MiB with its own fields."""
+PENDING_SECONDS = 90
+"""Timeout for a pending pod: a slow registry needs some time for an image."""
+STOP_SECONDS = 300
+"""Timeout for the cluster to stop a run that exceeded its own timeout, and to delete a Job."""
+MAX_PACKAGE_BYTES = 1_000_000
+"""Maximum size of a compressed package: a ConfigMap with all its fields may have 1 MiB."""
 
 
-class JobEngine:
-    """Versions are ConfigMaps with the compressed package; runs are Jobs, named by what is run on what.
+class JobEngine(Engine):
+    """Engine with versions in ConfigMaps and runs in Jobs; the name of a Job contains the key of its run."""
 
-    Properties: `kubeconfig`, `namespace`, `image`, and `directory`, where logs are kept on this computer.
-    """
+    def __init__(self, config: JobEngineConfig[str]) -> None:
+        self.api = KubernetesClient(config.kubeconfig)
+        self.namespace, self.image = config.namespace, config.image
+        self.runs = Path(config.directory) / "runs"
 
-    def __init__(self, properties: Mapping[str, str]) -> None:
-        self.api = KubernetesClient(properties["kubeconfig"])
-        self.namespace, self.image = properties["namespace"], properties["image"]
-        self.runs = Path(properties["directory"]) / "runs"
-
-    def upload(self, pipeline: str, version: str, package: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+    def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+        """Store a package in a ConfigMap and return its name."""
         name = f"{pipeline}-{version}"
-        content = gzip.compress(package.encode(), mtime=0)
-        if len(content) > LARGEST_PACKAGE:
-            raise UserError(f"the package of pipeline {pipeline} has {len(content)} bytes compressed; 1 MB can be kept")
+        content = gzip.compress(ir.encode(), mtime=0)
+        if len(content) > MAX_PACKAGE_BYTES:
+            raise UserError(
+                f"the compressed package of pipeline {pipeline} has {len(content)} bytes; the maximum is "
+                f"{MAX_PACKAGE_BYTES}"
+            )
         body = {
             "metadata": {"name": name, "labels": PODS},
             "binaryData": {PACKAGE: b64encode(content).decode()},
@@ -53,105 +55,112 @@ class JobEngine:
         return name
 
     def remove(self, version_id: str) -> None:
+        """Delete the ConfigMap of a version."""
         self.api.none_if_missing(lambda: self.api.core.delete_namespaced_config_map(version_id, self.namespace))
 
-    def left_behind(self, pipeline: str, key: str) -> str | None:
-        job = self._job(_name(pipeline, key))
+    def find_resumable_run(self, pipeline: str, key: str) -> str | None:
+        """Return the id of the run whose Job has this key and did not fail."""
+        job = self._read_job(_job_name(pipeline, key))
         return job.metadata.annotations[RUN_ID] if job and not _condition(job, "Failed") else None
 
     def run(self, request: RunRequest) -> RunResult:
-        name = _name(request.pipeline, request.key)
-        job = self._job(name)
+        """Run a version in a Job, or resume its unfinished Job."""
+        name = _job_name(request.pipeline, request.key)
+        job = self._read_job(name)
         if job and job.metadata.annotations[RUN_ID] != request.run_id:
-            self._delete(name)
+            self._delete_job(name)
             job = None
         if job is None:
             manifest = job_manifest(name, request, self.image)
             job = self.api.retry(lambda: self.api.batch.create_namespaced_job(self.namespace, manifest))
         elif not job.spec.suspend:
-            pulumi.log.info(f"{request.pipeline}: following the run {request.run_id}, which an earlier `up` began")
+            pulumi.log.info(f"{request.pipeline}: resuming the run {request.run_id} of an earlier `up`")
         if job.spec.suspend:
             secret = secret_manifest(name, job.metadata.uid, request.secrets)
             self.api.none_if_exists(lambda: self.api.core.create_namespaced_secret(self.namespace, secret))
             start = {"spec": {"suspend": False}}
             self.api.retry(lambda: self.api.batch.patch_namespaced_job(name, self.namespace, start))
-        result = self._followed(name, request)
+        result = self._follow(name, request)
         self.api.none_if_missing(lambda: self.api.core.delete_namespaced_secret(name, self.namespace))
-        if result.succeeded:  # one that failed can be looked at until it is run again
-            self._delete(name)
+        if result.succeeded:  # a failed Job stays for inspection until the next run
+            self._delete_job(name)
         return result
 
-    def _followed(self, name: str, request: RunRequest) -> RunResult:
+    def _follow(self, name: str, request: RunRequest) -> RunResult:
+        """Copy the log of a Job until it ends and return its result."""
         file = self.runs / request.run_id / "run.log"
         file.parent.mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + 60 * request.timeout_minutes + ENDING_SECONDS
+        deadline = time.monotonic() + 60 * request.timeout_minutes + STOP_SECONDS
         with file.open("w") as log:
-            follower = Follower(request.pipeline, log)
+            follower = PodFollower(request.pipeline, log)
             while True:
-                job = self._job(name)
+                job = self._read_job(name)
                 if job is None:
-                    raise UserError(f"somebody deleted the Job {self.namespace}/{name} of pipeline {request.pipeline}")
+                    raise UserError(
+                        f"the Job {self.namespace}/{name} of pipeline {request.pipeline} was deleted during its run; "
+                        "run `up` again"
+                    )
                 ended = _condition(job, "Complete") or _condition(job, "Failed")
                 pod = self._newest_pod(job)
                 if pod:
-                    reading = pod.metadata.name
-                    log_of_pod = follower.log_of(reading)
-                    follower.take(log_of_pod.read(self.api, self.namespace, reading, ended=bool(ended)))
+                    pod_log = follower.log_of(pod.metadata.name)
+                    follower.process(pod_log.read(self.api, self.namespace, pod.metadata.name, ended=bool(ended)))
                 if ended and follower.result:
                     return RunResult.read(follower.result, str(file))
                 if ended:
-                    why = f"the run ended without a result: {ended.reason or ended.type}: {ended.message}"
-                    how = [f"{end}; its limits: {RESOURCES['limits']}" for end in exit_reasons(pod)] if pod else []
-                    return RunResult("FAILED", {}, [], str(file), None, "\n".join([why, *how, *follower.last]))
-                self._require_moving(job, pod)
+                    reason = f"the run ended without a result: {ended.reason or ended.type}: {ended.message}"
+                    exits = [f"{end}; its limits: {RESOURCES['limits']}" for end in exit_reasons(pod)] if pod else []
+                    error = "\n".join([reason, *exits, *follower.last_lines])
+                    return RunResult(RunState.FAILED, {}, [], str(file), None, error)
+                self._require_start(job, pod)
                 if time.monotonic() > deadline:
                     raise UserError(
-                        f"the run {self.namespace}/{name} has taken more than {request.timeout_minutes} minutes, and "
-                        "the cluster has not ended it"
+                        f"the run {self.namespace}/{name} exceeded its timeout of {request.timeout_minutes} minutes, "
+                        "and the cluster did not stop it; check the Job controller"
                     )
                 time.sleep(POLL_SECONDS)
 
-    def _require_moving(self, job: Any, pod: Any) -> None:
-        """Give up a run that cannot start.
+    def _require_start(self, job: Any, pod: Any) -> None:
+        """Delete the Job of a pod that cannot start.
 
         Raises:
-            UserError: with what keeps it from starting, as the cluster says it.
+            UserError: the pod is pending for too long, with the reasons that the cluster reports.
         """
         age = time.time() - (pod or job).metadata.creation_timestamp.timestamp()
-        if age < STUCK_SECONDS or (pod and pod.status.phase != "Pending"):
+        if age < PENDING_SECONDS or (pod and pod.status.phase != "Pending"):
             return
-        if why := list(dict.fromkeys(self._complaints(job, pod))):
-            self._delete(job.metadata.name)
-            raise UserError(f"the run {self.namespace}/{job.metadata.name} does not start: {'; '.join(why)}")
+        if reasons := list(dict.fromkeys(waiting_reasons(pod) if pod else self._warnings(job))):
+            self._delete_job(job.metadata.name)
+            raise UserError(f"the run {self.namespace}/{job.metadata.name} does not start: {'; '.join(reasons)}")
 
-    def _complaints(self, job: Any, pod: Any) -> Iterator[str]:
-        if pod is None:
-            events = self.api.retry(lambda: self.api.core.list_namespaced_event(self.namespace)).items
-            yield from (e.message for e in events if e.type == "Warning" and e.involved_object.uid == job.metadata.uid)
-            return
-        yield from waiting_reasons(pod)
+    def _warnings(self, job: Any) -> Iterator[str]:
+        events = self.api.retry(lambda: self.api.core.list_namespaced_event(self.namespace)).items
+        yield from (e.message for e in events if e.type == "Warning" and e.involved_object.uid == job.metadata.uid)
 
-    def _job(self, name: str) -> Any:
+    def _read_job(self, name: str) -> Any:
         return self.api.none_if_missing(lambda: self.api.batch.read_namespaced_job(name, self.namespace))
 
     def _newest_pod(self, job: Any) -> Any:
-        own = f"batch.kubernetes.io/controller-uid={job.metadata.uid}"
-        pods = self.api.retry(lambda: self.api.core.list_namespaced_pod(self.namespace, label_selector=own)).items
+        selector = f"batch.kubernetes.io/controller-uid={job.metadata.uid}"
+        pods = self.api.retry(lambda: self.api.core.list_namespaced_pod(self.namespace, label_selector=selector)).items
         return max(pods, key=lambda pod: pod.metadata.creation_timestamp, default=None)
 
-    def _delete(self, name: str) -> None:
+    def _delete_job(self, name: str) -> None:
         self.api.none_if_missing(
             lambda: self.api.batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
         )
-        deadline = time.monotonic() + ENDING_SECONDS
-        while self._job(name):
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._read_job(name):
             if time.monotonic() > deadline:
-                raise UserError(f"the Job {self.namespace}/{name} was deleted, and is there after {ENDING_SECONDS} s")
+                raise UserError(
+                    f"the Job {self.namespace}/{name} still exists {STOP_SECONDS} s after its deletion; check its "
+                    "finalizers and pods"
+                )
             time.sleep(POLL_SECONDS)
 
 
-def _name(pipeline: str, key: str) -> str:
-    """Of the Job, and of its secret: at most 63 characters."""
+def _job_name(pipeline: str, key: str) -> str:
+    """Return the name of a run's Job and secret: at most 57 characters, of 63 that Kubernetes allows."""
     return f"{pipeline[:40]}-{key[:16]}"
 
 

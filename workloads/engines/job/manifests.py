@@ -1,4 +1,4 @@
-"""What a run is in a cluster: a Job, and a secret with the environment of its steps."""
+"""Manifests of a run: a Job, and a Secret with the environment variables of its steps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RESOURCES = {
     "requests": {"cpu": "200m", "memory": "512Mi", "ephemeral-storage": "1Gi"},
     "limits": {"cpu": "2", "memory": "2Gi", "ephemeral-storage": "10Gi"},
 }
-KEPT_SECONDS = 24 * 3600
-"""How long a run that nobody collected, or that failed, can be looked at in the cluster."""
-LOST_PODS = 3
+TTL_SECONDS = 24 * 3600
+"""Kubernetes deletes a finished Job after this time, if no `up` deleted it before."""
+MAX_LOST_PODS = 3
 
 
 def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
-    """The Job of a run, not started: its secret is made first."""
+    """Return the manifest of a suspended Job: it starts after its Secret exists."""
     run = {
         "pipeline": request.pipeline,
         "run_id": request.run_id,
@@ -64,9 +64,9 @@ def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
         "spec": {
             "suspend": True,
             "activeDeadlineSeconds": 60 * request.timeout_minutes,
-            "ttlSecondsAfterFinished": KEPT_SECONDS,
-            "backoffLimit": LOST_PODS,
-            # A run whose machine died begins again; one that failed has its result.
+            "ttlSecondsAfterFinished": TTL_SECONDS,
+            "backoffLimit": MAX_LOST_PODS,
+            # A failed run has a result and is not repeated. A run on a lost node starts again in a new pod.
             "podFailurePolicy": {
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -79,6 +79,6 @@ def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
 
 
 def secret_manifest(name: str, job_uid: str, secrets: Mapping[str, str]) -> dict[str, Any]:
-    """The environment of a run's steps; it goes with its Job."""
+    """Return the manifest of the Secret with the steps' environment variables; Kubernetes deletes it with the Job."""
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job_uid}
     return {"metadata": {"name": name, "labels": PODS, "ownerReferences": [owner]}, "stringData": dict(secrets)}

@@ -1,4 +1,4 @@
-"""The log of a run as a pod writes it."""
+"""Log of a run, copied while its pod writes it."""
 
 from __future__ import annotations
 
@@ -10,44 +10,48 @@ from typing import Any, TextIO
 import pulumi
 
 from infra.kubernetes_client.pod_logs import PodLog
-from workloads.engines import pod_entrypoint
+from workloads.engines.pod_entrypoint import RESULT_PREFIX, decode_result
 
 STEP_ENDED = re.compile(r"[\w-]+: (SUCCEEDED|FAILED) in [\d.]+ s$")
 LAST_LINES = 10
 
 
-class Follower:
-    """Writes each line of a run's log to a file, tells the user of the steps, and finds the result.
+class PodFollower:
+    """Copy of a run's log to `out`; the end of each step is also logged for the user.
 
-    A run whose pod was lost begins again in another pod, and so does its log.
+    A run whose pod is lost starts again in a new pod with a new log.
+
+    Attributes:
+        result: the result of the run; None until the log contains it.
+        last_lines: the last lines of the current pod's log.
     """
 
     def __init__(self, pipeline: str, out: TextIO) -> None:
         self.result: dict[str, Any] | None = None
-        self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._pipeline = pipeline
         self._out = out
         self._pod = ""
         self._log = PodLog()
 
     def log_of(self, pod: str) -> PodLog:
-        """The log of that pod, to be read on where it was left."""
+        """Return the log of a pod, which continues after the last line that was read."""
         if pod != self._pod:
             self._pod, self._log = pod, PodLog()
-            self.last.clear()
+            self.last_lines.clear()
         return self._log
 
-    def take(self, lines: Iterable[str]) -> None:
-        """Take lines of the log."""
+    def process(self, lines: Iterable[str]) -> None:
+        """Copy lines of the log."""
         for line in lines:
-            self._on_line(line)
+            self._process_line(line)
         self._out.flush()
 
-    def _on_line(self, line: str) -> None:
-        if line.startswith(pod_entrypoint.MARK):
-            self.result = pod_entrypoint.decoded(line)
+    def _process_line(self, line: str) -> None:
+        if line.startswith(RESULT_PREFIX):
+            self.result = decode_result(line)
             return
         self._out.write(f"{line}\n")
-        self.last.append(line)
+        self.last_lines.append(line)
         if STEP_ENDED.match(line):
             pulumi.log.info(f"{self._pipeline}: {line}")

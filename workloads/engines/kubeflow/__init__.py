@@ -1,1 +1,1 @@
-"""Pipelines in Kubeflow Pipelines: each step in a pod of its own, runs kept and shown in its pages."""
+"""Engine for Kubeflow Pipelines: each step in its own pod, with runs in the pages of Kubeflow Pipelines."""

@@ -1,4 +1,4 @@
-"""The engine `kubeflow`: versions, runs and recurring runs by the API of Kubeflow Pipelines."""
+"""Engine for Kubeflow Pipelines: versions, runs and recurring runs through its API."""
 
 from __future__ import annotations
 
@@ -12,278 +12,283 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+from mlplatform.engine_config import KubeflowEngineConfig
 from mlplatform.job_namespace import PODS
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.port_forward import reachable_url
-from workloads.engines.base import RunRequest, RunResult
-from workloads.engines.kubeflow.kfp_client import KfpClient
-from workloads.engines.kubeflow.kubeflow_package import STEPS_SECRET, uploaded
+from infra.kubernetes_client.port_forward import PodTarget, port_forward
+from workloads.engines.base import RunRequest, RunResult, RunState, ScheduleRequest, SchedulingEngine, timeout_error
+from workloads.engines.kubeflow.kfp_client import KfpClient, KfpRunState, run_state
+from workloads.engines.kubeflow.kubeflow_package import STEPS_SECRET, kubeflow_package
 from workloads.engines.kubeflow.metadata import MetadataStore
 from workloads.engines.kubeflow.progress import Progress
 from workloads.engines.kubeflow.run_graph import RunGraph
 from workloads.engines.kubeflow.run_pods import RUN_LABEL, RunPods
 
 POLL_SECONDS = 2
-ENDING_SECONDS = 300
-"""How long a run that has taken too long may take to be ended."""
-ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
-AT_ONCE = "2"
-"""Runs of a schedule. With one, a run that has just ended still counts for a while, and the next is left out."""
-OWN_RUN_ID = "{{workflow.uid}}"
-"""As an argument of a run: its id in Kubeflow Pipelines, which puts it there when the run begins."""
+STOP_SECONDS = 300
+"""Timeout for Argo to stop a run that exceeded its own timeout."""
+MAX_CONCURRENCY = "2"
+"""Concurrent runs of a schedule. A finished run counts for a while: with 1, the scheduler would skip the next run."""
 WORKFLOWS = ("argoproj.io", "v1alpha1")
-OF_A_PART = re.compile(r"child '.*' (failed|errored)")
+CHILD_FAILED = re.compile(r"child '.*' (failed|errored)")
 
 
-class KubeflowEngine:
-    """Versions and runs are those of Kubeflow Pipelines, in the experiment of the stack.
+class KubeflowEngine(SchedulingEngine):
+    """Engine with versions, runs and schedules in Kubeflow Pipelines, in one experiment for each stack.
 
-    Properties: `kubeconfig`; `namespace` of Kubeflow Pipelines; `api_selector`, `api_port`, `metadata_selector`,
-    `metadata_port`, where its API server and its metadata are; `experiment`; `keep_runs`, `true` or `false`, whether
-    runs outlive the version that they are of; and `directory`, where logs are kept on this computer.
-
-    While a run is followed, a ConfigMap of the namespace has its id: an `up` that was killed leaves it there.
+    A ConfigMap of the namespace has the id of each unfinished run: after a killed `up`, the next one resumes the run.
     """
 
-    def __init__(self, properties: Mapping[str, str]) -> None:
-        self.api = KubernetesClient(properties["kubeconfig"])
-        self.namespace, self.experiment = properties["namespace"], properties["experiment"]
-        self.keep_runs = properties["keep_runs"] == "true"
-        self.runs = Path(properties["directory"]) / "runs"
-        self._properties = properties
+    scheduled_run_id = "{{workflow.uid}}"
 
-    def upload(self, pipeline: str, version: str, package: str, secrets: Sequence[str], timeout_minutes: int) -> str:
-        text = uploaded(package, secrets, timeout_minutes)
-        name = hashlib.sha256(text.encode()).hexdigest()[:12]
-        with self._server() as server:
-            pipeline_id = _pipeline_id(server, pipeline)
-            there = _version_id(server, pipeline_id, name)
-            return f"{pipeline_id}/{there or _uploaded_version_id(server, pipeline_id, name, text)}"
+    def __init__(self, config: KubeflowEngineConfig[str]) -> None:
+        self.api = KubernetesClient(config.kubeconfig)
+        self.namespace = config.namespace
+        self.runs = Path(config.directory) / "runs"
+        self._config = config
+
+    def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+        """Upload a package and return `<pipeline id>/<version id>`."""
+        package = kubeflow_package(ir, secrets, timeout_minutes)
+        name = hashlib.sha256(package.encode()).hexdigest()[:12]
+        with self._kfp() as kfp:
+            pipeline_id = _find_or_create_pipeline(kfp, pipeline)
+            version_id = _find_version(kfp, pipeline_id, name) or _upload_version(kfp, pipeline_id, name, package)
+            return f"{pipeline_id}/{version_id}"
 
     def remove(self, version_id: str) -> None:
+        """Delete a version, and the pipeline after its last version."""
         pipeline_id, version = version_id.split("/")
-        with self._server() as server:
-            if not self.keep_runs:
-                experiment = self._experiment_id(server)
-                for run in server.listed(server.runs.run_service_list_runs, "runs", experiment_id=experiment):
+        with self._kfp() as kfp:
+            if not self._config.keep_runs:
+                experiment = self._experiment_id(kfp)
+                for run in kfp.list_all(kfp.runs.run_service_list_runs, "runs", experiment_id=experiment):
                     if (of := run.pipeline_version_reference) and of.pipeline_version_id == version:
-                        server.ask(server.runs.run_service_delete_run, run.run_id, unless=404)
-            delete = server.pipelines.pipeline_service_delete_pipeline_version
-            server.ask(delete, pipeline_id, version, unless=404)
-            versions = server.pipelines.pipeline_service_list_pipeline_versions
-            gone = server.ask(server.pipelines.pipeline_service_get_pipeline, pipeline_id, unless=404) is None
-            if not gone and not server.listed(versions, "pipeline_versions", pipeline_id):
-                server.ask(server.pipelines.pipeline_service_delete_pipeline, pipeline_id, unless=404)
+                        kfp.call(kfp.runs.run_service_delete_run, run.run_id, allowed_status=404)
+            delete = kfp.pipelines.pipeline_service_delete_pipeline_version
+            kfp.call(delete, pipeline_id, version, allowed_status=404)
+            versions = kfp.pipelines.pipeline_service_list_pipeline_versions
+            pipeline = kfp.call(kfp.pipelines.pipeline_service_get_pipeline, pipeline_id, allowed_status=404)
+            if pipeline and not kfp.list_all(versions, "pipeline_versions", pipeline_id):
+                kfp.call(kfp.pipelines.pipeline_service_delete_pipeline, pipeline_id, allowed_status=404)
 
-    def left_behind(self, pipeline: str, key: str) -> str | None:
+    def find_resumable_run(self, pipeline: str, key: str) -> str | None:
+        """Return the id in the ConfigMap with this key if its run did not fail."""
         read = self.api.core.read_namespaced_config_map
-        mark = self.api.none_if_missing(lambda: read(_mark_name(pipeline, key), self.namespace))
-        if mark is None:
+        marker = self.api.none_if_missing(lambda: read(_marker_name(pipeline, key), self.namespace))
+        if marker is None:
             return None
-        run_id = str(mark.data["run_id"])
-        with self._server() as server:
-            run = self._run(server, run_id)
-        return None if run and run.state in ("FAILED", "CANCELED") else run_id
+        run_id = str(marker.data["run_id"])
+        with self._kfp() as kfp:
+            run = self._find_run(kfp, run_id)
+        failed = run and run_state(run) in (KfpRunState.FAILED, KfpRunState.CANCELED)
+        return None if failed else run_id
 
     def run(self, request: RunRequest) -> RunResult:
-        self._put_secret(request.secrets)
-        mark = _mark_name(request.pipeline, request.key)
-        self._put("config_map", {"metadata": {"name": mark, "labels": PODS}, "data": {"run_id": request.run_id}})
-        with self._server() as server, self._metadata() as store:
-            if self._run(server, request.run_id):
-                pulumi.log.info(f"{request.pipeline}: following the run {request.run_id}, which an earlier `up` began")
-            result = self._followed(server, store, self._begun(server, request), request)
-        self.api.none_if_missing(lambda: self.api.core.delete_namespaced_config_map(mark, self.namespace))
+        """Run a version, or resume its unfinished run."""
+        self._write_steps_secret(request.secrets)
+        marker = _marker_name(request.pipeline, request.key)
+        self._write("config_map", {"metadata": {"name": marker, "labels": PODS}, "data": {"run_id": request.run_id}})
+        with self._kfp() as kfp, self._metadata() as store:
+            if self._find_run(kfp, request.run_id):
+                pulumi.log.info(f"{request.pipeline}: resuming the run {request.run_id} of an earlier `up`")
+            result = self._follow(kfp, store, self._find_or_create_run(kfp, request), request)
+        self.api.none_if_missing(lambda: self.api.core.delete_namespaced_config_map(marker, self.namespace))
         return result
 
-    def schedule(
-        self, pipeline: str, version_id: str, arguments: Mapping[str, Any], cron: str, secrets: Mapping[str, str]
-    ) -> None:
-        """Run a version again and again, with these arguments, by cron's six fields, instead of as it was scheduled."""
-        import kfp_server_api as kfp  # type: ignore[import-untyped]
+    def schedule(self, request: ScheduleRequest) -> None:
+        """Create a recurring run in place of the old one."""
+        import kfp_server_api  # type: ignore[import-untyped]
 
-        self._put_secret(secrets)
-        self.unschedule(pipeline)
-        with self._server() as server:
-            wanted = kfp.V2beta1RecurringRun(
-                display_name=pipeline,
-                experiment_id=self._experiment_id(server),
-                pipeline_version_reference=_reference(version_id),
-                runtime_config=kfp.V2beta1RuntimeConfig(parameters=dict(arguments)),
-                trigger=kfp.V2beta1Trigger(cron_schedule=kfp.V2beta1CronSchedule(cron=cron)),
-                max_concurrency=AT_ONCE,
+        self._write_steps_secret(request.secrets)
+        self.unschedule(request.pipeline)
+        with self._kfp() as kfp:
+            recurring_run = kfp_server_api.V2beta1RecurringRun(
+                display_name=request.pipeline,
+                experiment_id=self._experiment_id(kfp),
+                pipeline_version_reference=_version_reference(request.version_id),
+                runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(request.arguments)),
+                trigger=kfp_server_api.V2beta1Trigger(
+                    cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=request.cron)
+                ),
+                max_concurrency=MAX_CONCURRENCY,
                 no_catchup=True,
-                mode=kfp.RecurringRunMode.ENABLE,
+                mode=kfp_server_api.RecurringRunMode.ENABLE,
             )
-            create = server.recurring_runs.recurring_run_service_create_recurring_run
-            server.ask(lambda **options: self._recurring_runs(server, pipeline) or create(wanted, **options))
+            create = kfp.recurring_runs.recurring_run_service_create_recurring_run
+            # A lost response is retried: the retry must not create a second schedule.
+            kfp.call(lambda **options: self._recurring_runs(kfp, request.pipeline) or create(recurring_run, **options))
 
     def unschedule(self, pipeline: str) -> None:
-        """Let it run no more by itself; a run that has begun goes on."""
-        with self._server() as server:
-            for there in self._recurring_runs(server, pipeline):
-                delete = server.recurring_runs.recurring_run_service_delete_recurring_run
-                server.ask(delete, there.recurring_run_id, propagation_policy="ORPHAN", unless=404)
+        """Delete the recurring runs of a pipeline."""
+        with self._kfp() as kfp:
+            delete = kfp.recurring_runs.recurring_run_service_delete_recurring_run
+            for recurring_run in self._recurring_runs(kfp, pipeline):
+                kfp.call(delete, recurring_run.recurring_run_id, propagation_policy="ORPHAN", allowed_status=404)
 
-    def _begun(self, server: KfpClient, request: RunRequest) -> str:
-        """The run's id in Kubeflow Pipelines. A run whose making was not answered for is not made twice."""
-        import kfp_server_api as kfp
+    def _find_or_create_run(self, kfp: KfpClient, request: RunRequest) -> str:
+        """Return the id of the request's run in Kubeflow Pipelines."""
+        import kfp_server_api
 
-        wanted = kfp.V2beta1Run(
+        new_run = kfp_server_api.V2beta1Run(
             display_name=request.run_id,
-            experiment_id=self._experiment_id(server),
-            pipeline_version_reference=_reference(request.version_id),
-            runtime_config=kfp.V2beta1RuntimeConfig(parameters=dict(request.arguments)),
+            experiment_id=self._experiment_id(kfp),
+            pipeline_version_reference=_version_reference(request.version_id),
+            runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(request.arguments)),
         )
-        create = server.runs.run_service_create_run
-        run = server.ask(lambda **options: self._run(server, request.run_id) or create(wanted, **options))
+        create = kfp.runs.run_service_create_run
+        # A lost response is retried: the retry must not create a second run.
+        run = kfp.call(lambda **options: self._find_run(kfp, request.run_id) or create(new_run, **options))
         return str(run.run_id)
 
-    def _run(self, server: KfpClient, run_id: str) -> Any:
-        """The newest run that has our id as its name; None where there is none."""
-        runs = server.listed(
-            server.runs.run_service_list_runs, "runs", name=run_id, experiment_id=self._experiment_id(server)
-        )
+    def _find_run(self, kfp: KfpClient, run_id: str) -> Any:
+        """Return the newest run with our id as its name; None without one."""
+        runs = kfp.list_all(kfp.runs.run_service_list_runs, "runs", name=run_id, experiment_id=self._experiment_id(kfp))
         return runs[0] if runs else None
 
-    def _recurring_runs(self, server: KfpClient, pipeline: str) -> list[Any]:
-        return server.listed(
-            server.recurring_runs.recurring_run_service_list_recurring_runs,
+    def _recurring_runs(self, kfp: KfpClient, pipeline: str) -> list[Any]:
+        return kfp.list_all(
+            kfp.recurring_runs.recurring_run_service_list_recurring_runs,
             "recurring_runs",
             name=pipeline,
-            experiment_id=self._experiment_id(server),
+            experiment_id=self._experiment_id(kfp),
         )
 
-    def _followed(self, server: KfpClient, store: MetadataStore, run_id: str, request: RunRequest) -> RunResult:
-        package = _package(server, request.version_id)
-        deadline = time.monotonic() + 60 * request.timeout_minutes + ENDING_SECONDS
+    def _follow(self, kfp: KfpClient, store: MetadataStore, run_id: str, request: RunRequest) -> RunResult:
+        """Copy the logs of a run until it ends and return its result."""
+        package = _uploaded_pipeline(kfp, request.version_id)
+        deadline = time.monotonic() + 60 * request.timeout_minutes + STOP_SECONDS
         progress = Progress(lambda line: pulumi.log.info(f"{request.pipeline}: {line}"))
         file = self.runs / request.run_id / "run.log"
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w") as log:
             pods = RunPods(self.api, self.namespace, run_id, log)
             while True:
-                run = server.ask(server.runs.run_service_get_run, run_id)
-                record = RunGraph(package, store.executions(run_id))
-                progress.update(record)
-                pods.look({execution.id: record.name(execution) for execution in record.executions})
-                if run.state in ENDED:
-                    return self._result(run, record, store, pods, request.timeout_minutes, str(file))
-                why = pods.why_stuck()
+                run = kfp.call(kfp.runs.run_service_get_run, run_id)
+                graph = RunGraph(package, store.executions(run_id))
+                progress.update(graph)
+                pods.update({execution.id: graph.name(execution) for execution in graph.executions})
+                if run_state(run).ended:
+                    return self._result(run, graph, store, pods, request.timeout_minutes, str(file))
+                reason = pods.pending_reason()
                 if time.monotonic() > deadline:
-                    why = f"it has taken more than {request.timeout_minutes} minutes, and Argo has not ended it"
-                if why:
-                    server.ask(server.runs.run_service_terminate_run, run_id)
-                    raise UserError(f"the run {request.run_id} does not go on: {why}")
+                    reason = f"it exceeded its timeout of {request.timeout_minutes} minutes, and Argo did not stop it"
+                if reason:
+                    kfp.call(kfp.runs.run_service_terminate_run, run_id)
+                    raise UserError(f"the run {request.run_id} was stopped: {reason}")
                 time.sleep(POLL_SECONDS)
 
     def _result(
-        self, run: Any, record: RunGraph, store: MetadataStore, pods: RunPods, timeout_minutes: int, log: str
+        self, run: Any, graph: RunGraph, store: MetadataStore, pods: RunPods, timeout_minutes: int, log: str
     ) -> RunResult:
-        artifacts = store.outputs(execution for execution in record.executions if record.is_step(execution))
-        steps = record.steps(artifacts)
-        if run.state == "SUCCEEDED":
-            return RunResult("SUCCEEDED", record.outputs(artifacts), steps, log)
-        failed = record.failed()
-        unprepared, lines = pods.why_failed(failed.id if failed else None)
+        artifacts = store.outputs(execution for execution in graph.executions if graph.is_step(execution))
+        steps = graph.steps(artifacts)
+        if run_state(run) == KfpRunState.SUCCEEDED:
+            return RunResult(RunState.SUCCEEDED, graph.outputs(artifacts), steps, log)
+        failed = graph.failed()
+        step_of_driver, lines = pods.failure(failed.id if failed else None)
         if run.finished_at and (run.finished_at - run.created_at).total_seconds() >= 60 * timeout_minutes:
-            lines.append(f"the run has taken more than {timeout_minutes} minutes, and was ended")
+            lines.append(timeout_error(timeout_minutes))
         return RunResult(
-            state="FAILED",
+            state=RunState.FAILED,
             outputs={},
             steps=steps,
             log=log,
-            failed_step=record.name(failed) if failed else unprepared,
-            error="\n".join([*lines, *self._workflow_messages(run.run_id)] or [f"the run is {run.state}"]),
+            failed_step=graph.name(failed) if failed else step_of_driver,
+            error="\n".join([*lines, *self._workflow_errors(run.run_id)] or [f"the run is {run_state(run)}"]),
         )
 
-    def _workflow_messages(self, run_id: str) -> Iterator[str]:
-        """What Argo says about the whole run, as that it took too long; not that a part of it failed."""
-        listed = self.api.custom.list_namespaced_custom_object
-        select = {"label_selector": f"{RUN_LABEL}={run_id}"}
-        found = self.api.retry(lambda: listed(*WORKFLOWS, self.namespace, "workflows", **select))["items"]
-        messages = (str(workflow.get("status", {}).get("message", "")) for workflow in found)
-        yield from (message for message in messages if message and not OF_A_PART.match(message))
+    def _workflow_errors(self, run_id: str) -> Iterator[str]:
+        """Yield Argo's errors of the whole workflow, such as its timeout, without the errors of its children."""
+        list_objects = self.api.custom.list_namespaced_custom_object
+        selector = {"label_selector": f"{RUN_LABEL}={run_id}"}
+        workflows = self.api.retry(lambda: list_objects(*WORKFLOWS, self.namespace, "workflows", **selector))["items"]
+        messages = (str(workflow.get("status", {}).get("message", "")) for workflow in workflows)
+        yield from (message for message in messages if message and not CHILD_FAILED.match(message))
 
-    def _experiment_id(self, server: KfpClient) -> str:
-        import kfp_server_api as kfp
+    def _experiment_id(self, kfp: KfpClient) -> str:
+        import kfp_server_api
 
-        list_all = server.experiments.experiment_service_list_experiments
-        wanted = kfp.V2beta1Experiment(display_name=self.experiment)
-        found = server.listed(list_all, "experiments", name=self.experiment)
-        if not found:
-            server.ask(server.experiments.experiment_service_create_experiment, wanted, unless=409)
-            found = server.listed(list_all, "experiments", name=self.experiment)
-        if not found:
-            raise UserError(f"Kubeflow Pipelines has an experiment {self.experiment} already, and does not show it")
-        return str(found[0].experiment_id)
+        name = self._config.experiment
+        list_experiments = kfp.experiments.experiment_service_list_experiments
+        experiments = kfp.list_all(list_experiments, "experiments", name=name)
+        if not experiments:
+            experiment = kfp_server_api.V2beta1Experiment(display_name=name)
+            kfp.call(kfp.experiments.experiment_service_create_experiment, experiment, allowed_status=409)
+            experiments = kfp.list_all(list_experiments, "experiments", name=name)
+        if not experiments:
+            raise UserError(
+                f"Kubeflow Pipelines does not list the experiment {name}, but it exists; restart its API server"
+            )
+        return str(experiments[0].experiment_id)
 
-    def _put_secret(self, secrets: Mapping[str, str]) -> None:
-        self._put("secret", {"metadata": {"name": STEPS_SECRET, "labels": PODS}, "stringData": dict(secrets)})
+    def _write_steps_secret(self, secrets: Mapping[str, str]) -> None:
+        self._write("secret", {"metadata": {"name": STEPS_SECRET, "labels": PODS}, "stringData": dict(secrets)})
 
-    def _put(self, kind: str, body: dict[str, Any]) -> None:
+    def _write(self, kind: str, body: dict[str, Any]) -> None:
+        """Create an object of the namespace or replace it."""
         create = getattr(self.api.core, f"create_namespaced_{kind}")
         replace = getattr(self.api.core, f"replace_namespaced_{kind}")
         if self.api.none_if_exists(lambda: create(self.namespace, body)) is None:
             self.api.retry(lambda: replace(body["metadata"]["name"], self.namespace, body))
 
     @contextmanager
-    def _server(self) -> Iterator[KfpClient]:
-        with reachable_url("", self._access("api")) as url:
+    def _kfp(self) -> Iterator[KfpClient]:
+        with port_forward(self._target(self._config.api_selector, self._config.api_port)) as url:
             yield KfpClient(url)
 
     @contextmanager
     def _metadata(self) -> Iterator[MetadataStore]:
-        with reachable_url("", self._access("metadata")) as url, MetadataStore(url.removeprefix("http://")) as store:
+        target = self._target(self._config.metadata_selector, self._config.metadata_port)
+        with port_forward(target) as url, MetadataStore(url.removeprefix("http://")) as store:
             yield store
 
-    def _access(self, part: str) -> dict[str, str]:
-        own = {what: self._properties[f"{part}_{what}"] for what in ("selector", "port")}
-        return {"kubeconfig": self._properties["kubeconfig"], "namespace": self.namespace, **own}
+    def _target(self, selector: str, port: int) -> PodTarget[str]:
+        return PodTarget(self._config.kubeconfig, self.namespace, selector, port)
 
 
-def _pipeline_id(server: KfpClient, name: str) -> str:
-    import kfp_server_api as kfp
+def _find_or_create_pipeline(kfp: KfpClient, name: str) -> str:
+    import kfp_server_api
 
-    by_name = server.pipelines.pipeline_service_get_pipeline_by_name
-    found = server.ask(by_name, name, unless=404)
-    if found is None:
-        wanted = kfp.V2beta1Pipeline(name=name, display_name=name)
-        # Somebody else may have been faster.
-        found = server.ask(server.pipelines.pipeline_service_create_pipeline, wanted, unless=409)
-    return str((found or server.ask(by_name, name)).pipeline_id)
+    get_by_name = kfp.pipelines.pipeline_service_get_pipeline_by_name
+    pipeline = kfp.call(get_by_name, name, allowed_status=404)
+    if pipeline is None:
+        new_pipeline = kfp_server_api.V2beta1Pipeline(name=name, display_name=name)
+        # 409: a concurrent `up` created it first.
+        create = kfp.pipelines.pipeline_service_create_pipeline
+        pipeline = kfp.call(create, new_pipeline, allowed_status=409)
+    return str((pipeline or kfp.call(get_by_name, name)).pipeline_id)
 
 
-def _version_id(server: KfpClient, pipeline_id: str, name: str) -> str | None:
-    versions = server.listed(
-        server.pipelines.pipeline_service_list_pipeline_versions, "pipeline_versions", pipeline_id, name=name
-    )
+def _find_version(kfp: KfpClient, pipeline_id: str, name: str) -> str | None:
+    list_versions = kfp.pipelines.pipeline_service_list_pipeline_versions
+    versions = kfp.list_all(list_versions, "pipeline_versions", pipeline_id, name=name)
     return str(versions[0].pipeline_version_id) if versions else None
 
 
-def _uploaded_version_id(server: KfpClient, pipeline_id: str, name: str, text: str) -> str | None:
+def _upload_version(kfp: KfpClient, pipeline_id: str, name: str, package: str) -> str | None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(text)
+        file.write(package)
         file.flush()
-        upload = server.uploads.upload_pipeline_version
-        made = server.ask(upload, file.name, name=name, display_name=name, pipelineid=pipeline_id, unless=409)
-    return str(made.pipeline_version_id) if made else _version_id(server, pipeline_id, name)
+        names = {"name": name, "display_name": name, "pipelineid": pipeline_id}
+        version = kfp.call(kfp.uploads.upload_pipeline_version, file.name, **names, allowed_status=409)
+    return str(version.pipeline_version_id) if version else _find_version(kfp, pipeline_id, name)
 
 
-def _package(server: KfpClient, version_id: str) -> Mapping[str, Any]:
-    """The pipeline (IR) of a version, without what is for Kubernetes."""
-    version = server.ask(server.pipelines.pipeline_service_get_pipeline_version, *version_id.split("/"))
+def _uploaded_pipeline(kfp: KfpClient, version_id: str) -> Mapping[str, Any]:
+    """Return the pipeline (IR) of a version, without its document for Kubernetes."""
+    version = kfp.call(kfp.pipelines.pipeline_service_get_pipeline_version, *version_id.split("/"))
     return dict(version.pipeline_spec.get("pipeline_spec", version.pipeline_spec))
 
 
-def _reference(version_id: str) -> Any:
+def _version_reference(version_id: str) -> Any:
     from kfp_server_api import V2beta1PipelineVersionReference
 
     pipeline_id, version = version_id.split("/")
     return V2beta1PipelineVersionReference(pipeline_id=pipeline_id, pipeline_version_id=version)
 
 
-def _mark_name(pipeline: str, key: str) -> str:
+def _marker_name(pipeline: str, key: str) -> str:
     return f"run-{pipeline[:40]}-{key[:16]}"

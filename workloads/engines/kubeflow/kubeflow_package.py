@@ -1,4 +1,4 @@
-"""A pipeline's package as Kubeflow Pipelines takes it."""
+"""Package of a pipeline in the form that Kubeflow Pipelines runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import yaml
 from workloads.engines.job.manifests import RESOURCES
 
 STEPS_SECRET = "pipeline-steps"
-"""The secret of the namespace with the environment that all steps have in common."""
+"""Secret of the namespace with the environment variables of all steps."""
 
 
-def uploaded(package: str, secrets: Sequence[str], timeout_minutes: int) -> str:
-    """The package (IR YAML) with what it does not say itself about where it runs.
+def kubeflow_package(ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
+    """Return a package (IR YAML) with the settings that only Kubeflow Pipelines needs.
 
-    Every step gets the keys `secrets` of the steps' secret as environment variables, requests and limits of its own; a
-    run that takes longer than `timeout_minutes` is ended. The second of the two documents is the one for Kubernetes.
+    Each step gets environment variables from the keys `secrets` of the steps' secret. Steps and runs without requests,
+    limits or a timeout in the package get the defaults. The second document of the result is for Kubernetes.
     """
-    pipeline, *more = (document for document in yaml.safe_load_all(package) if document)
+    pipeline, *more = (document for document in yaml.safe_load_all(ir) if document)
     platform: dict[str, Any] = more[0] if more else {}
     kubernetes = platform.setdefault("platforms", {}).setdefault("kubernetes", {})
     steps = kubernetes.setdefault("deploymentSpec", {}).setdefault("executors", {})
@@ -34,9 +34,9 @@ def uploaded(package: str, secrets: Sequence[str], timeout_minutes: int) -> str:
 
 def _resources() -> dict[str, str]:
     return {
-        f"resource{what.capitalize()}{kind}": RESOURCES[of][what]
-        for of, kind in (("requests", "Request"), ("limits", "Limit"))
-        for what in ("cpu", "memory")
+        f"resource{resource.capitalize()}{suffix}": RESOURCES[kind][resource]
+        for kind, suffix in (("requests", "Request"), ("limits", "Limit"))
+        for resource in ("cpu", "memory")
     }
 
 

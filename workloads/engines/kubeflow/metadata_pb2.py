@@ -4,19 +4,14 @@
 # source: metadata.proto
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
+
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-_runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC,
-    6,
-    31,
-    1,
-    '',
-    'metadata.proto'
-)
+
+_runtime_version.ValidateProtobufRuntimeVersion(_runtime_version.Domain.PUBLIC, 6, 31, 1, "", "metadata.proto")
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
@@ -25,55 +20,57 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0emetadata.proto\x12\x0bml_metadata\x1a\x1cgoogle/protobuf/struct.proto\"\x9c\x01\n\x05Value\x12\x13\n\tint_value\x18\x01 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x02 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x03 \x01(\tH\x00\x12/\n\x0cstruct_value\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x14\n\nbool_value\x18\x06 \x01(\x08H\x00\x42\x07\n\x05value\"\xb8\x01\n\x08\x41rtifact\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x46\n\x11\x63ustom_properties\x18\x05 \x03(\x0b\x32+.ml_metadata.Artifact.CustomPropertiesEntry\x1aK\n\x15\x43ustomPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.ml_metadata.Value:\x02\x38\x01\"\xf6\x01\n\x05\x45vent\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x03\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\x03\x12%\n\x04path\x18\x03 \x01(\x0b\x32\x17.ml_metadata.Event.Path\x12%\n\x04type\x18\x04 \x01(\x0e\x32\x17.ml_metadata.Event.Type\x1aH\n\x04Path\x12+\n\x05steps\x18\x01 \x03(\x0b\x32\x1c.ml_metadata.Event.Path.Step\x1a\x13\n\x04Step\x12\x0b\n\x03key\x18\x02 \x01(\t\"*\n\x04Type\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05INPUT\x10\x03\x12\n\n\x06OUTPUT\x10\x04\"\x8c\x03\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x36\n\x10last_known_state\x18\x03 \x01(\x0e\x32\x1c.ml_metadata.Execution.State\x12G\n\x11\x63ustom_properties\x18\x05 \x03(\x0b\x32,.ml_metadata.Execution.CustomPropertiesEntry\x12\x1f\n\x17\x63reate_time_since_epoch\x18\x08 \x01(\x03\x12$\n\x1clast_update_time_since_epoch\x18\t \x01(\x03\x1aK\n\x15\x43ustomPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.ml_metadata.Value:\x02\x38\x01\"^\n\x05State\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x07\n\x03NEW\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0c\n\x08\x43OMPLETE\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x12\n\n\x06\x43\x41\x43HED\x10\x05\x12\x0c\n\x08\x43\x41NCELED\x10\x06\"\x15\n\x07\x43ontext\x12\n\n\x02id\x18\x01 \x01(\x03\"H\n\x14ListOperationOptions\x12\x17\n\x0fmax_result_size\x18\x01 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"I\n\x1eGetContextByTypeAndNameRequest\x12\x11\n\ttype_name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontext_name\x18\x02 \x01(\t\"H\n\x1fGetContextByTypeAndNameResponse\x12%\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x14.ml_metadata.Context\"g\n\x1dGetExecutionsByContextRequest\x12\x12\n\ncontext_id\x18\x01 \x01(\x03\x12\x32\n\x07options\x18\x02 \x01(\x0b\x32!.ml_metadata.ListOperationOptions\"e\n\x1eGetExecutionsByContextResponse\x12*\n\nexecutions\x18\x01 \x03(\x0b\x32\x16.ml_metadata.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x1eGetEventsByExecutionIDsRequest\x12\x15\n\rexecution_ids\x18\x01 \x03(\x03\"E\n\x1fGetEventsByExecutionIDsResponse\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.ml_metadata.Event\"/\n\x17GetArtifactsByIDRequest\x12\x14\n\x0c\x61rtifact_ids\x18\x01 \x03(\x03\"D\n\x18GetArtifactsByIDResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.ml_metadata.Artifact')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
+    b'\n\x0emetadata.proto\x12\x0bml_metadata\x1a\x1cgoogle/protobuf/struct.proto"\x9c\x01\n\x05Value\x12\x13\n\tint_value\x18\x01 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x02 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x03 \x01(\tH\x00\x12/\n\x0cstruct_value\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x14\n\nbool_value\x18\x06 \x01(\x08H\x00\x42\x07\n\x05value"\xb8\x01\n\x08\x41rtifact\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x46\n\x11\x63ustom_properties\x18\x05 \x03(\x0b\x32+.ml_metadata.Artifact.CustomPropertiesEntry\x1aK\n\x15\x43ustomPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.ml_metadata.Value:\x02\x38\x01"\xf6\x01\n\x05\x45vent\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x03\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\x03\x12%\n\x04path\x18\x03 \x01(\x0b\x32\x17.ml_metadata.Event.Path\x12%\n\x04type\x18\x04 \x01(\x0e\x32\x17.ml_metadata.Event.Type\x1aH\n\x04Path\x12+\n\x05steps\x18\x01 \x03(\x0b\x32\x1c.ml_metadata.Event.Path.Step\x1a\x13\n\x04Step\x12\x0b\n\x03key\x18\x02 \x01(\t"*\n\x04Type\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05INPUT\x10\x03\x12\n\n\x06OUTPUT\x10\x04"\x8c\x03\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x36\n\x10last_known_state\x18\x03 \x01(\x0e\x32\x1c.ml_metadata.Execution.State\x12G\n\x11\x63ustom_properties\x18\x05 \x03(\x0b\x32,.ml_metadata.Execution.CustomPropertiesEntry\x12\x1f\n\x17\x63reate_time_since_epoch\x18\x08 \x01(\x03\x12$\n\x1clast_update_time_since_epoch\x18\t \x01(\x03\x1aK\n\x15\x43ustomPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.ml_metadata.Value:\x02\x38\x01"^\n\x05State\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x07\n\x03NEW\x10\x01\x12\x0b\n\x07RUNNING\x10\x02\x12\x0c\n\x08\x43OMPLETE\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x12\n\n\x06\x43\x41\x43HED\x10\x05\x12\x0c\n\x08\x43\x41NCELED\x10\x06"\x15\n\x07\x43ontext\x12\n\n\x02id\x18\x01 \x01(\x03"H\n\x14ListOperationOptions\x12\x17\n\x0fmax_result_size\x18\x01 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"I\n\x1eGetContextByTypeAndNameRequest\x12\x11\n\ttype_name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontext_name\x18\x02 \x01(\t"H\n\x1fGetContextByTypeAndNameResponse\x12%\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x14.ml_metadata.Context"g\n\x1dGetExecutionsByContextRequest\x12\x12\n\ncontext_id\x18\x01 \x01(\x03\x12\x32\n\x07options\x18\x02 \x01(\x0b\x32!.ml_metadata.ListOperationOptions"e\n\x1eGetExecutionsByContextResponse\x12*\n\nexecutions\x18\x01 \x03(\x0b\x32\x16.ml_metadata.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"7\n\x1eGetEventsByExecutionIDsRequest\x12\x15\n\rexecution_ids\x18\x01 \x03(\x03"E\n\x1fGetEventsByExecutionIDsResponse\x12"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.ml_metadata.Event"/\n\x17GetArtifactsByIDRequest\x12\x14\n\x0c\x61rtifact_ids\x18\x01 \x03(\x03"D\n\x18GetArtifactsByIDResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.ml_metadata.Artifact'
+)
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'metadata_pb2', _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "metadata_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_ARTIFACT_CUSTOMPROPERTIESENTRY']._loaded_options = None
-  _globals['_ARTIFACT_CUSTOMPROPERTIESENTRY']._serialized_options = b'8\001'
-  _globals['_EXECUTION_CUSTOMPROPERTIESENTRY']._loaded_options = None
-  _globals['_EXECUTION_CUSTOMPROPERTIESENTRY']._serialized_options = b'8\001'
-  _globals['_VALUE']._serialized_start=62
-  _globals['_VALUE']._serialized_end=218
-  _globals['_ARTIFACT']._serialized_start=221
-  _globals['_ARTIFACT']._serialized_end=405
-  _globals['_ARTIFACT_CUSTOMPROPERTIESENTRY']._serialized_start=330
-  _globals['_ARTIFACT_CUSTOMPROPERTIESENTRY']._serialized_end=405
-  _globals['_EVENT']._serialized_start=408
-  _globals['_EVENT']._serialized_end=654
-  _globals['_EVENT_PATH']._serialized_start=538
-  _globals['_EVENT_PATH']._serialized_end=610
-  _globals['_EVENT_PATH_STEP']._serialized_start=591
-  _globals['_EVENT_PATH_STEP']._serialized_end=610
-  _globals['_EVENT_TYPE']._serialized_start=612
-  _globals['_EVENT_TYPE']._serialized_end=654
-  _globals['_EXECUTION']._serialized_start=657
-  _globals['_EXECUTION']._serialized_end=1053
-  _globals['_EXECUTION_CUSTOMPROPERTIESENTRY']._serialized_start=330
-  _globals['_EXECUTION_CUSTOMPROPERTIESENTRY']._serialized_end=405
-  _globals['_EXECUTION_STATE']._serialized_start=959
-  _globals['_EXECUTION_STATE']._serialized_end=1053
-  _globals['_CONTEXT']._serialized_start=1055
-  _globals['_CONTEXT']._serialized_end=1076
-  _globals['_LISTOPERATIONOPTIONS']._serialized_start=1078
-  _globals['_LISTOPERATIONOPTIONS']._serialized_end=1150
-  _globals['_GETCONTEXTBYTYPEANDNAMEREQUEST']._serialized_start=1152
-  _globals['_GETCONTEXTBYTYPEANDNAMEREQUEST']._serialized_end=1225
-  _globals['_GETCONTEXTBYTYPEANDNAMERESPONSE']._serialized_start=1227
-  _globals['_GETCONTEXTBYTYPEANDNAMERESPONSE']._serialized_end=1299
-  _globals['_GETEXECUTIONSBYCONTEXTREQUEST']._serialized_start=1301
-  _globals['_GETEXECUTIONSBYCONTEXTREQUEST']._serialized_end=1404
-  _globals['_GETEXECUTIONSBYCONTEXTRESPONSE']._serialized_start=1406
-  _globals['_GETEXECUTIONSBYCONTEXTRESPONSE']._serialized_end=1507
-  _globals['_GETEVENTSBYEXECUTIONIDSREQUEST']._serialized_start=1509
-  _globals['_GETEVENTSBYEXECUTIONIDSREQUEST']._serialized_end=1564
-  _globals['_GETEVENTSBYEXECUTIONIDSRESPONSE']._serialized_start=1566
-  _globals['_GETEVENTSBYEXECUTIONIDSRESPONSE']._serialized_end=1635
-  _globals['_GETARTIFACTSBYIDREQUEST']._serialized_start=1637
-  _globals['_GETARTIFACTSBYIDREQUEST']._serialized_end=1684
-  _globals['_GETARTIFACTSBYIDRESPONSE']._serialized_start=1686
-  _globals['_GETARTIFACTSBYIDRESPONSE']._serialized_end=1754
+    DESCRIPTOR._loaded_options = None
+    _globals["_ARTIFACT_CUSTOMPROPERTIESENTRY"]._loaded_options = None
+    _globals["_ARTIFACT_CUSTOMPROPERTIESENTRY"]._serialized_options = b"8\001"
+    _globals["_EXECUTION_CUSTOMPROPERTIESENTRY"]._loaded_options = None
+    _globals["_EXECUTION_CUSTOMPROPERTIESENTRY"]._serialized_options = b"8\001"
+    _globals["_VALUE"]._serialized_start = 62
+    _globals["_VALUE"]._serialized_end = 218
+    _globals["_ARTIFACT"]._serialized_start = 221
+    _globals["_ARTIFACT"]._serialized_end = 405
+    _globals["_ARTIFACT_CUSTOMPROPERTIESENTRY"]._serialized_start = 330
+    _globals["_ARTIFACT_CUSTOMPROPERTIESENTRY"]._serialized_end = 405
+    _globals["_EVENT"]._serialized_start = 408
+    _globals["_EVENT"]._serialized_end = 654
+    _globals["_EVENT_PATH"]._serialized_start = 538
+    _globals["_EVENT_PATH"]._serialized_end = 610
+    _globals["_EVENT_PATH_STEP"]._serialized_start = 591
+    _globals["_EVENT_PATH_STEP"]._serialized_end = 610
+    _globals["_EVENT_TYPE"]._serialized_start = 612
+    _globals["_EVENT_TYPE"]._serialized_end = 654
+    _globals["_EXECUTION"]._serialized_start = 657
+    _globals["_EXECUTION"]._serialized_end = 1053
+    _globals["_EXECUTION_CUSTOMPROPERTIESENTRY"]._serialized_start = 330
+    _globals["_EXECUTION_CUSTOMPROPERTIESENTRY"]._serialized_end = 405
+    _globals["_EXECUTION_STATE"]._serialized_start = 959
+    _globals["_EXECUTION_STATE"]._serialized_end = 1053
+    _globals["_CONTEXT"]._serialized_start = 1055
+    _globals["_CONTEXT"]._serialized_end = 1076
+    _globals["_LISTOPERATIONOPTIONS"]._serialized_start = 1078
+    _globals["_LISTOPERATIONOPTIONS"]._serialized_end = 1150
+    _globals["_GETCONTEXTBYTYPEANDNAMEREQUEST"]._serialized_start = 1152
+    _globals["_GETCONTEXTBYTYPEANDNAMEREQUEST"]._serialized_end = 1225
+    _globals["_GETCONTEXTBYTYPEANDNAMERESPONSE"]._serialized_start = 1227
+    _globals["_GETCONTEXTBYTYPEANDNAMERESPONSE"]._serialized_end = 1299
+    _globals["_GETEXECUTIONSBYCONTEXTREQUEST"]._serialized_start = 1301
+    _globals["_GETEXECUTIONSBYCONTEXTREQUEST"]._serialized_end = 1404
+    _globals["_GETEXECUTIONSBYCONTEXTRESPONSE"]._serialized_start = 1406
+    _globals["_GETEXECUTIONSBYCONTEXTRESPONSE"]._serialized_end = 1507
+    _globals["_GETEVENTSBYEXECUTIONIDSREQUEST"]._serialized_start = 1509
+    _globals["_GETEVENTSBYEXECUTIONIDSREQUEST"]._serialized_end = 1564
+    _globals["_GETEVENTSBYEXECUTIONIDSRESPONSE"]._serialized_start = 1566
+    _globals["_GETEVENTSBYEXECUTIONIDSRESPONSE"]._serialized_end = 1635
+    _globals["_GETARTIFACTSBYIDREQUEST"]._serialized_start = 1637
+    _globals["_GETARTIFACTSBYIDREQUEST"]._serialized_end = 1684
+    _globals["_GETARTIFACTSBYIDRESPONSE"]._serialized_start = 1686
+    _globals["_GETARTIFACTSBYIDRESPONSE"]._serialized_end = 1754
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,4 @@
-"""How a run went, as its pipeline's package and the executions in ML Metadata tell together."""
+"""Graph of a run: the pipeline's package joined with the executions in ML Metadata."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
+from workloads.engines.base import StepState
 from workloads.engines.kubeflow.metadata_pb2 import Artifact, Execution, Value
 from workloads.ml.artifact_metadata import KFP_PROPERTIES
 
-STATES = {Execution.COMPLETE: "SUCCEEDED", Execution.CACHED: "CACHED", Execution.FAILED: "FAILED"}
+STATES = {
+    Execution.COMPLETE: StepState.SUCCEEDED,
+    Execution.CACHED: StepState.CACHED,
+    Execution.FAILED: StepState.FAILED,
+}
 
 
 class RunGraph:
-    """One run. A dag is an execution of a component that is made of tasks: the pipeline itself, a condition, a loop.
+    """Executions of one run. A DAG is an execution of a component with tasks: the pipeline, a condition or a loop.
 
-    `package` is the pipeline (IR) as parsed from YAML. An execution of a dag whose condition did not hold is CANCELED.
+    Args:
+        package: the pipeline (IR), parsed from YAML.
+        executions: the executions, oldest first. Kubeflow Pipelines marks a DAG with a false condition as CANCELED.
     """
 
     def __init__(self, package: Mapping[str, Any], executions: Sequence[Execution]) -> None:
@@ -25,25 +32,25 @@ class RunGraph:
         self._by_id = {execution.id: execution for execution in executions}
 
     def name(self, execution: Execution) -> str:
-        """Of its task; empty for the pipeline itself."""
+        """Return the name of the execution's task; "" for the pipeline itself."""
         return execution.custom_properties["task_name"].string_value if self._parent(execution) else ""
 
     def is_step(self, execution: Execution) -> bool:
-        """Whether a pod does its work; it is a dag otherwise."""
+        """Return True if a pod runs the execution; False for a DAG."""
         return "executorLabel" in self.component(execution)
 
     def component(self, execution: Execution) -> Mapping[str, Any]:
-        """What the package says about it."""
+        """Return the execution's component in the package."""
         parent = self._parent(execution)
         if parent is None:
             return dict(self._package["root"])
         if _number(execution, "iteration_index") is not None and _number(parent, "iteration_count") is not None:
-            return self.component(parent)  # one turn of a loop
+            return self.component(parent)  # one iteration of a loop
         task = self.component(parent)["dag"]["tasks"][self.name(execution)]
         return dict(self._package["components"][task["componentRef"]["name"]])
 
     def steps_below(self, component: Mapping[str, Any]) -> Iterator[str]:
-        """Names of the tasks in a dag, and in those within it, that have a pod of their own."""
+        """Yield the names of the tasks in a DAG and its inner DAGs that run in pods."""
         for name, task in component["dag"]["tasks"].items():
             inner = self._package["components"][task["componentRef"]["name"]]
             if "dag" in inner:
@@ -52,15 +59,17 @@ class RunGraph:
                 yield name
 
     def steps(self, artifacts: Mapping[int, Mapping[str, Artifact]]) -> list[dict[str, Any]]:
-        """The steps that ran, as `workloads.engines.kfp_runner` describes them; a cached one is CACHED.
+        """Return the executed steps of a finished run, in the format of `workloads.engines.kfp_runner`.
 
-        One that is still running when its run has ended has failed: its pod was lost. `artifacts` are those of
-        `MetadataStore.outputs`.
+        A step that is still running after the end of its run counts as failed: its pod was lost.
+
+        Args:
+            artifacts: the result of `MetadataStore.outputs`.
         """
         return [
             {
                 "name": self.name(execution),
-                "state": STATES.get(execution.last_known_state, "FAILED"),
+                "state": STATES.get(execution.last_known_state, StepState.FAILED),
                 "seconds": seconds(execution),
                 "parameters": self._parameters(execution),
                 "artifacts": self._artifacts(execution, artifacts.get(execution.id, {})),
@@ -70,17 +79,17 @@ class RunGraph:
         ]
 
     def failed(self) -> Execution | None:
-        """The step that failed first, or else one that did not end; None where no step did either."""
-        ends = (Execution.COMPLETE, Execution.CACHED, Execution.CANCELED)
-        bad = [each for each in self.executions if self.is_step(each) and each.last_known_state not in ends]
+        """Return the step that failed first, else an unfinished step; None if all steps succeeded."""
+        successful = (Execution.COMPLETE, Execution.CACHED, Execution.CANCELED)
+        failed = [each for each in self.executions if self.is_step(each) and each.last_known_state not in successful]
         return min(
-            bad,
+            failed,
             key=lambda each: (each.last_known_state != Execution.FAILED, each.last_update_time_since_epoch),
             default=None,
         )
 
     def outputs(self, artifacts: Mapping[int, Mapping[str, Artifact]]) -> dict[str, Any]:
-        """What the pipeline function returns, by name: values of parameters, addresses of artifacts."""
+        """Return the pipeline's outputs by name: values of parameters, addresses of artifacts."""
         root = next((each for each in self.executions if self._parent(each) is None), None)
         if root is None:
             return {}
@@ -98,21 +107,21 @@ class RunGraph:
         return values | addresses
 
     def _selected(
-        self, dag: Execution, what: str, name: str, artifacts: Mapping[int, Mapping[str, Artifact]]
+        self, dag: Execution, kind: str, name: str, artifacts: Mapping[int, Mapping[str, Artifact]]
     ) -> list[Any]:
-        """An output of a dag: of its first task that has it, of every turn of a loop; none where there is none."""
+        """Return a list with the output of a DAG's first task that has it; for a loop, a list of all iterations."""
         if _number(dag, "iteration_count") is not None:
-            turns = sorted(self._tasks(dag), key=lambda turn: _number(turn, "iteration_index") or 0)
-            return [[value for turn in turns for value in self._selected(turn, what, name, artifacts)]]
-        for task, key in _selectors(self.component(dag)["dag"]["outputs"][what][name]):
+            iterations = sorted(self._tasks(dag), key=lambda each: _number(each, "iteration_index") or 0)
+            return [[value for each in iterations for value in self._selected(each, kind, name, artifacts)]]
+        for task, key in _selectors(self.component(dag)["dag"]["outputs"][kind][name]):
             for execution in self._tasks(dag, task):
                 if execution.last_known_state == Execution.CANCELED:
                     continue
                 if not self.is_step(execution):
-                    return self._selected(execution, what, key, artifacts)
-                if what == "artifacts" and key in artifacts.get(execution.id, {}):
+                    return self._selected(execution, kind, key, artifacts)
+                if kind == "artifacts" and key in artifacts.get(execution.id, {}):
                     return [artifacts[execution.id][key].uri]
-                if what == "parameters" and key in (values := self._parameters(execution)):
+                if kind == "parameters" and key in (values := self._parameters(execution)):
                     return [values[key]]
         return []
 
@@ -129,7 +138,7 @@ class RunGraph:
                 "type": spec["artifactType"]["schemaTitle"],
                 "uri": artifacts[name].uri,
                 "metadata": {
-                    key: _plain(value)
+                    key: _from_value(value)
                     for key, value in artifacts[name].custom_properties.items()
                     if key not in KFP_PROPERTIES
                 },
@@ -139,9 +148,9 @@ class RunGraph:
         ]
 
     def _tasks(self, dag: Execution, name: str = "") -> list[Execution]:
-        """Executions of a dag's tasks, newest first: a task may have begun again when its driver was lost."""
-        mine = [each for each in self.executions if self._parent(each) is dag]
-        return [each for each in reversed(mine) if not name or self.name(each) == name]
+        """Return the executions of a DAG's tasks, newest first: a task with a lost driver has several."""
+        children = [each for each in self.executions if self._parent(each) is dag]
+        return [each for each in reversed(children) if not name or self.name(each) == name]
 
     def _parent(self, execution: Execution) -> Execution | None:
         number = _number(execution, "parent_dag_id")
@@ -149,12 +158,12 @@ class RunGraph:
 
 
 def seconds(execution: Execution) -> float:
-    """How long it took until it was last heard of."""
+    """Return the seconds from the creation of an execution to its last update."""
     return round((execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000, 1)
 
 
 def _selectors(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The tasks that an output may come from, and its name there."""
+    """Return the tasks that may produce an output, each with the name of its output."""
     if "artifactSelectors" in spec:
         return [(each["producerSubtask"], each["outputArtifactKey"]) for each in spec["artifactSelectors"]]
     one_of = spec["valueFromOneof"]["parameterSelectors"] if "valueFromOneof" in spec else [spec["valueFromParameter"]]
@@ -166,14 +175,14 @@ def _number(execution: Execution, name: str) -> int | None:
     return properties[name].int_value if name in properties else None
 
 
-def _typed(value: Any, kind: str) -> Any:
-    """A number of JSON is none of Python's integers."""
-    return int(value) if kind == "NUMBER_INTEGER" and value is not None else value
+def _typed(value: Any, parameter_type: str) -> Any:
+    """Return the value as an integer if its type requires it: JSON has floating-point numbers only."""
+    return int(value) if parameter_type == "NUMBER_INTEGER" and value is not None else value
 
 
-def _plain(value: Value) -> Any:
+def _from_value(value: Value) -> Any:
     kind = value.WhichOneof("value")
     if kind != "struct_value":
         return getattr(value, kind) if kind else None
-    # Kubeflow Pipelines keeps a list or a mapping as the only field of another.
+    # Kubeflow Pipelines wraps a list or a mapping in a struct with one field.
     return next(iter(MessageToDict(value.struct_value).values()), None)

@@ -1,0 +1,51 @@
+"""Sessions with MLflow servers."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+from mlplatform.tracking_access import TrackingAccess
+
+from tests.stand_ins import Answering, answering
+from workloads.ml import tracking
+from workloads.mlflow_session import mlflow_session
+
+
+class Registry(Answering):
+    """MLflow server that records the credentials of each request."""
+
+    logins: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        header = self.headers.get("Authorization")
+        type(self).logins.append(header and base64.b64decode(header.removeprefix("Basic ")).decode())
+        self.answer(200, {"experiment": {"experiment_id": "1", "name": "a", "lifecycle_stage": "active"}})
+
+
+@pytest.fixture
+def urls() -> Iterator[tuple[str, str]]:
+    Registry.logins = []
+    with answering(Registry) as url, answering(Registry) as other_url:
+        yield url, other_url
+
+
+def test_mlflow_session_with_two_servers_sends_each_its_credentials_only(
+    urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_AUTH", raising=False)
+    url, other_url = urls
+    environment = set(os.environ.values())
+    with (
+        mlflow_session(TrackingAccess(url, "admin", "word-one")) as reached,
+        mlflow_session(TrackingAccess(other_url, "admin", "word-two")) as other_reached,
+    ):
+        for address in (reached, other_reached, reached):
+            tracking.client(address).get_experiment("1")
+        new_values = set(os.environ.values()) - environment
+        assert [value for value in new_values if "word" in value] == []
+    tracking.client(url).get_experiment("1")
+    assert Registry.logins == ["admin:word-one", "admin:word-two", "admin:word-one", None]
