@@ -150,11 +150,11 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
 def _serve(props: dict[str, Any]) -> dict[str, Any]:
     """Start the registry, push the bundle's images to it, and return its outputs."""
     from airgap.bundle import index
-    from airgap.bundle.errors import BundleError
     from airgap.bundle.registry import bundle_registry
     from airgap.bundle.registry.push import push
     from airgap.bundle.sources import load
     from airgap.bundle.store import Store
+    from tools.bootstrap.console import SetupError
 
     store, host = Store.default(), f"{props['address']}:{int(props['port'])}"
     bundle = _bundle_digest()
@@ -171,7 +171,7 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
         )
         with bundle_registry.writable(store) as target:
             push(store, target.host, target.authfile, target.certificates)
-    except BundleError as error:
+    except SetupError as error:
         raise UserError(f"platform:registry: {error}") from None
     username, password = server.login
     return {

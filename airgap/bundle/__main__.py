@@ -14,7 +14,6 @@ from airgap.bundle.artifacts import Artifacts
 from airgap.bundle.build import build_selection, check_requirements, prune
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.builders.upstream_image import is_reachable
-from airgap.bundle.errors import BundleError
 from airgap.bundle.progress import Progress
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
@@ -22,7 +21,7 @@ from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.selection import Images, select
 from airgap.bundle.sources import load
 from airgap.bundle.store import Store
-from tools.bootstrap.console import BootstrapError, log_message
+from tools.bootstrap.console import SetupError, log_message
 
 
 def main() -> int:
@@ -39,14 +38,14 @@ def main() -> int:
                 log_message(f"{removed} folders of other versions removed.")
             case "check":
                 if names := index.missing_images(load(), store):
-                    raise BundleError(f"The bundle lacks {', '.join(names)}. Run `make bundle`.")
+                    raise SetupError(f"The bundle lacks {', '.join(names)}. Run `make bundle`.")
             case "import":
                 _import(store, arguments.image, arguments.source)
             case "push":
                 push(store, arguments.registry, arguments.authfile, arguments.certificates)
             case "registry":
                 _registry(store, arguments)
-    except (BundleError, BootstrapError) as error:
+    except SetupError as error:
         log_message(f"Error: {error}")
         return 1
     except KeyboardInterrupt:
@@ -78,7 +77,7 @@ def _import(store: Store, image: str, source: str) -> None:
     table = load()
     if image not in table.upstream.images:
         known = "\n  ".join(table.upstream.images)
-        raise BundleError(f"{image} is not under [upstream] in airgap/sources.toml. Known images:\n  {known}")
+        raise SetupError(f"{image} is not under [upstream] in airgap/sources.toml. Known images:\n  {known}")
     with store.locked():
         go = GoToolchain.find(store, 1)
         artifacts = Artifacts.of(table, store, go)

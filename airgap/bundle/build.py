@@ -9,12 +9,11 @@ from functools import partial
 from airgap.bundle import preflight
 from airgap.bundle.artifacts import KINDS, Artifacts
 from airgap.bundle.builders.image import Buildah
-from airgap.bundle.errors import BundleError
 from airgap.bundle.progress import Progress, size
 from airgap.bundle.selection import Selection
 from airgap.bundle.sources import SourceTable
 from airgap.bundle.store import Artifact, Store
-from tools.bootstrap.console import BootstrapError, log_message
+from tools.bootstrap.console import SetupError, log_message
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ def check_requirements(table: SourceTable, selection: Selection) -> None:
     """Install or require the programs that the selected builds run.
 
     Raises:
-        BundleError: a program is missing, or the user is not root.
+        SetupError: a program is missing, or the user is not root.
     """
     go = [table.go[entry] for entry in selection.sources if entry in table.go]
     if selection.sources:
@@ -46,7 +45,7 @@ def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, sele
     """Build and copy the missing artifacts of the selection.
 
     Raises:
-        BundleError: an artifact failed; names its entry. Finished artifacts stay in the cache.
+        SetupError: an artifact failed; names its entry. Finished artifacts stay in the cache.
     """
     with Buildah.temporary(store, table.epoch) as buildah:
         steps = list(_steps(artifacts, selection, buildah))
@@ -57,8 +56,8 @@ def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, sele
                 continue
             try:
                 step.create(progress)
-            except (BundleError, BootstrapError) as error:
-                raise BundleError(f"{step.entry}: {error}") from None
+            except SetupError as error:
+                raise SetupError(f"{step.entry}: {error}") from None
             progress.done(f"built, {size(_size(step.artifact))}")
     for upstream in selection.unavailable:
         log_message(f"Skipped: {upstream} is only upstream, and its registry is unreachable from here.")

@@ -8,11 +8,11 @@ from typing import Any
 
 from airgap.bundle.artifacts import Artifacts
 from airgap.bundle.builders.image import LAYOUT
-from airgap.bundle.errors import BundleError
 from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.selection import INTERNAL_HOST
 from airgap.bundle.sources import SourceTable
 from airgap.bundle.store import Store
+from tools.bootstrap.console import SetupError
 
 INDEX = "bundle.json"
 SBOM = "bundle.cdx.json"
@@ -63,7 +63,7 @@ def missing_images(table: SourceTable, store: Store) -> list[str]:
     Internal images are ignored, because a copied bundle has none.
 
     Raises:
-        BundleError: there is no bundle yet.
+        SetupError: there is no bundle yet.
     """
     bundled = read(store)["images"]
     names = map(table.upstream_name, table.image)
@@ -74,11 +74,11 @@ def read(store: Store) -> dict[str, Any]:
     """Return the index of the cached bundle.
 
     Raises:
-        BundleError: there is no bundle yet.
+        SetupError: there is no bundle yet.
     """
     file: Path = store.root / INDEX
     try:
         index: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError:
-        raise BundleError(f"No bundle found in {store.root}: run `make bundle` first.") from None
+        raise SetupError(f"No bundle found in {store.root}: run `make bundle` first.") from None
     return index

@@ -7,9 +7,8 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 
-from airgap.bundle.errors import BundleError
-from airgap.bundle.process import output_of
-from tools.bootstrap.console import log_message
+from tools.bootstrap.console import SetupError, log_message
+from tools.bootstrap.process import capture
 
 BUILDS_C = {"gcc": "gcc", "patch": "patch"}
 BUILDS_IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "setcap": "libcap2-bin"}
@@ -26,7 +25,7 @@ def require(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
         packages: further packages.
 
     Raises:
-        BundleError: a package is missing and cannot be installed; with the command that installs it.
+        SetupError: a package is missing and cannot be installed; with the command that installs it.
     """
     missing = {package for program, package in programs.items() if shutil.which(program) is None}
     missing |= {package for package in packages if not _installed(package)}
@@ -36,33 +35,33 @@ def require(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
     lock_timeout = ["-o", f"DPkg::Lock::Timeout={LOCK_SECONDS}"]
     command = ["apt-get", "install", *lock_timeout, "--yes", "--no-install-recommends", *sorted(missing)]
     if shutil.which("apt-get") is None:
-        raise BundleError(
+        raise SetupError(
             f"Required packages are missing: {', '.join(sorted(missing))}. Install your distribution's equivalents."
         )
     if os.geteuid() != 0:
-        raise BundleError(f"Required packages are missing. Install them: sudo {' '.join(command)}")
+        raise SetupError(f"Required packages are missing. Install them: sudo {' '.join(command)}")
     log_message(f"Installing {', '.join(sorted(missing))} (apt-get) ...")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        output_of(command, env=environment)
-    except BundleError:
+        capture(command, env=environment)
+    except SetupError:
         # Package lists may be missing or outdated -> update them and retry.
-        with suppress(BundleError):
-            output_of(["apt-get", "update"], env=environment)
+        with suppress(SetupError):
+            capture(["apt-get", "update"], env=environment)
         try:
-            output_of(command, env=environment)
-        except BundleError as error:
-            raise BundleError(f"`{' '.join(command)}` failed:\n{error}") from None
+            capture(command, env=environment)
+        except SetupError as error:
+            raise SetupError(f"`{' '.join(command)}` failed:\n{error}") from None
 
 
 def require_root(action: str) -> None:
-    """Raise BundleError unless the user is root."""
+    """Raise SetupError unless the user is root."""
     if os.geteuid() != 0:
-        raise BundleError(f"{action} needs root: mmdebstrap and buildah change owners and roots. Run it with sudo.")
+        raise SetupError(f"{action} needs root: mmdebstrap and buildah change owners and roots. Run it with sudo.")
 
 
 def _installed(package: str) -> bool:
     try:
-        return output_of(["dpkg-query", "-W", "-f", "${db:Status-Status}", package]) == "installed"
-    except BundleError:
+        return capture(["dpkg-query", "-W", "-f", "${db:Status-Status}", package]) == "installed"
+    except SetupError:
         return False

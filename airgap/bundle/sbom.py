@@ -16,9 +16,9 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from airgap.bundle.builders.go_program import GoToolchain
-from airgap.bundle.process import output_of
 from airgap.bundle.sources import ImageFile, SourceTable
 from airgap.bundle.store import Artifact
+from tools.bootstrap.process import capture
 
 
 class BillOfMaterials:
@@ -89,7 +89,7 @@ class BillOfMaterials:
         return len(self._known)
 
     def _modules(self, binary: Path) -> list[Component]:
-        text = output_of([self._go.program, "version", "-m", "-json", binary], env=self._go.environment)
+        text = capture([self._go.program, "version", "-m", "-json", binary], env=self._go.environment)
         information = json.loads(text)
         main = information["Main"]
         # The main module is upstream, or ours where the main package is ours. Only upstream has a sum.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from airgap.bundle.errors import BundleError
 from airgap.bundle.sources import SCRATCH, ImageFile, SourceTable
+from tools.bootstrap.console import SetupError
 
 Images = Literal["auto", "build", "copy", "none"]
 """The origin of images: upstream if it is reachable, always source, always upstream, or no images."""
@@ -39,13 +39,11 @@ def select(table: SourceTable, images: Images, only: frozenset[str], is_reachabl
         is_reachable: returns True if the registry of a host answers.
 
     Raises:
-        BundleError: an entry does not exist.
+        SetupError: an entry does not exist.
     """
     known = [*table.c, *table.go, *table.debian, *table.image]
     if unknown := only.difference(known):
-        raise BundleError(
-            f"airgap/sources.toml has no entry {', '.join(sorted(unknown))}. Entries: {', '.join(known)}."
-        )
+        raise SetupError(f"airgap/sources.toml has no entry {', '.join(sorted(unknown))}. Entries: {', '.join(known)}.")
 
     def is_copied(upstream: str) -> bool:
         return images == "copy" or (images == "auto" and is_reachable(upstream.partition("/")[0]))

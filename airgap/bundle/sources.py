@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from airgap.bundle.errors import BundleError
+from tools.bootstrap.console import SetupError
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "sources.toml"
@@ -129,7 +129,7 @@ class ImageFile(_Entry):
         """Parse `entry/binary` or `entry:path`."""
         match = re.fullmatch(r"([^/:]+)([/:])(.+)", text)
         if match is None:
-            raise BundleError(f"{text!r} is neither entry/binary nor entry:path")
+            raise SetupError(f"{text!r} is neither entry/binary nor entry:path")
         entry, separator, rest = match.groups()
         return cls(entry=entry, binary=rest) if separator == "/" else cls(entry=entry, path=rest)
 
@@ -138,17 +138,17 @@ def load(path: Path = TABLE, modules: Path = MODULES) -> SourceTable:
     """Read and validate the table.
 
     Raises:
-        BundleError: one line for each fault, with the name of the entry.
+        SetupError: one line for each fault, with the name of the entry.
     """
     try:
         table = SourceTable.model_validate(tomllib.loads(path.read_text()))
     except tomllib.TOMLDecodeError as error:
-        raise BundleError(f"{path.name}: {error}") from None
+        raise SetupError(f"{path.name}: {error}") from None
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise BundleError("\n".join(f"{path.name}: {fault}" for fault in faults)) from None
+        raise SetupError("\n".join(f"{path.name}: {fault}" for fault in faults)) from None
     if faults := [*_faults_of_sources(table, modules), *_faults_of_images(table)]:
-        raise BundleError("\n".join(f"{path.name}: {fault}" for fault in faults))
+        raise SetupError("\n".join(f"{path.name}: {fault}" for fault in faults))
     return table
 
 
@@ -205,7 +205,7 @@ def _faults_of_images(table: SourceTable) -> list[str]:
 def _fault_of_file(table: SourceTable, text: str) -> str | None:
     try:
         source = ImageFile.parse(text)
-    except BundleError as error:
+    except SetupError as error:
         return str(error)
     if source.path is not None:
         return None if source.entry in table.go else f"{text!r}: there is no entry go.{source.entry}"

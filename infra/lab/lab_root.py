@@ -52,11 +52,11 @@ def root_file_system() -> Path:
         UserError: this process is not root, a program is missing, or the build failed.
     """
     from airgap.bundle.builders.debian import ROOTFS, DebianBuild
-    from airgap.bundle.errors import BundleError
     from airgap.bundle.progress import Progress
     from airgap.bundle.sources import load
     from airgap.bundle.store import Store
     from tools.bootstrap.atomic_install import atomic_install
+    from tools.bootstrap.console import SetupError
     from tools.bootstrap.file_lock import file_lock
 
     require_root_and_tools()
@@ -71,7 +71,7 @@ def root_file_system() -> Path:
             if not target.exists():
                 with atomic_install(target) as partial:
                     _unpack(archive.folder / ROOTFS, partial)
-    except BundleError as error:
+    except SetupError as error:
         raise UserError(f"the root file system of the lab's machines cannot be built: {error}") from None
     return target
 

@@ -50,12 +50,12 @@ def require_root_and_tools() -> None:
         UserError: it is not root, or a program is missing; with the package that has it.
     """
     from airgap.bundle import preflight
-    from airgap.bundle.errors import BundleError
+    from tools.bootstrap.console import SetupError
 
     require_root()
     try:
         preflight.require({"runc": "runc", "ip": "iproute2", "mmdebstrap": "mmdebstrap"})
-    except BundleError as error:
+    except SetupError as error:
         raise UserError(f"infra:machines: lab: {error}") from None
     if not shutil.which("unshare"):
         raise UserError("infra:machines: lab: the program unshare is missing: install the package util-linux")

@@ -164,14 +164,14 @@ def _writable_registry(client: RegistryClient, served: bool) -> Iterator[Registr
     if not served:
         yield client
         return
-    from airgap.bundle.errors import BundleError
     from airgap.bundle.registry import bundle_registry
     from airgap.bundle.store import Store
+    from tools.bootstrap.console import SetupError
 
     try:
         with bundle_registry.writable(Store.default()) as writable:
             yield RegistryClient(writable.host, *writable.login, writable.ca)
-    except BundleError as error:
+    except SetupError as error:
         raise UserError(f"pushing to the registry {client.host} failed: {error}") from None
 
 

@@ -15,13 +15,13 @@ from airgap.bundle import index, preflight
 from airgap.bundle.artifacts import Artifacts
 from airgap.bundle.build import build_selection, prune
 from airgap.bundle.builders.go_program import GoToolchain
-from airgap.bundle.errors import BundleError
 from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.selection import select
 from airgap.bundle.sources import SourceTable, load
 from airgap.bundle.store import Store
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
+from tools.bootstrap.console import SetupError
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def test_build_existing_artifact_is_not_rebuilt(bundle: BundleBuild, capsys: pyt
 @needs_go
 def test_build_failing_artifact_is_named(bundle: BundleBuild) -> None:
     (bundle.modules / "greeting" / "go.mod").write_text("module own\n\ngo 1.20\n\nrequire nothing\n")
-    with pytest.raises(BundleError, match=r"^greeting: .*go\.mod"):
+    with pytest.raises(SetupError, match=r"^greeting: .*go\.mod"):
         bundle.build_selection()
     assert list((bundle.store.root / "binaries").iterdir()) == []
 
@@ -116,11 +116,11 @@ def test_prune_removes_only_other_versions(bundle: BundleBuild) -> None:
 
 def test_require_missing_package_fails_with_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(BundleError, match=r"sudo apt-get install .* one-package"):
+    with pytest.raises(SetupError, match=r"sudo apt-get install .* one-package"):
         preflight.require({"a-missing-program": "one-package"})
 
 
 def test_require_root_without_root_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(BundleError, match="needs root"):
+    with pytest.raises(SetupError, match="needs root"):
         preflight.require_root("Building images")

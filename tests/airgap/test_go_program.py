@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.builders.go_program import STRICT, USER_SETTINGS, GoBuild, GoToolchain, default_name
-from airgap.bundle.errors import BundleError
-from airgap.bundle.process import output_of
 from airgap.bundle.progress import Progress
 from airgap.bundle.sources import load
 from airgap.bundle.store import Artifact, Store
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
+from tools.bootstrap.console import SetupError
+from tools.bootstrap.process import capture
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_go_environment_keeps_only_sources_and_folders_of_the_user(
         "CGO_CFLAGS"
     }
     # Changed from Go's defaults: the user's proxy, and no setting of module checks.
-    changed = json.loads(output_of([go.program, "env", "-changed", "-json"], env=go.environment))
+    changed = json.loads(capture([go.program, "env", "-changed", "-json"], env=go.environment))
     assert set(changed) <= {*USER_SETTINGS, "CGO_CFLAGS", "CGO_ENABLED", "GOENV", "GOFLAGS", "GOTOOLCHAIN", "GOWORK"}
     assert changed["GOPROXY"] == f"file://{tmp_path}"
     assert "-mod=readonly" in changed["GOFLAGS"]
@@ -73,7 +73,7 @@ def test_build_includes_files_for_images_and_is_reproducible(greeting: GoBuild, 
 def test_build_missing_sum_fails(greeting: GoBuild, store: Store, kept_lines: int) -> None:
     sums = greeting.folder / "go.sum"
     sums.write_text("".join(sums.read_text().splitlines(keepends=True)[:kept_lines]))
-    with pytest.raises(BundleError, match=r"go\.sum"):
+    with pytest.raises(SetupError, match=r"go\.sum"):
         built(greeting, store)
     assert not greeting.artifact(store).exists
 
@@ -83,7 +83,7 @@ def test_build_wrong_sum_fails(greeting: GoBuild, store: Store) -> None:
     sums = greeting.folder / "go.sum"
     module, version, digest, *rest = sums.read_text().split(maxsplit=3)
     sums.write_text(f"{module} {version} h1:{'A' * 43}=\n{rest[0]}")
-    with pytest.raises(BundleError, match="checksum mismatch"):
+    with pytest.raises(SetupError, match="checksum mismatch"):
         built(greeting, store)
     assert not greeting.artifact(store).exists
     assert digest != f"h1:{'A' * 43}="
@@ -95,7 +95,7 @@ def test_build_modified_module_cache_fails(greeting: GoBuild, store: Store, tmp_
     source = tmp_path / "modcache" / f"{proxy.MODULE}@{proxy.VERSION}" / "main.go"
     source.chmod(0o644)
     source.write_text('package main\n\nfunc main() { println("changed") }\n')
-    with pytest.raises(BundleError, match="dir has been modified"):
+    with pytest.raises(SetupError, match="dir has been modified"):
         built(greeting, store)
 
 
@@ -111,7 +111,7 @@ def test_build_patched_module_uses_the_patch(greeting: GoBuild, store: Store) ->
 @needs_go
 def test_build_unavailable_module_fails_with_its_name(greeting: GoBuild, store: Store, tmp_path: Path) -> None:
     (tmp_path / "proxy" / proxy.MODULE / "@v" / f"{proxy.VERSION}.zip").unlink()
-    with pytest.raises(BundleError, match=f"{proxy.MODULE}@{proxy.VERSION}"):
+    with pytest.raises(SetupError, match=f"{proxy.MODULE}@{proxy.VERSION}"):
         built(greeting, store)
 
 

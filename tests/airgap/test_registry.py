@@ -17,12 +17,12 @@ import psutil
 import pytest
 
 from airgap.bundle import index
-from airgap.bundle.errors import BundleError
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.store import Store
 from tests.airgap import oci
 from tests.airgap.conftest import needs_skopeo
+from tools.bootstrap.console import SetupError
 
 PROGRAM = bundle_registry.program(Store.default())
 pytestmark = pytest.mark.skipif(
@@ -105,7 +105,7 @@ def test_start_twice_keeps_process_and_restart_keeps_password(
     before = login(running)
     assert bundle_registry.start(store, address, int(port), ["registry.internal"], read_only=True).pid == running.pid
     bundle_registry.stop(bundle_registry.home(store))
-    with pytest.raises(BundleError, match="does not run"):
+    with pytest.raises(SetupError, match="does not run"):
         bundle_registry.running(bundle_registry.home(store))
     again = bundle_registry.start(store, address, int(port), ["registry.internal"], read_only=True)
     assert again.pid != running.pid
@@ -118,14 +118,14 @@ def test_start_port_in_use_fails_with_address(store: Store, monkeypatch: pytest.
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
-        with pytest.raises(BundleError, match=f"127.0.0.1:{holder.getsockname()[1]}.*in use"):
+        with pytest.raises(SetupError, match=f"127.0.0.1:{holder.getsockname()[1]}.*in use"):
             bundle_registry.start(store, "127.0.0.1", holder.getsockname()[1], [], read_only=True)
 
 
 @needs_skopeo
 def test_registry_read_only_refuses_push_and_delete(running: bundle_registry.RunningRegistry, store: Store) -> None:
     digest = oci.bundle(store)
-    with pytest.raises(BundleError, match=oci.UPSTREAM):
+    with pytest.raises(SetupError, match=oci.UPSTREAM):
         push(store, running.host, running.authfile, running.certificates)
     fill(store)
     image = "/v2/registry.test/team/word"
@@ -211,10 +211,10 @@ def test_push_refused_fails_with_image_name(store: Store) -> None:
     oci.bundle(store)
     no_login = store.root / "no-login.json"
     no_login.write_text("{}")
-    with bundle_registry.writable(store) as own, pytest.raises(BundleError, match=oci.UPSTREAM):
+    with bundle_registry.writable(store) as own, pytest.raises(SetupError, match=oci.UPSTREAM):
         push(store, own.host, no_login, own.certificates)
 
 
 def test_index_without_bundle_fails_with_make_bundle(store: Store) -> None:
-    with pytest.raises(BundleError, match="make bundle"):
+    with pytest.raises(SetupError, match="make bundle"):
         index.read(store)

@@ -12,11 +12,11 @@ import pytest
 
 from airgap.bundle import index
 from airgap.bundle.builders.upstream_image import ImageCopy
-from airgap.bundle.errors import BundleError
 from airgap.bundle.selection import select
 from airgap.bundle.sources import load
 from airgap.bundle.store import Store
 from tests.airgap.conftest import needs_skopeo
+from tools.bootstrap.console import SetupError
 
 TABLE = load()
 EVERYTHING = [*TABLE.c, *TABLE.go]
@@ -62,7 +62,7 @@ def test_select_no_images_builds_binaries_only() -> None:
 
 
 def test_select_unknown_entry_fails_with_known_entries() -> None:
-    with pytest.raises(BundleError, match=r"no entry kubernets.*kubernetes"):
+    with pytest.raises(SetupError, match=r"no entry kubernets.*kubernetes"):
         select(TABLE, "build", frozenset({"kubernets"}), lambda host: False)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.errors import BundleError
 from airgap.bundle.sources import MODULES, TABLE, load
 from airgap.bundle.store import Store
 from tests.airgap import proxy
+from tools.bootstrap.console import SetupError
 
 KUBEADM = next(iter((Store.default().root / "binaries").glob("kubernetes-*/kubeadm")), None)
 VERSION = f'version = "{proxy.VERSION}"'
@@ -23,7 +23,7 @@ def load_error(tmp_path: Path, old: str, new: str) -> str:
     assert proxy.TABLE.count(old) == 1
     table = tmp_path / "sources.toml"
     table.write_text(proxy.TABLE.replace(old, new))
-    with pytest.raises(BundleError) as caught:
+    with pytest.raises(SetupError) as caught:
         load(table, proxy.module(tmp_path / "modules"))
     return str(caught.value)
 

@@ -24,7 +24,7 @@ from tests.bench.plot import draw
 from tests.bench.report import in_cluster_markdown, markdown
 from tests.bench.results import Computer, Results, versions
 from tools.bootstrap import paths
-from tools.bootstrap.console import BootstrapError, log_message, step
+from tools.bootstrap.console import SetupError, log_message, step
 from tools.cli.pulumi_command import Pulumi, PulumiError
 
 
@@ -47,7 +47,7 @@ def main() -> int:
             results = _on_this_computer(pulumi, outputs, folder, load_before)
             page, name, figures = markdown(results), "results", results.as_json()
             draw(results, folder / "results.png")
-    except (BootstrapError, UserError, PulumiError, RuntimeError) as error:
+    except (SetupError, UserError, PulumiError, RuntimeError) as error:
         log_message(f"Error: {error}")
         return 1
     (folder / f"{name}.md").write_text(page)

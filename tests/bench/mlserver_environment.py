@@ -21,7 +21,7 @@ def install() -> Path:
     """The environment, as mlserver.txt pins it; made where it is not there yet.
 
     Raises:
-        BootstrapError: it cannot be made.
+        SetupError: it cannot be made.
         RuntimeError: it would have another scikit-learn than the one that trains the forest.
     """
     pinned = re.search(r"^scikit-learn==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)

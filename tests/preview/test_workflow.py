@@ -82,8 +82,31 @@ def test_fork_gets_no_secret_and_no_write_permission(jobs: dict[str, Any]) -> No
     }
     assert permissions == {"check": set(), "stacks": set(), "preview": {"id-token"}, "comment": {"pull-requests"}}
     assert OWN_REPOSITORY in jobs["comment"]["if"]
-    for name in ("Log in to Azure by OIDC", "Find the state"):
+    for name in ("Log in to Azure by OIDC", "Configure the backend"):
         assert OWN_REPOSITORY in step(jobs, "preview", name)["if"]
+    assert OWN_REPOSITORY in step(jobs, "stacks", "environment")["if"]
+
+
+@pytest.mark.parametrize(("answer", "name"), [("true", "preview"), ("false", ""), ("", "")])
+def test_credentials_need_an_environment_with_required_reviewers(
+    answer: str, name: str, jobs: dict[str, Any], checkout: Path, tmp_path: Path
+) -> None:
+    """An answer "" is a failed request: the environment does not exist."""
+    gh = checkout.parent / "bin" / "gh"
+    gh.write_text(f"#!/bin/sh\necho \"$@\" >'{tmp_path}/calls'\necho '{answer}'\n[ -n '{answer}' ]\n")
+    gh.chmod(0o755)
+    output = tmp_path / "output"
+    output.touch()
+    check = step(jobs, "stacks", "environment")
+    environment = with_make(checkout) | {"GITHUB_OUTPUT": str(output), "GITHUB_REPOSITORY": "me/project"}
+    finished = run(check["run"], checkout, **environment, QUERY=check["env"]["QUERY"])
+    assert finished.returncode == 0, finished.stderr
+    assert output.read_text() == (f"name={name}\n" if name else "")
+    assert ("::warning::" in finished.stdout) == (not name)
+    assert "api repos/me/project/environments/preview --jq any(" in (tmp_path / "calls").read_text()
+    assert jobs["preview"]["environment"] == "${{ needs.stacks.outputs.environment }}"
+    for credentials in ("Log in to Azure by OIDC", "Configure the backend"):
+        assert "needs.stacks.outputs.environment == 'preview'" in step(jobs, "preview", credentials)["if"]
 
 
 def test_login_uses_oidc(jobs: dict[str, Any]) -> None:
@@ -176,7 +199,7 @@ def test_report_is_printed_saved_and_added_to_the_summary(jobs: dict[str, Any], 
     assert (finished.returncode, finished.stdout) == (0, PAGE)
     assert (checkout / "calls").read_text() == "--silent preview STACK=azure\n"
     assert (checkout / "pages/azure.md").read_text() == PAGE
-    run(step(jobs, "preview", "Show it on the job's page")["run"], checkout, **environment)
+    run(step(jobs, "preview", "Add the report to the summary of the job")["run"], checkout, **environment)
     assert (tmp_path / "summary").read_text() == PAGE
 
 
@@ -242,18 +265,47 @@ def test_rejection_by_the_forge_fails_the_job_without_printing_the_token(
     assert "t0ken" not in finished.stderr
 
 
-def test_gitlab_job_writes_the_reports_of_changed_stacks(forge: Forge, checkout: Path) -> None:
-    job = yaml.safe_load(TEMPLATE.read_text())["previews"]
+def test_gitlab_jobs_write_the_reports_of_changed_stacks_and_comment(forge: Forge, checkout: Path) -> None:
+    template = yaml.safe_load(TEMPLATE.read_text())
+    job = template["previews"]
     environment = with_make(checkout) | GITLAB | {"CI_API_V4_URL": forge.gitlab, "STACKS": "dev azure"}
     environment["CI_MERGE_REQUEST_DIFF_BASE_SHA"] = git(checkout, "rev-parse", "HEAD~1").strip()
+    git(checkout, "branch", "target", "HEAD~1")
+    git(checkout, "remote", "add", "origin", str(checkout))
+    environment["CI_MERGE_REQUEST_TARGET_BRANCH_NAME"] = "target"
     (script,) = job["script"]
     finished = run(script, checkout, **environment)
     assert finished.returncode == 0, finished.stderr
     assert (checkout / "calls").read_text() == "--silent preview STACK=azure\n"
-    assert forge.bodies[1] == f"{MARKER}\n\n{PAGE.strip()}"
     assert job["artifacts"]["paths"] == ["pages/"]
     (checkout / "fails").touch()
     assert run(script, checkout, **environment).returncode == 1
+    # The comment is written by the code of the target branch: a file of the merge request that shadows a module of the
+    # standard library is not imported.
+    (checkout / "json.py").write_text("raise SystemExit('code of the merge request')")
+    git(checkout, "add", "json.py")
+    git(checkout, "commit", "--quiet", "--message", "shadow")
+    assert template["comment"]["needs"] == [{"job": "previews", "artifacts": True}]
+    (script,) = template["comment"]["script"]
+    assert run(script, checkout, **environment | {"COMMENT_TOKEN": ""}).returncode == 0
+    assert len(forge.bodies) == 1
+    finished = run(script, checkout, **environment)
+    assert finished.returncode == 0, finished.stderr
+    assert forge.bodies[1] == f"{MARKER}\n\n{PAGE.strip()}"
+
+
+def test_gitlab_preview_with_credentials_is_manual_and_without_the_comment_token() -> None:
+    template = yaml.safe_load(TEMPLATE.read_text())
+    with_credentials, without = template["previews"]["rules"]
+    assert "$AZURE_CLIENT_ID" in with_credentials["if"]
+    assert with_credentials["when"] == "manual"
+    assert "when" not in without
+    assert template["previews"]["environment"]["name"] != template["comment"]["environment"]["name"]
+    assert [name for name, job in template.items() if "COMMENT_TOKEN" in str(job)] == ["comment"]
+
+
+def test_gitlab_image_is_pinned_by_digest() -> None:
+    assert re.search(r"@sha256:[0-9a-f]{64}$", yaml.safe_load(TEMPLATE.read_text())[".preview"]["image"])
 
 
 def test_gitlab_job_logs_in_by_oidc_with_a_client_id(checkout: Path) -> None:

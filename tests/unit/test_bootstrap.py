@@ -17,7 +17,7 @@ import pytest
 
 from tools.bootstrap import __main__, azurite, environment, go_toolchain, paths, pulumi_cli
 from tools.bootstrap.atomic_install import atomic_install
-from tools.bootstrap.console import BootstrapError, Unavailable
+from tools.bootstrap.console import SetupError, Unavailable
 from tools.bootstrap.file_lock import file_lock
 from tools.bootstrap.process import run
 
@@ -122,7 +122,7 @@ class TestEnvironment:
         environment.install()
         (project / "uv.lock").write_text("2")
         (programs / "broken").touch()
-        with pytest.raises(BootstrapError, match="exit code 3"):
+        with pytest.raises(SetupError, match="exit code 3"):
             environment.install()
         (programs / "broken").unlink()
         (project / "uv.lock").write_text("1")
@@ -131,7 +131,7 @@ class TestEnvironment:
 
     def test_install_with_a_folder_of_the_user_raises(self, project: Path, syncs: Path) -> None:
         (project / ".venv").mkdir()
-        with pytest.raises(BootstrapError, match="move it away"):
+        with pytest.raises(SetupError, match="move it away"):
             environment.install()
 
     def test_uv_that_is_too_old_is_replaced_by_the_pinned_one(self, programs: Path, folder: Path) -> None:
@@ -144,7 +144,7 @@ class TestEnvironment:
     ) -> None:
         monkeypatch.setattr(sys, "executable", str(program(tmp_path / "python3", "exit 1")))
         monkeypatch.setenv("PATH", "/nowhere")
-        with pytest.raises(BootstrapError, match="apt-get install python3-venv"):
+        with pytest.raises(SetupError, match="apt-get install python3-venv"):
             environment.uv()
 
 
@@ -166,7 +166,7 @@ class TestAzurite:
 
     def test_install_that_fails_leaves_no_folder(self, node: Path, folder: Path) -> None:
         program(node, "mkdir node_modules; echo no such package >&2; exit 1")
-        with pytest.raises(BootstrapError, match="no such package"):
+        with pytest.raises(SetupError, match="no such package"):
             azurite.install()
         assert list((folder / "tools").iterdir()) == []
 
@@ -283,7 +283,7 @@ class TestPulumi:
 
 
 def test_run_of_a_failing_program_raises_with_its_last_lines_and_its_log(tmp_path: Path) -> None:
-    with pytest.raises(BootstrapError) as error:
+    with pytest.raises(SetupError) as error:
         run(["sh", "-c", "seq 100; exit 4"], log=tmp_path / "logs" / "step.log")
     assert "exit code 4" in str(error.value)
     assert str(tmp_path / "logs" / "step.log") in str(error.value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -20,10 +22,9 @@ import pytest
 from tests.stand_ins import Answering, answering
 from tests.waiting import until
 from tools.bootstrap import paths
-from tools.cli import backend
-from tools.cli.pulumi_command import Pulumi
-from tools.cli.stale_locks import PROJECT_NAME, StackBusy, remove_stale_locks
-from tools.cli.summary import summary
+from tools.cli import backend, stale_locks
+from tools.cli.stale_locks import PROJECT_NAME, StackBusy, recorded, remove_stale_locks
+from tools.cli.summary import WIDTH, summary
 
 CLI = [sys.executable, "-m", "tools.cli"]
 
@@ -149,55 +150,130 @@ class TestBackend:
 
 class TestLocks:
     @pytest.fixture
-    def locks(self, pulumi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Create the folder of the locks of the stack `dev`."""
-        monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}")
+    def locks(self, tmp_path: Path) -> Path:
+        """Create the folder of the locks of the stack `dev` in a backend at `tmp_path`."""
         folder = tmp_path / ".pulumi" / "locks" / "organization" / PROJECT_NAME / "dev"
         folder.mkdir(parents=True)
         return folder
 
+    @pytest.fixture
+    def program(self, tmp_path: Path) -> Path:
+        """Create a program named `pulumi` that sleeps."""
+        return Path(shutil.copy(str(shutil.which("sleep")), tmp_path / "pulumi"))
+
     @staticmethod
-    def lock(folder: Path, pid: int, host: str = "") -> None:
+    def lock(folder: Path, pid: int, host: str = "", name: str = "1.json") -> Path:
         content = {
             "pid": pid,
             "username": "me",
             "hostname": host or socket.gethostname(),
             "timestamp": "2026-01-01T00:00:00Z",
         }
-        (folder / "1.json").write_text(json.dumps(content))
+        (folder / name).write_text(json.dumps(content))
+        return folder / name
+
+    @staticmethod
+    def ended() -> int:
+        """Return the ID of a process that has ended."""
+        process = subprocess.Popen(["true"])
+        process.wait()
+        return process.pid
 
     def test_lock_of_a_killed_process_is_removed(
-        self, locks: Path, pulumi: Path, capsys: pytest.CaptureFixture[str]
+        self, locks: Path, tmp_path: Path, program: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        killed = subprocess.Popen(["sleep", "60"])
-        self.lock(locks, killed.pid)
+        killed = subprocess.Popen([program, "60"])
+        lock = self.lock(locks, killed.pid)
         killed.kill()  # the process stays a zombie until its parent waits for it
         until(lambda: psutil.Process(killed.pid).status() == psutil.STATUS_ZOMBIE)
-        remove_stale_locks(Pulumi("dev"))
+        remove_stale_locks(tmp_path, "dev")
         killed.wait()
-        assert (pulumi / "calls").read_text() == "cancel --yes --stack dev\n"
+        assert not lock.exists()
         assert f"killed (process {killed.pid})" in capsys.readouterr().err
 
-    def test_lock_of_a_running_process_raises_with_its_id(self, locks: Path) -> None:
-        with subprocess.Popen(["sleep", "60"]) as running:
-            self.lock(locks, running.pid)
+    def test_lock_of_a_running_process_raises_with_its_id(self, locks: Path, tmp_path: Path, program: Path) -> None:
+        with subprocess.Popen([program, "60"]) as running:
+            lock = self.lock(locks, running.pid)
             with pytest.raises(StackBusy, match=f"process {running.pid} of me"):
-                remove_stale_locks(Pulumi("dev"))
+                remove_stale_locks(tmp_path, "dev")
             running.kill()
+        assert lock.exists()
 
-    def test_lock_whose_process_id_was_reused_is_removed(self, locks: Path, pulumi: Path) -> None:
+    def test_lock_of_a_running_process_is_kept_after_the_clock_was_set_forward(
+        self, locks: Path, tmp_path: Path, program: Path
+    ) -> None:
+        with subprocess.Popen([program, "60"]) as running:
+            lock = self.lock(locks, running.pid)
+            os.utime(lock, (0, 0))
+            with pytest.raises(StackBusy):
+                remove_stale_locks(tmp_path, "dev")
+            running.kill()
+        assert lock.exists()
+
+    def test_lock_whose_process_id_was_reused_is_removed(self, locks: Path, tmp_path: Path) -> None:
         with subprocess.Popen(["sleep", "60"]) as later:
-            self.lock(locks, later.pid)
-            os.utime(locks / "1.json", (0, 0))
-            remove_stale_locks(Pulumi("dev"))
+            lock = self.lock(locks, later.pid)
+            remove_stale_locks(tmp_path, "dev")
             later.kill()
-        assert (pulumi / "calls").exists()
+        assert not lock.exists()
 
-    def test_lock_of_another_computer_is_kept(self, locks: Path, pulumi: Path) -> None:
-        self.lock(locks, 1 << 22, "elsewhere")
+    def test_lock_of_another_computer_is_kept(self, locks: Path, tmp_path: Path) -> None:
+        lock = self.lock(locks, 1 << 22, "elsewhere")
         with pytest.raises(StackBusy, match="on elsewhere"):
-            remove_stale_locks(Pulumi("dev"))
-        assert not (pulumi / "calls").exists()
+            remove_stale_locks(tmp_path, "dev")
+        assert lock.exists()
+
+    def test_stale_lock_beside_one_of_a_running_process_raises(
+        self, locks: Path, tmp_path: Path, program: Path
+    ) -> None:
+        self.lock(locks, self.ended(), name="0.json")
+        with subprocess.Popen([program, "60"]) as running:
+            lock = self.lock(locks, running.pid)
+            with pytest.raises(StackBusy, match=f"process {running.pid}"):
+                remove_stale_locks(tmp_path, "dev")
+            running.kill()
+        assert lock.exists()
+
+    def test_lock_that_is_taken_during_the_removal_is_kept(
+        self, locks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stale = self.lock(locks, self.ended())
+        monkeypatch.setattr(stale_locks.Lock, "is_stale", lambda _: self.lock(locks, os.getpid(), name="2.json"))
+        remove_stale_locks(tmp_path, "dev")
+        assert not stale.exists()
+        assert (locks / "2.json").exists()
+
+    def test_lock_that_cannot_be_read_raises_with_its_file(self, locks: Path, tmp_path: Path) -> None:
+        (locks / "1.json").write_text("")
+        with pytest.raises(StackBusy, match=r"1\.json cannot be read"):
+            remove_stale_locks(tmp_path, "dev")
+
+    def test_lock_in_a_container_is_removed_only_with_a_record_of_its_process(
+        self, locks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stale_locks, "_pid_namespace", lambda: 4026532000)
+        killed, other = self.ended(), self.ended()
+        recorded(killed).__enter__()  # a killed run does not leave the block
+        with recorded(other):
+            pass
+        lock = self.lock(locks, other)
+        with pytest.raises(StackBusy, match="killed in another container"):
+            remove_stale_locks(tmp_path, "dev")
+        lock = self.lock(locks, killed)
+        remove_stale_locks(tmp_path, "dev")
+        assert not lock.exists()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+    def test_lock_of_a_running_process_in_a_container_with_the_same_host_name_is_kept(
+        self, locks: Path, tmp_path: Path, program: Path
+    ) -> None:
+        with subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", program, "60"]) as container:
+            until(lambda: [child.name() for child in psutil.Process(container.pid).children()] == ["pulumi"])
+            lock = self.lock(locks, 1)
+            with pytest.raises(StackBusy):
+                remove_stale_locks(tmp_path, "dev")
+            container.kill()
+        assert lock.exists()
 
 
 class TestCommands:
@@ -213,6 +289,26 @@ class TestCommands:
         assert up.startswith("up --yes --skip-preview ")
         assert "--target urn" in up
         assert output == "stack output --json --stack dev"
+
+    @pytest.mark.parametrize("is_terminal", [True, False])
+    def test_progress_is_shown_on_a_terminal_only(self, is_terminal: bool, pulumi: Path) -> None:
+        controller, terminal = pty.openpty()
+        subprocess.run(
+            [*CLI, "refresh", "--stack", "dev"],
+            cwd=paths.PROJECT,
+            stdout=terminal if is_terminal else subprocess.PIPE,
+            check=True,
+        )
+        os.close(terminal)
+        os.close(controller)
+        _, refresh = (pulumi / "calls").read_text().splitlines()
+        assert ("--suppress-progress" in refresh) == (not is_terminal)
+
+    def test_stack_with_organization_and_project_is_passed_to_pulumi(self, pulumi: Path) -> None:
+        (pulumi / "behavior").write_text("echo '{}'")
+        assert run_cli("status", "--stack", "organization/mlplatform/dev").returncode == 0
+        assert run_cli("status", "--stack", "organization/mlplatform/devv").returncode == 1
+        assert (pulumi / "calls").read_text() == "stack output --json --stack organization/mlplatform/dev\n"
 
     @pytest.mark.parametrize("command", ["up", "refresh", "down"])
     def test_exit_code_is_that_of_pulumi(self, command: str, pulumi: Path) -> None:
@@ -271,16 +367,20 @@ SHA256 = "0123456789abcdef" * 4
 MODEL = MappingProxyType({"name": "iris", "version": "3", "alias": "champion", "sha256": SHA256, "accuracy": 0.96667})
 
 
+class Description(Answering):
+    """Stand-in for the OpenAPI description of a model server."""
+
+    example: ClassVar[dict[str, float]] = {}
+
+    def do_GET(self) -> None:
+        body = {"requestBody": {"content": {"application/json": {"example": self.example}}}}
+        self.answer(200, {"paths": {"/score": {"post": body}}})
+
+
 class TestSummary:
     @pytest.fixture
     def server(self) -> Iterator[str]:
         """Serve an OpenAPI description, and return the URL of /score."""
-
-        class Description(Answering):
-            def do_GET(self) -> None:
-                body = {"requestBody": {"content": {"application/json": {"example": {"it's": 1.5}}}}}
-                self.answer(200, {"paths": {"/score": {"post": body}}})
-
         with answering(Description) as url:
             yield f"{url}/score"
 
@@ -301,15 +401,40 @@ class TestSummary:
             "    log: /the/log",
             "  model iris: version 3 (champion), accuracy 0.967, SHA-256 0123456789ab",
             "  runs and models: http://127.0.0.1:5050/#/experiments?workflowType=machine_learning",
-            "Next: make outputs (as JSON), make status (this page), make down (destroy)",
+            "Next",
+            "  make status   this summary",
+            "  make outputs  all outputs as JSON",
+            "  make preview  changes of the next `make up`",
+            "  make down     destroy the stack",
         ]
 
-    def test_curl_line_scores_the_example_of_the_model(self, server: str) -> None:
-        text = summary("dev", {"model": MODEL, "score_url": server})
-        line = next(line for line in text.splitlines() if "curl" in line)
-        curl, _, url, _, header, _, body = shlex.split(line)
-        assert (curl, url, header) == ("curl", server, "Content-Type: application/json")
-        assert json.loads(body) == {"it's": 1.5}
+    @pytest.mark.parametrize("features", [1, 40])
+    def test_curl_command_scores_the_example_of_the_model(self, features: int, server: str) -> None:
+        Description.example = {f"it's {number}": 1.5 for number in range(features)}
+        lines = summary("dev", {"model": MODEL, "score_url": server}).splitlines()
+        assert max(map(len, lines)) <= WIDTH
+        first = next(number for number, line in enumerate(lines) if "curl" in line)
+        command = "\n".join(lines[first : lines.index("Next")])
+        printed = subprocess.run(
+            ["sh"], input=f'curl() {{ printf "%s\\0" "$@"; }}\n{command}', capture_output=True, text=True, check=True
+        ).stdout
+        silent, url, _, header, _, body, _ = printed.split("\0")
+        assert (silent, url, header) == ("-s", server, "Content-Type: application/json")
+        assert json.loads(body) == Description.example
+
+    def test_long_lines_are_wrapped_and_locations_are_left_to_the_outputs(self) -> None:
+        values = {f"accuracy_of_model_{number}": 0.5 for number in range(20)}
+        uri = "minio://bucket/a-folder"
+        outputs = {"batch_predict": {"state": "SUCCEEDED", "predictions": uri, "log": "/l", **values}}
+        text = summary("lab", outputs)
+        assert max(map(len, text.splitlines())) <= WIDTH
+        assert "accuracy of model 19 0.500" in text
+        assert uri not in text
+        assert "    predictions: make outputs STACK=lab ARGS=batch_predict\n" in text
+
+    def test_log_in_the_home_folder_is_shortened(self, home: Path) -> None:
+        text = summary("dev", {"score": {"state": "FAILED", "log": f"{home}/run.log"}})
+        assert "    log: ~/run.log\n" in text
 
     def test_summary_has_a_second_service(self) -> None:
         text = summary(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,12 @@ def test_isolated_environment_is_in_its_folder_and_selects_no_stack(
     monkeypatch.setenv("PULUMI_HOME", "/of-the-user")
     commands: list[list[str]] = []
     run = subprocess.run
-    monkeypatch.setattr(
-        subprocess, "run", lambda command, **options: (commands.append(list(command)), run(command, **options))[1]
-    )
+
+    def recording(command: list[str], **options: Any) -> Any:
+        commands.append(command)
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", recording)
     environment = isolated_environment(tmp_path)
     assert environment["PULUMI_BACKEND_URL"] == f"file://{tmp_path}/state?metadata=skip"
     assert Path(environment["PULUMI_HOME"]).is_relative_to(tmp_path)

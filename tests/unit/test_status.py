@@ -113,17 +113,15 @@ def test_status_names_nodes_and_pods_that_are_not_ready_with_reasons(url: str) -
 
 def test_status_has_the_models_and_alerts_of_prometheus(url: str) -> None:
     text = "\n".join(cluster_status(monitored(url)))
-    assert (
-        "model iris version 3: 2 pods, 12.50 requests/s, 2.00% errors, p99 8 ms, "
-        "drift: PSI 0.31 (petal_width), above 0.2"
-    ) in text
+    assert "model iris version 3: 2 pods, 12.50 requests/s, 2.00% errors, p99 8 ms\n" in text
+    assert "    drift: PSI 0.31 (petal_width), above 0.2\n" in text
     assert "DiskFull (critical): node n1" in text
 
 
 def test_status_of_a_model_without_requests_has_no_errors_and_unknown_drift(url: str) -> None:
     Cluster.samples = {query: [] for query in ANSWERS} | dict(list(ANSWERS.items())[:1])
     text = "\n".join(cluster_status(monitored(url)))
-    assert "model iris version 3: 2 pods, 0.00 requests/s, drift: unknown, too few rows in the last hour" in text
+    assert "model iris version 3: 2 pods, 0.00 requests/s\n    drift: unknown, too few rows in the last hour\n" in text
     assert "alerts: none" in text
 
 

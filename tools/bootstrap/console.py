@@ -1,4 +1,4 @@
-"""Progress and errors of the bootstrap, on standard error."""
+"""Progress and errors of what installs tools and builds the bundle, on standard error."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class BootstrapError(Exception):
+class SetupError(Exception):
     """A step that failed, with a message that says what to do."""
 
 
-class Unavailable(BootstrapError):
+class Unavailable(SetupError):
     """A source of a tool that cannot be used on this computer; another source may work."""
 
 

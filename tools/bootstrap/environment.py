@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tools.bootstrap import paths
 from tools.bootstrap.atomic_install import atomic_install
-from tools.bootstrap.console import BootstrapError, step
+from tools.bootstrap.console import SetupError, step
 from tools.bootstrap.paths import PROJECT
 from tools.bootstrap.process import CommandError, capture, run
 
@@ -108,7 +108,7 @@ def _link(directory: Path) -> None:
     if LINK.is_symlink() and LINK.readlink() == directory:
         return
     if LINK.exists() and not LINK.is_symlink():
-        raise BootstrapError(f"{LINK} is a folder of another program; move it away and try again")
+        raise SetupError(f"{LINK} is a folder of another program; move it away and try again")
     new = LINK.with_name(".venv.new")
     new.unlink(missing_ok=True)
     new.symlink_to(directory)
@@ -121,7 +121,7 @@ def _pip(scratch: Path) -> list[str | Path]:
         return [sys.executable, "-m", "pip"]
     if _succeeds([sys.executable, "-m", "venv", scratch]):
         return [scratch / "bin" / "python", "-m", "pip"]
-    raise BootstrapError(
+    raise SetupError(
         f"{sys.executable} has no pip and cannot create a virtual environment. Install one of them "
         "(Debian, Ubuntu: apt-get install python3-venv; Fedora: dnf install python3-pip; macOS: brew install python), "
         "or install uv"

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from tools.bootstrap import azurite, environment, paths, pulumi_cli, stacks
-from tools.bootstrap.console import BootstrapError, log_message
+from tools.bootstrap.console import SetupError, log_message
 from tools.bootstrap.file_lock import file_lock
 
 
@@ -23,7 +23,7 @@ def install(arguments: Sequence[str]) -> int:
             environment.install()
             azurite.install()
             pulumi_cli.install()
-    except (BootstrapError, stacks.UnknownStack) as error:
+    except (SetupError, stacks.UnknownStack) as error:
         log_message(f"Error: {error}")
         return 1
     except KeyboardInterrupt:

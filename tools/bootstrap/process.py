@@ -7,13 +7,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tools.bootstrap.console import BootstrapError
+from tools.bootstrap.console import SetupError
 
 SHOWN_LINES = 15
 SHOWN_WORDS = 4
+SHOWN_CHARACTERS = 1500
 
 
-class CommandError(BootstrapError):
+class CommandError(SetupError):
     """A program that could not be started or returned an exit code other than 0."""
 
 
@@ -84,7 +85,7 @@ def capture(
         timeout: seconds until the program is killed.
 
     Raises:
-        CommandError: The program did not start, timed out or failed; the message has its standard error.
+        CommandError: The program did not start, timed out or failed; the message ends with its standard error.
     """
     try:
         finished = subprocess.run(
@@ -95,7 +96,7 @@ def capture(
     except subprocess.TimeoutExpired:
         raise CommandError(f"`{_shortened(command)}` did not end within {timeout} s") from None
     if finished.returncode:
-        output = (finished.stderr or finished.stdout).strip()
+        output = (finished.stderr or finished.stdout).strip()[-SHOWN_CHARACTERS:]
         raise CommandError(f"`{_shortened(command)}` returned exit code {finished.returncode}: {output}")
     return finished.stdout
 

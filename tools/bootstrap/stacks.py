@@ -18,9 +18,13 @@ def names() -> list[str]:
 def require(name: str) -> None:
     """Check that a stack of this name exists.
 
+    Args:
+        name: the name, also with organization and project, as in `organization/project/dev`.
+
     Raises:
         UnknownStack: There is no such stack.
     """
+    name = name.rpartition("/")[2]
     if name not in names():
         raise UnknownStack(
             f"there is no stack {name!r}. The stacks are: {', '.join(names())}. To create one, copy the settings "

@@ -53,7 +53,9 @@ def main() -> None:
             definitions[name] = _schema(name.rpartition(".")[2], document[name])
             pending += _references(definitions[name])
     schema = {
-        "$comment": f"Derived from {DOCUMENT} of the Go module {MODULE} {version} (Apache License 2.0) by {__spec__.name}",
+        "$comment": (
+            f"Derived from {DOCUMENT} of the Go module {MODULE} {version} (Apache License 2.0) by {__spec__.name}"
+        ),
         "version": version,
         "kinds": {kind: PREFIX + kinds[kind] for kind in KINDS},
         "definitions": dict(sorted(definitions.items())),

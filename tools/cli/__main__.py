@@ -21,13 +21,14 @@ from tools.bootstrap.console import log_message
 from tools.cli import backend
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
 from tools.cli.dependency_graph import mermaid, replace_diagram
+from tools.cli.kubernetes_plugin import require_kubernetes_plugin
 from tools.cli.preview import preview
 from tools.cli.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
 from tools.cli.stale_locks import StackBusy, remove_stale_locks
-from tools.cli.summary import summary
+from tools.cli.summary import summary, wrapped
 
-OPTIONS = ("--yes", "--skip-preview", "--suppress-progress", "--suppress-permalink=true")
+OPTIONS = ("--yes", "--skip-preview", "--suppress-permalink=true")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,10 +49,26 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
+def _select(pulumi: Pulumi, *options: str) -> None:
+    """Select the stack, and remove the lock of a killed run."""
+    pulumi.output("stack", "select", *options)
+    if (directory := pulumi.backend.directory) is not None:
+        remove_stale_locks(directory, pulumi.name)
+
+
+def _run(pulumi: Pulumi, command: str, *arguments: str) -> int:
+    """Run a command that changes the stack.
+
+    A terminal shows Pulumi's tree with the duration of each operation. In a file, its progress would be rows of dots.
+    """
+    progress = () if sys.stdout.isatty() else ("--suppress-progress",)
+    return pulumi.run(command, *OPTIONS, *progress, *arguments)
+
+
 def _up(pulumi: Pulumi, more: list[str]) -> int:
-    pulumi.output("stack", "select", "--create")
-    remove_stale_locks(pulumi)
-    code = pulumi.run("up", *OPTIONS, "--suppress-outputs", *more)
+    require_kubernetes_plugin(pulumi)
+    _select(pulumi, "--create")
+    code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
         print(f"\n{summary(pulumi.stack, _public_outputs(pulumi))}")
     return code
@@ -59,6 +76,7 @@ def _up(pulumi: Pulumi, more: list[str]) -> int:
 
 def _preview(pulumi: Pulumi, more: list[str]) -> int:
     try:
+        require_kubernetes_plugin(pulumi)
         pulumi.output("stack", "select", "--create")
         code, plan = preview(pulumi, more)
     except PulumiError as error:
@@ -72,6 +90,7 @@ def _picture(pulumi: Pulumi, more: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make picture", allow_abbrev=False)
     parser.add_argument("--page", type=Path, help="replace the diagram of a Markdown page instead of printing one")
     options, more = parser.parse_known_args(more)
+    require_kubernetes_plugin(pulumi)
     pulumi.output("stack", "select", "--create")
     diagram = mermaid(json.loads(pulumi.output("preview", "--json", *more)))
     if options.page:
@@ -82,17 +101,15 @@ def _picture(pulumi: Pulumi, more: list[str]) -> int:
 
 
 def _refresh(pulumi: Pulumi, more: list[str]) -> int:
-    pulumi.output("stack", "select")
-    remove_stale_locks(pulumi)
-    return pulumi.run("refresh", *OPTIONS, *more)
+    _select(pulumi)
+    return _run(pulumi, "refresh", *more)
 
 
 def _down(pulumi: Pulumi, more: list[str]) -> int:
-    pulumi.output("stack", "select")
-    remove_stale_locks(pulumi)
-    code = pulumi.run("destroy", *OPTIONS, "--suppress-outputs", *more)
+    _select(pulumi)
+    code = _run(pulumi, "destroy", "--suppress-outputs", *more)
     if code == 0:
-        data = paths.cache_directory() / "stacks" / pulumi.stack
+        data = paths.cache_directory() / "stacks" / pulumi.name
         # A killed `up` may have started a service that is not in the state.
         for record in data.rglob("*.process.json"):
             ProcessGroup(record).stop()
@@ -112,14 +129,14 @@ def _status(pulumi: Pulumi, _more: list[str]) -> int:
     if "kubeconfig" in outputs:
         from tools.cli.status import cluster_status  # its Kubernetes client takes a second to import
 
-        for line in cluster_status(secret_outputs(pulumi)):
+        for line in wrapped(cluster_status(secret_outputs(pulumi))):
             print(line, flush=True)
     return 0
 
 
 def _env(pulumi: Pulumi, _more: list[str]) -> int:
     """Print lines for `eval`, and select the stack for a `pulumi up` that is typed by hand."""
-    if pulumi.stack in stacks.names():
+    if pulumi.name in stacks.names():
         pulumi.output("stack", "select", "--create")
     for name, value in backend.variables(os.environ).items():
         print(f"export {name}={shlex.quote(value)}")

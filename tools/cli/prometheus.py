@@ -50,18 +50,18 @@ class Prometheus:
                 f"{rate or 0:.2f} requests/s",
                 *([f"{errors:.2%} errors"] if errors is not None else []),
                 *([f"p99 {p99 * 1000:.0f} ms"] if p99 is not None else []),
-                self._drift(labels),
             ]
             yield f"  model {labels['model']} version {labels['version']}: {', '.join(facts)}"
+            yield f"    drift: {self._drift(labels)}"
 
     def _drift(self, labels: Mapping[str, str]) -> str:
         series = f'{{service="{labels["service"]}",version="{labels["version"]}"}}'
         highest = self._query(f"topk(1, feature:model_input_psi:1h{series})")
         if not highest:
-            return "drift: unknown, too few rows in the last hour"
+            return "unknown, too few rows in the last hour"
         feature, index = highest[0][0]["feature"], highest[0][1]
         comparison = "above" if index > DRIFT_THRESHOLD else "below"
-        return f"drift: PSI {index:.2f} ({feature}), {comparison} {DRIFT_THRESHOLD}"
+        return f"PSI {index:.2f} ({feature}), {comparison} {DRIFT_THRESHOLD}"
 
     def _value(self, query: str) -> float | None:
         samples = self._query(query)

@@ -12,6 +12,7 @@ from functools import cached_property
 from tools.bootstrap import paths
 from tools.bootstrap.paths import PROJECT
 from tools.cli import backend
+from tools.cli.stale_locks import recorded
 
 HINTS = {
     "no stack named": "it was never brought up here; run `make up STACK={stack}`",
@@ -30,9 +31,15 @@ class PulumiError(Exception):
 
 @dataclass(frozen=True)
 class Pulumi:
-    """The `pulumi` program in the checkout, for the stack named `stack`."""
+    """The `pulumi` program in the checkout, for one stack."""
 
     stack: str
+    """The name as the user gives it, as in `dev` or `organization/project/dev`."""
+
+    @property
+    def name(self) -> str:
+        """The name without organization and project, which names files and folders."""
+        return self.stack.rpartition("/")[2]
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
@@ -84,11 +91,12 @@ class Pulumi:
         signal.signal(signal.SIGINT, lambda *_: None)  # before the start, so that Ctrl-C cannot end only this process
         process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=self.environment)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        code = process.wait()
+        with recorded(process.pid):
+            code = process.wait()
         return code if code >= 0 else 128 - code  # a shell's exit code for a signal
 
     def _formatted(self, hint: str) -> str:
-        file = PROJECT / ".stacks" / f"Pulumi.{self.stack}.yaml"
+        file = PROJECT / ".stacks" / f"Pulumi.{self.name}.yaml"
         return hint.format(stack=self.stack, file=file, cache=paths.cache_directory())
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:

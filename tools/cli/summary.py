@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
+import textwrap
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from tools.cli.cluster_access import CLUSTER_DOMAIN
+
+WIDTH = 100
+"""Columns of a line. Commands to copy have line breaks that a shell understands."""
 TIMEOUT_SECONDS = 3
 TRAINING_PAGE = "/#/experiments?workflowType=machine_learning"
 """MLflow's page of training runs; its default page is for language models."""
@@ -25,6 +32,19 @@ def summary(stack: str, outputs: Mapping[str, Any]) -> str:
     return "\n".join(_lines(stack, outputs))
 
 
+def wrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines, broken at spaces to at most WIDTH columns; further lines are indented."""
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        yield from textwrap.wrap(
+            line,
+            WIDTH,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+
 def _lines(stack: str, outputs: Mapping[str, Any]) -> Iterator[str]:
     pipelines = {name: value for name, value in outputs.items() if isinstance(value, dict) and "state" in value}
     services = [value for name, value in sorted(outputs.items()) if name.endswith("_service")]
@@ -33,24 +53,30 @@ def _lines(stack: str, outputs: Mapping[str, Any]) -> Iterator[str]:
     option = "" if stack == "dev" else f" STACK={stack}"
     yield f"Stack {stack}"
     if "nodes" in outputs:
-        yield from _cluster(outputs, option)
+        yield from wrapped(_cluster(outputs, option))
     for name, run in pipelines.items():
-        yield from _pipeline(name.replace("_", "-"), run)
+        yield from wrapped(_pipeline(name, run, option))
     for service in services:
-        yield from _service(service)
+        yield from _service(service, option)
     if "tracking_url" in outputs:
-        yield f"  runs and models: {outputs['tracking_url']}{TRAINING_PAGE}"
+        yield f"  runs and models: {_page(outputs['tracking_url'] + TRAINING_PAGE, option)}"
     if "tracking_login" in outputs:
         yield f"    user and password: make outputs{option} ARGS='tracking_login --show-secrets'"
     if "ui_url" in outputs:
-        yield f"  pipelines and runs: {outputs['ui_url']}"
+        yield f"  pipelines and runs: {_page(outputs['ui_url'], option)}"
         yield f"    user and password: make outputs{option} ARGS='ui_login --show-secrets'"
     if "monitoring_url" in outputs:
-        yield f"  metrics and alerts: {outputs['monitoring_url']}"
+        yield f"  metrics and alerts: {_page(outputs['monitoring_url'], option)}"
         yield f"    user and password: make outputs{option} ARGS='monitoring_login --show-secrets'"
-    if any(str(url).partition("://")[2].partition(":")[0].endswith(".svc") for url in outputs.values()):
-        yield f"  addresses that end in .svc: make pages{option} forwards them to this computer"
-    yield f"Next: make outputs{option} (as JSON), make status{option} (this page), make down{option} (destroy)"
+    yield "Next"
+    commands = {
+        "status": "this summary",
+        "outputs": "all outputs as JSON",
+        "preview": "changes of the next `make up`",
+        "down": "destroy the stack",
+    }
+    for command, description in commands.items():
+        yield f"  {f'make {command}{option}':<{len(f'make outputs{option}')}}  {description}"
 
 
 def _cluster(outputs: Mapping[str, Any], option: str) -> Iterator[str]:
@@ -64,19 +90,26 @@ def _cluster(outputs: Mapping[str, Any], option: str) -> Iterator[str]:
         encryption = "encrypted" if network["encrypted"] else "not encrypted"
         policies = "enforced" if network["network_policies"] else "not enforced"
         yield f"    network: {network['name']}, {encryption}; network policies are {policies}"
-    yield f"    make kubectl{option} ARGS='get pods -A', make ssh{option} NODE={outputs['nodes'][0]['name']}"
+    yield f"    make kubectl{option} ARGS='get pods -A'"
+    yield f"    make ssh{option} NODE={outputs['nodes'][0]['name']}"
 
 
-def _pipeline(name: str, run: Mapping[str, Any]) -> Iterator[str]:
-    values = [f"{key.replace('_', ' ')} {_formatted(value)}" for key, value in run.items() if key not in HIDDEN_VALUES]
-    yield f"  pipeline {name}: {run['state']}" + (f", {', '.join(values)}" if values else "")
+def _pipeline(output: str, run: Mapping[str, Any], option: str) -> Iterator[str]:
+    values = {key: value for key, value in run.items() if key not in HIDDEN_VALUES}
+    locations = [key for key, value in values.items() if isinstance(value, str) and "/" in value]
+    shown = [f"{key.replace('_', ' ')} {_formatted(value)}" for key, value in values.items() if key not in locations]
+    yield f"  pipeline {output.replace('_', '-')}: {', '.join([run['state'], *shown])}"
     if run.get("decision"):
         yield f"    {run['decision']}"
+    if locations:
+        # Too long for a line, and a URI of the cluster's object store is no address that opens here.
+        names = ", ".join(key.replace("_", " ") for key in locations)
+        yield f"    {names}: make outputs{option} ARGS={output}"
     if run["state"] != "SUCCEEDED" and run.get("log"):
-        yield f"    log: {run['log']}"
+        yield f"    log: {run['log'].replace(str(Path.home()), '~')}"
 
 
-def _service(service: Mapping[str, Any]) -> Iterator[str]:
+def _service(service: Mapping[str, Any], option: str) -> Iterator[str]:
     model, url = service["model"], service.get("score_url")
     if not model["version"]:
         yield f"  model {model['name']}: no version has passed its gate yet"
@@ -86,9 +119,34 @@ def _service(service: Mapping[str, Any]) -> Iterator[str]:
             f"accuracy {_formatted(model['accuracy'])}, SHA-256 {model['sha256'][:12]}"
         )
     if url:
-        yield f"    page: {url.removesuffix('score')}"
-        if (example := _example(url)) is not None:
-            yield f"    curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(example))}"
+        yield f"    page: {_page(url.removesuffix('score'), option)}"
+        if not _is_in_cluster(url) and (example := _example(url)) is not None:
+            yield f"    curl -s {url} -H 'Content-Type: application/json' \\"
+            yield from _data_option(example)
+
+
+def _page(url: str, option: str) -> str:
+    """Return the URL, or the command that makes the page of a cluster available on this computer."""
+    return f"make pages{option}" if _is_in_cluster(url) else url
+
+
+def _is_in_cluster(url: str) -> bool:
+    return str(urlsplit(url).hostname).endswith(CLUSTER_DOMAIN)
+
+
+def _data_option(example: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of curl's option -d, with line breaks between the items of the JSON object."""
+    *items, last = [json.dumps({name: value})[1:-1] for name, value in example.items()]
+    text = shlex.quote("{" + "\n".join([*(f"{item}," for item in items), last]) + "}")
+    line = "      -d "
+    for number, part in enumerate(text.split("\n")):
+        if number and len(line) + 1 + len(part) > WIDTH:
+            yield line
+            line = "        "
+        elif number:
+            line += " "
+        line += part
+    yield line
 
 
 def _formatted(value: Any) -> str:

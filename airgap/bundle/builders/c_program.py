@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from airgap.bundle.process import output_of, run
 from airgap.bundle.progress import Progress
 from airgap.bundle.sources import HERE, CSource, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
+from tools.bootstrap.process import capture, run
 
 COMPILER = "gcc"
 FLAGS = ["-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s", "-Wl,--build-id=none"]
@@ -36,7 +36,7 @@ class CProgramBuild:
         """Build the program into the cache.
 
         Raises:
-            BundleError: the compilation failed.
+            SetupError: the compilation failed.
         """
         artifact.log.unlink(missing_ok=True)
         progress.show("compiling")
@@ -48,9 +48,9 @@ class CProgramBuild:
             record |= {
                 "version": self.table.release(self.entry),
                 "toolchain": self._compiler(),
-                "libraries": {"libc6-dev": output_of(["dpkg-query", "-W", "-f", "${Version}", "libc6-dev"])},
+                "libraries": {"libc6-dev": capture(["dpkg-query", "-W", "-f", "${Version}", "libc6-dev"])},
                 "binaries": {self.entry: {"sha256": sha256_of(program), "size": program.stat().st_size}},
             }
 
     def _compiler(self) -> str:
-        return " ".join(output_of([COMPILER, flag]).strip() for flag in ("-dumpmachine", "-dumpfullversion"))
+        return " ".join(capture([COMPILER, flag]).strip() for flag in ("-dumpmachine", "-dumpfullversion"))

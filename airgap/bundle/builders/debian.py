@@ -7,11 +7,11 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.errors import BundleError
-from airgap.bundle.process import output_of, run
 from airgap.bundle.progress import Progress
 from airgap.bundle.sources import DebianBase, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
+from tools.bootstrap.console import SetupError
+from tools.bootstrap.process import capture, run
 
 ROOTFS = "rootfs.tar"
 SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubuntu.sources")
@@ -42,7 +42,7 @@ class DebianBuild:
         """Build the root file system into the cache, with a record of its packages and versions.
 
         Raises:
-            BundleError: mmdebstrap failed.
+            SetupError: mmdebstrap failed.
         """
         artifact.log.unlink(missing_ok=True)
         with artifact.building() as (partial, record):
@@ -59,13 +59,13 @@ class DebianBuild:
                 [*command, _suite(), rootfs, *_mirrors()],
                 log=artifact.log,
                 env=environment,
-                each_line=lambda line: progress.show(line.removeprefix("I: ")[:60]),
+                on_line=lambda line: progress.show(line.removeprefix("I: ")[:60]),
             )
             listing = (partial / "packages").read_text().split("\n")
             record |= {
                 "version": _suite(),
                 "distribution": platform.freedesktop_os_release()["ID"],
-                "architecture": output_of(["dpkg", "--print-architecture"]).strip(),
+                "architecture": capture(["dpkg", "--print-architecture"]).strip(),
                 "packages": dict(line.split("\t") for line in listing if line),
                 "size": rootfs.stat().st_size,
                 "sha256": sha256_of(rootfs),
@@ -76,9 +76,7 @@ def _suite() -> str:
     try:
         return platform.freedesktop_os_release()["VERSION_CODENAME"]
     except (OSError, KeyError):
-        raise BundleError(
-            "Images are built from packages of Debian or Ubuntu, and this machine runs neither."
-        ) from None
+        raise SetupError("Images are built from packages of Debian or Ubuntu, and this machine runs neither.") from None
 
 
 def _mirrors() -> list[Path]:

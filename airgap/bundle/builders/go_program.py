@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from airgap.bundle.errors import BundleError
-from airgap.bundle.process import output_of, run
 from airgap.bundle.progress import Progress
 from airgap.bundle.sources import MODULES, Binary, GoSource, ImageFile, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap import pulumi_cli
+from tools.bootstrap.console import SetupError
 from tools.bootstrap.go_toolchain import toolchain
+from tools.bootstrap.process import capture, run
 
 UPSTREAM = "upstream"
 """The folder beside the binaries with files of the upstream module that images contain."""
@@ -53,11 +53,11 @@ class GoToolchain:
         program, inherited = toolchain(pulumi_cli.SOURCE, store.root / "go")
         # With the wheel's toolchain, modules are in the bundle's folder -> they must be removable with it.
         removable = " -modcacherw" if "-modcacherw" in inherited["GOFLAGS"] else ""
-        user_settings = json.loads(output_of([program, "env", "-json", *USER_SETTINGS], env=inherited))
+        user_settings = json.loads(capture([program, "env", "-json", *USER_SETTINGS], env=inherited))
         others = {name: value for name, value in inherited.items() if not name.startswith("GO")}
         environment = others | user_settings | STRICT
         environment |= {"GOFLAGS": STRICT["GOFLAGS"] + removable, "GOMAXPROCS": str(jobs)}
-        version, architecture = output_of([program, "env", "GOVERSION", "GOARCH"], env=environment).split()
+        version, architecture = capture([program, "env", "GOVERSION", "GOARCH"], env=environment).split()
         return cls(str(program), environment, version, architecture, jobs)
 
     def settings(self, cgo: bool) -> dict[str, str]:
@@ -104,7 +104,7 @@ class GoBuild:
         """Build the binaries into the cache.
 
         Raises:
-            BundleError: a module is unavailable, differs from its sum, or does not compile.
+            SetupError: a module is unavailable, differs from its sum, or does not compile.
         """
         artifact.log.unlink(missing_ok=True)
         with artifact.building() as (partial, record):
@@ -136,14 +136,14 @@ class GoBuild:
     def _unpacked(self, workspace: Path, module: str) -> Path:
         """Download a module with the sum of go.sum; return its folder."""
         query = [self.go.program, "list", "-m", "-f", "{{.Path}}@{{.Version}}", module]
-        reference = output_of(query, cwd=workspace, env=self._env()).strip()
+        reference = capture(query, cwd=workspace, env=self._env()).strip()
         sums = {line.rpartition(" ")[0] for line in (workspace / "go.sum").read_text().splitlines()}
         name = reference.replace("@", " ")
         if not {name, f"{name}/go.mod"} <= sums:
             # `go mod download` would accept the sum of the proxy.
-            raise BundleError(f"go.sum has no sum of {reference}; add it with `go mod download {reference}`")
+            raise SetupError(f"go.sum has no sum of {reference}; add it with `go mod download {reference}`")
         download = [self.go.program, "mod", "download", "-json", reference]
-        return Path(json.loads(output_of(download, cwd=workspace, env=self._env()))["Dir"])
+        return Path(json.loads(capture(download, cwd=workspace, env=self._env()))["Dir"])
 
     def _prepare(self, workspace: Path, log: Path, progress: Progress) -> Path:
         progress.show("downloading modules")
@@ -194,7 +194,7 @@ class Compilation:
             total += not line.startswith("go: ")
             progress.show(line.removeprefix("go: ") if line.startswith("go: ") else "listing packages")
 
-        self._run("list", "-deps", log=log, each_line=show)
+        self._run("list", "-deps", log=log, on_line=show)
         return total
 
     def compile(self, target: Path, ldflags: list[str], total: int, log: Path, progress: Progress) -> None:
@@ -212,19 +212,19 @@ class Compilation:
         linked = target / "linked"
         linked.mkdir()
         options = ["-v", "-p", str(self.go.jobs), "-o", f"{linked}/", "-ldflags", " ".join(["-s", "-w", *ldflags])]
-        self._run("build", *options, log=log, each_line=count)
+        self._run("build", *options, log=log, on_line=count)
         for name, binary in self.binaries.items():
             (linked / default_name(binary.package)).rename(target / name)
         linked.rmdir()
 
-    def _run(self, command: str, *options: str, log: Path, each_line: Callable[[str], None]) -> None:
+    def _run(self, command: str, *options: str, log: Path, on_line: Callable[[str], None]) -> None:
         packages = [binary.package for binary in self.binaries.values()]
         run(
             [self.go.program, command, "-tags", self.tags, *options, *packages],
             cwd=self.workspace,
             env=self.go.settings(self.cgo),
             log=log,
-            each_line=each_line,
+            on_line=on_line,
         )
 
 
@@ -242,8 +242,8 @@ def _versions_of_libraries(packages: list[str]) -> dict[str, str]:
     versions = {}
     for package in [*packages, *(["gcc", "libc6-dev"] if packages else [])]:
         try:
-            versions[package] = output_of(["dpkg-query", "-W", "-f", "${Version}", package])
-        except BundleError:
+            versions[package] = capture(["dpkg-query", "-W", "-f", "${Version}", package])
+        except SetupError:
             versions[package] = ""
     return versions
 

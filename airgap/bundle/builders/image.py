@@ -13,10 +13,10 @@ from typing import Any
 
 from airgap.bundle.builders.debian import ROOTFS
 from airgap.bundle.builders.go_program import UPSTREAM
-from airgap.bundle.process import run
 from airgap.bundle.progress import Progress
 from airgap.bundle.sources import SCRATCH, ImageFile, ImageSource, SourceTable
 from airgap.bundle.store import Artifact, Store
+from tools.bootstrap.process import run
 
 LAYOUT = "layout"
 TAG = "bundle"
@@ -64,7 +64,7 @@ class ImageBuild:
         """Build the image into the cache.
 
         Raises:
-            BundleError: buildah failed.
+            SetupError: buildah failed.
         """
         artifact.log.unlink(missing_ok=True)
         with artifact.building() as (partial, record):

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from airgap.bundle.builders.image import LAYOUT, TAG, describe_layout
-from airgap.bundle.process import run
 from airgap.bundle.progress import Progress
 from airgap.bundle.store import Artifact, Store
+from tools.bootstrap.process import run
 
 PROBE_SECONDS = 5
 ADDRESSES = {"docker.io": "registry-1.docker.io"}
@@ -52,7 +52,7 @@ class ImageCopy:
         """Copy the image into the cache.
 
         Raises:
-            BundleError: the registry is unreachable or lacks the image.
+            SetupError: the registry is unreachable or lacks the image.
         """
         artifact.log.unlink(missing_ok=True)
         progress.show("copying")

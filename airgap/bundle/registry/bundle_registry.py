@@ -25,12 +25,11 @@ from pathlib import Path
 import bcrypt
 import psutil
 
-from airgap.bundle.errors import BundleError
-from airgap.bundle.process import run
 from airgap.bundle.registry import certificates
 from airgap.bundle.store import Store
 from tools.bootstrap.atomic_install import atomic_install
-from tools.bootstrap.console import log_message
+from tools.bootstrap.console import SetupError, log_message
+from tools.bootstrap.process import run
 
 PROGRAM = "docker-registry"
 USER = "mlplatform"
@@ -100,7 +99,7 @@ def start(
         read_only: refuse all pushes.
 
     Raises:
-        BundleError: the port is in use, or the start failed; with the last lines of the log.
+        SetupError: the port is in use, or the start failed; with the last lines of the log.
     """
     folder = folder or home(store)
     running_registry = _recorded(folder)
@@ -125,7 +124,7 @@ def writable(store: Store) -> Iterator[RunningRegistry]:
     Its password is temporary. All registries of the store serve the pushed images.
 
     Raises:
-        BundleError: the start failed; with the last lines of the log.
+        SetupError: the start failed; with the last lines of the log.
     """
     with tempfile.TemporaryDirectory(prefix="mlplatform-registry-") as name:
         folder = Path(name)
@@ -177,11 +176,11 @@ def running(folder: Path) -> RunningRegistry:
     """Return the running registry of a folder.
 
     Raises:
-        BundleError: it does not run.
+        SetupError: it does not run.
     """
     registry = _recorded(folder)
     if registry is None:
-        raise BundleError("The bundle's registry does not run. Start it: python -m airgap.bundle registry start")
+        raise SetupError("The bundle's registry does not run. Start it: python -m airgap.bundle registry start")
     return registry
 
 
@@ -284,7 +283,7 @@ def _require_free(address: str, port: int) -> None:
         try:
             probe.bind((address, port))
         except OSError as error:
-            raise BundleError(
+            raise SetupError(
                 f"The registry cannot listen on {address}:{port} ({error.strerror}). Choose another address or port."
             ) from None
 
@@ -302,4 +301,4 @@ def _wait_until_ready(folder: Path, address: str, port: int, process: subprocess
             pass
         time.sleep(0.1)
     lines = "\n".join(f"  {line}" for line in log.read_text(errors="replace").splitlines()[-10:])
-    raise BundleError(f"The registry did not start. The last lines of {log}:\n{lines}")
+    raise SetupError(f"The registry did not start. The last lines of {log}:\n{lines}")

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from airgap.bundle import index, preflight
 from airgap.bundle.builders.image import TAG
-from airgap.bundle.errors import BundleError
-from airgap.bundle.process import output_of, run
 from airgap.bundle.store import Store
-from tools.bootstrap.console import log_message
+from tools.bootstrap.console import SetupError, log_message
+from tools.bootstrap.process import capture, run
 
 
 def push(store: Store, registry: str, authfile: Path, certificates: Path | None) -> None:
@@ -26,7 +25,7 @@ def push(store: Store, registry: str, authfile: Path, certificates: Path | None)
         certificates: a folder with the registry's CA, or None for a public CA.
 
     Raises:
-        BundleError: there is no bundle, or the registry refused an image; names the image.
+        SetupError: there is no bundle, or the registry refused an image; names the image.
     """
     preflight.require(preflight.MOVES_IMAGES)
     log = store.root / "logs" / "push.log"
@@ -51,14 +50,14 @@ def push(store: Store, registry: str, authfile: Path, certificates: Path | None)
         ]
         try:
             run(["skopeo", "copy", *options, source, target], log=log)
-        except BundleError as error:
-            raise BundleError(f"{upstream}: {error}") from None
+        except SetupError as error:
+            raise SetupError(f"{upstream}: {error}") from None
         pushed += 1
     log_message(f"The registry has {len(images)} images, {pushed} of them new.")
 
 
 def _digest(target: str, options: list[str]) -> str | None:
     try:
-        return output_of(["skopeo", "inspect", "--format", "{{.Digest}}", *options, target]).strip()
-    except BundleError:
+        return capture(["skopeo", "inspect", "--format", "{{.Digest}}", *options, target]).strip()
+    except SetupError:
         return None
