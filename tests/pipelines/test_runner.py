@@ -148,6 +148,16 @@ def test_run_whose_step_succeeds_on_retry_succeeds(tmp_path: Path) -> None:
     assert (ended.result["failed_step"], ended.result["error"]) == (None, "")
 
 
+def test_run_with_spaces_in_the_path_of_python_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = tmp_path / "x y" / "ü"
+    environment.parent.mkdir()
+    environment.symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(environment / "bin" / "python"))
+    ended = run(environment.parent / "run", tries_again, mark=str(tmp_path / "mark"))
+    assert ended.code == 0, ended.log
+    assert ended.outputs == {"Output": "done"}
+
+
 def test_run_with_unknown_argument_fails_without_a_step(tmp_path: Path) -> None:
     ended = run(tmp_path / "run", three_numbers, worth=1)
     assert ended.code == 1
