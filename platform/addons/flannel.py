@@ -35,7 +35,7 @@ class Flannel(pulumi.ComponentResource):
 def _configure_network(config_map: manifests.Manifest, nodes: KubernetesSettings) -> None:
     data = config_map["data"]
     network = json.loads(data["net-conf.json"]) | {"Network": str(nodes.pod_subnet)}
-    # The plugin of the bundle is older than version 1.0.0 of the interface, which upstream's file asks for.
+    # The plugin of the bundle is older than version 1.0.0 of the interface, which upstream's file requires.
     plugins = json.loads(data["cni-conf.json"]) | {"cniVersion": "0.3.1"}
     data |= {"net-conf.json": json.dumps(network), "cni-conf.json": json.dumps(plugins)}
 

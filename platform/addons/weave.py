@@ -114,9 +114,9 @@ def _router(version: dict[str, Any], settings: PlatformSettings, nodes: Kubernet
             *ENVIRONMENT,
             {"name": "IPALLOC_RANGE", "value": str(nodes.pod_subnet)},
             {"name": "WEAVE_PASSWORD", "valueFrom": {"secretKeyRef": {"name": PASSWORD, "key": "password"}}},
-            # Weave would ask a server of its makers for news of its version.
+            # Disable requests to the vendor's server for new versions.
             {"name": "CHECKPOINT_DISABLE", "value": "1"},
-            # The fast datapath takes Open vSwitch in the kernel; without it packets pass the router's process.
+            # The fast datapath needs Open vSwitch in the kernel. Without it, packets pass through the router's process.
             *([] if settings.weave_fast_datapath else [{"name": "WEAVE_NO_FASTDP", "value": "1"}]),
         ],
         "readinessProbe": {"httpGet": {"host": "127.0.0.1", "path": "/status", "port": 6784}},

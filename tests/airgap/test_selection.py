@@ -1,4 +1,4 @@
-"""What is built and what is copied, by what is asked for and what can be reached."""
+"""The selection of built and copied images, by the arguments and the reachable registries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows a second where many are predicted at once: through the model server, and by the libraries in this process."""
+"""Rows a second of batch prediction: through the model server, and by the libraries in this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPEATS = 5
 
 
 def through_the_server(forest: Forest, folder: Path) -> dict[str, float]:
-    """Rows a second of POSTs of as many rows as the server takes, one after the other, by the format of the body."""
+    """Return rows a second by body format, for POST requests with the maximum number of rows."""
     table = _flowers(SERVED_ROWS).round(1).tolist()
     bodies = {
         "CSV": ("text/csv", "\n".join([",".join(FEATURES), *(",".join(map(str, row)) for row in table)])),
@@ -41,7 +41,7 @@ def through_the_server(forest: Forest, folder: Path) -> dict[str, float]:
 
 
 def in_this_process(forest: Forest) -> dict[str, float]:
-    """Rows a second of scikit-learn's `predict` and of ONNX Runtime, with one thread and with one a core."""
+    """Return rows a second of scikit-learn's `predict` and of ONNX Runtime, with one thread and one thread per core."""
     rows = _flowers(ROWS).astype(np.float32)
 
     def sklearn(threads: int) -> Callable[[], object]:
@@ -63,13 +63,13 @@ def in_this_process(forest: Forest) -> dict[str, float]:
 
 
 def _flowers(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Flowers [rows, features] drawn evenly between the smallest and the largest that there are."""
+    """Return flowers [rows, features], drawn uniformly between the smallest and the largest of the data."""
     known = np.array(FLOWERS)
     return np.random.default_rng(0).uniform(known.min(axis=0), known.max(axis=0), (count, known.shape[1]))
 
 
 def _rows_per_second(rows: int, predict: Callable[[], object]) -> float:
-    """The median of some repetitions, after one that does not count."""
+    """Return the median of several repetitions after a warm-up."""
     predict()
     took = []
     for _ in range(REPEATS):

@@ -1,7 +1,7 @@
-"""Measures serving, batch prediction and the cost of the machinery, each side by side with what it is compared to.
+"""Measure serving, batch prediction and the cost of `pulumi up`, each next to its reference.
 
-A failed comparison is an error; a slow one is not: the figures go to standard output and, with a plot, to the folder
-`bench` of the cache folder, and the exit code is 0 whatever they are.
+Figures never change the exit code; only a failed measurement does. Figures go to standard output. The folder `bench` of
+the cache folder receives them with a plot.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tools.cli.pulumi_command import Pulumi, PulumiError
 
 
 def main() -> int:
-    """Run it all; takes about three minutes, more where the rounds disagree.
+    """Run all measurements, in about three minutes; longer if the rounds differ.
 
     Where the environment variable STACK names a stack in a cluster, what that takes on top is measured instead.
     """
@@ -80,7 +80,7 @@ def _now() -> str:
 
 
 def _outputs(pulumi: Pulumi) -> dict[str, Any]:
-    """Those of the stack; none where it is not up."""
+    """Return the outputs of the stack, {} if it is not up."""
     try:
         outputs: dict[str, Any] = json.loads(pulumi.output("stack", "output", "--json"))
     except (FileNotFoundError, PulumiError):

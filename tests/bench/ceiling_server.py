@@ -1,4 +1,4 @@
-"""The model server with all that it does taken out: the same WSGI server with the same workers and options.
+"""The model server without its work: the same WSGI server with the same workers and options.
 
 `python -m tests.bench.ceiling_server wsgi` answers every POST with a constant from a bare WSGI function, which nothing
 that granian serves can outdo. With `flask` a Flask route answers it: what Flask alone costs, but no upper bound for a
@@ -26,7 +26,7 @@ HEADERS = [("Content-Type", "application/json"), ("Content-Length", str(len(CONT
 
 
 def load_wsgi(_settings: Settings) -> WSGIApplication:
-    """Called in each worker, in place of the model server's own."""
+    """Return the application of a worker, which replaces the model server's."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
@@ -38,7 +38,7 @@ def load_wsgi(_settings: Settings) -> WSGIApplication:
 
 
 def load_flask(_settings: Settings) -> WSGIApplication:
-    """Called in each worker, in place of the model server's own."""
+    """Return the application of a worker, which replaces the model server's."""
     from flask import Flask
 
     app = Flask(__name__)

@@ -1,4 +1,4 @@
-"""A load generator that needs nothing but Python, for computers without wrk. It costs more, so the ceiling is lower."""
+"""A load generator in Python for computers without wrk. It uses more CPU, so its ceiling is lower."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLOSING = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 def load(
     url: str, bodies: Sequence[bytes], connections: int, seconds: float, timeout: float
 ) -> tuple[list[float], int]:
-    """POST the JSON texts in turn. Returns the seconds that each good answer took, ascending, and the failures."""
+    """Send the JSON texts in turn. Return the ascending seconds of successful responses, and the number of failures."""
     share = connections // PROCESSES
     with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
         tasks = [pool.submit(_share_of_load, url, bodies, share, seconds, timeout) for _ in range(PROCESSES)]
@@ -62,7 +62,7 @@ def _share_of_load(url: str, bodies: Sequence[bytes], connections: int, seconds:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends a request, waits for the whole answer, sends the next, until the end or until the server closes it."""
+    """A connection that sends one request at a time, until the end or until the server closes it."""
 
     def __init__(self, requests: Iterator[bytes], tally: _Tally, end: float) -> None:
         self._loop = asyncio.get_running_loop()

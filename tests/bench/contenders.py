@@ -1,4 +1,4 @@
-"""The servers that are measured side by side, all with the same forest."""
+"""The compared servers. All of them serve the same forest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.bench.servers import Server
 
 
 def contenders(forest: Forest, mlserver: Path) -> list[Server]:
-    """All of them, each on a free port; `mlserver` is the virtual environment of MLServer."""
+    """Return all servers, each on a free port; `mlserver` is MLServer's virtual environment."""
     return [
         _thesis(forest),
         _mlserver("mlserver", forest, mlserver, processes=0),
@@ -29,7 +29,7 @@ def contenders(forest: Forest, mlserver: Path) -> list[Server]:
 
 
 def ours(directory: Path) -> Server:
-    """The model server, with as many workers as a stack starts, around the model in a directory."""
+    """Return the model server for the model in a directory, with the default number of workers."""
     port = _free_port()
     return Server(
         name="ours",
@@ -56,7 +56,7 @@ def _thesis(forest: Forest) -> Server:
 
 
 def _mlserver(name: str, forest: Forest, environment: Path, processes: int) -> Server:
-    """Predicts in a pool of so many processes, or with 0 in its own; writes no access log, as ours does not."""
+    """Return MLServer with a pool of `parallel_workers` processes (0: in the server process), without an access log."""
     folder = forest.pickle.parent / "mlserver"
     folder.mkdir(exist_ok=True)
     parameters = {"uri": str(forest.pickle), "version": "1"}
@@ -83,7 +83,7 @@ def _mlserver(name: str, forest: Forest, environment: Path, processes: int) -> S
 
 
 def _ours_v2(forest: Forest) -> Server:
-    """Asked in the same words as MLServer."""
+    """Return the model server with the V2 requests that MLServer receives."""
     return replace(ours(forest.directory), name="ours-v2", path="/v2/models/iris/infer", body=_tensor, answered=_label)
 
 
@@ -114,7 +114,7 @@ def _tensor(flower: Flower) -> dict[str, Any]:
 
 
 def _label(text: str) -> int:
-    """The one output of whole numbers: MLServer calls it `predict`, ours calls it `label`."""
+    """Return the integer output, which is `predict` in MLServer and `label` in the model server."""
     (label,) = (output["data"][0] for output in json.loads(text)["outputs"] if output["datatype"] == "INT64")
     return int(label)
 

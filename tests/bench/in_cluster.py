@@ -1,4 +1,4 @@
-"""A stack in a cluster against this computer: the same model through its Service, its pipelines by its engine.
+"""A stack in a cluster, compared with this computer: its Service, and the runs of its engine.
 
 The pipelines are run once more: on this computer by kfp's local runner, each step a process with nothing around it,
 which is what a step's own compute is here; then by the stack's engine. Nothing is deployed by that.
@@ -38,12 +38,12 @@ ROUNDS = 3
 RUN_TYPE = "pulumi-python:dynamic/workloads:PipelineRun"
 PACKAGE_TYPE = "pulumi-python:dynamic/workloads:CompiledPipeline"
 KEPT = {"baseline": 1.0}
-"""Arguments with which a pipeline that deploys models leaves it."""
+"""Arguments that keep a pipeline from deploying its model."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A pipeline's steps, and seconds: of all steps by themselves, of the whole run here, and by the stack's engine."""
+    """The number of a pipeline's steps, and seconds: of the steps alone, of the local run, of the engine's run."""
 
     steps: int
     own: float
@@ -52,13 +52,13 @@ class Ran:
 
     @property
     def over_own(self) -> float:
-        """Seconds a step that the stack's engine took over the step's own compute."""
+        """Return the seconds for each step that the engine adds to the compute time of the step."""
         return (self.there - self.own) / self.steps
 
 
 @dataclass(frozen=True)
 class InCluster:
-    """`service` and `here` are the rounds of the same server's load; `engine` runs the pipelines, `runs` by name."""
+    """Results: rounds of the Service and of the local server, the engine's name, and the runs by pipeline."""
 
     stack: str
     engine: str
@@ -68,7 +68,7 @@ class InCluster:
 
 
 def measure(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path) -> InCluster:
-    """Of a stack with these outputs; `folder` gets logs, and what the runs on this computer make.
+    """Measure a stack with these outputs; `folder` receives logs and the results of local runs.
 
     Raises:
         RuntimeError: the Service answers otherwise than the model that it is to serve, or a run failed.
@@ -114,7 +114,7 @@ def _served(outputs: Mapping[str, Any], run: Mapping[str, Any], folder: Path) ->
 
 
 def _require_same_answers(one: Server, other: Server) -> None:
-    """But for the version's name, which is a registry's or a hash."""
+    """Raise RuntimeError if two responses differ in more than the name of the version."""
     for flower in FLOWERS[::10]:
         body = json.dumps(one.body(flower))
         answers = [json.loads(text) | {"model_version": status} for status, text in (one.post(body), other.post(body))]
@@ -126,7 +126,7 @@ def _ran(run: Mapping[str, Any], folder: Path) -> Ran:
     name = run["pipeline"]
     takes = run["declared_parameters"]
     arguments = run["arguments"] | {key: value for key, value in KEPT.items() if key in takes}
-    # A step that ran before on the same would be taken from a cache.
+    # The cache would answer a step that ran on the same input before.
     package = run["ir"].replace("enableCache: true", "enableCache: false")
     local = EmbeddedEngine(EmbeddedEngineConfig(str(folder)))
     theirs = create_engine(parse_engine_config(run["engine"] | {"directory": str(folder)}))
@@ -170,7 +170,7 @@ def _timed(
 
 
 def _plain(value: Any) -> Any:
-    """A value of the state, secrets uncovered."""
+    """Return a value of the state with its secrets in plain text."""
     if isinstance(value, dict):
         if value.get(rpc._special_sig_key) == rpc._special_secret_sig:
             return json.loads(value["plaintext"])

@@ -1,4 +1,4 @@
-"""A load of POSTs over several connections, each of which sends the next when the answer to the last is there."""
+"""A load of POST requests over several connections. Each connection waits for a response before its next request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("post.lua")
 
 @dataclass(frozen=True)
 class Figures:
-    """What a load saw: good answers a second, latency in milliseconds, and how many requests got no good answer."""
+    """Figures of a load: successful responses a second, latency in milliseconds, and the number of failed requests."""
 
     requests_per_second: float
     p50_ms: float
@@ -26,12 +26,12 @@ class Figures:
 
 
 def generator() -> str:
-    """What loads the servers on this computer."""
+    """Return the name of the load generator on this computer."""
     return "wrk, 1 thread" if shutil.which("wrk") else f"Python client, {client.PROCESSES} processes"
 
 
 def load(url: str, bodies: Path, seconds: int) -> Figures:
-    """POST the lines of the file `bodies`, each a JSON text, in turn for so many seconds."""
+    """Send the lines of the file `bodies`, each a JSON text, in turn for `seconds`."""
     return _wrk(url, bodies, seconds) if shutil.which("wrk") else _client(url, bodies, seconds)
 
 

@@ -1,4 +1,4 @@
-"""What `pulumi up` costs where nothing is to be done: a stack of this program against an empty program."""
+"""Seconds of a `pulumi up` without changes: this program compared with an empty program."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ REPEATS = 3
 
 
 class NotMeasured(Unavailable):
-    """The stack does not allow it as it is; the message says why."""
+    """An error for a stack that cannot be measured; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Machinery:
-    """Seconds of an `up` without a change, each the median of three."""
+    """Seconds of an `up` without changes, each the median of three."""
 
     stack: str
     stack_seconds: float
@@ -33,7 +33,7 @@ class Machinery:
 
 
 def measure(pulumi: Pulumi, up: bool) -> Machinery:
-    """Of a stack; `up` is whether it is.
+    """Measure a stack; `up` is True if the stack is up.
 
     Raises:
         NotMeasured: the stack is not up, an `up` would change it or fails, or its state is not kept on this computer.

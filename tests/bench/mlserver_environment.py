@@ -1,4 +1,4 @@
-"""MLServer in a virtual environment of its own: what it needs does not go together with what the platform needs."""
+"""MLServer in a separate virtual environment: its requirements conflict with the platform's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUIREMENTS = Path(__file__).with_name("mlserver.txt")
 
 
 def install() -> Path:
-    """The environment, as mlserver.txt pins it; made where it is not there yet.
+    """Return the environment that mlserver.txt pins; create it if it is missing.
 
     Raises:
         SetupError: it cannot be made.

@@ -1,4 +1,4 @@
-"""The results as Markdown, for a person to read."""
+"""The results as Markdown."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TITLES = {
     "mlserver": "MLServer, in process",
     "mlserver-pool": "MLServer, pool of processes",
     "ours": "ours",
-    "ours-v2": "ours, asked as MLServer",
+    "ours-v2": "ours, with V2 requests",
     "flask": "a constant, from Flask",
     "wsgi": "a constant, bare: the ceiling",
 }
 
 
 def markdown(results: Results) -> str:
-    """The page."""
+    """Return the page of the results."""
     about = f"{', '.join(f'{name} {version}' for name, version in results.versions.items())}."
     conditions = f"{_conditions(results.date, results.computer)}\n{about}"
     parts = [conditions, _serving(results), _goals(results), _rows(results), _machinery(results)]
@@ -31,7 +31,7 @@ def markdown(results: Results) -> str:
 
 
 def in_cluster_markdown(found: InCluster, computer: Computer, date: str, generator: str) -> str:
-    """The page of a stack in a cluster."""
+    """Return the page of the results of a stack in a cluster."""
     best = [max(rounds, key=lambda each: each.requests_per_second) for rounds in (found.service, found.here)]
     ratio = best[0].requests_per_second / best[1].requests_per_second
     titles = (f"through the Service of {found.stack}", "the same server on this computer")
@@ -144,6 +144,6 @@ def _machinery(results: Results) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The first column is text, the others are figures."""
+    """Return a table whose first column is text, and whose other columns are figures."""
     rule = ["---", *("---:" for _ in header[1:])]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))

@@ -1,4 +1,4 @@
-"""All that one run of the benchmark found, and what it says of the goals."""
+"""Results of one run of the benchmark, and their comparison with the goals."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.bench.serving import Measured
 
 LIBRARIES = ("flask", "granian", "onnxruntime", "scikit-learn", "numpy")
 STEERING = ("OPENBLAS_", "OMP_", "MKL_")
-"""Environment variables that begin so change how fast the numerical libraries are."""
+"""Prefixes of environment variables that change the speed of the numerical libraries."""
 
 
 @dataclass(frozen=True)
 class Computer:
-    """Where it was measured, and how busy that was besides: its load average before and after."""
+    """The measured computer, with its load average before and after the run."""
 
     system: str
     processor: str
@@ -33,7 +33,7 @@ class Computer:
 
     @classmethod
     def this(cls, load_before: float) -> Computer:
-        """This one, now that all is measured."""
+        """Return a description of this computer. Call it after the measurements."""
         return cls(
             system=f"{platform.system()} {platform.release()}",
             processor=_processor(),
@@ -47,7 +47,7 @@ class Computer:
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure of one server over that of another: what was aimed at, what was found, and whether it will do."""
+    """A ratio between two servers: the goal, the measured value, and whether the goal is met."""
 
     name: str
     other: str
@@ -59,7 +59,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Results:
-    """`served_rows` and `library_rows`: rows a second by what predicted them; `machinery` may be why there is none."""
+    """All results.
+
+    `served_rows` and `library_rows` are rows a second by predictor. `machinery` is the reason if it was not measured.
+    """
 
     date: str
     computer: Computer
@@ -71,12 +74,12 @@ class Results:
     machinery: Machinery | str
 
     def ratio(self, name: str, other: str) -> float:
-        """How many times as many requests a second one server answers as the other."""
+        """Return the requests a second of one server over those of another."""
         one, two = (self.serving[server].best.figures for server in (name, other))
         return one.requests_per_second / two.requests_per_second
 
     def goals(self) -> list[Goal]:
-        """Those that were set for the model server, for MLServer as it is set up most simply and as it is fastest."""
+        """Return the goals of the model server, against MLServer in its default and its fastest configuration."""
         return [
             self._rate("ours", "thesis", 50),
             self._rate("ours", "mlserver", 40),
@@ -97,19 +100,19 @@ class Results:
         return Goal(name, other, "p99", "below 1", one / two, one < two)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, with the goals."""
+        """Return the results and the goals as plain data."""
         return asdict(self) | {"goals": [asdict(goal) for goal in self.goals()]}
 
 
 def versions(mlserver: Path) -> dict[str, str]:
-    """Of Python and what is measured; `mlserver` is the virtual environment of MLServer."""
+    """Return the versions of Python and the measured libraries; `mlserver` is MLServer's virtual environment."""
     (installed,) = mlserver.glob("lib/python3.*/site-packages/mlserver-*.dist-info")
     found = {"Python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
     return found | {"MLServer": installed.stem.removeprefix("mlserver-")}
 
 
 def _processor() -> str:
-    """The processor's name, where the system tells it."""
+    """Return the name of the processor, or the architecture if the system does not expose the name."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""A server under test: how it is started, asked, measured and stopped."""
+"""A server under test: start, request, measure and stop it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_SECONDS = 120
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers one flower a POST.
+    """A server that predicts one flower for each POST request.
 
     `body` is what is sent of a flower, as JSON; `answered` reads the index of its class from the text of an answer, and
     is None where the answer is a constant.
@@ -43,7 +43,7 @@ class Server:
         return f"http://{self.host}:{self.port}{self.path}"
 
     def post(self, body: str, content_type: str = "application/json") -> tuple[int, str]:
-        """Status and text of the answer. Raises OSError where there is none."""
+        """Return status and text of the response. Raises OSError if the server does not respond."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         try:
             connection.request("POST", self.path, body, {"Content-Type": content_type})
@@ -55,7 +55,7 @@ class Server:
 
 @contextmanager
 def running(server: Server, folder: Path) -> Iterator[psutil.Process]:
-    """The server, started and answering; its log is in `folder`.
+    """Start the server, yield its process once it responds, and stop it. Its log is in `folder`.
 
     Raises:
         RuntimeError: it ended, or did not answer within two minutes; with the end of its log.
@@ -76,7 +76,7 @@ def running(server: Server, folder: Path) -> Iterator[psutil.Process]:
 
 
 def require_right_answers(server: Server, forest: Forest) -> None:
-    """Raises RuntimeError where the server does not say of every tenth flower what the forest says."""
+    """Raise RuntimeError if the predictions for every tenth flower differ from the forest's."""
     if server.answered is None:
         return
     for flower, expected in list(zip(FLOWERS, forest.classes(), strict=True))[::10]:
@@ -86,7 +86,7 @@ def require_right_answers(server: Server, forest: Forest) -> None:
 
 
 def memory(process: psutil.Process) -> int:
-    """Bytes of a process and its descendants; memory that they share counts once where the system can tell (Linux)."""
+    """Return the bytes of a process and its descendants. On Linux, shared memory counts once."""
     tree = [process, *process.children(recursive=True)]
     return sum(member.memory_full_info().pss if psutil.LINUX else member.memory_info().rss for member in tree)
 

@@ -1,4 +1,4 @@
-"""Requests a second, latency and memory of each server, in rounds that take turns."""
+"""Requests a second, latency and memory of each server. The servers take turns in rounds."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WARM_UP_SECONDS = 3
 SECONDS = 8
 LEAST_ROUNDS, MOST_ROUNDS = 2, 4
 AGREEMENT = 0.2
-"""Rounds are added while the two best of a server are further apart than this share of the best."""
+"""Rounds are added while the two best rounds of a server differ by more than this share of the best."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One server under load once, started afresh; `memory` in bytes, at the end of the load."""
+    """A load of one server after a restart; `memory` is in bytes, at the end of the load."""
 
     figures: Figures
     memory: int
@@ -35,18 +35,18 @@ class Measured:
 
     @property
     def best(self) -> Round:
-        """The one with the most requests a second: the least disturbed by whatever else the computer did."""
+        """Return the round with the most requests a second, which other processes disturbed least."""
         return max(self.rounds, key=lambda each: each.figures.requests_per_second)
 
     @property
     def spread(self) -> float:
-        """How far the two best rounds are apart, as a share of the best."""
+        """Return the difference between the two best rounds, as a share of the best."""
         second, first = sorted(each.figures.requests_per_second for each in self.rounds)[-2:]
         return 1 - second / first
 
 
 def measure(forest: Forest, mlserver: Path, folder: Path) -> dict[str, Measured]:
-    """All contenders by name; `folder` gets their logs."""
+    """Measure all contenders, by name; `folder` receives their logs."""
     measured: dict[str, Measured] = {}
     for number in range(1, MOST_ROUNDS + 1):
         for server in contenders(forest, mlserver):

@@ -90,9 +90,7 @@ def _workloads() -> None:
         "follows": ServingSettings.model_validate({"follow": True}),
         "pinned": ServingSettings(),
     }.items():
-        ModelService(
-            name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2)
-        )
+        ModelService(name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2))
 
 
 PROGRAMS: dict[str, Callable[[], object]] = {

@@ -62,7 +62,7 @@ def test_programs_render_every_kind_of_the_schema(graphs: Mapping[str, Graph]) -
 
 
 class Recorder:
-    """An API client that keeps the bodies of the objects that it is asked to create."""
+    """An API client that records the bodies of created objects."""
 
     def __init__(self) -> None:
         self.bodies: dict[str, dict[str, Any]] = {}

@@ -152,8 +152,8 @@ CHECKED: dict[str, tuple[str, Properties, dict[str, str]]] = {
     ),
     "one of few values": (
         "storage:BlobContainer",
-        {"accountName": "a", "resourceGroupName": "g", "publicAccess": "Everybody"},
-        {"publicAccess": "has to be one of Container, Blob, None, not 'Everybody'"},
+        {"accountName": "a", "resourceGroupName": "g", "publicAccess": "Public"},
+        {"publicAccess": "has to be one of Container, Blob, None, not 'Public'"},
     ),
 }
 
