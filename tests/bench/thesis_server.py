@@ -1,7 +1,7 @@
 """The thesis's scoring server: Flask's development server around an unpickled forest.
 
-Two faults are fixed: the features have the order of the training data, and the server listens on loopback only. Start it
-with `flask --app thesis_server run`; the environment variable FOREST names the pickle.
+Two faults are fixed: the features have the order of the training data, and the server listens on loopback only. Start
+it with `flask --app thesis_server run`; the environment variable FOREST names the pickle.
 """
 
 from __future__ import annotations
