@@ -90,7 +90,7 @@ def test_build_killed_leaves_no_artifact_and_succeeds_again(tmp_path: Path) -> N
     environment = os.environ | {"MLPLATFORM_CACHE": str(tmp_path), "STARTED": str(started)}
     environment["PATH"] = f"{slow.parent}:{environment['PATH']}"
     killed = subprocess.Popen([sys.executable, "-c", BUILD], env=environment, cwd=PROJECT)
-    until(started.exists, seconds=30)
+    until(started.exists)
     compilers = psutil.Process(killed.pid).children(recursive=True)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
