@@ -6,10 +6,13 @@ captures no variables and imports slow libraries inside its methods.
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from pulumi.dynamic import ConfigureRequest, ResourceProvider
@@ -39,11 +42,28 @@ class DynamicProvider(ResourceProvider):
             raise TypeError(f"{cls.__name__} has to define {' and '.join(missing)}")
 
     def configure(self, _req: ConfigureRequest) -> None:
-        """Hide the stack frames of errors in this process, which runs dynamic providers and nothing else.
+        """Prepare this process, which runs dynamic providers and nothing else: hide stack frames, exit with the CLI.
 
         `pulumi.dynamic` sends the formatted traceback of each exception to the user.
         """
         sys.tracebacklimit = 0
+        _exit_with_cli()
+
+
+@cache
+def _exit_with_cli() -> None:
+    """Exit when standard input ends, a pipe from the CLI; `pulumi.dynamic` would survive a CLI that is killed.
+
+    Otherwise its operations would continue beside those of the next command.
+    """
+
+    def wait_for_end_of_input() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(1)
+
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=wait_for_end_of_input, daemon=True).start()
 
 
 def _with_stack_of_bugs(method: Callable[P, T]) -> Callable[P, T]:
