@@ -6,9 +6,7 @@ process over the same files that only this computer reaches.
 
 from __future__ import annotations
 
-import base64
 import json
-import secrets
 import shutil
 import socket
 import ssl
@@ -22,22 +20,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import bcrypt
 import psutil
 
 from airgap.bundle.registry import certificates
+from airgap.bundle.registry.configuration import read_login, write_configuration
 from airgap.bundle.store import Store
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import SetupError, log_message
 from tools.bootstrap.process import run
 
 PROGRAM = "docker-registry"
-USER = "mlplatform"
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 20
 STOP_SECONDS = 10
-ROUNDS = 5
-"""The cost of the password's bcrypt hash; the default of `htpasswd -B`."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class RunningRegistry:
     @property
     def login(self) -> tuple[str, str]:
         """User and password."""
-        return _login(self.authfile)
+        return read_login(self.authfile)
 
     @property
     def ca(self) -> str:
@@ -141,7 +136,7 @@ def _launch(store: Store, address: str, port: int, folder: Path, read_only: bool
     """Start a registry in a folder that has a certificate."""
     executable = program(store) or _install(store)
     _require_free(address, port)
-    _lay_out(folder, home(store) / "data", address, port, read_only)
+    write_configuration(folder, home(store) / "data", address, port, read_only)
     log = folder / "registry.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -228,46 +223,6 @@ def _install(store: Store) -> Path:
         (package,) = Path(download).glob("*.deb")
         run(["dpkg-deb", "--extract", package, partial], log=log)
     return _unpacked(store) / "usr" / "bin" / PROGRAM
-
-
-def _lay_out(folder: Path, data: Path, address: str, port: int, read_only: bool) -> None:
-    """Write the registry's settings, and a password if the folder has none."""
-    trust = folder / "trust"
-    trust.mkdir(exist_ok=True)
-    shutil.copyfile(folder / "ca.crt", trust / "ca.crt")
-    authfile = folder / "auth.json"
-    # Machines already have the password of an earlier start -> keep it.
-    password = _login(authfile)[1] if authfile.exists() else secrets.token_urlsafe(24)
-    # Every request checks the hash, and 192 random bits need no slow one -> a low cost.
-    hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(ROUNDS)).decode()
-    certificates.write_private(folder / "htpasswd", f"{USER}:{hashed}\n".encode())
-    credentials = base64.b64encode(f"{USER}:{password}".encode()).decode()
-    auths = {f"{address}:{port}": {"auth": credentials}}
-    certificates.write_private(authfile, json.dumps({"auths": auths}).encode())
-    certificate, key = folder / "server.crt", folder / "server.key"
-    settings = {
-        "version": 0.1,
-        "log": {"level": "warn", "accesslog": {"disabled": True}},
-        "storage": {
-            "filesystem": {"rootdirectory": str(data)},
-            "delete": {"enabled": True},
-            "maintenance": {"readonly": {"enabled": read_only}},
-        },
-        "http": {
-            "addr": f"{address}:{port}",
-            "secret": secrets.token_hex(32),
-            "tls": {"certificate": str(certificate), "key": str(key), "minimumtls": "tls1.2"},
-        },
-        "auth": {"htpasswd": {"realm": "mlplatform", "path": str(folder / "htpasswd")}},
-    }
-    # JSON is YAML too.
-    certificates.write_private(folder / "config.yml", json.dumps(settings, indent=1).encode())
-
-
-def _login(authfile: Path) -> tuple[str, str]:
-    (entry,) = json.loads(authfile.read_text())["auths"].values()
-    user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
-    return user, password
 
 
 def _free_port() -> int:
