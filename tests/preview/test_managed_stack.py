@@ -75,7 +75,7 @@ def test_preview_with_kubeflow_puts_the_smoke_test_before_all_runs(make: Callabl
         ({"registry": {"address": "10.0.0.1"}}, "the platform's images are pushed to a registry"),
         ({"network": "flannel"}, "platform:network: not with infra:cluster: existing; a cluster that exists has its"),
         ({"storage": "openebs", "storage_class": "gp3"}, "gp3 is a vendor's, and storage: openebs brings its own"),
-        ({"blobs": {}}, "pods do not reach the storage emulator of this computer"),
+        ({"blobs": {}}, "pods cannot reach the storage emulator of this computer"),
     ],
 )
 def test_preview_with_conflicting_settings_fails_with_the_remedy(
