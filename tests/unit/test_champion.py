@@ -57,6 +57,7 @@ def test_read_and_create_with_a_manually_registered_champion_raise(props: dict[s
     for call in (lambda: read(props), lambda: _ChampionProvider().create(props)):
         with pytest.raises(
             UserError,
-            match="version 4 of the model iris has the alias champion, but lacks the tags sha256 and",
+            match="version 4 of the model iris has the alias champion, but lacks the tags sha256 and "
+            "accuracy: no pipeline",
         ):
             call()
