@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from model_server.codecs import inference_protocol
@@ -111,7 +112,7 @@ class DataPlane:
             "parameters": model.signature.model_dump(mode="json"),
         }
 
-    def _predict_row(self, model: Model, row: list[float]) -> Content:
+    def _predict_row(self, model: Model, row: Sequence[float]) -> Content:
         label, probabilities, inputs = model.predict_row(row)
         self._telemetry.record_predictions(model, (label,), inputs)
         return _prediction(model, label, probabilities) | model.identity

@@ -35,17 +35,17 @@ class RowReader:
         # itemgetter of a single name returns the bare value.
         self._pick = itemgetter(*self.names) if len(self.names) > 1 else lambda values: (values[self.names[0]],)
 
-    def parse_fast(self, body: bytes) -> list[float] | None:
+    def parse_fast(self, body: bytes) -> Sequence[float] | None:
         """Return the row of a body that is one valid JSON object; None if only the strict decoder can decide."""
         try:
             values = orjson.loads(body)
-            row = self._pick(values)
+            row: Sequence[float] = self._pick(values)
         except (ValueError, LookupError, TypeError):
             return None
         # orjson accepts duplicate keys. With exactly two quotes for each name, no key occurs twice.
         if len(values) != len(self.names) or body.count(b'"') != 2 * len(self.names) or not self._is_valid(row):
             return None
-        return list(row)
+        return row
 
     def parse_object(self, values: Any, row: int | None = None) -> list[float]:
         """Return the row of one JSON object, whose keys are the features' names in any order."""

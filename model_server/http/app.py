@@ -36,7 +36,7 @@ def _view(route: Route, max_body_bytes: int) -> Callable[..., flask.Response]:
     def view(**parameters: str) -> flask.Response:
         environ = flask.request.environ
         body = read_body(environ, max_body_bytes) if route.method == "POST" else b""
-        return _to_flask(route.respond(Request(environ, parameters, body)))
+        return _to_flask(route.respond(Request(environ, flask.request.mimetype, parameters, body)))
 
     return view
 

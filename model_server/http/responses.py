@@ -30,7 +30,8 @@ class Response(NamedTuple):
 
     def header_list(self) -> list[tuple[str, str]]:
         """Return all headers."""
-        return [("Content-Type", self.content_type), NO_SNIFFING, *self.headers]
+        length = ("Content-Length", str(len(self.body)))
+        return [("Content-Type", self.content_type), length, NO_SNIFFING, *self.headers]
 
 
 def encode_json(content: Any) -> bytes:

@@ -13,7 +13,7 @@ from model_server.dataplane import JSON, DataPlane
 from model_server.errors import RequestError
 from model_server.http.openapi import API_VERSION, openapi_document
 from model_server.http.page import render_page
-from model_server.http.responses import Response, encode_json, json_response
+from model_server.http.responses import Response, json_response
 from model_server.settings import Settings
 from model_server.telemetry import Telemetry
 
@@ -27,18 +27,14 @@ MODEL_PATHS = ("/v2/models/<name>", "/v2/models/<name>/versions/<version>")
 class Request(NamedTuple):
     """A request whose body was read.
 
-    `parameters` are the values of the placeholders in the route's path.
+    `media_type` is the content type without its parameters, in lower case. `parameters` are the values of the
+    placeholders in the route's path.
     """
 
     environ: WSGIEnvironment
+    media_type: str
     parameters: Mapping[str, str]
     body: bytes
-
-    @property
-    def media_type(self) -> str:
-        """The content type without its parameters, in lower case."""
-        content_type: str = self.environ.get("CONTENT_TYPE", "")
-        return content_type.partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True)
@@ -85,10 +81,9 @@ def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:
 
 
 def _score(plane: DataPlane, request: Request) -> Response:
-    media_type = request.media_type
-    if media_type == JSON and (prediction := plane.score_fast(request.body)) is not None:
-        return Response(encode_json(prediction))
-    return json_response(plane.score(request.body, media_type))
+    if request.media_type == JSON and (prediction := plane.score_fast(request.body)) is not None:
+        return json_response(prediction)
+    return json_response(plane.score(request.body, request.media_type))
 
 
 def _infer(plane: DataPlane, request: Request) -> Response:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from model_server.dataplane import DataPlane
 from model_server.http import idle_connections
-from model_server.http.app import create_app
-from model_server.http.fast_path import fast_path, measured
+from model_server.http.fast_path import create_wsgi_app
 from model_server.http.routes import routes
 from model_server.loader import ModelLoader
 from model_server.settings import Settings
@@ -44,10 +43,10 @@ def load(settings: Settings) -> WSGIApplication:
     threading.Thread(target=_flush_forever, args=(telemetry,), name="telemetry", daemon=True).start()
     threading.Thread(target=idle_connections.watch, args=(settings.port,), name="idle", daemon=True).start()
     table = routes(settings, DataPlane(settings, loader, telemetry), telemetry)
-    app = create_app(table, settings.max_body_bytes)
+    app = create_wsgi_app(table, settings.max_body_bytes, telemetry)
     # Without this, the garbage collector would scan all loaded modules and stall requests for tens of milliseconds.
     gc.freeze()
-    return measured(fast_path(app.wsgi_app, table, settings.max_body_bytes), telemetry)
+    return app
 
 
 def _flush_forever(telemetry: Telemetry) -> None:
