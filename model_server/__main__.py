@@ -16,13 +16,13 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from model_server.settings import Settings, SettingsError
+from model_server.settings import Settings, SettingsError, variable
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-THREADS = 32
-"""Python threads of a worker; each is busy while a slow client sends its body."""
+SPARE_THREADS = 64
+"""Python threads of a worker beside those that read bodies; granian starts threads only on demand."""
 CONNECTIONS = 10_000
 """Connections of a worker, most of them idle. With granian's default 512, idle clients would block others for 30 s."""
 OTHER_FILES = 200
@@ -38,7 +38,9 @@ def main() -> int:
         return _fail(2, str(error))
     host = str(settings.host)
     try:
-        _require_free_port(host, settings.port)
+        _require_free_port(host, settings.port, "port")
+        if settings.health_port:
+            _require_free_port(host, settings.health_port, "health_port")
         if settings.cache:
             settings.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="model_server-metrics-", dir=settings.cache) as folder:
@@ -61,7 +63,7 @@ def _serve(settings: Settings, load: Callable[[], WSGIApplication]) -> None:
         http=HTTPModes.http1,
         websockets=False,
         workers=settings.workers,
-        blocking_threads=THREADS,
+        blocking_threads=settings.max_bodies + SPARE_THREADS,
         backpressure=_connection_limit(),
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
@@ -77,7 +79,7 @@ def _connection_limit() -> int:
     return CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(CONNECTIONS, files - OTHER_FILES))
 
 
-def _require_free_port(host: str, port: int) -> None:
+def _require_free_port(host: str, port: int, setting: str) -> None:
     """Raise OSError if the port is in use: granian sets SO_REUSEPORT, so two servers would silently share it."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # As servers do: a connection in TIME_WAIT does not occupy the port.
@@ -85,8 +87,8 @@ def _require_free_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            message = f"cannot listen on {host} port {port} (MODEL_SERVER_HOST, MODEL_SERVER_PORT): {error.strerror}"
-            raise OSError(message) from None
+            variables = f"{variable('host')}, {variable(setting)}"
+            raise OSError(f"cannot listen on {host} port {port} ({variables}): {error.strerror}") from None
 
 
 def _fail(code: int, message: str) -> int:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from model_server.dataplane import JSON
 from model_server.http.app import ROUTE, create_app
+from model_server.http.body import BodyReader
 from model_server.http.responses import error_response
-from model_server.http.routes import Request, Route, read_body
+from model_server.http.routes import Request, Route
 from model_server.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
-def create_wsgi_app(table: Sequence[Route], max_body_bytes: int, telemetry: Telemetry) -> WSGIApplication:
+def create_wsgi_app(table: Sequence[Route], bodies: BodyReader, telemetry: Telemetry) -> WSGIApplication:
     """Return the application for the routes of the table.
 
     POSTs of JSON do not pass through Flask, whose routing and contexts would take longer than the prediction.
     """
-    flask_app = create_app(table, max_body_bytes).wsgi_app
+    flask_app = create_app(table, bodies).wsgi_app
     find_route = _post_matcher(table)
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -37,7 +38,7 @@ def create_wsgi_app(table: Sequence[Route], max_body_bytes: int, telemetry: Tele
             route, parameters = match
             path = route.path
             try:
-                response = route.respond(Request(environ, JSON, parameters, read_body(environ, max_body_bytes)))
+                response = route.respond(Request(environ, JSON, parameters, bodies.read(environ)))
             except Exception as error:  # as Flask's error handler does
                 response = error_response(error)
             status = STATUS_LINES[response.status]

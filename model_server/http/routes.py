@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from model_server.dataplane import JSON, DataPlane
-from model_server.errors import RequestError
 from model_server.http.openapi import API_VERSION, openapi_document
 from model_server.http.page import render_page
 from model_server.http.responses import Response, json_response
@@ -64,20 +63,6 @@ def routes(settings: Settings, plane: DataPlane, telemetry: Telemetry) -> list[R
             Route("GET", f"{path}/ready", partial(_model_ready, plane)),
         ]
     return table
-
-
-def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:
-    """Return the body of a request.
-
-    Raises:
-        RequestError: the body has more than `max_bytes`, with or without a Content-Length.
-    """
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if length.isdecimal() and int(length) <= max_bytes:
-        body: bytes = environ["wsgi.input"].read(max_bytes + 1)
-        if len(body) <= max_bytes:
-            return body
-    raise RequestError(413, "body_too_large", f"the body is larger than {max_bytes} bytes")
 
 
 def _score(plane: DataPlane, request: Request) -> Response:

@@ -16,8 +16,10 @@ import time
 from typing import TYPE_CHECKING
 
 from model_server.dataplane import DataPlane
-from model_server.http import idle_connections
+from model_server.http.body import BodyReader
 from model_server.http.fast_path import create_wsgi_app
+from model_server.http.health_server import HealthServer
+from model_server.http.idle_connections import ConnectionWatch
 from model_server.http.routes import routes
 from model_server.loader import ModelLoader
 from model_server.settings import Settings
@@ -41,9 +43,13 @@ def load(settings: Settings) -> WSGIApplication:
     loader = ModelLoader(settings, telemetry)
     loader.start()
     threading.Thread(target=_flush_forever, args=(telemetry,), name="telemetry", daemon=True).start()
-    threading.Thread(target=idle_connections.watch, args=(settings.port,), name="idle", daemon=True).start()
+    bodies = BodyReader(settings)
+    watch = ConnectionWatch(settings, bodies.crowded)
+    threading.Thread(target=watch.run, name="connections", daemon=True).start()
     table = routes(settings, DataPlane(settings, loader, telemetry), telemetry)
-    app = create_wsgi_app(table, settings.max_body_bytes, telemetry)
+    if settings.health_port:
+        HealthServer(str(settings.host), settings.health_port, table).start()
+    app = create_wsgi_app(table, bodies, telemetry)
     # Without this, the garbage collector would scan all loaded modules and stall requests for tens of milliseconds.
     gc.freeze()
     return app
