@@ -13,8 +13,9 @@ from model_server.model.model import Model
 from model_server.repository import Offer, Repository, repository
 from model_server.settings import Settings
 from model_server.telemetry import Telemetry
+from model_server.trial import ModelTrial
 
-FIRST_LOAD_SECONDS = 5
+FIRST_LOAD_SECONDS = 20
 """Seconds that the start of a worker waits for its first model."""
 logger = logging.getLogger(__name__)
 
@@ -35,11 +36,12 @@ class ModelLoader:
         problem: the reason why no model, or not the newest one, is served; None if there is no problem.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, trial: ModelTrial) -> None:
         self.served: ServedModel | None = None
         self.problem: str | None = None
         self._settings = settings
         self._telemetry = telemetry
+        self._trial = trial
         self._repository = repository(settings)
         self._polled = threading.Event()
         self._accepted: Offer | None = None
@@ -72,7 +74,10 @@ class ModelLoader:
             return
         try:
             if offer != self._accepted:
-                self._swap(Model(self._settings.model, repository.fetch(offer)))
+                package = repository.fetch(offer)
+                if repository.follows:
+                    self._trial.require_accepted(package)
+                self._swap(Model(self._settings.model, package))
         except ModelRefused as error:
             self._telemetry.record_refusal()
             self._refused = offer

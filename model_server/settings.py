@@ -48,6 +48,10 @@ class Settings(BaseModel):
     port: int = Field(5005, ge=1, le=65535, description="an integer from 1 to 65535")
     health_port: int | None = Field(None, ge=1, le=65535, description="an integer from 1 to 65535 that is not the port")
     workers: int = Field(2, ge=1, le=64, description="an integer from 1 to 64")
+    check_seconds: float = Field(60, ge=1, le=3600, description="a number from 1 to 3600")
+    check_memory_bytes: int = Field(
+        1 << 30, ge=1 << 20, le=1 << 40, description="an integer from 1048576 to 1099511627776"
+    )
     poll_seconds: float = Field(5, ge=0.1, le=3600, description="a number from 0.1 to 3600")
     max_body_bytes: int = Field(1 << 20, ge=1024, le=1 << 30, description="an integer from 1024 to 1073741824")
     max_bodies: int = Field(128, ge=1, le=1000, description="an integer from 1 to 1000")

@@ -13,6 +13,7 @@ import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.dataplane import DataPlane
@@ -24,6 +25,7 @@ from model_server.http.routes import routes
 from model_server.loader import ModelLoader
 from model_server.settings import Settings
 from model_server.telemetry import Telemetry, forget_dead_workers
+from model_server.trial import ModelTrial
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -40,7 +42,7 @@ def load(settings: Settings) -> WSGIApplication:
     threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
     forget_dead_workers()
     telemetry = Telemetry()
-    loader = ModelLoader(settings, telemetry)
+    loader = ModelLoader(settings, telemetry, ModelTrial(settings, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])))
     loader.start()
     threading.Thread(target=_flush_forever, args=(telemetry,), name="telemetry", daemon=True).start()
     bodies = BodyReader(settings)
