@@ -21,8 +21,9 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from model_server.errors import ModelRefused
+from model_server.errors import ModelRefused, RepositoryError
 from model_server.model.package import read_package
+from model_server.redaction import redact
 from model_server.settings import Settings, SettingsError, variable
 from model_server.trial import try_model
 
@@ -57,7 +58,10 @@ def _check(folder: Path, settings: Settings) -> int:
     try:
         package = read_package(folder, settings.version, {})
         try_model(package, settings)
-    except (ModelRefused, OSError) as error:
+    except (ModelRefused, RepositoryError) as error:
+        detail = f" ({redact(error.detail)})" if error.detail else ""
+        return _fail(1, f"the model in {folder} cannot be served: {error}{detail}")
+    except OSError as error:
         return _fail(1, f"the model in {folder} cannot be served: {error}")
     print(f"the model {package.signature.model} in {folder} can be served, SHA-256 {package.signature.sha256}")
     return 0

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -20,6 +19,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+
+from model_server.redaction import redact
 
 PREFIX = "MODEL_SERVER_"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -116,5 +117,5 @@ def _describe(fault: Any) -> str:
         allowed = ", ".join(map(variable, Settings.model_fields))
         return f"{variable(name)} is not a setting; the settings are {allowed}"
     # A URL may contain a password.
-    value = re.sub(r"//[^/@]*@", "//***@", str(fault["input"]))
+    value = redact(str(fault["input"]))
     return f"{variable(name)}={value!r} cannot be used; allowed is {Settings.model_fields[name].description}"

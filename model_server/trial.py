@@ -17,7 +17,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from model_server.errors import ModelRefused
+from model_server.errors import ModelRefused, RepositoryError
 from model_server.model.model import Model
 from model_server.model.package import ModelPackage, verify_package
 from model_server.settings import Settings, variable
@@ -47,9 +47,9 @@ class ModelTrial:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not result.exists():
                 result.write_text(_refusal(package, self._settings))
-            refusal = result.read_text()
-        if refusal:
-            raise ModelRefused(refusal)
+            message, _, detail = result.read_text().partition("\n")
+        if message:
+            raise ModelRefused(message, detail)
 
 
 def try_model(package: ModelPackage, settings: Settings) -> None:
@@ -69,12 +69,13 @@ def try_model(package: ModelPackage, settings: Settings) -> None:
         limit = f"{seconds:g} s ({variable('check_seconds')})"
         raise ModelRefused(f"it took longer than {limit} to load and predict") from None
     if child.returncode == REFUSED:
-        raise ModelRefused(child.stdout.decode(errors="replace").strip())
+        message, _, detail = child.stdout.decode(errors="replace").partition("\n")
+        raise ModelRefused(message, detail.strip())
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
         raise ModelRefused(f"loading it ended with {name}; it may need more than {_memory_limit(memory)}")
     if child.returncode:
-        raise OSError(f"the trial process failed: {child.stderr.decode(errors='replace')[-500:].strip()}")
+        raise RepositoryError("the trial process failed", child.stderr.decode(errors="replace")[-500:])
 
 
 def main() -> int:
@@ -88,8 +89,8 @@ def main() -> int:
     try:
         Model(None, verify_package(sys.stdin.buffer.read(), signature, None, {}))
     except ModelRefused as error:
-        is_memory = "alloc" in str(error)
-        print(f"it needs more than {_memory_limit(memory)}" if is_memory else error)
+        is_memory = "alloc" in error.detail
+        print(f"it needs more than {_memory_limit(memory)}" if is_memory else error, error.detail, sep="\n")
         return REFUSED
     except MemoryError:
         print(f"it needs more than {_memory_limit(memory)}")
@@ -101,7 +102,7 @@ def _refusal(package: ModelPackage, settings: Settings) -> str:
     try:
         try_model(package, settings)
     except ModelRefused as error:
-        return str(error)
+        return f"{error}\n{error.detail}"
     return ""
 
 

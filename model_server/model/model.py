@@ -46,7 +46,7 @@ class Model:
         except ModelRefused:
             raise
         except Exception as error:  # ONNX Runtime's errors have no common base class
-            raise ModelRefused(f"ONNX Runtime refuses it: {str(error)[:300]}") from None
+            raise ModelRefused("ONNX Runtime refuses it", str(error)[:300]) from None
         self._forest = self._proven_forest(package.onnx, features)
         self._float32_row = struct.Struct(f"={features}f")
 
