@@ -1,8 +1,9 @@
-"""Reading of request bodies, with a limit of their size and of their number at a time."""
+"""Reading and decompressing of request bodies, with limits of their size and of their number at a time."""
 
 from __future__ import annotations
 
 import threading
+import zlib
 from typing import TYPE_CHECKING
 
 from model_server.errors import RequestError
@@ -11,6 +12,9 @@ from model_server.settings import Settings
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
+ENCODINGS = ("gzip", "deflate")
+GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+"""Argument of zlib to detect either format."""
 WAIT_SECONDS = 3
 """Seconds that a request waits until fewer bodies are being read."""
 
@@ -59,7 +63,8 @@ class BodyReader:
             raise self._too_large()
         if length is not None and len(body) < length:
             raise RequestError(408, "incomplete_body", f"the body ended after {len(body)} of {length} bytes")
-        return body
+        encoding = environ.get("HTTP_CONTENT_ENCODING")
+        return self._decompress(body, encoding.strip().lower()) if encoding else body
 
     def _wait(self) -> None:
         """Wait, with the lock held, until fewer bodies are being read."""
@@ -72,6 +77,23 @@ class BodyReader:
             self._waiting -= 1
             if not self._waiting:
                 self.crowded.clear()
+
+    def _decompress(self, body: bytes, encoding: str) -> bytes:
+        if encoding == "identity":
+            return body
+        if encoding not in ENCODINGS:
+            message = f"the content encoding must be {' or '.join(ENCODINGS)}; it is {encoding[:100]}"
+            raise RequestError(415, "unsupported_content_encoding", message)
+        decompressor = zlib.decompressobj(GZIP_OR_ZLIB)
+        try:
+            content = decompressor.decompress(body, self._max_bytes + 1)
+        except zlib.error:
+            raise RequestError(400, "bad_content_encoding", f"the body is not valid {encoding}") from None
+        if len(content) > self._max_bytes:
+            raise self._too_large()
+        if not decompressor.eof:
+            raise RequestError(400, "bad_content_encoding", f"the body ends within its {encoding} data")
+        return content
 
     def _too_large(self) -> RequestError:
         return RequestError(413, "body_too_large", f"the body is larger than {self._max_bytes} bytes")

@@ -42,8 +42,8 @@ def encode_json(content: Any) -> bytes:
         return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
 
 
-def json_response(content: dict[str, Any], status: int = 200) -> Response:
-    """Return a JSON object as a response."""
+def json_response(content: dict[str, Any] | list[Any], status: int = 200) -> Response:
+    """Return a JSON object or list as a response."""
     return Response(encode_json(content), status)
 
 

@@ -59,6 +59,11 @@ class Feature(BaseModel):
     mean: FiniteFloat
     ranges: Ranges | None = None
 
+    @property
+    def accepts_booleans(self) -> bool:
+        """True if training data had the range of 0 and 1, as false and true are usually encoded."""
+        return (self.minimum, self.maximum) == (0, 1)
+
     def bounds(self) -> tuple[float, float]:
         """Return the accepted range: ten training ranges beyond it, and no negatives if training had none."""
         span = self.maximum - self.minimum or max(abs(self.maximum), 1.0)
