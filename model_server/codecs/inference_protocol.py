@@ -5,6 +5,7 @@ A message with binary tensors is a JSON object, followed by the data of these te
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from model_server.model.model import FEATURES, OUTPUTS, Rows
 
 BINARY_SIZE, BINARY, ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
 """Parameters of a tensor, of a requested output, and of a request."""
+BINARY_TENSOR = frozenset({"name", "shape", "datatype"})
+JSON_TENSOR = BINARY_TENSOR | {"data"}
+PARAMETERS = frozenset({"parameters"})
 Content = dict[str, Any]
 
 
@@ -65,7 +69,7 @@ class InferenceRequest:
             return dict.fromkeys(OUTPUTS, all_binary)
         outputs = {}
         for path, output in _members(self.content, "outputs"):
-            check_members(output, path, required={"name"}, optional={"parameters"})
+            check_members(output, path, required={"name"}, optional=PARAMETERS)
             if output["name"] not in OUTPUTS:
                 raise _unexpected(f"{path}.name", f"one of {', '.join(OUTPUTS)}", output["name"])
             outputs[output["name"]] = output.get("parameters", {}).get(BINARY, all_binary) is True
@@ -76,8 +80,7 @@ class InferenceRequest:
         remaining = self.binary
         for path, member in _members(self.content, "inputs"):
             size = _binary_size(member)
-            required = {"name", "shape", "datatype"} | (set() if size is not None else {"data"})
-            check_members(member, path, required=required, optional={"parameters"})
+            check_members(member, path, required=JSON_TENSOR if size is None else BINARY_TENSOR, optional=PARAMETERS)
             name, datatype, shape = member["name"], member["datatype"], member["shape"]
             if not isinstance(name, str):
                 raise _unexpected(f"{path}.name", "a text", name)
@@ -121,17 +124,17 @@ def encode_outputs(
     return tensors, binary
 
 
-def check_members(value: Any, path: str, required: set[str], optional: set[str]) -> None:
+def check_members(value: Any, path: str, required: Set[str], optional: Set[str]) -> None:
     """Remove optional members that are null; raise RequestError unless `value` is an object of these members."""
     if not is_object(value):
         raise _unexpected(path or None, "an object", value)
-    for key in optional & value.keys():
-        if value[key] is None:
+    for key in optional:
+        if key in value and value[key] is None:
             del value[key]
     prefix = path and f"{path}."
     for key in sorted(required - value.keys()):
         raise RequestError(422, "missing_field", f"{prefix}{key} is missing", field=f"{prefix}{key}")
-    for key in value.keys() - required - optional:
+    for key in value.keys() - (required | optional):
         name = f"{prefix}{key[:100]}"
         raise RequestError(422, "unknown_field", f"{name} is not known", field=name)
     parameters = value.get("parameters", {})
