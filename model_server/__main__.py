@@ -1,4 +1,8 @@
-"""Start the server: read the settings, check the port, and run the workers under granian."""
+"""The commands of the model server.
+
+`python -m model_server` serves: it reads the settings, checks the ports, and runs the workers under granian.
+`python -m model_server check DIR` checks whether the model in a folder can be served.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,27 @@ import resource
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from model_server.settings import Settings, SettingsError
+from model_server.errors import ModelRefused, RepositoryError
+from model_server.model.package import read_package
+from model_server.redaction import redact
+from model_server.settings import Settings, SettingsError, variable
+from model_server.trial import try_model
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-THREADS = 32
-"""Python threads of a worker; each is busy while a slow client sends its body."""
+SPARE_THREADS = 64
+"""Python threads of a worker beside those that read bodies; granian starts threads only on demand."""
 CONNECTIONS = 10_000
 """Connections of a worker, most of them idle. With granian's default 512, idle clients would block others for 30 s."""
 OTHER_FILES = 200
@@ -30,15 +39,41 @@ OTHER_FILES = 200
 STOP_SECONDS = 2
 
 
-def main() -> int:
-    """Serve until SIGTERM or SIGINT; return 2 for invalid settings, 1 if the port or a folder is unavailable."""
+def main(arguments: Sequence[str]) -> int:
+    """Run the command and return the exit code: 2 for invalid arguments or settings."""
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as error:
         return _fail(2, str(error))
+    match arguments:
+        case []:
+            return _serve(settings)
+        case ["check", folder]:
+            return _check(Path(folder), settings)
+    return _fail(2, "unknown arguments; run it without arguments to serve, or with: check DIR")
+
+
+def _check(folder: Path, settings: Settings) -> int:
+    """Load the model of a folder in a child process; return 1 and print the reason if it cannot be served."""
+    try:
+        package = read_package(folder, settings.version, {})
+        try_model(package, settings)
+    except (ModelRefused, RepositoryError) as error:
+        detail = f" ({redact(error.detail)})" if error.detail else ""
+        return _fail(1, f"the model in {folder} cannot be served: {error}{detail}")
+    except OSError as error:
+        return _fail(1, f"the model in {folder} cannot be served: {error}")
+    print(f"the model {package.signature.model} in {folder} can be served, SHA-256 {package.signature.sha256}")
+    return 0
+
+
+def _serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return 1 if a port or a folder is unavailable."""
     host = str(settings.host)
     try:
-        _require_free_port(host, settings.port)
+        _require_free_port(host, settings.port, "port")
+        if settings.health_port:
+            _require_free_port(host, settings.health_port, "health_port")
         if settings.cache:
             settings.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="model_server-metrics-", dir=settings.cache) as folder:
@@ -46,13 +81,13 @@ def main() -> int:
             # The import must follow the line above. Forked workers share the imported modules.
             worker = import_module("model_server.http.worker")
             print(f"listening on {host} port {settings.port} with {settings.workers} workers", flush=True)
-            _serve(settings, partial(worker.load, settings))
+            _run_workers(settings, partial(worker.load, settings))
     except OSError as error:
         return _fail(1, str(error))
     return 0
 
 
-def _serve(settings: Settings, load: Callable[[], WSGIApplication]) -> None:
+def _run_workers(settings: Settings, load: Callable[[], WSGIApplication]) -> None:
     server = Granian(
         "model_server",
         address=str(settings.host),
@@ -61,7 +96,7 @@ def _serve(settings: Settings, load: Callable[[], WSGIApplication]) -> None:
         http=HTTPModes.http1,
         websockets=False,
         workers=settings.workers,
-        blocking_threads=THREADS,
+        blocking_threads=settings.max_bodies + SPARE_THREADS,
         backpressure=_connection_limit(),
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
@@ -77,7 +112,7 @@ def _connection_limit() -> int:
     return CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(CONNECTIONS, files - OTHER_FILES))
 
 
-def _require_free_port(host: str, port: int) -> None:
+def _require_free_port(host: str, port: int, setting: str) -> None:
     """Raise OSError if the port is in use: granian sets SO_REUSEPORT, so two servers would silently share it."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # As servers do: a connection in TIME_WAIT does not occupy the port.
@@ -85,8 +120,8 @@ def _require_free_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            message = f"cannot listen on {host} port {port} (MODEL_SERVER_HOST, MODEL_SERVER_PORT): {error.strerror}"
-            raise OSError(message) from None
+            variables = f"{variable('host')}, {variable(setting)}"
+            raise OSError(f"cannot listen on {host} port {port} ({variables}): {error.strerror}") from None
 
 
 def _fail(code: int, message: str) -> int:
@@ -95,4 +130,4 @@ def _fail(code: int, message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from model_server.codecs import inference_protocol
+from model_server.codecs.inference_protocol import InferenceRequest, check_members, encode_outputs
 from model_server.codecs.json_decoder import decode_json, decode_text
 from model_server.errors import RequestError
 from model_server.loader import ModelLoader, ServedModel
@@ -12,7 +13,7 @@ from model_server.model.model import FEATURES, Model
 from model_server.settings import Settings
 from model_server.telemetry import Telemetry
 
-JSON, CSV = "application/json", "text/csv"
+JSON, CSV, BINARY = "application/json", "text/csv", "application/octet-stream"
 Content = dict[str, Any]
 
 
@@ -48,19 +49,42 @@ class DataPlane:
         row = served.reader.parse_fast(body)
         return None if row is None else self._predict_row(served.model, row)
 
-    def infer(self, name: str, version: str | None, body: bytes, media_type: str) -> Content:
-        """Return the open inference protocol's response to an inference request."""
+    def infer(
+        self, name: str, version: str | None, body: bytes, media_type: str, json_length: int | None = None
+    ) -> tuple[Content, bytes]:
+        """Return the open inference protocol's response to a request: its JSON object and its binary data.
+
+        Args:
+            name: name of the model.
+            version: its version; None for the served one.
+            body: the request, with binary data after the JSON object if `json_length` is set.
+            media_type: content type of the body.
+            json_length: bytes of the JSON object; None if all of the body is JSON.
+        """
         served = self.served(name, version)
         model = served.model
-        if media_type != JSON:
+        if media_type != JSON and json_length is None:
             raise _unsupported(media_type, JSON)
-        request = decode_json(body)
-        inference_protocol.check_request(request)
-        outputs = inference_protocol.requested_outputs(request)
-        labels, probabilities = self._predict(model, inference_protocol.read_rows(request, served.reader))
-        echoed = {"id": request["id"]} if "id" in request else {}
-        tensors = inference_protocol.output_tensors(outputs, len(model.signature.classes), labels, probabilities)
-        return model.identity | echoed | {"outputs": tensors}
+        request = InferenceRequest.decode(body, json_length)
+        outputs = request.outputs()
+        labels, probabilities = self._predict(model, request.rows(served.reader))
+        echoed = {"id": request.content["id"]} if "id" in request.content else {}
+        tensors, binary = encode_outputs(outputs, len(model.signature.classes), labels, probabilities)
+        return model.identity | echoed | {"outputs": tensors}, binary
+
+    def index(self, body: bytes) -> list[Content]:
+        """Return the open inference protocol's index of models; `{"ready": true}` selects those that are ready."""
+        request = decode_json(body) if body else {}
+        check_members(request, "", required=set(), optional={"ready"})
+        only_ready = request.get("ready", False)
+        if type(only_ready) is not bool:
+            raise RequestError(422, "unexpected_value", "ready: expected a boolean", field="ready")
+        if model := self.model:
+            return [{"name": model.name, "version": model.version, "state": "READY", "reason": ""}]
+        name = self._settings.model
+        if only_ready or name is None:
+            return []
+        return [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": self.problem or ""}]
 
     def served(self, name: str | None = None, version: str | None = None) -> ServedModel:
         """Return the served model if it has this name and version."""
@@ -111,7 +135,7 @@ class DataPlane:
             "parameters": model.signature.model_dump(mode="json"),
         }
 
-    def _predict_row(self, model: Model, row: list[float]) -> Content:
+    def _predict_row(self, model: Model, row: Sequence[float]) -> Content:
         label, probabilities, inputs = model.predict_row(row)
         self._telemetry.record_predictions(model, (label,), inputs)
         return _prediction(model, label, probabilities) | model.identity

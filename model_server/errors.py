@@ -1,4 +1,7 @@
-"""Errors of the model server: `RequestError` goes to a client, `ModelRefused` to the log."""
+"""Errors of the model server.
+
+The texts of all errors are public. `detail` of an error may contain what a registry or a file says: it is only logged.
+"""
 
 from __future__ import annotations
 
@@ -31,3 +34,19 @@ class RequestError(Exception):
 
 class ModelRefused(Exception):
     """A model that must not be served; the message says why."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class RepositoryError(OSError):
+    """A model that cannot be fetched or tried now; the message says why."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class RepositoryUnavailable(RepositoryError):
+    """A registry that does not respond, or responds with a server error."""

@@ -10,7 +10,8 @@ import os
 import sys
 import time
 
-from model_server.errors import ModelRefused
+from model_server.errors import ModelRefused, RepositoryError
+from model_server.redaction import redact
 from model_server.repository import MlflowRepository
 from model_server.settings import Settings, SettingsError
 
@@ -31,9 +32,11 @@ def main() -> int:
         try:
             package = repository.fetch(repository.find())
         except ModelRefused as error:
-            return _fail(1, f"version {settings.version} is refused: {error}")
+            return _fail(1, f"version {settings.version} is refused: {error} {error.detail}")
+        except RepositoryError as error:
+            _fail(1, f"{error} {error.detail}")
         except OSError as error:
-            print(f"model_server.fetch: {error}", file=sys.stderr, flush=True)
+            _fail(1, str(error))
         else:
             print(f"version {package.version} of {settings.model}, SHA-256 {package.signature.sha256}")
             return 0
@@ -43,7 +46,7 @@ def main() -> int:
 
 
 def _fail(code: int, message: str) -> int:
-    print(f"model_server.fetch: {message}", file=sys.stderr)
+    print(f"model_server.fetch: {redact(message)}", file=sys.stderr, flush=True)
     return code
 
 

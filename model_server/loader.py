@@ -8,13 +8,15 @@ import time
 from dataclasses import dataclass
 
 from model_server.codecs.row_reader import RowReader
-from model_server.errors import ModelRefused
+from model_server.errors import ModelRefused, RepositoryError
 from model_server.model.model import Model
+from model_server.redaction import redact
 from model_server.repository import Offer, Repository, repository
 from model_server.settings import Settings
 from model_server.telemetry import Telemetry
+from model_server.trial import ModelTrial
 
-FIRST_LOAD_SECONDS = 5
+FIRST_LOAD_SECONDS = 20
 """Seconds that the start of a worker waits for its first model."""
 logger = logging.getLogger(__name__)
 
@@ -32,19 +34,21 @@ class ModelLoader:
 
     Attributes:
         served: the current model. Read it once per request: the next read may return another one.
-        problem: the reason why no model, or not the newest one, is served; None if there is no problem.
+        problem: the reason why no model, or not the newest one, is served; None if there is no problem. It is
+            public, so it never repeats what a registry said.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, trial: ModelTrial) -> None:
         self.served: ServedModel | None = None
         self.problem: str | None = None
         self._settings = settings
         self._telemetry = telemetry
+        self._trial = trial
         self._repository = repository(settings)
         self._polled = threading.Event()
         self._accepted: Offer | None = None
         self._refused: Offer | None = None
-        self._refusal = ""
+        self._refusal = self._refusal_detail = ""
 
     def start(self) -> None:
         """Poll the repository in a thread; wait a moment, because a worker should listen with a model."""
@@ -58,26 +62,32 @@ class ModelLoader:
         while repository.follows or self.served is None:
             try:
                 self._poll(repository)
+            except RepositoryError as error:
+                self._report(f"the model cannot be fetched: {error}", error.detail)
             except OSError as error:
-                self._report(f"the model cannot be fetched: {error}")
+                self._report("the model cannot be fetched: a file cannot be read or written", str(error))
             except Exception as error:  # an unexpected response must not end this thread
-                self._report(f"the registry's response is not valid: {type(error).__name__} {error}")
+                self._report("the registry's response is not valid", f"{type(error).__name__} {error}")
             self._polled.set()
             time.sleep(self._settings.poll_seconds)
 
     def _poll(self, repository: Repository) -> None:
         offer = repository.find()
         if offer == self._refused:
-            self._report(self._refusal)
+            self._report(self._refusal, self._refusal_detail)
             return
         try:
             if offer != self._accepted:
-                self._swap(Model(self._settings.model, repository.fetch(offer)))
+                package = repository.fetch(offer)
+                if repository.follows:
+                    self._trial.require_accepted(package)
+                self._swap(Model(self._settings.model, package))
         except ModelRefused as error:
             self._telemetry.record_refusal()
             self._refused = offer
             self._refusal = f"version {offer.version} is refused: {error}" if offer.version else str(error)
-            self._report(self._refusal)
+            self._refusal_detail = error.detail
+            self._report(self._refusal, self._refusal_detail)
         else:
             self._accepted, self._refused, self.problem = offer, None, None
 
@@ -87,7 +97,8 @@ class ModelLoader:
         self.served = ServedModel(model, RowReader(model.signature, self._settings.max_rows))
         logger.info("serving %s version %s, SHA-256 %s", model.name, model.version, model.signature.sha256)
 
-    def _report(self, problem: str) -> None:
+    def _report(self, problem: str, detail: str) -> None:
+        """Publish a problem; log it once, with the detail that is not public."""
         if problem != self.problem:
-            logger.error("%s", problem)
+            logger.error("%s%s", problem, f" ({redact(detail)})" if detail else "")
         self.problem = problem

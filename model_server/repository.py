@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
-from model_server.errors import ModelRefused
+from model_server.errors import ModelRefused, RepositoryError, RepositoryUnavailable
 from model_server.model.package import MODEL_FILE, SIGNATURE_FILE, ModelPackage, read_package, verify_package
 from model_server.settings import Settings
 
@@ -26,10 +26,6 @@ class Offer(NamedTuple):
     """SHA-256 that `model.onnx` must have, each after its source."""
     offline: bool = False
     """True if only the cache has the model at the moment."""
-
-
-class RepositoryUnavailable(OSError):
-    """A registry that does not respond, or responds with a server error."""
 
 
 class DirectoryRepository:
@@ -70,7 +66,7 @@ class MlflowRepository:
         self.follows = settings.alias is not None
 
     def find(self) -> Offer:
-        """Return the current offer. Raises OSError if the registry does not name a version."""
+        """Return the current offer. Raises RepositoryError if the registry does not name a version."""
         name = {"name": self._model}
         try:
             if self._alias:
@@ -105,12 +101,28 @@ class MlflowRepository:
         response = self._call("model-versions/get-download-uri", {"name": self._model, "version": version})
         uri = urlsplit(response["artifact_uri"])
         if uri.scheme != "mlflow-artifacts":
-            raise ModelRefused(f"its files are at {uri.scheme}:, which the registry does not serve as artifacts")
+            raise ModelRefused("the registry does not serve its files as artifacts", f"they are at {uri.geturl()}")
         base = f"{self._url}/mlflow-artifacts/artifacts/{quote(uri.path.strip('/'))}"
-        return {name: _get(f"{base}/{name}").content for name in (MODEL_FILE, SIGNATURE_FILE)}
+        names = (MODEL_FILE, SIGNATURE_FILE)
+        return {name: self._get(f"{base}/{name}", f"{name} of version {version}").content for name in names}
 
     def _call(self, endpoint: str, parameters: Mapping[str, str]) -> Any:
-        return _get(f"{self._url}/mlflow/{endpoint}", parameters).json()
+        response = self._get(f"{self._url}/mlflow/{endpoint}", endpoint, parameters)
+        try:
+            return response.json()
+        except ValueError:
+            raise RepositoryError(f"the registry's response to {endpoint} is not JSON", response.text[:300]) from None
+
+    def _get(self, url: str, requested: str, parameters: Mapping[str, str] | None = None) -> requests.Response:
+        try:
+            response = requests.get(url, parameters, timeout=TIMEOUT)
+        except requests.RequestException as error:
+            raise RepositoryUnavailable(f"the registry does not respond ({type(error).__name__})", str(error)) from None
+        if response.status_code == 200:
+            return response
+        error_type = RepositoryUnavailable if response.status_code >= 500 else RepositoryError
+        message = f"the registry responded {response.status_code} to {requested} for the model {self._model}"
+        raise error_type(message, response.text[:300])
 
 
 Repository = DirectoryRepository | MlflowRepository
@@ -123,18 +135,6 @@ def repository(settings: Settings) -> Repository | None:
     if settings.version or settings.alias:
         return MlflowRepository(settings)
     return None
-
-
-def _get(url: str, parameters: Mapping[str, str] | None = None) -> requests.Response:
-    try:
-        response = requests.get(url, parameters, timeout=TIMEOUT)
-    except requests.RequestException as error:
-        raise RepositoryUnavailable(f"the registry does not respond ({type(error).__name__})") from None
-    if response.status_code >= 500:
-        raise RepositoryUnavailable(f"the registry responded {response.status_code}")
-    if response.status_code != 200:
-        raise OSError(f"the registry responded {response.status_code}: {response.text[:300]}")
-    return response
 
 
 def _pinned_hash(settings: Settings) -> tuple[tuple[str, str], ...]:

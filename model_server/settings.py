@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -20,6 +19,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+
+from model_server.redaction import redact
 
 PREFIX = "MODEL_SERVER_"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -46,13 +47,22 @@ class Settings(BaseModel):
     cache: Path | None = Field(None, description="a folder, created if it does not exist")
     host: IPvAnyAddress = Field(IPv4Address("127.0.0.1"), description="an IP address of this machine")
     port: int = Field(5005, ge=1, le=65535, description="an integer from 1 to 65535")
+    health_port: int | None = Field(None, ge=1, le=65535, description="an integer from 1 to 65535 that is not the port")
     workers: int = Field(2, ge=1, le=64, description="an integer from 1 to 64")
+    check_seconds: float = Field(60, ge=1, le=3600, description="a number from 1 to 3600")
+    check_memory_bytes: int = Field(
+        1 << 30, ge=1 << 20, le=1 << 40, description="an integer from 1048576 to 1099511627776"
+    )
     poll_seconds: float = Field(5, ge=0.1, le=3600, description="a number from 0.1 to 3600")
     max_body_bytes: int = Field(1 << 20, ge=1024, le=1 << 30, description="an integer from 1024 to 1073741824")
+    max_bodies: int = Field(128, ge=1, le=1000, description="an integer from 1 to 1000")
+    body_seconds: float = Field(30, ge=1, le=3600, description="a number from 1 to 3600")
     max_rows: int = Field(10_000, ge=1, le=10_000_000, description="an integer from 1 to 10000000")
 
     @model_validator(mode="after")
-    def _one_source(self) -> Settings:
+    def _consistent(self) -> Settings:
+        if self.health_port == self.port:
+            raise ValueError(f"{variable('health_port')} and {variable('port')} are both {self.port}: change one")
         if self.directory:
             for name in ("registry", "alias"):
                 if getattr(self, name):
@@ -107,5 +117,5 @@ def _describe(fault: Any) -> str:
         allowed = ", ".join(map(variable, Settings.model_fields))
         return f"{variable(name)} is not a setting; the settings are {allowed}"
     # A URL may contain a password.
-    value = re.sub(r"//[^/@]*@", "//***@", str(fault["input"]))
+    value = redact(str(fault["input"]))
     return f"{variable(name)}={value!r} cannot be used; allowed is {Settings.model_fields[name].description}"

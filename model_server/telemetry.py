@@ -8,6 +8,7 @@ from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +39,19 @@ class _BulkHistogram(Histogram):
             if count:
                 bucket.inc(count)
         self._sum.inc(sum(values))
+
+
+@dataclass(frozen=True)
+class _RecordedModel:
+    """Predictions of a model since the last flush: class indices, and rows as bytes of float32 [rows, features].
+
+    The lists hold no containers: the garbage collector would scan those.
+    """
+
+    classes: Sequence[str]
+    drift: DriftCounters
+    labels: list[int] = field(default_factory=list)
+    inputs: list[bytes] = field(default_factory=list)
 
 
 class Telemetry:
@@ -80,10 +94,8 @@ class Telemetry:
             registry=None,
         )
         self._refused = Counter("model_server_models_refused", "Times a worker refused a model.", registry=None)
-        self._classes: dict[ModelKey, Sequence[str]] = {}
-        self._drift: dict[ModelKey, DriftCounters] = {}
+        self._models: dict[ModelKey, _RecordedModel] = {}
         self._recorded_requests: defaultdict[RequestKey, list[float]] = defaultdict(list)
-        self._recorded_predictions: list[tuple[ModelKey, Sequence[int], bytes]] = []
         self._draining = threading.Lock()
 
     def record_request(self, request: RequestKey, seconds: float) -> None:
@@ -92,15 +104,18 @@ class Telemetry:
 
     def record_predictions(self, model: Model, labels: Sequence[int], inputs: bytes) -> None:
         """Record predicted class indices [rows] and their rows as bytes of float32 [rows, features]."""
+        recorded = self._models[model.key]
+        recorded.labels.extend(labels)
         if len(inputs) >= IMMEDIATE_BYTES:
-            self._drift[model.key].count(inputs)
-            inputs = b""
-        self._recorded_predictions.append((model.key, labels, inputs))
+            recorded.drift.count(inputs)
+        else:
+            recorded.inputs.append(inputs)
 
     def record_swap(self, model: Model, previous: Model | None) -> None:
         """Record that `model` is served instead of `previous`; call this before the first prediction."""
-        self._classes[model.key] = model.signature.classes
-        self._drift[model.key] = DriftCounters(model, self._values, self._shares)
+        if model.key not in self._models:
+            drift = DriftCounters(model, self._values, self._shares)
+            self._models[model.key] = _RecordedModel(model.signature.classes, drift)
         if previous:
             self._model.labels(*previous.key).set(0)
         self._model.labels(*model.key).set(1)
@@ -114,17 +129,14 @@ class Telemetry:
 
         An error in one counter is raised only after all other counters were updated.
         """
-        labels: defaultdict[ModelKey, Tally[int]] = defaultdict(Tally)
-        inputs: defaultdict[ModelKey, list[bytes]] = defaultdict(list)
-        for model, predicted, rows in self._drain(self._recorded_predictions):
-            labels[model].update(predicted)
-            inputs[model].append(rows)
         with ExitStack() as counting:
-            for request, recorded in list(self._recorded_requests.items()):
-                counting.callback(self._count_requests, request, self._drain(recorded))
-            for model, tally in labels.items():
-                counting.callback(self._count_labels, model, tally)
-                counting.callback(self._drift[model].count, b"".join(inputs[model]))
+            for request, seconds in list(self._recorded_requests.items()):
+                counting.callback(self._count_requests, request, self._drain(seconds))
+            for (name, version, _), recorded in list(self._models.items()):
+                labels, inputs = self._drain(recorded.labels), self._drain(recorded.inputs)
+                for label, rows in Tally(labels).items():
+                    counting.callback(self._count_label, (name, version, recorded.classes[label]), rows)
+                counting.callback(recorded.drift.count, b"".join(inputs))
 
     def exposition(self) -> bytes:
         """Return the metrics of all workers in Prometheus' text format."""
@@ -137,10 +149,8 @@ class Telemetry:
             self._requests.labels(*request).inc(len(seconds))
             self._seconds.labels(request[0]).observe_all(seconds)
 
-    def _count_labels(self, model: ModelKey, tally: Tally[int]) -> None:
-        name, version, _ = model
-        for label, rows in tally.items():
-            self._predictions.labels(name, version, self._classes[model][label]).inc(rows)
+    def _count_label(self, label: tuple[str, str, str], rows: int) -> None:
+        self._predictions.labels(*label).inc(rows)
 
     def _drain(self, recorded: list[Item]) -> list[Item]:
         """Empty a list and return its items; other threads may append meanwhile."""

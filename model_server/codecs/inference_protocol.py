@@ -1,131 +1,160 @@
-"""Tensors of the open inference protocol, version 2, in its JSON form."""
+"""Requests and responses of the open inference protocol, version 2, with tensors in JSON or binary form.
+
+A message with binary tensors is a JSON object, followed by the data of these tensors in the object's order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Set
+from dataclasses import dataclass
 from typing import Any
 
-from model_server.codecs.json_decoder import describe_value, is_object
+from model_server.codecs.json_decoder import decode_json, describe_value, is_object
 from model_server.codecs.row_reader import RowReader
+from model_server.codecs.tensors import DATATYPES, Tensor, read_json_tensor, take_binary_tensor, tensor_bytes
 from model_server.errors import RequestError
 from model_server.model.model import FEATURES, OUTPUTS, Rows
 
-FLOATS = ("FP32", "FP64")
-INTEGERS = ("INT8", "INT16", "INT32", "INT64")
+BINARY_SIZE, BINARY, ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
+"""Parameters of a tensor, of a requested output, and of a request."""
+BINARY_TENSOR = frozenset({"name", "shape", "datatype"})
+JSON_TENSOR = BINARY_TENSOR | {"data"}
+PARAMETERS = frozenset({"parameters"})
+Content = dict[str, Any]
 
 
-def check_request(request: Any) -> None:
-    """Raise RequestError unless the request has the members of an inference request."""
-    _check_members(request, "", required={"inputs"}, optional={"id", "parameters", "outputs"})
-    if "id" in request and not isinstance(request["id"], str):
-        raise _unexpected("id", "a text", request["id"])
+@dataclass(frozen=True)
+class InferenceRequest:
+    """A decoded request; `binary` is the data of its binary tensors."""
+
+    content: Content
+    binary: bytes
+
+    @classmethod
+    def decode(cls, body: bytes, json_length: int | None) -> InferenceRequest:
+        """Return the request in a body whose JSON object has `json_length` bytes; None if all of it is JSON.
+
+        Raises:
+            RequestError: the body is no inference request.
+        """
+        if json_length is not None and json_length > len(body):
+            raise RequestError(400, "incomplete_body", f"the JSON of {json_length} bytes exceeds the body")
+        content = decode_json(body[:json_length])
+        check_members(content, "", required={"inputs"}, optional={"id", "parameters", "outputs"})
+        if "id" in content and not isinstance(content["id"], str):
+            raise _unexpected("id", "a text", content["id"])
+        return cls(content, b"" if json_length is None else body[json_length:])
+
+    def rows(self, reader: RowReader) -> Rows:
+        """Return the rows [rows, features] of one tensor `features`, or of one tensor [rows] for each feature.
+
+        Raises:
+            RequestError: with the member, or the feature and row, of the error.
+        """
+        tensors = self._tensors()
+        if list(tensors) == [FEATURES]:
+            rows = tensors[FEATURES].rows(reader.names)
+        else:
+            columns = [tensor.rows([tensor.name]) for tensor in reader.in_model_order(tensors)]
+            if len({len(column) for column in columns}) > 1:
+                raise RequestError(422, "bad_shape", "the inputs differ in their number of rows", field="inputs")
+            rows = [[value for (value,) in cells] for cells in zip(*columns, strict=True)]
+        reader.check_row_count(len(rows))
+        return [reader.check_row(values, row) for row, values in enumerate(rows)]
+
+    def outputs(self) -> dict[str, bool]:
+        """Return the names of the requested outputs, all if the request names none; True stands for binary data."""
+        all_binary = self.content.get("parameters", {}).get(ALL_BINARY) is True
+        if "outputs" not in self.content:
+            return dict.fromkeys(OUTPUTS, all_binary)
+        outputs = {}
+        for path, output in _members(self.content, "outputs"):
+            check_members(output, path, required={"name"}, optional=PARAMETERS)
+            if output["name"] not in OUTPUTS:
+                raise _unexpected(f"{path}.name", f"one of {', '.join(OUTPUTS)}", output["name"])
+            outputs[output["name"]] = output.get("parameters", {}).get(BINARY, all_binary) is True
+        return outputs
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = {}
+        remaining = self.binary
+        for path, member in _members(self.content, "inputs"):
+            size = _binary_size(member)
+            check_members(member, path, required=JSON_TENSOR if size is None else BINARY_TENSOR, optional=PARAMETERS)
+            name, datatype, shape = member["name"], member["datatype"], member["shape"]
+            if not isinstance(name, str):
+                raise _unexpected(f"{path}.name", "a text", name)
+            if name in tensors:
+                name = name[:100]
+                raise RequestError(422, "duplicate_field", f"two inputs are named {name!r}", field=name)
+            if not isinstance(shape, list) or not all(type(length) is int for length in shape):
+                raise _unexpected(f"{path}.shape", "a list of integers", shape)
+            if datatype not in DATATYPES:
+                raise _unexpected(f"{path}.datatype", f"one of {', '.join(DATATYPES)}", datatype)
+            if size is None:
+                tensors[name] = read_json_tensor(name, path, datatype, shape, member["data"])
+            else:
+                tensors[name], remaining = take_binary_tensor(name, path, datatype, shape, size, remaining)
+        if remaining:
+            raise RequestError(422, "bad_shape", f"{len(remaining)} bytes follow the data of the last input")
+        return tensors
 
 
-def read_rows(request: dict[str, Any], reader: RowReader) -> Rows:
-    """Return the rows [rows, features] of one tensor `features`, or of one tensor [rows] for each feature.
-
-    Raises:
-        RequestError: with the member, or the feature and row, of the error.
-    """
-    tensors: dict[str, tuple[str, Any]] = {}
-    for path, tensor in _members(request, "inputs"):
-        _check_members(tensor, path, required={"name", "shape", "datatype", "data"}, optional={"parameters"})
-        name = tensor["name"]
-        if not isinstance(name, str):
-            raise _unexpected(f"{path}.name", "a text", name)
-        if name in tensors:
-            name = name[:100]
-            raise RequestError(422, "duplicate_field", f"two inputs are named {name!r}", field=name)
-        tensors[name] = path, tensor
-    if list(tensors) == [FEATURES]:
-        path, tensor = tensors[FEATURES]
-        rows = _matrix(tensor, path, reader.names)
-    else:
-        columns = [_matrix(tensor, path, [tensor["name"]]) for path, tensor in reader.in_model_order(tensors)]
-        if len({len(column) for column in columns}) > 1:
-            raise RequestError(422, "bad_shape", "the inputs differ in their number of rows", field="inputs")
-        rows = [[value for (value,) in cells] for cells in zip(*columns, strict=True)]
-    reader.check_row_count(len(rows))
-    return [reader.check_row(values, row) for row, values in enumerate(rows)]
-
-
-def requested_outputs(request: dict[str, Any]) -> Sequence[str]:
-    """Return the names of the requested outputs; all outputs if the request names none."""
-    if "outputs" not in request:
-        return OUTPUTS
-    names = []
-    for path, output in _members(request, "outputs"):
-        _check_members(output, path, required={"name"}, optional={"parameters"})
-        if output["name"] not in OUTPUTS:
-            raise _unexpected(f"{path}.name", f"one of {', '.join(OUTPUTS)}", output["name"])
-        names.append(output["name"])
-    return names
-
-
-def output_tensors(names: Sequence[str], classes: int, labels: list[int], probabilities: Rows) -> list[dict[str, Any]]:
-    """Return the named outputs of predictions: `label` [rows] and `probabilities` [rows, classes], flattened."""
+def encode_outputs(
+    outputs: dict[str, bool], classes: int, labels: list[int], probabilities: Rows
+) -> tuple[list[Content], bytes]:
+    """Return the outputs `label` [rows] and `probabilities` [rows, classes], and the data of the binary ones."""
     shape = [len(labels), classes]
     flat = [probability for row in probabilities for probability in row]
-    tensors = {
-        "label": {"name": "label", "datatype": "INT64", "shape": shape[:1], "data": labels},
-        "probabilities": {"name": "probabilities", "datatype": "FP32", "shape": shape, "data": flat},
+    data: dict[str, tuple[str, list[int], list[Any]]] = {
+        "label": ("INT64", shape[:1], labels),
+        "probabilities": ("FP32", shape, flat),
     }
-    return [tensors[name] for name in names]
+    tensors, binary = [], b""
+    for name, is_binary in outputs.items():
+        datatype, lengths, values = data[name]
+        tensor: Content = {"name": name, "datatype": datatype, "shape": lengths}
+        if is_binary:
+            content = tensor_bytes(values, datatype)
+            binary += content
+            tensor["parameters"] = {BINARY_SIZE: len(content)}
+        else:
+            tensor["data"] = values
+        tensors.append(tensor)
+    return tensors, binary
 
 
-def _matrix(tensor: dict[str, Any], path: str, names: Sequence[str]) -> list[list[Any]]:
-    """Return a tensor's data as rows of one value for each name. The values may still be anything but fractions."""
-    shape, datatype, data = tensor["shape"], tensor["datatype"], tensor["data"]
-    columns = len(names)
-    allowed = "[rows] or [rows, 1]" if columns == 1 else f"[rows, {columns}]"
-    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise _unexpected(f"{path}.shape", allowed, shape)
-    if shape[1:] != [columns] and not (columns == len(shape) == 1):
-        raise RequestError(422, "bad_shape", f"{path}.shape: expected {allowed}", field=f"{path}.shape")
-    if datatype not in FLOATS + INTEGERS:
-        raise _unexpected(f"{path}.datatype", f"one of {', '.join(FLOATS + INTEGERS)}", datatype)
-    if not isinstance(data, list):
-        raise _unexpected(f"{path}.data", "a list", data)
-    if data and isinstance(data[0], list):
-        rows = data
-    else:
-        rows = [data[start : start + columns] for start in range(0, len(data), columns)]
-    if len(rows) != shape[0] or not all(isinstance(row, list) and len(row) == columns for row in rows):
-        message = f"{path}.data does not have the number of values that its shape says"
-        raise RequestError(422, "bad_shape", message, field=f"{path}.data")
-    if datatype in INTEGERS:
-        _check_integers(rows, path, names)
-    return rows
+def check_members(value: Any, path: str, required: Set[str], optional: Set[str]) -> None:
+    """Remove optional members that are null; raise RequestError unless `value` is an object of these members."""
+    if not is_object(value):
+        raise _unexpected(path or None, "an object", value)
+    for key in optional:
+        if key in value and value[key] is None:
+            del value[key]
+    prefix = path and f"{path}."
+    for key in sorted(required - value.keys()):
+        raise RequestError(422, "missing_field", f"{prefix}{key} is missing", field=f"{prefix}{key}")
+    for key in value.keys() - (required | optional):
+        name = f"{prefix}{key[:100]}"
+        raise RequestError(422, "unknown_field", f"{name} is not known", field=name)
+    parameters = value.get("parameters", {})
+    types = str | int | float | None
+    if not is_object(parameters) or not all(isinstance(entry, types) for entry in parameters.values()):
+        raise _unexpected(f"{prefix}parameters", "an object of texts, numbers and booleans", parameters)
 
 
-def _check_integers(rows: list[list[Any]], path: str, names: Sequence[str]) -> None:
-    for number, row in enumerate(rows):
-        for name, value in zip(names, row, strict=True):
-            if isinstance(value, float) and not value.is_integer():
-                message = f"{name}: expected an integer as {path}.datatype says, got {describe_value(value)}"
-                raise RequestError(422, "not_an_integer", message, field=name, row=number)
+def _binary_size(tensor: Any) -> Any:
+    """Return the size of a tensor's binary data; None if its data is in JSON."""
+    parameters = tensor.get("parameters") if type(tensor) is dict else None
+    return parameters.get(BINARY_SIZE) if type(parameters) is dict else None
 
 
-def _members(request: dict[str, Any], key: str) -> list[tuple[str, Any]]:
+def _members(request: Content, key: str) -> list[tuple[str, Any]]:
     """Return the elements of a list in the request, each with its path."""
     values = request[key]
     if not isinstance(values, list) or not values:
         raise _unexpected(key, "a list that is not empty", values)
     return [(f"{key}[{index}]", value) for index, value in enumerate(values)]
-
-
-def _check_members(value: Any, path: str, required: set[str], optional: set[str]) -> None:
-    if not is_object(value):
-        raise _unexpected(path or None, "an object", value)
-    prefix = path and f"{path}."
-    for key in sorted(required - value.keys()):
-        raise RequestError(422, "missing_field", f"{prefix}{key} is missing", field=f"{prefix}{key}")
-    for key in value.keys() - required - optional:
-        name = f"{prefix}{key[:100]}"
-        raise RequestError(422, "unknown_field", f"{name} is not known", field=name)
-    parameters = value.get("parameters", {})
-    if not is_object(parameters) or not all(isinstance(entry, str | int | float) for entry in parameters.values()):
-        raise _unexpected(f"{prefix}parameters", "an object of texts, numbers and booleans", parameters)
 
 
 def _unexpected(path: str | None, expected: str, value: Any) -> RequestError:

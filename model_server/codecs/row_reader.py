@@ -19,6 +19,8 @@ from model_server.model.package import ModelSignature
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """A number in CSV. Python's `float` would also accept 1_000, infinity and nan."""
 NUMBER_TYPES = frozenset({int, float})
+BOOLEANS = {"true": True, "false": False}
+"""Booleans in CSV, in lower case."""
 
 
 class RowReader:
@@ -31,21 +33,22 @@ class RowReader:
         self.names = [feature.name for feature in signature.features]
         self.max_rows = max_rows
         self._bounds = [feature.bounds() for feature in signature.features]
+        self._accepts_booleans = [feature.accepts_booleans for feature in signature.features]
         self._lowest, self._highest = zip(*self._bounds, strict=True)
         # itemgetter of a single name returns the bare value.
         self._pick = itemgetter(*self.names) if len(self.names) > 1 else lambda values: (values[self.names[0]],)
 
-    def parse_fast(self, body: bytes) -> list[float] | None:
+    def parse_fast(self, body: bytes) -> Sequence[float] | None:
         """Return the row of a body that is one valid JSON object; None if only the strict decoder can decide."""
         try:
             values = orjson.loads(body)
-            row = self._pick(values)
+            row: Sequence[float] = self._pick(values)
         except (ValueError, LookupError, TypeError):
             return None
         # orjson accepts duplicate keys. With exactly two quotes for each name, no key occurs twice.
         if len(values) != len(self.names) or body.count(b'"') != 2 * len(self.names) or not self._is_valid(row):
             return None
-        return list(row)
+        return row
 
     def parse_object(self, values: Any, row: int | None = None) -> list[float]:
         """Return the row of one JSON object, whose keys are the features' names in any order."""
@@ -74,7 +77,7 @@ class RowReader:
                 if len(cells) != len(header):
                     message = f"row {row} has {len(cells)} values, the header {len(header)}"
                     raise RequestError(422, "wrong_column_count", message, row=row)
-                rows.append(self.check_row([_number(cells[column]) for column in columns], row))
+                rows.append(self.check_row([_value(cells[column]) for column in columns], row))
         except csv.Error as error:
             raise RequestError(400, "not_csv", f"the body is not CSV: {error}") from None
         self.check_row_count(len(rows))
@@ -91,9 +94,17 @@ class RowReader:
         return ordered
 
     def check_row(self, values: Sequence[Any], row: int | None) -> list[float]:
-        """Return a row of values in the model's order; raise unless all are numbers within bounds."""
+        """Return a row of values in the model's order; raise unless all are numbers within bounds.
+
+        A boolean becomes 0 or 1 if its feature accepts booleans.
+        """
         if not self._is_valid(values):
-            self._raise_bad_value(values, row)
+            values = [
+                int(value) if accepted and type(value) is bool else value
+                for value, accepted in zip(values, self._accepts_booleans, strict=True)
+            ]
+            if not self._is_valid(values):
+                self._raise_bad_value(values, row)
         return list(values)
 
     def check_row_count(self, rows: int) -> None:
@@ -130,6 +141,6 @@ class RowReader:
         raise RequestError(422, "unknown_field", message, field=unknown, row=row)
 
 
-def _number(cell: str) -> float | str:
+def _value(cell: str) -> float | bool | str:
     cell = cell.strip()
-    return float(cell) if NUMBER.fullmatch(cell) else cell
+    return float(cell) if NUMBER.fullmatch(cell) else BOOLEANS.get(cell.lower(), cell)

@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 
 import flask
 
+from model_server.dataplane import JSON
+from model_server.http.body import BodyReader
 from model_server.http.responses import Response, error_response
-from model_server.http.routes import Request, Route, read_body
+from model_server.http.routes import Request, Route
 
 ROUTE = "model_server.route"
 """Key of the WSGI environment for the path of the matched route."""
 
 
-def create_app(table: Sequence[Route], max_body_bytes: int) -> flask.Flask:
+def create_app(table: Sequence[Route], bodies: BodyReader) -> flask.Flask:
     """Return the application for the routes of the table."""
     app = flask.Flask(__name__, static_folder=None)
     # A redirect to a normalised path would be a response in HTML.
@@ -27,16 +29,16 @@ def create_app(table: Sequence[Route], max_body_bytes: int) -> flask.Flask:
 
     for route in table:
         endpoint = f"{route.method} {route.path}"
-        app.add_url_rule(route.path, endpoint, _view(route, max_body_bytes), methods=[route.method])
+        app.add_url_rule(route.path, endpoint, _view(route, bodies), methods=[route.method])
     app.register_error_handler(Exception, lambda error: _to_flask(error_response(error)))
     return app
 
 
-def _view(route: Route, max_body_bytes: int) -> Callable[..., flask.Response]:
+def _view(route: Route, bodies: BodyReader) -> Callable[..., flask.Response]:
     def view(**parameters: str) -> flask.Response:
         environ = flask.request.environ
-        body = read_body(environ, max_body_bytes) if route.method == "POST" else b""
-        return _to_flask(route.respond(Request(environ, parameters, body)))
+        body = bodies.read(environ) if route.method == "POST" else b""
+        return _to_flask(route.respond(Request(environ, flask.request.mimetype or JSON, parameters, body)))
 
     return view
 

@@ -1,4 +1,4 @@
-"""The WSGI layers before Flask: a fast path for the commonest requests, and the measuring of all requests."""
+"""The WSGI application: a fast path for POSTs of JSON, Flask for everything else, and the measuring of both."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from model_server.dataplane import JSON
-from model_server.http.app import ROUTE
+from model_server.http.app import ROUTE, create_app
+from model_server.http.body import BodyReader
 from model_server.http.responses import error_response
-from model_server.http.routes import Request, Route, read_body
+from model_server.http.routes import Request, Route
 from model_server.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -21,49 +22,50 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
-def fast_path(app: WSGIApplication, table: Sequence[Route], max_body_bytes: int) -> WSGIApplication:
-    """Respond to POSTs of JSON without Flask, whose routing and contexts would take longer than the prediction."""
+def create_wsgi_app(table: Sequence[Route], bodies: BodyReader, telemetry: Telemetry) -> WSGIApplication:
+    """Return the application for the routes of the table.
+
+    POSTs of JSON do not pass through Flask, whose routing and contexts would take longer than the prediction.
+    """
+    flask_app = create_app(table, bodies).wsgi_app
     find_route = _post_matcher(table)
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "POST" or environ.get("CONTENT_TYPE") != JSON:
-            return app(environ, start_response)
-        match = find_route(environ["PATH_INFO"])
-        if match is None:
-            return app(environ, start_response)
-        route, parameters = match
-        environ[ROUTE] = route.path
-        try:
-            response = route.respond(Request(environ, parameters, read_body(environ, max_body_bytes)))
-        except Exception as error:  # Flask's error handler catches the same
-            response = error_response(error)
-        headers = [*response.header_list(), ("Content-Length", str(len(response.body)))]
-        start_response(STATUS_LINES[response.status], headers)
-        return [response.body]
-
-    return respond
-
-
-def measured(app: WSGIApplication, telemetry: Telemetry) -> WSGIApplication:
-    """Record the route, method, status and duration of every request."""
-
-    def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = perf_counter()
-        status = ""
-
-        def start(line: str, *arguments: Any) -> Any:
-            nonlocal status
-            status = line[:3]
-            return start_response(line, *arguments)
-
-        content = app(environ, start)
         method = environ["REQUEST_METHOD"]
-        # Unknown methods and paths share one series each: clients could otherwise create any number of series.
-        method = method if method in METHODS else "other"
-        telemetry.record_request((environ.get(ROUTE, "other"), method, status), perf_counter() - started)
+        is_json_post = method == "POST" and environ.get("CONTENT_TYPE") == JSON
+        if is_json_post and (match := find_route(environ["PATH_INFO"])):
+            route, parameters = match
+            path = route.path
+            try:
+                response = route.respond(Request(environ, JSON, parameters, bodies.read(environ)))
+            except Exception as error:  # as Flask's error handler does
+                response = error_response(error)
+            status = STATUS_LINES[response.status]
+            start_response(status, response.header_list())
+            content: Iterable[bytes] = [response.body]
+        else:
+            capture = _StatusCapture(start_response)
+            content = flask_app(environ, capture)
+            # Unknown methods and paths share one series each: clients could otherwise create any number of series.
+            path, status = environ.get(ROUTE, "other"), capture.status
+            method = method if method in METHODS else "other"
+        telemetry.record_request((path, method, status[:3]), perf_counter() - started)
         return content
 
     return respond
+
+
+class _StatusCapture:
+    """A `start_response` that keeps the status line."""
+
+    def __init__(self, start_response: StartResponse) -> None:
+        self._start_response = start_response
+        self.status = ""
+
+    def __call__(self, status: str, *arguments: Any) -> Any:
+        self.status = status
+        return self._start_response(status, *arguments)
 
 
 def _post_matcher(table: Sequence[Route]) -> Callable[[str], tuple[Route, Mapping[str, str]] | None]:
@@ -77,13 +79,13 @@ def _post_matcher(table: Sequence[Route]) -> Callable[[str], tuple[Route, Mappin
     ]
 
     def find(path: str) -> tuple[Route, Mapping[str, str]] | None:
-        if path in fixed:
-            return fixed[path]
+        if match := fixed.get(path):
+            return match
         # WSGI passes other characters as Latin-1, which Flask decodes.
         if path.isascii():
             for pattern, route in patterns:
-                if match := pattern.fullmatch(path):
-                    return route, match.groupdict()
+                if matched := pattern.fullmatch(path):
+                    return route, matched.groupdict()
         return None
 
     return find

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from model_server.codecs.inference_protocol import FLOATS, INTEGERS
-from model_server.dataplane import CSV, JSON
+from model_server.codecs.tensors import BOOLEANS, FLOATS, INTEGERS
+from model_server.dataplane import BINARY, CSV, JSON
 from model_server.model.model import FEATURES, OUTPUTS, Model
 from model_server.model.package import Feature
 from model_server.settings import Settings
@@ -25,12 +25,13 @@ ERRORS = {
     400: "Not JSON, or not CSV",
     404: "No such model or version",
     405: "Another method",
+    408: "The body is incomplete",
     413: "The body is too large",
     415: "Another content type",
     422: "Wrong fields or values",
     503: "No model is loaded",
 }
-BAD_BODY = (400, 413, 415, 422)
+BAD_BODY = (400, 408, 413, 415, 422)
 
 
 def openapi_document(model: Model | None, settings: Settings) -> Schema:
@@ -62,9 +63,19 @@ def _plain_paths(model: Model | None, max_rows: int) -> Schema:
         "/metrics": {"get": _operation("metrics", "Prometheus metrics.", TEXT, media="text/plain")},
         "/openapi.json": {"get": _operation("openapi", "This document.", {"type": "object"})},
         "/v2": {"get": _operation("server", "Name and version of the server.", server)},
+        "/v2/repository/index": {"post": _index()},
         "/v2/health/live": {"get": _operation("live", "The server runs.", _object({"live": {"const": True}}))},
         "/v2/health/ready": {"get": _operation("ready", "A model is served.", _object(ready), 503)},
     }
+
+
+def _index() -> Schema:
+    states = {"name": TEXT, "version": TEXT, "state": {"enum": ["READY", "UNAVAILABLE"]}, "reason": TEXT}
+    models = {"type": "array", "items": _object(states)}
+    request = _object({"ready": {"type": ["boolean", "null"]}}, optional={"ready"})
+    operation = _operation("index", "Models and their states.", models, *BAD_BODY, body={JSON: {"schema": request}})
+    operation["requestBody"]["required"] = False
+    return operation
 
 
 def _model_paths(suffix: str, parameters: dict[str, str | None]) -> Schema:
@@ -78,6 +89,7 @@ def _model_paths(suffix: str, parameters: dict[str, str | None]) -> Schema:
     prefix = "/v2/models/{name}" + ("/versions/{version}" if suffix else "")
     statuses = (*BAD_BODY, 404, 503)
     infer = _operation(f"infer{suffix}", "Open inference protocol.", _ref("Inference"), *statuses, body=body)
+    infer["responses"]["200"]["content"][BINARY] = {"schema": TEXT | {"format": "binary"}}
     shared = [
         {"name": key, "in": "path", "required": True, "schema": {"enum": [value]} if value else TEXT}
         for key, value in parameters.items()
@@ -131,8 +143,7 @@ def _inference_request(features: Sequence[Feature]) -> Schema:
     """
     columns = len(features)
     forms = []
-    for types, integer in ((FLOATS, {}), (INTEGERS, {"type": "integer"})):
-        values = [_number(feature) | integer for feature in features]
+    for types, values in _value_schemas(features):
         row = _tuple(values)
         forms.append(_tuple([_tensor(FEATURES, types, [1, columns], row)]))
         forms += [
@@ -140,15 +151,26 @@ def _inference_request(features: Sequence[Feature]) -> Schema:
             for rows in range(1, EXPLICIT_ROWS + 1)
         ]
         forms.append(_tuple([_tensor(f.name, types, [1], _tuple([v])) for f, v in zip(features, values, strict=True)]))
-    parameters = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+    parameters = {
+        "type": ["object", "null"],
+        "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+    }
     output = _object({"name": {"enum": OUTPUTS}, "parameters": parameters}, optional={"parameters"})
     members = {
-        "id": TEXT,
+        "id": TEXT_OR_NULL,
         "parameters": parameters,
         "inputs": {"anyOf": forms},
-        "outputs": {"type": "array", "items": output, "minItems": 1},
+        "outputs": {"type": ["array", "null"], "items": output, "minItems": 1},
     }
     return _object(members, optional={"id", "parameters", "outputs"})
+
+
+def _value_schemas(features: Sequence[Feature]) -> Iterator[tuple[Sequence[str], list[Schema]]]:
+    """Return groups of datatypes, each with the schemas of the features' values."""
+    yield FLOATS, [_number(feature) for feature in features]
+    yield INTEGERS, [_number(feature) | {"type": "integer"} for feature in features]
+    if all(feature.accepts_booleans for feature in features):
+        yield BOOLEANS, [{"type": "boolean"}] * len(features)
 
 
 def _tensor(name: str, datatypes: Sequence[str], shape: list[int], data: Schema) -> Schema:
@@ -159,7 +181,8 @@ def _tensor(name: str, datatypes: Sequence[str], shape: list[int], data: Schema)
 def _number(feature: Feature) -> Schema:
     low, high = feature.bounds()
     description = f"{feature.minimum:.6g} to {feature.maximum:.6g} in the training data"
-    return {"type": "number", "minimum": low, "maximum": high, "description": description}
+    kind = ["number", "boolean"] if feature.accepts_booleans else "number"
+    return {"type": kind, "minimum": low, "maximum": high, "description": description}
 
 
 def _csv(features: Sequence[Feature]) -> Schema:

@@ -30,7 +30,8 @@ class Response(NamedTuple):
 
     def header_list(self) -> list[tuple[str, str]]:
         """Return all headers."""
-        return [("Content-Type", self.content_type), NO_SNIFFING, *self.headers]
+        length = ("Content-Length", str(len(self.body)))
+        return [("Content-Type", self.content_type), length, NO_SNIFFING, *self.headers]
 
 
 def encode_json(content: Any) -> bytes:
@@ -41,8 +42,8 @@ def encode_json(content: Any) -> bytes:
         return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
 
 
-def json_response(content: dict[str, Any], status: int = 200) -> Response:
-    """Return a JSON object as a response."""
+def json_response(content: dict[str, Any] | list[Any], status: int = 200) -> Response:
+    """Return a JSON object or list as a response."""
     return Response(encode_json(content), status)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,36 +10,36 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from model_server.dataplane import JSON, DataPlane
+from model_server.dataplane import BINARY, JSON, DataPlane
 from model_server.errors import RequestError
 from model_server.http.openapi import API_VERSION, openapi_document
 from model_server.http.page import render_page
-from model_server.http.responses import Response, encode_json, json_response
+from model_server.http.responses import Response, json_response
 from model_server.settings import Settings
 from model_server.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-SERVER = {"name": "model_server", "version": API_VERSION, "extensions": []}
+SERVER = {"name": "model_server", "version": API_VERSION, "extensions": ["binary_tensor_data"]}
+JSON_LENGTH = "Inference-Header-Content-Length"
+"""Header with the bytes of the JSON object before binary tensors."""
+COMPRESSED_BYTES = 1024
+"""Size from which a response is compressed if the client accepts that."""
 MODEL_PATHS = ("/v2/models/<name>", "/v2/models/<name>/versions/<version>")
 
 
 class Request(NamedTuple):
     """A request whose body was read.
 
+    `media_type` is the content type without its parameters, in lower case; JSON if the request has none.
     `parameters` are the values of the placeholders in the route's path.
     """
 
     environ: WSGIEnvironment
+    media_type: str
     parameters: Mapping[str, str]
     body: bytes
-
-    @property
-    def media_type(self) -> str:
-        """The content type without its parameters, in lower case."""
-        content_type: str = self.environ.get("CONTENT_TYPE", "")
-        return content_type.partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def routes(settings: Settings, plane: DataPlane, telemetry: Telemetry) -> list[R
     table = [
         Route("POST", "/score", partial(_score, plane)),
         Route("GET", "/v2", lambda _: json_response(SERVER)),
+        Route("POST", "/v2/repository/index", lambda request: json_response(plane.index(request.body))),
         Route("GET", "/v2/health/live", lambda _: json_response({"live": True})),
         Route("GET", "/v2/health/ready", lambda _: json_response(plane.ready())),
         Route("GET", "/metrics", lambda _: Response(telemetry.exposition(), 200, CONTENT_TYPE_PLAIN_0_0_4)),
@@ -70,30 +72,35 @@ def routes(settings: Settings, plane: DataPlane, telemetry: Telemetry) -> list[R
     return table
 
 
-def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:
-    """Return the body of a request.
-
-    Raises:
-        RequestError: the body has more than `max_bytes`, with or without a Content-Length.
-    """
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if length.isdecimal() and int(length) <= max_bytes:
-        body: bytes = environ["wsgi.input"].read(max_bytes + 1)
-        if len(body) <= max_bytes:
-            return body
-    raise RequestError(413, "body_too_large", f"the body is larger than {max_bytes} bytes")
-
-
 def _score(plane: DataPlane, request: Request) -> Response:
-    media_type = request.media_type
-    if media_type == JSON and (prediction := plane.score_fast(request.body)) is not None:
-        return Response(encode_json(prediction))
-    return json_response(plane.score(request.body, media_type))
+    if request.media_type == JSON and (prediction := plane.score_fast(request.body)) is not None:
+        return json_response(prediction)
+    return json_response(plane.score(request.body, request.media_type))
 
 
 def _infer(plane: DataPlane, request: Request) -> Response:
     name, version = request.parameters["name"], request.parameters.get("version")
-    return json_response(plane.infer(name, version, request.body, request.media_type))
+    json_length = _json_length(request.environ)
+    content, binary = plane.infer(name, version, request.body, request.media_type, json_length)
+    response = json_response(content)
+    if binary:
+        headers = ((JSON_LENGTH, str(len(response.body))),)
+        response = Response(response.body + binary, 200, BINARY, headers)
+    return _compressed(response, request.environ.get("HTTP_ACCEPT_ENCODING", ""))
+
+
+def _json_length(environ: WSGIEnvironment) -> int | None:
+    length = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
+    if length and not length.isdecimal():
+        raise RequestError(400, "bad_header", f"{JSON_LENGTH} must be a number of bytes; it is {length[:100]!r}")
+    return int(length) if length else None
+
+
+def _compressed(response: Response, accepted: str) -> Response:
+    if "gzip" not in accepted or len(response.body) < COMPRESSED_BYTES:
+        return response
+    headers = (*response.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+    return response._replace(body=gzip.compress(response.body, compresslevel=1, mtime=0), headers=headers)
 
 
 def _metadata(plane: DataPlane, request: Request) -> Response:

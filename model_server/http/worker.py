@@ -13,16 +13,19 @@ import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.dataplane import DataPlane
-from model_server.http import idle_connections
-from model_server.http.app import create_app
-from model_server.http.fast_path import fast_path, measured
+from model_server.http.body import BodyReader
+from model_server.http.fast_path import create_wsgi_app
+from model_server.http.health_server import HealthServer
+from model_server.http.idle_connections import ConnectionWatch
 from model_server.http.routes import routes
 from model_server.loader import ModelLoader
 from model_server.settings import Settings
 from model_server.telemetry import Telemetry, forget_dead_workers
+from model_server.trial import ModelTrial
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -39,15 +42,19 @@ def load(settings: Settings) -> WSGIApplication:
     threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
     forget_dead_workers()
     telemetry = Telemetry()
-    loader = ModelLoader(settings, telemetry)
+    loader = ModelLoader(settings, telemetry, ModelTrial(settings, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])))
     loader.start()
     threading.Thread(target=_flush_forever, args=(telemetry,), name="telemetry", daemon=True).start()
-    threading.Thread(target=idle_connections.watch, args=(settings.port,), name="idle", daemon=True).start()
+    bodies = BodyReader(settings)
+    watch = ConnectionWatch(settings, bodies.crowded)
+    threading.Thread(target=watch.run, name="connections", daemon=True).start()
     table = routes(settings, DataPlane(settings, loader, telemetry), telemetry)
-    app = create_app(table, settings.max_body_bytes)
+    if settings.health_port:
+        HealthServer(str(settings.host), settings.health_port, table).start()
+    app = create_wsgi_app(table, bodies, telemetry)
     # Without this, the garbage collector would scan all loaded modules and stall requests for tens of milliseconds.
     gc.freeze()
-    return measured(fast_path(app.wsgi_app, table, settings.max_body_bytes), telemetry)
+    return app
 
 
 def _flush_forever(telemetry: Telemetry) -> None:

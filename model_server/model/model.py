@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime
@@ -17,22 +17,6 @@ OUTPUTS = ["label", "probabilities"]
 Rows = list[list[float]]
 PROBES = 1000
 """Rows for which a forest must predict the same as ONNX Runtime before it predicts instead."""
-
-
-class Prediction(NamedTuple):
-    """Class index and probabilities [classes] of one row; `inputs` is the row as bytes of float32 [features]."""
-
-    label: int
-    probabilities: list[float]
-    inputs: bytes
-
-
-class Predictions(NamedTuple):
-    """Class indices [rows] and probabilities [rows, classes]; `inputs` are the bytes of float32 [rows, features]."""
-
-    labels: list[int]
-    probabilities: Rows
-    inputs: bytes
 
 
 class Model:
@@ -62,28 +46,33 @@ class Model:
         except ModelRefused:
             raise
         except Exception as error:  # ONNX Runtime's errors have no common base class
-            raise ModelRefused(f"ONNX Runtime refuses it: {str(error)[:300]}") from None
+            raise ModelRefused("ONNX Runtime refuses it", str(error)[:300]) from None
         self._forest = self._proven_forest(package.onnx, features)
         self._float32_row = struct.Struct(f"={features}f")
 
-    def predict(self, rows: Rows) -> Predictions:
-        """Predict rows [rows, features] in the model's order."""
+    def predict(self, rows: Rows) -> tuple[list[int], Rows, bytes]:
+        """Predict rows [rows, features] in the model's order.
+
+        Returns:
+            Class indices [rows], probabilities [rows, classes], and the rows as bytes of float32 [rows, features].
+        """
         if self._forest and len(rows) == 1:
             label, shares, inputs = self.predict_row(rows[0])
-            return Predictions([label], [shares], inputs)
+            return [label], [shares], inputs
         batch = np.array(rows, dtype=np.float32)
         labels, probabilities = self._session.run(OUTPUTS, {FEATURES: batch})
         if not np.isfinite(probabilities).all():
             raise FloatingPointError("the model predicts probabilities that are not finite")
-        return Predictions(labels.tolist(), probabilities.tolist(), batch.tobytes())
+        return labels.tolist(), probabilities.tolist(), batch.tobytes()
 
-    def predict_row(self, row: list[float]) -> Prediction:
-        """Predict one row [features] in the model's order."""
+    def predict_row(self, row: Sequence[float]) -> tuple[int, list[float], bytes]:
+        """Predict one row [features]; return its class index, probabilities [classes], and bytes of float32."""
         if self._forest is None:
-            (label,), (probabilities,), inputs = self.predict([row])
-            return Prediction(label, probabilities, inputs)
+            (label,), (probabilities,), inputs = self.predict([list(row)])
+            return label, probabilities, inputs
         inputs = self._float32_row.pack(*row)
-        return Prediction(*self._forest.predict(self._float32_row.unpack(inputs)), inputs)
+        label, probabilities = self._forest.predict(self._float32_row.unpack(inputs))
+        return label, probabilities, inputs
 
     def _proven_forest(self, onnx: bytes, features: int) -> Forest | None:
         """Return the forest of the model if it predicts the same as ONNX Runtime."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,11 @@ class Feature(BaseModel):
     mean: FiniteFloat
     ranges: Ranges | None = None
 
+    @property
+    def accepts_booleans(self) -> bool:
+        """True if training data had the range of 0 and 1, as false and true are usually encoded."""
+        return (self.minimum, self.maximum) == (0, 1)
+
     def bounds(self) -> tuple[float, float]:
         """Return the accepted range: ten training ranges beyond it, and no negatives if training had none."""
         span = self.maximum - self.minimum or max(abs(self.maximum), 1.0)
@@ -93,6 +99,9 @@ class ModelSignature(BaseModel):
         return self
 
 
+MEMBERS = frozenset(Ranges.model_fields) | frozenset(Feature.model_fields) | frozenset(ModelSignature.model_fields)
+
+
 @dataclass(frozen=True)
 class ModelPackage:
     """A model whose hash was checked: its version, its signature, and the bytes of `model.onnx`."""
@@ -124,10 +133,11 @@ def verify_package(onnx: bytes, signature: bytes, version: str | None, expected:
         parsed = ModelSignature.model_validate_json(signature)
     except ValidationError as error:
         fault = error.errors()[0]
-        path = "".join(f"{member}: " for member in fault["loc"])
+        path = "".join(f"{member}: " for member in fault["loc"] if isinstance(member, int) or member in MEMBERS)
         raise ModelRefused(f"{SIGNATURE_FILE} cannot be used: {path}{fault['msg']}") from None
     actual = hashlib.sha256(onnx).hexdigest()
     for source, sha256 in {SIGNATURE_FILE: parsed.sha256, **expected}.items():
         if sha256 != actual:
-            raise ModelRefused(f"{MODEL_FILE} has SHA-256 {actual}, but {source} has {sha256}")
+            stated = sha256 if re.fullmatch("[0-9a-f]{64}", sha256) else "none"
+            raise ModelRefused(f"{MODEL_FILE} has SHA-256 {actual}, but {source} has {stated}", sha256)
     return ModelPackage(version or actual[:12], parsed, onnx)

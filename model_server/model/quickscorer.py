@@ -40,7 +40,8 @@ class Forest:
     """
 
     def __init__(self, edges: list[list[float]], masks: list[list[int]], votes: list[int], trees: int) -> None:
-        self._edges, self._masks = edges, masks
+        self._edges = edges
+        self._features = list(zip(edges, masks, strict=True))
         self._votes = votes
         # The model divides in float32, so the shares must be rounded the same way.
         self._shares: list[float] = (np.arange(trees + 1, dtype=np.float32) / np.float32(trees)).tolist()
@@ -48,7 +49,7 @@ class Forest:
     def predict(self, row: Sequence[float]) -> tuple[int, list[float]]:
         """Return the class index and the probabilities [classes] of a row [features] of float32 values."""
         reachable = -1
-        for value, edges, masks in zip(row, self._edges, self._masks, strict=True):
+        for value, (edges, masks) in zip(row, self._features, strict=True):
             reachable &= masks[bisect_left(edges, value)]
         votes = [(reachable & leaves).bit_count() for leaves in self._votes]
         return votes.index(max(votes)), [self._shares[count] for count in votes]

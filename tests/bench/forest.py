@@ -1,4 +1,4 @@
-"""The model that every server of the benchmark answers with, in the form that each of them wants."""
+"""The model of all compared servers, in each format that they need."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Forest:
     directory: Path
 
     def classes(self) -> list[int]:
-        """Index of the class of each flower."""
+        """Return the class index of each flower."""
         classes: list[int] = self.trained.predict(FLOWERS).tolist()
         return classes
 
 
 def train(folder: Path) -> Forest:
-    """Train on all flowers: how well it predicts is not what is measured here."""
+    """Train on all flowers: the benchmark does not measure accuracy."""
     trained = RandomForestClassifier(n_estimators=TREES, oob_score=True, random_state=123).fit(FLOWERS, _iris.target)
     forest = Forest(trained, folder / "model.pkl", folder / "model")
     forest.pickle.write_bytes(pickle.dumps(trained))

@@ -1,4 +1,4 @@
-"""The results as a picture."""
+"""Plot of the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS = {"ours": OURS, "ours-v2": OURS, "flask": CONSTANT, "wsgi": CONSTANT}
 
 
 def draw(results: Results, file: Path) -> None:
-    """PNG: requests a second with ours as a multiple of each, and p50 and p99 beside it; both axes logarithmic."""
+    """Write a PNG: requests per second with our ratio to each, beside p50 and p99, on logarithmic axes."""
     names = list(results.serving)[::-1]
     best = [results.serving[name].best.figures for name in names]
     titles = [TITLES[name] for name in names]

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-# A script finds its own folder first; the checkout is what its imports start from.
+# Python puts the script's folder first on its path, but imports start from the checkout.
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from tests.bench.benchmark import main  # noqa: E402

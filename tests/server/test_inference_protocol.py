@@ -31,7 +31,11 @@ def columns(rows: list[list[float]], datatype: str = "FP64") -> list[dict[str, A
 
 
 def test_server_metadata_and_health_return_protocol_members(server: Server) -> None:
-    assert server.get("/v2").json() == {"name": "model_server", "version": "1.0.0", "extensions": []}
+    assert server.get("/v2").json() == {
+        "name": "model_server",
+        "version": "1.0.0",
+        "extensions": ["binary_tensor_data"],
+    }
     assert server.get("/v2/health/live").json() == {"live": True}
     ready = {"ready": True, "model_name": "iris", "model_version": "7", "problem": None}
     assert server.get("/v2/health/ready").json() == ready

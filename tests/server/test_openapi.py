@@ -36,7 +36,16 @@ def test_openapi_prediction_has_target_and_classes(document: Any) -> None:
 def test_openapi_paths_are_all_routes(document: Any, server: Server) -> None:
     model = "/v2/models/{name}"
     assert document["paths"].keys() == {
-        *("/", "/score", "/metrics", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"),
+        *(
+            "/",
+            "/score",
+            "/metrics",
+            "/openapi.json",
+            "/v2",
+            "/v2/repository/index",
+            "/v2/health/live",
+            "/v2/health/ready",
+        ),
         *(prefix + end for prefix in (model, f"{model}/versions/{{version}}") for end in ("", "/ready", "/infer")),
     }
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 import requests
 
-from model_server.__main__ import THREADS
 from model_server.http import idle_connections
+from model_server.settings import Settings
 from tests.server.running import HOST, Server, environment, free_port, running, wait_until
 from tests.server.training import Trained
 
@@ -82,14 +82,15 @@ def test_score_two_thousand_open_connections_returns_200(iris: Trained, tmp_path
 
 @pytest.mark.skipif(not idle_connections.SUPPORTED, reason="needs TCP_INFO of Linux")
 def test_idle_connections_within_request_are_closed(iris: Trained, tmp_path: Path) -> None:
+    defaults = Settings.from_environment({})
     with running(tmp_path / "log", DIRECTORY=iris.folder, WORKERS=1) as server, ExitStack() as kept:
-        for _ in range(THREADS + 1):
-            client = kept.enter_context(socket.create_connection((HOST, server.port), timeout=10))
+        seconds = defaults.body_seconds + 10
+        for _ in range(defaults.max_bodies):
+            client = kept.enter_context(socket.create_connection((HOST, server.port), timeout=seconds))
             client.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
             client.sendall(b"Content-Length: 75\r\n\r\n{")
         # A client that waits as long as these would be closed with them.
         time.sleep(idle_connections.SCAN_SECONDS + 1)
-        seconds = idle_connections.IDLE_SECONDS + 10
         assert requests.post(f"{server.url}/score", json=SETOSA, timeout=seconds).ok
         assert client.recv(1) == b""
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.server.registry import Registry, relay
 from tests.server.running import HOST, Server, free_port, running, wait_until
-from tests.server.training import Trained, train_iris
+from tests.server.training import Trained, make_endless, make_hungry, train_iris
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 
@@ -32,6 +32,7 @@ def followed(registry: Registry, iris: Trained, folder: Path) -> Iterator[Server
     """Start a server that follows the champion of the model `followed`, which is version 1."""
     registry.champion("followed", registry.register("followed", iris.folder, iris.sha256))
     settings = {"REGISTRY": registry.url, "MODEL": "followed", "ALIAS": "champion", "POLL_SECONDS": 0.2}
+    settings |= {"CHECK_SECONDS": 20, "CHECK_MEMORY_BYTES": 1 << 29}
     with running(folder / "followed.log", CACHE=folder / "followed", **settings) as server:
         yield server
 
@@ -115,6 +116,8 @@ def digest(model: Path) -> str:
         (one_feature_less, "ONNX Runtime refuses it"),
         (mangled_signature, "signature.json cannot be used"),
         (no_signature, "404"),
+        (make_endless, "longer than 20 s (MODEL_SERVER_CHECK_SECONDS)"),
+        (make_hungry, "more than 512 MiB of memory (MODEL_SERVER_CHECK_MEMORY_BYTES)"),
     ],
 )
 def test_follow_broken_champion_serves_old_one_and_reports_problem(
@@ -129,7 +132,9 @@ def test_follow_broken_champion_serves_old_one_and_reports_problem(
     damage(model)
     version = registry.register("followed", model, digest(model))
     registry.champion("followed", version)
-    wait_until(lambda: message in str(followed.get("/v2/health/ready").json()["problem"]), "the model was not refused")
+    wait_until(
+        lambda: message in str(followed.get("/v2/health/ready").json()["problem"]), "the model was not refused", 60
+    )
     time.sleep(1)  # five polls of each worker
     response = followed.score(SETOSA)
     assert (response.status_code, response.json()["model_version"]) == (200, "1")

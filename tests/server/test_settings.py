@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from model_server.settings import Settings, SettingsError
+from model_server.settings import Settings, SettingsError, to_environment
+from settings.serving import ServingSettings
 
 FROM_REGISTRY = {"REGISTRY": "http://127.0.0.1:1", "MODEL": "iris", "CACHE": "cache"}
 
@@ -54,3 +55,22 @@ def test_settings_invalid_value_names_variable_value_and_allowed_values(
     message = str(raised.value)
     assert [words for words in expected if words not in message] == []
     assert "secret" not in message
+
+
+def test_to_environment_any_settings_are_read_back() -> None:
+    values = {"registry": "http://127.0.0.1:1", "model": "iris", "cache": "cache", "version": "3", "workers": 4}
+    read = Settings.from_environment(to_environment(values | {"sha256": None}))
+    assert read.model_dump(include=set(values), mode="json") == values
+    assert to_environment({"max_rows": 5, "alias": None}) == {"MODEL_SERVER_MAX_ROWS": "5"}
+
+
+def test_settings_shared_with_a_stack_have_same_default_and_fit_the_limits() -> None:
+    """A launcher renders each field of a stack's serving settings as the variable of the same name."""
+    stack, server = (schema.model_json_schema()["properties"] for schema in (ServingSettings, Settings))
+    shared = stack.keys() & server.keys()
+    assert {"workers", "max_body_bytes", "max_rows", "port"} <= shared
+    for name in shared:
+        assert stack[name]["default"] == server[name]["default"], name
+        assert stack[name]["type"] == server[name]["type"], name
+        assert stack[name]["minimum"] >= server[name]["minimum"], name
+        assert stack[name]["maximum"] <= server[name]["maximum"], name

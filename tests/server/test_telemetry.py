@@ -47,7 +47,8 @@ def test_flush_error_in_one_counter_updates_all_others(
     monkeypatch.setattr(telemetry._predictions, "labels", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
     with pytest.raises(OSError, match="no space left"):
         telemetry.flush()
-    assert telemetry._recorded_predictions == []
+    assert telemetry._models[model.key].labels == []
+    assert telemetry._models[model.key].inputs == []
     assert telemetry._recorded_requests["/missing", "GET", "404"] == []
     assert total(telemetry._requests) == 1
     assert total(telemetry._values) == len(trained.features)

@@ -1,0 +1,96 @@
+"""Trials of models in a child process, and the command `check`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model_server import trial
+from model_server.errors import ModelRefused
+from model_server.model.package import read_package
+from model_server.settings import Settings
+from model_server.trial import ModelTrial
+from tests.server.running import environment
+from tests.server.training import Trained, make_endless, make_hungry
+
+
+def check(folder: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "model_server", "check", str(folder)]
+    return subprocess.run(command, env=environment(**settings), capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def model(iris: Trained, tmp_path: Path) -> Path:
+    return shutil.copytree(iris.folder, tmp_path / "model")
+
+
+def test_check_valid_model_exits_0(model: Path, iris: Trained) -> None:
+    ended = check(model)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"can be served, SHA-256 {iris.sha256}" in ended.stdout
+
+
+def other_bytes(model: Path) -> None:
+    (model / "model.onnx").write_bytes(b"not a model")
+
+
+def no_signature(model: Path) -> None:
+    (model / "signature.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (other_bytes, "signature.json has"),
+        (no_signature, "No such file or directory"),
+        (make_endless, "longer than 15 s (MODEL_SERVER_CHECK_SECONDS)"),
+        (make_hungry, "more than 1024 MiB of memory (MODEL_SERVER_CHECK_MEMORY_BYTES)"),
+    ],
+)
+def test_check_unusable_model_exits_1_with_one_sentence(
+    model: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(model)
+    started = time.monotonic()
+    ended = check(model, CHECK_SECONDS=15)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert message in ended.stderr
+    assert ended.stderr.startswith(f"model_server: the model in {model} cannot be served: ")
+    assert len(ended.stderr.splitlines()) == 1
+    assert time.monotonic() - started < 60
+
+
+def test_unknown_arguments_exit_2() -> None:
+    command = [sys.executable, "-m", "model_server", "verify"]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert "check DIR" in ended.stderr
+
+
+def test_require_accepted_same_model_twice_tries_it_once(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def refuse(package: object, settings: object) -> None:
+        tried.append(package)
+        raise ModelRefused("too large")
+
+    monkeypatch.setattr(trial, "try_model", refuse)
+    package = read_package(model, None, {})
+    for _ in range(2):
+        with pytest.raises(ModelRefused, match=r"^too large$"):
+            ModelTrial(Settings.from_environment({}), tmp_path).require_accepted(package)
+    assert tried == [package]
+
+
+def test_try_model_failing_child_raises_oserror(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(OSError, match="the trial process failed"):
+        trial.try_model(read_package(model, None, {}), Settings.from_environment({}))
