@@ -58,15 +58,13 @@ def test_component_file_in_another_pipeline_runs(tmp_path: Path) -> None:
     assert ended.artifact("decision-tree", "metrics")["metadata"] == {"accuracy": 1.0}
 
 
-def test_documented_step_with_kubeflow_metadata_reads_them(tmp_path: Path) -> None:
+def test_documented_step_writes_model_directory(tmp_path: Path) -> None:
     file = tmp_path / "wine.py"
     file.write_text((PROJECT / "docs/pipelines.md").read_text().split("```python\n")[1].split("```")[0])
     step = runpy.run_path(str(file))["train_regression"].python_func
     iris = table.parse(IRIS.read_bytes(), "Species")
-    table.save(str(tmp_path / "train.csv"), iris, np.ones(150, dtype=bool))
-    about = {"features": {"list": iris.features}, "classes": {"list": iris.classes}, "target": iris.target}
-    about |= {"source": "x", "sha256": "x", "rows": 150.0, "display_name": "train"}
-    train = SimpleNamespace(path=str(tmp_path / "train.csv"), metadata=about)
+    table.save(str(tmp_path / "train.parquet"), iris, np.ones(150, dtype=bool))
+    train = SimpleNamespace(path=str(tmp_path / "train.parquet"), metadata={})
     step(train, SimpleNamespace(path=str(tmp_path / "model")), "wine", 1.0)
     signature = model_directory.load(tmp_path / "model").signature
     assert ([each["name"] for each in signature["features"]], signature["classes"]) == (iris.features, iris.classes)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.pipelines.conftest import IRIS
@@ -29,11 +30,9 @@ METRICS = {"accuracy": 0.9, "precision": 0.9, "recall": 0.9, "f1": 0.9}
 def train_iris(folder: Path, trees: int = 5, name: str = "iris") -> Path:
     """Train a small forest on all of Iris. Returns its model directory."""
     content = IRIS.read_bytes()
-    iris = table.parse(content, "Species")
-    table.save(str(folder / "all.csv"), iris, np.ones(150, dtype=bool))
-    about: dict[str, Any] = {"features": iris.features, "target": iris.target, "classes": iris.classes}
-    about |= {"source": IRIS.as_uri(), "sha256": model_directory.digest(content), "rows": 150.0}
-    forest.train_forest(str(folder / "all.csv"), about, folder / "model", name, trees, 123)
+    iris = table.parse(content, "Species", IRIS.as_uri())
+    table.save(str(folder / "all.parquet"), iris, np.ones(150, dtype=bool))
+    forest.train_forest(str(folder / "all.parquet"), folder / "model", name, trees, 123)
     return folder / "model"
 
 
@@ -93,7 +92,7 @@ def test_signature_describes_features_classes_and_data(tmp_path: Path) -> None:
     signature = json.loads((train_iris(tmp_path) / "signature.json").read_text())
     first = signature["features"][0]
     assert first.pop("ranges")["edges"] == [4.9, 5.2, 5.6, 6.0, 6.3, 6.7]
-    assert first == {"name": "sepal_length", "minimum": 4.3, "maximum": 7.9, "mean": 5.843333}
+    assert first == {"name": "sepal_length", "minimum": 4.3, "maximum": 7.9, "mean": 5.843333, "type": "number"}
     assert signature["classes"] == ["setosa", "versicolor", "virginica"]
     assert signature["data"] == {
         "source": IRIS.as_uri(),
@@ -223,8 +222,13 @@ def test_registered_model_loads_with_mlflow(tmp_path: Path, mlflow_url: str) -> 
 
     model_registry.register(mlflow_url, train_iris(tmp_path, name="open"), "open", METRICS, "some-pipeline", "open")
     mlflow.set_tracking_uri(mlflow_url)
-    answers = mlflow.pyfunc.load_model("models:/open@champion").predict(np.array([[5.1, 3.5, 1.4, 0.2]], np.float32))
+    names = ["petal_width", "petal_length", "sepal_width", "sepal_length"]
+    answers = mlflow.pyfunc.load_model("models:/open@champion").predict(
+        pd.DataFrame([[0.2, 1.4, 3.5, 5.1]], columns=names)
+    )
     assert answers["label"].tolist() == [0]
+    assert answers["class"].tolist() == ["setosa"]
+    assert answers["probability_setosa"].tolist() == [1.0]
 
 
 def test_record_failed_run_is_found_by_its_key(mlflow_url: str) -> None:
@@ -270,7 +274,7 @@ def test_batch_scoring_finds_features_by_name_and_copies_other_columns(
     answers, rows = batch_scoring.score(content.encode(), small, target)
     header, line = answers.decode().splitlines()
     assert rows == 1
-    assert header == "id,petal_width,petal_length,sepal_width,sepal_length,class,probability"
+    assert header == "id,Petal.Width,Petal.Length,Sepal Width,SepalLength,class,probability"
     assert line == "x7,0.2,1.4,3.5,5.1,setosa,1.0"
 
 

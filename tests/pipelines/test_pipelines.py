@@ -6,7 +6,6 @@ import csv
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -78,9 +77,9 @@ def test_iris_external_above_baseline_sets_champion(deployed: Run, mlflow_url: s
 
 def test_iris_external_with_other_data_keeps_names_and_classes(deployed: Run, mlflow_url: str) -> None:
     signature = model_registry.fetch(mlflow_url, "wine", "1").signature
-    assert [feature["name"] for feature in signature["features"]][-2:] == ["od280_od315_of_diluted_wines", "proline"]
+    assert [feature["name"] for feature in signature["features"]][-2:] == ["od280/od315_of_diluted_wines", "proline"]
     assert len(signature["features"]) == 13
-    assert (signature["target"], signature["classes"]) == ("kind_of_wine", ["kind 0", "kind 1", "kind 2"])
+    assert (signature["target"], signature["classes"]) == ("Kind of Wine", ["kind 0", "kind 1", "kind 2"])
     assert signature["data"]["rows"] == 178
     assert set(signature["metrics"]) == {"accuracy", "precision", "recall", "f1"}
     assert signature["metrics"]["accuracy"] == deployed.outputs["accuracy"]
@@ -123,10 +122,8 @@ def test_iris_external_at_baseline_keeps_champion(mlflow_url: str, tmp_path: Pat
     content = IRIS.read_bytes()
     iris = table.parse(content, "Species")
     train, test = table.split(iris.labels, seed=0)
-    table.save(str(tmp_path / "train.csv"), iris, train)
-    about: dict[str, Any] = {"features": iris.features, "target": iris.target, "classes": iris.classes}
-    about |= {"source": IRIS.as_uri(), "sha256": model_directory.digest(content), "rows": 150}
-    forest.train_forest(str(tmp_path / "train.csv"), about, tmp_path / "model", "iris", 100, 123)
+    table.save(str(tmp_path / "train.parquet"), iris, train)
+    forest.train_forest(str(tmp_path / "train.parquet"), tmp_path / "model", "iris", 100, 123)
     expected = model_directory.load(tmp_path / "model")
     matrix = scores.confusion(iris.labels[test], expected.predict(iris.rows[test])[0], 3)
     accuracy = scores.scores(matrix)["accuracy"]

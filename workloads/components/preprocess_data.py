@@ -1,4 +1,4 @@
-"""A CSV file, checked and split into training part and test part."""
+"""A CSV or Parquet file, checked and split into training part and test part."""
 
 from kfp.dsl import Dataset, Output
 
@@ -14,37 +14,32 @@ def preprocess_data(
     container: str = "",
     blob: str = "",
     data_url: str = "",
+    csv_format: dict = {},  # noqa: B006
     seed: int = 0,
 ) -> None:
-    """Read a CSV file, encode the target column as class indices and split the rows 80/20 within each class.
+    """Read a CSV or Parquet file, encode the target column as class indices and split the rows 80/20 within each class.
 
     The key of the storage account is read from the environment variable AZURE_STORAGE_KEY.
 
     Args:
-        train: CSV with the features and the class index; its metadata hold names, classes and the fingerprint.
+        train: Parquet with the features and the class index; `table.load` and `table.load_description` read it.
         test: The test part, in the same format.
         target: Column with the classes; all others are features.
         account_url: Address of an Azure storage account.
         container: Container of the storage account.
-        blob: Path of the CSV file in the container.
+        blob: Path of the file in the container.
         data_url: Any fsspec address, used instead of the blob; it appears in logs, so it must not contain a token.
+        csv_format: Separator, decimal and encoding of a CSV file, as far as they are not detected.
         seed: Seed of the split.
     """
     from workloads.ml.data import storage, table
-    from workloads.ml.model import model_directory
+    from workloads.ml.data.csv_reader import CsvFormat
 
     content, source = storage.read(account_url, container, blob, data_url)
-    parsed = table.parse(content, target)
-    about = {
-        "source": source,
-        "sha256": model_directory.digest(content),
-        "rows": len(parsed.labels),
-        "columns": len(parsed.features) + 1,
-        "features": parsed.features,
-        "target": parsed.target,
-        "classes": parsed.classes,
-    }
-    print(f"{about['rows']} rows and {about['columns']} columns from {source}; classes: {', '.join(parsed.classes)}")
-    for part, rows in zip((train, test), table.split(parsed.labels, seed), strict=True):
-        table.save(part.path, parsed, rows)
-        part.metadata.update(about)
+    parsed = table.parse(content, target, source, CsvFormat.from_mapping(csv_format))
+    rows, columns = len(parsed.labels), len(parsed.features) + 1
+    fingerprint = {"source": source, "sha256": parsed.sha256, "rows": rows, "columns": columns}
+    print(f"{rows} rows and {columns} columns from {source}; {len(parsed.classes)} classes: {parsed.classes[:20]}")
+    for part, mask in zip((train, test), table.split(parsed.labels, seed), strict=True):
+        table.save(part.path, parsed, mask)
+        part.metadata.update(fingerprint)

@@ -19,8 +19,9 @@ def score_file(
     data_url: str = "",
     target: str = "",
     destination: str = "",
+    csv_format: dict = {},  # noqa: B006
 ) -> NamedTuple("Scored", [("rows", int), ("predictions_url", str)]):  # type: ignore[valid-type]
-    """Predict every row of a CSV file with a registered model; write the rows with class and probability.
+    """Predict every row of a CSV or Parquet file with a registered model; write the rows with class and probability.
 
     The key of the storage account is read from the environment variable AZURE_STORAGE_KEY.
 
@@ -31,21 +32,23 @@ def score_file(
         tracking_url: Address of MLflow.
         account_url: Address of an Azure storage account.
         container: Container of the storage account.
-        blob: Path of the CSV file in the container.
+        blob: Path of the file in the container.
         data_url: Any fsspec address, used instead of the blob; it appears in logs, so it must not contain a token.
         target: Column that is dropped if it exists; empty for the target of the model.
         destination: Any fsspec address that receives a copy of the predictions; empty for none.
+        csv_format: Separator, decimal and encoding of a CSV file, as far as they are not detected.
     """
     from pathlib import Path
 
     from workloads.ml import model_registry
     from workloads.ml.data import storage
+    from workloads.ml.data.csv_reader import CsvFormat
     from workloads.ml.model import batch_scoring
     from workloads.ml.model.model_directory import digest
 
     content, source = storage.read(account_url, container, blob, data_url)
     model = model_registry.fetch(tracking_url, model_name, model_version)
-    scored, rows = batch_scoring.score(content, model, target)
+    scored, rows = batch_scoring.score(content, model, target, CsvFormat.from_mapping(csv_format))
     Path(predictions.path).write_bytes(scored)
     predictions.metadata.update({"rows": rows, "source": source, "source_sha256": digest(content)})
     if destination:

@@ -26,7 +26,6 @@ def test_model(
     """
     from pathlib import Path
 
-    from workloads.ml.artifact_metadata import unwrap_kfp
     from workloads.ml.data import table
     from workloads.ml.evaluation import report as reports
     from workloads.ml.evaluation import scores
@@ -43,7 +42,7 @@ def test_model(
     confusion.log_confusion_matrix(classes, matrix.tolist())
 
     images = {"confusion_matrix": reports.plot_confusion(matrix, classes)}
-    if importance := unwrap_kfp(model.metadata).get("importance"):
+    if importance := model_directory.load_importance(Path(model.path)):
         images["feature_importance"] = reports.plot_importance(importance)
     title = f"{tested.signature['model']}: {len(rows)} test rows"
     Path(report.path).write_text(reports.page(title, results, images))

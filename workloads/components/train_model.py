@@ -13,16 +13,14 @@ def train_model(
 
     Args:
         train: The training part as preprocess_data writes it.
-        model: The model directory; its metadata hold the out-of-bag score and the importance of each feature.
+        model: The model directory; its metadata hold the out-of-bag score.
         model_name: Name of the model in its signature.
         trees: Number of trees.
         seed: Seed of the forest's random choices.
     """
     from pathlib import Path
 
-    from workloads.ml.artifact_metadata import unwrap_kfp
     from workloads.ml.model.forest import train_forest
 
-    about = unwrap_kfp(train.metadata)
-    model.metadata.update(train_forest(train.path, about, Path(model.path), model_name, trees, seed))
+    model.metadata["oob_score"] = train_forest(train.path, Path(model.path), model_name, trees, seed)
     print(f"{trees} trees, out-of-bag score {model.metadata['oob_score']:.4f}")

@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.table import Column, short
+from workloads.ml.data.columns import Column
+from workloads.ml.data.table import short
 
 RANGES = 10
 ROWS_PER_RANGE = 20

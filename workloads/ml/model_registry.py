@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workloads.ml import tracking
 from workloads.ml.errors import StepError
-from workloads.ml.model import model_directory
+from workloads.ml.model import mlflow_model, model_directory
 from workloads.ml.model.model_directory import ModelDirectory
 
 if TYPE_CHECKING:
@@ -33,9 +32,13 @@ def register(
 
     Returns:
         The version.
+
+    Raises:
+        StepError: The model cannot be served; the registry is unchanged.
     """
     mlflow = tracking.client(tracking_url)
     model = model_directory.load(folder)
+    model_directory.check(model)
     model.signature["metrics"] = dict(metrics)
     version = _find_version(mlflow, model_name, model)
     if version is None:
@@ -82,7 +85,7 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
 
     run = tracking.find_or_create_run(mlflow, pipeline, run_key)
     with tempfile.TemporaryDirectory() as folder:
-        _save(model, Path(folder) / ARTIFACT)
+        mlflow_model.save(model, Path(folder) / ARTIFACT)
         mlflow.log_artifacts(run.info.run_id, folder)
     mlflow.set_terminated(run.info.run_id)
     try:
@@ -105,31 +108,3 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
 def _features_digest(model: ModelDirectory) -> str:
     """Return the SHA-256 of the features' description: the same ONNX with a new description is another version."""
     return model_directory.digest(json.dumps(model.signature["features"]).encode())
-
-
-def _save(model: ModelDirectory, folder: Path) -> None:
-    """Write the model directory together with the files of an MLflow Model."""
-    import mlflow.onnx
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-    from onnx import load_model_from_string
-
-    features, classes = len(model.signature["features"]), len(model.signature["classes"])
-    mlflow.onnx.save_model(
-        load_model_from_string(model.onnx),
-        str(folder),
-        signature=ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, features), "features")]),
-            outputs=Schema(
-                [
-                    TensorSpec(np.dtype(np.int64), (-1,), "label"),
-                    TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities"),
-                ]
-            ),
-        ),
-        # Without a list, MLflow loads the model in another process to find its requirements.
-        pip_requirements=[f"{name}=={installed_version(name)}" for name in ("mlflow", "onnx", "onnxruntime")],
-        save_as_external_data=False,
-    )
-    model_directory.save(folder, model.onnx, model.signature)

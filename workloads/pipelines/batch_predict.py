@@ -27,6 +27,7 @@ def batch_predict(
     data_url: str = "",
     target: str = "",
     destination: str = "",
+    csv_format: dict = {},  # noqa: B006
 ) -> Outputs:
     """Predict every row of a file with a registered model."""
     task = score_file(
@@ -39,6 +40,7 @@ def batch_predict(
         data_url=data_url,
         target=target,
         destination=destination,
+        csv_format=csv_format,
     )
     task.set_caching_options(False)  # the file at the address may have changed
     scored = task.outputs

@@ -17,16 +17,18 @@ def iris_external(
     container: str = "",
     blob: str = "",
     data_url: str = "",
-    target: str = "Species",
+    target: str = "species",
     baseline: float = 0.7,
     model_name: str = "iris",
     trees: int = 100,
     seed: int = 123,
     run_key: str = "",
+    csv_format: dict = {},  # noqa: B006
 ) -> DeploymentOutputs:
     """Preprocess, train and test; deploy the model if its accuracy is above the baseline."""
     location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
-    data = preprocess_data(target=target, **location).set_caching_options(False).outputs  # the file may have changed
+    preprocessed = preprocess_data(target=target, csv_format=csv_format, **location)
+    data = preprocessed.set_caching_options(False).outputs  # the file at the address may have changed
     model = train_model(train=data["train"], model_name=model_name, trees=trees, seed=seed).outputs["model"]
     tested = test_model(test=data["test"], model=model)
     gate = {"baseline": baseline, "model_name": model_name, "tracking_url": tracking_url, "run_key": run_key}

@@ -1,124 +1,209 @@
-"""Tables of numbers with a class in one column: read from CSV, checked, split, and passed from step to step."""
+"""Tables with a class in one column: read from CSV or Parquet, checked, split, and passed from step to step."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.ml.data.columns import ColumnType, column_type, name_key, to_numbers, to_text
+from workloads.ml.data.csv_reader import CsvFormat, read_csv
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
 Rows = NDArray[np.float32]
 """[rows, features]; float32 from the start, because the exported model computes in float32."""
-Column = NDArray[np.float32]
-"""[rows], the values of one feature."""
 Labels = NDArray[np.int64]
 """[rows], index into the classes."""
 
+PARQUET_MAGIC = b"PAR1"
 MINIMUM_CLASS_ROWS = 5
 """Least rows of a class: the test part takes one row in five, and both parts need each class."""
+DESCRIPTION_KEY = b"mlplatform.description"
+"""Key of the description in the metadata of a part's file."""
+PANDAS_INDEX = re.compile(r"Unnamed: \d+")
+"""The name that pandas gives a column without a name."""
+NO_ROW_NUMBERS = "write the file without row numbers (pandas: to_csv(index=False), R: write.csv(row.names = FALSE))"
+
+
+class TableDescription(TypedDict):
+    """The columns of a table and the fingerprint of its file.
+
+    `types` are in the order of `features`; `classes` are in the order of the class indices.
+    """
+
+    features: list[str]
+    types: list[str]
+    target: str
+    classes: list[str]
+    source: str
+    sha256: str
+    rows: int
 
 
 @dataclass(frozen=True)
 class Table:
-    """A checked table; names are in snake case, `classes` are sorted."""
+    """A checked table; names are as the user wrote them, `classes` are sorted."""
 
     features: list[str]
+    types: list[ColumnType]
     target: str
     classes: list[str]
     rows: Rows
     labels: Labels
+    source: str
+    sha256: str
+
+    def description(self) -> TableDescription:
+        """Return the columns and the fingerprint."""
+        return TableDescription(
+            features=self.features,
+            types=[str(kind) for kind in self.types],
+            target=self.target,
+            classes=self.classes,
+            source=self.source,
+            sha256=self.sha256,
+            rows=len(self.labels),
+        )
 
 
-def snake_case(name: str) -> str:
-    """Return a name in snake case: `sepal_length_cm` for `SepalLengthCm`, `Sepal.Length.Cm` or `sepal length (cm)`."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    return re.sub(r"[^0-9a-z]+", "_", words.lower()).strip("_")
-
-
-def read_frame(content: bytes) -> pd.DataFrame:
-    """Return a CSV file with a header as a frame with columns in snake case. Only an empty cell is a missing value.
+def read_table(content: bytes, csv_format: CsvFormat | None = None) -> pa.Table:
+    """Return a CSV or Parquet file as a table with unique column names; cells of a CSV file are text.
 
     Raises:
-        StepError: The file is empty or not CSV, or two columns have the same name.
+        StepError: The file cannot be read, has no rows, or a column has no unique name.
     """
-    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
 
-    try:
-        frame = pd.read_csv(
-            BytesIO(content),
-            encoding="utf-8-sig",
-            keep_default_na=False,
-            na_values=[""],
-            low_memory=False,  # otherwise pandas infers the type of a long column part by part
-        )
-    except ValueError as error:  # raised by the parser and by the decoder
-        raise StepError(f"the data are not a CSV table in UTF-8 with a header: {error}") from error
-    if frame.empty:
+    if content.startswith(PARQUET_MAGIC):
+        try:
+            table = parquet.read_table(BytesIO(content))
+        except (pa.ArrowException, OSError) as error:
+            raise StepError(f"the data begin like a Parquet file but cannot be read: {error}") from None
+        names = table.column_names
+    else:
+        names, table = read_csv(content, csv_format or CsvFormat())
+    if not table.num_rows:
         raise StepError("the data have a header but no rows")
-    given = [str(name) for name in frame.columns]
-    names = [snake_case(name) for name in given]
-    if len(set(names)) < len(names) or "" in names:
-        raise StepError(f"each column needs a unique name, case and punctuation aside; found: {', '.join(given)}")
-    return frame.set_axis(names, axis="columns")
+    _check_names(names, table)
+    return table.rename_columns(names)
 
 
-def numbers(frame: pd.DataFrame, names: list[str]) -> Rows:
-    """Return the named columns as rows of numbers.
+def _check_names(names: list[str], table: pa.Table) -> None:
+    for number, name in enumerate(names):
+        if (not name.strip() or PANDAS_INDEX.fullmatch(name)) and _is_row_number(table.column(number)):
+            raise StepError(f"column {number + 1} has no name and holds row numbers; {NO_ROW_NUMBERS}")
+    keys = [name_key(name) for name in names]
+    if len(set(keys)) < len(keys) or not all(name.strip() for name in names):
+        raise StepError(f"each column needs a unique name, case and punctuation aside; found: {', '.join(names)}")
+
+
+def _is_row_number(column: pa.ChunkedArray) -> bool:
+    """Return True if the cells are 0, 1, 2, ... or 1, 2, 3, ..."""
+    if column.null_count or column_type(column) is not ColumnType.INTEGER:
+        return False
+    numbers = np.array([int(cell) for cell in column.to_pylist()])
+    return bool(numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
+
+
+def find_columns(table: pa.Table, names: Sequence[str]) -> list[str | None]:
+    """Return the column of each name, None for a name without one; case and punctuation of the names may differ."""
+    by_key = {name_key(column): column for column in table.column_names}
+    return [by_key.get(name_key(name)) for name in names]
+
+
+def feature_rows(
+    table: pa.Table, features: Sequence[str], csv_format: CsvFormat | None = None
+) -> tuple[Rows, list[ColumnType]]:
+    """Return the features of a table as rows of numbers, and their types.
 
     Raises:
         StepError: A column is missing, or a cell is not a finite number.
     """
-    import pandas as pd
-
-    if missing := [name for name in names if name not in frame]:
-        raise StepError(f"there is no column {', '.join(missing)}; the columns are: {', '.join(frame.columns)}")
-    rows = np.empty((len(frame), len(names)), dtype=np.float32)
-    for i, name in enumerate(names):
-        with np.errstate(over="ignore"):
-            rows[:, i] = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        if (bad := np.flatnonzero(~np.isfinite(rows[:, i]))).size:
-            cell = frame[name].iloc[bad[0]]
-            found = "empty" if pd.isna(cell) else repr(str(cell))
-            where = f"column {name}, row {bad[0] + 1}"
-            raise StepError(f"{where}: {found}; every column but the target holds finite numbers only")
-    return rows
+    columns = find_columns(table, features)
+    if missing := [name for name, column in zip(features, columns, strict=True) if column is None]:
+        raise StepError(f"there is no column {', '.join(missing)}; the columns are: {', '.join(table.column_names)}")
+    decimal = (csv_format or CsvFormat()).decimal
+    rows = np.empty((table.num_rows, len(features)), dtype=np.float32)
+    types = []
+    for index, column in enumerate(columns):
+        rows[:, index], kind = to_numbers(str(column), table.column(column), decimal)
+        types.append(kind)
+    return rows, types
 
 
-def parse(content: bytes, target: str) -> Table:
-    """Return a CSV file as a table: the column `target` holds the classes, all others are features.
+def parse(content: bytes, target: str, source: str = "", csv_format: CsvFormat | None = None) -> Table:
+    """Return a CSV or Parquet file as a table: the column `target` holds the classes, all others are features.
+
+    Args:
+        content: The file.
+        target: Name of the target; case and punctuation may differ from the file.
+        source: Address of the file, for the fingerprint.
+        csv_format: Properties of a CSV file that are not detected.
 
     Raises:
         StepError: The table cannot be used for training.
     """
-    frame = read_frame(content)
-    name = snake_case(target)
-    if name not in frame:
-        raise StepError(f"target: there is no column {target!r}; the columns are: {', '.join(frame.columns)}")
-    features = [column for column in frame.columns if column != name]
+    table = read_table(content, csv_format)
+    (column,) = find_columns(table, [target])
+    if column is None:
+        raise StepError(f"target: there is no column {target!r}; the columns are: {', '.join(table.column_names)}")
+    features = [name for name in table.column_names if name != column]
     if not features:
-        raise StepError(f"there is no column besides the target {name}; check that commas separate the columns")
-    if (missing := np.flatnonzero(frame[name].isna())).size:
-        raise StepError(f"target: column {name}, row {missing[0] + 1}: empty; every row needs a class")
-    values, labels = np.unique(frame[name].to_numpy(), return_inverse=True)
-    classes = [str(value) for value in values]
+        raise StepError(f"{target} is the only column; there must be a feature; check csv_format.separator")
+    classes, labels = _encode(target, to_text(table.column(column)))
+    rows, types = feature_rows(table, features, csv_format)
+    return Table(
+        features=features,
+        types=types,
+        target=target,
+        classes=classes,
+        rows=rows,
+        labels=labels,
+        source=source,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _encode(target: str, cells: list[str | None]) -> tuple[list[str], Labels]:
+    """Return the sorted classes and the class index of each cell; a class is the text of the cell."""
+    if None in cells:
+        raise StepError(f"target: column {target}, row {cells.index(None) + 1}: empty; every row needs a class")
+    texts = [str(cell) for cell in cells]
+    classes = _sorted_classes(set(texts))
     if len(classes) < 2:
-        raise StepError(f"target: column {name} has one class only, {classes[0]}; at least two are needed")
+        raise StepError(f"target: column {target} has one class only, {classes[0]}; at least two are needed")
+    index = {name: number for number, name in enumerate(classes)}
+    labels = np.fromiter((index[text] for text in texts), dtype=np.int64, count=len(texts))
     counts = np.bincount(labels)
     if counts.min() < MINIMUM_CLASS_ROWS:
         rarest = classes[int(counts.argmin())]
         raise StepError(
-            f"target: class {rarest} of column {name} has {counts.min()} of {len(labels)} rows; "
+            f"target: class {rarest} of column {target} has {counts.min()} of {len(labels)} rows; "
             f"each class needs at least {MINIMUM_CLASS_ROWS}"
         )
-    return Table(features, name, classes, numbers(frame, features), labels.astype(np.int64))
+    return classes, labels
+
+
+def _sorted_classes(classes: set[str]) -> list[str]:
+    """Return classes that are all numbers in the order of their values, others in the order of their text."""
+    try:
+        values = {name: float(name) for name in classes}
+    except ValueError:
+        return sorted(classes)
+    if not all(np.isfinite(value) for value in values.values()):
+        return sorted(classes)
+    return sorted(classes, key=lambda name: (values[name], name))
 
 
 def split(labels: Labels, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -135,18 +220,33 @@ def split(labels: Labels, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool
 
 
 def save(path: str, table: Table, part: NDArray[np.bool_]) -> None:
-    """Write the rows of a part as CSV: the features, then the class index."""
-    import pandas as pd
+    """Write the rows of a part as Parquet: the features, the class index, and the description as file metadata.
 
-    frame = pd.DataFrame(table.rows[part], columns=table.features)
-    frame[table.target] = table.labels[part]
-    frame.to_csv(path, index=False)
+    The description is in the file, not in the metadata of the artifact: kfp passes those to a step as one argument,
+    and thousands of names exceed the length that Linux allows.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = [pa.array(column) for column in table.rows[part].T] + [pa.array(table.labels[part])]
+    metadata = {DESCRIPTION_KEY: json.dumps(table.description())}
+    parquet.write_table(pa.table(columns, names=[*table.features, table.target], metadata=metadata), path)
 
 
 def load(path: str) -> tuple[Rows, Labels]:
-    """Return rows and labels from a file that `save` wrote."""
-    values = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
-    return values[:, :-1].astype(np.float32), values[:, -1].astype(np.int64)
+    """Return rows and labels of a part that `save` wrote."""
+    from pyarrow import parquet
+
+    *features, labels = (column.to_numpy() for column in parquet.ParquetFile(path).read().columns)
+    return np.column_stack(features), labels
+
+
+def load_description(path: str) -> TableDescription:
+    """Return the description of the whole table from a part that `save` wrote."""
+    from pyarrow import parquet
+
+    description: TableDescription = json.loads(parquet.ParquetFile(path).schema_arrow.metadata[DESCRIPTION_KEY])
+    return description
 
 
 def short(value: Any) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from workloads.ml.data.table import numbers, read_frame, snake_case
+from workloads.ml.data.columns import to_text
+from workloads.ml.data.csv_reader import CsvFormat
+from workloads.ml.data.table import feature_rows, find_columns, read_table
 from workloads.ml.errors import StepError
 from workloads.ml.model.model_directory import ModelDirectory
 
@@ -10,15 +12,16 @@ PREDICTIONS = ("class", "probability")
 """Columns that are added to the table."""
 
 
-def score(content: bytes, model: ModelDirectory, target: str) -> tuple[bytes, int]:
-    """Return the rows of a CSV file with two more columns: `class` by name and its `probability` in [0, 1].
+def score(content: bytes, model: ModelDirectory, target: str, csv_format: CsvFormat | None = None) -> tuple[bytes, int]:
+    """Return the rows of a table with two more columns: `class` by name and its `probability` in [0, 1].
 
-    Features are found by their names in snake case. Other columns are copied, except the target.
+    Case and punctuation of the features' names may differ. Other columns are copied, except the target.
 
     Args:
-        content: The CSV file.
+        content: The CSV or Parquet file.
         model: The model that predicts.
         target: Column that is dropped; empty for the target of the model.
+        csv_format: Properties of a CSV file that are not detected.
 
     Returns:
         The CSV file with predictions, and its number of rows.
@@ -26,10 +29,16 @@ def score(content: bytes, model: ModelDirectory, target: str) -> tuple[bytes, in
     Raises:
         StepError: A feature is missing, or a cell of a feature is not a finite number.
     """
-    frame = read_frame(content).drop(columns=snake_case(target) or model.signature["target"], errors="ignore")
-    if taken := [name for name in PREDICTIONS if name in frame]:
+    import pandas as pd
+
+    table = read_table(content, csv_format)
+    dropped = find_columns(table, [target or model.signature["target"]])
+    copied = [name for name in table.column_names if name not in dropped]
+    if taken := [name for name in PREDICTIONS if name in copied]:
         raise StepError(f"the data have a column {', '.join(taken)} already; rename it: predictions get that name")
-    labels, probabilities = model.predict(numbers(frame, [feature["name"] for feature in model.signature["features"]]))
-    frame["class"] = [model.signature["classes"][label] for label in labels]
-    frame["probability"] = probabilities.max(axis=1)
+    rows, _ = feature_rows(table, [feature["name"] for feature in model.signature["features"]], csv_format)
+    labels, probabilities = model.predict(rows)
+    columns = {name: to_text(table.column(name)) for name in copied}
+    columns["class"] = [model.signature["classes"][label] for label in labels]
+    frame = pd.DataFrame(columns).assign(probability=probabilities.max(axis=1))
     return frame.to_csv(index=False).encode(), len(frame)

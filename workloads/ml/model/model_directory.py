@@ -16,6 +16,7 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.table import Labels, Rows, short
 from workloads.ml.drift import TrainingRanges, compute_ranges
 from workloads.ml.errors import StepError
@@ -23,16 +24,22 @@ from workloads.ml.errors import StepError
 FORMAT = 1
 ONNX_FILE = "model.onnx"
 SIGNATURE_FILE = "signature.json"
+IMPORTANCE_FILE = "importance.json"
+"""Optional; it is not registered."""
+PROBABILITY_TOLERANCE = 1e-3
 
 
 class FeatureProfile(TypedDict):
-    """An input of the model and its distribution in training; signatures of early versions have no `ranges`."""
+    """An input of the model and its distribution in training; signatures of early versions have neither `ranges` nor
+    `type` (a `ColumnType`).
+    """
 
     name: str
     minimum: float
     maximum: float
     mean: float
     ranges: NotRequired[TrainingRanges]
+    type: NotRequired[str]
 
 
 class DataFingerprint(TypedDict):
@@ -83,9 +90,9 @@ def describe(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Si
         name: Name of the model.
         onnx: The exported model.
         rows: Training rows [rows, features].
-        about: Metadata of the training part: `features` (names), `target`, `classes`, and the fingerprint of the data
-            (`source`, `sha256`, `rows`).
+        about: A `TableDescription`; without `types`, all features are numbers.
     """
+    types = about.get("types") or [str(ColumnType.NUMBER)] * len(about["features"])
     return Signature(
         format=FORMAT,
         model=name,
@@ -97,8 +104,9 @@ def describe(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Si
                 maximum=short(column.max()),
                 mean=short(column.mean(dtype=np.float64)),
                 ranges=compute_ranges(column),
+                type=kind,
             )
-            for feature, column in zip(about["features"], rows.T, strict=True)
+            for feature, kind, column in zip(about["features"], types, rows.T, strict=True)
         ],
         classes=about["classes"],
         sha256=digest(onnx),
@@ -140,6 +148,38 @@ def load(folder: Path) -> ModelDirectory:
     if (actual := digest(onnx)) != signature["sha256"]:
         raise StepError(f"{ONNX_FILE} was changed: its SHA-256 is {actual}, its signature says {signature['sha256']}")
     return ModelDirectory(onnx, signature)
+
+
+def load_importance(folder: Path) -> dict[str, float]:
+    """Return the share of each feature by name; empty for a model without `importance.json`."""
+    file = folder / IMPORTANCE_FILE
+    importance: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    return importance
+
+
+def check(model: ModelDirectory) -> None:
+    """Predict rows of the training range, and require the outputs that the model server needs.
+
+    Raises:
+        StepError: The model cannot be loaded, or an output has another type, shape or range of values.
+    """
+    classes = len(model.signature["classes"])
+    features = model.signature["features"]
+    rows = np.array([[feature[key] for feature in features] for key in ("minimum", "mean", "maximum")], np.float32)
+    refused = f"model {model.signature['model']} cannot be served"
+    try:
+        labels, probabilities = model.predict(rows)
+    except Exception as error:  # ONNX Runtime's errors have no common base class
+        raise StepError(f"{refused}: ONNX Runtime fails with {str(error)[:300]}") from None
+    if getattr(probabilities, "shape", None) != (len(rows), classes):
+        raise StepError(f"{refused}: its output `probabilities` must have one column for each of {classes} classes")
+    if not np.isfinite(probabilities).all() or np.abs(probabilities.sum(axis=1) - 1).max() > PROBABILITY_TOLERANCE:
+        raise StepError(
+            f"{refused}: its output `probabilities` does not add up to 1 in each row; "
+            "train a classifier with predict_proba and export it with save_classifier"
+        )
+    if labels.shape != (len(rows),) or labels.dtype != np.int64 or not set(labels.tolist()) <= set(range(classes)):
+        raise StepError(f"{refused}: its output `label` must be a class index from 0 to {classes - 1} for each row")
 
 
 def digest(content: bytes) -> str:
