@@ -74,16 +74,19 @@ def _table_graph(model: ModelDirectory) -> tuple[Any, Outputs]:
     names = {feature["name"] for feature in features}
     shape = [None, 1] if len(features) == 1 else [None]  # MLflow passes a single column as a matrix
     inputs = [helper.make_tensor_value_info(feature["name"], _column_types(feature)[1], shape) for feature in features]
-    nodes = []
-    initializers = [helper.make_tensor(f"{PREFIX}column", TensorProto.INT64, [2], [-1, 1])]
+    initializers = [helper.make_tensor(f"{PREFIX}shape", TensorProto.INT64, [2], [len(features), -1])]
+    nodes, columns = [], []
     for number, feature in enumerate(features):
-        numbers = f"{PREFIX}numbers:{number}"
-        nodes += [
-            helper.make_node("Cast", [feature["name"]], [numbers], to=TensorProto.FLOAT),
-            helper.make_node("Reshape", [numbers, f"{PREFIX}column"], [f"{PREFIX}column:{number}"]),
-        ]
-    columns = [f"{PREFIX}column:{number}" for number in range(len(features))]
-    nodes += [helper.make_node("Concat", columns, [f"{PREFIX}features"], axis=1), *original.graph.node]
+        columns.append(feature["name"])
+        if _column_types(feature)[1] != TensorProto.FLOAT:
+            columns[-1] = f"{PREFIX}column:{number}"
+            nodes.append(helper.make_node("Cast", [feature["name"]], columns[-1:], to=TensorProto.FLOAT))
+    nodes += [
+        helper.make_node("Concat", columns, [f"{PREFIX}values"], axis=0),
+        helper.make_node("Reshape", [f"{PREFIX}values", f"{PREFIX}shape"], [f"{PREFIX}columns"]),
+        helper.make_node("Transpose", [f"{PREFIX}columns"], [f"{PREFIX}features"], perm=[1, 0]),
+        *original.graph.node,
+    ]
 
     outputs: Outputs = {}
     values = []
