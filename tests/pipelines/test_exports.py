@@ -1,7 +1,5 @@
 """Exports: every exported model predicts as the trained one, or is refused by name before the champion changes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +73,7 @@ def test_export_regressor_raises_error() -> None:
 class Constant(ClassifierMixin, BaseEstimator):
     """A classifier that the converter does not know."""
 
-    def fit(self, rows: Any, labels: Any) -> Constant:
+    def fit(self, rows: Any, labels: Any) -> Any:
         self.classes_, self.n_features_in_ = np.unique(labels), rows.shape[1]
         return self
 

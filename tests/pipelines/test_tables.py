@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.pipelines.conftest import IRIS, run
+from tests.pipelines.conftest import IRIS, Run, run
 from workloads.ml import model_registry
 from workloads.ml.data import table
 from workloads.ml.data.csv_reader import CsvFormat
@@ -235,40 +235,28 @@ def test_load_description_returns_description_of_whole_table(tmp_path: Path) -> 
     assert parsed.description()["rows"] == 30
 
 
+def train(folder: Path, data: Path, mlflow_url: str, **arguments: object) -> Run:
+    """Run the pipeline iris-external on a file."""
+    return run(folder / "run", "iris-external", tracking_url=mlflow_url, data_url=str(data), baseline=0.1, **arguments)
+
+
 def test_iris_external_with_5000_columns_registers_model(mlflow_url: str, tmp_path: Path) -> None:
-    columns = 5000
+    columns, file = 5000, tmp_path / "wide.csv"
     values = RANDOM.normal(size=(60, columns)).round(3)
     frame = pd.DataFrame(values, columns=[f"measurement number {number}" for number in range(columns)])
     frame = frame.assign(kind=["a" if row < 30 else "b" for row in range(60)])
     frame.iloc[:30, :50] += 3
-    frame.to_csv(tmp_path / "wide.csv", index=False)
-    ended = run(
-        tmp_path / "run",
-        "iris-external",
-        tracking_url=mlflow_url,
-        data_url=str(tmp_path / "wide.csv"),
-        target="kind",
-        model_name="wide",
-        baseline=0.1,
-        trees=20,
-    )
+    frame.to_csv(file, index=False)
+    ended = train(tmp_path, file, mlflow_url, target="kind", model_name="wide", trees=20)
     assert ended.result["state"] == "SUCCEEDED", ended.result["error"]
     assert len(model_registry.fetch(mlflow_url, "wide", "1").signature["features"]) == columns
 
 
 def test_iris_external_with_csv_format_reads_the_file(mlflow_url: str, tmp_path: Path) -> None:
-    content = IRIS.read_text().replace(",", ";").replace(".", ",").replace("Species", "Ärt")
-    (tmp_path / "iris.csv").write_bytes(content.encode("latin-1"))
-    ended = run(
-        tmp_path / "run",
-        "iris-external",
-        tracking_url=mlflow_url,
-        data_url=str(tmp_path / "iris.csv"),
-        target="Ärt",
-        model_name="german",
-        baseline=0.5,
-        csv_format={"decimal": ",", "encoding": "latin-1"},
-    )
+    content, file = IRIS.read_text().replace(",", ";").replace(".", ","), tmp_path / "iris.csv"
+    file.write_bytes(content.replace("Species", "Ärt").encode("latin-1"))
+    csv_format = {"decimal": ",", "encoding": "latin-1"}
+    ended = train(tmp_path, file, mlflow_url, target="Ärt", model_name="german", csv_format=csv_format)
     assert ended.outputs["deployed"], ended.result["error"]
     assert model_registry.fetch(mlflow_url, "german", "1").signature["target"] == "Ärt"
 
@@ -276,6 +264,6 @@ def test_iris_external_with_csv_format_reads_the_file(mlflow_url: str, tmp_path:
 def test_iris_external_with_row_numbers_fails_with_remedy(mlflow_url: str, tmp_path: Path) -> None:
     numbered = [f'"{number or ""}",{line}' for number, line in enumerate(IRIS.read_text().splitlines())]
     (tmp_path / "iris.csv").write_text("\n".join(numbered))
-    ended = run(tmp_path / "run", "iris-external", tracking_url=mlflow_url, data_url=str(tmp_path / "iris.csv"))
+    ended = train(tmp_path, tmp_path / "iris.csv", mlflow_url)
     assert ended.result["failed_step"] == "preprocess-data"
     assert "row.names = FALSE" in ended.result["error"]
