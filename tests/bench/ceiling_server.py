@@ -53,4 +53,4 @@ def load_flask(_settings: Settings) -> WSGIApplication:
 
 if __name__ == "__main__":
     with patch("model_server.__main__.load", {"wsgi": load_wsgi, "flask": load_flask}[sys.argv[1]]):
-        sys.exit(main())
+        sys.exit(main([]))

@@ -102,10 +102,10 @@ def _table_graph(model: ModelDirectory) -> tuple[Any, Outputs]:
     encoder = {"domain": "ai.onnx.ml", "classes_strings": classes}
     add_output("class", "LabelEncoder", [label], ("string", TensorProto.STRING), **encoder)
     for index, name in enumerate(classes):
-        number = f"{PREFIX}class:{index}"
-        initializers.append(helper.make_tensor(number, TensorProto.INT64, [], [index]))
+        class_index = f"{PREFIX}class:{index}"
+        initializers.append(helper.make_tensor(class_index, TensorProto.INT64, [], [index]))
         kind = ("float", TensorProto.FLOAT)
-        add_output(f"probability_{name}", "Gather", [probabilities, number], kind, axis=1)
+        add_output(f"probability_{name}", "Gather", [probabilities, class_index], kind, axis=1)
 
     graph = helper.make_graph(nodes, "table", inputs, values, [*original.graph.initializer, *initializers])
     table = helper.make_model(graph, opset_imports=original.opset_import, ir_version=original.ir_version)
