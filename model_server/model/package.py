@@ -57,12 +57,14 @@ class Feature(BaseModel):
     minimum: FiniteFloat
     maximum: FiniteFloat
     mean: FiniteFloat
+    type: Text | None = None
+    """Type of the column in training: number, integer or boolean; None in signatures of early versions."""
     ranges: Ranges | None = None
 
     @property
     def accepts_booleans(self) -> bool:
-        """True if training data had the range of 0 and 1, as false and true are usually encoded."""
-        return (self.minimum, self.maximum) == (0, 1)
+        """True for a boolean column, and for numbers from 0 to 1, as other tools encode false and true."""
+        return self.type == "boolean" or (self.minimum, self.maximum) == (0, 1)
 
     def bounds(self) -> tuple[float, float]:
         """Return the accepted range: ten training ranges beyond it, and no negatives if training had none."""

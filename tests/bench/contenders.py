@@ -30,7 +30,7 @@ def contenders(forest: Forest, mlserver: Path) -> list[Server]:
 
 def ours(directory: Path) -> Server:
     """Return the model server for the model in a directory, with the default number of workers."""
-    port = _free_port()
+    port = free_port()
     return Server(
         name="ours",
         command=[sys.executable, "-m", "model_server"],
@@ -43,7 +43,7 @@ def ours(directory: Path) -> Server:
 
 
 def _thesis(forest: Forest) -> Server:
-    port = _free_port()
+    port = free_port()
     return Server(
         name="thesis",
         command=[sys.executable, "-m", "flask", "--app", "tests.bench.thesis_server", "run", "--port", str(port)],
@@ -62,7 +62,7 @@ def _mlserver(name: str, forest: Forest, environment: Path, processes: int) -> S
     parameters = {"uri": str(forest.pickle), "version": "1"}
     model = {"name": "iris", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": parameters}
     (folder / "model-settings.json").write_text(json.dumps(model))
-    port = _free_port()
+    port = free_port()
     return Server(
         name=name,
         command=[environment / "bin" / "mlserver", "start", folder],
@@ -71,8 +71,8 @@ def _mlserver(name: str, forest: Forest, environment: Path, processes: int) -> S
             "MLSERVER_DEBUG": "false",
             "MLSERVER_HOST": HOST,
             "MLSERVER_HTTP_PORT": str(port),
-            "MLSERVER_GRPC_PORT": str(_free_port()),
-            "MLSERVER_METRICS_PORT": str(_free_port()),
+            "MLSERVER_GRPC_PORT": str(free_port()),
+            "MLSERVER_METRICS_PORT": str(free_port()),
             "MLSERVER_METRICS_DIR": str(folder),
         },
         port=port,
@@ -88,7 +88,7 @@ def _ours_v2(forest: Forest) -> Server:
 
 
 def _constant(kind: str) -> Server:
-    port = _free_port()
+    port = free_port()
     return Server(
         name=kind,
         command=[sys.executable, "-m", "tests.bench.ceiling_server", kind],
@@ -119,7 +119,8 @@ def _label(text: str) -> int:
     return int(label)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that is free now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

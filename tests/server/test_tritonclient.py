@@ -191,12 +191,12 @@ def test_repository_index_without_model_is_empty(empty: Server) -> None:
     assert post(empty, b"", "/v2/repository/index").json() == []
 
 
-@pytest.fixture(scope="module")
-def binary_feature(iris: Trained, folder: Path) -> Iterator[Server]:
-    """Start a server of a model whose petal_width was 0 or 1 in training."""
-    model = shutil.copytree(iris.folder, folder / "boolean")
+@pytest.fixture(scope="module", params=[{"maximum": 1.0}, {"maximum": 0.0, "type": "boolean"}], ids=["0-1", "type"])
+def binary_feature(request: pytest.FixtureRequest, iris: Trained, folder: Path) -> Iterator[Server]:
+    """Start a server of a model whose petal_width was 0 or 1, or boolean, in training."""
+    model = shutil.copytree(iris.folder, folder / f"boolean-{request.param['maximum']}")
     signature = json.loads((model / "signature.json").read_text())
-    signature["features"][3] |= {"minimum": 0.0, "maximum": 1.0, "mean": 0.5}
+    signature["features"][3] |= {"minimum": 0.0, "mean": 0.0} | request.param
     (model / "signature.json").write_text(json.dumps(signature))
     with running(folder / "boolean.log", DIRECTORY=model, VERSION="7", WORKERS=1) as server:
         yield server
