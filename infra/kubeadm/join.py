@@ -8,6 +8,7 @@ import pulumi
 from pulumi_command import local
 
 from infra.kubeadm.kubectl import kubectl_on
+from infra.kubeadm.owner import left_alone, read_owner
 from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import NodeRequest, local_step, node_inputs, run_script
 from infra.machine import Machine
@@ -55,7 +56,8 @@ def join(request: NodeRequest) -> None:
                 "ADDRESS": request.node.address,
                 "ENDPOINT": f"{request.control_plane.address}:6443",
             }
-            print(run_script(worker, f"{name}: kubeadm join", "join.sh", environment, f"{token} sha256:{ca_hash}\n"))
+            stdin = f"{token} sha256:{ca_hash}\n"
+            print(run_script(worker, f"{name}: kubeadm join", request, "join.sh", environment, stdin))
         finally:
             # If this fails, the token expires after 15 minutes.
             control_plane.run(f"sudo --non-interactive kubeadm token delete {token.partition('.')[0]}")
@@ -64,11 +66,17 @@ def join(request: NodeRequest) -> None:
 def leave(request: NodeRequest) -> None:
     """Drain a worker and remove it from the cluster. A worker that is not Ready is removed without a drain.
 
+    The control plane of another stack, at the same address, is left alone.
+
     Raises:
         UserError: kubectl failed, or the control plane cannot be reached.
     """
     name = request.node.name
     with kubectl_on(request.control_plane) as kubectl:
+        found = read_owner(kubectl.shell)
+        if found != request.owner:
+            print(left_alone(request.control_plane.name, found, request.owner))
+            return
         if not kubectl.node_exists(name):
             print(f"{name} has left the cluster before")
             return

@@ -126,6 +126,8 @@ def request(node: ResolvedMachine, version: str = NEW) -> VersionRequest:
         version=version.removeprefix("v"),
         origin="registry.test:5443",
         credentials="\n",
+        owner="acme/mlplatform/onprem 0123456789abcdef",
+        proxy={},
     )
 
 
