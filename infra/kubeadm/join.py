@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_command import local
 
-from infra.kubeadm.kubectl import kubectl_on
+from infra.kubeadm.kubectl import Kubectl, kubectl_on
 from infra.kubeadm.owner import left_alone, read_owner
 from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import NodeRequest, local_step, node_inputs, run_script
@@ -41,7 +41,7 @@ def join(request: NodeRequest) -> None:
         UserError: kubeadm failed, or one of the two machines cannot be reached.
     """
     name = request.node.name
-    with connected(request.node) as worker, kubectl_on(request.control_plane) as kubectl:
+    with connected(request.node) as worker, kubectl_on(request.control_plane, request.owner) as kubectl:
         has_kubelet = worker.run("sudo --non-interactive test -f /etc/kubernetes/kubelet.conf").code == 0
         if kubectl.node_exists(name) and has_kubelet:
             print(f"{name} has joined before")
@@ -72,11 +72,11 @@ def leave(request: NodeRequest) -> None:
         UserError: kubectl failed, or the control plane cannot be reached.
     """
     name = request.node.name
-    with kubectl_on(request.control_plane) as kubectl:
-        found = read_owner(kubectl.shell)
-        if found != request.owner:
+    with connected(request.control_plane) as shell:
+        if (found := read_owner(shell)) != request.owner:
             print(left_alone(request.control_plane.name, found, request.owner))
             return
+        kubectl = Kubectl(shell)
         if not kubectl.node_exists(name):
             print(f"{name} has left the cluster before")
             return

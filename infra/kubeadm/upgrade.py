@@ -31,7 +31,7 @@ def upgrade(request: VersionRequest) -> None:
         UserError: kubeadm cannot upgrade from the current version to the wanted one (nothing was changed), or failed.
     """
     name, wanted = request.node.name, f"v{request.version}"
-    with kubectl_on(request.control_plane) as kubectl:
+    with kubectl_on(request.control_plane, request.owner) as kubectl:
         # An upgrade that was killed may have upgraded the API server and not the kubelet.
         server, kubelet = kubectl.server_version(), kubectl.kubelet_version(name)
         if kubelet == server == wanted:

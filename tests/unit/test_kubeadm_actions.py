@@ -103,7 +103,7 @@ def test_step_on_a_machine_of_another_owner_leaves_it_alone(
     action: str, owner: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machines = Recorder("node/worker-1\n", owner)
-    for module in (kubectl, reset_module):
+    for module in (join, reset_module):
         monkeypatch.setattr(module, "connected", machines.connected)
     request = {"node": properties("worker-1", "worker"), "owner": OWNER}
     if action == "leave":

@@ -345,3 +345,11 @@ def run_here(script: str, **environment: str) -> str:
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+def test_system_installs_packages_without_removing_others(machine: Sandbox) -> None:
+    machine.program("dpkg-query", "exit 1")
+    machine.program("apt-get", '[ "$3" != install ] || exit 1')
+    assert machine.run("system.sh").returncode == 1
+    (install,) = [call for call in machine.calls if " install " in call]
+    assert "--no-remove" in install

@@ -12,7 +12,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   # A new machine may still run its own first updates and hold the lock.
   apt-get -o DPkg::Lock::Timeout=300 update -qq
-  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # Docker's containerd.io conflicts with containerd: fail instead of removing it.
+  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-remove --no-install-recommends "${missing[@]}" >/dev/null
 fi
 apt-mark hold containerd runc >/dev/null
 echo "packages: ${#packages[@]} installed, ${#missing[@]} of them new"
