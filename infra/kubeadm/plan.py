@@ -46,7 +46,7 @@ def proxy_environment(
         *([registry.host.apply(_host_name)] if registry else []),
         *proxy.no_proxy,
     ]
-    values = {
+    values: dict[str, pulumi.Input[str]] = {
         "HTTP_PROXY": proxy.http or "",
         "HTTPS_PROXY": proxy.https or "",
         "NO_PROXY": pulumi.Output.all(*direct).apply(lambda known: ",".join(dict.fromkeys(known))),

@@ -114,9 +114,8 @@ def remote_script(
         stdin: text that the script reads.
         opts: of the resource.
     """
-    variables: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(  # type: ignore[assignment]
-        {"OWNER": plan.owner, **environment}
-    )
+    inputs: dict[str, pulumi.Input[str]] = {"OWNER": plan.owner, **environment}
+    variables: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(inputs)  # type: ignore[arg-type]
     return remote.Command(
         name,
         connection=machine.connection,
