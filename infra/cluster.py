@@ -95,6 +95,10 @@ def _wait(kubeconfig: str) -> str:
         nonlocal last_error
         try:
             api.get_code(_request_timeout=5)
+            # The first request for the schema can take longer than Pulumi waits for it.
+            api.api_client.call_api(
+                "/openapi/v2", "GET", auth_settings=["BearerToken"], _preload_content=False, _request_timeout=60
+            )
         except Exception as error:  # any error can be transient while the machine starts
             last_error = error
             return None

@@ -23,17 +23,19 @@ def key_pair() -> tuple[str, str]:
     return private.decode(), public.decode()
 
 
-class _GeneratedSecretProvider(DynamicProvider):
-    """A provider whose secrets are generated once and never change."""
+class GeneratedProvider(DynamicProvider):
+    """A provider whose outputs are generated once and never change."""
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Report no change."""
         return DiffResult(changes=False)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Keep the outputs."""
         return UpdateResult(_olds)
 
 
-class _SshKeyProvider(_GeneratedSecretProvider):
+class _SshKeyProvider(GeneratedProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         private, public = key_pair()
         return CreateResult("ssh-key", {"private_key": private, "public_key": public})
@@ -51,7 +53,7 @@ class SshKey(Resource, module="infra", name="SshKey"):
         super().__init__(_SshKeyProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
 
-class _PasswordProvider(_GeneratedSecretProvider):
+class _PasswordProvider(GeneratedProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         import secrets
 

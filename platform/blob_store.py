@@ -77,7 +77,8 @@ def blob_store(
             blob=blob,
             file=file,
             sha256=fingerprints[blob],
-            opts=pulumi.ResourceOptions(depends_on=emulator),
+            # The emulator's data ends with its process, which is down after a restart of this computer.
+            opts=pulumi.ResourceOptions(depends_on=emulator, deleted_with=emulator[0] if emulator else None),
         )
         for blob, file in settings.upload.items()
     ]

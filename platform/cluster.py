@@ -51,6 +51,8 @@ def provision_kubeadm_cluster(settings: Settings, stack: str, directory: Path) -
         settings=settings.infra.kubernetes,
         registry=registry,
         endpoint=provisioned.endpoint,
+        network=settings.platform.network,
+        proxy=settings.infra.proxy,
     )
     network = pod_network(settings.platform, settings.infra.kubernetes, kubeadm.bootstrap_view())
     cluster = kubeadm.ready_cluster([network])

@@ -179,6 +179,28 @@ class ExistingClusterSettings(Section):
         return self
 
 
+ProxyUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@]+/?$")]
+
+
+class ProxySettings(Section):
+    """HTTP proxy of the site, for the machines' downloads of packages and images. Pods do not use it."""
+
+    http: ProxyUrl | None = None
+    """Proxy for `http://` addresses, as in `http://proxy.example.com:3128`. User names and passwords are not supported,
+    because every process list of the machines would show them."""
+    https: ProxyUrl | None = None
+    """Proxy for `https://` addresses."""
+    no_proxy: list[str] = Field(default_factory=list)
+    """Further host names, domains (`.example.com`) and addresses without the proxy. The machines, pods, Services and
+    the registry are always reached directly."""
+
+    @model_validator(mode="after")
+    def _check_proxy(self) -> ProxySettings:
+        if self.http is None and self.https is None:
+            raise ValueError("set http, https or both, or remove the proxy")
+        return self
+
+
 class KubernetesSettings(Section):
     """The cluster that kubeadm creates."""
 
@@ -217,6 +239,8 @@ class InfraSettings(Section):
     """Kubeconfig of a cluster. With `infra:cluster: existing`, set either this or `infra:azure.aks`."""
     kubernetes: KubernetesSettings = KubernetesSettings()
     """Cluster that kubeadm creates, for `infra:cluster: kubeadm`."""
+    proxy: ProxySettings | None = None
+    """HTTP proxy of the site, for `infra:cluster: kubeadm`. Unset: direct connections."""
 
     @model_validator(mode="after")
     def _check_machines_and_cluster(self) -> InfraSettings:

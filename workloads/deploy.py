@@ -91,6 +91,9 @@ class _Workloads:
     def run(self, name: str, pipeline: PipelineSettings) -> PipelineRun:
         """Compile, upload, run and schedule a pipeline."""
         secrets = self._secrets()
+        target = self.platform.target
+        # With the cluster, its engine ends. A request to it would only time out if the cluster is down already.
+        ends_with_cluster = pulumi.ResourceOptions(deleted_with=target.cluster.resource if target else None)
         compiled = CompiledPipeline(
             f"{name}-package",
             pipeline=name,
@@ -105,7 +108,9 @@ class _Workloads:
             compiled=compiled,
             secrets=sorted(secrets),
             timeout_minutes=pipeline.timeout_minutes,
-            opts=pulumi.ResourceOptions(depends_on=self.platform.run_after),
+            opts=pulumi.ResourceOptions.merge(
+                ends_with_cluster, pulumi.ResourceOptions(depends_on=self.platform.run_after)
+            ),
         )
         blobs = self.platform.blobs
         run = PipelineRun(
@@ -142,6 +147,7 @@ class _Workloads:
                 run=run,
                 secrets=secrets,
                 steps_tracking_url=self.platform.steps_tracking_url,
+                opts=ends_with_cluster,
             )
         self.outputs[name.replace("-", "_")] = pulumi.Output.all(
             state=run.state, run_id=run.run_id, outputs=run.outputs, artifacts=run.artifacts, log=run.log

@@ -3,13 +3,14 @@
 `KubeadmCluster` lists the steps in their order. Each step is one module:
 
 1. `preflight` checks every machine, before any machine is changed.
-2. `reset` is registered, which removes the cluster from a machine on deletion.
-3. `packages` installs containerd and Kubernetes' binaries on every machine.
-4. `init` creates the control plane.
-5. `upgrade` brings the control plane to the wanted version.
-6. `join` adds each worker.
-7. The caller installs the pod network.
-8. `ready` waits for each node in turn, and upgrades workers.
+2. `owner` writes into each machine which cluster it belongs to.
+3. `reset` is registered, which removes the cluster from a machine on deletion.
+4. `packages` installs containerd and Kubernetes' binaries on every machine.
+5. `init` creates the control plane.
+6. `upgrade` brings the control plane to the wanted version.
+7. `join` adds each worker.
+8. The caller installs the pod network.
+9. `ready` waits for each node in turn, and upgrades workers.
 
 Steps that change machines are resources of pulumi-command, see `step`. All of them are safe to run twice.
 """
@@ -17,22 +18,23 @@ Steps that change machines are resources of pulumi-command, see `step`. All of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 import pulumi
 
 from infra.cluster import Cluster, Node, provider, wait_for_api_server
 from infra.kubeadm.init import admin_kubeconfig, certificate_expiry, init_control_plane
 from infra.kubeadm.join import join_worker
+from infra.kubeadm.owner import ClusterOwner, claim_machine
 from infra.kubeadm.packages import install_packages
-from infra.kubeadm.plan import ClusterPlan, package_source
+from infra.kubeadm.plan import ClusterPlan, package_source, proxy_environment
 from infra.kubeadm.preflight import run_preflight
 from infra.kubeadm.ready import ready_node
 from infra.kubeadm.reset import reset_machine
 from infra.kubeadm.upgrade import upgrade_control_plane
 from infra.machine import Machine
 from infra.registry import ContainerRegistry
-from settings.infra import KubernetesSettings
+from settings.infra import KubernetesSettings, ProxySettings
 
 
 class KubeadmCluster(pulumi.ComponentResource):
@@ -46,6 +48,8 @@ class KubeadmCluster(pulumi.ComponentResource):
         settings: version, subnets and package source.
         registry: mirror of all images; None pulls from upstream.
         endpoint: host name or address at which this computer reaches the API server; default is the control plane's.
+        network: the pod network that the caller installs; the preflight checks its ports between the machines.
+        proxy: HTTP proxy of the site for downloads of the machines.
 
     Attributes:
         kubeconfig: the administrator's, secret.
@@ -70,6 +74,8 @@ class KubeadmCluster(pulumi.ComponentResource):
         settings: KubernetesSettings,
         registry: ContainerRegistry | None = None,
         endpoint: pulumi.Input[str] | None = None,
+        network: Literal["weave", "flannel"] = "weave",
+        proxy: ProxySettings | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         control_planes = [machine for machine in machines if machine.role == "control-plane"]
@@ -79,6 +85,8 @@ class KubeadmCluster(pulumi.ComponentResource):
         if settings.packages == "bundle" and registry is None:
             raise ValueError("packages: bundle takes them from a registry, and no registry is set")
         super().__init__("mlplatform:infra:Kubeadm", name, None, opts)
+        stack = "/".join((pulumi.get_organization(), pulumi.get_project(), pulumi.get_stack()))
+        owner = ClusterOwner(f"{name}-owner", stack=stack, opts=pulumi.ResourceOptions(parent=self))
         self._plan = plan = ClusterPlan(
             name=name,
             control_plane=control_planes[0],
@@ -87,15 +95,17 @@ class KubeadmCluster(pulumi.ComponentResource):
             registry=registry,
             packages=package_source(settings, registry),
             api_host=endpoint or control_planes[0].public_address,
+            owner=owner.value,
+            network=network,
+            proxy=proxy_environment(proxy, settings, machines, registry),
             component=self,
         )
         self.endpoint = pulumi.Output.concat("https://", plan.api_host, ":6443")
 
         checks = [run_preflight(machine, plan) for machine in plan.machines]
-        resets = {machine.name: reset_machine(machine, plan, checks) for machine in plan.machines}
-        packages = {
-            machine.name: install_packages(machine, plan, [*checks, resets[machine.name]]) for machine in plan.machines
-        }
+        owners = {machine.name: claim_machine(machine, plan, checks) for machine in plan.machines}
+        resets = {machine.name: reset_machine(machine, plan, [owners[machine.name]]) for machine in plan.machines}
+        packages = {machine.name: install_packages(machine, plan, [resets[machine.name]]) for machine in plan.machines}
         self._init = init_control_plane(plan, packages[plan.control_plane.name])
         self._resource = plan.control_plane.resource or self._init
         """The resource whose deletion ends the cluster."""

@@ -30,7 +30,19 @@ class MachineFacts:
     has_address: bool
     """One of the links has the private address."""
     is_node: bool
-    """The machine is a node of a cluster."""
+    """The machine is a node of a cluster, of this stack or another one."""
+    membership: str
+    """The file that shows the membership, and its API server; "" without one."""
+    owner: str
+    """Content of the owner file, "" without one."""
+    packages: tuple[str, ...]
+    """Installed packages that exclude Debian's containerd, such as docker-ce."""
+    services: tuple[str, ...]
+    """Services of other Kubernetes distributions and container runtimes."""
+    containerd_settings: str
+    """File of containerd's settings that another program wrote, "" without one."""
+    firewalls: tuple[str, ...]
+    """Active firewalls of the machine, such as ufw."""
     sudo_error: str | None
     """Output of sudo if it needs a password, else None."""
     listening_ports: frozenset[int]
@@ -59,12 +71,22 @@ def parse_facts(output: str, started: float, finished: float) -> MachineFacts:
         disk_free_mib=int(text["disk_free_mib"]),
         has_address="has_address" in values,
         is_node="member" in values,
+        membership=text.get("member", ""),
+        owner=text.get("owner", ""),
+        packages=_all(lines, "package"),
+        services=_all(lines, "service"),
+        containerd_settings=text.get("containerd_settings", ""),
+        firewalls=_all(lines, "firewall"),
         sudo_error=None if sudo == "yes" else " ".join(sudo_error),
-        listening_ports=frozenset(int(words[0]) for key, *words in lines if key == "listening"),
-        unreachable_peers=tuple(words[0] for key, *words in lines if key == "unreachable"),
+        listening_ports=frozenset(int(port) for port in _all(lines, "listening")),
+        unreachable_peers=_all(lines, "unreachable"),
         # The machine read its clock at an unknown moment in this interval.
         clock_skew=clock - min(max(clock, started), finished),
     )
+
+
+def _all(lines: Iterable[list[str]], name: str) -> tuple[str, ...]:
+    return tuple(words[0] for key, *words in lines if key == name)
 
 
 _cache: dict[str, MachineFacts] = {}

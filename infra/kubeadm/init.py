@@ -18,6 +18,7 @@ def init_control_plane(plan: ClusterPlan, packages: pulumi.Resource) -> remote.C
     return remote_script(
         f"{control_plane.name}-init",
         control_plane,
+        plan,
         "init.sh",
         {
             "NODE": control_plane.name,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_command import local
 
-from infra.kubeadm.kubectl import kubectl_on
+from infra.kubeadm.kubectl import Kubectl, kubectl_on
+from infra.kubeadm.owner import left_alone, read_owner
 from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import NodeRequest, local_step, node_inputs, run_script
 from infra.machine import Machine
@@ -40,7 +41,7 @@ def join(request: NodeRequest) -> None:
         UserError: kubeadm failed, or one of the two machines cannot be reached.
     """
     name = request.node.name
-    with connected(request.node) as worker, kubectl_on(request.control_plane) as kubectl:
+    with connected(request.node) as worker, kubectl_on(request.control_plane, request.owner) as kubectl:
         has_kubelet = worker.run("sudo --non-interactive test -f /etc/kubernetes/kubelet.conf").code == 0
         if kubectl.node_exists(name) and has_kubelet:
             print(f"{name} has joined before")
@@ -55,7 +56,8 @@ def join(request: NodeRequest) -> None:
                 "ADDRESS": request.node.address,
                 "ENDPOINT": f"{request.control_plane.address}:6443",
             }
-            print(run_script(worker, f"{name}: kubeadm join", "join.sh", environment, f"{token} sha256:{ca_hash}\n"))
+            stdin = f"{token} sha256:{ca_hash}\n"
+            print(run_script(worker, f"{name}: kubeadm join", request, "join.sh", environment, stdin))
         finally:
             # If this fails, the token expires after 15 minutes.
             control_plane.run(f"sudo --non-interactive kubeadm token delete {token.partition('.')[0]}")
@@ -64,11 +66,17 @@ def join(request: NodeRequest) -> None:
 def leave(request: NodeRequest) -> None:
     """Drain a worker and remove it from the cluster. A worker that is not Ready is removed without a drain.
 
+    The control plane of another stack, at the same address, is left alone.
+
     Raises:
         UserError: kubectl failed, or the control plane cannot be reached.
     """
     name = request.node.name
-    with kubectl_on(request.control_plane) as kubectl:
+    with connected(request.control_plane) as shell:
+        if (found := read_owner(shell)) != request.owner:
+            print(left_alone(request.control_plane.name, found, request.owner))
+            return
+        kubectl = Kubectl(shell)
         if not kubectl.node_exists(name):
             print(f"{name} has left the cluster before")
             return

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from infra.errors import UserError
+from infra.kubeadm.owner import left_alone, read_owner
 from infra.machine import ResolvedMachine
 from infra.retry import poll
 from infra.ssh import CommandResult, Shell, connected
@@ -154,11 +155,13 @@ class Kubectl:
 
 
 @contextmanager
-def kubectl_on(control_plane: ResolvedMachine) -> Iterator[Kubectl]:
+def kubectl_on(control_plane: ResolvedMachine, owner: str) -> Iterator[Kubectl]:
     """Connect to the control plane.
 
     Raises:
-        UserError: it cannot be reached.
+        UserError: it cannot be reached, or another stack has it now.
     """
     with connected(control_plane) as shell:
+        if (found := read_owner(shell)) != owner:
+            raise UserError(left_alone(control_plane.name, found, owner))
         yield Kubectl(shell)

@@ -20,20 +20,23 @@ PAUSE = f"registry.k8s.io/pause:{VERSIONS['kubernetes']['pause']}"
 def install_packages(machine: Machine, plan: ClusterPlan, depends_on: Sequence[pulumi.Resource]) -> remote.Command:
     """Install everything that kubeadm needs; return the last command."""
     registry = plan.registry
-    system = remote_script(f"{machine.name}-system", machine, "system.sh", {}, opts=plan.options(depends_on))
+    options = plan.options(depends_on)
+    system = remote_script(f"{machine.name}-system", machine, plan, "system.sh", plan.proxy, opts=options)
     containerd = remote_script(
         f"{machine.name}-containerd",
         machine,
+        plan,
         "containerd.sh",
-        {"PAUSE": PAUSE, "MIRROR": registry.host if registry else "", "UPSTREAMS": " ".join(UPSTREAMS)},
+        {"PAUSE": PAUSE, "MIRROR": registry.host if registry else "", "UPSTREAMS": " ".join(UPSTREAMS), **plan.proxy},
         stdin=plan.packages.credentials,
         opts=plan.options([*depends_on, system, *(registry.depends_on if registry else ())]),
     )
     return remote_script(
         f"{machine.name}-kubernetes",
         machine,
+        plan,
         "kubernetes.sh",
-        {"VERSION": plan.settings.version, "FROM": plan.packages.origin, "PACKAGE_SET": "node"},
+        {"VERSION": plan.settings.version, "FROM": plan.packages.origin, "PACKAGE_SET": "node", **plan.proxy},
         stdin=plan.packages.credentials,
         opts=plan.options([*depends_on, containerd]),
     )

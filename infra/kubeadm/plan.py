@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 
 from infra.machine import Machine
 from infra.registry import ContainerRegistry
-from settings.infra import KubernetesSettings
+from settings.infra import KubernetesSettings, ProxySettings
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,47 @@ class PackageSource:
     credentials: pulumi.Output[str]
 
 
+ProxyEnvironment = Mapping[str, pulumi.Input[str]]
+"""Environment variables of the site's HTTP proxy, empty without a proxy."""
+
+
+def proxy_environment(
+    proxy: ProxySettings | None,
+    settings: KubernetesSettings,
+    machines: Sequence[Machine],
+    registry: ContainerRegistry | None,
+) -> ProxyEnvironment:
+    """Return the variables that curl, apt and containerd read. They reach the cluster and the registry directly."""
+    if proxy is None:
+        return {}
+    direct: list[pulumi.Input[str]] = [
+        *("localhost", "127.0.0.1", ".svc", ".cluster.local"),
+        *(str(settings.pod_subnet), str(settings.service_subnet)),
+        *(machine.private_address for machine in machines),
+        *([registry.host.apply(_host_name)] if registry else []),
+        *proxy.no_proxy,
+    ]
+    values: dict[str, pulumi.Input[str]] = {
+        "HTTP_PROXY": proxy.http or "",
+        "HTTPS_PROXY": proxy.https or "",
+        "NO_PROXY": pulumi.Output.all(*direct).apply(lambda known: ",".join(dict.fromkeys(known))),
+    }
+    # curl reads http_proxy in lower case only, and apt reads both in lower case only.
+    return values | {name.lower(): value for name, value in values.items()}
+
+
+def _host_name(registry: str) -> str:
+    """Return the host without port and project."""
+    return registry.partition("/")[0].rpartition(":")[0] or registry.partition("/")[0]
+
+
 @dataclass(frozen=True)
 class ClusterPlan:
     """A cluster to install: its machines, settings and package source.
 
-    `api_host` is the host name or address at which this computer reaches the API server. `component` is the parent of
-    every resource of the cluster.
+    `api_host` is the host name or address at which this computer reaches the API server. `owner` is the
+    content of the machines' owner files. `network` is weave or flannel. `proxy` holds environment variables for
+    downloads. `component` is the parent of every resource of the cluster.
     """
 
     name: str
@@ -41,6 +76,9 @@ class ClusterPlan:
     registry: ContainerRegistry | None
     packages: PackageSource
     api_host: pulumi.Input[str]
+    owner: pulumi.Output[str]
+    network: str
+    proxy: ProxyEnvironment
     component: pulumi.Resource
 
     @property

@@ -10,7 +10,9 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.kubeadm.facts import MachineFacts, gather_facts
+from infra.kubeadm.owner import OWNER_FILE
 from infra.kubeadm.plan import ClusterPlan
+from infra.kubeadm.ports import blocked_ports
 from infra.machine import Machine, ResolvedMachine
 
 DISTRIBUTIONS = {"ubuntu": ("22.04", "24.04"), "debian": ("12", "13")}
@@ -32,6 +34,8 @@ def run_preflight(machine: Machine, plan: ClusterPlan) -> Preflight:
         f"{machine.name}-preflight",
         machine=machine.properties,
         others=[other.properties for other in plan.machines if other is not machine],
+        owner=plan.owner,
+        network=plan.network,
         opts=plan.options(machine.depends_on, deleted_with=machine.resource),
     )
 
@@ -52,7 +56,14 @@ class _PreflightProvider(DynamicProvider):
                 other_facts[other.name] = gather_facts(other, peers)
             except UserError:
                 continue  # the preflight of that machine reports it
-        if findings := list(check_machine(machine, facts, other_facts)):
+        findings = list(check_machine(machine, facts, other_facts, props["owner"]))
+        all_facts = {machine.name: facts, **other_facts}
+        nodes = {name for name, known in all_facts.items() if known.is_node}
+        # Without another finding: a listener must not take a port that a finding is about.
+        if others and not findings:
+            blocked = blocked_ports([machine, *others], nodes, props["network"])
+            findings = list(_check_ports(blocked.get(machine.name, []), all_facts))
+        if findings:
             raise UserError("\n".join([f"{machine.name} ({machine.host}) cannot become a node yet:", *findings]))
         return CreateResult(machine.name, props | {"member": facts.is_node})
 
@@ -61,15 +72,16 @@ class _PreflightProvider(DynamicProvider):
         return UpdateResult(_news | {"member": _olds.get("member", False)})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Report the resource as deleted while the machine is no node, so that the next `up` checks it again."""
+        """Report the resource as deleted while the machine is no node of this cluster: `up` checks it again."""
         if props.get("member"):
             return ReadResult(id_, props)
         machine, others = _parse(props)
         try:
-            is_node = gather_facts(machine, others).is_node
+            facts = gather_facts(machine, others)
         except UserError:  # unknown; other resources on the machine report that it is unreachable
             return ReadResult(id_, props)
-        return ReadResult(id_, props | {"member": True}) if is_node else ReadResult("", {})
+        joined = facts.is_node and facts.owner == props.get("owner")
+        return ReadResult(id_, props | {"member": True}) if joined else ReadResult("", {})
 
 
 class Preflight(Resource, module="infra", name="Preflight"):
@@ -85,9 +97,12 @@ class Preflight(Resource, module="infra", name="Preflight"):
         *,
         machine: Mapping[str, pulumi.Input[Any]],
         others: Sequence[Mapping[str, pulumi.Input[Any]]],
+        owner: pulumi.Input[str],
+        network: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {"machine": dict(machine), "others": [dict(other) for other in others]}
+        props: dict[str, Any] = {"machine": dict(machine), "others": [dict(other) for other in others]}
+        props |= {"owner": owner, "network": network}
         super().__init__(_PreflightProvider(), name, props, opts)
 
 
@@ -96,7 +111,7 @@ def _parse(props: Mapping[str, Any]) -> tuple[ResolvedMachine, list[ResolvedMach
 
 
 def check_machine(
-    machine: ResolvedMachine, facts: MachineFacts, other_facts: Mapping[str, MachineFacts]
+    machine: ResolvedMachine, facts: MachineFacts, other_facts: Mapping[str, MachineFacts], owner: str
 ) -> Iterator[str]:
     """Yield each reason why the machine cannot become a node beside the other machines, with its remedy.
 
@@ -104,7 +119,9 @@ def check_machine(
         machine: its settings.
         facts: its facts.
         other_facts: facts of the other machines by name.
+        owner: content of the owner files of the cluster's machines.
     """
+    yield from _check_owner(facts, owner)
     yield from _check_system(machine, facts)
     for other, others in other_facts.items():
         yield from _check_pair(machine, facts, other, others)
@@ -112,6 +129,48 @@ def check_machine(
         yield f"  it cannot reach {peer}, the private address of another machine (port 22): check routes and firewalls"
     if not facts.is_node:
         yield from _check_resources(machine, facts)
+        yield from _check_programs(facts)
+
+
+def _check_owner(facts: MachineFacts, owner: str) -> Iterator[str]:
+    if facts.owner and facts.owner != owner:
+        yield (
+            f"  it belongs to another stack ({OWNER_FILE} has {facts.owner}): destroy that stack. If it no longer "
+            f"exists, run `kubeadm reset` there and delete {OWNER_FILE}"
+        )
+    if facts.is_node and not facts.owner:
+        yield (
+            f"  it is a node of a cluster that this stack did not create ({facts.membership}): remove it from that "
+            "cluster, run `kubeadm reset` there and delete /etc/kubernetes"
+        )
+
+
+def _check_ports(blocked: Sequence[str], facts: Mapping[str, MachineFacts]) -> Iterator[str]:
+    if blocked:
+        firewalls = [f"{name} has {', '.join(known.firewalls)}" for name, known in facts.items() if known.firewalls]
+        active = f" (active: {'; '.join(firewalls)})" if firewalls else ""
+        yield (
+            f"  it cannot reach ports that Kubernetes needs: {', '.join(blocked)}: allow these ports between the "
+            f"machines in their firewalls{active} and in the networks between them"
+        )
+
+
+def _check_programs(facts: MachineFacts) -> Iterator[str]:
+    if facts.packages:
+        yield (
+            f"  it has {', '.join(facts.packages)}, which the installation of containerd would remove or reconfigure: "
+            f"use another machine, or run `apt-get purge {' '.join(facts.packages)}` there"
+        )
+    if facts.services:
+        yield (
+            f"  it has the services {', '.join(facts.services)} of another cluster or container runtime: "
+            "use another machine, or uninstall them"
+        )
+    if facts.containerd_settings:
+        yield (
+            f"  another program wrote {facts.containerd_settings}, which this program would overwrite: "
+            "use another machine, or move the file away"
+        )
 
 
 def _check_system(machine: ResolvedMachine, facts: MachineFacts) -> Iterator[str]:

@@ -22,9 +22,10 @@ from settings.paths import PROJECT
 
 @dataclass(frozen=True, kw_only=True)
 class MachineRequest:
-    """Standard input of a local step that involves one machine."""
+    """Standard input of a local step that involves one machine. `owner` is the content of its owner file."""
 
     node: ResolvedMachine
+    owner: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +40,18 @@ class VersionRequest(NodeRequest):
     """Standard input of a local step that upgrades the node if it has another Kubernetes version.
 
     `version` has no leading v, as in 1.34.4. `origin` and `credentials` are those of `PackageSource`.
+    `proxy` holds environment variables of the site's HTTP proxy.
     """
 
     version: str
     origin: str
     credentials: str
+    proxy: Mapping[str, str]
 
 
 def node_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Input[object]]:
     """Return the inputs of a `NodeRequest`."""
-    return {"node": machine.properties, "control_plane": plan.control_plane.properties}
+    return {"node": machine.properties, "owner": plan.owner, "control_plane": plan.control_plane.properties}
 
 
 def version_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Input[object]]:
@@ -58,6 +61,7 @@ def version_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Inpu
         "version": plan.settings.version,
         "origin": plan.packages.origin,
         "credentials": plan.packages.credentials,
+        "proxy": dict(plan.proxy),
     }
 
 
@@ -92,6 +96,7 @@ def local_step(
 def remote_script(
     name: str,
     machine: Machine,
+    plan: ClusterPlan,
     script: str,
     environment: Mapping[str, pulumi.Input[str]],
     *,
@@ -103,12 +108,14 @@ def remote_script(
     Args:
         name: of the resource.
         machine: the machine to run on.
+        plan: the cluster, whose owner the script gets as variable OWNER.
         script: file name of the script, which must be safe to run twice.
         environment: its variables. They show in the machine's process list, so secrets belong into `stdin`.
         stdin: text that the script reads.
         opts: of the resource.
     """
-    variables: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(dict(environment))  # type: ignore[arg-type]
+    inputs: dict[str, pulumi.Input[str]] = {"OWNER": plan.owner, **environment}
+    variables: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(inputs)  # type: ignore[arg-type]
     return remote.Command(
         name,
         connection=machine.connection,
@@ -121,11 +128,13 @@ def remote_script(
 
 
 def run_script(
-    shell: Shell, action: str, script: str, environment: Mapping[str, str] | None = None, stdin: str = ""
+    shell: Shell, action: str, request: MachineRequest, script: str, environment: Mapping[str, str], stdin: str = ""
 ) -> str:
-    """Run a script of `infra/kubeadm/scripts` over an open connection, and return its output.
+    """Run a script of `infra/kubeadm/scripts` over an open connection to the request's node, and return its output.
 
     Raises:
         UserError: the script failed; the message begins with `action`.
     """
-    return shell.run(command_line(script, environment or {}), standard_input(script, stdin)).checked(action)
+    return shell.run(
+        command_line(script, {"OWNER": request.owner, **environment}), standard_input(script, stdin)
+    ).checked(action)

@@ -31,7 +31,7 @@ def upgrade(request: VersionRequest) -> None:
         UserError: kubeadm cannot upgrade from the current version to the wanted one (nothing was changed), or failed.
     """
     name, wanted = request.node.name, f"v{request.version}"
-    with kubectl_on(request.control_plane) as kubectl:
+    with kubectl_on(request.control_plane, request.owner) as kubectl:
         # An upgrade that was killed may have upgraded the API server and not the kubelet.
         server, kubelet = kubectl.server_version(), kubectl.kubelet_version(name)
         if kubelet == server == wanted:
@@ -52,13 +52,13 @@ def upgrade_node(request: VersionRequest, kubectl: Kubectl) -> None:
     with connected(node) as shell:
 
         def install(package_set: str) -> None:
-            environment = {"VERSION": version, "FROM": request.origin, "PACKAGE_SET": package_set}
+            environment = {"VERSION": version, "FROM": request.origin, "PACKAGE_SET": package_set, **request.proxy}
             action = f"{node.name}: installing {package_set} v{version}"
-            print(run_script(shell, action, "kubernetes.sh", environment, request.credentials))
+            print(run_script(shell, action, request, "kubernetes.sh", environment, request.credentials))
 
         install("kubeadm")
         environment = {"VERSION": version, "ROLE": node.role}
-        print(run_script(shell, f"{node.name}: kubeadm upgrade", "upgrade.sh", environment))
+        print(run_script(shell, f"{node.name}: kubeadm upgrade", request, "upgrade.sh", environment))
         kubectl.cordon(node.name)
         kubectl.drain(node.name)
         install("kubelet")

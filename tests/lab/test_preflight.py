@@ -89,6 +89,43 @@ def test_up_without_sudo_shows_the_remedy(stack: Stack, site: Site) -> None:
     assert "/etc/sudoers.d/mlplatform" in output
 
 
+def test_up_with_machines_of_others_names_what_was_found(stack: Stack, site: Site) -> None:
+    status = "/var/lib/dpkg/status"
+    docker = "Package: docker-ce\\nStatus: install ok installed\\nVersion: 5:28\\nArchitecture: all\\n\\n"
+    kubeconfig = "/etc/kubernetes/kubelet.conf"
+    with (
+        broken(
+            site,
+            "alpha",
+            f"sudo cp {status} {status}.test && printf '{docker}' | sudo tee -a {status} >/dev/null",
+            f"sudo mv {status}.test {status}",
+        ),
+        broken(
+            site,
+            "beta",
+            f"sudo mkdir -p /etc/kubernetes && echo 'server: https://10.9.0.1:6443' | sudo tee {kubeconfig} >/dev/null",
+            f"sudo rm {kubeconfig}",
+        ),
+    ):
+        output = refusal(stack)
+        assert site.run("beta", f"cat {kubeconfig}") == "server: https://10.9.0.1:6443\n"
+    assert "it has docker-ce, which the installation of containerd would remove or reconfigure" in output
+    assert f"that this stack did not create ({kubeconfig} names https://10.9.0.1:6443)" in output
+    for name in NAMES:
+        assert site.run(name, "test -e /etc/mlplatform/owner && echo yes || echo no") == "no\n"
+
+
+def test_up_with_a_firewall_names_the_blocked_ports(stack: Stack, site: Site) -> None:
+    rules = ("INPUT -p tcp --dport 6443 -j DROP", "INPUT -p udp --dport 6783 -j REJECT")
+    blocks, repairs = (" && ".join(f"sudo iptables {flag} {rule}" for rule in rules) for flag in ("-I", "-D"))
+    with broken(site, "alpha", blocks, repairs):
+        output = refusal(stack)
+    alpha = f"alpha ({site.network.prefix}.11)"
+    assert f"cannot reach ports that Kubernetes needs: 6443/tcp of {alpha}, 6783/udp of {alpha}: allow" in output
+    for name in NAMES:
+        assert "perl" not in site.run(name, "ps -eo args | grep [I]O::Socket || true"), "the listener still runs"
+
+
 def test_bridge_of_another_stack_is_refused(site: Site) -> None:
     with pytest.raises(UserError, match=f"{site.network.subnet} is in use here already"):
         Bridge("test-another", site.network.subnet).create()

@@ -60,7 +60,7 @@ class Graph(pulumi.runtime.Mocks):
                 return {"primaryEndpoints": {"blob": "https://datasets.blob.core.windows.net/"}}
             case "Image":
                 return {"reference": f"registry.test/mlplatform/{args.name}@sha256:{'0' * 64}"}
-            case "AzureTokenPassword" | "Password":
+            case "AzureTokenPassword" | "Password" | "ClusterOwner":
                 return {"value": args.name}
         return {}
 
@@ -72,7 +72,7 @@ class Graph(pulumi.runtime.Mocks):
 def run(program: Callable[[], Any], preview: bool = False) -> tuple[Graph, Any]:
     """Run a program; return its resources, and its result with the values of outputs."""
     graph = Graph()
-    pulumi.runtime.set_mocks(graph, project="mlplatform", stack="azure", preview=preview)
+    pulumi.runtime.set_mocks(graph, project="mlplatform", stack="azure", preview=preview, organization="acme")
     returned: list[Any] = []
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from infra.kubeadm import join, kubectl
+from infra.kubeadm import reset as reset_module
 from infra.kubeadm.__main__ import main
 from infra.machine import ResolvedMachine, SshLogin
 from infra.secrets import key_pair
 from infra.ssh import CommandResult
 from tests.harness import free_ports
+from tests.sandbox import OWNER
 
 
 def properties(name: str, role: str) -> dict[str, Any]:
@@ -36,22 +38,22 @@ def test_main_with_an_unreachable_machine_returns_1_and_prints_the_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node, control_plane = properties("worker-1", "worker"), properties("plane", "control-plane")
-    assert run("join", {"node": node, "control_plane": control_plane}, monkeypatch) == 1
+    assert run("join", {"node": node, "owner": OWNER, "control_plane": control_plane}, monkeypatch) == 1
     assert f"worker-1: no SSH at 127.0.0.1:{int(node['port'])} (" in capsys.readouterr().err
 
 
 def test_main_reset_of_an_unreachable_machine_returns_0_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("reset", {"node": properties("worker-1", "worker")}, monkeypatch) == 0
+    assert run("reset", {"node": properties("worker-1", "worker"), "owner": OWNER}, monkeypatch) == 0
     assert "worker-1 was not reset: worker-1: no SSH at" in capsys.readouterr().err
 
 
 class Recorder:
     """Machines that accept every command and record it."""
 
-    def __init__(self, nodes: str = "") -> None:
-        self.nodes = nodes
+    def __init__(self, nodes: str = "", owner: str = OWNER, failing: str = "") -> None:
+        self.nodes, self.owner, self.failing = nodes, owner, failing
         self.commands: list[tuple[str, str]] = []
 
     @contextmanager
@@ -65,6 +67,10 @@ class Shell:
 
     def run(self, command: str, stdin: str = "", seconds: float | None = None) -> CommandResult:
         self._recorder.commands.append((self._machine, command))
+        if self._recorder.failing and self._recorder.failing in command:
+            return CommandResult(1, "", "it failed")
+        if "/etc/mlplatform/owner" in command:
+            return CommandResult(0, f"{self._recorder.owner}\n", "")
         if "get node" in command:
             return CommandResult(0, self._recorder.nodes, "")
         if "token create" in command:
@@ -80,12 +86,47 @@ def test_join_creates_a_token_only_for_a_new_node_and_deletes_it(nodes: str, mon
     for module in (join, kubectl):
         monkeypatch.setattr(module, "connected", machines.connected)
     node, control_plane = properties("worker-1", "worker"), properties("plane", "control-plane")
-    assert run("join", {"node": node, "control_plane": control_plane}, monkeypatch) == 0
+    assert run("join", {"node": node, "owner": OWNER, "control_plane": control_plane}, monkeypatch) == 0
     joins = [machine for machine, command in machines.commands if "join.sh" in command]
     assert joins == ([] if nodes else ["worker-1"])
     assert not any("abcdef.0123456789abcdef" in command for _, command in machines.commands)
     if not nodes:
         assert machines.commands[-1] == ("plane", "sudo --non-interactive kubeadm token delete abcdef")
+
+
+OTHER = "acme/mlplatform/other fedcba9876543210"
+
+
+@pytest.mark.parametrize("action", ["reset", "leave"])
+@pytest.mark.parametrize("owner", ["", OTHER])
+def test_step_on_a_machine_of_another_owner_leaves_it_alone(
+    action: str, owner: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machines = Recorder("node/worker-1\n", owner)
+    for module in (join, reset_module):
+        monkeypatch.setattr(module, "connected", machines.connected)
+    request = {"node": properties("worker-1", "worker"), "owner": OWNER}
+    if action == "leave":
+        request["control_plane"] = properties("plane", "control-plane")
+    assert run(action, request, monkeypatch) == 0
+    assert [command for _, command in machines.commands if "sudo" in command] == []
+    left_alone = f"is left alone: /etc/mlplatform/owner has {owner or 'no owner'}, and this stack is {OWNER}"
+    assert left_alone in capsys.readouterr().out
+
+
+def test_reset_of_an_own_machine_runs_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Recorder()
+    monkeypatch.setattr(reset_module, "connected", machines.connected)
+    assert run("reset", {"node": properties("worker-1", "worker"), "owner": OWNER}, monkeypatch) == 0
+    assert machines.commands[-1][1].endswith(f"env OWNER='{OWNER}' bash -s reset.sh")
+
+
+def test_reset_with_a_failed_script_returns_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reset_module, "connected", Recorder(failing="reset.sh").connected)
+    assert run("reset", {"node": properties("worker-1", "worker"), "owner": OWNER}, monkeypatch) == 1
+    assert "worker-1: reset failed with code 1: it failed" in capsys.readouterr().err
 
 
 def test_resolved_machine_parse_converts_numbers() -> None:

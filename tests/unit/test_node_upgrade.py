@@ -19,6 +19,7 @@ from infra.kubeadm.step import VersionRequest
 from infra.kubeadm.upgrade import upgrade, upgrade_refusal
 from infra.machine import ResolvedMachine, Role, SshLogin
 from infra.ssh import CommandResult
+from tests.sandbox import OWNER
 
 OLD, NEW = "v1.33.13", "v1.34.4"
 
@@ -51,6 +52,7 @@ class Machines:
     coredns: str = "coredns-a plane\ncoredns-b worker-1\n"
     """The pods of CoreDNS, each with its node."""
     commands: list[str] = field(default_factory=list)
+    owner: str = OWNER
     failing: str = ""
     """Commands that contain this text fail."""
 
@@ -61,6 +63,8 @@ class Machines:
     def run(self, command: str, stdin: str = "", seconds: float | None = None) -> CommandResult:
         if self.failing and self.failing in command:
             return CommandResult(1, "", "it failed")
+        if "/etc/mlplatform/owner" in command:
+            return CommandResult(0, f"{self.owner}\n", "")
         if "get --raw /version" in command:
             self.starting -= 1
             if self.starting >= 0:
@@ -126,6 +130,8 @@ def request(node: ResolvedMachine, version: str = NEW) -> VersionRequest:
         version=version.removeprefix("v"),
         origin="registry.test:5443",
         credentials="\n",
+        owner=OWNER,
+        proxy={},
     )
 
 
@@ -154,6 +160,16 @@ def test_ready_with_a_status_of_the_old_kubelet_waits_for_the_new_one(machines: 
 def test_upgrade_of_a_current_control_plane_changes_nothing_and_does_not_wait(machines: Machines) -> None:
     machines.server = machines.kubelet = NEW
     upgrade(request(CONTROL_PLANE))
+    assert machines.commands == []
+
+
+@pytest.mark.parametrize(("step", "node"), [(upgrade, CONTROL_PLANE), (ready, WORKER)])
+def test_step_with_a_control_plane_of_another_stack_raises(
+    machines: Machines, step: Callable[[VersionRequest], None], node: ResolvedMachine
+) -> None:
+    machines.owner = "acme/mlplatform/other fedcba9876543210"
+    with pytest.raises(UserError, match=f"plane is left alone: /etc/mlplatform/owner has {machines.owner}, and this"):
+        step(request(node))
     assert machines.commands == []
 
 

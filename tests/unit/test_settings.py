@@ -54,6 +54,9 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             ["platform:monitoring.alerts_url", "has to begin with https://"],
         ),
         ({"port": "5005"}, ["port is not a setting", "namespace:name"]),
+        ({"infra:proxy": "{}"}, ["infra:proxy", "set http, https or both, or remove the proxy"]),
+        ({"infra:proxy": '{"http": "proxy:3128"}'}, ["infra:proxy.http", "'proxy:3128'"]),
+        ({"infra:proxy": '{"https": "http://me:word@proxy:3128"}'}, ["infra:proxy.https"]),
         (
             {PIPELINES: '{"iris-external": {"gate": "high"}}'},
             [f"{PIPELINES}.iris-external.gate", "valid number", "'high'"],

@@ -1,6 +1,7 @@
 """Scripts that run on machines as root. Each is safe to run twice; its header lists its inputs.
 
 A lock on the machine prevents parallel runs: a script that survived its killed `up` ends before the next one starts.
+A script that changes the machine runs only if the machine's owner file has the variable OWNER, see `owner`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ if [ "$EUID" = 0 ]; then
   flock --timeout 900 9 || { echo "another script of this program has been running here for 15 minutes" >&2; exit 1; }
 fi
 """
+OWNER_CHECK = """
+if [ "$(cat /etc/mlplatform/owner 2>/dev/null)" != "$OWNER" ]; then
+  echo "the machine does not belong to this stack: /etc/mlplatform/owner has" \\
+    "$(cat /etc/mlplatform/owner 2>/dev/null || echo no owner), and this stack is $OWNER" >&2
+  exit 1
+fi
+"""
+WITHOUT_OWNER_CHECK = {"facts.sh", "listen.sh", "probe.sh", "owner.sh"}
+"""Scripts that change nothing, or write the owner file."""
 
 
 def script_text(script: str) -> str:
@@ -34,6 +44,8 @@ def command_line(script: str, environment: Mapping[str, str], sudo: bool = True)
 def standard_input(script: str, content: str = "") -> str:
     """Return the script followed by its own standard input.
 
-    The script is wrapped in a function, so bash reads all of it before it reads `content`.
+    The script follows `functions.sh`. It is wrapped in a function, so bash reads all of it before `content`.
     """
-    return f"script() {{\n{script_text(script)}\n}}{LOCK}script; exit\n{content}"
+    check = "" if script in WITHOUT_OWNER_CHECK else OWNER_CHECK
+    body = f"script() {{\n{script_text(script)}\n}}"
+    return f"{script_text('functions.sh')}{body}{LOCK}{check}script; exit\n{content}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Configure containerd for kubelet, with the private registry as the mirror of every upstream. Safe to run again.
 # Input: PAUSE, the pause image; MIRROR, the registry's host with its project, or empty; UPSTREAMS, the hosts that it
-# mirrors. On standard input: the registry's credentials as user:password in Base64, then its CA in PEM format.
+# mirrors; HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the site, or unset. On standard input: the registry's credentials as user:password in Base64, then its CA in PEM format.
 set -euo pipefail
 umask 077
 
@@ -9,7 +9,10 @@ read -r credentials || true
 authority=$(cat)
 
 directory=/etc/containerd/certs.d
-before=$(cat /etc/containerd/config.toml 2>/dev/null | sha256sum)
+settings_digest() {
+  cat /etc/containerd/config.toml /etc/systemd/system/containerd.service.d/mlplatform-proxy.conf 2>/dev/null | sha256sum
+}
+before=$(settings_digest || true)
 mkdir -p "$directory"
 chmod 755 /etc/containerd "$directory"
 
@@ -17,6 +20,7 @@ if [ -f /sys/fs/cgroup/cgroup.controllers ]; then systemd_cgroup=true; else syst
 # Inside a container, a process cannot get a lower OOM score than the container has.
 if systemd-detect-virt --container --quiet; then restrict=true; else restrict=false; fi
 cat >/etc/containerd/config.toml <<SETTINGS
+# Written by mlplatform, and overwritten by its next run.
 version = 2
 
 [plugins."io.containerd.grpc.v1.cri"]
@@ -58,8 +62,19 @@ HOSTS
   echo "registry: $MIRROR mirrors $UPSTREAMS"
 fi
 
+# The proxy of the site, for pulls from upstream.
+drop_in=/etc/systemd/system/containerd.service.d/mlplatform-proxy.conf
+if [ -n "${HTTP_PROXY-}${HTTPS_PROXY-}" ]; then
+  mkdir -p "${drop_in%/*}"
+  printf '[Service]\n' >"$drop_in"
+  printf 'Environment="%s"\n' "HTTP_PROXY=$HTTP_PROXY" "HTTPS_PROXY=$HTTPS_PROXY" "NO_PROXY=$NO_PROXY" >>"$drop_in"
+else
+  rm -f "$drop_in"
+fi
+
+systemctl daemon-reload
 systemctl enable --quiet containerd
-if [ "$before" != "$(sha256sum </etc/containerd/config.toml)" ]; then
+if [ "$before" != "$(settings_digest)" ]; then
   systemctl restart containerd
 fi
 systemctl is-active containerd >/dev/null || systemctl start containerd

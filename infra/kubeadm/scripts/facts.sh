@@ -18,7 +18,36 @@ echo "init $(test -d /run/systemd/system && echo systemd || echo other)"
 ip -oneline -4 address show | grep -q " ${ADDRESS}/" && echo "has_address yes"
 # With --non-interactive, sudo prints an error instead of a password prompt.
 if error=$(sudo --non-interactive true 2>&1); then echo "sudo yes"; else echo "sudo no ${error//$'\n'/ }"; fi
-sudo --non-interactive test -f /etc/kubernetes/kubelet.conf 2>/dev/null && echo "member yes"
+if [ -f /etc/mlplatform/owner ]; then echo "owner $(cat /etc/mlplatform/owner)"; fi
+
+# Programs that share containerd, runc or the pod network with kubeadm.
+for package in docker-ce containerd.io moby-engine moby-containerd cri-o; do
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] && echo "package $package"
+done
+for service in crio k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker snap.microk8s.daemon-kubelite; do
+  systemctl cat "$service.service" >/dev/null 2>&1 && echo "service $service"
+done
+
+# One call for all: sudo waits for DNS, each time, if the host name is unknown there.
+sudo --non-interactive bash -s 2>/dev/null <<'AS_ROOT'
+kubelet=/etc/kubernetes/kubelet.conf
+if [ -f "$kubelet" ]; then
+  echo "member $kubelet names $(awk '$1 == "server:" {print $2}' "$kubelet")"
+elif [ -n "$(ls -A /etc/kubernetes/manifests 2>/dev/null)" ]; then
+  echo "member /etc/kubernetes/manifests has static pods"
+fi
+# containerd's settings are those of this program, of Debian's package, or another program's.
+settings=/etc/containerd/config.toml
+if [ -f "$settings" ] && ! head -1 "$settings" | grep -q '^# Written by mlplatform'; then
+  packaged=$(dpkg-query -W -f '${Conffiles}\n' containerd | awk -v file="$settings" '$1 == file {print $2}')
+  [ "$(md5sum <"$settings" | cut -d' ' -f1)" = "$packaged" ] || echo "containerd_settings $settings"
+fi
+# Firewalls of this machine that drop what no rule allows.
+ufw status | grep -q '^Status: active' && echo "firewall ufw"
+systemctl is-active --quiet firewalld && echo "firewall firewalld"
+iptables -S INPUT | grep -qE '^-P INPUT (DROP|REJECT)' && echo "firewall iptables"
+nft list chains | grep -q 'hook input.*policy drop' && echo "firewall nftables"
+AS_ROOT
 ss -Hltn 2>/dev/null | awk '{sub(/.*:/, "", $4); print "listening", $4}' | sort -u
 for peer in $PEERS; do
   timeout 5 bash -c "exec 3<>/dev/tcp/$peer/22" 2>/dev/null || echo "unreachable $peer"

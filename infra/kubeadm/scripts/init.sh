@@ -12,9 +12,9 @@ if [ -f "$ready" ]; then
   echo "control plane: $NODE was initialized before"
   exit
 fi
-if [ -e /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
+if kubeadm_began; then
   echo "control plane: an earlier kubeadm init did not finish; resetting"
-  kubeadm reset --force >/dev/null 2>&1
+  kubeadm_reset
 fi
 
 # The encryption keys of Secrets never leave this machine.

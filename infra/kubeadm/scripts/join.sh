@@ -5,8 +5,9 @@ set -euo pipefail
 
 read -r token ca_hash
 
-if [ -f /etc/kubernetes/kubelet.conf ] || [ -d /etc/kubernetes/manifests ] && [ -n "$(ls -A /etc/kubernetes/manifests)" ]; then
-  kubeadm reset --force >/dev/null 2>&1
+if kubeadm_began /etc/kubernetes/pki/ca.crt; then
+  echo "join: an earlier kubeadm join did not finish; resetting"
+  kubeadm_reset
 fi
 ignored=()
 # A container shares these with its host: swap, and the kernel's configuration file.

@@ -48,7 +48,7 @@ from_upstream() {
   for package in "${packages[@]}"; do
     if [ "$package" = kubernetes-cni ]; then pinned+=("$package"); else pinned+=("$package=$VERSION-*"); fi
   done
-  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --allow-change-held-packages "${pinned[@]}" >/dev/null
+  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-remove --allow-change-held-packages "${pinned[@]}" >/dev/null
   apt-mark hold "${packages[@]}" >/dev/null
 }
 

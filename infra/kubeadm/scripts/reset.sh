@@ -1,19 +1,53 @@
 #!/usr/bin/env bash
-# Remove all Kubernetes state from a machine. Packages, the volumes in /var/openebs and the audit log in
-# /var/log/kubernetes stay. Safe to run again.
-set -uo pipefail
+# Remove all Kubernetes state of this cluster from a machine, and then the owner file. Packages, the volumes in
+# /var/openebs, the audit log in /var/log/kubernetes and the networks of other programs stay. Safe to run again.
+set -euo pipefail
 
-if command -v kubeadm >/dev/null; then
-  kubeadm reset --force >/dev/null 2>&1
-fi
-systemctl disable --now --quiet kubelet 2>/dev/null
-# kubeadm reset leaves the pod network's links and the firewall rules of kube-proxy and the pod network.
+if command -v kubeadm >/dev/null; then kubeadm_reset; fi
+if systemctl cat kubelet.service >/dev/null 2>&1; then systemctl disable --now --quiet kubelet; fi
+
+# kubeadm reset leaves the pod network's links, and the firewall rules of kube-proxy and of the pod network.
 for link in weave vxlan-6784 datapath flannel.1 cni0; do
-  ip link delete "$link" 2>/dev/null
+  if ip link show "$link" >/dev/null 2>&1; then ip link delete "$link"; fi
 done
+
+# Print the input of `iptables-restore --noflush` that deletes the chains of Kubernetes, Weave and Flannel, and all rules
+# that refer to them. Chains of the port mapping belong to a network: the rules that jump to them name it.
+deletions() {
+  awk '
+    function ours(chain) { return chain ~ /^(KUBE|WEAVE|FLANNEL)-/ || chain == "WEAVE" || chain in mapped }
+    function target(  i) { for (i = 1; i < NF; i++) if ($i == "-j" || $i == "-g") return $(i + 1); return "" }
+    function flush_table(  i) {
+      if (table == "") return
+      print "*" table
+      for (i = 0; i < rules; i++) {
+        $0 = rule[i]
+        if (!ours($2) && (ours(target()) || / -[io] weave / || /Block non-local access to Weave Net/)) print "-D" substr(rule[i], 3)
+      }
+      for (i = 0; i < chains; i++) if (ours(chain[i])) print "-F " chain[i]
+      for (i = 0; i < chains; i++) if (ours(chain[i])) print "-X " chain[i]
+      print "COMMIT"
+    }
+    /^\*/ { table = substr($0, 2); rules = chains = 0; delete mapped }
+    /^:/ { chain[chains++] = substr($1, 2) }
+    /^-A/ {
+      rule[rules++] = $0
+      if (/name: \\"(weave|cbr0)\\"/ && target() ~ /^CNI-/) mapped[target()]
+    }
+    /^COMMIT/ { flush_table() }
+  '
+}
 for program in iptables ip6tables; do
-  "$program-save" 2>/dev/null | grep -vE 'KUBE-|WEAVE|FLANNEL|CNI-' | "$program-restore" 2>/dev/null
+  # IPv6 can be off.
+  if rules=$("$program-save" 2>/dev/null); then deletions <<<"$rules" | "$program-restore" --noflush; fi
 done
-ipset list -name 2>/dev/null | grep -E '^(weave|KUBE)' | xargs -r -n1 ipset destroy 2>/dev/null
-rm -rf /etc/kubernetes /etc/cni/net.d /var/lib/weave /var/lib/cni /run/flannel
+if command -v ipset >/dev/null; then
+  for set in $(ipset list -name | grep -E '^(weave-|KUBE-)'); do ipset destroy "$set"; done
+fi
+
+# Other programs, such as podman, keep their networks in the same folders.
+rm -f /etc/cni/net.d/10-weave.conflist /etc/cni/net.d/10-flannel.conflist
+rm -rf /etc/kubernetes /var/lib/weave /run/flannel /var/lib/cni/flannel /var/lib/cni/networks/weave /var/lib/cni/networks/cbr0
+rm -f /var/lib/cni/results/weave-* /var/lib/cni/results/cbr0-*
+rm -rf /etc/mlplatform
 echo "reset: the machine is not a node"

@@ -12,16 +12,37 @@ if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   # A new machine may still run its own first updates and hold the lock.
   apt-get -o DPkg::Lock::Timeout=300 update -qq
-  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # Docker's containerd.io conflicts with containerd: fail instead of removing it.
+  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-remove --no-install-recommends "${missing[@]}" >/dev/null
 fi
 apt-mark hold containerd runc >/dev/null
 echo "packages: ${#packages[@]} installed, ${#missing[@]} of them new"
 
 # Swap would undermine kubelet's memory limits of pods.
-if [ "$(wc -l </proc/swaps)" -gt 1 ] && ! systemd-detect-virt --container --quiet; then
-  swapoff --all
-  sed -i.before-kubernetes -E 's/^([^#].*\sswap\s.*)$/# \1/' /etc/fstab
-  echo "swap: off, also in /etc/fstab"
+if ! systemd-detect-virt --container --quiet; then
+  if grep -qE '^[^#].*\sswap\s' /etc/fstab; then
+    sed -i.before-kubernetes -E 's/^([^#].*\sswap\s.*)$/# \1/' /etc/fstab
+    echo "swap: entries of /etc/fstab are comments now; the old file is /etc/fstab.before-kubernetes"
+  fi
+  # These units turn swap on again at the next start: of zram-generator, zram-tools, dphys-swapfile and swapspace, and
+  # the swap units that an administrator or systemd's search for partitions added.
+  {
+    systemctl list-unit-files --no-legend --no-pager --type=swap | awk '{print $1}'
+    systemctl list-units --all --plain --no-legend --no-pager --type=swap | awk '{print $1}'
+    for unit in zramswap.service zram-config.service dphys-swapfile.service swapspace.service; do
+      if systemctl cat "$unit" >/dev/null 2>&1; then echo "$unit"; fi
+    done
+  } | sort -u | while read -r unit; do
+    case $(systemctl is-enabled "$unit" 2>/dev/null) in masked | disabled) continue ;; esac
+    # A generated unit can only be masked, and one in /etc/systemd/system can only be disabled.
+    systemctl disable --now --quiet "$unit" 2>/dev/null || systemctl stop "$unit" || true
+    systemctl mask --quiet "$unit" 2>/dev/null || [ -f "/etc/systemd/system/$unit" ]
+    echo "swap: $unit is off, also after a restart"
+  done
+  if [ "$(wc -l </proc/swaps)" -gt 1 ]; then
+    swapoff --all
+    echo "swap: off"
+  fi
 fi
 
 modules=(overlay br_netfilter nf_conntrack)
