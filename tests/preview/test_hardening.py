@@ -234,4 +234,4 @@ def test_namespaces_without_labels_have_the_level_baseline(kubeadm: dict[str, An
     assert plugin["configuration"]["defaults"]["enforce"] == "baseline"
     server = kubeadm["ClusterConfiguration"]["apiServer"]
     (file,) = (each["value"] for each in server["extraArgs"] if each["name"] == "admission-control-config-file")
-    assert file in {volume["mountPath"] for volume in server["extraVolumes"] if volume["readOnly"]}
+    assert file in {volume["mountPath"] for volume in server["extraVolumes"] if volume.get("readOnly")}
