@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
@@ -41,6 +41,10 @@ class Cluster:
 
     `kubeconfig` is secret. Resources in the cluster wait for `depends_on` and claim volumes of `storage_class`. When
     `resource` is deleted, the whole cluster ends, so Pulumi deletes nothing inside it.
+
+    Each object gets `labels`. `claim_classes` are the storage classes of claims that exist, by `namespace/name`; such a
+    claim keeps its class. With `retain_volumes`, claims and their namespaces stay in the cluster when Pulumi deletes
+    them. `api_addresses` are addresses of the API server for pods, in addition to those of the nodes.
     """
 
     name: str
@@ -52,6 +56,10 @@ class Cluster:
     resource: pulumi.Resource | None = None
     storage_class: pulumi.Input[str] | None = None
     parent: pulumi.Resource | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    claim_classes: pulumi.Input[Mapping[str, str]] = field(default_factory=dict)
+    retain_volumes: bool = False
+    api_addresses: pulumi.Input[Sequence[str]] = ()
 
     def under(self, parent: pulumi.Resource) -> Cluster:
         """Return this cluster with another parent for the resources in it."""
@@ -68,7 +76,15 @@ class Cluster:
             provider=self.provider,
             depends_on=[*self.depends_on, *depends_on],
             deleted_with=self.resource,
+            transformations=[self._add_labels] if self.labels else None,
         )
+
+    def _add_labels(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        if not args.type_.startswith("kubernetes:"):
+            return None
+        metadata = dict(args.props.get("metadata") or {})
+        metadata["labels"] = {**(metadata.get("labels") or {}), **self.labels}
+        return pulumi.ResourceTransformationResult({**args.props, "metadata": metadata}, args.opts)
 
 
 def wait_for_api_server(kubeconfig: pulumi.Output[str]) -> pulumi.Output[str]:

@@ -12,6 +12,9 @@ from mlplatform.addons.metallb import MetalLb
 from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
+from mlplatform.cluster_objects import created_objects
+from mlplatform.k8s.owned_objects import owner_labels
+from mlplatform.k8s.ownership import ClusterOwnership
 
 from infra.blob_account import BlobAccount
 from infra.cluster import Cluster
@@ -61,7 +64,13 @@ def provision_kubeadm_cluster(settings: Settings, stack: str, directory: Path) -
     if settings.platform.load_balancer:
         addons.append(MetalLb(settings.platform.load_balancer, cluster))
     return ProvisionedCluster(
-        cluster=replace(cluster.after(*addons), storage_class=volumes.storage_class),
+        cluster=replace(
+            cluster.after(*addons),
+            storage_class=volumes.storage_class,
+            retain_volumes=settings.platform.retain_volumes,
+            # The first address of the range is that of the API server's Service.
+            api_addresses=[str(settings.infra.kubernetes.service_subnet[1])],
+        ),
         registry=registry,
         address=provisioned.address,
         network=provisioned.network,
@@ -95,7 +104,7 @@ def provision_managed_cluster(settings: Settings, stack: str, directory: Path) -
         volumes=not openebs, storage_class=platform.storage_class or "", metrics=platform.metrics == "vendor"
     )
     managed = managed_cluster(settings.infra, stack, required)
-    cluster = managed.cluster
+    cluster = _owned(managed.cluster, settings, stack)
     registry = managed.registry or container_registry(platform.registry, None, directory, ())
     addons: list[pulumi.Resource] = []
     if openebs:
@@ -117,4 +126,23 @@ def provision_managed_cluster(settings: Settings, stack: str, directory: Path) -
             "registry_url": pulumi.Output.concat("https://", registry.host),
             "storage_class": pulumi.Output.from_input(cluster.storage_class),
         },
+    )
+
+
+def _owned(cluster: Cluster, settings: Settings, stack: str) -> Cluster:
+    """Return the cluster for this stack's objects, once no object of another owner is in their place."""
+    labels = owner_labels(pulumi.get_project(), stack)
+    ownership = ClusterOwnership(
+        "cluster-ownership",
+        cluster.kubeconfig,
+        labels,
+        created_objects(settings),
+        pulumi.ResourceOptions(depends_on=list(cluster.depends_on), deleted_with=cluster.resource),
+    )
+    return replace(
+        cluster.after(ownership),
+        labels=labels,
+        claim_classes=ownership.claim_classes,
+        api_addresses=ownership.api_addresses,
+        retain_volumes=settings.platform.retain_volumes,
     )

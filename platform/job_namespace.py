@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pulumi
 from mlplatform.engine_config import JobEngineConfig
 from mlplatform.images.image import WORKLOADS, Image
-from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, namespace
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Rule, namespace
+from mlplatform.k8s.quota import quota
 
 from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
@@ -18,19 +20,23 @@ PODS = {"app.kubernetes.io/name": "pipeline-run"}
 
 
 def job_engine(
-    cluster: Cluster, registry: ContainerRegistry, libraries: Image, directory: Path
+    cluster: Cluster,
+    registry: ContainerRegistry,
+    libraries: Image,
+    directory: Path,
+    egress: Sequence[pulumi.Input[Rule]] = (DNS, ANY_ADDRESS),
 ) -> tuple[JobEngineConfig[pulumi.Input[str]], list[pulumi.Resource]]:
     """Create the namespace and the image of the runs.
 
-    The network policy allows all egress except the cloud's metadata service: pipelines read data from any address.
+    The network policy allows the connections of `egress`: pipelines read data from these addresses.
 
     Returns:
         The configuration of the engine, and the resources that each run waits for.
     """
     runs = namespace(NAMESPACE, cluster, registry)
     image = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
-    policy = runs.allow("pipeline-run", PODS, egress=[DNS, ANY_ADDRESS])
+    policy = runs.allow("pipeline-run", PODS, egress=egress)
     config: JobEngineConfig[pulumi.Input[str]] = JobEngineConfig(
         kubeconfig=cluster.kubeconfig, namespace=NAMESPACE, image=image.reference, directory=str(directory)
     )
-    return config, [*runs.resources, policy]
+    return config, [*runs.resources, policy, *quota(runs)]

@@ -14,6 +14,7 @@ from mlplatform.images.image import Image
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD, namespace
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.service_url import service_url
+from mlplatform.mlflow_password import reset_command
 from mlplatform.mlflow_stores import store_variables
 from mlplatform.tracking_access import TrackingAccess
 
@@ -97,7 +98,7 @@ class MlflowServer(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mlplatform:platform:MlflowServer", NAME)
         plain, hidden = store_variables(settings, "/data/")
-        tracking = namespace(NAMESPACE, cluster.under(self), registry)
+        tracking = namespace(NAMESPACE, cluster.under(self), registry, volumes=True)
         password = RandomPassword("mlflow-password", pulumi.ResourceOptions(parent=self))
         session_key = RandomPassword("mlflow-session-key", pulumi.ResourceOptions(parent=self))
         metadata: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "labels": PODS}
@@ -199,10 +200,21 @@ def _pod(libraries: Image, plain: Mapping[str, str], hidden: Iterable[str]) -> d
     return {
         **POD,
         "terminationGracePeriodSeconds": 5,
+        "initContainers": [_reset_password(container)],
         "containers": [container],
         "volumes": [
             {"name": "data", "persistentVolumeClaim": {"claimName": NAME}},
             {"name": "settings", "secret": settings_file},
             {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
         ],
+    }
+
+
+def _reset_password(server: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the init container that sets the password in the database of users on the server's volume."""
+    fields = ("image", "workingDir", "env", "resources", "securityContext", "volumeMounts")
+    return {
+        "name": "password",
+        "command": reset_command("/data/basic_auth.db", ADMINISTRATOR),
+        **{field: server[field] for field in fields},
     }

@@ -16,6 +16,7 @@ from mlplatform.job_namespace import job_engine
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.mlflow import MlflowServer, TrackingServer, tracking_process
 from mlplatform.monitoring.monitoring import Monitoring
+from mlplatform.step_egress import step_egress
 
 from infra.cluster import Cluster
 from infra.local.local_process import HOST
@@ -89,8 +90,9 @@ def cluster_platform(
     blobs = _data_sets(settings.blobs, provisioned, directory)
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}
+    egress = step_egress(cluster, settings.egress)
     if settings.pipelines == "kubeflow":
-        kubeflow = KubeflowPipelines(settings.kubeflow, cluster, registry, libraries, directory, stack)
+        kubeflow = KubeflowPipelines(settings.kubeflow, cluster, registry, libraries, directory, stack, egress)
         engine, run_after, steps_image, outputs = (
             kubeflow.engine,
             kubeflow.run_after,
@@ -98,7 +100,7 @@ def cluster_platform(
             kubeflow.outputs,
         )
     else:
-        engine, run_after = job_engine(cluster, registry, libraries, directory)
+        engine, run_after = job_engine(cluster, registry, libraries, directory, egress)
         steps_image = None
     platform = Platform(
         engine=engine,

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from settings.paths import PROJECT
-from settings.types import Name, Port, Section, ServiceType
+from settings.types import Name, Port, Section, ServiceType, Subnet
 
 
 class ArtifactStoreSettings(Section):
@@ -34,8 +34,9 @@ class TrackingSettings(Section):
     port: Port = 5050
     """Port of MLflow. Port 5000 is taken by AirPlay on macOS."""
     retain: bool = True
-    """On this computer: `destroy` keeps runs and models for the next `up`. In a cluster, `destroy` deletes their
-    volume. To keep them, set `database_url` and `artifacts`, or [move](migrate.md) them first."""
+    """On this computer: `destroy` keeps runs and models for the next `up`. In a cluster, `platform:retain_volumes`
+    decides on their volume. A cluster that this stack created goes with it: to keep runs and models then, set
+    `database_url` and `artifacts`, or [move](migrate.md) them first."""
     service: ServiceType = "ClusterIP"
     """In a cluster: type of MLflow's Service. A `ClusterIP` cannot be reached from outside. `pulumi` then forwards a
     port for its requests, and `make pages` forwards MLflow's pages to this computer."""
@@ -188,8 +189,8 @@ class KubeflowSettings(Section):
     """Size in GB of each of the two volumes, for the database and for the object store."""
     database: KubeflowDatabaseSettings | None = None
     """MySQL or MariaDB server. Unset: a MariaDB pod in the cluster. Changing this in a running stack uploads pipelines
-    and schedules to the new server at the next `up`. The history of runs stays in the old database, whose volume is
-    deleted."""
+    and schedules to the new server at the next `up`. The history of runs stays in the old database, whose volume
+    `platform:retain_volumes` keeps."""
     objects: ObjectStoreSettings | None = None
     """S3 object store. Unset: a SeaweedFS pod in the cluster."""
     keep_runs: bool = True
@@ -243,6 +244,15 @@ class PlatformSettings(Section):
     metrics: Literal["vendor", "own"] = "vendor"
     """With `infra:cluster: existing`: `vendor` uses the metrics-server of the cluster, `own` installs one where the
     cluster has none. A kubeadm cluster always gets one."""
+    retain_volumes: bool = True
+    """In a cluster: `destroy` and the removal of a service leave their volumes, with their claims and namespaces. The
+    next `up` takes them again. A cluster that this stack created goes with its volumes."""
+    egress: list[Subnet] = Field(default=[ipaddress.IPv4Network("0.0.0.0/0")])
+    """In a cluster: addresses that steps of pipelines may connect to, in CIDR notation. Nodes, the API server and the
+    metadata services of clouds stay closed, unless a range of the list is within them, as in `10.0.0.5/32`."""
+    allow_plain_http: bool = False
+    """Offer pages with a password at a `LoadBalancer` or `NodePort` without TLS. Every machine between browser and
+    cluster can then read the password. The network of a lab needs no such permission."""
     registry: RegistrySettings = RegistrySettings()
     """Container registry that machines and pods pull from."""
     tracking: TrackingSettings = TrackingSettings()

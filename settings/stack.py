@@ -84,6 +84,23 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_plain_http(self) -> Settings:
+        platform = self.platform
+        if platform.allow_plain_http or self.infra.machines == "lab" or self.infra.cluster == "none":
+            return self
+        services = {
+            "tracking": platform.tracking.service,
+            "monitoring": platform.monitoring.service if platform.monitoring else "ClusterIP",
+            "kubeflow": platform.kubeflow.service if platform.pipelines == "kubeflow" else "ClusterIP",
+        }
+        if exposed := [f"platform:{name}.service: {kind}" for name, kind in services.items() if kind != "ClusterIP"]:
+            raise ValueError(
+                f"{', '.join(exposed)}: its password would cross the network without TLS; set ClusterIP, which "
+                "`make pages` forwards to this computer, or platform:allow_plain_http: true if you trust that network"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_registry_and_storage(self) -> Settings:
         azure = self.infra.azure
         if azure and azure.registry and self.platform.registry.url:

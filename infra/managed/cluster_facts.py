@@ -36,11 +36,12 @@ class _ClusterFactsProvider(DynamicProvider):
         return CreateResult("facts", props | _facts(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_news | _facts(_news))
+        chosen = _olds["storage_class"] if _olds["expected"] == _news["expected"] else ""
+        return UpdateResult(_news | _facts(_news, chosen))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
-            return ReadResult(id_, props | _facts(props))
+            return ReadResult(id_, props | _facts(props, props["storage_class"]))
         except UserError as error:
             pulumi.log.warn(f"the cluster cannot be read, so its known facts are kept: {error}")
             return ReadResult(id_, props)
@@ -52,7 +53,8 @@ class ClusterFacts(Resource, module="infra", name="ClusterFacts"):
     Outputs:
         endpoint: URL of the API server.
         nodes: a list of `infra.cluster.Node`.
-        storage_class: name of the required storage class, "" if none is required.
+        storage_class: name of the required storage class, "" if none is required. Where the default class is required,
+            the first one stays: another would replace the claims of all services, and their data.
 
     Raises (as a failed resource):
         UserError: the cluster does not answer, forbids this user to list its nodes, lacks the storage class, or has a
@@ -76,12 +78,14 @@ class ClusterFacts(Resource, module="infra", name="ClusterFacts"):
         super().__init__(_ClusterFactsProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
 
-def _facts(props: dict[str, Any]) -> dict[str, Any]:
-    return facts(props["kubeconfig"], RequiredFeatures(**props["expected"]))
+def _facts(props: dict[str, Any], chosen: str | None = "") -> dict[str, Any]:
+    return facts(props["kubeconfig"], RequiredFeatures(**props["expected"]), chosen or "")
 
 
-def facts(config: str, required: RequiredFeatures) -> dict[str, Any]:
+def facts(config: str, required: RequiredFeatures, chosen: str = "") -> dict[str, Any]:
     """Return the outputs of `ClusterFacts`, read from the cluster of a kubeconfig.
+
+    `chosen` is the storage class of an earlier `up`, which stays whatever the cluster's default is now.
 
     Raises:
         UserError: as `ClusterFacts` does.
@@ -111,10 +115,11 @@ def facts(config: str, required: RequiredFeatures) -> dict[str, Any]:
             "(VPN, authorised addresses)"
         ) from None
     _check_metrics(services, required.metrics)
+    storage_class = (chosen or _storage_class(classes, required.storage_class)) if required.volumes else ""
     return {
         "endpoint": endpoint,
         "nodes": [_node(node) for node in nodes],
-        "storage_class": _storage_class(classes, required.storage_class) if required.volumes else "",
+        "storage_class": storage_class,
     }
 
 

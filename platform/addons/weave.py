@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -28,15 +29,28 @@ NAMESPACE_RULES = [
     {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [NAME], "verbs": ["get", "update"]},
     {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]},
 ]
-HOST_FOLDERS = {
+ROUTER_PATHS = {
     "state": ("/var/lib/weave", "/weavedb"),
+    "lib-modules": ("/lib/modules", "/lib/modules"),
+    "machine-id": ("/etc/machine-id", "/host/etc/machine-id"),
+    "dbus": ("/var/lib/dbus", "/host/var/lib/dbus"),
+}
+"""Volume: its path on the node and in the router's container. The name of the node's peer derives from its IDs."""
+INIT_PATHS = {
     "lib-modules": ("/lib/modules", "/lib/modules"),
     "opt": ("/opt", "/host/opt"),
     "home": ("/home", "/host/home"),
     "etc": ("/etc", "/host/etc"),
-    "dbus": ("/var/lib/dbus", "/host/var/lib/dbus"),
 }
-"""Volume: its path on the node and in the router's container."""
+"""Volume: its path on the node and in the init container, which alone writes to the node's folders."""
+READ_ONLY = {"machine-id", "dbus", "lib-modules"}
+INSTALL_PLUGIN = """for module in br_netfilter xt_set; do
+  modprobe "$module" || echo "$module is part of the kernel, or missing" >&2
+done
+mkdir -p /host/opt/cni/bin /host/etc/cni/net.d
+HOST_ROOT=/host /home/weave/weave --local setup-cni
+"""
+"""For the bundle's version of Weave Net, whose image has no program for this."""
 ENVIRONMENT: list[dict[str, Any]] = [
     {"name": "HOSTNAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
     # The nodes' distributions keep their own rules in nft.
@@ -88,21 +102,30 @@ def _pod(settings: PlatformSettings, nodes: KubernetesSettings) -> dict[str, Any
     }
     pod: dict[str, Any] = {
         "hostNetwork": True,
-        "hostPID": True,
+        # As root in the node's process namespace, the pod could write to all files of the node (CVE-2020-26278).
+        "hostPID": False,
         "dnsPolicy": "ClusterFirstWithHostNet",
         "priorityClassName": "system-node-critical",
         "serviceAccountName": NAME,
         "tolerations": TOLERATIONS,
         "containers": [router, policy_controller],
         "volumes": [
-            *({"name": name, "hostPath": {"path": path}} for name, (path, _) in HOST_FOLDERS.items()),
+            *({"name": name, "hostPath": {"path": path}} for name, (path, _) in (ROUTER_PATHS | INIT_PATHS).items()),
             {"name": "xtables-lock", "hostPath": {"path": "/run/xtables.lock", "type": "FileOrCreate"}},
         ],
     }
-    if version["init"]:
-        init = {key: value for key, value in router.items() if key != "readinessProbe"}
-        pod["initContainers"] = [init | {"name": "weave-init", "command": ["/home/weave/init.sh"]}]
+    init = {key: value for key, value in router.items() if key != "readinessProbe"}
+    command = ["/home/weave/init.sh"] if version["init"] else ["/bin/sh", "-ec", INSTALL_PLUGIN]
+    pod["initContainers"] = [init | {"name": "weave-init", "command": command, "volumeMounts": _mounts(INIT_PATHS)}]
     return pod
+
+
+def _mounts(paths: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
+    mounts = [
+        {"name": name, "mountPath": inside, **({"readOnly": True} if name in READ_ONLY else {})}
+        for name, (_, inside) in paths.items()
+    ]
+    return [*mounts, {"name": "xtables-lock", "mountPath": "/run/xtables.lock"}]
 
 
 def _router(version: dict[str, Any], settings: PlatformSettings, nodes: KubernetesSettings) -> dict[str, Any]:
@@ -114,6 +137,8 @@ def _router(version: dict[str, Any], settings: PlatformSettings, nodes: Kubernet
             *ENVIRONMENT,
             {"name": "IPALLOC_RANGE", "value": str(nodes.pod_subnet)},
             {"name": "WEAVE_PASSWORD", "valueFrom": {"secretKeyRef": {"name": PASSWORD, "key": "password"}}},
+            # The init container has installed the plugin.
+            {"name": "INIT_CONTAINER", "value": "true"},
             # Disable requests to the vendor's server for new versions.
             {"name": "CHECKPOINT_DISABLE", "value": "1"},
             # The fast datapath needs Open vSwitch in the kernel. Without it, packets pass through the router's process.
@@ -122,8 +147,5 @@ def _router(version: dict[str, Any], settings: PlatformSettings, nodes: Kubernet
         "readinessProbe": {"httpGet": {"host": "127.0.0.1", "path": "/status", "port": 6784}},
         "resources": {"requests": {"cpu": "50m", "memory": "100Mi"}, "limits": {"memory": "500Mi"}},
         "securityContext": {"privileged": True},
-        "volumeMounts": [
-            *({"name": name, "mountPath": inside} for name, (_, inside) in HOST_FOLDERS.items()),
-            {"name": "xtables-lock", "mountPath": "/run/xtables.lock"},
-        ],
+        "volumeMounts": _mounts(ROUTER_PATHS),
     }

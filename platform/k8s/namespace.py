@@ -51,8 +51,10 @@ DNS: Rule = {
     "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
 }
 """Egress rule: allow the cluster's name servers."""
-ANY_ADDRESS: Rule = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]}
-"""Egress rule: allow all IPv4 except link-local 169.254.0.0/16 (cloud metadata service)."""
+METADATA_SERVICES = ("169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32")
+"""Addresses at which clouds give a machine its credentials: link-local, of Azure, of Alibaba Cloud."""
+ANY_ADDRESS: Rule = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": list(METADATA_SERVICES)}}]}
+"""Egress rule: allow all IPv4 except the metadata services of clouds."""
 
 
 def tcp_ports(*ports: int) -> Rule:
@@ -81,7 +83,7 @@ class Namespace:
         pods: Mapping[str, str],
         *,
         ingress: Sequence[Rule] = (),
-        egress: Sequence[Rule] = (),
+        egress: Sequence[pulumi.Input[Rule]] = (),
     ) -> kubernetes.networking.v1.NetworkPolicy:
         """Create a NetworkPolicy that allows this traffic to and from the pods with these labels."""
         return kubernetes.networking.v1.NetworkPolicy(
@@ -97,12 +99,18 @@ class Namespace:
         )
 
 
-def namespace(name: str, cluster: Cluster, registry: ContainerRegistry, level: str = "restricted") -> Namespace:
-    """Create a namespace with this Pod Security level, a pull secret, an account for pods and a closed network."""
+def namespace(
+    name: str, cluster: Cluster, registry: ContainerRegistry, level: str = "restricted", volumes: bool = False
+) -> Namespace:
+    """Create a namespace with this Pod Security level, a pull secret, an account for pods and a closed network.
+
+    With `volumes`, its claims have data: it stays in the cluster if they do.
+    """
+    retained = pulumi.ResourceOptions(retain_on_delete=volumes and cluster.retain_volumes)
     created = kubernetes.core.v1.Namespace(
         name,
         metadata={"name": name, "labels": {f"pod-security.kubernetes.io/{mode}": level for mode in MODES}},
-        opts=cluster.options(),
+        opts=pulumi.ResourceOptions.merge(cluster.options(), retained),
     )
     secret = pull_secret(f"{name}-registry", name, registry, cluster.options(created))
     account = kubernetes.core.v1.ServiceAccount(

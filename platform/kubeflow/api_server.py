@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.namespace import ANY_ADDRESS, DNS
+from mlplatform.k8s.namespace import Rule
 from mlplatform.k8s.pod import Container, EnvironmentValue, HttpGet, PodField, Resources, SecretKey
 from mlplatform.k8s.rbac import GROUP as RBAC_GROUP
 from mlplatform.k8s.rbac import Rules
@@ -17,16 +17,18 @@ from mlplatform.kubeflow.argo import GROUP, custom_resource_definition
 from mlplatform.kubeflow.database import SECRET as DATABASE_LOGIN
 from mlplatform.kubeflow.deployment_factory import (
     API_SERVER,
-    NEIGHBOURS,
     STEPS,
     DeploymentFactory,
+    component_port,
     egress_outside,
     pod,
     server_probes,
 )
 from mlplatform.kubeflow.kubeflow_images import IMAGES
+from mlplatform.kubeflow.object_store import NAME as OBJECTS
+from mlplatform.kubeflow.object_store import S3_PORT
 from mlplatform.kubeflow.object_store import SECRET as OBJECTS_KEYS
-from mlplatform.kubeflow.stores import Stores
+from mlplatform.kubeflow.stores import METADATA, METADATA_PORT, Stores
 
 NAME = "ml-pipeline"
 HTTP, GRPC = 8888, 8887
@@ -35,19 +37,26 @@ SCHEDULER = "ml-pipeline-scheduledworkflow"
 RUNNER = "pipeline-runner"
 """The service account of the pods of runs."""
 LAUNCHER = "kfp-launcher"
+SCHEDULES = "scheduledworkflows.kubeflow.org"
+"""The definition of the kind of recurring runs."""
 AUDIENCE = "pipelines.kubeflow.org"
 ALL = ["create", "get", "list", "watch", "update", "patch", "delete"]
 SCHEDULE_SECONDS = 5
 """The longest delay of a scheduled run."""
 
 
-def api_server(factory: DeploymentFactory, stores: Stores) -> list[pulumi.Resource]:
-    """Create the API server, the persistence agent, the scheduler and the rights of the pods of runs."""
+def api_server(
+    factory: DeploymentFactory, stores: Stores, egress: Sequence[pulumi.Input[Rule]]
+) -> list[pulumi.Resource]:
+    """Create the API server, the persistence agent, the scheduler and the rights of the pods of runs.
+
+    `egress` allows the pods of runs to connect to addresses outside the namespace.
+    """
     schedules = custom_resource_definition(
         "kubeflow.org", "v1beta1", "scheduledworkflows", "ScheduledWorkflow", factory.namespace.cluster
     )
     return [
-        _server(factory, stores, [schedules, *_rights_of_runs(factory, stores)]),
+        _server(factory, stores, [schedules, *_rights_of_runs(factory, stores, egress)]),
         factory.service(NAME, NAME, {"http": (HTTP, HTTP), "grpc": (GRPC, GRPC)}),
         _watcher(
             factory,
@@ -99,7 +108,7 @@ def _server(factory: DeploymentFactory, stores: Stores, depends_on: Sequence[pul
         pod([server], volumes, account=NAME),
         *factory.service_account(NAME, API_RULES),
         *depends_on,
-        factory.allow_ingress(NAME, HTTP, GRPC, egress=egress),
+        factory.allow_ingress(NAME, HTTP, GRPC, steps=[GRPC], egress=egress),
         wait_for=stores.addresses,
         settings=[settings],
     )
@@ -163,7 +172,9 @@ def _watcher(
     )
 
 
-def _rights_of_runs(factory: DeploymentFactory, stores: Stores) -> list[pulumi.Resource]:
+def _rights_of_runs(
+    factory: DeploymentFactory, stores: Stores, egress: Sequence[pulumi.Input[Rule]]
+) -> list[pulumi.Resource]:
     """Create the service account of the pods of runs, the settings of their launchers and their network policy."""
     options = factory.namespace.options()
     metadata = factory.metadata(RUNNER)
@@ -180,8 +191,20 @@ def _rights_of_runs(factory: DeploymentFactory, stores: Stores) -> list[pulumi.R
             opts=options,
         ),
         factory.config_map(LAUNCHER, stores.objects.launcher),
-        # The author of a pipeline decides from which addresses its steps read data.
-        factory.namespace.allow("pipeline-steps", STEPS, egress=[DNS, {"to": [NEIGHBOURS]}, ANY_ADDRESS]),
+        factory.namespace.allow("pipeline-steps", STEPS, egress=[*egress, *_egress_to_services(stores)]),
+    ]
+
+
+def _egress_to_services(stores: Stores) -> list[Rule]:
+    """Return the rules for the services that the driver and the launcher of each step call.
+
+    They read their settings from the API server of Kubernetes, and cached results from that of Kubeflow.
+    """
+    return [
+        API_SERVER,
+        component_port(METADATA, METADATA_PORT),
+        component_port(NAME, GRPC),
+        component_port(OBJECTS, S3_PORT) if stores.objects.in_cluster else egress_outside(stores.objects.port),
     ]
 
 

@@ -38,8 +38,8 @@ for address in sys.argv[1:]:
 """A connection to a Service without a ready pod may hang, so an init container waits until the Service accepts one."""
 API_SERVER: Rule = {**ANY_ADDRESS, **tcp_ports(443, 6443)}
 """Egress rule: allow the API server of Kubernetes, which is at the nodes' addresses behind its Service."""
-NEIGHBOURS: Rule = {"podSelector": {}}
-"""Peer of a rule: all pods of the same namespace."""
+NEIGHBOURS: Rule = {"podSelector": {"matchLabels": PART_OF}}
+"""Peer of a rule: the servers of Kubeflow Pipelines, without the pods of runs."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,24 @@ class DeploymentFactory:
         return deployment.service(name, self.namespace, self.labels(name), {"app": app}, ports, kind=kind)
 
     def allow_ingress(
-        self, name: str, *ports: int, sources: Sequence[Rule] = (NEIGHBOURS,), egress: Sequence[Rule] = ()
+        self,
+        name: str,
+        *ports: int,
+        sources: Sequence[Rule] = (NEIGHBOURS,),
+        steps: Sequence[int] = (),
+        egress: Sequence[Rule] = (),
     ) -> kubernetes.networking.v1.NetworkPolicy:
         """Allow connections from `sources` to these ports of a component, from any address if `sources` is empty.
 
-        The component itself may connect to name servers, to its namespace and to what `egress` allows.
+        The pods of runs may connect to the ports `steps`. The component itself may connect to name servers, to the
+        other components and to what `egress` allows.
         """
-        rule: dict[str, Any] = {**tcp_ports(*ports), **({"from": list(sources)} if sources else {})}
-        return self.namespace.allow(
-            name, {"app": name}, ingress=[rule] if ports else [], egress=[DNS, {"to": [NEIGHBOURS]}, *egress]
-        )
+        ingress: list[dict[str, Any]] = []
+        if ports:
+            ingress.append({**tcp_ports(*ports), **({"from": list(sources)} if sources else {})})
+        if steps:
+            ingress.append({**tcp_ports(*steps), "from": [{"podSelector": {"matchLabels": STEPS}}]})
+        return self.namespace.allow(name, {"app": name}, ingress=ingress, egress=[DNS, {"to": [NEIGHBOURS]}, *egress])
 
 
 def pod(
@@ -133,6 +141,11 @@ def pod(
 ) -> Pod:
     """Return a pod with the user ID and the grace period that the images of Kubeflow Pipelines take."""
     return Pod(containers, init_containers, volumes, account, user, grace_seconds=GRACE_SECONDS)
+
+
+def component_port(name: str, port: int) -> Rule:
+    """Return the egress rule that allows this port of a component."""
+    return {"to": [{"podSelector": {"matchLabels": {"app": name}}}], **tcp_ports(port)}
 
 
 def egress_outside(port: int) -> Rule:

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from mlplatform.engine_config import KubeflowEngineConfig
 from mlplatform.images.image import WORKLOADS, Image
-from mlplatform.k8s.namespace import namespace
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Rule, namespace
 from mlplatform.k8s.service_url import service_url
 from mlplatform.kubeflow.api_server import HTTP, api_server
 from mlplatform.kubeflow.api_server import NAME as API
@@ -31,6 +31,7 @@ class KubeflowPipelines(pulumi.ComponentResource):
         libraries: an image with Python, for the init containers that wait.
         directory: the folder of the stack on this computer.
         stack: the name of the experiment that runs belong to.
+        egress: rules for the connections of steps to addresses outside the namespace.
 
     Attributes:
         engine: the configuration of the pipeline engine.
@@ -52,14 +53,15 @@ class KubeflowPipelines(pulumi.ComponentResource):
         libraries: Image,
         directory: Path,
         stack: str,
+        egress: Sequence[pulumi.Input[Rule]] = (DNS, ANY_ADDRESS),
     ) -> None:
         super().__init__("mlplatform:platform:KubeflowPipelines", "kubeflow-pipelines")
-        kubeflow = namespace(NAMESPACE, cluster.under(self), registry)
+        kubeflow = namespace(NAMESPACE, cluster.under(self), registry, volumes=True)
         factory = DeploymentFactory(kubeflow, libraries)
         self.steps_image = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries])).reference
         created = stores(factory, settings)
         controller = argo(factory, created.objects)
-        servers = api_server(factory, created)
+        servers = api_server(factory, created, egress)
         pages, login = ui(factory, created.objects, settings)
         self.run_after = [*kubeflow.resources, *created.resources, *controller, *servers]
         self.engine = KubeflowEngineConfig(

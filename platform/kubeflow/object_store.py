@@ -27,7 +27,10 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A bucket; the Secret `mlpipeline-minio-artifact` has its `accesskey` and `secretkey`."""
+    """A bucket; the Secret `mlpipeline-minio-artifact` has its `accesskey` and `secretkey`.
+
+    `in_cluster` is whether this module created its server.
+    """
 
     host: str
     port: int
@@ -35,6 +38,7 @@ class ObjectStore:
     secure: bool
     region: str
     resources: Sequence[pulumi.Resource] = field(default_factory=tuple)
+    in_cluster: bool = False
 
     @property
     def address(self) -> str:
@@ -72,10 +76,14 @@ def _create_object_store(factory: DeploymentFactory, size_gb: int) -> ObjectStor
     identities = pulumi.Output.all(access, key).apply(lambda known: _identities(*known))
     secret = factory.secret(SECRET, {"accesskey": access, "secretkey": key, "s3.json": identities})
     volume = persistent_volume_claim(NAME, factory.namespace, factory.labels(NAME), size_gb)
-    deployment = factory.deployment(NAME, _pod(), volume, factory.allow_ingress(NAME, S3_PORT), settings=[secret])
+    deployment = factory.deployment(
+        NAME, _pod(), volume, factory.allow_ingress(NAME, S3_PORT, steps=[S3_PORT]), settings=[secret]
+    )
     service = factory.service(NAME, NAME, {"s3": (PORT, S3_PORT)})
     host = f"{NAME}.{factory.namespace.name}.svc"
-    return ObjectStore(host, PORT, BUCKET, secure=False, region=REGION, resources=[service, deployment])
+    return ObjectStore(
+        host, PORT, BUCKET, secure=False, region=REGION, resources=[service, deployment], in_cluster=True
+    )
 
 
 def _pod() -> Pod:

@@ -56,7 +56,7 @@ def _metadata_server(factory: DeploymentFactory, data: Database) -> list[pulumi.
         mounts=[Mount("settings", "/etc/metadata", read_only=True), Mount("tmp", "/tmp")],
     )
     template = pod([server], {"settings": SecretFiles(METADATA), "tmp": EmptyDir("100Mi")})
-    policy = factory.allow_ingress(METADATA, METADATA_PORT, egress=[egress_outside(data.port)])
+    policy = factory.allow_ingress(METADATA, METADATA_PORT, steps=[METADATA_PORT], egress=[egress_outside(data.port)])
     deployment = factory.deployment(METADATA, template, policy, settings=[secret], wait_for=[data.address])
     return [factory.service(METADATA_SERVICE, METADATA, {"grpc": (METADATA_PORT, METADATA_PORT)}), deployment]
 

@@ -50,7 +50,7 @@ class Monitoring(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mlplatform:platform:Monitoring", "monitoring")
         inside = cluster.under(self)
-        monitoring = namespace(NAMESPACE, inside, registry)
+        monitoring = namespace(NAMESPACE, inside, registry, volumes=True)
         self.username = USER
         self.password = RandomPassword("monitoring-password").value
         self.inside_url = f"http://{PROMETHEUS}.{NAMESPACE}.svc:{settings.port}"

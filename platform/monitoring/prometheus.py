@@ -20,10 +20,10 @@ from mlplatform.kubeflow.deployment_factory import NAMESPACE as KUBEFLOW
 from mlplatform.monitoring import node_exporter
 from mlplatform.monitoring.scrape_config import LOGIN, PASSWORD_FILE, USER, configuration
 from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, PROMETHEUS, labels, metadata
+from mlplatform.monitoring.scraping import PROMETHEUS_PORT as PORT
 
 from settings.platform import MonitoringSettings
 
-PORT = 9090
 PAGE = "/consoles/index.html"
 FILES = Path(__file__).with_name("files")
 DATA = "/prometheus"

@@ -14,6 +14,8 @@ from settings.paths import VERSIONS
 NAMESPACE = "mlplatform-monitoring"
 PROMETHEUS = "prometheus"
 """The name of Prometheus' pods, Service and service account."""
+PROMETHEUS_PORT = 9090
+"""The port of Prometheus' pods."""
 _VERSIONS = VERSIONS["monitoring"]
 IMAGES = {
     PROMETHEUS: f"docker.io/prom/prometheus:{_VERSIONS['prometheus']}",

@@ -122,6 +122,8 @@ def test_external_stores_hold_runs_and_files_and_replace_the_own_servers(
         pytest.skip("the kubeconfig of a cluster is given, not a stack")
     before = copy.deepcopy(whole.settings)
     try:
+        whole.settings["platform:retain_volumes"] = False
+        whole.up()  # a claim is deleted as it was last brought up
         whole.settings["platform:kubeflow"] = stores
         whole.settings["workloads:pipelines"]["iris-local"] = {"parameters": {"seed": 77}}
         whole.up()

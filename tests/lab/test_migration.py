@@ -119,6 +119,7 @@ def _lab(network: Network) -> dict[str, Any]:
     settings: dict[str, Any] = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
     settings["infra:lab"] = {"size": 1, "subnet": network.subnet}
     settings["platform:load_balancer"]["addresses"] = network.balanced
+    settings["platform:allow_plain_http"] = True  # the vendor's cluster is in this computer, too
     return settings
 
 
@@ -153,6 +154,7 @@ def _new_settings(old: Stack, vendor: Stack, folder: Path) -> dict[str, Any]:
         **{name: value for name, value in old.settings.items() if name.startswith(("serving", "workloads"))},
         "infra:cluster": "existing",
         "infra:existing": {"kubeconfig_file": str(kubeconfig)},
+        "platform:allow_plain_http": old.settings["platform:allow_plain_http"],
         "platform:pipelines": old.settings["platform:pipelines"],
         "platform:registry": registry | {"url": f"https://{outputs['registry']['host']}", "ca_file": str(ca_file)},
         "platform:storage_class": "vendor-disk",

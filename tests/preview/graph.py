@@ -12,6 +12,20 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 Properties = dict[str, Any]
+NODES = [
+    {
+        "name": "node-1",
+        "role": "worker",
+        "address": "192.0.2.21",
+        "external_address": "198.51.100.21",
+        "version": "v1.34.4",
+    }
+]
+"""Nodes of each cluster of a vendor."""
+CLAIM_CLASSES = {"kubeflow/mysql": "premium"}
+"""Classes of claims that each cluster of a vendor has before."""
+API_ADDRESSES = ["10.0.0.1", "192.0.2.11"]
+"""Addresses of the API server of each cluster of a vendor."""
 
 
 def key_pair() -> dict[str, str]:
@@ -60,6 +74,10 @@ class Graph(pulumi.runtime.Mocks):
                 return {"primaryEndpoints": {"blob": "https://datasets.blob.core.windows.net/"}}
             case "Image":
                 return {"reference": f"registry.test/mlplatform/{args.name}@sha256:{'0' * 64}"}
+            case "ClusterFacts":
+                return {"nodes": NODES, "storage_class": "disk"}
+            case "ClusterOwnership":
+                return {"claim_classes": CLAIM_CLASSES, "api_addresses": API_ADDRESSES}
             case "AzureTokenPassword" | "Password" | "ClusterOwner":
                 return {"value": args.name}
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from infra.cluster import MANAGED
 from infra.dynamic_provider import UserError
 from infra.kubeconfig import kubeconfig
+from infra.managed import cluster_facts
 from infra.managed.cluster_facts import RequiredFeatures, facts
 from settings.infra import AzureSettings, ExistingClusterSettings, InfraSettings
 from settings.types import SettingsError
@@ -183,6 +185,34 @@ def test_facts_with_several_default_classes_returns_the_newest(server: str, monk
     newer["metadata"] |= {"name": "premium", "creationTimestamp": "2026-06-01T00:00:00Z"}
     monkeypatch.setitem(CLASSES, "items", [newer, *CLASSES["items"]])
     assert facts(at(server), RequiredFeatures())["storage_class"] == "premium"
+
+
+def facts_resource(server: str, **required: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the provider of `ClusterFacts` and its state after the first `up`."""
+    provider = cluster_facts._ClusterFactsProvider()
+    inputs = {"kubeconfig": at(server), "expected": asdict(RequiredFeatures(**required))}
+    return provider, provider.create(inputs).outs
+
+
+def test_cluster_facts_keeps_the_first_storage_class_when_the_default_changes(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, state = facts_resource(server)
+    newer = copy.deepcopy(CLASSES["items"][1])
+    newer["metadata"] |= {"name": "premium", "creationTimestamp": "2026-06-01T00:00:00Z"}
+    monkeypatch.setitem(CLASSES, "items", [newer])
+    assert provider.read("facts", state).outs["storage_class"] == "default"
+    inputs = {name: state[name] for name in ("kubeconfig", "expected")}
+    assert provider.update("facts", state, inputs | {"kubeconfig": at(server)}).outs["storage_class"] == "default"
+
+
+def test_cluster_facts_with_a_changed_setting_has_that_storage_class(server: str) -> None:
+    provider, state = facts_resource(server)
+    inputs = {"kubeconfig": at(server), "expected": asdict(RequiredFeatures(storage_class="azurefile-csi"))}
+    assert provider.update("facts", state, inputs).outs["storage_class"] == "azurefile-csi"
+    inputs["expected"] = asdict(RequiredFeatures(storage_class="gp3"))
+    with pytest.raises(UserError, match="no storage class gp3"):
+        provider.update("facts", state, inputs)
 
 
 def test_facts_with_a_vendors_metrics_server_refuses_to_overwrite_it(server: str) -> None:

@@ -68,6 +68,21 @@ def test_preview_with_kubeflow_puts_the_smoke_test_before_all_runs(make: Callabl
     assert not any(urn.endswith("::iris-local-version") for urn in waits_for["smoke-test-run"])
 
 
+def test_preview_every_object_waits_for_the_ownership(make: Callable[..., Stack]) -> None:
+    settings = {"storage": "openebs", "metrics": "own", "load_balancer": {"addresses": "10.9.8.0/28"}}
+    code, output = make("owned", pipelines="kubeflow", monitoring={}, **settings).pulumi("preview", "--json")
+    assert code == 0, output
+    steps = json.loads(output[output.index("{") : output.rindex("}") + 1])["steps"]
+    objects = [step["newState"] for step in steps if step["newState"]["type"].startswith("kubernetes:")]
+    assert len(objects) > 100
+    early = [
+        each["urn"]
+        for each in objects
+        if not any(urn.endswith("::cluster-ownership") for urn in each.get("dependencies", []))
+    ]
+    assert early == []
+
+
 @pytest.mark.parametrize(
     ("platform", "message"),
     [

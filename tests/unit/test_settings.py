@@ -127,6 +127,7 @@ def test_load_of_every_committed_stack_succeeds(stack: str) -> None:
             {"platform:registry": '{"builder": {"username": "ci", "password": "word"}}'},
             ["platform:registry", "builder: is for your own registry, at url"],
         ),
+        ({"platform:egress": '["10.0.0.1/8"]'}, ["platform:egress", "10.0.0.1/8", "valid IPv4 network"]),
         ({"platform:pipelines": "embedded"}, ["embedded does not go with infra:cluster: kubeadm"]),
         (
             {PIPELINES: '{"iris-local": {"schedule": "0 3 * * *"}}', "platform:pipelines": "job"},
@@ -212,3 +213,34 @@ def test_load_of_invalid_yaml_names_the_file(tmp_path: Path) -> None:
 def test_load_of_a_file_without_config_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.dev.yaml").write_text("serving:port: 1")
     assert "expected a mapping named config" in load_error({}, folder=tmp_path)
+
+
+EXPOSED = {
+    "platform:tracking": '{"service": "NodePort"}',
+    "platform:monitoring": '{"service": "LoadBalancer"}',
+    "platform:kubeflow": '{"service": "NodePort"}',
+}
+
+
+@pytest.mark.parametrize("stack", ["azure", "managed", "onprem"])
+def test_load_with_passwords_over_plain_http_names_each_service(stack: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(stack, EXPOSED | {"platform:pipelines": "kubeflow"})
+    text = str(error.value)
+    assert "platform:tracking.service: NodePort, platform:monitoring.service: LoadBalancer" in text
+    assert "platform:kubeflow.service: NodePort: its password would cross the network without TLS" in text
+    assert "platform:allow_plain_http: true" in text
+    # Kubeflow's pages do not exist with the engine `job`.
+    with pytest.raises(SettingsError) as error:
+        load(stack, EXPOSED | {"platform:pipelines": "job"})
+    assert "platform:kubeflow.service" not in str(error.value)
+
+
+@pytest.mark.parametrize("stack", ["azure", "managed", "onprem"])
+def test_load_with_plain_http_allowed_or_cluster_ips_succeeds(stack: str) -> None:
+    assert load(stack, EXPOSED | {"platform:allow_plain_http": "true"})
+    assert load(stack, {"platform:monitoring": "{}", "serving:service": "LoadBalancer"})
+
+
+def test_load_of_a_lab_with_load_balancers_succeeds() -> None:
+    assert load("lab", EXPOSED | {"platform:pipelines": "kubeflow"})

@@ -26,8 +26,8 @@ KINDS = (
     "policy/v1/PodDisruptionBudget",
     *(f"rbac.authorization.k8s.io/v1/{kind}" for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")),
     "storage.k8s.io/v1/StorageClass",
-    *(f"v1/{kind}" for kind in ("ConfigMap", "Namespace", "PersistentVolumeClaim", "Secret")),
-    *(f"v1/{kind}" for kind in ("Service", "ServiceAccount")),
+    *(f"v1/{kind}" for kind in ("ConfigMap", "LimitRange", "Namespace", "PersistentVolumeClaim", "ResourceQuota")),
+    *(f"v1/{kind}" for kind in ("Secret", "Service", "ServiceAccount")),
 )
 """The kinds that this program creates, as `apiVersion/kind`."""
 ANY_TYPE = ("JSON", "JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrStringArray")

@@ -39,6 +39,11 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+  # Access to the content of pods and of Secrets; kubectl opens exec, attach and port-forward with GET.
+  - level: Metadata
+    resources:
+      - group: ""
+        resources: [secrets, pods/exec, pods/attach, pods/portforward, pods/ephemeralcontainers, nodes/proxy]
   - level: None
     verbs: [get, list, watch]
   - level: None
@@ -49,6 +54,25 @@ rules:
         resources: [events]
   - level: Metadata
 POLICY
+cat >/etc/kubernetes/admission.yaml <<'ADMISSION'
+# Pod Security of namespaces without labels of their own. The system's pods manage the nodes.
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+  - name: PodSecurity
+    configuration:
+      apiVersion: pod-security.admission.config.k8s.io/v1
+      kind: PodSecurityConfiguration
+      defaults:
+        enforce: baseline
+        enforce-version: latest
+        audit: restricted
+        audit-version: latest
+        warn: restricted
+        warn-version: latest
+      exemptions:
+        namespaces: [kube-system]
+ADMISSION
 install -d -m 700 /var/log/kubernetes
 
 contained=$(systemd-detect-virt --container --quiet && echo yes || echo no)
@@ -83,6 +107,10 @@ controllerManager:
     # every 5 s. A shorter grace period would mark every machine as dead when the control plane cannot write for 10 s.
     - {name: node-monitor-grace-period, value: 20s}
     - {name: node-monitor-period, value: 2s}
+    - {name: profiling, value: "false"}
+scheduler:
+  extraArgs:
+    - {name: profiling, value: "false"}
 apiServer:
   certSANs: [$(echo "$ADDRESS $NAMES" | xargs | sed 's/ /, /g')]
   extraArgs:
@@ -93,9 +121,11 @@ apiServer:
     - {name: audit-log-maxsize, value: "100"}
     - {name: encryption-provider-config, value: /etc/kubernetes/encryption.yaml}
     - {name: profiling, value: "false"}
+    - {name: admission-control-config-file, value: /etc/kubernetes/admission.yaml}
   extraVolumes:
     - {name: audit-log, hostPath: /var/log/kubernetes, mountPath: /var/log/kubernetes, pathType: DirectoryOrCreate}
     - {name: audit-policy, hostPath: /etc/kubernetes/audit-policy.yaml, mountPath: /etc/kubernetes/audit-policy.yaml, readOnly: true, pathType: File}
+    - {name: admission, hostPath: /etc/kubernetes/admission.yaml, mountPath: /etc/kubernetes/admission.yaml, readOnly: true, pathType: File}
     - {name: encryption, hostPath: /etc/kubernetes/encryption.yaml, mountPath: /etc/kubernetes/encryption.yaml, readOnly: true, pathType: File}
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -104,6 +134,12 @@ cgroupDriver: $driver
 nodeStatusUpdateFrequency: 5s
 nodeLeaseDurationSeconds: 20
 failCgroupV1: false
+readOnlyPort: 0
+authentication:
+  anonymous: {enabled: false}
+  webhook: {enabled: true}
+authorization:
+  mode: Webhook
 $(if [ "$contained" = yes ]; then
   # A machine in a container shares disk and swap with its host, so kubelet must not act on their state.
   printf 'failSwapOn: false\nimageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99\n'

@@ -1,0 +1,37 @@
+"""Limits of a namespace whose pods come from the authors of pipelines."""
+
+from __future__ import annotations
+
+import pulumi_kubernetes as kubernetes
+from mlplatform.k8s.namespace import Namespace
+
+PODS = 100
+"""Most pods that run at once in a namespace."""
+
+
+def quota(namespace: Namespace) -> list[kubernetes.core.v1.ResourceQuota | kubernetes.core.v1.LimitRange]:
+    """Limit the pods at once, refuse addresses and volumes, and give limits to containers that set none."""
+    name = f"{namespace.name}-limits"
+    metadata = {"name": "limits", "namespace": namespace.name}
+    return [
+        kubernetes.core.v1.ResourceQuota(
+            name,
+            metadata=metadata,
+            spec={"hard": {"pods": str(PODS), "services": "0", "persistentvolumeclaims": "0"}},
+            opts=namespace.options(),
+        ),
+        kubernetes.core.v1.LimitRange(
+            name,
+            metadata=metadata,
+            spec={
+                "limits": [
+                    {
+                        "type": "Container",
+                        "defaultRequest": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "100Mi"},
+                        "default": {"cpu": "2", "memory": "2Gi", "ephemeral-storage": "10Gi"},
+                    }
+                ]
+            },
+            opts=namespace.options(),
+        ),
+    ]
