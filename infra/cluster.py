@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -82,9 +82,10 @@ class Cluster:
     def _add_labels(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         if not args.type_.startswith("kubernetes:"):
             return None
-        metadata = dict(args.props.get("metadata") or {})
-        metadata["labels"] = {**(metadata.get("labels") or {}), **self.labels}
-        return pulumi.ResourceTransformationResult({**args.props, "metadata": metadata}, args.opts)
+        props: dict[str, Any] = dict(args.props)
+        metadata: dict[str, Any] = props.get("metadata") or {}
+        labels = {**(metadata.get("labels") or {}), **self.labels}
+        return pulumi.ResourceTransformationResult({**props, "metadata": {**metadata, "labels": labels}}, args.opts)
 
 
 def wait_for_api_server(kubeconfig: pulumi.Output[str]) -> pulumi.Output[str]:

@@ -187,7 +187,7 @@ def test_facts_with_several_default_classes_returns_the_newest(server: str, monk
     assert facts(at(server), RequiredFeatures())["storage_class"] == "premium"
 
 
-def facts_resource(server: str, **required: Any) -> tuple[Any, dict[str, Any]]:
+def facts_resource(server: str, **required: Any) -> tuple[Any, Any]:
     """Return the provider of `ClusterFacts` and its state after the first `up`."""
     provider = cluster_facts._ClusterFactsProvider()
     inputs = {"kubeconfig": at(server), "expected": asdict(RequiredFeatures(**required))}

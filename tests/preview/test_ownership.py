@@ -190,7 +190,7 @@ def test_owner_labels_is_a_label_value_of_every_stack(stack: str, expected: str)
     assert value[-1].isalnum()
 
 
-ALL = {
+ALL: dict[str, Any] = {
     "platform": {
         "storage": "openebs",
         "metrics": "own",

@@ -24,7 +24,7 @@ def test_reset_without_a_database_creates_none(tmp_path: Path) -> None:
 def test_reset_of_a_kept_database_changes_the_administrators_password_only(tmp_path: Path) -> None:
     file = tmp_path / "basic_auth.db"
     store = SqlAlchemyStore()
-    store.init_db(f"sqlite:///{file}")
+    store.init_db(f"sqlite:///{file}")  # type: ignore[no-untyped-call]
     store.create_user("admin", "the-old-password-of-admin", is_admin=True)
     store.create_user("ada", "the-password-of-ada")
     reset(file, "a-new-password-of-admin")

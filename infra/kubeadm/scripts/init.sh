@@ -55,7 +55,7 @@ rules:
   - level: Metadata
 POLICY
 cat >/etc/kubernetes/admission.yaml <<'ADMISSION'
-# Pod Security of namespaces without labels of their own. The system's pods manage the nodes.
+# Pod Security of namespaces that have no labels for it. The system's pods manage the nodes.
 apiVersion: apiserver.config.k8s.io/v1
 kind: AdmissionConfiguration
 plugins:
