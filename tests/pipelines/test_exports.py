@@ -9,6 +9,7 @@ from kfp import dsl
 from kfp.dsl import Dataset, Input, Model, Output
 from onnx import TensorProto, helper
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
@@ -30,8 +31,7 @@ from workloads.ml.model.onnx_export import classifier_to_onnx
 
 from .test_model import METRICS, train_iris
 
-preprocess_data, test_model = load("preprocess_data"), load("test_model")
-test_model.__test__ = False
+preprocess_data, evaluate_model = load("preprocess_data"), load("test_model")
 
 
 def fitted(classifier: Any, loader: Any = load_breast_cancer) -> tuple[Any, Any]:
@@ -46,7 +46,7 @@ def fitted(classifier: Any, loader: Any = load_breast_cancer) -> tuple[Any, Any]
     "classifier",
     [
         LogisticRegression(),
-        QuadraticDiscriminantAnalysis(reg_param=0.01),
+        CalibratedClassifierCV(RidgeClassifier()),
         GaussianNB(),
         DecisionTreeClassifier(random_state=0),
         GradientBoostingClassifier(n_estimators=20, random_state=0),
@@ -101,6 +101,13 @@ def test_export_with_other_probabilities_raises_error_with_name_and_values() -> 
         export_classifier(*fitted(LinearDiscriminantAnalysis()))
     assert "LinearDiscriminantAnalysis cannot be exported" in str(refused.value)
     assert "at most 0.0001 of difference is allowed" in str(refused.value)
+
+
+def test_export_with_labels_of_other_shape_raises_error() -> None:
+    with pytest.raises(
+        StepError, match=r"QuadraticDiscriminantAnalysis cannot be exported: .* returns labels of shape"
+    ):
+        export_classifier(*fitted(QuadraticDiscriminantAnalysis(reg_param=0.01), load_iris))
 
 
 def test_check_export_finds_difference_near_the_boundary_only() -> None:
@@ -184,7 +191,7 @@ def train_by_name(train: Input[Dataset], model: Output[Model], model_name: str, 
 def estimator(data_url: str, tracking_url: str, target: str, which: str, run_key: str = "") -> DeploymentOutputs:
     data = preprocess_data(data_url=data_url, target=target).outputs
     model = train_by_name(train=data["train"], model_name="estimator", which=which).outputs["model"]
-    tested = test_model(test=data["test"], model=model)
+    tested = evaluate_model(test=data["test"], model=model)
     gate = {"baseline": 0.1, "model_name": "estimator", "tracking_url": tracking_url, "run_key": run_key}
     return deploy_if_better(model, tested, pipeline="estimator", **gate)
 

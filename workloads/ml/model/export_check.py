@@ -41,10 +41,11 @@ def check_export(name: str, classifier: Any, onnx: bytes, rows: Rows) -> None:
     probes = np.concatenate([sample, _boundary_rows(classifier, sample, random)])
     labels, probabilities = InferenceSession(onnx).run(["label", "probabilities"], {"features": probes})
     expected = classifier.predict_proba(probes)
-    if probabilities.shape != expected.shape:
+    if (labels.shape, probabilities.shape) != (expected.shape[:1], expected.shape):
         raise StepError(
-            f"{name} cannot be exported: the exported model returns {probabilities.shape[1]} probabilities, "
-            f"the trained one {expected.shape[1]}; use another classifier"
+            f"{name} cannot be exported: for {len(probes)} rows the exported model returns labels of shape "
+            f"{labels.shape} and probabilities of shape {probabilities.shape}, not {expected.shape[:1]} and "
+            f"{expected.shape}; use another classifier"
         )
     differences = _differences(classifier.predict(probes), expected, labels, probabilities)
     largest_first = np.argsort(-differences, kind="stable")
