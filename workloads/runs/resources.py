@@ -19,9 +19,12 @@ from workloads.engines.base import RunRequest, RunResult, RunState
 from workloads.engines.factory import create_engine
 from workloads.mlflow_session import mlflow_session
 from workloads.runs.arguments import add_run_parameters, resolve_arguments
+from workloads.runs.compiler import CompileError, Compiler
 
 VERSION_CHARACTERS = 12
 """Characters of a package's SHA-256 that name its version."""
+
+_compiler = Compiler()
 
 
 class _CompiledPipelineProvider(DynamicProvider):
@@ -78,11 +81,9 @@ class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
 
 
 def _compile(props: dict[str, Any]) -> dict[str, Any]:
-    from workloads.runs.compile import compile_pipeline
-
     try:
-        package = compile_pipeline(props["pipeline"], props["image"], int(props["retries"]))
-    except Exception as error:
+        package = _compiler.compile(props["pipeline"], props["image"], int(props["retries"]))
+    except CompileError as error:
         raise UserError(f"workloads/pipelines: {props['pipeline']} does not compile: {error}") from error
     return dict(vars(package))
 
