@@ -15,11 +15,12 @@ from settings.paths import PROJECT
 from settings.serving import ServingSettings
 from settings.stack import Settings
 from settings.workloads import PipelineSettings
+from workloads.mlflow_rest import ALIAS
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
 from workloads.runs.schedule import PipelineSchedule
 from workloads.runs.sources import local_image, pipeline_digest
-from workloads.serving.champion import ALIAS, Champion
+from workloads.serving.champion import Champion
 from workloads.serving.kubernetes import ModelService, ServingNamespace, serving_namespace
 from workloads.serving.local import model_server
 

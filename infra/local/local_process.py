@@ -35,8 +35,14 @@ class _ProcessProvider(DynamicProvider):
         return CreateResult(props["name"], props | _start(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Restart the process with the new inputs; if it is not ready, start it with the old inputs and fail."""
+        if any_changed(_olds, _news, ("host", "port")):
+            _require_free(_news["host"], int(_news["port"]), _news["name"], _news["setting"])
         _process_group(Path(_olds["data"])).stop()
-        return UpdateResult(_news | _start(_news))
+        try:
+            return UpdateResult(_news | _start(_news))
+        except UserError as error:
+            raise UserError(f"{error}\n{_restore(_olds)}") from None
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         if _process_group(Path(props["data"])).leader() is None:
@@ -68,6 +74,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
 
     Raises (as a failed resource):
         UserError: the port is taken, or the process ended or did not answer within 90 seconds; with its last log lines.
+            After an update, the process with the old inputs runs again.
     """
 
     pid: pulumi.Output[int]
@@ -124,6 +131,15 @@ def _start(props: dict[str, Any]) -> dict[str, Any]:
         group.stop()
         raise
     return {"pid": process.pid, "url": url}
+
+
+def _restore(olds: dict[str, Any]) -> str:
+    """Start the process with its old inputs and return a sentence about the result."""
+    try:
+        _start(olds)
+    except UserError as error:
+        return f"The process with the old settings did not start again: {error}"
+    return f"{olds['name']} runs again with its old settings."
 
 
 def _require_free(host: str, port: int, name: str, setting: str) -> None:

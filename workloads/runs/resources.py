@@ -19,9 +19,13 @@ from workloads.engines.base import RunRequest, RunResult, RunState
 from workloads.engines.factory import create_engine
 from workloads.mlflow_session import mlflow_session
 from workloads.runs.arguments import add_run_parameters, resolve_arguments
+from workloads.runs.compiler import CompileError, Compiler
+from workloads.runs.lost_result import result_is_lost
 
 VERSION_CHARACTERS = 12
 """Characters of a package's SHA-256 that name its version."""
+
+_compiler = Compiler()
 
 
 class _CompiledPipelineProvider(DynamicProvider):
@@ -78,11 +82,9 @@ class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
 
 
 def _compile(props: dict[str, Any]) -> dict[str, Any]:
-    from workloads.runs.compile import compile_pipeline
-
     try:
-        package = compile_pipeline(props["pipeline"], props["image"], int(props["retries"]))
-    except Exception as error:
+        package = _compiler.compile(props["pipeline"], props["image"], int(props["retries"]))
+    except CompileError as error:
         raise UserError(f"workloads/pipelines: {props['pipeline']} does not compile: {error}") from error
     return dict(vars(package))
 
@@ -148,7 +150,7 @@ class _PipelineRunProvider(DynamicProvider):
             return DiffResult(changes=True)
         if UNKNOWN in (_news["declared_parameters"], _news["parameters"], _news["platform"]):
             return DiffResult(changes=_olds["arguments"] != {})
-        return DiffResult(changes=_arguments(_news) != _olds["arguments"])
+        return DiffResult(changes=_arguments(_news) != _olds["arguments"] or result_is_lost(_olds, _news["access"]))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         if props["inherited_outputs"]:
@@ -161,7 +163,10 @@ class _PipelineRunProvider(DynamicProvider):
 
 
 class PipelineRun(Resource, module="workloads", name="PipelineRun"):
-    """Run of a pipeline version to its end. A change of package, parameters or data runs the pipeline again.
+    """Run of a pipeline version to its end.
+
+    A change of package, parameters or data runs the pipeline again. So does a model registry that lacks the result,
+    for example after its database was deleted.
 
     Args:
         parameters: parameters from the settings.

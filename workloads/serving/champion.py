@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pulumi
@@ -11,11 +9,8 @@ from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
-from workloads.mlflow_session import reachable_url
-
-ALIAS = "champion"
-API = "/api/2.0/mlflow"
-REQUEST_SECONDS = 30
+from workloads.mlflow_rest import ALIAS, MlflowRest, mlflow_rest
+from workloads.serving.model_check import refusal
 
 
 class _ChampionProvider(DynamicProvider):
@@ -23,20 +18,23 @@ class _ChampionProvider(DynamicProvider):
         moved = bool(_news["pinned"]) and _olds["version"] != _news["pinned"]
         registry_changed = any_changed(_olds["access"], _news["access"], ("url",))
         changed = any_changed(_olds, _news, ("model", "pinned", "deployed", "run_id"))
-        return DiffResult(changes=moved or registry_changed or changed)
+        # The alias is missing after the registry was replaced, or after a user deleted the alias.
+        alias_lost = not _olds["version"] and bool(_news["pinned"] or _news["deployed"])
+        return DiffResult(changes=moved or registry_changed or changed or alias_lost)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult(props["model"], props | _set_champion(props))
+        return CreateResult(props["model"], props | _set_champion(props, previous=""))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(self.create(_news).outs)
+        previous = _olds["version"] if _olds["model"] == _news["model"] else ""
+        return UpdateResult(_news | _set_champion(_news, previous))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Return the current champion of the registry; an unavailable registry leaves the last known one."""
         import requests
 
         try:
-            with _registry(props["access"]) as registry:
+            with mlflow_rest(props["access"]) as registry:
                 champion = registry.champion(props["model"])
         except (requests.RequestException, UserError) as error:
             pulumi.log.warn(f"{props['model']}: the refresh skipped the model registry: {error}")
@@ -58,7 +56,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         version, sha256, accuracy: properties of the champion; "" / "" / 0 without a champion.
 
     Raises (as a failed resource):
-        UserError: the registry has no such version or does not respond.
+        UserError: the registry has no such version or does not respond, or the model server refuses the version.
     """
 
     version: pulumi.Output[str]
@@ -89,64 +87,38 @@ class Champion(Resource, module="workloads", name="Champion"):
         super().__init__(_ChampionProvider(), name, props, opts)
 
 
-class _Registry:
-    """Client of MLflow's REST API for model versions.
+def _set_champion(props: dict[str, Any], previous: str) -> dict[str, Any]:
+    """Give the pinned or deployed version the alias and return the outputs of the champion.
 
-    Each `up` and each refresh reads the champions. MLflow's own client takes some 3 s of processor time to import,
-    these requests take 0.3 s.
+    The model server tries the version first. A refused version loses the alias to `previous`: a pipeline may have given
+    the alias to the version that it registered.
     """
-
-    def __init__(self, url: str, login: tuple[str, str] | None) -> None:
-        import requests
-
-        self._url = url
-        self._session = requests.Session()
-        self._session.auth = login
-
-    def set_champion(self, model: str, version: str) -> bool:
-        """Give a version the alias; return False if the version does not exist."""
-        alias = {"name": model, "alias": ALIAS, "version": version}
-        return self._request("POST", "registered-models/alias", (404,), json=alias) is not None
-
-    def champion(self, model: str) -> dict[str, Any] | None:
-        """Return the version with the alias; None if there is no such model or no alias."""
-        parameters = {"name": model, "alias": ALIAS}
-        response = self._request("GET", "registered-models/alias", (400, 404), params=parameters)
-        return dict(response["model_version"]) if response else None
-
-    def versions(self, model: str) -> list[int]:
-        """Return the numbers of all versions, in ascending order."""
-        response = self._request("GET", "model-versions/search", params={"filter": f"name='{model}'"})
-        return sorted(int(version["version"]) for version in (response or {}).get("model_versions", []))
-
-    def _request(self, method: str, path: str, allowed: tuple[int, ...] = (), **arguments: Any) -> Any:
-        response = self._session.request(method, f"{self._url}{API}/{path}", timeout=REQUEST_SECONDS, **arguments)
-        if response.status_code in allowed:
-            return None
-        response.raise_for_status()
-        return response.json()
-
-
-@contextmanager
-def _registry(access: dict[str, str]) -> Iterator[_Registry]:
-    parsed = parse_tracking_access(access)
-    with reachable_url(parsed) as url:
-        yield _Registry(url, parsed.login)
-
-
-def _set_champion(props: dict[str, Any]) -> dict[str, Any]:
-    """Give the pinned or deployed version the alias and return the outputs of the champion."""
     import requests
 
     model, wanted = props["model"], props["pinned"] or props["deployed"]
     try:
-        with _registry(props["access"]) as registry:
-            if wanted and not registry.set_champion(model, wanted):
-                versions = ", ".join(map(str, registry.versions(model))) or "none"
-                raise UserError(f"{props['setting']}: model {model} has no version {wanted}; there are: {versions}")
+        with mlflow_rest(props["access"]) as registry:
+            if wanted:
+                _require_version(registry, model, wanted, props["setting"])
+                if reason := refusal(parse_tracking_access(props["access"]), model, wanted):
+                    champion = registry.champion(model)
+                    if champion and champion["version"] == wanted != previous:
+                        registry.set_champion(model, previous)
+                    raise UserError(
+                        f"version {wanted} of the model {model} cannot be served: {reason}. The champion is still "
+                        f"{f'version {previous}' if previous else 'none'}. Correct the pipeline, or set "
+                        f"{props['setting']} to another version"
+                    )
+                registry.set_champion(model, wanted)
             return _outputs(model, registry.champion(model))
     except requests.RequestException as error:
         raise UserError(f"the model registry at {props['access']['url']} cannot be used: {error}") from None
+
+
+def _require_version(registry: MlflowRest, model: str, version: str, setting: str) -> None:
+    if not registry.has_version(model, version):
+        versions = ", ".join(map(str, registry.versions(model))) or "none"
+        raise UserError(f"{setting}: model {model} has no version {version}; there are: {versions}")
 
 
 def _outputs(model: str, champion: dict[str, Any] | None) -> dict[str, Any]:

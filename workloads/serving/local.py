@@ -9,8 +9,9 @@ import pulumi
 from infra.local.local_process import HOST, PYTHON, LocalProcess
 from settings.paths import PROJECT
 from settings.serving import ServingSettings
+from workloads.mlflow_rest import ALIAS
 from workloads.runs.sources import digest
-from workloads.serving.champion import ALIAS, Champion
+from workloads.serving.champion import Champion
 
 PROGRAM = PROJECT / "model_server"
 

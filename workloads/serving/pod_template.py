@@ -9,7 +9,7 @@ import pulumi
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
 from settings.serving import ServingSettings
-from workloads.serving.champion import ALIAS
+from workloads.mlflow_rest import ALIAS
 
 CONTAINER_PORT = 5005
 MODELS = "/models"

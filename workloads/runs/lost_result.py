@@ -1,0 +1,35 @@
+"""Detection of a model registry that lacks the result of a run, for example after its database was deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pulumi.runtime.rpc import UNKNOWN
+
+from infra.errors import UserError
+from workloads.mlflow_rest import mlflow_rest
+
+
+def result_is_lost(run: Mapping[str, Any], access: Any) -> bool:
+    """Return True if the model registry responds, but lacks the version that the run registered.
+
+    A run that registered no version leaves its record in MLflow only: that record counts instead.
+
+    Args:
+        run: the outputs of `PipelineRun`.
+        access: access to the registry, unknown in the preview of a new one.
+    """
+    import requests
+
+    if "version" not in run["outputs"] or access == UNKNOWN or UNKNOWN in access.values():
+        return False
+    version = run["outputs"]["version"]
+    try:
+        with mlflow_rest(access) as mlflow:
+            if version:
+                model = run["arguments"].get("model_name", run["platform"]["model_name"])
+                return not mlflow.has_version(model, version)
+            return bool(run["run_id"]) and not mlflow.has_run(run["pipeline"], run["run_id"])
+    except (requests.RequestException, UserError):
+        return False  # an unavailable registry is no reason to train again
