@@ -16,13 +16,9 @@ class CanarySettings(Section):
     """Number of canary pods."""
 
 
-class ServingSettings(Section):
-    """The model server of every served model. The ports of further models are set at their pipelines."""
+class ModelServerSettings(Section):
+    """Settings that the model server receives as environment variables of the same names."""
 
-    port: Port = 5005
-    """Port of the model server."""
-    follow: bool = False
-    """Load a new champion as soon as it has the alias. Otherwise the next `pulumi up` loads it."""
     workers: int = Field(default=2, ge=1, le=64)
     """Processes of the model server. Each holds up to 10,000 connections and closes a connection after 30 seconds
     without a request."""
@@ -30,6 +26,23 @@ class ServingSettings(Section):
     """Longest request body in bytes. The server answers 413 to a longer one."""
     max_rows: int = Field(default=10_000, ge=1, le=10_000_000)
     """Most rows in one request."""
+    max_bodies: int = Field(default=128, ge=1, le=1000)
+    """Most request bodies that a process reads at the same time. It closes the slowest connections beyond that."""
+    body_seconds: float = Field(default=30, ge=1, le=3600)
+    """Time in seconds within which a whole request body has to arrive. The server answers 408 to a slower one."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables of the model server."""
+        return {f"MODEL_SERVER_{name.upper()}": str(getattr(self, name)) for name in ModelServerSettings.model_fields}
+
+
+class ServingSettings(ModelServerSettings):
+    """The model server of every served model. The ports of further models are set at their pipelines."""
+
+    port: Port = 5005
+    """Port of the model server."""
+    follow: bool = False
+    """Load a new champion as soon as it has the alias. Otherwise the next `pulumi up` loads it."""
     service: ServiceType = "ClusterIP"
     """In a cluster: type of the model server's Service. `make pages` forwards a `ClusterIP` to this computer."""
     replicas: int = Field(default=2, ge=1, le=100)

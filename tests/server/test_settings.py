@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_server.settings import Settings, SettingsError, to_environment
-from settings.serving import ServingSettings
+from settings.serving import ModelServerSettings, ServingSettings
 
 FROM_REGISTRY = {"REGISTRY": "http://127.0.0.1:1", "MODEL": "iris", "CACHE": "cache"}
 
@@ -64,11 +64,18 @@ def test_to_environment_any_settings_are_read_back() -> None:
     assert to_environment({"max_rows": 5, "alias": None}) == {"MODEL_SERVER_MAX_ROWS": "5"}
 
 
+def test_environment_of_a_stacks_settings_is_read_by_the_server() -> None:
+    values = {"workers": 3, "max_body_bytes": 2048, "max_rows": 7, "max_bodies": 9, "body_seconds": 4.5}
+    read = Settings.from_environment(ServingSettings(**values).environment())
+    assert read.model_dump(include=set(values)) == values
+    assert values.keys() == ModelServerSettings.model_fields.keys()
+
+
 def test_settings_shared_with_a_stack_have_same_default_and_fit_the_limits() -> None:
     """A launcher renders each field of a stack's serving settings as the variable of the same name."""
     stack, server = (schema.model_json_schema()["properties"] for schema in (ServingSettings, Settings))
     shared = stack.keys() & server.keys()
-    assert {"workers", "max_body_bytes", "max_rows", "port"} <= shared
+    assert {"port", *ModelServerSettings.model_fields} <= shared
     for name in shared:
         assert stack[name]["default"] == server[name]["default"], name
         assert stack[name]["type"] == server[name]["type"], name

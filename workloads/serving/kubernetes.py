@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import MODEL_SERVER, Image
-from mlplatform.k8s.namespace import DNS, SERVING, Namespace, namespace
+from mlplatform.k8s.namespace import DNS, SERVING, Namespace, namespace, tcp_ports
 from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow import CONTAINER_PORT as TRACKING_PORT
 from mlplatform.mlflow import NAMESPACE as TRACKING
@@ -19,7 +19,7 @@ from mlplatform.platform import ClusterTarget
 
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
-from workloads.serving.pod_template import CONTAINER_PORT, ModelRef, pod_template
+from workloads.serving.pod_template import CONTAINER_PORT, HEALTH_PORT, ModelRef, pod_template
 from workloads.serving.rollout import SKIP_AWAIT, Rollout, with_digest
 
 NAMESPACE = SERVING
@@ -90,7 +90,7 @@ class ModelService(pulumi.ComponentResource):
         self._policy = self._namespace.allow(
             name,
             labels,
-            ingress=[{"ports": [{"protocol": "TCP", "port": CONTAINER_PORT}]}],
+            ingress=[tcp_ports(CONTAINER_PORT, HEALTH_PORT)],
             egress=[
                 DNS,
                 {

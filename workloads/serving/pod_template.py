@@ -12,6 +12,10 @@ from settings.serving import ServingSettings
 from workloads.mlflow_rest import ALIAS
 
 CONTAINER_PORT = 5005
+HEALTH_PORT = 5006
+"""Port of the probes. Slow requests do not delay it."""
+CHECK_MEMORY_BYTES = 256 << 20
+"""Memory of the process that tries a followed model, within the limit of the pod."""
 MODELS = "/models"
 DRAIN_SECONDS = 5
 """Time for which a terminating pod still answers: until then all nodes have removed it from the Service."""
@@ -70,12 +74,12 @@ def _template(
         "MODEL_SERVER_CACHE": MODELS,
         "NETRC": "/etc/registry/netrc",
     }
-    limits = {
+    listener = {
         "MODEL_SERVER_HOST": "0.0.0.0",
         "MODEL_SERVER_PORT": str(CONTAINER_PORT),
-        "MODEL_SERVER_WORKERS": str(settings.workers),
-        "MODEL_SERVER_MAX_BODY_BYTES": str(settings.max_body_bytes),
-        "MODEL_SERVER_MAX_ROWS": str(settings.max_rows),
+        "MODEL_SERVER_HEALTH_PORT": str(HEALTH_PORT),
+        "MODEL_SERVER_CHECK_MEMORY_BYTES": str(CHECK_MEMORY_BYTES),
+        **settings.environment(),
     }
     init_containers: list[dict[str, Any]] = []
     if model.follow:
@@ -89,8 +93,11 @@ def _template(
     else:
         selection = {"MODEL_SERVER_MODEL": model.name}
     ready = "/v2/health/ready" if version else "/v2/health/live"
-    server = _container("server", values["image"], selection | limits, login=model.follow) | {
-        "ports": [{"name": "http", "containerPort": CONTAINER_PORT}],
+    server = _container("server", values["image"], selection | listener, login=model.follow) | {
+        "ports": [
+            {"name": "http", "containerPort": CONTAINER_PORT},
+            {"name": "health", "containerPort": HEALTH_PORT},
+        ],
         "startupProbe": _probe("/v2/health/live") | {"periodSeconds": 1, "failureThreshold": 60},
         "readinessProbe": _probe(ready) | {"periodSeconds": 2, "failureThreshold": 2},
         "livenessProbe": _probe("/v2/health/live") | {"periodSeconds": 10, "failureThreshold": 3},
@@ -142,4 +149,4 @@ def _container(name: str, image: str, environment: dict[str, str], login: bool) 
 
 
 def _probe(path: str) -> dict[str, Any]:
-    return {"httpGet": {"path": path, "port": CONTAINER_PORT}, "timeoutSeconds": 2}
+    return {"httpGet": {"path": path, "port": HEALTH_PORT}, "timeoutSeconds": 2}
