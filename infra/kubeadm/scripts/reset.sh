@@ -37,12 +37,16 @@ deletions() {
     /^COMMIT/ { flush_table() }
   '
 }
-for program in iptables ip6tables; do
-  # IPv6 can be off.
+# The pod network may use the other of the two backends of iptables than this machine.
+for program in {ip,ip6}tables{,-legacy,-nft}; do
+  # IPv6 can be off, and a backend can be missing.
   if rules=$("$program-save" 2>/dev/null); then deletions <<<"$rules" | "$program-restore" --noflush; fi
 done
 if command -v ipset >/dev/null; then
-  for set in $(ipset list -name | grep -E '^(weave-|KUBE-)'); do ipset destroy "$set"; done
+  for set in $(ipset list -name | grep -E '^(weave-|KUBE-)'); do
+    # The kernel releases a set some time after the rules that used it. An unused set has no effect.
+    ipset destroy "$set" 2>/dev/null || echo "reset: the set $set is still in use and stays until the next start"
+  done
 fi
 
 # Other programs, such as podman, keep their networks in the same folders.
