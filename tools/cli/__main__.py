@@ -107,7 +107,8 @@ def _refresh(pulumi: Pulumi, more: list[str]) -> int:
 
 def _down(pulumi: Pulumi, more: list[str]) -> int:
     _select(pulumi)
-    code = _run(pulumi, "destroy", "--suppress-outputs", *more)
+    # A deletion tolerates missing objects. A refresh would warn once for each resource of a dead cluster.
+    code = _run(pulumi, "destroy", "--refresh=false", "--suppress-outputs", *more)
     if code == 0:
         data = paths.cache_directory() / "stacks" / pulumi.name
         # A killed `up` may have started a service that is not in the state.
