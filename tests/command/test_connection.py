@@ -278,7 +278,7 @@ def test_keepalive_unresponsive_host_closes_the_connection(sshd: Sshd) -> None:
     transport.start_client()
     transport.auth_publickey(USER, private_key(sshd.key, None))
     channel = transport.open_session()
-    with keep_alive(transport, interval=0.2, timeout=0.5):
+    with keep_alive(transport, interval=0.2, timeout=3):
         channel.exec_command("echo $PPID; sleep 2; echo still here; sleep 600")
         session = psutil.Process(int(channel.recv(100)))
         assert channel.recv(100) == b"still here\n"  # several probes were sent and answered
