@@ -24,7 +24,7 @@ from granian.log import LogLevels
 from model_server.errors import ModelRefused, RepositoryError
 from model_server.model.package import read_package
 from model_server.redaction import redact
-from model_server.settings import Settings, SettingsError, variable
+from model_server.settings import ServerSettings, ServerSettingsError, variable
 from model_server.trial import try_model
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ STOP_SECONDS = 2
 def main(arguments: Sequence[str]) -> int:
     """Run the command and return the exit code: 2 for invalid arguments or settings."""
     try:
-        settings = Settings.from_environment(os.environ)
-    except SettingsError as error:
+        settings = ServerSettings.from_environment(os.environ)
+    except ServerSettingsError as error:
         return _fail(2, str(error))
     match arguments:
         case []:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     return _fail(2, "unknown arguments; run it without arguments to serve, or with: check DIR")
 
 
-def _check(folder: Path, settings: Settings) -> int:
+def _check(folder: Path, settings: ServerSettings) -> int:
     """Load the model of a folder in a child process; return 1 and print the reason if it cannot be served."""
     try:
         package = read_package(folder, settings.version, {})
@@ -67,7 +67,7 @@ def _check(folder: Path, settings: Settings) -> int:
     return 0
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: ServerSettings) -> int:
     """Serve until SIGTERM or SIGINT; return 1 if a port or a folder is unavailable."""
     host = str(settings.host)
     try:
@@ -87,7 +87,7 @@ def _serve(settings: Settings) -> int:
     return 0
 
 
-def _run_workers(settings: Settings, load: Callable[[], WSGIApplication]) -> None:
+def _run_workers(settings: ServerSettings, load: Callable[[], WSGIApplication]) -> None:
     server = Granian(
         "model_server",
         address=str(settings.host),

@@ -10,7 +10,7 @@ from model_server.codecs.json_decoder import decode_json, decode_text
 from model_server.errors import RequestError
 from model_server.loader import ModelLoader, ServedModel
 from model_server.model.model import FEATURES, Model
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry
 
 JSON, CSV, BINARY = "application/json", "text/csv", "application/octet-stream"
@@ -20,7 +20,7 @@ Content = dict[str, Any]
 class DataPlane:
     """Answers requests with the loader's current model; the methods raise RequestError if they cannot."""
 
-    def __init__(self, settings: Settings, loader: ModelLoader, telemetry: Telemetry) -> None:
+    def __init__(self, settings: ServerSettings, loader: ModelLoader, telemetry: Telemetry) -> None:
         self._settings = settings
         self._loader = loader
         self._telemetry = telemetry

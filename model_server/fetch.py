@@ -13,7 +13,7 @@ import time
 from model_server.errors import ModelRefused, RepositoryError
 from model_server.redaction import redact
 from model_server.repository import MlflowRepository
-from model_server.settings import Settings, SettingsError
+from model_server.settings import ServerSettings, ServerSettingsError
 
 ATTEMPTS = 12
 """One minute with the default MODEL_SERVER_POLL_SECONDS: a registry's pod may be moving to another node."""
@@ -22,10 +22,10 @@ ATTEMPTS = 12
 def main() -> int:
     """Fetch the model and return the exit code."""
     try:
-        settings = Settings.from_environment(os.environ)
+        settings = ServerSettings.from_environment(os.environ)
         if settings.version is None or settings.directory:
-            raise SettingsError("MODEL_SERVER_VERSION is needed, without MODEL_SERVER_DIRECTORY")
-    except SettingsError as error:
+            raise ServerSettingsError("MODEL_SERVER_VERSION is needed, without MODEL_SERVER_DIRECTORY")
+    except ServerSettingsError as error:
         return _fail(2, str(error))
     repository = MlflowRepository(settings)
     for attempt in range(ATTEMPTS):

@@ -12,7 +12,7 @@ from model_server.errors import ModelRefused, RepositoryError
 from model_server.model.model import Model
 from model_server.redaction import redact
 from model_server.repository import Offer, Repository, repository
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry
 from model_server.trial import ModelTrial
 
@@ -38,7 +38,7 @@ class ModelLoader:
             public, so it never repeats what a registry said.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry, trial: ModelTrial) -> None:
+    def __init__(self, settings: ServerSettings, telemetry: Telemetry, trial: ModelTrial) -> None:
         self.served: ServedModel | None = None
         self.problem: str | None = None
         self._settings = settings

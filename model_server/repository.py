@@ -12,7 +12,7 @@ import requests
 
 from model_server.errors import ModelRefused, RepositoryError, RepositoryUnavailable
 from model_server.model.package import MODEL_FILE, SIGNATURE_FILE, ModelPackage, read_package, verify_package
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 
 TIMEOUT = (3, 30)
 """Seconds to connect, and between two bytes of a response."""
@@ -34,7 +34,7 @@ class DirectoryRepository:
     follows = False
     """True if the repository may offer another model later."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         assert settings.directory
         self._folder = settings.directory
         self._offer = Offer(settings.version, _pinned_hash(settings))
@@ -55,7 +55,7 @@ class MlflowRepository:
     registry does not respond.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         # Settings guarantees the registry, the model and the cache.
         self._url = f"{settings.registry}".rstrip("/") + "/api/2.0"
         self._model = settings.model or ""
@@ -128,7 +128,7 @@ class MlflowRepository:
 Repository = DirectoryRepository | MlflowRepository
 
 
-def repository(settings: Settings) -> Repository | None:
+def repository(settings: ServerSettings) -> Repository | None:
     """Return the repository that the settings name; None if they name no model."""
     if settings.directory:
         return DirectoryRepository(settings)
@@ -137,7 +137,7 @@ def repository(settings: Settings) -> Repository | None:
     return None
 
 
-def _pinned_hash(settings: Settings) -> tuple[tuple[str, str], ...]:
+def _pinned_hash(settings: ServerSettings) -> tuple[tuple[str, str], ...]:
     return (("MODEL_SERVER_SHA256", settings.sha256),) if settings.sha256 else ()
 
 

@@ -1,6 +1,6 @@
 """Settings of the model server, read from environment variables that begin with MODEL_SERVER_.
 
-`Settings` is the only declaration: a field `max_rows` is the variable MODEL_SERVER_MAX_ROWS.
+`ServerSettings` is the only declaration: a field `max_rows` is the variable MODEL_SERVER_MAX_ROWS.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,9
 NAME = "letters, digits, '.', '_' and '-', at most 100, beginning with a letter or digit"
 
 
-class SettingsError(Exception):
+class ServerSettingsError(Exception):
     """Invalid settings; the message has one line for each error."""
 
 
-class Settings(BaseModel):
+class ServerSettings(BaseModel):
     """Source of the model, address and limits of the server; a description says which values are allowed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,7 +60,7 @@ class Settings(BaseModel):
     max_rows: int = Field(10_000, ge=1, le=10_000_000, description="an integer from 1 to 10000000")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Settings:
+    def _consistent(self) -> ServerSettings:
         if self.health_port == self.port:
             raise ValueError(f"{variable('health_port')} and {variable('port')} are both {self.port}: change one")
         if self.directory:
@@ -82,11 +82,11 @@ class Settings(BaseModel):
         return self
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str]) -> ServerSettings:
         """Return the settings in `environment`; an empty variable counts as unset.
 
         Raises:
-            SettingsError: a variable is unknown, has an invalid value, or contradicts another one.
+            ServerSettingsError: a variable is unknown, has an invalid value, or contradicts another one.
         """
         values = {
             key.removeprefix(PREFIX).lower(): value
@@ -96,11 +96,11 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError("\n".join(_describe(fault) for fault in error.errors())) from None
+            raise ServerSettingsError("\n".join(_describe(fault) for fault in error.errors())) from None
 
 
 def variable(name: str) -> str:
-    """Return the environment variable of a field of `Settings`."""
+    """Return the environment variable of a field of `ServerSettings`."""
     return PREFIX + name.upper()
 
 
@@ -114,8 +114,8 @@ def _describe(fault: Any) -> str:
         return str(fault["msg"]).removeprefix("Value error, ")
     name = str(fault["loc"][0])
     if fault["type"] == "extra_forbidden":
-        allowed = ", ".join(map(variable, Settings.model_fields))
+        allowed = ", ".join(map(variable, ServerSettings.model_fields))
         return f"{variable(name)} is not a setting; the settings are {allowed}"
     # A URL may contain a password.
     value = redact(str(fault["input"]))
-    return f"{variable(name)}={value!r} cannot be used; allowed is {Settings.model_fields[name].description}"
+    return f"{variable(name)}={value!r} cannot be used; allowed is {ServerSettings.model_fields[name].description}"

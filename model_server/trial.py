@@ -20,7 +20,7 @@ from pathlib import Path
 from model_server.errors import ModelRefused, RepositoryError
 from model_server.model.model import Model
 from model_server.model.package import ModelPackage, verify_package
-from model_server.settings import Settings, variable
+from model_server.settings import ServerSettings, variable
 
 REFUSED = 3
 """Exit code of the child for a model that must not be served; its output says why."""
@@ -35,7 +35,7 @@ class ModelTrial:
         folder: a folder that the workers of this server share, and no other server.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: ServerSettings, folder: Path) -> None:
         self._settings = settings
         self._folder = folder
 
@@ -52,7 +52,7 @@ class ModelTrial:
             raise ModelRefused(message, detail)
 
 
-def try_model(package: ModelPackage, settings: Settings) -> None:
+def try_model(package: ModelPackage, settings: ServerSettings) -> None:
     """Load the model in a child process and predict with it.
 
     Raises:
@@ -98,7 +98,7 @@ def main() -> int:
     return 0
 
 
-def _refusal(package: ModelPackage, settings: Settings) -> str:
+def _refusal(package: ModelPackage, settings: ServerSettings) -> str:
     try:
         try_model(package, settings)
     except ModelRefused as error:

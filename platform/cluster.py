@@ -23,7 +23,7 @@ from infra.managed.cluster_facts import RequiredFeatures
 from infra.managed.managed_cluster import managed_cluster
 from infra.provisioning import provision_machines
 from infra.registry import ContainerRegistry, container_registry
-from settings.stack import Settings
+from settings.stack import StackSettings
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ProvisionedCluster:
     storage: BlobAccount | None = None
 
 
-def provision_kubeadm_cluster(settings: Settings, stack: str, directory: Path) -> ProvisionedCluster:
+def provision_kubeadm_cluster(settings: StackSettings, stack: str, directory: Path) -> ProvisionedCluster:
     """Create the machines, a cluster of them with kubeadm, and its add-ons."""
     provisioned = provision_machines(settings.infra, stack, directory)
     registry = provisioned.registry or container_registry(
@@ -93,7 +93,7 @@ def provision_kubeadm_cluster(settings: Settings, stack: str, directory: Path) -
     )
 
 
-def provision_managed_cluster(settings: Settings, stack: str, directory: Path) -> ProvisionedCluster:
+def provision_managed_cluster(settings: StackSettings, stack: str, directory: Path) -> ProvisionedCluster:
     """Use or create a vendor's cluster, and add what the vendor does not provide.
 
     The vendor provides nodes and the network. MetalLB, OpenEBS and metrics-server are added if the settings name them.
@@ -129,7 +129,7 @@ def provision_managed_cluster(settings: Settings, stack: str, directory: Path) -
     )
 
 
-def _owned(cluster: Cluster, settings: Settings, stack: str) -> Cluster:
+def _owned(cluster: Cluster, settings: StackSettings, stack: str) -> Cluster:
     """Return the cluster for this stack's objects, once no object of another owner is in their place."""
     labels = owner_labels(pulumi.get_project(), stack)
     ownership = ClusterOwnership(

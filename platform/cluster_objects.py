@@ -12,17 +12,17 @@ from mlplatform.kubeflow import argo, deployment_factory
 from mlplatform.kubeflow.api_server import SCHEDULES
 from mlplatform.monitoring import kube_state_metrics, node_exporter, scraping
 
-from settings.stack import Settings
+from settings.stack import StackSettings
 
 RENAME = "Rename or delete the one that exists"
 
 
-def created_objects(settings: Settings) -> list[ClusterObject]:
+def created_objects(settings: StackSettings) -> list[ClusterObject]:
     """Return the namespaces, the objects of the whole cluster and those in namespaces of others."""
     return [*_services(settings), *_addons(settings)]
 
 
-def _services(settings: Settings) -> Iterator[ClusterObject]:
+def _services(settings: StackSettings) -> Iterator[ClusterObject]:
     platform = settings.platform
     always = f"{RENAME}, or use another cluster"
     yield ClusterObject("Namespace", mlflow.NAMESPACE, always)
@@ -43,7 +43,7 @@ def _services(settings: Settings) -> Iterator[ClusterObject]:
             yield from _cluster_role(name, remedy)
 
 
-def _addons(settings: Settings) -> Iterator[ClusterObject]:
+def _addons(settings: StackSettings) -> Iterator[ClusterObject]:
     platform = settings.platform
     if platform.storage == "openebs":
         remedy = f"{RENAME}, or set platform:storage: vendor"

@@ -12,14 +12,14 @@ import yaml
 from pydantic import ValidationError
 
 from settings.paths import PROJECT
-from settings.stack import Settings
+from settings.stack import StackSettings
 from settings.types import SettingsError
 
 PULUMI_NAMESPACES = frozenset({"pulumi", "kubernetes", "command", "azure-native"})
 """Configuration namespaces that Pulumi and its providers read themselves."""
 
 
-def load(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> Settings:
+def load(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> StackSettings:
     """Return the settings of `stack`: `Pulumi.<stack>.yaml` in `folder`, merged with `overrides` key by key.
 
     Args:
@@ -41,7 +41,7 @@ def load(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> Se
             section = values.setdefault(namespace, {})
             section[name] = _merge(section.get(name), value)
     try:
-        return Settings.model_validate(values)
+        return StackSettings.model_validate(values)
     except ValidationError as error:
         lines = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
         raise SettingsError(f"the settings of stack {stack} cannot be used:\n{lines}") from None
@@ -93,7 +93,7 @@ def _describe(fault: Any) -> str:
 @cache
 def _secret_names() -> frozenset[str]:
     """Return the names of secret settings, whose values no message repeats."""
-    sections = Settings.model_json_schema()["$defs"].values()
+    sections = StackSettings.model_json_schema()["$defs"].values()
     return frozenset(
         name
         for section in sections

@@ -17,7 +17,7 @@ UNSUPPORTED_SETTINGS = {
 """Settings of the platform that a kind of cluster does not support, and the reason, by `infra:cluster`."""
 
 
-class Settings(Section):
+class StackSettings(Section):
     """All settings of one stack, by namespace."""
 
     infra: InfraSettings = InfraSettings()
@@ -30,7 +30,7 @@ class Settings(Section):
     """Pipelines and models."""
 
     @model_validator(mode="after")
-    def _check_ports_and_models(self) -> Settings:
+    def _check_ports_and_models(self) -> StackSettings:
         ports: dict[int, str] = {self.platform.tracking.port: "platform:tracking.port"}
         blobs = self.platform.blobs
         if blobs and blobs.account_url is None:
@@ -56,7 +56,7 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_engine(self) -> Settings:
+    def _check_engine(self) -> StackSettings:
         if (self.platform.pipelines == "embedded") != (self.infra.cluster == "none"):
             raise ValueError(
                 f"platform:pipelines: {self.platform.pipelines} does not go with infra:cluster: {self.infra.cluster}; "
@@ -76,7 +76,7 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_cluster_support(self) -> Settings:
+    def _check_cluster_support(self) -> StackSettings:
         cluster = self.infra.cluster
         unsupported, reason = UNSUPPORTED_SETTINGS.get(cluster, UNSUPPORTED_SETTINGS["kubeadm"])
         if found := sorted(self.platform.model_fields_set & unsupported):
@@ -84,7 +84,7 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_plain_http(self) -> Settings:
+    def _check_plain_http(self) -> StackSettings:
         platform = self.platform
         if platform.allow_plain_http or self.infra.machines == "lab" or self.infra.cluster == "none":
             return self
@@ -101,7 +101,7 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_registry_and_storage(self) -> Settings:
+    def _check_registry_and_storage(self) -> StackSettings:
         azure = self.infra.azure
         if azure and azure.registry and self.platform.registry.url:
             raise ValueError(

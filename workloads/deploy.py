@@ -13,7 +13,7 @@ from mlplatform.platform import Platform
 
 from settings.paths import PROJECT
 from settings.serving import ServingSettings
-from settings.stack import Settings
+from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
 from workloads.mlflow_rest import ALIAS
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
@@ -33,7 +33,7 @@ The pipeline decides: `workloads/pipelines/iris_external.py` deploys its model o
 """
 
 
-def deploy(settings: Settings, platform: Platform) -> dict[str, pulumi.Output[Any]]:
+def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Output[Any]]:
     """Run the pipelines, set the champions and start the services.
 
     Returns:

@@ -8,7 +8,7 @@ from functools import partial
 
 from airgap.bundle import preflight
 from airgap.bundle.artifacts import KINDS, Artifacts
-from airgap.bundle.builders.image import Buildah
+from airgap.bundle.builders.image import BuildahStore
 from airgap.bundle.progress import Progress, size
 from airgap.bundle.selection import Selection
 from airgap.bundle.sources import SourceTable
@@ -17,7 +17,7 @@ from tools.bootstrap.console import SetupError, log_message
 
 
 @dataclass(frozen=True)
-class Step:
+class BuildStep:
     """A step of a build: an artifact and the function that creates it."""
 
     entry: str
@@ -47,7 +47,7 @@ def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, sele
     Raises:
         SetupError: an artifact failed; names its entry. Finished artifacts stay in the cache.
     """
-    with Buildah.temporary(store, table.epoch) as buildah:
+    with BuildahStore.temporary(store, table.epoch) as buildah:
         steps = list(_steps(artifacts, selection, buildah))
         for number, step in enumerate(steps, 1):
             progress = Progress(f"[{number}/{len(steps)}] {step.artifact.kind} {step.entry}")
@@ -70,19 +70,19 @@ def prune(store: Store, artifacts: Artifacts) -> int:
     return len(store.prune(upstream_files, KINDS))
 
 
-def _steps(artifacts: Artifacts, selection: Selection, buildah: Buildah) -> Iterator[Step]:
+def _steps(artifacts: Artifacts, selection: Selection, buildah: BuildahStore) -> Iterator[BuildStep]:
     for entry in selection.sources:
         artifact = artifacts.binary_artifacts[entry]
-        yield Step(entry, artifact, partial(artifacts.binary_builds[entry].build, artifact))
+        yield BuildStep(entry, artifact, partial(artifacts.binary_builds[entry].build, artifact))
     for entry in selection.bases:
         artifact = artifacts.base_artifacts[entry]
-        yield Step(entry, artifact, partial(artifacts.base_builds[entry].build, artifact))
+        yield BuildStep(entry, artifact, partial(artifacts.base_builds[entry].build, artifact))
     for entry in selection.built:
         artifact = artifacts.image_artifacts[entry]
-        yield Step(entry, artifact, partial(artifacts.image_builds[entry].build, artifact, buildah))
+        yield BuildStep(entry, artifact, partial(artifacts.image_builds[entry].build, artifact, buildah))
     for entry in selection.copied:
         artifact = artifacts.copy_artifacts[entry]
-        yield Step(entry, artifact, partial(artifacts.image_copies[entry].fetch, artifact))
+        yield BuildStep(entry, artifact, partial(artifacts.image_copies[entry].fetch, artifact))
 
 
 def _size(artifact: Artifact) -> int:

@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from model_server.errors import RequestError
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -29,7 +29,7 @@ class BodyReader:
         crowded: set while a request waits.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._max_bytes = settings.max_body_bytes
         self._max_bodies = settings.max_bodies
         self._reading = self._waiting = 0

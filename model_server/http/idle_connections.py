@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 
 SCAN_SECONDS = 5
 CROWDED_SCAN_SECONDS = 0.25
@@ -48,7 +48,7 @@ class ConnectionWatch:
     While `crowded` is set, it also closes the slowest of the other connections.
     """
 
-    def __init__(self, settings: Settings, crowded: threading.Event) -> None:
+    def __init__(self, settings: ServerSettings, crowded: threading.Event) -> None:
         self._port = settings.port
         self._body_seconds = settings.body_seconds
         self._most_closed = max(1, settings.max_bodies // 4)

@@ -12,7 +12,7 @@ from model_server.codecs.tensors import BOOLEANS, FLOATS, INTEGERS
 from model_server.dataplane import BINARY, CSV, JSON
 from model_server.model.model import FEATURES, OUTPUTS, Model
 from model_server.model.package import Feature
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 
 API_VERSION = "1.0.0"
 Schema = dict[str, Any]
@@ -34,7 +34,7 @@ ERRORS = {
 BAD_BODY = (400, 408, 413, 415, 422)
 
 
-def openapi_document(model: Model | None, settings: Settings) -> Schema:
+def openapi_document(model: Model | None, settings: ServerSettings) -> Schema:
     """Return the OpenAPI document; without a model, schemas of its features and classes accept any value."""
     name = model.name if model else settings.model or "any"
     description = "Predictions of one model. Every error has the same JSON form, `Error`."

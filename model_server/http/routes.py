@@ -15,7 +15,7 @@ from model_server.errors import RequestError
 from model_server.http.openapi import API_VERSION, openapi_document
 from model_server.http.page import render_page
 from model_server.http.responses import Response, json_response
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Route:
     respond: Callable[[Request], Response]
 
 
-def routes(settings: Settings, plane: DataPlane, telemetry: Telemetry) -> list[Route]:
+def routes(settings: ServerSettings, plane: DataPlane, telemetry: Telemetry) -> list[Route]:
     """Return all routes of the server."""
     table = [
         Route("POST", "/score", partial(_score, plane)),

@@ -23,7 +23,7 @@ from model_server.http.health_server import HealthServer
 from model_server.http.idle_connections import ConnectionWatch
 from model_server.http.routes import routes
 from model_server.loader import ModelLoader
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry, forget_dead_workers
 from model_server.trial import ModelTrial
 
@@ -34,7 +34,7 @@ FLUSH_SECONDS = 1
 logger = logging.getLogger(__name__)
 
 
-def load(settings: Settings) -> WSGIApplication:
+def load(settings: ServerSettings) -> WSGIApplication:
     """Return the application; granian calls this in each worker before it listens."""
     # Until granian installs its handlers here, SIGTERM must end this process: it inherited the parent's handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

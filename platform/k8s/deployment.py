@@ -14,7 +14,7 @@ from mlplatform.k8s.pod import Pod
 
 from settings.types import ServiceType
 
-Settings = kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret
+MountedSettings = kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret
 
 
 def deployment(
@@ -23,7 +23,7 @@ def deployment(
     labels: Mapping[str, str],
     pod: Pod,
     *depends_on: pulumi.Resource,
-    settings: Sequence[Settings] = (),
+    settings: Sequence[MountedSettings] = (),
     selector: Mapping[str, str] | None = None,
     strategy: Literal["Recreate", "RollingUpdate"] = "Recreate",
 ) -> kubernetes.apps.v1.Deployment:
@@ -78,7 +78,7 @@ def service(
     )
 
 
-def _digest(settings: Sequence[Settings]) -> pulumi.Output[str]:
+def _digest(settings: Sequence[MountedSettings]) -> pulumi.Output[str]:
     """Return the SHA-256 of the content. A digest reveals nothing, so it is no secret."""
     contents = pulumi.Output.all(*(each.data for each in settings))
     digest = contents.apply(lambda known: hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest())

@@ -80,7 +80,7 @@ class DeploymentFactory:
         pod: Pod,
         *depends_on: pulumi.Resource,
         wait_for: Sequence[str] = (),
-        settings: Sequence[deployment.Settings] = (),
+        settings: Sequence[deployment.MountedSettings] = (),
     ) -> kubernetes.apps.v1.Deployment:
         """Create a Deployment with one pod, whose containers start once all of `wait_for` accept connections.
 

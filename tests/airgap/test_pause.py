@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from airgap.bundle.builders.c_program import CProgramBuild
-from airgap.bundle.builders.image import Buildah, ImageBuild
+from airgap.bundle.builders.image import BuildahStore, ImageBuild
 from airgap.bundle.progress import Progress
 from airgap.bundle.sources import load
 from airgap.bundle.store import Artifact, Store
@@ -45,7 +45,7 @@ def program(store: Store) -> Artifact:
 
 def image(store: Store) -> Artifact:
     build = ImageBuild(TABLE, "pause", TABLE.image["pause"], {"pause": program(store)}, {})
-    with Buildah.temporary(store, TABLE.epoch) as buildah:
+    with BuildahStore.temporary(store, TABLE.epoch) as buildah:
         build.build(artifact := build.artifact(store), buildah, Progress("pause"))
     return artifact
 

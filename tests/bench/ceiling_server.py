@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from model_server.__main__ import main
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -25,7 +25,7 @@ CONTENT = json.dumps(ANSWER).encode()
 HEADERS = [("Content-Type", "application/json"), ("Content-Length", str(len(CONTENT)))]
 
 
-def load_wsgi(_settings: Settings) -> WSGIApplication:
+def load_wsgi(_settings: ServerSettings) -> WSGIApplication:
     """Return the application of a worker, which replaces the model server's."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -37,7 +37,7 @@ def load_wsgi(_settings: Settings) -> WSGIApplication:
     return answer
 
 
-def load_flask(_settings: Settings) -> WSGIApplication:
+def load_flask(_settings: ServerSettings) -> WSGIApplication:
     """Return the application of a worker, which replaces the model server's."""
     from flask import Flask
 

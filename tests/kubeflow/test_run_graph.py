@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.cluster import pipelines
-from workloads.engines.kubeflow.progress import Progress
+from workloads.engines.kubeflow.progress import RunProgress
 from workloads.engines.kubeflow.run_graph import RunGraph
 from workloads.runs.compile import compile_pipeline
 
@@ -70,7 +70,7 @@ def test_graph_without_executions_is_empty(package: dict[str, Any]) -> None:
 
 def test_progress_update_logs_start_and_end_of_each_step_once(package: dict[str, Any]) -> None:
     lines: list[str] = []
-    progress = Progress(lines.append)
+    progress = RunProgress(lines.append)
     running = FakeRun()
     running.step("preprocess-data", running.dag(), "RUNNING")
     progress.update(RunGraph(package, running.executions))

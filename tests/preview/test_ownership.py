@@ -17,7 +17,7 @@ from mlplatform.platform import cluster_platform
 
 from infra.cluster import MANAGED
 from infra.dynamic_provider import UserError
-from settings.stack import Settings
+from settings.stack import StackSettings
 from tests.stand_ins import Answering, answering, kubeconfig
 
 from .graph import Graph, run
@@ -203,7 +203,7 @@ ALL: dict[str, Any] = {
 CLUSTER_KINDS = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "StorageClass"}
 
 
-def rendered(settings: Settings) -> Graph:
+def rendered(settings: StackSettings) -> Graph:
     """Return the objects of a stack on a cluster that exists, with the namespace of model servers."""
 
     def program() -> None:
@@ -219,14 +219,14 @@ def rendered(settings: Settings) -> Graph:
         return run(program)[0]
 
 
-def stack_settings(**sections: Any) -> Settings:
+def stack_settings(**sections: Any) -> StackSettings:
     platform = {
         "pipelines": "job",
         "registry": {"url": "https://registry.example.com", "username": "u", "password": "p"},
         **sections.get("platform", {}),
     }
     infra = {"cluster": "existing", "existing": {"kubeconfig": kubeconfig("http://127.0.0.1:1")}}
-    return Settings.model_validate({"infra": infra, **sections, "platform": platform})
+    return StackSettings.model_validate({"infra": infra, **sections, "platform": platform})
 
 
 @pytest.mark.parametrize("sections", [{}, ALL], ids=["smallest", "all"])

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from model_server.http import idle_connections
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 from tests.server.running import HOST, Server, environment, free_port, running, wait_until
 from tests.server.training import Trained
 
@@ -82,7 +82,7 @@ def test_score_two_thousand_open_connections_returns_200(iris: Trained, tmp_path
 
 @pytest.mark.skipif(not idle_connections.SUPPORTED, reason="needs TCP_INFO of Linux")
 def test_idle_connections_within_request_are_closed(iris: Trained, tmp_path: Path) -> None:
-    defaults = Settings.from_environment({})
+    defaults = ServerSettings.from_environment({})
     with running(tmp_path / "log", DIRECTORY=iris.folder, WORKERS=1) as server, ExitStack() as kept:
         seconds = defaults.body_seconds + 10
         for _ in range(defaults.max_bodies):

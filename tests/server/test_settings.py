@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from model_server.settings import Settings, SettingsError, to_environment
+from model_server.settings import ServerSettings, ServerSettingsError, to_environment
 from settings.serving import ModelServerSettings, ServingSettings
 
 FROM_REGISTRY = {"REGISTRY": "http://127.0.0.1:1", "MODEL": "iris", "CACHE": "cache"}
 
 
-def settings(**variables: object) -> Settings:
-    return Settings.from_environment({f"MODEL_SERVER_{name}": str(value) for name, value in variables.items()})
+def settings(**variables: object) -> ServerSettings:
+    return ServerSettings.from_environment({f"MODEL_SERVER_{name}": str(value) for name, value in variables.items()})
 
 
 def test_settings_no_variables_are_loopback_port_5005_and_no_model() -> None:
@@ -21,7 +21,7 @@ def test_settings_no_variables_are_loopback_port_5005_and_no_model() -> None:
 
 
 def test_settings_empty_and_foreign_variables_are_ignored() -> None:
-    assert settings(PORT="", SHA256="") == Settings.from_environment({"PORT": "abc", "MODEL": "x"}) == settings()
+    assert settings(PORT="", SHA256="") == ServerSettings.from_environment({"PORT": "abc", "MODEL": "x"}) == settings()
 
 
 def test_settings_pinned_and_followed_model_are_read() -> None:
@@ -50,7 +50,7 @@ def test_settings_pinned_and_followed_model_are_read() -> None:
 def test_settings_invalid_value_names_variable_value_and_allowed_values(
     variables: dict[str, object], expected: list[str]
 ) -> None:
-    with pytest.raises(SettingsError) as raised:
+    with pytest.raises(ServerSettingsError) as raised:
         settings(**variables)
     message = str(raised.value)
     assert [words for words in expected if words not in message] == []
@@ -59,21 +59,21 @@ def test_settings_invalid_value_names_variable_value_and_allowed_values(
 
 def test_to_environment_any_settings_are_read_back() -> None:
     values = {"registry": "http://127.0.0.1:1", "model": "iris", "cache": "cache", "version": "3", "workers": 4}
-    read = Settings.from_environment(to_environment(values | {"sha256": None}))
+    read = ServerSettings.from_environment(to_environment(values | {"sha256": None}))
     assert read.model_dump(include=set(values), mode="json") == values
     assert to_environment({"max_rows": 5, "alias": None}) == {"MODEL_SERVER_MAX_ROWS": "5"}
 
 
 def test_environment_of_a_stacks_settings_is_read_by_the_server() -> None:
     values = {"workers": 3, "max_body_bytes": 2048, "max_rows": 7, "max_bodies": 9, "body_seconds": 4.5}
-    read = Settings.from_environment(ServingSettings(**values).environment())
+    read = ServerSettings.from_environment(ServingSettings(**values).environment())
     assert read.model_dump(include=set(values)) == values
     assert values.keys() == ModelServerSettings.model_fields.keys()
 
 
 def test_settings_shared_with_a_stack_have_same_default_and_fit_the_limits() -> None:
     """A launcher renders each field of a stack's serving settings as the variable of the same name."""
-    stack, server = (schema.model_json_schema()["properties"] for schema in (ServingSettings, Settings))
+    stack, server = (schema.model_json_schema()["properties"] for schema in (ServingSettings, ServerSettings))
     shared = stack.keys() & server.keys()
     assert {"port", *ModelServerSettings.model_fields} <= shared
     for name in shared:

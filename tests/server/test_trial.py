@@ -14,7 +14,7 @@ import pytest
 from model_server import trial
 from model_server.errors import ModelRefused
 from model_server.model.package import read_package
-from model_server.settings import Settings
+from model_server.settings import ServerSettings
 from model_server.trial import ModelTrial
 from tests.server.running import environment
 from tests.server.training import Trained, make_endless, make_hungry
@@ -86,11 +86,11 @@ def test_require_accepted_same_model_twice_tries_it_once(
     package = read_package(model, None, {})
     for _ in range(2):
         with pytest.raises(ModelRefused, match=r"^too large$"):
-            ModelTrial(Settings.from_environment({}), tmp_path).require_accepted(package)
+            ModelTrial(ServerSettings.from_environment({}), tmp_path).require_accepted(package)
     assert tried == [package]
 
 
 def test_try_model_failing_child_raises_oserror(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(OSError, match="the trial process failed"):
-        trial.try_model(read_package(model, None, {}), Settings.from_environment({}))
+        trial.try_model(read_package(model, None, {}), ServerSettings.from_environment({}))

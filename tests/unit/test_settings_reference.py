@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from settings.paths import PROJECT
-from settings.stack import Settings
+from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
 from tools.ci.settings_reference import page
 
@@ -31,12 +31,12 @@ def test_settings_page_names_every_setting() -> None:
 def test_every_setting_and_section_has_a_description() -> None:
     undescribed = [
         f"{section.__name__}.{name}"
-        for section in all_sections(Settings)
+        for section in all_sections(StackSettings)
         for name, field in section.model_fields.items()
         if not (field.description or "").rstrip().endswith(".")
     ]
     assert undescribed == []
-    assert [section.__name__ for section in all_sections(Settings) if not section.__doc__] == []
+    assert [section.__name__ for section in all_sections(StackSettings) if not section.__doc__] == []
 
 
 def test_reference_shows_type_allowed_values_and_default_of_a_setting() -> None:
@@ -55,7 +55,7 @@ def test_reference_shows_no_pipe_of_a_pattern_as_the_end_of_a_cell() -> None:
 
 def plain_settings() -> Iterator[str]:
     """Yield the full name of every setting that is no section, except those of each pipeline."""
-    for namespace, section in Settings.model_fields.items():
+    for namespace, section in StackSettings.model_fields.items():
         if namespace == "workloads":
             yield "workloads:pipelines"
             continue

@@ -29,7 +29,7 @@ class CommentError(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class ReviewRequest:
     """The HTTP interface to the comments of a pull or merge request."""
 
     comments: str
@@ -41,17 +41,17 @@ class Request:
     headers: Mapping[str, str]
 
 
-def request_of(environ: Mapping[str, str]) -> Request:
+def request_of(environ: Mapping[str, str]) -> ReviewRequest:
     """Return the request that this CI job belongs to."""
     if iid := environ.get("CI_MERGE_REQUEST_IID"):
         notes = f"{environ['CI_API_V4_URL']}/projects/{environ['CI_PROJECT_ID']}/merge_requests/{iid}/notes"
-        return Request(notes, notes, "PUT", {"PRIVATE-TOKEN": environ["COMMENT_TOKEN"]})
+        return ReviewRequest(notes, notes, "PUT", {"PRIVATE-TOKEN": environ["COMMENT_TOKEN"]})
     issues = f"{environ['GITHUB_API_URL']}/repos/{environ['GITHUB_REPOSITORY']}/issues"
     authorization = {"Authorization": f"Bearer {environ['GITHUB_TOKEN']}"}
-    return Request(f"{issues}/{environ['NUMBER']}/comments", f"{issues}/comments", "PATCH", authorization)
+    return ReviewRequest(f"{issues}/{environ['NUMBER']}/comments", f"{issues}/comments", "PATCH", authorization)
 
 
-def publish(request: Request, pages: list[str]) -> None:
+def publish(request: ReviewRequest, pages: list[str]) -> None:
     """Create or replace the comment. Without pages, only an existing comment is replaced, by a note.
 
     Raises:
@@ -68,7 +68,7 @@ def publish(request: Request, pages: list[str]) -> None:
         _call(request, "POST", request.comments, text)
 
 
-def _existing(request: Request) -> int | None:
+def _existing(request: ReviewRequest) -> int | None:
     """Return the number of the comment of an earlier run, None without one."""
     page = 1
     while comments := _call(request, "GET", f"{request.comments}?per_page=100&page={page}"):
@@ -79,7 +79,7 @@ def _existing(request: Request) -> int | None:
     return None
 
 
-def _call(request: Request, method: str, url: str, content: Any = None) -> Any:
+def _call(request: ReviewRequest, method: str, url: str, content: Any = None) -> Any:
     call = urllib.request.Request(
         url,
         method=method,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from settings.stack import Settings
+from settings.stack import StackSettings
 
 INTRODUCTION = """\
 # Settings
@@ -45,7 +45,7 @@ Schema = dict[str, Any]
 
 def page() -> str:
     """Return the reference of settings as Markdown."""
-    schema = Settings.model_json_schema()
+    schema = StackSettings.model_json_schema()
     tables = (
         f"\n## {namespace['description'].rstrip('.')}\n"
         + "".join(_tables(f"{name}", f"{name}:", _section(namespace, schema["$defs"]), schema["$defs"]))

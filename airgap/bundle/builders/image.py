@@ -60,7 +60,7 @@ class ImageBuild:
         }
         return store.artifact("images", self.entry, parts)
 
-    def build(self, artifact: Artifact, buildah: Buildah, progress: Progress) -> None:
+    def build(self, artifact: Artifact, buildah: BuildahStore, progress: Progress) -> None:
         """Build the image into the cache.
 
         Raises:
@@ -98,7 +98,7 @@ class ImageBuild:
 
 
 @dataclass(frozen=True)
-class Buildah:
+class BuildahStore:
     """buildah with temporary storage."""
 
     storage: Path
@@ -106,7 +106,7 @@ class Buildah:
 
     @classmethod
     @contextmanager
-    def temporary(cls, store: Store, epoch: int) -> Iterator[Buildah]:
+    def temporary(cls, store: Store, epoch: int) -> Iterator[BuildahStore]:
         """Yield a buildah whose storage is removed with the block; remove the storage of a killed build first."""
         storage = store.root / "buildah"
         shutil.rmtree(storage, ignore_errors=True)

@@ -22,7 +22,7 @@ from workloads.engines.base import RunRequest, RunResult, RunState, ScheduleRequ
 from workloads.engines.kubeflow.kfp_client import KfpClient, KfpRunState, run_state
 from workloads.engines.kubeflow.kubeflow_package import STEPS_SECRET, kubeflow_package
 from workloads.engines.kubeflow.metadata import MetadataStore
-from workloads.engines.kubeflow.progress import Progress
+from workloads.engines.kubeflow.progress import RunProgress
 from workloads.engines.kubeflow.run_graph import RunGraph
 from workloads.engines.kubeflow.run_pods import RUN_LABEL, RunPods
 
@@ -160,7 +160,7 @@ class KubeflowEngine(SchedulingEngine):
         """Copy the logs of a run until it ends and return its result."""
         package = _uploaded_pipeline(kfp, request.version_id)
         deadline = time.monotonic() + 60 * request.timeout_minutes + STOP_SECONDS
-        progress = Progress(lambda line: pulumi.log.info(f"{request.pipeline}: {line}"))
+        progress = RunProgress(lambda line: pulumi.log.info(f"{request.pipeline}: {line}"))
         file = self.runs / request.run_id / "run.log"
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w") as log:

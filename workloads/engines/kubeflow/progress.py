@@ -9,7 +9,7 @@ from workloads.engines.kubeflow.metadata_pb2 import Execution
 from workloads.engines.kubeflow.run_graph import STATES, RunGraph, seconds
 
 
-class Progress:
+class RunProgress:
     """Log with one line for the start of each step, for its end, and for each step that a condition skips."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
