@@ -21,6 +21,7 @@ import requests
 
 from tests.harness import CHECKOUT, Stack, changes, git, touched
 from tests.waiting import until
+from workloads.ml.data import table
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 VIRGINICA = {"petal_length": 6.0, "petal_width": 2.5, "sepal_length": 6.3, "sepal_width": 3.3}
@@ -73,9 +74,9 @@ def test_service_with_all_flowers_agrees_with_a_retrained_forest(stack: Stack) -
     from sklearn.ensemble import RandomForestClassifier
 
     outputs = stack.outputs()
-    train = numpy.loadtxt(outputs["iris_external"]["artifacts"]["preprocess-data.train"], delimiter=",", skiprows=1)
+    rows, labels = table.load(outputs["iris_external"]["artifacts"]["preprocess-data.train"])
     forest = RandomForestClassifier(n_estimators=100, oob_score=True, random_state=123)
-    forest.fit(train[:, :-1].astype(numpy.float32), train[:, -1].astype(int))
+    forest.fit(rows, labels)
     with (CHECKOUT / "workloads/data/iris.csv").open() as file:
         flowers = [{name: float(row[name]) for name in SETOSA} for row in csv.DictReader(file)]
     order = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
