@@ -28,7 +28,7 @@ class MachineFacts:
     memory_mib: int
     disk_free_mib: int
     has_address: bool
-    """One of the links has the private address."""
+    """True if a network link has the private address."""
     is_node: bool
     """The machine is a node of a cluster, of this stack or another one."""
     membership: str

@@ -17,7 +17,7 @@ from workloads.ml.model.model_directory import FeatureProfile, ModelDirectory
 
 TABLE_ONNX_FILE = "table.onnx"
 PREFIX = "model:"
-"""Of names within the graph, which must differ from the names of columns."""
+"""Prefix of names within the graph, so that they differ from names of columns."""
 Outputs = dict[str, str]
 """Type of MLflow by name of the output."""
 
