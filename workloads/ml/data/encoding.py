@@ -185,4 +185,5 @@ def missing_remedy(name: str, kind: ColumnType, other_keys: Mapping[str, Any]) -
     """Return what to write in `columns` so that cells of the column may be missing."""
     texts = other_keys.get("missing_texts")
     setting = f"{{type: {kind}, missing: true" + (f", missing_texts: [{', '.join(texts)}]" if texts else "") + "}"
-    return f"fill the cell, or allow missing values with `columns: {{{name}: {setting}}}`, or drop such rows with drop"
+    drop = "{missing: drop" + (f", missing_texts: [{', '.join(texts)}]" if texts else "") + "}"
+    return f"to allow that, train with `columns: {{{name}: {setting}}}`; to leave out such rows, `{{{name}: {drop}}}`"

@@ -10,7 +10,7 @@ import numpy as np
 
 from workloads.ml.data.column_settings import IGNORE, NO_SETTING, ColumnSetting, ColumnSettings
 from workloads.ml.data.columns import ColumnType, cast_numbers, column_type, parse_number, text_cells, with_nulls
-from workloads.ml.data.encoding import ColumnSchema
+from workloads.ml.data.encoding import ColumnSchema, Rows, encode_column
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
@@ -24,36 +24,52 @@ OTHER_DATE = r"^\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
 MISSING_WORDS = ("na", "n/a", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing", "unknown")
 """Texts that often mean an empty cell, in small letters."""
 SHOWN = 5
+SHOWN_ERRORS = 20
 
 
-def decide_schema(
+def read_features(
     table: pa.Table, names: Sequence[str], settings: ColumnSettings, decimal: str
-) -> tuple[list[ColumnSchema], list[str]]:
-    """Return the schema of the features, and one sentence for each decision that is more than reading numbers.
+) -> tuple[list[ColumnSchema], Rows, list[str]]:
+    """Return the schema of the features, their encoded rows, and a sentence for each decision.
 
     Args:
         table: The data; cells of a CSV file are text.
         names: Columns that are not targets.
-        settings: What the user says.
+        settings: Types and missing values as the user states them.
         decimal: Decimal mark of the numbers.
 
     Raises:
-        StepError: The type of a column is uncertain; the message names the lines to write in `columns`.
+        StepError: The type of a column is uncertain, or a cell does not fit it. The message has a line for each such
+            column, with the text to write in `columns`.
     """
-    schemas, decisions = [], []
+    schemas, columns, decisions, errors = [], [], [], []
     for name in names:
         setting = settings.get(name, NO_SETTING)
         if setting.type == IGNORE:
             decisions.append(f"column {name}: ignored, as columns says")
             continue
-        cells = with_nulls(table.column(name), setting.missing_texts)
-        kind = ColumnType(setting.type) if setting.type else _detect(name, cells, decimal)
-        if kind is ColumnType.INTEGER:
-            _check_exact(name, cells)
-        schema = _schema(name, kind, cells, setting)
+        try:
+            schema = _decide(name, table.column(name), setting, decimal)
+            columns.append(encode_column(table.column(name), schema, decimal))
+        except StepError as error:
+            errors.append(str(error))
+            continue
         schemas.append(schema)
         decisions += _decisions(schema, said=bool(setting.type))
-    return schemas, decisions
+    if errors:
+        more = [f"and {len(errors) - SHOWN_ERRORS} more columns"] if len(errors) > SHOWN_ERRORS else []
+        raise StepError("\n".join(errors[:SHOWN_ERRORS] + more))
+    if not schemas:
+        raise StepError("columns: every column but the target is ignored; there must be a feature")
+    return schemas, np.column_stack(columns), decisions
+
+
+def _decide(name: str, column: pa.ChunkedArray, setting: ColumnSetting, decimal: str) -> ColumnSchema:
+    cells = with_nulls(column, setting.missing_texts)
+    kind = ColumnType(setting.type) if setting.type else _detect(name, cells, decimal)
+    if kind is ColumnType.INTEGER:
+        _check_exact(name, cells)
+    return _schema(name, kind, cells, setting)
 
 
 def _schema(name: str, kind: ColumnType, cells: Any, setting: ColumnSetting) -> ColumnSchema:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from workloads.ml.data.column_settings import DROP, NO_SETTING, ColumnSettings, parse_column_settings
 from workloads.ml.data.columns import ColumnType, column_type, name_key, with_nulls
 from workloads.ml.data.csv_reader import CsvFormat, read_csv
-from workloads.ml.data.encoding import ColumnSchema, Rows, encode_rows, find_columns
-from workloads.ml.data.schema import decide_schema
+from workloads.ml.data.encoding import ColumnSchema, Rows, find_columns
+from workloads.ml.data.schema import read_features
 from workloads.ml.data.target import Labels, Task, Values, encode_classes, encode_values, parse_task
 from workloads.ml.errors import StepError
 
@@ -191,15 +191,13 @@ def parse(
         labels = values[0] if len(values) == 1 else np.column_stack(values)
     else:
         classes, labels = encode_classes(wanted[0], cells[0], chosen, decimal)
-    schema, detected = decide_schema(table, features, settings, decimal)
-    if not schema:
-        raise StepError("columns: every column but the target is ignored; there must be a feature")
+    schema, rows, detected = read_features(table, features, settings, decimal)
     return Table(
         columns=schema,
         task=chosen or Task.CLASSIFICATION,
         targets=wanted,
         classes=classes,
-        rows=encode_rows(table, schema, decimal),
+        rows=rows,
         labels=labels,
         source=source,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -281,7 +279,7 @@ def load(path: str) -> tuple[Rows, Labels | Values]:
     from pyarrow import parquet
 
     table = parquet.ParquetFile(path).read()
-    features = table.num_columns - len(_description(table.schema)["targets"])
+    features = len(_description(table.schema)["features"])
     columns = [column.to_numpy() for column in table.columns]
     labels = columns[features:]
     return np.column_stack(columns[:features]), labels[0] if len(labels) == 1 else np.column_stack(labels)
