@@ -51,16 +51,16 @@ def root_file_system() -> Path:
     Raises:
         UserError: this process is not root, a program is missing, or the build failed.
     """
+    from airgap.bundle.build_progress import Progress
     from airgap.bundle.builders.debian import ROOTFS, DebianBuild
-    from airgap.bundle.progress import Progress
-    from airgap.bundle.sources import load
+    from airgap.bundle.source_table import load_sources
     from airgap.bundle.store import Store
     from tools.bootstrap.atomic_install import atomic_install
     from tools.bootstrap.console import SetupError
     from tools.bootstrap.file_lock import file_lock
 
     require_root_and_tools()
-    sources = load()
+    sources = load_sources()
     build = DebianBuild(sources, "machine", sources.debian["machine"])
     archive = build.artifact(Store.default())
     target = cache_directory() / "lab" / f"root-{archive.key}"

@@ -18,7 +18,7 @@ from mlplatform.images.locked_packages import (
     PYTHON,
     LockedPackage,
     bill_of_materials,
-    install,
+    install_packages,
     locked_packages,
 )
 from mlplatform.images.registry_client import RegistryClient, RegistryUnavailable
@@ -182,7 +182,7 @@ def _context(recipe: Recipe, folder: Path) -> Path:
     installed, record = context / "packages", context / "sbom.cdx.json"
     if not record.is_file() or record.read_text() != bill:
         shutil.rmtree(context, ignore_errors=True)
-        install(packages, installed)
+        install_packages(packages, installed)
         record.write_text(bill)
     code = context / "code"
     shutil.rmtree(code, ignore_errors=True)

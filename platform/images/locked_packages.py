@@ -80,7 +80,7 @@ def locked_packages(requirements: Path, lock: Path = PROJECT / "uv.lock") -> lis
     return [LockedPackage(name, packages[name]["version"], tuple(_hashes(packages[name]))) for name in names]
 
 
-def install(packages: Sequence[LockedPackage], folder: Path) -> None:
+def install_packages(packages: Sequence[LockedPackage], folder: Path) -> None:
     """Install the packages into `folder`, without the folders that no image uses.
 
     Raises:
