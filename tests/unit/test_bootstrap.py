@@ -151,7 +151,7 @@ class TestEnvironment:
 class TestAzurite:
     @pytest.fixture
     def node(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(environment, "node", lambda: tmp_path / "node")
+        monkeypatch.setattr(environment, "node_program", lambda: tmp_path / "node")
         return tmp_path / "node" / "bin" / "node"
 
     def test_install_runs_once_and_again_after_a_change_of_the_lock(self, node: Path, folder: Path) -> None:
