@@ -26,7 +26,7 @@ def preprocess_data(
     The key of the storage account is read from the environment variable AZURE_STORAGE_KEY.
 
     Args:
-        train: Parquet with the encoded features and the target; `table.load` and `table.load_description` read it.
+        train: Parquet with the encoded features and the target; `load_table` and `load_description` read it.
         test: The test part, in the same format.
         report: HTML page with the columns, their distributions and what is suspicious.
         target: Column with the classes, or with the numbers to predict; all others are features.
@@ -42,10 +42,12 @@ def preprocess_data(
     """
     from pathlib import Path
 
-    from workloads.ml.data import data_report, findings, storage, table
+    from workloads.ml.data import data_report, findings, table
     from workloads.ml.data.csv_reader import CsvFormat
+    from workloads.ml.data.storage import read_data
+    from workloads.ml.data.table import save_table
 
-    content, source = storage.read(account_url, container, blob, data_url)
+    content, source = read_data(account_url, container, blob, data_url)
     targets = [target, *further_targets]
     parsed = table.parse(content, targets, source, CsvFormat.from_mapping(csv_format), columns, task)
     rows, count = len(parsed.labels), len(parsed.features) + len(targets)
@@ -57,5 +59,5 @@ def preprocess_data(
         print(line)
     Path(report.path).write_text(data_report.page(parsed, suspicions))
     for part, mask in zip((train, test), table.split(parsed.labels, seed), strict=True):
-        table.save(part.path, parsed, mask)
+        save_table(part.path, parsed, mask)
         part.metadata.update(fingerprint)

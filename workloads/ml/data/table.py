@@ -256,7 +256,7 @@ def split(labels: Labels | Values, seed: int) -> tuple[NDArray[np.bool_], NDArra
     return ~test, test
 
 
-def save(path: str, table: Table, part: NDArray[np.bool_]) -> None:
+def save_table(path: str, table: Table, part: NDArray[np.bool_]) -> None:
     """Write the rows of a part as Parquet: the encoded features, the labels, and the description as file metadata.
 
     The description is in the file, not in the metadata of the artifact: kfp passes those to a step as one argument,
@@ -271,8 +271,8 @@ def save(path: str, table: Table, part: NDArray[np.bool_]) -> None:
     parquet.write_table(pa.table(columns, names=[*table.features, *table.targets], metadata=metadata), path)
 
 
-def load(path: str) -> tuple[Rows, Labels | Values]:
-    """Return rows and labels of a part that `save` wrote; a missing value of a row is NaN.
+def load_table(path: str) -> tuple[Rows, Labels | Values]:
+    """Return rows and labels of a part that `save_table` wrote; a missing value of a row is NaN.
 
     Labels are class indices [rows]; of a regression, numbers [rows], or [rows, targets] of several targets.
     """
@@ -286,7 +286,7 @@ def load(path: str) -> tuple[Rows, Labels | Values]:
 
 
 def load_description(path: str) -> TableDescription:
-    """Return the description of the whole table from a part that `save` wrote."""
+    """Return the description of the whole table from a part that `save_table` wrote."""
     from pyarrow import parquet
 
     return _description(parquet.ParquetFile(path).schema_arrow)

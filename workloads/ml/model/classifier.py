@@ -11,8 +11,8 @@ import numpy as np
 from workloads.ml.data.encoding import ColumnSchema, Rows, allows_nan
 from workloads.ml.data.table import TableDescription
 from workloads.ml.errors import StepError
-from workloads.ml.model import model_directory
 from workloads.ml.model.export_check import check_export
+from workloads.ml.model.model_directory import build_signature, save_model_directory
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
 
 
@@ -20,9 +20,9 @@ def save_classifier(classifier: Any, rows: Rows, description: TableDescription, 
     """Export a trained classifier, compare the exported model with it, and write the model directory.
 
     Args:
-        classifier: A classifier or scikit-learn pipeline, fitted on rows and class indices of `table.load`.
+        classifier: A classifier or scikit-learn pipeline, fitted on rows and class indices of `load_table`.
         rows: The training rows [rows, features].
-        description: The description of the training data, from `table.load_description`.
+        description: The description of the training data, from `load_description`.
         folder: The model directory, created if necessary.
         model_name: Name of the model in its signature.
 
@@ -30,7 +30,7 @@ def save_classifier(classifier: Any, rows: Rows, description: TableDescription, 
         StepError: The classifier has no probabilities, cannot be exported, or the exported model predicts otherwise.
     """
     onnx = export_classifier(classifier, rows, description["columns"])
-    model_directory.save(folder, onnx, model_directory.describe(model_name, onnx, rows, description))
+    save_model_directory(folder, onnx, build_signature(model_name, onnx, rows, description))
 
 
 def export_classifier(classifier: Any, rows: Rows, columns: Sequence[ColumnSchema] = ()) -> bytes:
@@ -54,7 +54,7 @@ def export_classifier(classifier: Any, rows: Rows, columns: Sequence[ColumnSchem
             f"use a classifier that has it, or CalibratedClassifierCV({name}(...))"
         )
     if list(classifier.classes_) != list(range(len(classifier.classes_))):
-        raise StepError(f"{name} cannot be served: fit it on the class indices 0, 1, 2, ... that table.load returns")
+        raise StepError(f"{name} cannot be served: fit it on the class indices 0, 1, 2, ... that load_table returns")
     missing = any(allows_nan(column) for column in columns)
     to_onnx = forest_to_onnx if type(classifier) is RandomForestClassifier else classifier_to_onnx
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from workloads.ml.data import table
+from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
 from workloads.ml.model.classifier import save_classifier
@@ -19,7 +19,7 @@ def train_forest(train: str, folder: Path, model_name: str, trees: int, seed: in
     The file `importance.json` in the directory has the share of each feature by name.
 
     Args:
-        train: Path of the training part, as `table.save` writes it.
+        train: Path of the training part, as `save_table` writes it.
         folder: The model directory, created if necessary.
         model_name: Name of the model in its signature.
         trees: Number of trees.
@@ -35,8 +35,8 @@ def train_forest(train: str, folder: Path, model_name: str, trees: int, seed: in
         raise StepError(f"trees: {trees}; a forest has at least one")
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    rows, labels = table.load(train)
-    description = table.load_description(train)
+    rows, labels = load_table(train)
+    description = load_description(train)
     regression = description["task"] == Task.REGRESSION
     kind, save = (RandomForestRegressor, save_regressor) if regression else (RandomForestClassifier, save_classifier)
     forest = kind(n_estimators=trees, oob_score=True, random_state=seed).fit(rows, labels)

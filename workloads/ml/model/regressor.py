@@ -11,9 +11,9 @@ import numpy as np
 from workloads.ml.data.encoding import ColumnSchema, Rows, allows_nan
 from workloads.ml.data.table import TableDescription
 from workloads.ml.errors import StepError
-from workloads.ml.model import model_directory
 from workloads.ml.model.classifier import name_of, not_exported
 from workloads.ml.model.export_check import check_values
+from workloads.ml.model.model_directory import build_signature, save_model_directory
 from workloads.ml.model.onnx_export import regressor_to_onnx
 
 
@@ -21,9 +21,9 @@ def save_regressor(regressor: Any, rows: Rows, description: TableDescription, fo
     """Export a trained regressor, compare the exported model with it, and write the model directory.
 
     Args:
-        regressor: A regressor or scikit-learn pipeline, fitted on rows and numbers of `table.load`.
+        regressor: A regressor or scikit-learn pipeline, fitted on rows and numbers of `load_table`.
         rows: The training rows [rows, features].
-        description: The description of the training data, from `table.load_description`.
+        description: The description of the training data, from `load_description`.
         folder: The model directory, created if necessary.
         model_name: Name of the model in its signature.
 
@@ -31,7 +31,7 @@ def save_regressor(regressor: Any, rows: Rows, description: TableDescription, fo
         StepError: The regressor cannot be exported, or the exported model predicts otherwise.
     """
     onnx = export_regressor(regressor, rows, description["scales"], description["columns"])
-    model_directory.save(folder, onnx, model_directory.describe(model_name, onnx, rows, description))
+    save_model_directory(folder, onnx, build_signature(model_name, onnx, rows, description))
 
 
 def export_regressor(

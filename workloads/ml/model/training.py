@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workloads.ml.data import table
+from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.model.classifier import save_classifier
 from workloads.ml.model.estimators import build_estimator, fit_estimator
@@ -24,7 +24,7 @@ def train_estimator(
     An estimator that knows the importance of its features adds the file `importance.json`.
 
     Args:
-        train: Path of the training part, as `table.save` writes it.
+        train: Path of the training part, as `save_table` writes it.
         folder: The model directory, created if necessary.
         model_name: Name of the model in its signature.
         name: Name or full path of the estimator.
@@ -37,8 +37,8 @@ def train_estimator(
     Raises:
         StepError: The estimator does not exist, cannot be trained, or cannot be exported exactly.
     """
-    rows, labels = table.load(train)
-    description = table.load_description(train)
+    rows, labels = load_table(train)
+    description = load_description(train)
     task = Task(description["task"])
     prepared, preparation = prepare(build_estimator(name, parameters, task, seed), description["columns"])
     fit_estimator(name, prepared, rows, labels)
