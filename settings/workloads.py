@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from settings.cron import Schedule
 from settings.types import Name, Parameter, Port, Section
@@ -29,12 +29,16 @@ class ColumnSection(Section):
     """Unit of the target of a regression, such as `EUR`."""
 
 
+Column = Annotated[ColumnSection, BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value)]
+"""A column; a text is its type."""
+
+
 class PipelineSettings(Section):
     """A pipeline of `workloads/pipelines/`. Its name is the file name with dashes instead of underscores."""
 
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """Arguments of the pipeline function. Names and types are checked against the function."""
-    columns: dict[str, ColumnKind | ColumnSection] = Field(default_factory=dict)
+    columns: dict[str, Column] = Field(default_factory=dict)
     """Types of columns by name, such as `{postcode: category, age: {type: number, missing: true}}`; see
     [Data](pipelines.md#data). The pipeline receives it as its parameter `columns`."""
     model: Name | None = None
@@ -66,10 +70,7 @@ class PipelineSettings(Section):
     @property
     def arguments(self) -> dict[str, Any]:
         """Return the parameters together with the columns."""
-        columns = {
-            name: column if isinstance(column, str) else column.model_dump(exclude_unset=True)
-            for name, column in self.columns.items()
-        }
+        columns = {name: column.model_dump(exclude_unset=True) for name, column in self.columns.items()}
         return {**self.parameters, **({"columns": columns} if columns else {})}
 
     @model_validator(mode="after")
