@@ -12,6 +12,16 @@ from settings.types import Name, Parameter, Port, Section
 ColumnKind = Literal["number", "integer", "boolean", "category", "date", "ignore"]
 
 
+def _cell_text(value: Any) -> Any:
+    """Return a number as a cell of a file has it: Pulumi passes the number 5 as 5.0."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+CellText = Annotated[str, BeforeValidator(_cell_text)]
+
+
 class ColumnSection(Section):
     """A column of a pipeline's data, as far as its cells leave a doubt."""
 
@@ -19,9 +29,9 @@ class ColumnSection(Section):
     """Type of the column, or `ignore` to leave it out. Unset: the type that all cells have."""
     missing: bool | Literal["drop"] = False
     """Allow empty cells. `drop` leaves out the rows in which the cell is empty; a target takes only that."""
-    missing_texts: list[str] = Field(default_factory=list)
+    missing_texts: list[CellText] = Field(default_factory=list)
     """Texts that mean an empty cell, such as `NA`."""
-    categories: list[str | int | float] = Field(default_factory=list)
+    categories: list[CellText] = Field(default_factory=list)
     """All categories in their order. Unset: those of the data, sorted."""
     unknown: bool = False
     """Predict rows with an unlisted category as if it were missing. Otherwise such rows are refused."""
@@ -29,6 +39,7 @@ class ColumnSection(Section):
     """Unit of the target of a regression, such as `EUR`."""
 
 
+ColumnName = Annotated[str, StringConstraints(pattern=r"\S")]
 Column = Annotated[ColumnSection, BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value)]
 """A column; a text is its type."""
 
@@ -38,7 +49,7 @@ class PipelineSettings(Section):
 
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """Arguments of the pipeline function. Names and types are checked against the function."""
-    columns: dict[str, Column] = Field(default_factory=dict)
+    columns: dict[ColumnName, Column] = Field(default_factory=dict)
     """Types of columns by name, such as `{postcode: category, age: {type: number, missing: true}}`; see
     [Data](pipelines.md#data). The pipeline receives it as its parameter `columns`."""
     model: Name | None = None
