@@ -47,7 +47,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "StackingClassifier": {"estimators": [LOGISTIC, "DecisionTreeClassifier"]},
     "StackingRegressor": {"estimators": [RIDGE, "DecisionTreeRegressor"]},
     "TunedThresholdClassifierCV": {"estimator": LOGISTIC},
-    "VotingClassifier": {"estimators": [LOGISTIC, "DecisionTreeClassifier"], "voting": "soft"},
+    "VotingClassifier": {
+        "estimators": [LOGISTIC, "DecisionTreeClassifier"],
+        "voting": "soft",
+        "flatten_transform": False,
+    },
     "VotingRegressor": {"estimators": [RIDGE, "DecisionTreeRegressor"]},
 }
 """Parameters of estimators that need some."""
@@ -99,8 +103,8 @@ def verdict(name: str, task: Task, columns: list[ColumnSchema]) -> str:
             with suppress(StepError):
                 _export(name, task, columns, rows, (labels > 0).astype(np.int64))
                 return "exact for two classes"
-        reason = str(three_classes).removeprefix("estimator: ").removeprefix(f"{name} ").partition("; use another")[0]
-        return "refused: " + reason.replace("|", "\\|").replace("\n", " ")
+        reason = str(three_classes).removeprefix("estimator: ").removeprefix(f"{name} ").partition("; ")[0]
+        return "refused: " + reason.replace("|", "\\|")
     return "exact"
 
 
