@@ -9,6 +9,7 @@ from infra.cluster import MANAGED, METRICS_API, Cluster
 from settings.paths import VERSIONS
 
 NAME = "metrics-server"
+VERIFY = "--kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 
 
 class MetricsServer(pulumi.ComponentResource):
@@ -21,8 +22,7 @@ class MetricsServer(pulumi.ComponentResource):
         server = manifests.container(objects["Deployment", NAME], NAME)
         server |= {
             "image": f"registry.k8s.io/metrics-server/metrics-server:{VERSIONS[NAME]['version']}",
-            # kubeadm's kubelets sign their serving certificates themselves.
-            "args": [*server["args"], "--kubelet-insecure-tls"],
+            "args": [*server["args"], VERIFY if cluster.verified_kubelets else "--kubelet-insecure-tls"],
             "resources": {"requests": {"cpu": "20m", "memory": "50Mi"}, "limits": {"cpu": "200m", "memory": "200Mi"}},
         }
         manifests.create(objects.values(), cluster.under(self))
