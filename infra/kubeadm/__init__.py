@@ -8,7 +8,7 @@
 4. `packages` installs containerd and Kubernetes' binaries on every machine.
 5. `init` creates the control plane.
 6. `upgrade` brings the control plane to the wanted version.
-7. `reconcile` applies the configuration of this program to the control plane, and has kubelets' certificates approved.
+7. `reconcile` applies the configuration of this program to the control plane, which then approves certificates.
 8. `join` adds each worker.
 9. The caller installs the pod network.
 10. `ready` waits for each node in turn, and upgrades workers. `reconcile` follows on each worker.
@@ -31,7 +31,7 @@ from infra.kubeadm.packages import install_packages
 from infra.kubeadm.plan import ClusterPlan, package_source, proxy_environment
 from infra.kubeadm.preflight import run_preflight
 from infra.kubeadm.ready import ready_node
-from infra.kubeadm.reconcile import install_approver, reconcile_node
+from infra.kubeadm.reconcile import reconcile_node
 from infra.kubeadm.reset import reset_machine
 from infra.kubeadm.upgrade import upgrade_control_plane
 from infra.machine import Machine
@@ -111,9 +111,8 @@ class KubeadmCluster(pulumi.ComponentResource):
         self._init = init_control_plane(plan, packages[plan.control_plane.name])
         self._resource = plan.control_plane.resource or self._init
         """The resource whose deletion ends the cluster."""
-        approver = install_approver(plan, [self._init])
         self._upgrade = upgrade_control_plane(plan, self._options([self._init]))
-        self._reconcile = reconcile_node(plan.control_plane, plan, self._options([approver, self._upgrade]))
+        self._reconcile = reconcile_node(plan.control_plane, plan, self._options([self._upgrade]))
         self.kubeconfig = admin_kubeconfig(plan, self._init, self._options([self._reconcile]))
         self.certificates_expire = certificate_expiry(plan, self._init, self._options([self._reconcile]))
         self.provider = provider(name, wait_for_api_server(self.kubeconfig), self._resource, self)

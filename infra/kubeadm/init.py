@@ -24,14 +24,13 @@ def configuration_variables(plan: ClusterPlan) -> dict[str, pulumi.Input[str]]:
         "SERVICE_SUBNET": str(settings.service_subnet),
         "CLUSTER": plan.name,
         "NAMES": pulumi.Output.all(*names).apply(lambda known: " ".join(dict.fromkeys(known))),
-        "TAINTED": "true" if plan.workers else "false",
     }
 
 
 def init_control_plane(plan: ClusterPlan, packages: pulumi.Resource) -> remote.Command:
     """Run `kubeadm init` on the control plane."""
     name = f"{plan.control_plane.name}-init"
-    variables = configuration_variables(plan)
+    variables = {**configuration_variables(plan), "TAINTED": "true" if plan.workers else "false"}
     return remote_script(name, plan.control_plane, plan, "init.sh", variables, opts=plan.options([packages]))
 
 

@@ -38,7 +38,7 @@ def cluster(proxy: ProxySettings | None) -> Graph:
 
 def test_every_script_that_changes_a_machine_has_the_owner() -> None:
     commands = {name: inputs for name, inputs in cluster(None).of("Command").items() if "bash -s" in inputs["create"]}
-    assert len(commands) == 2 * len(("owner", *DOWNLOADS)) + len(("init", "approver"))
+    assert len(commands) == 2 * len(("owner", *DOWNLOADS)) + 1
     for name, inputs in commands.items():
         assert "OWNER=lab-owner" in inputs["create"], name
         assert "proxy" not in inputs["create"].lower(), name

@@ -148,6 +148,7 @@ def test_reconcile_runs_the_script_and_waits_for_the_certificate(monkeypatch: py
     machines = Recorder()
     assert reconcile_request(monkeypatch, machines) == 0
     assert [(machine, command.rpartition(" ")[2]) for machine, command in machines.commands if "sudo" in command] == [
+        ("plane", "approver.sh"),
         ("worker-1", "reconcile.sh"),
         ("plane", kubectl.APPROVER),
         ("plane", "/api/v1/nodes/worker-1/proxy/healthz"),

@@ -24,7 +24,6 @@ VARIABLES = {
     "SERVICE_SUBNET": "10.96.0.0/16",
     "CLUSTER": "lab",
     "NAMES": "",
-    "TAINTED": "true",
 }
 RESTART = "systemctl restart kubelet"
 OLD_KUBELET, NEW_KUBELET = "kind: KubeletConfiguration", "kind: KubeletConfiguration # new"
@@ -127,11 +126,11 @@ def approver(machine: Sandbox) -> Sandbox:
     (machine.root / "etc/systemd/system").mkdir(parents=True)
     (machine.root / "fake-programs/openssl").symlink_to(shutil.which("openssl") or "openssl")
     text = script_text("approve-certificates.sh")
-    result = machine.run("approver.sh", text, NODES="plane 10.0.0.1 worker-1 10.0.0.2")
-    assert result.returncode == 0, result.stderr
+    for node, address in {"plane": "10.0.0.1", "worker-1": "10.0.0.2"}.items():
+        result = machine.run("approver.sh", text, NODE=node, ADDRESS=address)
+        assert result.returncode == 0, result.stderr
     assert (machine.root / "usr/local/sbin/mlplatform-approve-certificates").read_text() == text
     assert "systemctl enable --now --quiet mlplatform-approve-certificates.timer" in machine.calls
-    assert (machine.root / "etc/mlplatform/nodes").read_text() == "plane 10.0.0.1\nworker-1 10.0.0.2\n"
     return machine
 
 
@@ -183,11 +182,24 @@ def test_approver_approves_the_request_of_a_node_for_its_name_and_address(approv
         (signing_request("system:node:plane", ["10.0.0.1"]), WORKER, "its subject is subject=CN=system:node:plane"),
         (signing_request(WORKER, ["10.0.0.2"], group="system:masters"), WORKER, "O=system:masters"),
         (signing_request(WORKER, ["10.0.0.2"]), "system:node:worker-9", "the cluster has no node worker-9"),
-        (signing_request(WORKER, ["10.0.0.2"]), "worker-1", "the cluster has no node worker-1"),
-        (signing_request(WORKER, ["10.0.0.2"]), r"x\ncsr-2 y system:node:worker-1", "the cluster has no node"),
+        (signing_request(WORKER, ["10.0.0.2"]), "worker-1", "worker-1 is no node"),
+        (signing_request(WORKER, ["10.0.0.2"]), r"x\ncsr-2 y system:node:worker-1", "is no node"),
+        (signing_request(WORKER, ["10.0.0.2"]), "system:node:../owner", "system:node:../owner is no node"),
         (base64.b64encode(b"no request").decode(), WORKER, "the request is invalid"),
     ],
-    ids=["address", "addresses", "name", "no-name", "subject", "group", "node", "user", "line-break", "no-request"],
+    ids=[
+        "address",
+        "addresses",
+        "name",
+        "no-name",
+        "subject",
+        "group",
+        "node",
+        "user",
+        "line-break",
+        "path",
+        "no-request",
+    ],
 )
 def test_approver_leaves_other_requests_and_logs_the_reason(
     approver: Sandbox, request_: str, user: str, reason: str

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Approve the requests of kubelets for serving certificates. A node gets a certificate for its own name and its own
 # address only. Other requests stay as they are, and Kubernetes deletes them after a day.
-# Each line of /etc/mlplatform/nodes has the name of a node and its address. A timer runs this on the control plane.
+# A file in /etc/mlplatform/nodes has the name of a node and contains its address. A timer runs this on the control plane.
 set -euo pipefail
 
 export KUBECONFIG=/etc/kubernetes/admin.conf
@@ -9,8 +9,10 @@ export KUBECONFIG=/etc/kubernetes/admin.conf
 # Print the reason why the request $3 of the user $2 cannot be approved for the node $1, or nothing.
 refusal() {
   local node=$1 user=$2 request=$3 address subject names
-  address=$(awk -v node="$node" '$1 == node {print $2}' /etc/mlplatform/nodes)
-  if [ -z "$address" ] || [ "$user" != "system:node:$node" ]; then
+  # The name is part of a path.
+  if [[ ! $node =~ ^[a-z0-9][a-z0-9.-]*$ ]] || [ "$user" != "system:node:$node" ]; then
+    echo "$user is no node"
+  elif ! address=$(cat "/etc/mlplatform/nodes/$node" 2>/dev/null); then
     echo "the cluster has no node $node"
   elif ! subject=$(base64 --decode <<<"$request" | openssl req -noout -verify -subject -nameopt RFC2253 2>/dev/null); then
     echo "the request is invalid"

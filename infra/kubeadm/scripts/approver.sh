@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install a timer on the control plane that approves kubelets' requests for serving certificates every minute. A kubelet
 # requests a new certificate weeks before its old one ends, without any `up`. Safe to run again.
-# Input: NODES, the name and the address of each node, all with spaces. On standard input: approve-certificates.sh.
+# Input: NODE and ADDRESS of a node whose requests it expects. On standard input: approve-certificates.sh.
 set -euo pipefail
 
 program=/usr/local/sbin/mlplatform-approve-certificates
@@ -10,8 +10,8 @@ install -d -m 755 /usr/local/sbin
 cat >"$program.new"
 chmod 700 "$program.new"
 mv "$program.new" "$program"
-xargs -n 2 <<<"$NODES" >/etc/mlplatform/nodes
-chmod 644 /etc/mlplatform/nodes
+install -d -m 755 /etc/mlplatform/nodes
+echo "$ADDRESS" >"/etc/mlplatform/nodes/$NODE"
 
 cat >"$unit.service" <<UNIT
 [Unit]
@@ -38,4 +38,4 @@ WantedBy=timers.target
 UNIT
 systemctl daemon-reload
 systemctl enable --now --quiet mlplatform-approve-certificates.timer
-echo "certificates: requests of $(wc -l </etc/mlplatform/nodes) nodes are approved"
+echo "certificates: requests of $NODE for $ADDRESS are approved"

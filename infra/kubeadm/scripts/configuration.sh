@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The kubeadm configuration of this version of the program, for init.sh and reconcile.sh, which have it in front of them.
-# Input: NODE, ADDRESS, VERSION, POD_SUBNET, SERVICE_SUBNET, CLUSTER. NAMES: more host names of the API server, with
-# spaces. TAINTED: true if the cluster has workers for the pods.
+# Input: NODE and ADDRESS of the control plane, VERSION, POD_SUBNET, SERVICE_SUBNET, CLUSTER. NAMES: more host names of
+# the API server, with spaces.
 
 # Write the audit policy and the defaults of Pod Security into a folder that is named by their content, and print it.
 # The API server reads them at its start: another folder in its manifest restarts it, and the old manifest still works.
@@ -70,7 +70,7 @@ nodeRegistration:
   kubeletExtraArgs:
     - name: node-ip
       value: $ADDRESS
-$([ "$TAINTED" = true ] || echo "  taints: []")
+$([ "${TAINTED-true}" = true ] || echo "  taints: []")
 localAPIEndpoint:
   advertiseAddress: $ADDRESS
 ---

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run kubeadm init, with an audit log and Secrets that are encrypted at rest. Safe to run again: a finished control plane
 # stays unchanged, an unfinished one is reset first.
-# Input: see configuration.sh.
+# Input: those of configuration.sh. TAINTED: true if the cluster has workers for the pods.
 set -euo pipefail
 umask 077
 
