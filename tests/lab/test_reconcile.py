@@ -37,19 +37,25 @@ def test_timer_approves_the_next_certificate_without_an_up(lab: Stack, cluster: 
 
 
 def test_up_applies_the_configuration_to_an_older_cluster(lab: Stack, cluster: Cluster) -> None:
-    # Flags, audit policy and settings of the kubelet as an older program would have left them.
+    pods = _uids(cluster)
+    # Flags and settings of the kubelet as an older program would have left them.
     on(lab, "control-plane", f"sudo sed -i '/--profiling=false/d; /--kubelet-certificate-authority/d' {MANIFEST}")
     on(lab, "worker-1", f"sudo sed -i '/^serverTLSBootstrap/d; /^podPidsLimit/d' {KUBELET}")
     on(lab, "worker-1", "sudo systemctl restart kubelet")
-    pods = _uids(cluster)
+    until(lambda: "--profiling=false" not in _arguments(cluster), what="the API server without the flag")
     output = lab.up("--replace", "**control-plane-reconcile", "--replace", "**worker-1-reconcile")
     assert {"control-plane-reconcile", "worker-1-reconcile"} <= touched(output)
-    arguments = on(lab, "control-plane", "pgrep --full --list-full '^kube-apiserver '")
-    assert "--profiling=false" in arguments
-    assert "--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt" in arguments
+    assert {"--profiling=false", "--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt"} <= _arguments(cluster)
     assert "serverTLSBootstrap: true" in on(lab, "worker-1", f"sudo cat {KUBELET}")
     assert cluster.kubectl("get", "--raw", "/api/v1/nodes/worker-1/proxy/healthz") == "ok"
     assert _uids(cluster) == pods  # no node was drained
+
+
+def _arguments(cluster: Cluster) -> set[str]:
+    """Return the arguments of the API server, or those that show that it does not respond."""
+    server = ("pod", "kube-apiserver-control-plane", "-n", "kube-system")
+    printed = cluster.kubectl("get", *server, "-o", "jsonpath={.spec.containers[0].command[*]}", check=False)
+    return set(printed.split()) if printed.startswith("kube-apiserver ") else {"--profiling=false"}
 
 
 def _uids(cluster: Cluster) -> set[str]:

@@ -35,6 +35,7 @@ reconcile_control_plane() {
   trap "rm -f '$configuration'" EXIT
   policies=$(write_policies)
   kubeadm_configuration "$policies" >"$configuration"
+  wait_for kubectl get --raw /readyz --request-timeout=5s
   logged_kubeadm init phase upload-config all --config "$configuration"
   before=$(manifests_digest)
   # kubeadm replaces each manifest that differs, waits for its pod, and puts the old ones back if a pod does not start.
