@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model_server.errors import ModelRefused
-from model_server.model.package import ModelPackage, ModelSignature
+from model_server.model.model_package import ModelPackage, ModelSignature
 from model_server.model.quickscorer import Forest, load_forest
 from model_server.model.task import Array, task_of
 
