@@ -9,13 +9,13 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from model_server.codecs.columns import Column, NumberColumn
+from model_server.codecs.input_columns import InputColumn, NumberInput
 from model_server.codecs.json_decoder import decode_json, describe_value, is_object
 from model_server.codecs.row_reader import RowReader
 from model_server.codecs.tensors import DATATYPES, Tensor, read_json_tensor, take_binary_tensor, tensor_bytes
 from model_server.errors import RequestError
 from model_server.model.model import FEATURES, Rows
-from model_server.model.task import Output
+from model_server.model.prediction_task import OutputTensor
 
 BINARY_SIZE, BINARY, ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
 """Parameters of a tensor, of a requested output, and of a request."""
@@ -108,15 +108,15 @@ class InferenceRequest:
         return tensors
 
 
-def input_tensors(columns: Sequence[Column]) -> list[Content]:
+def input_tensors(columns: Sequence[InputColumn]) -> list[Content]:
     """Return the description of the inputs: one tensor `features` if all columns are numbers, else one for each."""
-    if all(type(column) is NumberColumn for column in columns):
+    if all(type(column) is NumberInput for column in columns):
         return [{"name": FEATURES, "datatype": "FP32", "shape": [-1, len(columns)]}]
     return [{"name": column.name, "datatype": column.datatype, "shape": [-1]} for column in columns]
 
 
 def encode_outputs(
-    requested: dict[str, bool], outputs: Sequence[Output], values: Sequence[list[Any]]
+    requested: dict[str, bool], outputs: Sequence[OutputTensor], values: Sequence[list[Any]]
 ) -> tuple[list[Content], bytes]:
     """Return the requested outputs as tensors, and the data of the binary ones.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from model_server.codecs.columns import NUMBER_TYPES, NumberColumn, columns_of
+from model_server.codecs.input_columns import NUMBER_TYPES, NumberInput, input_columns
 from model_server.codecs.json_decoder import describe_value, first_duplicate, is_object
 from model_server.errors import RequestError
 from model_server.model.model_package import ModelSignature
@@ -26,11 +26,11 @@ class RowReader:
     """
 
     def __init__(self, signature: ModelSignature, max_rows: int) -> None:
-        self.columns = columns_of(signature)
+        self.columns = input_columns(signature)
         self.names = [column.name for column in self.columns]
         self.max_rows = max_rows
         # Numbers need no encoding, so a range that is never true stands for all other columns.
-        bounds = [(c.low, c.high) if type(c) is NumberColumn else (math.inf, -math.inf) for c in self.columns]
+        bounds = [(c.low, c.high) if type(c) is NumberInput else (math.inf, -math.inf) for c in self.columns]
         self._lowest, self._highest = zip(*bounds, strict=True)
         self._encoders: Encoders = [column.encode for column in self.columns]
         self._checks: Encoders = [column.check_encoded for column in self.columns]

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from model_server.errors import ModelRefused
 from model_server.model.model_package import ModelPackage, ModelSignature
 from model_server.model.quickscorer import Forest, load_forest
-from model_server.model.task import Array, task_of
+from model_server.model.prediction_task import Array, task_of
 
 FEATURES = "features"
 Rows = list[list[float]]
 Outputs = tuple[Any, ...]
-"""The values of each output of the model, in the order of `Task.outputs`."""
+"""The values of each output of the model, in the order of `PredictionTask.outputs`."""
 PROBES = 1000
 """Rows for which a forest must predict the same as ONNX Runtime before it predicts instead."""
 MISSING_SHARE = 0.2

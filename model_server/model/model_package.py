@@ -56,7 +56,7 @@ class Ranges(BaseModel):
 class Feature(BaseModel):
     """An input of the model and statistics of its encoded training data.
 
-    The encoding of each type is in `model_server.codecs.columns`.
+    The encoding of each type is in `model_server.codecs.input_columns`.
     """
 
     model_config = ConfigDict(frozen=True)

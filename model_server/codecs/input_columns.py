@@ -15,7 +15,7 @@ from typing import Any
 
 from model_server.codecs.json_decoder import describe_value
 from model_server.errors import RequestError
-from model_server.model.package import Feature, ModelSignature
+from model_server.model.model_package import Feature, ModelSignature
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """A number in CSV. Python's `float` would also accept 1_000, infinity and nan."""
@@ -34,7 +34,7 @@ LAST_DAY = (datetime.max.replace(tzinfo=UTC) - EPOCH) // DAY
 float32 = struct.Struct("f")
 
 
-class Column(ABC):
+class InputColumn(ABC):
     """A column of requests. Its methods raise RequestError without a row for an invalid value."""
 
     datatype: str
@@ -83,7 +83,7 @@ class Column(ABC):
         return RequestError(422, code, message, field=self.name)
 
 
-class NumberColumn(Column):
+class NumberInput(InputColumn):
     """A column of numbers; booleans are 0 and 1 if the training data had no other values."""
 
     datatype = "FP64"
@@ -106,7 +106,7 @@ class NumberColumn(Column):
         return number
 
 
-class IntegerColumn(NumberColumn):
+class IntegerInput(NumberInput):
     """A column of integers, none of which is ever rounded."""
 
     datatype = "INT64"
@@ -127,7 +127,7 @@ class IntegerColumn(NumberColumn):
         return number
 
 
-class BooleanColumn(Column):
+class BooleanInput(InputColumn):
     """A column of booleans; the numbers 0 and 1 are booleans too, because many clients have no others."""
 
     datatype = "BOOL"
@@ -139,7 +139,7 @@ class BooleanColumn(Column):
         return float(value)
 
 
-class CategoryColumn(Column):
+class CategoryInput(InputColumn):
     """A column of texts, each of which the training data had."""
 
     datatype = "BYTES"
@@ -176,7 +176,7 @@ class CategoryColumn(Column):
         return float(value)
 
 
-class DateColumn(Column):
+class DateInput(InputColumn):
     """A column of dates, with or without a time; a time without an offset is in UTC."""
 
     datatype = "BYTES"
@@ -216,15 +216,15 @@ def iso_date(days: float) -> str:
     return (EPOCH + math.floor(days) * DAY).date().isoformat()
 
 
-COLUMNS: dict[str, type[Column]] = {
-    "number": NumberColumn,
-    "integer": IntegerColumn,
-    "boolean": BooleanColumn,
-    "category": CategoryColumn,
-    "date": DateColumn,
+COLUMNS: dict[str, type[InputColumn]] = {
+    "number": NumberInput,
+    "integer": IntegerInput,
+    "boolean": BooleanInput,
+    "category": CategoryInput,
+    "date": DateInput,
 }
 
 
-def columns_of(signature: ModelSignature) -> list[Column]:
+def input_columns(signature: ModelSignature) -> list[InputColumn]:
     """Return the columns of a model, in its order."""
     return [COLUMNS[signature.type_of(feature)](feature) for feature in signature.features]

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import ModelRefused
-from model_server.model.package import ModelSignature
+from model_server.model.model_package import ModelSignature
 
 Array = NDArray[Any]
 
 
-class Output(NamedTuple):
+class OutputTensor(NamedTuple):
     """An output of the ONNX model: its datatype in the open inference protocol, and its shape [-1, columns...]."""
 
     name: str
@@ -22,10 +22,10 @@ class Output(NamedTuple):
     shape: list[int]
 
 
-class Task(Protocol):
+class PredictionTask(Protocol):
     """A task; `outputs` are in the order of the arguments of all methods."""
 
-    outputs: tuple[Output, ...]
+    outputs: tuple[OutputTensor, ...]
     about: dict[str, str]
     """Members of every response beside the predictions."""
 
@@ -47,7 +47,7 @@ class Classification:
         self._classes = signature.classes
         self.about: dict[str, str] = {}
         count = len(signature.classes)
-        self.outputs = (Output("label", "INT64", [-1]), Output("probabilities", "FP32", [-1, count]))
+        self.outputs = (OutputTensor("label", "INT64", [-1]), OutputTensor("probabilities", "FP32", [-1, count]))
 
     def check(self, rows: int, arrays: Sequence[Array]) -> None:
         """Raise ModelRefused unless the labels are class indices and the probabilities add up to 1."""
@@ -80,7 +80,7 @@ class Regression:
     def __init__(self, signature: ModelSignature) -> None:
         self._targets = signature.all_targets()
         self.about = {"unit": signature.unit} if signature.unit else {}
-        self.outputs = (Output("value", "FP32", [-1, len(self._targets)]),)
+        self.outputs = (OutputTensor("value", "FP32", [-1, len(self._targets)]),)
 
     def check(self, rows: int, arrays: Sequence[Array]) -> None:
         """Raise ModelRefused unless the values are finite numbers, one for each row and target."""
@@ -100,6 +100,6 @@ class Regression:
         return [0] * len(output)
 
 
-def task_of(signature: ModelSignature) -> Task:
+def task_of(signature: ModelSignature) -> PredictionTask:
     """Return the task of a model."""
     return Regression(signature) if signature.task == "regression" else Classification(signature)
