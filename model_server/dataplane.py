@@ -7,6 +7,7 @@ from typing import Any
 
 from model_server.codecs.inference_protocol import InferenceRequest, check_members, encode_outputs, input_tensors
 from model_server.codecs.json_decoder import decode_json, decode_text
+from model_server.codecs.mlflow_protocol import decode_records
 from model_server.errors import RequestError
 from model_server.loader import ModelLoader, ServedModel
 from model_server.model.model import Model, Outputs
@@ -48,6 +49,18 @@ class DataPlane:
             return None
         row = served.reader.parse_fast(body)
         return None if row is None else self._predict_row(served.model, row)
+
+    def invocations(self, body: bytes, media_type: str) -> Content:
+        """Return the predictions that MLflow's own server returns for the model, from the same requests."""
+        served = self.served()
+        if media_type == JSON:
+            rows = served.reader.parse_objects(decode_records(body))
+        elif media_type == CSV:
+            rows = served.reader.parse_csv(decode_text(body))
+        else:
+            raise _unsupported(media_type, f"{JSON} or {CSV}")
+        outputs = self._predict(served.model, rows)
+        return {"predictions": [served.model.task.record(*each) for each in zip(*outputs, strict=True)]}
 
     def infer(
         self, name: str, version: str | None, body: bytes, media_type: str, json_length: int | None = None

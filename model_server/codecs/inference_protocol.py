@@ -44,7 +44,7 @@ class InferenceRequest:
         content = decode_json(body[:json_length])
         check_members(content, "", required={"inputs"}, optional={"id", "parameters", "outputs"})
         if "id" in content and not isinstance(content["id"], str):
-            raise _unexpected("id", "a text", content["id"])
+            raise unexpected_member("id", "a text", content["id"])
         return cls(content, b"" if json_length is None else body[json_length:])
 
     def rows(self, reader: RowReader) -> Rows:
@@ -79,7 +79,7 @@ class InferenceRequest:
         for path, output in _members(self.content, "outputs"):
             check_members(output, path, required={"name"}, optional=PARAMETERS)
             if output["name"] not in names:
-                raise _unexpected(f"{path}.name", f"one of {', '.join(names)}", output["name"])
+                raise unexpected_member(f"{path}.name", f"one of {', '.join(names)}", output["name"])
             outputs[output["name"]] = output.get("parameters", {}).get(BINARY, all_binary) is True
         return outputs
 
@@ -91,14 +91,14 @@ class InferenceRequest:
             check_members(member, path, required=JSON_TENSOR if size is None else BINARY_TENSOR, optional=PARAMETERS)
             name, datatype, shape = member["name"], member["datatype"], member["shape"]
             if not isinstance(name, str):
-                raise _unexpected(f"{path}.name", "a text", name)
+                raise unexpected_member(f"{path}.name", "a text", name)
             if name in tensors:
                 name = name[:100]
                 raise RequestError(422, "duplicate_field", f"two inputs are named {name!r}", field=name)
             if not isinstance(shape, list) or not all(type(length) is int for length in shape):
-                raise _unexpected(f"{path}.shape", "a list of integers", shape)
+                raise unexpected_member(f"{path}.shape", "a list of integers", shape)
             if datatype not in DATATYPES:
-                raise _unexpected(f"{path}.datatype", f"one of {', '.join(DATATYPES)}", datatype)
+                raise unexpected_member(f"{path}.datatype", f"one of {', '.join(DATATYPES)}", datatype)
             if size is None:
                 tensors[name] = read_json_tensor(name, path, datatype, shape, member["data"])
             else:
@@ -146,7 +146,7 @@ def encode_outputs(
 def check_members(value: Any, path: str, required: Set[str], optional: Set[str]) -> None:
     """Remove optional members that are null; raise RequestError unless `value` is an object of these members."""
     if not is_object(value):
-        raise _unexpected(path or None, "an object", value)
+        raise unexpected_member(path or None, "an object", value)
     for key in optional:
         if key in value and value[key] is None:
             del value[key]
@@ -159,7 +159,7 @@ def check_members(value: Any, path: str, required: Set[str], optional: Set[str])
     parameters = value.get("parameters", {})
     types = str | int | float | None
     if not is_object(parameters) or not all(isinstance(entry, types) for entry in parameters.values()):
-        raise _unexpected(f"{prefix}parameters", "an object of texts, numbers and booleans", parameters)
+        raise unexpected_member(f"{prefix}parameters", "an object of texts, numbers and booleans", parameters)
 
 
 def _binary_size(tensor: Any) -> Any:
@@ -172,10 +172,11 @@ def _members(request: Content, key: str) -> list[tuple[str, Any]]:
     """Return the elements of a list in the request, each with its path."""
     values = request[key]
     if not isinstance(values, list) or not values:
-        raise _unexpected(key, "a list that is not empty", values)
+        raise unexpected_member(key, "a list that is not empty", values)
     return [(f"{key}[{index}]", value) for index, value in enumerate(values)]
 
 
-def _unexpected(path: str | None, expected: str, value: Any) -> RequestError:
+def unexpected_member(path: str | None, expected: str, value: Any) -> RequestError:
+    """Return the error of a member with another type or value than expected; the path None is the body."""
     message = f"{path or 'the body'}: expected {expected}, got {describe_value(value)}"
     return RequestError(422, "unexpected_value", message, field=path)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from model_server.codecs.json_decoder import describe_value
+from model_server.codecs.tensors import TEXTS
 from model_server.errors import RequestError
 from model_server.model.model_package import Feature, ModelSignature
 
@@ -45,11 +46,17 @@ class InputColumn(ABC):
         self.name = feature.name
         self.missing = feature.missing
         self.low, self.high = feature.bounds()
+        self._missing_texts = {*feature.missing_texts, ""} if self.datatype == TEXTS else {*feature.missing_texts}
 
     def encode(self, value: Any) -> float:
-        """Return the number of a decoded value; None, NaN and an empty text are missing values."""
-        if self.missing and (value is None or value == "" or value != value):
-            return math.nan
+        """Return the number of a decoded value. Missing values are None, NaN, and the texts of the signature.
+
+        An empty text is a missing value too where texts are expected.
+        """
+        if self.missing:
+            is_missing = value in self._missing_texts if type(value) is str else value is None or value != value
+            if is_missing:
+                return math.nan
         return self._encode(value)
 
     def check_encoded(self, value: Any) -> float:
@@ -59,11 +66,17 @@ class InputColumn(ABC):
         return self._check_encoded(value)
 
     def read_cell(self, cell: str) -> Any:
-        """Return the decoded value of a cell of a CSV file."""
+        """Return the decoded value of a cell of a CSV file; None for an empty one."""
         cell = cell.strip()
+        if not cell:
+            return None
         if DIGITS.fullmatch(cell):
             return int(cell)
         return float(cell) if NUMBER.fullmatch(cell) else BOOLEANS.get(cell.lower(), cell)
+
+    def decode(self, number: float) -> Any:
+        """Return the value that is encoded as this number, or as the nearest possible one."""
+        return number
 
     @property
     @abstractmethod
@@ -78,7 +91,7 @@ class InputColumn(ABC):
         return self._encode(value)
 
     def _error(self, code: str, value: Any, allowed: str | None = None) -> RequestError:
-        or_missing = ", or null or an empty text for a missing value" if self.missing else ""
+        or_missing = ", or null (in CSV an empty cell) for a missing value" if self.missing else ""
         message = f"{self.name}: expected {allowed or self.allowed}{or_missing}, got {describe_value(value)}"
         return RequestError(422, code, message, field=self.name)
 
@@ -116,6 +129,10 @@ class IntegerInput(NumberInput):
         """The accepted range."""
         return f"an integer from {math.ceil(self.low)} to {math.floor(self.high)}"
 
+    def decode(self, number: float) -> int:
+        """Return the nearest integer."""
+        return round(number)
+
     def _encode(self, value: Any) -> float:
         number = super()._encode(value)
         if number != math.floor(number):
@@ -133,6 +150,10 @@ class BooleanInput(InputColumn):
     datatype = "BOOL"
     allowed = "true or false"
 
+    def decode(self, number: float) -> bool:
+        """Return True for a number nearer to 1 than to 0."""
+        return number > 1 / 2
+
     def _encode(self, value: Any) -> float:
         if type(value) is not bool and not (type(value) in NUMBER_TYPES and value in (0, 1)):
             raise self._error("not_a_boolean", value)
@@ -142,7 +163,7 @@ class BooleanInput(InputColumn):
 class CategoryInput(InputColumn):
     """A column of texts, each of which the training data had."""
 
-    datatype = "BYTES"
+    datatype = TEXTS
 
     def __init__(self, feature: Feature) -> None:
         super().__init__(feature)
@@ -165,6 +186,10 @@ class CategoryInput(InputColumn):
         """Return the text of a cell without surrounding spaces, unless a category has them."""
         return cell if cell in self._codes else cell.strip()
 
+    def decode(self, number: float) -> str:
+        """Return the category with the nearest index."""
+        return self.feature.categories[round(number)]
+
     def _encode(self, value: Any) -> float:
         if type(value) is str and value and self.feature.unknown:
             return math.nan
@@ -179,7 +204,7 @@ class CategoryInput(InputColumn):
 class DateInput(InputColumn):
     """A column of dates, with or without a time; a time without an offset is in UTC."""
 
-    datatype = "BYTES"
+    datatype = TEXTS
 
     def __init__(self, feature: Feature) -> None:
         super().__init__(feature)
@@ -193,6 +218,10 @@ class DateInput(InputColumn):
     def read_cell(self, cell: str) -> str:
         """Return the text of a cell."""
         return cell.strip()
+
+    def decode(self, number: float) -> str:
+        """Return the date in ISO 8601, without a time."""
+        return iso_date(number)
 
     def _encode(self, value: Any) -> float:
         try:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from model_server.errors import ModelRefused
 from model_server.model.model_package import ModelPackage, ModelSignature
-from model_server.model.quickscorer import Forest, load_forest
 from model_server.model.prediction_task import Array, task_of
+from model_server.model.quickscorer import Forest, load_forest
 
 FEATURES = "features"
 Rows = list[list[float]]

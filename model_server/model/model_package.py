@@ -71,6 +71,8 @@ class Feature(BaseModel):
     """None if the distribution was not recorded."""
     missing: bool = False
     """True if a value may be missing; the model then reads NaN."""
+    missing_texts: tuple[str, ...] = ()
+    """Texts that are missing values, beside null and an empty cell of a CSV file."""
     categories: tuple[str, ...] = ()
     """The values of a category; the model reads their indices."""
     unknown: bool = False

@@ -35,6 +35,9 @@ class PredictionTask(Protocol):
     def answer(self, *values: Any) -> dict[str, Any]:
         """Return the JSON-ready prediction for the outputs of one row."""
 
+    def record(self, *values: Any) -> dict[str, Any]:
+        """Return the prediction for the outputs of one row as `table.onnx` does: a value for each column."""
+
     def classes(self, output: Sequence[Any]) -> Sequence[int]:
         """Return the predicted class indices [rows] in the first output; a regression has the one class 0."""
 
@@ -45,6 +48,7 @@ class Classification:
     def __init__(self, signature: ModelSignature) -> None:
         self._target = signature.target
         self._classes = signature.classes
+        self._columns = _free_names(signature, ["label", "class", *(f"probability_{name}" for name in self._classes)])
         self.about: dict[str, str] = {}
         count = len(signature.classes)
         self.outputs = (OutputTensor("label", "INT64", [-1]), OutputTensor("probabilities", "FP32", [-1, count]))
@@ -69,6 +73,10 @@ class Classification:
             "probabilities": dict(zip(self._classes, probabilities, strict=True)),
         }
 
+    def record(self, label: int, probabilities: list[float]) -> dict[str, Any]:
+        """Return the class index, the class, and the probability of each class."""
+        return dict(zip(self._columns, [label, self._classes[label], *probabilities], strict=True))
+
     def classes(self, output: Sequence[int]) -> Sequence[int]:
         """Return the class indices."""
         return output
@@ -79,6 +87,7 @@ class Regression:
 
     def __init__(self, signature: ModelSignature) -> None:
         self._targets = signature.all_targets()
+        self._columns = _free_names(signature, self._targets)
         self.about = {"unit": signature.unit} if signature.unit else {}
         self.outputs = (OutputTensor("value", "FP32", [-1, len(self._targets)]),)
 
@@ -95,9 +104,19 @@ class Regression:
         """Return the value of each target as the shortest decimal of the float32: 5.1, not 5.099999904632568."""
         return {target: float(str(np.float32(value))) for target, value in zip(self._targets, values, strict=True)}
 
+    def record(self, values: list[float]) -> dict[str, Any]:
+        """Return the value of each target."""
+        return dict(zip(self._columns, values, strict=True))
+
     def classes(self, output: Sequence[object]) -> Sequence[int]:
         """Return 0 for each row."""
         return [0] * len(output)
+
+
+def _free_names(signature: ModelSignature, columns: Sequence[str]) -> list[str]:
+    """Return the names of columns of predictions; one that is a feature's name is preceded by `predicted_`."""
+    features = {feature.name for feature in signature.features}
+    return [f"predicted_{name}" if name in features else name for name in columns]
 
 
 def task_of(signature: ModelSignature) -> PredictionTask:
