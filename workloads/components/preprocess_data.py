@@ -19,7 +19,7 @@ def preprocess_data(
 ) -> None:
     """Read a CSV or Parquet file, encode the target column as class indices and split the rows 80/20 within each class.
 
-    The key of the storage account is read from the environment variable AZURE_STORAGE_KEY.
+    The access token of the container is read from the environment variable AZURE_STORAGE_SAS_TOKEN.
 
     Args:
         train: Parquet with the features and the class index; `table.load` and `table.load_description` read it.

@@ -11,9 +11,9 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import MODEL_SERVER, Image
 from mlplatform.k8s.namespace import DNS, SERVING, Namespace, namespace, tcp_ports
 from mlplatform.k8s.service_url import service_url
-from mlplatform.mlflow import CONTAINER_PORT as TRACKING_PORT
 from mlplatform.mlflow import NAMESPACE as TRACKING
 from mlplatform.mlflow import TrackingServer
+from mlplatform.mlflow_pod import CONTAINER_PORT as TRACKING_PORT
 from mlplatform.monitoring.scraping import grant_pod_discovery
 from mlplatform.platform import ClusterTarget
 
@@ -44,7 +44,7 @@ def serving_namespace(target: ClusterTarget, tracking: TrackingServer) -> Servin
     """Create the namespace of the model servers, their image and the login with which pods download models."""
     serving = namespace(NAMESPACE, target.cluster, target.registry)
     host = tracking.inside_url.apply(lambda url: url.removeprefix("http://").partition(":")[0])
-    username, password = tracking.access.login or ("", "")
+    username, password = tracking.reader or ("", "")
     login = pulumi.Output.format("machine {} login {} password {}\n", host, username, password)
     netrc = kubernetes.core.v1.Secret(
         NETRC,
