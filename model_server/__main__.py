@@ -22,7 +22,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from model_server.errors import ModelRefused, RepositoryError
-from model_server.model.package import read_package
+from model_server.model.model_package import read_package
 from model_server.redaction import redact
 from model_server.settings import ServerSettings, ServerSettingsError, variable
 from model_server.trial import try_model

@@ -19,7 +19,7 @@ PULUMI_NAMESPACES = frozenset({"pulumi", "kubernetes", "command", "azure-native"
 """Configuration namespaces that Pulumi and its providers read themselves."""
 
 
-def load(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> StackSettings:
+def load_settings(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> StackSettings:
     """Return the settings of `stack`: `Pulumi.<stack>.yaml` in `folder`, merged with `overrides` key by key.
 
     Args:

@@ -17,12 +17,12 @@ from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
 from workloads.mlflow_rest import ALIAS
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
+from workloads.runs.pipeline_sources import local_image, pipeline_digest
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
 from workloads.runs.schedule import PipelineSchedule
-from workloads.runs.sources import local_image, pipeline_digest
 from workloads.serving.champion import Champion
 from workloads.serving.kubernetes import ModelService, ServingNamespace, serving_namespace
-from workloads.serving.local import model_server
+from workloads.serving.local_service import model_server
 
 SMOKE_TEST = "smoke-test"
 """Pipeline that runs before all others if each step has its own pod."""

@@ -14,7 +14,7 @@ import orjson
 
 from model_server.codecs.json_decoder import describe_value, first_duplicate, is_object
 from model_server.errors import RequestError
-from model_server.model.package import ModelSignature
+from model_server.model.model_package import ModelSignature
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """A number in CSV. Python's `float` would also accept 1_000, infinity and nan."""

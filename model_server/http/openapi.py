@@ -11,7 +11,7 @@ from typing import Any
 from model_server.codecs.tensors import BOOLEANS, FLOATS, INTEGERS
 from model_server.dataplane import BINARY, CSV, JSON
 from model_server.model.model import FEATURES, OUTPUTS, Model
-from model_server.model.package import Feature
+from model_server.model.model_package import Feature
 from model_server.settings import ServerSettings
 
 API_VERSION = "1.0.0"

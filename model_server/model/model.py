@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from model_server.errors import ModelRefused
-from model_server.model.package import ModelPackage, ModelSignature
+from model_server.model.model_package import ModelPackage, ModelSignature
 from model_server.model.quickscorer import Forest, load_forest
 
 FEATURES = "features"

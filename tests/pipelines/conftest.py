@@ -57,7 +57,7 @@ def prepare_run(folder: Path, pipeline: Any, arguments: dict[str, Any]) -> list[
 
 def run(folder: Path, pipeline: Any, **arguments: Any) -> Run:
     """Run a pipeline, given by name or as object, and return the finished run."""
-    loaded = pipelines.load(pipeline) if isinstance(pipeline, str) else pipeline
+    loaded = pipelines.load_pipeline(pipeline) if isinstance(pipeline, str) else pipeline
     command = prepare_run(folder, loaded, arguments)
     completed = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False

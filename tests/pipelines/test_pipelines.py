@@ -14,8 +14,10 @@ from tests.pipelines.conftest import IRIS, Run, run
 from workloads import pipelines
 from workloads.ml import model_registry, tracking
 from workloads.ml.data import table
+from workloads.ml.data.table import save_table
 from workloads.ml.evaluation import scores
-from workloads.ml.model import forest, model_directory
+from workloads.ml.model import forest
+from workloads.ml.model.model_directory import load_model_directory
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +124,9 @@ def test_iris_external_at_baseline_keeps_champion(mlflow_url: str, tmp_path: Pat
     content = IRIS.read_bytes()
     iris = table.parse(content, "Species")
     train, test = table.split(iris.labels, seed=0)
-    table.save(str(tmp_path / "train.parquet"), iris, train)
+    save_table(str(tmp_path / "train.parquet"), iris, train)
     forest.train_forest(str(tmp_path / "train.parquet"), tmp_path / "model", "iris", 100, 123)
-    expected = model_directory.load(tmp_path / "model")
+    expected = load_model_directory(tmp_path / "model")
     matrix = scores.confusion(iris.labels[test], expected.predict(iris.rows[test])[0], 3)
     accuracy = scores.scores(matrix)["accuracy"]
 
@@ -136,7 +138,7 @@ def test_iris_external_at_baseline_keeps_champion(mlflow_url: str, tmp_path: Pat
     assert "not above it" in ended.outputs["decision"]
     assert [step["name"] for step in ended.result["steps"]][-1] == "keep-model"
     assert tracking.client(mlflow_url).search_model_versions("name = 'iris'") == []
-    again = model_directory.load(Path(ended.artifact("train-model", "model")["uri"]))
+    again = load_model_directory(Path(ended.artifact("train-model", "model")["uri"]))
     assert again.signature["sha256"] == expected.signature["sha256"], "training in another process gives another model"
 
 
@@ -165,7 +167,7 @@ def test_batch_predict_scores_file_with_registered_version(
 
 
 def test_pipeline_names() -> None:
-    assert pipelines.names() == ["batch-predict", "drift-check", "iris-external", "iris-local", "smoke-test"]
+    assert pipelines.pipeline_names() == ["batch-predict", "drift-check", "iris-external", "iris-local", "smoke-test"]
 
 
 def test_load_unknown_pipeline_raises_error_with_names() -> None:
@@ -174,7 +176,7 @@ def test_load_unknown_pipeline_raises_error_with_names() -> None:
         match="pipeline iris does not exist; "
         "the pipelines are: batch-predict, drift-check, iris-external, iris-local, smoke-test",
     ):
-        pipelines.load("iris")
+        pipelines.load_pipeline("iris")
 
 
 @pytest.fixture
@@ -196,11 +198,11 @@ def {name}():
 
 def test_load_pipeline_that_imports_another(user_folder: Path) -> None:
     (user_folder / "my_own.py").write_text(ONE.format(name="mine"))
-    assert pipelines.load("my-own").name == "mine"
+    assert pipelines.load_pipeline("my-own").name == "mine"
 
 
 @pytest.mark.parametrize(("count", "found"), [(0, "none"), (2, "a, b")])
 def test_load_file_without_exactly_one_pipeline_raises_error(user_folder: Path, count: int, found: str) -> None:
     (user_folder / f"has_{count}.py").write_text("".join(ONE.format(name=name) for name in "ab"[:count]))
     with pytest.raises(ValueError, match=f"exactly one @dsl.pipeline function; found: {found}"):
-        pipelines.load(f"has-{count}")
+        pipelines.load_pipeline(f"has-{count}")

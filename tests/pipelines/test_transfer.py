@@ -15,7 +15,7 @@ from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
 from workloads.ml import model_registry, tracking
-from workloads.ml.model import model_directory
+from workloads.ml.model.model_directory import load_model_directory
 from workloads.model_transfer import transfer
 from workloads.model_transfer.transfer import FROM_RUN, Server
 
@@ -94,7 +94,7 @@ def test_transfer_copies_versions_aliases_and_runs(source: Server, target: Serve
         assert found.aliases == {"champion": "3", "runner-up": "1"}
         assert (found.description, found.tags) == ("Tells flowers apart", {"owner": "botany"})
         version = client.get_model_version(name, "3")
-        assert version.tags["sha256"] == model_directory.load(tmp_path / "7/model").signature["sha256"]
+        assert version.tags["sha256"] == load_model_directory(tmp_path / "7/model").signature["sha256"]
         here = client.get_run(version.run_id)
         assert here.data.params == there.data.params
         assert here.data.metrics == there.data.metrics

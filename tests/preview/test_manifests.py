@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from mlplatform.addons import manifests
+from mlplatform.addons import vendored_manifests
+from mlplatform.addons.vendored_manifests import pod_of, read_manifests
 from mlplatform.engine_config import JobEngineConfig, KubeflowEngineConfig
 from pulumi.runtime import rpc
 
@@ -18,7 +19,7 @@ from settings.paths import VERSIONS
 from tests.stand_ins import kubeconfig
 from workloads.engines.base import RunRequest
 from workloads.engines.job.job_engine import JobEngine
-from workloads.engines.job.manifests import job_manifest, secret_manifest
+from workloads.engines.job.job_manifests import job_manifest, secret_manifest
 from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
 
 from .graph import Graph
@@ -157,7 +158,7 @@ def test_schema_version_is_the_one_of_versions_toml() -> None:
 
 @pytest.mark.parametrize("name", ["flannel", "metallb", "metrics-server"])
 def test_vendored_manifests_version_is_the_one_of_versions_toml(name: str) -> None:
-    header = (manifests.VENDOR / f"{name}.yaml").read_text().splitlines()[:4]
+    header = (vendored_manifests.VENDOR / f"{name}.yaml").read_text().splitlines()[:4]
     assert f"# Version: {VERSIONS[name]['version']}" in header
     assert VERSIONS[name]["version"] in header[0]
     assert header[2].startswith("# Licence: Apache License 2.0")
@@ -166,7 +167,7 @@ def test_vendored_manifests_version_is_the_one_of_versions_toml(name: str) -> No
 @pytest.mark.parametrize("program", ["flannel", "metallb", "metrics-server"])
 def test_addon_creates_every_vendored_object_under_its_name(graphs: Mapping[str, Graph], program: str) -> None:
     webhook = {"metallb-webhook-cert", "metallb-webhook-service", "metallb-webhook-configuration"}
-    vendored = {(kind, name) for kind, name in manifests.read(program) if name not in webhook}
+    vendored = {(kind, name) for kind, name in read_manifests(program) if name not in webhook}
     rendered = {(each["kind"], each["metadata"]["name"]) for each in objects(graphs[program]).values()}
     assert vendored <= rendered
 
@@ -178,7 +179,10 @@ def test_addon_images_are_those_of_versions_toml(graphs: Mapping[str, Graph], pr
         container["image"]
         for each in objects(graphs[program]).values()
         if each["kind"] in ("Deployment", "DaemonSet")
-        for container in [*manifests.pod_of(each).get("initContainers", []), *manifests.pod_of(each)["containers"]]
+        for container in [
+            *pod_of(each).get("initContainers", []),
+            *pod_of(each)["containers"],
+        ]
     }
     assert {image.rpartition(":")[2] for image in images} <= {versions["version"], versions.get("plugin")}
     assert not any("staging" in image for image in images)

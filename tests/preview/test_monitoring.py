@@ -14,7 +14,7 @@ from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, grant_pod_discovery
 from pulumi.runtime import rpc
 
-from airgap.bundle.sources import load
+from airgap.bundle.source_table import load_sources
 from infra.cluster import Cluster, provider
 from infra.registry import ContainerRegistry
 from policies import claims, pods
@@ -76,7 +76,7 @@ def test_volume_uses_the_storage_class_of_the_cluster(graph: Graph) -> None:
 
 
 def test_images_are_exactly_those_of_the_bundle_table(graph: Graph) -> None:
-    table = load()
+    table = load_sources()
     used = {container["image"] for pod in specifications(graph).values() for container in pod["containers"]}
     assert used == set(IMAGES.values())
     assert used <= {table.upstream_name(image) for image in table.image}

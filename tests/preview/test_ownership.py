@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
-from mlplatform.cluster import provision_managed_cluster
 from mlplatform.cluster_objects import created_objects
+from mlplatform.cluster_provisioning import provision_managed_cluster
 from mlplatform.k8s.owned_objects import OWNER, RELEASED, ClusterObject, owner_labels, release, take_ownership
 from mlplatform.k8s.ownership import ClusterOwnership
 from mlplatform.platform import cluster_platform

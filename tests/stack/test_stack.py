@@ -21,7 +21,7 @@ import requests
 
 from tests.harness import CHECKOUT, Stack, changes, git, touched
 from tests.waiting import until
-from workloads.ml.data import table
+from workloads.ml.data.table import load_table
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 VIRGINICA = {"petal_length": 6.0, "petal_width": 2.5, "sepal_length": 6.3, "sepal_width": 3.3}
@@ -74,7 +74,7 @@ def test_service_with_all_flowers_agrees_with_a_retrained_forest(stack: Stack) -
     from sklearn.ensemble import RandomForestClassifier
 
     outputs = stack.outputs()
-    rows, labels = table.load(outputs["iris_external"]["artifacts"]["preprocess-data.train"])
+    rows, labels = load_table(outputs["iris_external"]["artifacts"]["preprocess-data.train"])
     forest = RandomForestClassifier(n_estimators=100, oob_score=True, random_state=123)
     forest.fit(rows, labels)
     with (CHECKOUT / "workloads/data/iris.csv").open() as file:
@@ -141,7 +141,7 @@ def test_run_with_a_wrong_storage_key_fails_without_showing_the_key(stack: Stack
     from mlplatform.engine_config import EmbeddedEngineConfig
 
     from workloads.engines.base import RunRequest
-    from workloads.engines.local import EmbeddedEngine
+    from workloads.engines.local_engine import EmbeddedEngine
 
     blobs = stack.settings["platform:blobs"]
     wrong = "d3JvbmcgYnV0IHdlbGwtZm9ybWVkIGtleQ=="

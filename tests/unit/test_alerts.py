@@ -15,7 +15,7 @@ from mlplatform.monitoring.prometheus import FILES
 from mlplatform.monitoring.scrape_config import configuration
 
 from tools.bootstrap import paths
-from tools.cli import prometheus
+from tools.cli import prometheus_query
 from workloads.ml import drift
 
 INDEX = paths.cache_directory() / "bundle" / "bundle.json"
@@ -211,4 +211,4 @@ def test_drift_constants_of_rules_and_status_equal_those_of_the_pipeline() -> No
     assert f">= {drift.LEAST_ROWS})" in rules
     assert rules.count(f"{drift.LEAST_SHARE:f}".rstrip("0")) == 2
     assert f"psi:1h > {drift.DRIFTED}\n" in (FILES / "alerts.rules.yaml").read_text()
-    assert prometheus.DRIFT_THRESHOLD == drift.DRIFTED
+    assert prometheus_query.DRIFT_THRESHOLD == drift.DRIFTED

@@ -19,7 +19,7 @@ from tools.bootstrap import __main__, azurite, environment, go_toolchain, paths,
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import SetupError, Unavailable
 from tools.bootstrap.file_lock import file_lock
-from tools.bootstrap.process import run
+from tools.bootstrap.process import run_visible
 
 
 @pytest.fixture(autouse=True)
@@ -110,29 +110,29 @@ class TestEnvironment:
         return log
 
     def test_install_runs_once_and_again_after_a_change_of_the_lock(self, project: Path, syncs: Path) -> None:
-        environment.install()
-        environment.install()
+        environment.install_environment()
+        environment.install_environment()
         assert len(syncs.read_text().splitlines()) == 1
         assert (project / ".venv" / "bin" / "python").exists()
         (project / "uv.lock").write_text("2")
-        environment.install()
+        environment.install_environment()
         assert len(syncs.read_text().splitlines()) == 2
 
     def test_install_after_a_failure_runs_again(self, project: Path, syncs: Path, programs: Path) -> None:
-        environment.install()
+        environment.install_environment()
         (project / "uv.lock").write_text("2")
         (programs / "broken").touch()
         with pytest.raises(SetupError, match="exit code 3"):
-            environment.install()
+            environment.install_environment()
         (programs / "broken").unlink()
         (project / "uv.lock").write_text("1")
-        environment.install()
+        environment.install_environment()
         assert len(syncs.read_text().splitlines()) == 2
 
     def test_install_with_a_folder_of_the_user_raises(self, project: Path, syncs: Path) -> None:
         (project / ".venv").mkdir()
         with pytest.raises(SetupError, match="move it away"):
-            environment.install()
+            environment.install_environment()
 
     def test_uv_that_is_too_old_is_replaced_by_the_pinned_one(self, programs: Path, folder: Path) -> None:
         program(programs / "uv", "echo uv 0.1.0")
@@ -151,23 +151,23 @@ class TestEnvironment:
 class TestAzurite:
     @pytest.fixture
     def node(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(environment, "node", lambda: tmp_path / "node")
+        monkeypatch.setattr(environment, "node_program", lambda: tmp_path / "node")
         return tmp_path / "node" / "bin" / "node"
 
     def test_install_runs_once_and_again_after_a_change_of_the_lock(self, node: Path, folder: Path) -> None:
         program(node, "mkdir node_modules; echo once >> ../calls")
-        azurite.install()
-        azurite.install()
+        azurite.install_azurite()
+        azurite.install_azurite()
         target = paths.tool_directory("azurite", paths.pinned_versions()["azurite"]["version"])
         assert (target / "node_modules").is_dir()
         (target / "package-lock.json").write_text("{}")
-        azurite.install()
+        azurite.install_azurite()
         assert (target.parent / "calls").read_text().split() == ["once", "once"]
 
     def test_install_that_fails_leaves_no_folder(self, node: Path, folder: Path) -> None:
         program(node, "mkdir node_modules; echo no such package >&2; exit 1")
         with pytest.raises(SetupError, match="no such package"):
-            azurite.install()
+            azurite.install_azurite()
         assert list((folder / "tools").iterdir()) == []
 
 
@@ -225,11 +225,11 @@ class TestPulumi:
         return Download(pinned, folder / "tools" / "pulumi-9.9.9" / "bin")
 
     def test_download_is_used_and_not_repeated(self, download: Download, tmp_path: Path) -> None:
-        pulumi_cli.install()
+        pulumi_cli.install_pulumi_cli()
         assert pulumi_cli.folder() == download.folder
         assert os.access(download.folder / "pulumi-language-python", os.X_OK)
         (tmp_path / "pulumi-v9.9.9.tar.gz").unlink()
-        pulumi_cli.install()
+        pulumi_cli.install_pulumi_cli()
 
     @pytest.mark.parametrize("fault", ["checksum", "absent", "platform"])
     def test_download_that_fails_is_replaced_by_a_build(
@@ -249,7 +249,7 @@ class TestPulumi:
             download.pinned["sha256"] = {}
         built = []
         monkeypatch.setattr(pulumi_cli, "_build", lambda: built.append(True))
-        pulumi_cli.install()
+        pulumi_cli.install_pulumi_cli()
         assert built == [True]
         output = capsys.readouterr().err
         assert reason in output
@@ -276,7 +276,7 @@ class TestPulumi:
     def test_built_cli_gets_the_stand_ins_of_this_checkout(self, download: Download, folder: Path) -> None:
         built = program(folder / "tools" / "pulumi-9.8.0" / "bin" / "pulumi", "echo v9.8.0").parent
         program(built / "pulumi-language-python", "echo older")
-        pulumi_cli.install()
+        pulumi_cli.install_pulumi_cli()
         assert pulumi_cli.folder() == built
         for name in pulumi_cli.STAND_INS:
             assert (built / name).read_bytes() == (pulumi_cli.HOST_SOURCE / name).read_bytes()
@@ -284,7 +284,7 @@ class TestPulumi:
 
 def test_run_of_a_failing_program_raises_with_its_last_lines_and_its_log(tmp_path: Path) -> None:
     with pytest.raises(SetupError) as error:
-        run(["sh", "-c", "seq 100; exit 4"], log=tmp_path / "logs" / "step.log")
+        run_visible(["sh", "-c", "seq 100; exit 4"], log=tmp_path / "logs" / "step.log")
     assert "exit code 4" in str(error.value)
     assert str(tmp_path / "logs" / "step.log") in str(error.value)
     assert str(error.value).endswith("  99\n  100")

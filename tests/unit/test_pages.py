@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from settings.paths import PROJECT
-from tools.ci.settings_reference import page
+from tools.ci.settings_reference import settings_page
 
 PAGES = sorted(
     [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("examples/*/README.md")],
@@ -92,7 +92,7 @@ def test_page_names_only_settings_that_exist(document: Path) -> None:
 
 def settings() -> Iterator[str]:
     """Yield the full names of all settings and sections."""
-    for name in re.findall(r"^\| `([^`]+)`", page(), re.MULTILINE):
+    for name in re.findall(r"^\| `([^`]+)`", settings_page(), re.MULTILINE):
         yield name if ":" in name else f"workloads:pipelines.<name>.{name}"
     yield "workloads:pipelines.<name>"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.loading import load
+from settings.loading import load_settings
 from settings.paths import PROJECT
 from settings.types import SettingsError
 from tools.bootstrap import stacks
@@ -15,19 +15,19 @@ PIPELINES = "workloads:pipelines"
 
 def load_error(overrides: dict[str, str], stack: str = "dev", folder: Path = PROJECT) -> str:
     with pytest.raises(SettingsError) as error:
-        load(stack, overrides, folder)
+        load_settings(stack, overrides, folder)
     return str(error.value)
 
 
 def test_load_dev_returns_the_committed_values() -> None:
-    settings = load("dev", {})
+    settings = load_settings("dev", {})
     assert settings.workloads.pipelines["iris-external"].gate == 0.7
     assert settings.serving.port == 5005
 
 
 def test_load_with_overrides_merges_them_key_by_key() -> None:
     gate = {PIPELINES: json.dumps({"iris-external": {"gate": "0.9"}}), "serving:port": "6005"}
-    settings = load("dev", gate)
+    settings = load_settings("dev", gate)
     external = settings.workloads.pipelines["iris-external"]
     assert (external.gate, external.serve, external.parameters) == (0.9, True, {"blob": "iris.csv"})
     assert settings.serving.port == 6005
@@ -35,7 +35,7 @@ def test_load_with_overrides_merges_them_key_by_key() -> None:
 
 
 def test_load_without_a_file_returns_the_defaults() -> None:
-    settings = load("no-such-file", {})
+    settings = load_settings("no-such-file", {})
     assert settings.workloads.pipelines == {}
     assert settings.platform.pipelines == "embedded"
 
@@ -103,9 +103,9 @@ def test_load_with_several_faults_reports_all_of_them() -> None:
     )
 
 
-@pytest.mark.parametrize("stack", stacks.names())
+@pytest.mark.parametrize("stack", stacks.stack_names())
 def test_load_of_every_committed_stack_succeeds(stack: str) -> None:
-    assert load(stack, {})
+    assert load_settings(stack, {})
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_load_with_a_wrong_cluster_setting_names_it(overrides: dict[str, str], e
 def test_load_cluster_engine_without_a_cluster_raises() -> None:
     for engine in ("job", "kubeflow"):
         assert f"{engine} does not go with infra:cluster: none" in load_error({"platform:pipelines": engine})
-        assert load("lab", {"platform:pipelines": engine}).platform.pipelines == engine
+        assert load_settings("lab", {"platform:pipelines": engine}).platform.pipelines == engine
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_load_cluster_engine_without_a_cluster_raises() -> None:
 )
 def test_schedule_with_five_or_six_fields_is_normalized(schedule: str, fields: str) -> None:
     settings = {"platform:pipelines": "kubeflow", PIPELINES: json.dumps({"iris-local": {"schedule": schedule}})}
-    assert load("lab", settings).workloads.pipelines["iris-local"].schedule == fields
+    assert load_settings("lab", settings).workloads.pipelines["iris-local"].schedule == fields
 
 
 @pytest.mark.parametrize(
@@ -225,22 +225,22 @@ EXPOSED = {
 @pytest.mark.parametrize("stack", ["azure", "managed", "onprem"])
 def test_load_with_passwords_over_plain_http_names_each_service(stack: str) -> None:
     with pytest.raises(SettingsError) as error:
-        load(stack, EXPOSED | {"platform:pipelines": "kubeflow"})
+        load_settings(stack, EXPOSED | {"platform:pipelines": "kubeflow"})
     text = str(error.value)
     assert "platform:tracking.service: NodePort, platform:monitoring.service: LoadBalancer" in text
     assert "platform:kubeflow.service: NodePort: its password would cross the network without TLS" in text
     assert "platform:allow_plain_http: true" in text
     # Kubeflow's pages do not exist with the engine `job`.
     with pytest.raises(SettingsError) as error:
-        load(stack, EXPOSED | {"platform:pipelines": "job"})
+        load_settings(stack, EXPOSED | {"platform:pipelines": "job"})
     assert "platform:kubeflow.service" not in str(error.value)
 
 
 @pytest.mark.parametrize("stack", ["azure", "managed", "onprem"])
 def test_load_with_plain_http_allowed_or_cluster_ips_succeeds(stack: str) -> None:
-    assert load(stack, EXPOSED | {"platform:allow_plain_http": "true"})
-    assert load(stack, {"platform:monitoring": "{}", "serving:service": "LoadBalancer"})
+    assert load_settings(stack, EXPOSED | {"platform:allow_plain_http": "true"})
+    assert load_settings(stack, {"platform:monitoring": "{}", "serving:service": "LoadBalancer"})
 
 
 def test_load_of_a_lab_with_load_balancers_succeeds() -> None:
-    assert load("lab", EXPOSED | {"platform:pipelines": "kubeflow"})
+    assert load_settings("lab", EXPOSED | {"platform:pipelines": "kubeflow"})

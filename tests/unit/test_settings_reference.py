@@ -11,13 +11,13 @@ from pydantic.fields import FieldInfo
 from settings.paths import PROJECT
 from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
-from tools.ci.settings_reference import page
+from tools.ci.settings_reference import settings_page
 
 COMMAND = "python -m tools.ci.settings_reference > docs/settings.md"
 
 
 def test_settings_page_equals_the_generated_reference() -> None:
-    assert (PROJECT / "docs/settings.md").read_text() == page(), f"run: {COMMAND}"
+    assert (PROJECT / "docs/settings.md").read_text() == settings_page(), f"run: {COMMAND}"
 
 
 def test_settings_page_names_every_setting() -> None:
@@ -40,7 +40,7 @@ def test_every_setting_and_section_has_a_description() -> None:
 
 
 def test_reference_shows_type_allowed_values_and_default_of_a_setting() -> None:
-    rows = {row.split(" | ")[0]: row for row in page().splitlines() if row.startswith("| `")}
+    rows = {row.split(" | ")[0]: row for row in settings_page().splitlines() if row.startswith("| `")}
     assert rows["| `infra:lab.size`"].startswith("| `infra:lab.size` | integer | 1 to 10 | `3` | Number of machines.")
     assert " | text | `weave`, `flannel` | `weave` | " in rows["| `platform:network`"]
     assert " | secret text |  | required | " in rows["| `platform:kubeflow.database.password`"]
@@ -49,7 +49,7 @@ def test_reference_shows_type_allowed_values_and_default_of_a_setting() -> None:
 
 
 def test_reference_shows_no_pipe_of_a_pattern_as_the_end_of_a_cell() -> None:
-    (row,) = (row for row in page().splitlines() if row.startswith("| `infra:hosts.machines.host_key`"))
+    (row,) = (row for row in settings_page().splitlines() if row.startswith("| `infra:hosts.machines.host_key`"))
     assert r"`^(ssh\|ecdsa)-" in row
 
 

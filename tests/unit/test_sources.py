@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workloads.runs.sources import digest, pipeline_digest
+from workloads.runs.pipeline_sources import pipeline_digest, sources_digest
 
 
 @pytest.fixture
@@ -58,4 +58,4 @@ def test_digest_of_moved_files_differs(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "same.py").write_text("x = 1\n")
-    assert digest([tmp_path / "a/same.py"], tmp_path) != digest([tmp_path / "b/same.py"], tmp_path)
+    assert sources_digest([tmp_path / "a/same.py"], tmp_path) != sources_digest([tmp_path / "b/same.py"], tmp_path)

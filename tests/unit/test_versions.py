@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airgap.bundle.sources import load
+from airgap.bundle.source_table import load_sources
 from settings.paths import cache_directory
 from tools.bootstrap import paths
 from tools.bootstrap.environment import parse_version
@@ -34,7 +34,7 @@ def test_packages_of_azurite_have_checksums_and_no_registry() -> None:
 @pytest.mark.parametrize("name", ["kubernetes", "weave", "flannel", "openebs", "metallb", "metrics-server"])
 def test_version_of_a_manifest_equals_the_version_of_the_bundle(name: str) -> None:
     version_of_manifest = VERSIONS[name].get("bundle", VERSIONS[name])["version"]
-    assert version_of_manifest.removeprefix("v") == load().release(name).number
+    assert version_of_manifest.removeprefix("v") == load_sources().release(name).number
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tools.bootstrap.console import Unavailable, log_message, step
 from tools.bootstrap.download import download
 from tools.bootstrap.environment import parse_version, program_version
 from tools.bootstrap.go_toolchain import toolchain
-from tools.bootstrap.process import run
+from tools.bootstrap.process import run_visible
 
 SOURCE = paths.PROJECT / "tools" / "bootstrap" / "pulumi"
 HOST_SOURCE = paths.PROJECT / "airgap" / "stand_ins" / "language_host"
@@ -26,8 +26,8 @@ STAND_INS = (
     "pulumi-language-python",
     "pulumi-resource-pulumi-python",
     "language_host.py",
-    "program.py",
-    "dynamic_provider.py",
+    "program_runner.py",
+    "dynamic_provider_host.py",
 )
 """Files that the download has and a build lacks: the Python language host and the provider of dynamic resources."""
 PROVIDERS = (
@@ -45,7 +45,7 @@ def folder() -> Path | None:
     return _on_path() or next((path for path in (_downloaded(), _built()) if path.exists()), None)
 
 
-def install() -> None:
+def install_pulumi_cli() -> None:
     """Install a CLI where `folder` finds none."""
     if folder() is None:
         if unusable := shutil.which("pulumi"):
@@ -119,7 +119,7 @@ def _build() -> None:
     with tempfile.TemporaryDirectory(dir=cache) as scratch, atomic_install(_built().parent) as partial:
         go, environment = toolchain(SOURCE, Path(scratch))
         with step(f"Building the Pulumi CLI {version} from its Go module, which takes some minutes"):
-            run(
+            run_visible(
                 [
                     *(go, "build", "-trimpath", "-ldflags", f"-s -w -X {VERSION_VARIABLE}=v{version}"),
                     *("-o", partial / "bin" / "pulumi", COMMAND),

@@ -43,7 +43,7 @@ Schema = dict[str, Any]
 """Part of the JSON schema of the settings."""
 
 
-def page() -> str:
+def settings_page() -> str:
     """Return the reference of settings as Markdown."""
     schema = StackSettings.model_json_schema()
     tables = (
@@ -132,4 +132,4 @@ def _default(required: bool, setting: Schema) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(settings_page(), end="")

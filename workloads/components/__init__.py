@@ -25,7 +25,7 @@ def component(function: Callable[..., Any]) -> Any:
     return dsl.component(function, base_image=BASE_IMAGE, install_kfp_package=False)
 
 
-def load(name: str) -> Any:
+def load_component(name: str) -> Any:
     """Return the component of the file `compiled/<name>.yaml`.
 
     Raises:

@@ -32,14 +32,16 @@ def preprocess_data(
         csv_format: Separator, decimal and encoding of a CSV file, as far as they are not detected.
         seed: Seed of the split.
     """
-    from workloads.ml.data import storage, table
+    from workloads.ml.data import table
     from workloads.ml.data.csv_reader import CsvFormat
+    from workloads.ml.data.storage import read_data
+    from workloads.ml.data.table import save_table
 
-    content, source = storage.read(account_url, container, blob, data_url)
+    content, source = read_data(account_url, container, blob, data_url)
     parsed = table.parse(content, target, source, CsvFormat.from_mapping(csv_format))
     rows, columns = len(parsed.labels), len(parsed.features) + 1
     fingerprint = {"source": source, "sha256": parsed.sha256, "rows": rows, "columns": columns}
     print(f"{rows} rows and {columns} columns from {source}; {len(parsed.classes)} classes: {parsed.classes[:20]}")
     for part, mask in zip((train, test), table.split(parsed.labels, seed), strict=True):
-        table.save(part.path, parsed, mask)
+        save_table(part.path, parsed, mask)
         part.metadata.update(fingerprint)

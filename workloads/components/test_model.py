@@ -26,14 +26,15 @@ def test_model(
     """
     from pathlib import Path
 
-    from workloads.ml.data import table
+    from workloads.ml.data.table import load_table
     from workloads.ml.evaluation import report as reports
     from workloads.ml.evaluation import scores
     from workloads.ml.model import model_directory
+    from workloads.ml.model.model_directory import load_model_directory
 
-    tested = model_directory.load(Path(model.path))
+    tested = load_model_directory(Path(model.path))
     classes = tested.signature["classes"]
-    rows, labels = table.load(test.path)
+    rows, labels = load_table(test.path)
     matrix = scores.confusion(labels, tested.predict(rows)[0], len(classes))
     results = scores.scores(matrix)
     for name, value in results.items():
@@ -45,7 +46,7 @@ def test_model(
     if importance := model_directory.load_importance(Path(model.path)):
         images["feature_importance"] = reports.plot_importance(importance)
     title = f"{tested.signature['model']}: {len(rows)} test rows"
-    Path(report.path).write_text(reports.page(title, results, images))
+    Path(report.path).write_text(reports.report_page(title, results, images))
     Path(plots.path).mkdir(parents=True)
     for name, image in images.items():
         (Path(plots.path) / f"{name}.png").write_bytes(image)

@@ -141,14 +141,14 @@ def main() -> int:
     """Run the package in the folder of the command line and return the exit code."""
     _end_with_parent()
     folder = Path(sys.argv[1]).resolve()
-    result = run(folder)
+    result = run_package(folder)
     partial = folder / "result.json.partial"
     partial.write_text(json.dumps(result, indent=2) + "\n")
     partial.replace(folder / "result.json")
     return 0 if result["state"] == RunState.SUCCEEDED else 1
 
 
-def run(folder: Path) -> dict[str, Any]:
+def run_package(folder: Path) -> dict[str, Any]:
     """Run the package in `folder` and return the result, in the format of `result.json`."""
     package = (folder / "package.yaml").read_text()
     root, scratch = folder / "artifacts", folder / "tmp"

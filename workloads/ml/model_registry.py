@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from workloads.ml import tracking
 from workloads.ml.errors import StepError
-from workloads.ml.model import mlflow_model, model_directory
-from workloads.ml.model.model_directory import ModelDirectory
+from workloads.ml.model.mlflow_model import save_mlflow_model
+from workloads.ml.model.model_directory import ModelDirectory, load_model_directory, require_servable, sha256_hex
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,8 +37,8 @@ def register(
         StepError: The model cannot be served; the registry is unchanged.
     """
     mlflow = tracking.client(tracking_url)
-    model = model_directory.load(folder)
-    model_directory.check(model)
+    model = load_model_directory(folder)
+    require_servable(model)
     model.signature["metrics"] = dict(metrics)
     version = _find_version(mlflow, model_name, model)
     if version is None:
@@ -64,7 +64,7 @@ def fetch(tracking_url: str, model_name: str, version: str) -> ModelDirectory:
         raise StepError(f"{named} cannot be read from {tracking_url}: {error.message}") from None
     with tempfile.TemporaryDirectory() as folder:
         downloaded = download_artifacts(artifact_uri=registered.source, dst_path=folder, tracking_uri=tracking_url)
-        model = model_directory.load(Path(downloaded))
+        model = load_model_directory(Path(downloaded))
     expected = registered.tags.get("sha256", "nothing")
     if model.signature["sha256"] != expected:
         raise StepError(
@@ -85,7 +85,7 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
 
     run = tracking.find_or_create_run(mlflow, pipeline, run_key)
     with tempfile.TemporaryDirectory() as folder:
-        mlflow_model.save(model, Path(folder) / ARTIFACT)
+        save_mlflow_model(model, Path(folder) / ARTIFACT)
         mlflow.log_artifacts(run.info.run_id, folder)
     mlflow.set_terminated(run.info.run_id)
     try:
@@ -107,4 +107,4 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
 
 def _features_digest(model: ModelDirectory) -> str:
     """Return the SHA-256 of the features' description: the same ONNX with a new description is another version."""
-    return model_directory.digest(json.dumps(model.signature["features"]).encode())
+    return sha256_hex(json.dumps(model.signature["features"]).encode())

@@ -2,12 +2,12 @@
 
 from kfp import dsl
 
-from workloads.components import load
+from workloads.components import load_component
 from workloads.components.blocks.gated_deployment import DeploymentOutputs, deploy_if_better
 
-preprocess_data = load("preprocess_data")
-train_model = load("train_model")
-test_model = load("test_model")
+preprocess_data = load_component("preprocess_data")
+train_model = load_component("train_model")
+test_model = load_component("test_model")
 
 
 @dsl.pipeline(name="iris-external")

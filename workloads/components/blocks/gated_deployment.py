@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from workloads.components import load
+from workloads.components import load_component
 
-deploy_model = load("deploy_model")
-keep_model = load("keep_model")
+deploy_model = load_component("deploy_model")
+keep_model = load_component("keep_model")
 
 
 class DeploymentOutputs(NamedTuple):

@@ -15,7 +15,7 @@ RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_ba
 """Options of Azure's client, in seconds; with its defaults, an unreachable server takes a minute to fail."""
 
 
-def read(account_url: str, container: str, blob: str, data_url: str) -> tuple[bytes, str]:
+def read_data(account_url: str, container: str, blob: str, data_url: str) -> tuple[bytes, str]:
     """Return the content of a blob, or of `data_url` if that is set, and the address without secrets.
 
     Raises:
@@ -29,7 +29,7 @@ def read(account_url: str, container: str, blob: str, data_url: str) -> tuple[by
     return _read_blob(account_url, container, blob), f"{without_secrets(account_url)}/{container}/{blob}"
 
 
-def write(url: str, content: bytes) -> None:
+def write_data(url: str, content: bytes) -> None:
     """Write a file and, in file systems with folders, its parent folders.
 
     Raises:

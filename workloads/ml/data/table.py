@@ -219,7 +219,7 @@ def split(labels: Labels, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool
     return ~test, test
 
 
-def save(path: str, table: Table, part: NDArray[np.bool_]) -> None:
+def save_table(path: str, table: Table, part: NDArray[np.bool_]) -> None:
     """Write the rows of a part as Parquet: the features, the class index, and the description as file metadata.
 
     The description is in the file, not in the metadata of the artifact: kfp passes those to a step as one argument,
@@ -233,7 +233,7 @@ def save(path: str, table: Table, part: NDArray[np.bool_]) -> None:
     parquet.write_table(pa.table(columns, names=[*table.features, table.target], metadata=metadata), path)
 
 
-def load(path: str) -> tuple[Rows, Labels]:
+def load_table(path: str) -> tuple[Rows, Labels]:
     """Return rows and labels of a part that `save` wrote."""
     from pyarrow import parquet
 

@@ -47,7 +47,7 @@ def plot_importance(importance: Mapping[str, float]) -> bytes:
     return _png(figure)
 
 
-def page(title: str, scores: Mapping[str, float], plots: Mapping[str, bytes]) -> str:
+def report_page(title: str, scores: Mapping[str, float], plots: Mapping[str, bytes]) -> str:
     """Return an HTML page with a table of the scores and the plots embedded."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{value:.4f}</td></tr>" for name, value in scores.items())
     sources = {name: f"data:image/png;base64,{b64encode(png).decode()}" for name, png in plots.items()}

@@ -9,8 +9,8 @@ import numpy as np
 
 from workloads.ml.data.table import Rows, TableDescription
 from workloads.ml.errors import StepError
-from workloads.ml.model import model_directory
 from workloads.ml.model.export_check import check_export
+from workloads.ml.model.model_directory import build_signature, save_model_directory
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
 
 
@@ -28,7 +28,7 @@ def save_classifier(classifier: Any, rows: Rows, description: TableDescription, 
         StepError: The classifier has no probabilities, cannot be exported, or the exported model predicts otherwise.
     """
     onnx = export_classifier(classifier, rows)
-    model_directory.save(folder, onnx, model_directory.describe(model_name, onnx, rows, description))
+    save_model_directory(folder, onnx, build_signature(model_name, onnx, rows, description))
 
 
 def export_classifier(classifier: Any, rows: Rows) -> bytes:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from workloads.ml.data import table
+from workloads.ml.data.table import load_table
 from workloads.ml.errors import StepError
 from workloads.ml.model.classifier import save_classifier
 from workloads.ml.model.model_directory import IMPORTANCE_FILE
@@ -33,7 +34,7 @@ def train_forest(train: str, folder: Path, model_name: str, trees: int, seed: in
         raise StepError(f"trees: {trees}; a forest has at least one")
     from sklearn.ensemble import RandomForestClassifier
 
-    rows, labels = table.load(train)
+    rows, labels = load_table(train)
     forest = RandomForestClassifier(n_estimators=trees, oob_score=True, random_state=seed).fit(rows, labels)
     description = table.load_description(train)
     save_classifier(forest, rows, description, folder, model_name)

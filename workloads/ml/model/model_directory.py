@@ -83,7 +83,7 @@ class ModelDirectory:
         return labels, probabilities
 
 
-def describe(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Signature:
+def build_signature(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Signature:
     """Return the signature of a model that was trained on `rows`; the test step adds its metrics later.
 
     Args:
@@ -109,7 +109,7 @@ def describe(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Si
             for feature, kind, column in zip(about["features"], types, rows.T, strict=True)
         ],
         classes=about["classes"],
-        sha256=digest(onnx),
+        sha256=sha256_hex(onnx),
         metrics={},
         data=DataFingerprint(source=about["source"], sha256=about["sha256"], rows=int(about["rows"])),
         libraries=_library_versions(),
@@ -125,14 +125,14 @@ def _library_versions() -> dict[str, str]:
     return packages | {"python": platform.python_version()}
 
 
-def save(folder: Path, onnx: bytes, signature: Signature) -> None:
+def save_model_directory(folder: Path, onnx: bytes, signature: Signature) -> None:
     """Write a model directory."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ONNX_FILE).write_bytes(onnx)
     (folder / SIGNATURE_FILE).write_text(json.dumps(signature, indent=2) + "\n")
 
 
-def load(folder: Path) -> ModelDirectory:
+def load_model_directory(folder: Path) -> ModelDirectory:
     """Read a model directory.
 
     Raises:
@@ -145,7 +145,7 @@ def load(folder: Path) -> ModelDirectory:
         raise StepError(
             f"{error.filename} does not exist; a model directory holds {ONNX_FILE} and {SIGNATURE_FILE}"
         ) from None
-    if (actual := digest(onnx)) != signature["sha256"]:
+    if (actual := sha256_hex(onnx)) != signature["sha256"]:
         raise StepError(f"{ONNX_FILE} was changed: its SHA-256 is {actual}, its signature says {signature['sha256']}")
     return ModelDirectory(onnx, signature)
 
@@ -157,7 +157,7 @@ def load_importance(folder: Path) -> dict[str, float]:
     return importance
 
 
-def check(model: ModelDirectory) -> None:
+def require_servable(model: ModelDirectory) -> None:
     """Predict rows of the training range, and require the outputs that the model server needs.
 
     Raises:
@@ -182,6 +182,6 @@ def check(model: ModelDirectory) -> None:
         raise StepError(f"{refused}: its output `label` must be a class index from 0 to {classes - 1} for each row")
 
 
-def digest(content: bytes) -> str:
+def sha256_hex(content: bytes) -> str:
     """Return the SHA-256 in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()

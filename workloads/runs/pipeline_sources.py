@@ -24,17 +24,17 @@ def pipeline_digest(pipeline: str, project: Path = PROJECT) -> str:
     workloads = project / "workloads"
     file = workloads / "pipelines" / f"{pipeline.replace('-', '_')}.py"
     components = [*workloads.glob("components/**/*.yaml"), *workloads.glob("components/**/*.py")]
-    return digest([*_imported_files(file, project), *components], project)
+    return sources_digest([*_imported_files(file, project), *components], project)
 
 
 def local_image() -> str:
     """Return the image name that stands for this computer's environment: step code and versions of its libraries."""
     files = (PROJECT / "workloads" / "ml").rglob("*.py")
     versions = " ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return f"{BASE_IMAGE}:{hashlib.sha256((digest(files) + versions).encode()).hexdigest()[:12]}"
+    return f"{BASE_IMAGE}:{hashlib.sha256((sources_digest(files) + versions).encode()).hexdigest()[:12]}"
 
 
-def digest(files: Iterable[Path], root: Path = PROJECT) -> str:
+def sources_digest(files: Iterable[Path], root: Path = PROJECT) -> str:
     """Return the SHA-256 of the files' paths below `root` and their contents, in any order; skip missing files."""
     found = hashlib.sha256()
     for file in sorted(set(files)):

@@ -12,8 +12,8 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from airgap.stand_ins.azure_native.resource_azure_native import sdk
-from airgap.stand_ins.azure_native.resource_azure_native.check import check
-from airgap.stand_ins.azure_native.resource_azure_native.values import decode, unknown
+from airgap.stand_ins.azure_native.resource_azure_native.azure_values import decode_inputs, unknown
+from airgap.stand_ins.azure_native.resource_azure_native.check import check_inputs
 from airgap.stand_ins.protocol.requests import abort, check_failures, resource_type
 
 NO_REQUESTS = (
@@ -58,7 +58,7 @@ class PreviewProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Check(self, request: provider_pb2.CheckRequest, context: Any) -> provider_pb2.CheckResponse:
         expected = _resource(request.urn, context).inputs
-        faults = check(expected, decode(request.news))
+        faults = check_inputs(expected, decode_inputs(request.news))
         return provider_pb2.CheckResponse(
             inputs=request.news,
             failures=check_failures(faults),
@@ -66,7 +66,7 @@ class PreviewProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Diff(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:
         """Return the changed inputs as an update; only Azure knows which changes replace a resource."""
-        old, new = decode(request.old_inputs), decode(request.news)
+        old, new = decode_inputs(request.old_inputs), decode_inputs(request.news)
         changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
         return provider_pb2.DiffResponse(
             changes=provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE,
@@ -108,7 +108,7 @@ def _preview_outputs(urn: str, inputs: struct_pb2.Struct, context: Any) -> struc
     return outputs
 
 
-def _resource(urn: str, context: Any) -> sdk.Resource:
+def _resource(urn: str, context: Any) -> sdk.ResourceSchema:
     try:
         return sdk.resource(resource_type(urn))
     except sdk.NotInSdk as error:

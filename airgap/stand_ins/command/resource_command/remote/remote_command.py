@@ -14,10 +14,10 @@ from airgap.stand_ins.command.resource_command.errors import OperationCancelled,
 from airgap.stand_ins.command.resource_command.operation import Operation
 from airgap.stand_ins.command.resource_command.ssh.connection import is_closed, open_transport
 from airgap.stand_ins.command.resource_command.ssh.session import LARGEST_REQUEST, kill, open_session
-from airgap.stand_ins.protocol.values import Properties
+from airgap.stand_ins.protocol.property_values import Properties
 
 
-def run(invocation: Invocation, operation: Operation) -> Properties:
+def run_remote_command(invocation: Invocation, operation: Operation) -> Properties:
     """Run the command; return stdout and stderr.
 
     Raises:

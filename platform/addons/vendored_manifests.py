@@ -39,7 +39,7 @@ _STAGES = (("Namespace",), (), ("Deployment", "DaemonSet"), ("APIService",))
 """Kinds in the order of creation; the second stage takes all kinds that no other stage names."""
 
 
-def read(name: str) -> dict[tuple[str, str], Manifest]:
+def read_manifests(name: str) -> dict[tuple[str, str], Manifest]:
     """Return the manifests of `vendor/NAME.yaml` by kind and name."""
     documents = yaml.safe_load_all((VENDOR / f"{name}.yaml").read_text())
     return {(each["kind"], each["metadata"]["name"]): each for each in documents if each}

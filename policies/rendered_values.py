@@ -16,11 +16,11 @@ Rule = Callable[[str, Mapping[str, Any]], Iterator[str]]
 """Yields one message for each violation, given the type of a resource and its properties."""
 
 
-class Unknown:
+class UnknownValue:
     """A value that is unknown in a preview; no rule reports it, because `up` checks the resource again."""
 
 
-UNKNOWN = Unknown()
+UNKNOWN = UnknownValue()
 
 
 def policy(name: str, description: str, rule: Rule) -> ResourceValidationPolicy:

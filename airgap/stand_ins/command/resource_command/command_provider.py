@@ -16,16 +16,16 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from airgap.stand_ins.command.resource_command.command_resource import invocation
 from airgap.stand_ins.command.resource_command.engine import EngineClient, ResourceLog
 from airgap.stand_ins.command.resource_command.errors import OperationFailed
-from airgap.stand_ins.command.resource_command.inputs import preview
+from airgap.stand_ins.command.resource_command.inputs import preview_inputs
 from airgap.stand_ins.command.resource_command.inputs.diff import Change, diff
 from airgap.stand_ins.command.resource_command.inputs.fields import LOCAL_RUN
 from airgap.stand_ins.command.resource_command.inputs.validation import validate
-from airgap.stand_ins.command.resource_command.local import command as local_command
+from airgap.stand_ins.command.resource_command.local import local_command as local_command
 from airgap.stand_ins.command.resource_command.operation import Operation, Operations
-from airgap.stand_ins.command.resource_command.resource_types import LOCAL_RUN_TOKEN, RESOURCES, Resource, Updatable
+from airgap.stand_ins.command.resource_command.resource_types import LOCAL_RUN_TOKEN, RESOURCES, ResourceType, Updatable
 from airgap.stand_ins.command.resource_command.schema import VERSION, schema
+from airgap.stand_ins.protocol.property_values import decode, encode
 from airgap.stand_ins.protocol.requests import abort, check_failures, resource_name, resource_type
-from airgap.stand_ins.protocol.values import decode, encode
 
 _FRAMEWORK = {"__pulumi-go-provider-version": "1.2.0"}
 """An entry that the official provider adds to its configuration in the state. Without it, every switch between the two
@@ -97,7 +97,7 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
         inputs = decode(request.properties)
         identifier = resource.identify(resource_name(request.urn), request.preview)
         if request.preview:
-            outputs = preview.create_outputs(name for name, field in resource.outputs.items() if field.required)
+            outputs = preview_inputs.create_outputs(name for name, field in resource.outputs.items() if field.required)
         else:
             with self._operation(request, context) as operation:
                 outputs = resource.create(inputs, operation)
@@ -113,7 +113,7 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
         state, inputs = decode(request.olds), decode(request.news)
         outputs = {name: value for name, value in state.items() if name in resource.outputs}
         if request.preview:
-            outputs = preview.update_outputs(resource.fields, outputs, state, inputs)
+            outputs = preview_inputs.update_outputs(resource.fields, outputs, state, inputs)
         else:
             with self._operation(request, context) as operation:
                 outputs |= resource.update(state, inputs, operation)
@@ -132,7 +132,7 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
         if faults:
             return provider_pb2.InvokeResponse(failures=check_failures(faults))
         with self._operation(None, context) as operation:
-            outputs = local_command.run(invocation(arguments["command"], arguments, {}), operation)
+            outputs = local_command.run_local_command(invocation(arguments["command"], arguments, {}), operation)
         response = provider_pb2.InvokeResponse()
         getattr(response, "return").CopyFrom(encode(arguments | outputs))
         return response
@@ -157,7 +157,7 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
     Construct = Call = Parameterize = GetMapping = GetMappings = _unimplemented
 
 
-def _resource(urn: str, context: Any) -> tuple[str, Resource]:
+def _resource(urn: str, context: Any) -> tuple[str, ResourceType]:
     """Return the token of a URN's type, and the type."""
     token = resource_type(urn)
     if token not in RESOURCES:
@@ -165,7 +165,7 @@ def _resource(urn: str, context: Any) -> tuple[str, Resource]:
     return token, RESOURCES[token]
 
 
-def _replaces(resource: Resource, path: str) -> bool:
+def _replaces(resource: ResourceType, path: str) -> bool:
     """Return True if a change at `path` replaces the resource.
 
     A change inside the triggers replaces too, but by an option that the SDKs set.

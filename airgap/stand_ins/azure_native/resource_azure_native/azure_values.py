@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf import struct_pb2
 
-from airgap.stand_ins.protocol.values import OUTPUT, SECRET, SIGNATURE, UNKNOWN_STRING, UNKNOWN_STRINGS
+from airgap.stand_ins.protocol.property_values import OUTPUT, SECRET, SIGNATURE, UNKNOWN_STRING, UNKNOWN_STRINGS
 
 
 class Unchecked:
@@ -16,7 +16,7 @@ class Unchecked:
 UNCHECKED = Unchecked()
 
 
-def decode(properties: struct_pb2.Struct) -> dict[str, Any]:
+def decode_inputs(properties: struct_pb2.Struct) -> dict[str, Any]:
     """Return the properties of a request, without the engine's own and without null ones."""
     return {
         key: _decode(value)
@@ -48,7 +48,7 @@ def _decode(value: struct_pb2.Value) -> Any:
 def _decode_struct(struct: struct_pb2.Struct) -> Any:
     signature = struct.fields[SIGNATURE].string_value if SIGNATURE in struct.fields else ""
     if not signature:
-        return decode(struct)
+        return decode_inputs(struct)
     if signature in (SECRET, OUTPUT) and "value" in struct.fields:
         return _decode(struct.fields["value"])
     return UNCHECKED

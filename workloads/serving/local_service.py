@@ -10,7 +10,7 @@ from infra.local.local_process import HOST, PYTHON, LocalProcess
 from settings.paths import PROJECT
 from settings.serving import ServingSettings
 from workloads.mlflow_rest import ALIAS
-from workloads.runs.sources import digest
+from workloads.runs.pipeline_sources import sources_digest
 from workloads.serving.champion import Champion
 
 PROGRAM = PROJECT / "model_server"
@@ -58,7 +58,7 @@ def model_server(
             "MODEL_SERVER_PORT": str(port),
             **settings.environment(),
         },
-        revision=digest(file for file in PROGRAM.rglob("*") if "__pycache__" not in file.parts),
+        revision=sources_digest(file for file in PROGRAM.rglob("*") if "__pycache__" not in file.parts),
         port=port,
         setting=setting,
         ready_path=champion.version.apply(lambda version: "/v2/health/ready" if version else "/v2/health/live"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from airgap.stand_ins.command.resource_command.command_provider import CommandProvider
 from airgap.stand_ins.command.resource_command.engine import EngineClient
 from airgap.stand_ins.command.resource_command.operation import Operations
-from airgap.stand_ins.command.resource_command.provider import CommandProvider
 from airgap.stand_ins.protocol.plugin_process import engine_address, serve
 
 _THREADS = 1024

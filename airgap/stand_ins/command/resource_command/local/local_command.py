@@ -19,14 +19,14 @@ from airgap.stand_ins.command.resource_command.command_resource import Invocatio
 from airgap.stand_ins.command.resource_command.errors import OperationCancelled, OperationFailed
 from airgap.stand_ins.command.resource_command.local.assets import archive_of, assets_of
 from airgap.stand_ins.command.resource_command.operation import Operation
-from airgap.stand_ins.protocol.values import Properties
+from airgap.stand_ins.protocol.property_values import Properties
 
 _SHELL = ["/bin/sh", "-c"]
 _GRACE = 2.0
 """Seconds to wait for a killed group and for its output; a process outside the group can keep the output open."""
 
 
-def run(invocation: Invocation, operation: Operation) -> Properties:
+def run_local_command(invocation: Invocation, operation: Operation) -> Properties:
     """Run the command; return stdout and stderr, and assets and archive if their inputs are set.
 
     Raises:

@@ -134,7 +134,7 @@ class ImageFile(_Entry):
         return cls(entry=entry, binary=rest) if separator == "/" else cls(entry=entry, path=rest)
 
 
-def load(path: Path = TABLE, modules: Path = MODULES) -> SourceTable:
+def load_sources(path: Path = TABLE, modules: Path = MODULES) -> SourceTable:
     """Read and validate the table.
 
     Raises:

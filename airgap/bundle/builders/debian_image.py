@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airgap.bundle.build_progress import Progress
 from airgap.bundle.builders.debian import ROOTFS
 from airgap.bundle.builders.go_program import UPSTREAM
-from airgap.bundle.progress import Progress
-from airgap.bundle.sources import SCRATCH, ImageFile, ImageSource, SourceTable
+from airgap.bundle.source_table import SCRATCH, ImageFile, ImageSource, SourceTable
 from airgap.bundle.store import Artifact, Store
-from tools.bootstrap.process import run
+from tools.bootstrap.process import run_visible
 
 LAYOUT = "layout"
 TAG = "bundle"
@@ -94,7 +94,7 @@ class ImageBuild:
             is_program = source.binary is not None or target.read_bytes()[:2] == b"#!"
             target.chmod(0o755 if is_program else 0o644)
             if path in self.source.capabilities:
-                run(["setcap", self.source.capabilities[path], target], log=log)
+                run_visible(["setcap", self.source.capabilities[path], target], log=log)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class BuildahStore:
     def _run(self, log: Path, command: str, *arguments: str) -> None:
         root, runroot = str(self.storage / "root"), str(self.storage / "run")
         storage_options = ["--root", root, "--runroot", runroot, "--storage-driver", "vfs"]
-        run(["buildah", *storage_options, command, *arguments], log=log)
+        run_visible(["buildah", *storage_options, command, *arguments], log=log)
 
 
 def describe_layout(layout: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ MOVES_IMAGES = {"skopeo": "skopeo"}
 LOCK_SECONDS = 300
 
 
-def require(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
+def require_programs(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
     """Install missing programs and packages.
 
     Args:
@@ -54,7 +54,7 @@ def require(programs: dict[str, str], packages: Iterable[str] = ()) -> None:
             raise SetupError(f"`{' '.join(command)}` failed:\n{error}") from None
 
 
-def require_root(action: str) -> None:
+def require_root_for(action: str) -> None:
     """Raise SetupError unless the user is root."""
     if os.geteuid() != 0:
         raise SetupError(f"{action} needs root: mmdebstrap and buildah change owners and roots. Run it with sudo.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from airgap.stand_ins.protocol.values import UNKNOWN, Properties, is_unknown
+from airgap.stand_ins.protocol.property_values import UNKNOWN, Properties, is_unknown
 
 
 def create_outputs(outputs: Iterable[str]) -> Properties:

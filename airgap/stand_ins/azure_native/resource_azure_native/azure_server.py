@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airgap.stand_ins.azure_native.resource_azure_native.provider import PreviewProvider
+from airgap.stand_ins.azure_native.resource_azure_native.azure_provider import PreviewProvider
 from airgap.stand_ins.protocol.plugin_process import engine_address, serve
 
 if __name__ == "__main__":
