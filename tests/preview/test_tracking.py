@@ -1,10 +1,9 @@
-"""MLflow in a cluster as rendered: network rules of its stores, logins of its clients, restarts after new secrets."""
+"""MLflow in a cluster as rendered: network rules of its stores and logins of its clients."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,21 +20,13 @@ from settings.serving import ServingSettings
 from workloads.serving.champion import Champion
 from workloads.serving.kubernetes import ModelService, serving_namespace
 
-from .graph import Graph, Properties, run
+from .graph import Graph, run
 from .rendered import a_cluster, a_registry, text
 from .test_manifests import plain
 
 KEYS = {"access_key": "who", "secret_key": "key"}
 AMAZON = {"url": "s3://bucket/files", **KEYS}
 ANYWHERE = [*ANY_ADDRESS["to"], {"namespaceSelector": {}}]
-
-
-class ClusterGraph(Graph):
-    """Graph whose Secrets have the outputs of a cluster: their texts as `data`."""
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, Properties]:
-        name, outputs = super().new_resource(args)
-        return name, outputs | {"data": args.inputs.get("stringData", args.inputs.get("data"))}
 
 
 def rendered(settings: dict[str, Any], program: Callable[[TrackingServer], object] = lambda _: None) -> Graph:
@@ -48,7 +39,7 @@ def rendered(settings: dict[str, Any], program: Callable[[TrackingServer], objec
         )
         program(tracking.server)
 
-    return run(create, graph=ClusterGraph())[0]
+    return run(create)[0]
 
 
 def serve(tracking: TrackingServer) -> None:
@@ -59,10 +50,6 @@ def serve(tracking: TrackingServer) -> None:
 
 def egress(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return list(rendered(settings).of("NetworkPolicy")["mlflow"]["spec"].get("egress") or [])
-
-
-def annotations(graph: Graph, deployment: str) -> dict[str, str]:
-    return dict(plain(graph.of("Deployment")[deployment])["spec"]["template"]["metadata"]["annotations"])
 
 
 def rule(port: int, to: list[dict[str, Any]]) -> dict[str, Any]:
@@ -103,24 +90,6 @@ def test_only_the_pod_of_mlflow_gets_the_administrators_password() -> None:
     names = {variable["name"] for variable in databases["env"]} & set(PASSWORDS.values())
     assert names == set(PASSWORDS.values())
     assert {variable["name"] for variable in server["env"]} & names == {"MLFLOW_AUTH_ADMIN_PASSWORD"}
-
-
-def test_changed_secret_replaces_the_pods_that_read_it() -> None:
-    before = rendered({}, serve)
-    same = rendered({}, serve)
-    changed = rendered({"database_url": "postgresql://me:word@db/mlflow"}, serve)
-    newer = rendered({"database_url": "postgresql://me:other@db/mlflow"}, serve)
-    digests = [annotations(each, "mlflow")["settings"] for each in (before, same, changed, newer)]
-    assert digests[0] == digests[1]
-    assert len(set(digests)) == 3
-
-    def with_password(password: str) -> Graph:
-        login = ("reader", pulumi.Output.secret(password))
-        return rendered({}, lambda tracking: serve(replace(tracking, reader=login)))
-
-    one, other = (annotations(with_password(password), "iris") for password in ("one", "other"))
-    assert one["mlplatform/login"] != other["mlplatform/login"]
-    assert one["mlplatform/template"] != other["mlplatform/template"]
 
 
 def test_confirmed_upgrade_is_an_option_of_the_init_container() -> None:
