@@ -268,8 +268,9 @@ class PlatformSettings(Section):
     """In a cluster: addresses that steps of pipelines may connect to, in CIDR notation. Nodes, the API server and the
     metadata services of clouds stay closed, unless a range of the list is within them, as in `10.0.0.5/32`."""
     allow_plain_http: bool = False
-    """Offer pages with a password at a `LoadBalancer` or `NodePort` without TLS. Every machine between browser and
-    cluster can then read the password. The network of a lab needs no such permission."""
+    """Offer pages with a password at a `LoadBalancer` or `NodePort` without TLS, and use an `account_url` with
+    `http://`. Every machine in between can then read the password or token. The network of a lab needs no such
+    permission."""
     registry: RegistrySettings = RegistrySettings()
     """Container registry that machines and pods pull from."""
     tracking: TrackingSettings = TrackingSettings()
