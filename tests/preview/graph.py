@@ -76,9 +76,9 @@ class Graph(pulumi.runtime.Mocks):
                 return {"reference": f"registry.test/mlplatform/{args.name}@sha256:{'0' * 64}"}
             case "ClusterFacts":
                 return {"nodes": NODES, "storage_class": "disk"}
-            case "ClusterOwnership":
+            case "ObjectOwnership":
                 return {"claim_classes": CLAIM_CLASSES, "api_addresses": API_ADDRESSES}
-            case "AzureTokenPassword" | "Password" | "ClusterOwner":
+            case "AzureTokenPassword" | "Password" | "MachineOwner":
                 return {"value": args.name}
         return {}
 

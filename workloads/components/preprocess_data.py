@@ -22,7 +22,7 @@ def preprocess_data(
     The access token of the container is read from the environment variable AZURE_STORAGE_SAS_TOKEN.
 
     Args:
-        train: Parquet with the features and the class index; `table.load` and `table.load_description` read it.
+        train: Parquet with the features and the class index; `table.load_table` and `table.load_description` read it.
         test: The test part, in the same format.
         target: Column with the classes; all others are features.
         account_url: Address of an Azure storage account.

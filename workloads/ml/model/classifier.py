@@ -18,7 +18,7 @@ def save_classifier(classifier: Any, rows: Rows, description: TableDescription, 
     """Export a trained classifier, compare the exported model with it, and write the model directory.
 
     Args:
-        classifier: A classifier or scikit-learn pipeline, fitted on rows and class indices of `table.load`.
+        classifier: A classifier or scikit-learn pipeline, fitted on rows and class indices of `load_table`.
         rows: The training rows [rows, features].
         description: The description of the training data, from `table.load_description`.
         folder: The model directory, created if necessary.
@@ -49,7 +49,7 @@ def export_classifier(classifier: Any, rows: Rows) -> bytes:
             f"use a classifier that has it, or CalibratedClassifierCV({name}(...))"
         )
     if list(classifier.classes_) != list(range(len(classifier.classes_))):
-        raise StepError(f"{name} cannot be served: fit it on the class indices 0, 1, 2, ... that table.load returns")
+        raise StepError(f"{name} cannot be served: fit it on the class indices 0, 1, 2, ... that load_table returns")
     try:
         onnx = (forest_to_onnx if type(classifier) is RandomForestClassifier else classifier_to_onnx)(classifier)
         check_export(name, classifier, onnx, np.asarray(rows, dtype=np.float32))

@@ -18,7 +18,7 @@ def train_forest(train: str, folder: Path, model_name: str, trees: int, seed: in
     The file `importance.json` in the directory has the share of each feature by name.
 
     Args:
-        train: Path of the training part, as `table.save` writes it.
+        train: Path of the training part, as `save_table` writes it.
         folder: The model directory, created if necessary.
         model_name: Name of the model in its signature.
         trees: Number of trees.
