@@ -35,7 +35,7 @@ class GateCondition(Section):
 
     def as_condition(self) -> dict[str, Any]:
         """Return the condition without its empty keys, as pipelines receive it."""
-        return {key: value for key, value in self.model_dump().items() if value not in (None, False)}
+        return {key: value for key, value in self.model_dump().items() if value is not None and value is not False}
 
 
 def _form(gate: Any) -> str:

@@ -92,6 +92,6 @@ def describe_gate(conditions: Iterable[Mapping[str, Any]]) -> str:
 def _describe_condition(condition: Mapping[str, Any]) -> str:
     better = METRICS[condition["metric"]].better
     bound = condition.get(better)
-    parts = [] if bound is None else [f"{better} {bound:g}"]
+    parts = [] if bound is None else [f"{better} {bound:.12g}"]
     parts += ["better than the champion"] if condition.get(BETTER) else []
     return f"{condition['metric']} {' and '.join(parts)}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAXIMUM_BARS = 20
 MAXIMUM_CURVES = 10
+DIAGONAL = (None, [0, 1], [0, 1], "gray")
+"""Line of a model whose scores are chance, or whose probabilities are exact."""
 MAXIMUM_DOTS = 5000
 RESIDUAL_BINS = 30
 MAXIMUM_INCHES = 16
@@ -58,9 +60,9 @@ def plot_curves(labels: Labels, probabilities: Probabilities, classes: list[str]
     shown = [index for index in range(len(classes)) if 0 < truth[:, index].sum() < len(labels)][:MAXIMUM_CURVES]
     roc = [(classes[index], *roc_curve(truth[:, index], probabilities[:, index])[:2]) for index in shown]
     precision = [(classes[index], *precision_recall_curve(truth[:, index], probabilities[:, index])) for index in shown]
-    calibration = [("all classes", *calibration_curve(truth, probabilities))]
+    calibration = [("all classes", *calibration_curve(truth, probabilities)), DIAGONAL]
     return {
-        "roc_curve": _plot_lines(roc, "ROC curve", "false positive rate", "true positive rate"),
+        "roc_curve": _plot_lines([*roc, DIAGONAL], "ROC curve", "false positive rate", "true positive rate"),
         "precision_recall_curve": _plot_lines(precision, "Precision and recall", "recall", "precision"),
         "calibration": _plot_lines(calibration, "Calibration", "predicted probability", "share of true ones", "o-"),
     }
@@ -99,9 +101,9 @@ def _plot_bars(values: Mapping[str, float], title: str, label: str) -> bytes:
 
 def _plot_lines(lines: Sequence[tuple[Any, ...]], title: str, x: str, y: str, style: str = "-") -> bytes:
     figure = _figure(f"{title}, test rows", x, y)
-    for name, xs, ys in lines:
-        figure.axes[0].plot(xs, ys, style, label=name)
-    if lines:
+    for name, xs, ys, *colour in lines:
+        figure.axes[0].plot(xs, ys, "-" if colour else style, label=name, **dict(zip(["color"], colour, strict=False)))
+    if any(name for name, *_ in lines):
         figure.axes[0].legend()
     return _png(figure)
 
