@@ -20,53 +20,56 @@ FIELD = "-subvar-"
 
 def repair_package(package: dict[str, Any]) -> None:
     """Repair the inputs of the loops of a package."""
-    for task, loop in _loops(package):
-        item = task["parameterIterator"]["itemInput"]
-        _restore_names(package, loop, item)
-        _restore_fields(loop, item)
+    for task, loop in _dags(package):
+        if "parameterIterator" in task:
+            _connect(package, loop, task["parameterIterator"]["itemInput"])
     while _remove_unused_inputs(package):
         pass
     for _, component in _dags(package):
         _restore_types(package, component)
 
 
-def _restore_names(package: dict[str, Any], dag: dict[str, Any], item: str) -> bool:
-    """Replace the internal name of an item by the item's field `name`; return True if the DAG needs the item."""
-    internal = re.compile(rf"(?<![\w-]){re.escape(item.removeprefix(CHANNEL))}(?![\w-])")
+def _connect(package: dict[str, Any], dag: dict[str, Any], item: str) -> bool:
+    """Read an item and its fields from the item, in the DAG of its loop and the groups in it.
+
+    Returns:
+        True if the DAG needs the item.
+    """
     needed = False
     for name, task in dag["dag"]["tasks"].items():
         inputs = task.setdefault("inputs", {}).setdefault("parameters", {})
-        for key, source in list(inputs.items()):
-            text = source.get("runtimeValue", {}).get("constant")
-            if not isinstance(text, str) or not internal.search(text):
-                continue
-            needed = True
-            field = {"componentInputParameter": item, "parameterExpressionSelector": _selector("name")}
-            if internal.fullmatch(text):
-                inputs[key] = field
-            else:
-                inputs[f"{item}{FIELD}name"] = field
-                placeholder = f"{{{{$.inputs.parameters['{item}{FIELD}name']}}}}"
-                source["runtimeValue"]["constant"] = internal.sub(placeholder, text)
+        _restore_name(inputs, item)
+        for source in inputs.values():
+            _restore_field(source, item)
         inner = package["components"][task["componentRef"]["name"]]
-        if name.startswith(GROUPS) and _restore_names(package, inner, item):
-            needed = True
+        if name.startswith(GROUPS) and _connect(package, inner, item):
             inputs.setdefault(item, {"componentInputParameter": item})
-            inner.setdefault("inputDefinitions", {}).setdefault("parameters", {}).setdefault(
-                item, dict(dag["inputDefinitions"]["parameters"][item])
-            )
+            declared = inner.setdefault("inputDefinitions", {}).setdefault("parameters", {})
+            declared.setdefault(item, {"parameterType": "STRING"})
+        needed |= any(source.get("componentInputParameter") == item for source in inputs.values())
     return needed
 
 
-def _restore_fields(loop: dict[str, Any], item: str) -> None:
-    """Read the fields of an item from the item, in the DAG of its loop."""
-    prefix = f"{item}{FIELD}"
-    for task in loop["dag"]["tasks"].values():
-        for source in task.get("inputs", {}).get("parameters", {}).values():
-            name = source.get("componentInputParameter", "")
-            if name.startswith(prefix) and not name.endswith(ITEM) and "parameterExpressionSelector" not in source:
-                selector = _selector(name.removeprefix(prefix))
-                source |= {"componentInputParameter": item, "parameterExpressionSelector": selector}
+def _restore_name(inputs: dict[str, Any], item: str) -> None:
+    """Replace the internal name of an item by the item's field `name`."""
+    internal = re.compile(rf"(?<![\w-]){re.escape(item.removeprefix(CHANNEL))}(?![\w-])")
+    for key, source in list(inputs.items()):
+        text = source.get("runtimeValue", {}).get("constant")
+        if not isinstance(text, str) or not internal.search(text):
+            continue
+        field = {"componentInputParameter": item, "parameterExpressionSelector": _selector("name")}
+        if internal.fullmatch(text):
+            inputs[key] = field
+        else:
+            inputs[f"{item}{FIELD}name"] = field
+            placeholder = f"{{{{$.inputs.parameters['{item}{FIELD}name']}}}}"
+            source["runtimeValue"]["constant"] = internal.sub(placeholder, text)
+
+
+def _restore_field(source: dict[str, Any], item: str) -> None:
+    prefix, name = f"{item}{FIELD}", source.get("componentInputParameter", "")
+    if name.startswith(prefix) and not name.endswith(ITEM) and "parameterExpressionSelector" not in source:
+        source |= {"componentInputParameter": item, "parameterExpressionSelector": _selector(name.removeprefix(prefix))}
 
 
 def _remove_unused_inputs(package: dict[str, Any]) -> bool:
@@ -122,10 +125,6 @@ def _types_in_condition(task: dict[str, Any], name: str) -> set[str]:
     """Return a type that no parameter has if a condition compares the input as a text."""
     condition = task.get("triggerPolicy", {}).get("condition", "")
     return {"CONDITION", "STRING"} if f"'{name}'" in condition else set()
-
-
-def _loops(package: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    return ((task, component) for task, component in _dags(package) if "parameterIterator" in task)
 
 
 def _dags(package: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

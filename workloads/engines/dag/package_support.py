@@ -7,7 +7,8 @@ from typing import Any
 
 from workloads.engines.dag.artifact_files import artifact_scheme
 from workloads.engines.dag.expressions import ExpressionError, parse_condition
-from workloads.engines.dag.parameter_values import ParameterError
+from workloads.engines.dag.package_repair import GROUPS
+from workloads.engines.dag.parameter_values import ParameterError, require_finite
 from workloads.engines.dag.step_environment import PYTHON_IMAGE, VERSION
 
 STEP_IMAGE = "mlplatform/python-workloads"
@@ -37,7 +38,11 @@ def require_portable(documents: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         UnsupportedPackage: the package has such a feature.
     """
-    for name, task in _tasks(documents[0]):
+    package = documents[0]
+    _require_own_items(package, package["root"], frozenset())
+    for name, task in _tasks(package):
+        for key, source in task.get("inputs", {}).get("parameters", {}).items():
+            _require_finite_constant(f"the input {key} of {name}", source.get("runtimeValue", {}).get("constant"))
         if "artifactIterator" in task:
             raise UnsupportedPackage(f"{name} is a loop over artifacts, which no engine has; loop over parameters")
         try:
@@ -45,6 +50,9 @@ def require_portable(documents: Sequence[Mapping[str, Any]]) -> None:
                 parse_condition(condition)
         except ExpressionError as error:
             raise UnsupportedPackage(f"{name}: {error}") from error
+    for component in [package["root"], *package["components"].values()]:
+        for key, spec in component.get("inputDefinitions", {}).get("parameters", {}).items():
+            _require_finite_constant(f"the default of the parameter {key}", spec.get("defaultValue"))
 
 
 def require_support(documents: Sequence[Mapping[str, Any]]) -> None:
@@ -80,6 +88,27 @@ def require_support(documents: Sequence[Mapping[str, Any]]) -> None:
             for setting in settings:
                 if found := KUBERNETES_INPUTS.get(setting):
                     raise UnsupportedPackage(f"step {label.removeprefix('exec-')} reads {found} of a cluster{REMEDY}")
+
+
+def _require_own_items(package: Mapping[str, Any], dag: Mapping[str, Any], around: frozenset[str]) -> None:
+    """Refuse a loop in a loop over the same list: kfp's compiler gives the items of both one name."""
+    for name, task in dag["dag"]["tasks"].items():
+        inner = package["components"][task["componentRef"]["name"]]
+        item = task.get("parameterIterator", {}).get("itemInput")
+        if item in around:
+            raise UnsupportedPackage(
+                f"{name} is a loop over the same list as a loop around it, and kfp does not tell their items apart; "
+                "pass the list as a second parameter"
+            )
+        if "dag" in inner:
+            _require_own_items(package, inner, around | {item} if name.startswith(GROUPS) else frozenset())
+
+
+def _require_finite_constant(name: str, value: Any) -> None:
+    try:
+        require_finite(name, value)
+    except ParameterError as error:
+        raise UnsupportedPackage(str(error)) from error
 
 
 def _require_function(step: str, container: Mapping[str, Any]) -> None:
