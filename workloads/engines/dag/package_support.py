@@ -90,12 +90,12 @@ def require_support(documents: Sequence[Mapping[str, Any]]) -> None:
                     raise UnsupportedPackage(f"step {label.removeprefix('exec-')} reads {found} of a cluster{REMEDY}")
 
 
-def _require_own_items(package: Mapping[str, Any], dag: Mapping[str, Any], around: frozenset[str]) -> None:
+def _require_own_items(package: Mapping[str, Any], dag: Mapping[str, Any], around: frozenset[str | None]) -> None:
     """Refuse a loop in a loop over the same list: kfp's compiler gives the items of both one name."""
     for name, task in dag["dag"]["tasks"].items():
         inner = package["components"][task["componentRef"]["name"]]
         item = task.get("parameterIterator", {}).get("itemInput")
-        if item in around:
+        if item is not None and item in around:
             raise UnsupportedPackage(
                 f"{name} is a loop over the same list as a loop around it, and kfp does not tell their items apart; "
                 "pass the list as a second parameter"
