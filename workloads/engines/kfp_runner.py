@@ -38,6 +38,7 @@ from workloads.engines.dag.package_repair import repair_package
 from workloads.engines.dag.package_support import UnsupportedPackage, require_support
 from workloads.engines.dag.parameter_values import ParameterError
 from workloads.engines.dag.run_log import RunLog
+from workloads.engines.dag.step_environment import EnvironmentFailure, require_pythons
 from workloads.engines.dag.step_runner import Outputs, StepRunner
 
 
@@ -66,12 +67,13 @@ def run(folder: Path, run_id: str) -> dict[str, Any]:
         package = documents[0]
         repair_package(package)  # an earlier release of this program may have compiled it
         require_support(documents)
+        require_pythons(package["deploymentSpec"]["executors"])
         constants = _constants(package["pipelineInfo"]["name"], run_id, folder)
         runner = StepRunner(package["deploymentSpec"]["executors"], folder / "artifacts", scratch, log, constants)
         result = asyncio.run(DagRun(package, runner, log, constants).run(arguments))
         if result.state == StepState.SUCCEEDED:
             state, outputs = RunState.SUCCEEDED, result.outputs
-    except (UnsupportedPackage, ParameterError) as failure:
+    except (UnsupportedPackage, EnvironmentFailure, ParameterError) as failure:
         log.fail(None, str(failure))
     except Exception as failure:  # a fault of this program is the result of the run, too
         traceback.print_exception(failure, file=sys.stdout)

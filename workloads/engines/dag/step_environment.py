@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
-import shutil
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,6 +22,19 @@ class EnvironmentFailure(Exception):
     """An environment that could not be made."""
 
 
+def require_pythons(executors: Mapping[str, Any]) -> None:
+    """Refuse a package whose steps ask for a version of Python that this computer does not have.
+
+    Raises:
+        EnvironmentFailure: the version is missing.
+    """
+    for label, executor in executors.items():
+        try:
+            other_python(executor.get("container", {}).get("image", ""))
+        except EnvironmentFailure as error:
+            raise EnvironmentFailure(f"step {label.removeprefix('exec-')}: {error}") from error
+
+
 def other_python(image: str) -> str | None:
     """Return the path of the interpreter that an image such as `python:3.12` asks for; None for this version.
 
@@ -33,7 +46,7 @@ def other_python(image: str) -> str | None:
         return None
     for folder in os.get_exec_path():
         program = Path(folder) / f"python{asked['version']}"
-        if os.access(program, os.X_OK) and os.spawnv(os.P_WAIT, program, [str(program), "-I", "-c", ""]) == 0:
+        if program.is_file() and subprocess.run([program, "-I", "-c", ""], capture_output=True).returncode == 0:
             return str(program)
     raise EnvironmentFailure(
         f"the image {image} asks for Python {asked['version']}, but steps run with Python {VERSION} here; set "

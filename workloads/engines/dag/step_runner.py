@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.engines.base import StepState
-from workloads.engines.dag.artifact_files import ArtifactFiles
+from workloads.engines.dag.artifact_files import ArtifactFiles, artifact_scheme
 from workloads.engines.dag.parameter_values import ParameterError, fill_placeholders, require_finite, typed
 from workloads.engines.dag.run_log import RunLog, StepLog
 from workloads.engines.dag.step_environment import EnvironmentFailure, StepEnvironments
@@ -180,7 +180,8 @@ def _read_outputs(declared: Mapping[str, Any], folder: Path) -> Outputs:
         if (own_file := folder / name).is_file():  # an output of the type dsl.OutputPath
             value = _read_parameter(name, own_file.read_text(), spec["parameterType"])
         if value is not None:
-            outputs.parameters[name] = typed(f"the output {name}", value, spec["parameterType"])
+            value = typed(f"the output {name}", value, spec["parameterType"])
+            outputs.parameters[name] = float(value) if spec["parameterType"] == "NUMBER_DOUBLE" else value
     for name, artifacts in written.get("artifacts", {}).items():
         outputs.artifacts[name] = [
             _written_artifact(each, declared["artifacts"][name]["artifactType"], folder / name)
@@ -213,14 +214,21 @@ def _written_artifact(artifact: Mapping[str, Any], artifact_type: Mapping[str, s
 
 
 def _imported(importer: Mapping[str, Any], constants: Mapping[str, str], inputs: Outputs) -> Artifact:
-    """Return the artifact of an importer."""
+    """Return the artifact of an importer.
+
+    Raises:
+        ParameterError: the engine cannot read the artifact's address.
+    """
     source = importer["artifactUri"]
     uri = inputs.parameters["uri"] if "runtimeParameter" in source else source["constant"]
+    address = fill_placeholders(uri, constants, inputs.parameters)
+    artifact_scheme(address)
+    metadata = fill_placeholders(importer.get("metadata", {}), constants, inputs.parameters)
     return {
         "name": "artifact",
         "type": dict(importer["typeSchema"]),
-        "uri": fill_placeholders(uri, constants, inputs.parameters),
-        "metadata": fill_placeholders(importer.get("metadata", {}), constants, inputs.parameters),
+        "uri": address,
+        "metadata": typed("the metadata of the artifact", metadata, "STRUCT"),
     }
 
 
