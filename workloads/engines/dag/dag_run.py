@@ -97,7 +97,7 @@ class DagRun:
                 return TaskResult(StepState.SKIPPED)
         component = self._package["components"][task["componentRef"]["name"]]
         try:
-            inputs = self._inputs(scope.step_name(name), task, component, scope)
+            inputs = self._inputs(name, task, component, scope)
             if "condition" in policy and not parse_condition(policy["condition"])(inputs.parameters):
                 return TaskResult(StepState.SKIPPED)
             if "parameterIterator" in task:
@@ -154,7 +154,7 @@ class DagRun:
         """Return True if a task of the DAG has failed: no further task starts, except exit handlers."""
         return any(task.done() and task.result().state == StepState.FAILED for task in scope.results.values())
 
-    def _inputs(self, step: str, task: Mapping[str, Any], component: Mapping[str, Any], scope: Scope) -> Outputs:
+    def _inputs(self, task_name: str, task: Mapping[str, Any], component: Mapping[str, Any], scope: Scope) -> Outputs:
         """Return the inputs of a task.
 
         Parameters that the component does not declare are inputs of placeholders only.
@@ -167,7 +167,7 @@ class DagRun:
             if value is not None and (selector := source.get("parameterExpressionSelector")):
                 value = select(value, selector)
             values[name] = value
-        constants = {**self._constants, TASK_NAME: step}
+        constants = {**self._constants, TASK_NAME: task_name}
         values = {name: fill_placeholders(value, constants, values) for name, value in values.items()}
         parameters = {
             name: typed(name, value, declared[name]["parameterType"]) if name in declared else value

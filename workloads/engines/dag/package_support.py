@@ -8,7 +8,7 @@ from typing import Any
 from workloads.engines.dag.artifact_files import artifact_scheme
 from workloads.engines.dag.expressions import ExpressionError, parse_condition
 from workloads.engines.dag.package_repair import GROUPS
-from workloads.engines.dag.parameter_values import ParameterError, require_finite
+from workloads.engines.dag.parameter_values import ParameterError
 from workloads.engines.dag.step_environment import PYTHON_IMAGE, VERSION
 
 STEP_IMAGE = "mlplatform/python-workloads"
@@ -41,8 +41,6 @@ def require_portable(documents: Sequence[Mapping[str, Any]]) -> None:
     package = documents[0]
     _require_own_items(package, package["root"], frozenset())
     for name, task in _tasks(package):
-        for key, source in task.get("inputs", {}).get("parameters", {}).items():
-            _require_finite_constant(f"the input {key} of {name}", source.get("runtimeValue", {}).get("constant"))
         if "artifactIterator" in task:
             raise UnsupportedPackage(f"{name} is a loop over artifacts, which no engine has; loop over parameters")
         try:
@@ -50,9 +48,9 @@ def require_portable(documents: Sequence[Mapping[str, Any]]) -> None:
                 parse_condition(condition)
         except ExpressionError as error:
             raise UnsupportedPackage(f"{name}: {error}") from error
-    for component in [package["root"], *package["components"].values()]:
-        for key, spec in component.get("inputDefinitions", {}).get("parameters", {}).items():
-            _require_finite_constant(f"the default of the parameter {key}", spec.get("defaultValue"))
+    for name, spec in package["root"].get("inputDefinitions", {}).get("artifacts", {}).items():
+        if not spec.get("isOptional"):
+            raise UnsupportedPackage(f"the parameter {name} of the pipeline is an artifact; import it with dsl.importer")
 
 
 def require_support(documents: Sequence[Mapping[str, Any]]) -> None:
@@ -102,13 +100,6 @@ def _require_own_items(package: Mapping[str, Any], dag: Mapping[str, Any], aroun
             )
         if "dag" in inner:
             _require_own_items(package, inner, around | {item} if name.startswith(GROUPS) else frozenset())
-
-
-def _require_finite_constant(name: str, value: Any) -> None:
-    try:
-        require_finite(name, value)
-    except ParameterError as error:
-        raise UnsupportedPackage(str(error)) from error
 
 
 def _require_function(step: str, container: Mapping[str, Any]) -> None:

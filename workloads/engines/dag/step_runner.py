@@ -89,7 +89,7 @@ class StepRunner:
         """Run a step once and return its outputs; None if it failed."""
         executor = self._executors[component["executorLabel"]]
         own = self._constants | {
-            "{{$.pipeline_task_name}}": log.step.name,
+            "{{$.pipeline_task_name}}": log.step.name.rpartition("/")[2].partition(":")[0],
             "{{$.pipeline_task_uuid}}": str(uuid.uuid4()),
         }
         declared = component.get("outputDefinitions", {})
