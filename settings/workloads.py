@@ -20,7 +20,7 @@ class PipelineSettings(Section):
     """Name of the registered model that the pipeline trains. Unset: the name of the pipeline."""
     gate: GateSetting | None = None
     """Condition that a new model has to meet before it becomes the champion. A number is the accuracy to exceed.
-    `{metric: rmse, below: 3.5}` names another metric, and a list has several conditions. The platform holds the gate
+    `{metric: rmse, below: 3.5}` names another metric, and a list has several conditions. The platform applies the gate
     with `serve: true`. A pipeline receives it as its parameter `gate`, and a plain accuracy as `baseline`, too.
     Unset: the default of `baseline` applies, 0.7 in `iris-external`."""
     serve: bool = False
