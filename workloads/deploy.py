@@ -222,8 +222,8 @@ class _Workloads:
         """Return the environment variables with the credentials of the steps."""
         secrets: dict[str, pulumi.Input[str]] = {}
         if blobs := self.platform.blobs:
-            secrets["AZURE_STORAGE_KEY"] = blobs.account_key
-        if login := self.platform.tracking.access.login:
+            secrets["AZURE_STORAGE_SAS_TOKEN"] = blobs.token
+        if login := self.platform.tracking.writer:
             secrets["MLFLOW_TRACKING_USERNAME"], secrets["MLFLOW_TRACKING_PASSWORD"] = login
         if monitoring := self.platform.monitoring:
             secrets |= {"PROMETHEUS_USERNAME": monitoring.username, "PROMETHEUS_PASSWORD": monitoring.password}

@@ -198,11 +198,11 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 ONE = """
 from kfp import dsl
-from workloads.components import load
+from workloads.components import load_component
 from workloads.pipelines.iris_local import iris_local
 @dsl.pipeline(name="{name}")
 def {name}():
-    load("download_data")()
+    load_component("download_data")()
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.table import Labels
+from workloads.ml.data.target import Labels
 
 Confusion = NDArray[np.int64]
 """[classes, classes]: rows are the true class, columns the predicted one."""

@@ -284,5 +284,30 @@ def test_load_with_plain_http_allowed_or_cluster_ips_succeeds(stack: str) -> Non
     assert load_settings(stack, {"platform:monitoring": "{}", "serving:service": "LoadBalancer"})
 
 
+def test_load_with_blobs_over_plain_http_names_the_address() -> None:
+    def blobs(url: str) -> dict[str, str]:
+        return {"platform:blobs": json.dumps({"account_url": url, "account_key": "c2VjcmV0"})}
+
+    text = load_error(blobs("http://storage.example.com/flowers"))
+    assert "platform:blobs.account_url: http://storage.example.com/flowers: the token of the steps would cross" in text
+    assert load_settings("dev", blobs("http://127.0.0.1:10000/flowers"))
+    assert load_settings("dev", blobs("https://flowers.blob.core.windows.net"))
+    assert load_settings("dev", blobs("http://storage.example.com/flowers") | {"platform:allow_plain_http": "true"})
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("postgresql:///mlflow", "has no host"),
+        ("postgresql://me:c2VjcmV0@host:port/mlflow", "has a wrong host or port"),
+        ("postgresql://me:c2VjcmV0@[host/mlflow", "has a wrong host or port"),
+    ],
+)
+def test_load_with_a_database_without_a_host_names_the_form_only(url: str, fault: str) -> None:
+    text = load_error({"platform:tracking": json.dumps({"database_url": url})})
+    assert f"platform:tracking.database_url: {fault}: postgresql://user:password@host:port/database" in text
+    assert "c2VjcmV0" not in text
+
+
 def test_load_of_a_lab_with_load_balancers_succeeds() -> None:
     assert load_settings("lab", EXPOSED | {"platform:pipelines": "kubeflow"})
