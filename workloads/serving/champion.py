@@ -20,20 +20,12 @@ from workloads.serving.model_check import refusal
 class _ChampionProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         moved = bool(_news["pinned"]) and _olds["version"] != _news["pinned"]
-<<<<<<< HEAD
         # A refresh uses the access of the last update: with an old password it would never read the registry again.
-        changed = any_changed(_olds, _news, ("access", "model", "pinned", "deployed", "run_id"))
-        # The alias is missing after the registry was replaced, or after a user deleted the alias.
-        alias_lost = not _olds["version"] and bool(_news["pinned"] or _news["deployed"])
-        return DiffResult(changes=moved or changed or alias_lost)
-=======
-        registry_changed = any_changed(_olds["access"], _news["access"], ("url",))
-        changed = any_changed(_olds, _news, ("model", "pinned", "deployed", "run_id", "gate"))
+        changed = any_changed(_olds, _news, ("access", "model", "pinned", "deployed", "run_id", "gate"))
         # The alias is missing after the registry was replaced, or after a user deleted the alias.
         wanted = _news["pinned"] or _news["deployed"]
         alias_lost = not _olds["version"] and bool(wanted) and _olds.get("rejected") != wanted
-        return DiffResult(changes=moved or registry_changed or changed or alias_lost)
->>>>>>> 13495e799227eeab78a357e86a0132268a0b67de
+        return DiffResult(changes=moved or changed or alias_lost)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["model"], props | _set_champion(props, previous=""))
