@@ -1,5 +1,7 @@
 """A random forest on a CSV file, deployed if its accuracy passes the gate; only the defaults are about Iris."""
 
+from typing import Any
+
 from kfp import dsl
 
 from workloads.components import load_component
@@ -30,6 +32,5 @@ def iris_external(
     preprocessed = preprocess_data(target=target, csv_format=csv_format, **location)
     data = preprocessed.set_caching_options(False).outputs  # the file at the address may have changed
     model = train_model(train=data["train"], model_name=model_name, trees=trees, seed=seed).outputs["model"]
-    conditions = {"gate": gate, "baseline": baseline}
-    registry = {"model_name": model_name, "tracking_url": tracking_url, "run_key": run_key}
-    return deploy_if_better(model, data["test"], pipeline="iris-external", **conditions, **registry)
+    options: dict[str, Any] = {"gate": gate, "baseline": baseline, "model_name": model_name, "run_key": run_key}
+    return deploy_if_better(model, data["test"], pipeline="iris-external", tracking_url=tracking_url, **options)

@@ -84,7 +84,8 @@ def judge(gate: Gate, metrics: Mapping[str, float]) -> Verdict:
     Raises:
         MissingMetricError: The model lacks a metric of the gate.
     """
-    passed, failed = [], []
+    passed: list[str] = []
+    failed: list[str] = []
     for condition in gate:
         name = condition["metric"]
         if name not in metrics:
