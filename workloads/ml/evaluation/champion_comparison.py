@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from settings.metrics import REGRESSION
-from workloads.ml.data.table import Labels, Rows
+from workloads.ml.data.encoding import Rows
+from workloads.ml.data.target import Labels
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation.gate import CHAMPION_PREFIX, CHANGED_ANSWERS
 from workloads.ml.evaluation.predictor import Answers, Predictor

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from settings.metrics import CLASSIFICATION, MAIN_METRICS, METRICS, REGRESSION
-from workloads.ml.data.table import Labels, Rows
+from workloads.ml.data.encoding import Rows
+from workloads.ml.data.target import Labels
 from workloads.ml.evaluation.scores import Values, confusion, probability_scores, regression_scores, scores
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workloads.ml.data.table import Labels
+from workloads.ml.data.target import Labels
 from workloads.ml.evaluation.curves import calibration_curve, precision_recall_curve, roc_curve
 from workloads.ml.evaluation.scores import Confusion, Probabilities, Values
 
