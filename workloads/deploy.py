@@ -119,7 +119,7 @@ class _Workloads:
             pipeline=name,
             version=version,
             compiled=compiled,
-            parameters=pipeline.parameters,
+            parameters=pipeline.arguments,
             platform=self._platform_parameters(name, pipeline),
             secrets=secrets,
             timeout_minutes=pipeline.timeout_minutes,
