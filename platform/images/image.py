@@ -32,7 +32,9 @@ REPOSITORY_PREFIX = "mlplatform"
 """The first part of the names of our images."""
 BASE_ARGUMENT = "ARG BASE="
 STEP_FILES = ("workloads/__init__.py", "workloads/ml/**/*.py")
-RUNNER_FILES = tuple(f"workloads/engines/{name}.py" for name in ("__init__", "base", "kfp_runner", "pod_entrypoint", "dag/*"))
+RUNNER_FILES = tuple(
+    f"workloads/engines/{name}.py" for name in ("__init__", "base", "kfp_runner", "pod_entrypoint", "dag/*")
+)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ FAILURES = {
 REFUSALS = {
     "containers": "step container is a container component of the image alpine",
     "target_image": "step containerized is a containerized Python component",
-    "images": "step other-image asks for the image tensorflow/tensorflow:2.15.0",
+    "images": "step other-image needs the image tensorflow/tensorflow:2.15.0",
     "buckets": "step importer: the address gs://bucket/table.csv of an artifact is not a path",
     "pod_settings": "step read-task reads the configuration of its pod in configuration",
     "loop_over_files": "for-loop-1 is a loop over artifacts, which no engine has",
@@ -94,9 +94,7 @@ def page() -> str:
     """Return the page."""
     rows = [_row(getattr(runs, name), "runs", KUBEFLOW.get(name, EXPECTED)) for name in OUTPUTS]
     rows += [_row(getattr(runs, name), "as described", KUBEFLOW.get(name, EXPECTED)) for name in FAILURES]
-    rows += [
-        _row(getattr(refused, name), "refused", "refused" if name in NO_ENGINE else EXPECTED) for name in REFUSALS
-    ]
+    rows += [_row(getattr(refused, name), "refused", "refused" if name in NO_ENGINE else EXPECTED) for name in REFUSALS]
     rows.append(f"| {runs.features.description} | runs | {EXPECTED} |")
     return TEXT.format(rows="\n".join(rows))
 

@@ -1,10 +1,10 @@
 """Pipelines with a feature of kfp that an engine refuses. kfp needs annotations as objects: no future import."""
 
-from typing import List  # noqa: UP035  # what kfp's documentation shows
+from typing import List
 
 from kfp import dsl
 
-from tests.pipelines.features import echo, read
+from tests.pipelines.feature_components import echo, read
 
 
 @dsl.container_component

@@ -108,9 +108,7 @@ def _addresses(outputs: Outputs, package: dict[str, Any]) -> dict[str, Any]:
     """Return the addresses of the pipeline's artifacts: a list of them for an output that is a list."""
     declared = package["root"].get("outputDefinitions", {}).get("artifacts", {})
     addresses = {name: [each["uri"] for each in artifacts] for name, artifacts in outputs.artifacts.items()}
-    return {
-        name: found if declared[name].get("isArtifactList") else found[0] for name, found in addresses.items()
-    }
+    return {name: found if declared[name].get("isArtifactList") else found[0] for name, found in addresses.items()}
 
 
 def _end_with_parent() -> None:

@@ -64,7 +64,9 @@ class ArtifactFiles:
     def _copy(self, uri: str) -> str:
         import fsspec
 
-        target = self._folder / hashlib.sha256(uri.encode()).hexdigest()[:16] / (Path(urlsplit(uri).path).name or "file")
+        target = (
+            self._folder / hashlib.sha256(uri.encode()).hexdigest()[:16] / (Path(urlsplit(uri).path).name or "file")
+        )
         target.parent.mkdir(parents=True)
         try:
             files, path = fsspec.url_to_fs(uri)

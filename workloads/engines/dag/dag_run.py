@@ -1,8 +1,8 @@
 """Run of a compiled pipeline: its tasks in the order of their dependencies, independent ones side by side.
 
 kfp's local runner gives loops in loops, and conditions in loops, the wrong values. This module follows the rules of the
-backend of Kubeflow Pipelines instead: a task sees the inputs of its own DAG and the outputs of the tasks beside it, and
-each iteration of a loop is a DAG of its own.
+backend of Kubeflow Pipelines instead. A task sees the inputs of its DAG and the outputs of the tasks beside it. Each
+iteration of a loop is a separate DAG.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class DagRun:
         constants: the texts of the placeholders without a name.
     """
 
-    def __init__(self, package: Mapping[str, Any], runner: StepRunner, log: RunLog, constants: Mapping[str, str]) -> None:
+    def __init__(
+        self, package: Mapping[str, Any], runner: StepRunner, log: RunLog, constants: Mapping[str, str]
+    ) -> None:
         self._package = package
         self._runner = runner
         self._log = log
@@ -250,7 +252,9 @@ def _dag_outputs(dag: Mapping[str, Any], results: Mapping[str, TaskResult]) -> O
     """Return the outputs of a DAG; of several tasks that may give an output, one has run."""
     outputs = Outputs()
     for name, spec in dag.get("outputs", {}).get("parameters", {}).items():
-        one_of = spec["valueFromOneof"]["parameterSelectors"] if "valueFromOneof" in spec else [spec["valueFromParameter"]]
+        one_of = (
+            spec["valueFromOneof"]["parameterSelectors"] if "valueFromOneof" in spec else [spec["valueFromParameter"]]
+        )
         for each in one_of:
             found = results[each["producerSubtask"]].outputs.parameters
             if each["outputParameterKey"] in found:

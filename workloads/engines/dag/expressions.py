@@ -89,7 +89,9 @@ class _Parser:
     def _comparable(self, left: Any, right: Any) -> tuple[Any, Any]:
         """Return both values; Python would compare True with 1."""
         if _kind(left) != _kind(right):
-            raise ExpressionError(f"the condition {self._text} compares {left!r} with {right!r}, which has another type")
+            raise ExpressionError(
+                f"the condition {self._text} compares {left!r} with {right!r}, which has another type"
+            )
         return left, right
 
     def _take(self, symbol: str) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,7 +119,9 @@ class StepRunner:
             fill_placeholders(part, constants, values).replace("{{$}}", json.dumps(request))
             for part in [*container["command"], *container.get("args", [])]
         ]
-        variables = {each["name"]: fill_placeholders(each["value"], constants, values) for each in container.get("env", [])}
+        variables = {
+            each["name"]: fill_placeholders(each["value"], constants, values) for each in container.get("env", [])
+        }
         async with self._environments.prepare(container) as environment:
             process = await asyncio.create_subprocess_exec(
                 *command,
