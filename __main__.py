@@ -3,18 +3,18 @@
 from typing import Any
 
 import pulumi
-from mlplatform.cluster import provision_kubeadm_cluster, provision_managed_cluster
+from mlplatform.cluster_provisioning import provision_kubeadm_cluster, provision_managed_cluster
 from mlplatform.kubeflow import kubeflow_images
 from mlplatform.platform import cluster_platform, local_platform
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from settings.loading import load
+from settings.loading import load_settings
 from settings.paths import cache_directory
 from workloads.deploy import deploy
 from workloads.model_transfer.model_transfer import ACCESS
 
 stack = pulumi.get_stack()
-settings = load(stack, CONFIG.get() or get_config_env())
+settings = load_settings(stack, CONFIG.get() or get_config_env())
 directory = cache_directory() / "stacks" / stack
 
 outputs: dict[str, pulumi.Input[Any]]
@@ -36,6 +36,6 @@ else:
         **deploy(settings, platform),
     }
 # Another stack reads this output to copy the models of this one: workloads.model_transfer.model_transfer.
-outputs[ACCESS] = pulumi.Output.secret(platform.tracking.access.inputs())
+outputs[ACCESS] = pulumi.Output.secret(platform.tracking.reading_access.inputs())
 for name, output in outputs.items():
     pulumi.export(name, output)

@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from pulumi.dynamic import ConfigureRequest, ResourceProvider
 
 from infra.errors import UserError as UserError
+from tools.bootstrap.console import SetupError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,7 +28,7 @@ STACK_FRAMES = 50
 
 
 class DynamicProvider(ResourceProvider):
-    """A provider whose `UserError`s reach the user without stack frames.
+    """A provider whose errors of type `UserError` and `SetupError` reach the user without stack frames.
 
     Subclasses must define `diff` and `update`: Pulumi's defaults report no change and discard all outputs.
     """
@@ -67,7 +68,7 @@ def _exit_with_cli() -> None:
 
 
 def _with_stack_of_bugs(method: Callable[P, T]) -> Callable[P, T]:
-    """Attach the stack to every exception except `UserError`, because `configure` hides it."""
+    """Attach the stack to every exception except `UserError` and `SetupError`, because `configure` hides it."""
 
     @wraps(method)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -75,6 +76,8 @@ def _with_stack_of_bugs(method: Callable[P, T]) -> Callable[P, T]:
             return method(*args, **kwargs)
         except UserError:
             raise
+        except SetupError as error:
+            raise UserError(str(error)) from None
         except Exception as error:
             error.add_note("".join(traceback.format_tb(error.__traceback__, limit=STACK_FRAMES)))
             raise

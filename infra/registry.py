@@ -152,7 +152,7 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
     from airgap.bundle import index
     from airgap.bundle.registry import bundle_registry
     from airgap.bundle.registry.push import push
-    from airgap.bundle.sources import load
+    from airgap.bundle.source_table import load_sources
     from airgap.bundle.store import Store
     from tools.bootstrap.console import SetupError
 
@@ -164,7 +164,7 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
             "of a registry that has the images"
         )
     try:
-        if names := index.missing_images(load(), store):
+        if names := index.missing_images(load_sources(), store):
             raise UserError(f"platform:registry: the bundle lacks {', '.join(names)}: run `make bundle`")
         server = bundle_registry.start(
             store, props["address"], int(props["port"]), [], Path(props["folder"]), read_only=props["read_only"]

@@ -22,7 +22,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from model_server.errors import ModelRefused, RepositoryError
-from model_server.model.package import read_package
+from model_server.model.model_package import read_package
 from model_server.redaction import redact
 from model_server.settings import ServerSettings, ServerSettingsError, variable
 from model_server.trial import try_model
@@ -81,7 +81,7 @@ def _serve(settings: ServerSettings) -> int:
             # The import must follow the line above. Forked workers share the imported modules.
             worker = import_module("model_server.http.worker")
             print(f"listening on {host} port {settings.port} with {settings.workers} workers", flush=True)
-            _run_workers(settings, partial(worker.load, settings))
+            _run_workers(settings, partial(worker.load_application, settings))
     except OSError as error:
         return _fail(1, str(error))
     return 0

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from model_server.errors import ModelRefused, RepositoryError, RepositoryUnavailable
-from model_server.model.package import MODEL_FILE, SIGNATURE_FILE, ModelPackage, read_package, verify_package
+from model_server.model.model_package import MODEL_FILE, SIGNATURE_FILE, ModelPackage, read_package, verify_package
 from model_server.settings import ServerSettings
 
 TIMEOUT = (3, 30)

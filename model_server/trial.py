@@ -19,7 +19,7 @@ from pathlib import Path
 
 from model_server.errors import ModelRefused, RepositoryError
 from model_server.model.model import Model
-from model_server.model.package import ModelPackage, verify_package
+from model_server.model.model_package import ModelPackage, verify_package
 from model_server.settings import ServerSettings, variable
 
 REFUSED = 3

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlplatform import job_namespace, mlflow
-from mlplatform.addons import manifests, metallb, metrics_server, openebs
+from mlplatform.addons import metallb, metrics_server, openebs
+from mlplatform.addons.vendored_manifests import read_manifests
 from mlplatform.k8s.namespace import SERVING
 from mlplatform.k8s.owned_objects import PATHS, ClusterObject
 from mlplatform.kubeflow import argo, deployment_factory
@@ -63,7 +64,7 @@ def _cluster_role(name: str, remedy: str) -> Iterator[ClusterObject]:
 
 def _vendored(addon: str, own_namespace: str, remedy: str) -> Iterator[ClusterObject]:
     """Yield the objects of a vendored manifest that are outside the add-on's own namespace."""
-    for (kind, name), manifest in manifests.read(addon).items():
+    for (kind, name), manifest in read_manifests(addon).items():
         namespace = manifest["metadata"].get("namespace", "")
         if kind in PATHS and (not namespace or namespace != own_namespace):
             yield ClusterObject(kind, name, remedy, namespace)

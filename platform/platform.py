@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 from mlplatform.blob_store import BlobStore, blob_store
-from mlplatform.cluster import ProvisionedCluster
+from mlplatform.cluster_provisioning import ProvisionedCluster
 from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine

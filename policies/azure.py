@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.values import as_list, as_mapping, policy
+from policies.rendered_values import as_list, as_mapping, policy
 
 SSH_PORT = 22
 SHORTEST_PREFIX = 8

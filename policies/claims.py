@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.values import as_list, as_mapping, policy
+from policies.rendered_values import as_list, as_mapping, policy
 
 
 def claim_without_class(kind: str, properties: Mapping[str, Any]) -> Iterator[str]:

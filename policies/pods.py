@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.values import UNKNOWN, as_list, as_mapping, policy
+from policies.rendered_values import UNKNOWN, as_list, as_mapping, policy
 
 OWN_IMAGES = "/mlplatform/"
 """Part of the names of images that this project builds; they must be pinned by digest."""

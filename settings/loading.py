@@ -19,7 +19,7 @@ PULUMI_NAMESPACES = frozenset({"pulumi", "kubernetes", "command", "azure-native"
 """Configuration namespaces that Pulumi and its providers read themselves."""
 
 
-def load(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> StackSettings:
+def load_settings(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> StackSettings:
     """Return the settings of `stack`: `Pulumi.<stack>.yaml` in `folder`, merged with `overrides` key by key.
 
     Args:
@@ -82,7 +82,8 @@ def _describe(fault: Any) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not fault["loc"]:
         return message
-    namespace, *path = (str(part) for part in fault["loc"])
+    # A setting with several forms adds the form in angle brackets to the path.
+    namespace, *path = (str(part) for part in fault["loc"] if not str(part).startswith("<"))
     setting = f"{namespace}:{'.'.join(path)}" if path else namespace
     if fault["type"] == "extra_forbidden":
         return f"{setting} is not a setting (see docs/settings.md)"

@@ -69,6 +69,19 @@ def isolated_environment(scratch: Path) -> dict[str, str]:
     return environment | backend.variables(environment)
 
 
+def start_logged(command: list[str], cwd: Path, env: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a program without input, whose output and errors can be read as one text."""
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 @dataclass
 class Stack:
     """A stack with its own state and passphrase. Each command writes `settings` to `Pulumi.<name>.yaml`."""
@@ -99,15 +112,8 @@ class Stack:
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         self.file.write_text(yaml.safe_dump({"config": self.settings}))
-        return subprocess.Popen(
-            ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color=never"],
-            cwd=self.project,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        command = ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color=never"]
+        return start_logged(command, self.project, self.environment)
 
     def pulumi(self, *arguments: str) -> tuple[int, str]:
         """Run a command and return its exit code and its output."""

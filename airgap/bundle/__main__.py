@@ -9,17 +9,19 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from airgap.bundle import index, preflight
+from airgap.bundle import build_requirements, index
 from airgap.bundle.artifacts import Artifacts
 from airgap.bundle.build import build_selection, check_requirements, prune
+from airgap.bundle.build_progress import Progress
+from airgap.bundle.build_requirements import require_programs
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.builders.upstream_image import is_reachable
-from airgap.bundle.progress import Progress
+from airgap.bundle.index import read_index, write_index
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.sbom import BillOfMaterials
-from airgap.bundle.selection import Images, select
-from airgap.bundle.sources import load
+from airgap.bundle.selection import Images, select_artifacts
+from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Store
 from tools.bootstrap.console import SetupError, log_message
 
@@ -34,10 +36,10 @@ def main() -> int:
                 _build(store, arguments)
             case "prune":
                 with store.locked():
-                    removed = prune(store, Artifacts.of(load(), store, GoToolchain.find(store, 1)))
+                    removed = prune(store, Artifacts.of(load_sources(), store, GoToolchain.find(store, 1)))
                 log_message(f"{removed} folders of other versions removed.")
             case "check":
-                if names := index.missing_images(load(), store):
+                if names := index.missing_images(load_sources(), store):
                     raise SetupError(f"The bundle lacks {', '.join(names)}. Run `make bundle`.")
             case "import":
                 _import(store, arguments.image, arguments.source)
@@ -55,8 +57,8 @@ def main() -> int:
 
 
 def _build(store: Store, arguments: argparse.Namespace) -> None:
-    table = load()
-    selection = select(table, arguments.images, frozenset(arguments.entries), is_reachable)
+    table = load_sources()
+    selection = select_artifacts(table, arguments.images, frozenset(arguments.entries), is_reachable)
     check_requirements(table, selection)
     with store.locked():
         go = GoToolchain.find(store, arguments.jobs)
@@ -64,17 +66,17 @@ def _build(store: Store, arguments: argparse.Namespace) -> None:
         try:
             build_selection(table, store, artifacts, selection)
         finally:
-            count = index.write(
+            count = write_index(
                 table, store, artifacts, BillOfMaterials(table, go), prefer_copies=bool(selection.copied)
             )
-    content = index.read(store)
+    content = read_index(store)
     log_message(f"{len(content['binaries'])} binaries and {len(content['images'])} images are in {store.root}")
     log_message(f"Bill of materials, {count} components: {store.root / index.SBOM}")
 
 
 def _import(store: Store, image: str, source: str) -> None:
-    preflight.require(preflight.MOVES_IMAGES)
-    table = load()
+    require_programs(build_requirements.MOVES_IMAGES)
+    table = load_sources()
     if image not in table.upstream.images:
         known = "\n  ".join(table.upstream.images)
         raise SetupError(f"{image} is not under [upstream] in airgap/sources.toml. Known images:\n  {known}")
@@ -85,7 +87,7 @@ def _import(store: Store, image: str, source: str) -> None:
         progress = Progress(f"images {image}")
         artifacts.image_copies[image].fetch(artifacts.copy_artifacts[image], progress, source)
         progress.done("imported")
-        index.write(table, store, artifacts, BillOfMaterials(table, go), prefer_copies=False)
+        write_index(table, store, artifacts, BillOfMaterials(table, go), prefer_copies=False)
 
 
 def _registry(store: Store, arguments: argparse.Namespace) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from airgap.bundle.builders.c_program import CProgramBuild
 from airgap.bundle.builders.debian import DebianBuild
+from airgap.bundle.builders.debian_image import ImageBuild
 from airgap.bundle.builders.go_program import GoBuild, GoToolchain
-from airgap.bundle.builders.image import ImageBuild
 from airgap.bundle.builders.upstream_image import ImageCopy
-from airgap.bundle.sources import MODULES, SCRATCH, SourceTable
+from airgap.bundle.source_table import MODULES, SCRATCH, SourceTable
 from airgap.bundle.store import Artifact, Store
 
 KINDS = ("binaries", "bases", "images")

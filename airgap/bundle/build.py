@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from airgap.bundle import preflight
+from airgap.bundle import build_requirements
 from airgap.bundle.artifacts import KINDS, Artifacts
-from airgap.bundle.builders.image import BuildahStore
-from airgap.bundle.progress import Progress, size
+from airgap.bundle.build_progress import Progress, size
+from airgap.bundle.build_requirements import require_programs, require_root_for
+from airgap.bundle.builders.debian_image import BuildahStore
 from airgap.bundle.selection import Selection
-from airgap.bundle.sources import SourceTable
+from airgap.bundle.source_table import SourceTable
 from airgap.bundle.store import Artifact, Store
 from tools.bootstrap.console import SetupError, log_message
 
@@ -33,12 +34,12 @@ def check_requirements(table: SourceTable, selection: Selection) -> None:
     """
     go = [table.go[entry] for entry in selection.sources if entry in table.go]
     if selection.sources:
-        preflight.require(preflight.BUILDS_C, [library for source in go for library in source.libraries])
+        require_programs(build_requirements.BUILDS_C, [library for source in go for library in source.libraries])
     if selection.built or selection.bases:
-        preflight.require_root("Building images")
-        preflight.require(preflight.BUILDS_IMAGES)
+        require_root_for("Building images")
+        require_programs(build_requirements.BUILDS_IMAGES)
     if selection.copied:
-        preflight.require(preflight.MOVES_IMAGES)
+        require_programs(build_requirements.MOVES_IMAGES)
 
 
 def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, selection: Selection) -> None:

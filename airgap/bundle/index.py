@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from airgap.bundle.artifacts import Artifacts
-from airgap.bundle.builders.image import LAYOUT
+from airgap.bundle.builders.debian_image import LAYOUT
 from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.selection import INTERNAL_HOST
-from airgap.bundle.sources import SourceTable
+from airgap.bundle.source_table import SourceTable
 from airgap.bundle.store import Store
 from tools.bootstrap.console import SetupError
 
@@ -18,7 +18,9 @@ INDEX = "bundle.json"
 SBOM = "bundle.cdx.json"
 
 
-def write(table: SourceTable, store: Store, artifacts: Artifacts, bill: BillOfMaterials, prefer_copies: bool) -> int:
+def write_index(
+    table: SourceTable, store: Store, artifacts: Artifacts, bill: BillOfMaterials, prefer_copies: bool
+) -> int:
     """Write the index and the bill of materials; return the number of components in the latter.
 
     The index lists existing artifacts. Its paths are relative to its folder:
@@ -65,12 +67,12 @@ def missing_images(table: SourceTable, store: Store) -> list[str]:
     Raises:
         SetupError: there is no bundle yet.
     """
-    bundled = read(store)["images"]
+    bundled = read_index(store)["images"]
     names = map(table.upstream_name, table.image)
     return [name for name in names if name not in bundled and not name.startswith(INTERNAL_HOST)]
 
 
-def read(store: Store) -> dict[str, Any]:
+def read_index(store: Store) -> dict[str, Any]:
     """Return the index of the cached bundle.
 
     Raises:

@@ -16,7 +16,7 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from airgap.bundle.builders.go_program import GoToolchain
-from airgap.bundle.sources import ImageFile, SourceTable
+from airgap.bundle.source_table import ImageFile, SourceTable
 from airgap.bundle.store import Artifact
 from tools.bootstrap.process import capture
 

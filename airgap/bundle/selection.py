@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from airgap.bundle.sources import SCRATCH, ImageFile, SourceTable
+from airgap.bundle.source_table import SCRATCH, ImageFile, SourceTable
 from tools.bootstrap.console import SetupError
 
 Images = Literal["auto", "build", "copy", "none"]
@@ -29,7 +29,9 @@ class Selection:
     """Images that are only upstream, on an unreachable registry."""
 
 
-def select(table: SourceTable, images: Images, only: frozenset[str], is_reachable: Callable[[str], bool]) -> Selection:
+def select_artifacts(
+    table: SourceTable, images: Images, only: frozenset[str], is_reachable: Callable[[str], bool]
+) -> Selection:
     """Select what to build and what to copy.
 
     Args:

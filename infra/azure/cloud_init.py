@@ -18,7 +18,7 @@ FORMAT = "/usr/local/sbin/format-data-disk"
 API_PORT = 6443
 
 
-def node(host_key: str) -> str:
+def node_user_data(host_key: str) -> str:
     """Return the user data of a node: the private host key, and the data disk at `DATA_FOLDER`, formatted if empty."""
     return _document(
         host_key,

@@ -88,7 +88,7 @@ def _node(
         address=address,
         public=public,
         host_key=host_key,
-        user_data=host_key.private_key.apply(cloud_init.node),
+        user_data=host_key.private_key.apply(cloud_init.node_user_data),
         data_disk=empty_disk(f"{name}-data", defaults.context),
     )
     return Machine(

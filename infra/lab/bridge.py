@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from infra.errors import UserError
-from infra.local.program import run_program
+from tools.bootstrap.process import CommandError, capture
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Bridge:
 
     def delete(self) -> None:
         """Delete the bridge if it exists."""
-        ip("link", "delete", self.link, check=False)
+        _delete("link", self.link)
 
     def connect(self, machine: str, address: str) -> None:
         """Create a network namespace for a machine, with `address` on the bridge."""
@@ -87,8 +88,8 @@ class Bridge:
 
         The link is deleted first: the kernel keeps a namespace and its links while a process refers to the namespace.
         """
-        ip("link", "delete", self._machine_link(address), check=False)
-        ip("netns", "delete", self.namespace(machine), check=False)
+        _delete("link", self._machine_link(address))
+        _delete("netns", self.namespace(machine))
 
     def _machine_link(self, address: str) -> str:
         """Return the name of the bridge's end of the link to a machine."""
@@ -109,10 +110,16 @@ def _addresses() -> list[tuple[str, list[str]]]:
     return [(link["ifname"], [entry["local"] for entry in link["addr_info"]]) for link in links if link]
 
 
-def ip(*arguments: str, check: bool = True) -> str:
+def ip(*arguments: str) -> str:
     """Run `ip` and return its output.
 
     Raises:
-        UserError: it failed, with its message.
+        CommandError: it failed, with its message.
     """
-    return run_program("ip", *arguments, check=check).stdout
+    return capture(["ip", *arguments])
+
+
+def _delete(kind: str, name: str) -> None:
+    """Delete a link or a network namespace if it exists."""
+    with suppress(CommandError):
+        ip(kind, "delete", name)

@@ -10,8 +10,8 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from infra.dynamic_provider import DynamicProvider, UserError
 from infra.lab.requirements import require_root_and_tools
-from infra.local.program import run_program
 from settings.paths import cache_directory
+from tools.bootstrap.process import capture
 
 USER = "mlplatform"
 """The user that SSH logs in as."""
@@ -51,16 +51,16 @@ def root_file_system() -> Path:
     Raises:
         UserError: this process is not root, a program is missing, or the build failed.
     """
+    from airgap.bundle.build_progress import Progress
     from airgap.bundle.builders.debian import ROOTFS, DebianBuild
-    from airgap.bundle.progress import Progress
-    from airgap.bundle.sources import load
+    from airgap.bundle.source_table import load_sources
     from airgap.bundle.store import Store
     from tools.bootstrap.atomic_install import atomic_install
     from tools.bootstrap.console import SetupError
     from tools.bootstrap.file_lock import file_lock
 
     require_root_and_tools()
-    sources = load()
+    sources = load_sources()
     build = DebianBuild(sources, "machine", sources.debian["machine"])
     archive = build.artifact(Store.default())
     target = cache_directory() / "lab" / f"root-{archive.key}"
@@ -78,8 +78,8 @@ def root_file_system() -> Path:
 
 def _unpack(archive: Path, root: Path) -> None:
     """Unpack the file system, add the SSH user, and remove keys that no two machines may share."""
-    run_program("tar", "--extract", "--numeric-owner", f"--file={archive}", f"--directory={root}")
-    run_program("useradd", "--root", root, "--create-home", "--shell", "/bin/bash", USER)
+    capture(["tar", "--extract", "--numeric-owner", f"--file={archive}", f"--directory={root}"])
+    capture(["useradd", "--root", root, "--create-home", "--shell", "/bin/bash", USER])
     (root / "etc/sudoers.d" / USER).write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()

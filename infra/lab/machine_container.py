@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.errors import UserError
-from infra.local.program import run_program
 from infra.retry import poll
+from tools.bootstrap.process import CommandError, capture
 
 STOP_SECONDS = 30
 ON_DISK = ("containerd", "kubelet")
@@ -46,30 +47,30 @@ class MachineContainer:
         """Start the machine on the shared file system `root`, with the files that it wrote before.
 
         Raises:
-            UserError: runc failed, with its message.
+            UserError: unshare, mount or runc failed, with its message.
         """
         for name in ("upper", "work", "merged", *ON_DISK):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "config.json").write_text(json.dumps(self._specification(hostname), indent=1))
         overlay = f"lowerdir={root},upperdir={self.folder / 'upper'},workdir={self.folder / 'work'}"
-        script = (
-            f'mount -t overlay overlay -o "$1" "{self.folder / "merged"}" && exec runc run --detach --bundle "$2" "$3"'
-        )
         log = self.folder / "console.log"
-        arguments = (script, "sh", overlay, self.folder, self.id)
-        # The machine keeps this output open, so it goes to a file.
-        unshare = ("unshare", "--mount", "--propagation", "private", "sh", "-c", *arguments)
-        result = run_program(*unshare, check=False, log=log)
-        if result.returncode:
-            raise UserError(f"machine {hostname} did not start: {log.read_text(errors='replace').strip()[-600:]}")
+        # The machine keeps its output open -> the output goes to a file.
+        script = 'exec >"$5" 2>&1; mount -t overlay overlay -o "$1" "$2" && exec runc run --detach --bundle "$3" "$4"'
+        arguments = (overlay, self.folder / "merged", self.folder, self.id, log)
+        try:
+            capture(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *arguments])
+        except CommandError:
+            text = log.read_text(errors="replace").strip()[-600:] if log.exists() else "unshare failed"
+            raise UserError(f"machine {hostname} did not start: {text}") from None
 
     def stop(self) -> None:
         """Kill all processes of the machine, like a power cut. Its files stay."""
         if self._status() is None:
             return
-        run_program("runc", "kill", "--all", self.id, "KILL", check=False)
+        with suppress(CommandError):
+            capture(["runc", "kill", "--all", self.id, "KILL"])
         poll(lambda: None if self._status() == "running" else True, timeout=STOP_SECONDS, interval=0.1)
-        run_program("runc", "delete", "--force", self.id)
+        capture(["runc", "delete", "--force", self.id])
 
     def remove(self) -> None:
         """Stop the machine and delete its files."""
@@ -78,10 +79,10 @@ class MachineContainer:
 
     def _status(self) -> str | None:
         """Return created, running or stopped; None if runc has no such container."""
-        if shutil.which("runc") is None:
+        try:
+            return str(json.loads(capture(["runc", "state", self.id]))["status"])
+        except CommandError:
             return None
-        state = run_program("runc", "state", self.id, check=False)
-        return None if state.returncode else str(json.loads(state.stdout)["status"])
 
     def _specification(self, hostname: str) -> dict[str, Any]:
         """Return the configuration of runc, in the format of the OCI runtime specification 1.0."""

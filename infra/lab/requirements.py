@@ -49,12 +49,12 @@ def require_root_and_tools() -> None:
     Raises:
         UserError: it is not root, or a program is missing; with the package that has it.
     """
-    from airgap.bundle import preflight
+    from airgap.bundle.build_requirements import require_programs
     from tools.bootstrap.console import SetupError
 
     require_root()
     try:
-        preflight.require({"runc": "runc", "ip": "iproute2", "mmdebstrap": "mmdebstrap"})
+        require_programs({"runc": "runc", "ip": "iproute2", "mmdebstrap": "mmdebstrap"})
     except SetupError as error:
         raise UserError(f"infra:machines: lab: {error}") from None
     if not shutil.which("unshare"):

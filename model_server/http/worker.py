@@ -34,7 +34,7 @@ FLUSH_SECONDS = 1
 logger = logging.getLogger(__name__)
 
 
-def load(settings: ServerSettings) -> WSGIApplication:
+def load_application(settings: ServerSettings) -> WSGIApplication:
     """Return the application; granian calls this in each worker before it listens."""
     # Until granian installs its handlers here, SIGTERM must end this process: it inherited the parent's handlers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pulumi
-from mlplatform.addons import manifests
-from mlplatform.addons.manifests import SKIP_AWAIT, TOLERATIONS
+from mlplatform.addons import vendored_manifests
+from mlplatform.addons.vendored_manifests import SKIP_AWAIT, TOLERATIONS, pod_of, read_manifests
 
 from infra.cluster import Cluster
 from settings.infra import KubernetesSettings
@@ -25,14 +25,14 @@ class Flannel(pulumi.ComponentResource):
         pulumi.log.warn(
             "platform:network: flannel enforces no NetworkPolicy: every pod can reach every other one. Weave does"
         )
-        objects = manifests.read("flannel")
+        objects = read_manifests("flannel")
         _configure_network(objects["ConfigMap", "kube-flannel-cfg"], nodes)
         _configure_pods(objects["DaemonSet", "kube-flannel-ds"], nodes)
-        manifests.create(objects.values(), cluster.under(self))
+        vendored_manifests.create(objects.values(), cluster.under(self))
         self.register_outputs({})
 
 
-def _configure_network(config_map: manifests.Manifest, nodes: KubernetesSettings) -> None:
+def _configure_network(config_map: vendored_manifests.Manifest, nodes: KubernetesSettings) -> None:
     data = config_map["data"]
     network = json.loads(data["net-conf.json"]) | {"Network": str(nodes.pod_subnet)}
     # The plugin of the bundle is older than version 1.0.0 of the interface, which upstream's file requires.
@@ -40,19 +40,19 @@ def _configure_network(config_map: manifests.Manifest, nodes: KubernetesSettings
     data |= {"net-conf.json": json.dumps(network), "cni-conf.json": json.dumps(plugins)}
 
 
-def _configure_pods(daemon_set: manifests.Manifest, nodes: KubernetesSettings) -> None:
+def _configure_pods(daemon_set: vendored_manifests.Manifest, nodes: KubernetesSettings) -> None:
     version = VERSIONS["flannel"]
     image = f"{version['repository']}/flannel:{version['version']}"
     daemon_set["metadata"]["annotations"] = SKIP_AWAIT
-    pod = manifests.pod_of(daemon_set)
+    pod = pod_of(daemon_set)
     pod["tolerations"] = TOLERATIONS
-    daemon = manifests.container(daemon_set, "kube-flannel")
+    daemon = vendored_manifests.container(daemon_set, "kube-flannel")
     daemon["image"] = image
     daemon["resources"] = {"requests": {"cpu": "50m", "memory": "50Mi"}, "limits": {"memory": "200Mi"}}
-    install_settings = manifests.container(daemon_set, "install-cni")
+    install_settings = vendored_manifests.container(daemon_set, "install-cni")
     # Upstream's own program for this copy is not in the image of the bundle.
     install_settings |= {"image": image, "command": ["cp", "-f"]}
-    install_plugin = manifests.container(daemon_set, "install-cni-plugin")
+    install_plugin = vendored_manifests.container(daemon_set, "install-cni-plugin")
     install_plugin["image"] = f"{version['repository']}/flannel-cni-plugin:{version['plugin']}"
     if nodes.packages == "bundle":  # which brings the plugin to the nodes together with the others
         pod["initContainers"].remove(install_plugin)

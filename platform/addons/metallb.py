@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.addons import manifests
-from mlplatform.addons.manifests import SKIP_AWAIT, Manifest
+from mlplatform.addons import vendored_manifests
+from mlplatform.addons.vendored_manifests import SKIP_AWAIT, Manifest, pod_of, read_manifests
 
 from infra.cluster import Cluster
 from infra.secrets import RandomPassword
@@ -30,12 +30,12 @@ class MetalLb(pulumi.ComponentResource):
     def __init__(self, settings: LoadBalancerSettings, cluster: Cluster) -> None:
         super().__init__("mlplatform:addons:MetalLB", "metallb")
         inside = cluster.under(self)
-        objects = manifests.read("metallb")
+        objects = read_manifests("metallb")
         _remove_webhook(objects)
         _restrict_secret_rights(objects["Role", "controller"])
         _configure_controller(objects["Deployment", "controller"])
         _configure_speaker(objects["DaemonSet", "speaker"])
-        namespace = manifests.create([objects.pop(("Namespace", NAMESPACE))], inside)
+        namespace = vendored_manifests.create([objects.pop(("Namespace", NAMESPACE))], inside)
         key = kubernetes.core.v1.Secret(
             "memberlist",
             metadata={"name": "memberlist", "namespace": NAMESPACE},
@@ -43,7 +43,7 @@ class MetalLb(pulumi.ComponentResource):
             string_data={"secretkey": RandomPassword("metallb-memberlist").value.apply(lambda text: text[:32])},
             opts=inside.options(*namespace),
         )
-        created = manifests.create(objects.values(), inside.after(*namespace), key, prefix="metallb")
+        created = vendored_manifests.create(objects.values(), inside.after(*namespace), key, prefix="metallb")
         pool = kubernetes.apiextensions.CustomResource(
             "load-balancer-addresses",
             api_version="metallb.io/v1beta1",
@@ -81,7 +81,7 @@ def _restrict_secret_rights(role: Manifest) -> None:
 
 
 def _configure_controller(deployment: Manifest) -> None:
-    controller = manifests.container(deployment, "controller")
+    controller = vendored_manifests.container(deployment, "controller")
     controller |= {
         "image": f"quay.io/metallb/controller:{VERSIONS['metallb']['version']}",
         "args": ["--port=0", "--webhook-mode=disabled", "--disable-cert-rotation=true"],
@@ -91,13 +91,13 @@ def _configure_controller(deployment: Manifest) -> None:
     }
     for field in ("ports", "volumeMounts"):
         del controller[field]
-    del manifests.pod_of(deployment)["volumes"]
+    del pod_of(deployment)["volumes"]
     _remove_scrape_annotations(deployment)
 
 
 def _configure_speaker(daemon_set: Manifest) -> None:
     daemon_set["metadata"]["annotations"] = SKIP_AWAIT
-    speaker = manifests.container(daemon_set, "speaker")
+    speaker = vendored_manifests.container(daemon_set, "speaker")
     speaker |= {
         "image": f"quay.io/metallb/speaker:{VERSIONS['metallb']['version']}",
         "args": ["--port=0"],

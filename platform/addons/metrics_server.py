@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pulumi
-from mlplatform.addons import manifests
+from mlplatform.addons import vendored_manifests
+from mlplatform.addons.vendored_manifests import read_manifests
 
 from infra.cluster import MANAGED, METRICS_API, Cluster
 from settings.paths import VERSIONS
 
 NAME = "metrics-server"
+VERIFY = "--kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 
 
 class MetricsServer(pulumi.ComponentResource):
@@ -16,14 +18,13 @@ class MetricsServer(pulumi.ComponentResource):
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__("mlplatform:addons:MetricsServer", NAME)
-        objects = manifests.read(NAME)
+        objects = read_manifests(NAME)
         objects["APIService", METRICS_API]["metadata"]["labels"] |= MANAGED
-        server = manifests.container(objects["Deployment", NAME], NAME)
+        server = vendored_manifests.container(objects["Deployment", NAME], NAME)
         server |= {
             "image": f"registry.k8s.io/metrics-server/metrics-server:{VERSIONS[NAME]['version']}",
-            # kubeadm's kubelets sign their serving certificates themselves.
-            "args": [*server["args"], "--kubelet-insecure-tls"],
+            "args": [*server["args"], VERIFY if cluster.verified_kubelets else "--kubelet-insecure-tls"],
             "resources": {"requests": {"cpu": "20m", "memory": "50Mi"}, "limits": {"cpu": "200m", "memory": "200Mi"}},
         }
-        manifests.create(objects.values(), cluster.under(self))
+        vendored_manifests.create(objects.values(), cluster.under(self))
         self.register_outputs({})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.addons.manifests import SKIP_AWAIT, TOLERATIONS
+from mlplatform.addons.vendored_manifests import SKIP_AWAIT, TOLERATIONS
 from mlplatform.k8s.rbac import service_account
 
 from infra.cluster import Cluster

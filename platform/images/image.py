@@ -1,4 +1,4 @@
-"""The platform's own images: built from their Dockerfiles and pushed to the private registry."""
+"""The platform's own images: built from the Dockerfile beside this module and pushed to the private registry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlplatform.images.locked_packages import (
     PYTHON,
     LockedPackage,
     bill_of_materials,
-    install,
+    install_packages,
     locked_packages,
 )
 from mlplatform.images.registry_client import RegistryClient, RegistryUnavailable
@@ -30,8 +30,9 @@ from settings.paths import PROJECT, cache_directory
 
 REPOSITORY_PREFIX = "mlplatform"
 """The first part of the names of our images."""
+DOCKERFILE = Path(__file__).with_name("Dockerfile")
 BASE_ARGUMENT = "ARG BASE="
-STEP_FILES = ("workloads/__init__.py", "workloads/ml/**/*.py")
+STEP_FILES = ("settings/__init__.py", "settings/metrics.py", "workloads/__init__.py", "workloads/ml/**/*.py")
 RUNNER_FILES = tuple(
     f"workloads/engines/{name}.py" for name in ("__init__", "base", "kfp_runner", "pod_entrypoint", "dag/*")
 )
@@ -39,7 +40,7 @@ RUNNER_FILES = tuple(
 
 @dataclass(frozen=True)
 class Recipe:
-    """The sources of an image: a stage of the Dockerfile in a folder of this project, and requirements.txt beside it.
+    """The sources of an image: a stage of the Dockerfile, and requirements.txt in a folder of this project.
 
     `code` are glob patterns, from the project's folder, of the files to copy into the image.
     """
@@ -49,37 +50,29 @@ class Recipe:
     stage: str
     code: tuple[str, ...] = ()
 
-    @property
-    def directory(self) -> Path:
-        """Return the absolute path of the folder."""
-        return PROJECT / self.folder
-
     def files(self) -> list[Path]:
         """Return the files that `code` matches."""
         return sorted({file for pattern in self.code for file in PROJECT.glob(pattern) if file.is_file()})
 
     def packages(self) -> list[LockedPackage]:
         """Return the Python packages of the image at the versions of uv.lock."""
-        return locked_packages(self.directory / "requirements.txt")
+        return locked_packages(PROJECT / self.folder / "requirements.txt")
 
     def tag(self) -> str:
         """Return a digest of all inputs of the image; a preview shows by it whether the image changes."""
         digest = hashlib.sha256(f"{self.stage} {PYTHON} {MACHINE}\n".encode())
-        digest.update((self.directory / "Dockerfile").read_bytes())
+        digest.update(DOCKERFILE.read_bytes())
         digest.update("\n".join(package.requirement for package in self.packages()).encode())
         for file in self.files():
             digest.update(f"\n{file.relative_to(PROJECT)}\n".encode() + file.read_bytes())
         return digest.hexdigest()[:16]
 
-    def base(self) -> str:
-        """Return the default base image of the Dockerfile."""
-        lines = (self.directory / "Dockerfile").read_text().splitlines()
-        return next(line.removeprefix(BASE_ARGUMENT) for line in lines if line.startswith(BASE_ARGUMENT))
-
 
 LIBRARIES = Recipe("python-libraries", "workloads", "libraries")
-WORKLOADS = Recipe("python-workloads", "workloads", "code", (*STEP_FILES, *RUNNER_FILES))
-MODEL_SERVER = Recipe("model-server", "model_server", "code", ("model_server/**/*.py", "model_server/http/templates/*"))
+WORKLOADS = Recipe("python-workloads", "workloads", "workloads", (*STEP_FILES, *RUNNER_FILES))
+MODEL_SERVER = Recipe(
+    "model-server", "model_server", "model-server", ("model_server/**/*.py", "model_server/http/templates/*")
+)
 RECIPES = {recipe.name: recipe for recipe in (LIBRARIES, WORKLOADS, MODEL_SERVER)}
 
 
@@ -149,7 +142,7 @@ def _build(recipe: Recipe, client: RegistryClient, image: str, served: bool) -> 
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         program = builder(folder / "buildah")
-        base = _mirrored_base(recipe.base(), client)
+        base = _mirrored_base(client)
         program.build(_context(recipe, folder), recipe.stage, base, recipe.name, client)
         with _writable_registry(client, served) as target:
             program.push(recipe.name, f"{target.host}/{image}", target)
@@ -184,7 +177,7 @@ def _context(recipe: Recipe, folder: Path) -> Path:
     installed, record = context / "packages", context / "sbom.cdx.json"
     if not record.is_file() or record.read_text() != bill:
         shutil.rmtree(context, ignore_errors=True)
-        install(packages, installed)
+        install_packages(packages, installed)
         record.write_text(bill)
     code = context / "code"
     shutil.rmtree(code, ignore_errors=True)
@@ -192,12 +185,19 @@ def _context(recipe: Recipe, folder: Path) -> Path:
         target = code / file.relative_to(PROJECT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-    shutil.copyfile(recipe.directory / "Dockerfile", context / "Dockerfile")
+    shutil.copyfile(DOCKERFILE, context / "Dockerfile")
     return context
 
 
-def _mirrored_base(base: str, client: RegistryClient) -> str | None:
-    """Return the private registry's copy of a base image, or None if the build pulls the base from upstream."""
+def _base_image() -> str:
+    """Return the default base image of the Dockerfile."""
+    lines = DOCKERFILE.read_text().splitlines()
+    return next(line.removeprefix(BASE_ARGUMENT) for line in lines if line.startswith(BASE_ARGUMENT))
+
+
+def _mirrored_base(client: RegistryClient) -> str | None:
+    """Return the private registry's copy of the base image, or None if the build pulls it from upstream."""
+    base = _base_image()
     repository, _, tag = base.rpartition(":")
     return f"{client.host}/{base}" if client.digest(repository, tag) else None
 

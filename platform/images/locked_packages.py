@@ -24,7 +24,7 @@ from infra.dynamic_provider import UserError
 from settings.paths import PROJECT, VERSIONS, cache_directory
 
 PYTHON = "3.11"
-"""The Python version of the base image in the Dockerfiles."""
+"""The Python version of the base image in the Dockerfile."""
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
 """The processor architecture of images, which is that of this computer."""
 LINUX = {
@@ -80,7 +80,7 @@ def locked_packages(requirements: Path, lock: Path = PROJECT / "uv.lock") -> lis
     return [LockedPackage(name, packages[name]["version"], tuple(_hashes(packages[name]))) for name in names]
 
 
-def install(packages: Sequence[LockedPackage], folder: Path) -> None:
+def install_packages(packages: Sequence[LockedPackage], folder: Path) -> None:
     """Install the packages into `folder`, without the folders that no image uses.
 
     Raises:

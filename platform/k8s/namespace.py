@@ -19,7 +19,7 @@ SERVING = "mlplatform-serving"
 """The namespace of the model servers, in which Prometheus looks for them."""
 MODES = ("enforce", "warn", "audit")
 USER = 10001
-"""The user ID in all our images, see their Dockerfiles."""
+"""The user ID in all our images, see the Dockerfile."""
 POD_SECURITY: dict[str, Any] = {
     "runAsNonRoot": True,
     "runAsUser": USER,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from airgap.bundle.builders.image import LAYOUT, TAG
+from airgap.bundle.builders.debian_image import LAYOUT, TAG
 from airgap.bundle.index import INDEX
 from airgap.bundle.store import Store
 

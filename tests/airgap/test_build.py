@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from airgap.bundle import index, preflight
+from airgap.bundle import index
 from airgap.bundle.artifacts import Artifacts
 from airgap.bundle.build import build_selection, prune
+from airgap.bundle.build_requirements import require_programs, require_root_for
 from airgap.bundle.builders.go_program import GoToolchain
+from airgap.bundle.index import read_index, write_index
 from airgap.bundle.sbom import BillOfMaterials
-from airgap.bundle.selection import select
-from airgap.bundle.sources import SourceTable, load
+from airgap.bundle.selection import select_artifacts
+from airgap.bundle.source_table import SourceTable, load_sources
 from airgap.bundle.store import Store
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
@@ -41,12 +43,12 @@ class BundleBuild:
         return Artifacts.of(self.table, self.store, self.go, self.modules)
 
     def build_selection(self) -> None:
-        selection = select(self.table, "build", frozenset({"greeting"}), lambda host: False)
+        selection = select_artifacts(self.table, "build", frozenset({"greeting"}), lambda host: False)
         build_selection(self.table, self.store, self.artifacts, selection)
 
     def write_index(self) -> dict[str, Any]:
         """Write the index and the bill of materials; return the latter."""
-        index.write(self.table, self.store, self.artifacts, BillOfMaterials(self.table, self.go), prefer_copies=False)
+        write_index(self.table, self.store, self.artifacts, BillOfMaterials(self.table, self.go), prefer_copies=False)
         bill: dict[str, Any] = json.loads((self.store.root / index.SBOM).read_text())
         return bill
 
@@ -57,7 +59,7 @@ def bundle(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Bun
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modcache"))
     modules = proxy.module(tmp_path / "modules")
     (tmp_path / "sources.toml").write_text(proxy.TABLE)
-    return BundleBuild(load(tmp_path / "sources.toml", modules), store, modules)
+    return BundleBuild(load_sources(tmp_path / "sources.toml", modules), store, modules)
 
 
 @needs_go
@@ -81,7 +83,7 @@ def test_build_failing_artifact_is_named(bundle: BundleBuild) -> None:
 def test_index_lists_path_and_size_of_each_binary(bundle: BundleBuild) -> None:
     bundle.build_selection()
     bundle.write_index()
-    binary = index.read(bundle.store)["binaries"]["greeting/greeting"]
+    binary = read_index(bundle.store)["binaries"]["greeting/greeting"]
     assert binary["version"] == proxy.VERSION
     assert (bundle.store.root / binary["path"]).stat().st_size == binary["size"]
 
@@ -98,7 +100,7 @@ def test_bill_of_materials_lists_modules_with_sums_and_is_reproducible(bundle: B
     assert f"{proxy.MODULE} {proxy.VERSION} {sum_}\n" in (bundle.modules / "greeting" / "go.sum").read_text()
     binary = components[f"pkg:generic/greeting/greeting@{proxy.VERSION}"]
     assert binary["hashes"] == [
-        {"alg": "SHA-256", "content": index.read(bundle.store)["binaries"]["greeting/greeting"]["sha256"]}
+        {"alg": "SHA-256", "content": read_index(bundle.store)["binaries"]["greeting/greeting"]["sha256"]}
     ]
     (dependencies,) = [d["dependsOn"] for d in bill["dependencies"] if d["ref"] == binary["bom-ref"]]
     assert dependencies == [module["bom-ref"]]
@@ -117,10 +119,10 @@ def test_prune_removes_only_other_versions(bundle: BundleBuild) -> None:
 def test_require_missing_package_fails_with_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SetupError, match=r"sudo apt-get install .* one-package"):
-        preflight.require({"a-missing-program": "one-package"})
+        require_programs({"a-missing-program": "one-package"})
 
 
 def test_require_root_without_root_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SetupError, match="needs root"):
-        preflight.require_root("Building images")
+        require_root_for("Building images")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle.build_progress import Progress
 from airgap.bundle.builders.go_program import STRICT, USER_SETTINGS, GoBuild, GoToolchain, default_name
-from airgap.bundle.progress import Progress
-from airgap.bundle.sources import load
+from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Artifact, Store
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
@@ -26,7 +26,7 @@ def greeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoBuild:
     monkeypatch.setenv("GOFLAGS", "-mod=mod")
     modules = proxy.module(tmp_path / "modules")
     (tmp_path / "sources.toml").write_text(proxy.TABLE)
-    table = load(tmp_path / "sources.toml", modules)
+    table = load_sources(tmp_path / "sources.toml", modules)
     return GoBuild(GoToolchain.find(Store(tmp_path / "bundle"), 1), table, "greeting", table.go["greeting"], modules)
 
 

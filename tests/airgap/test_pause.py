@@ -11,22 +11,22 @@ from pathlib import Path
 
 import psutil
 
+from airgap.bundle.build_progress import Progress
 from airgap.bundle.builders.c_program import CProgramBuild
-from airgap.bundle.builders.image import BuildahStore, ImageBuild
-from airgap.bundle.progress import Progress
-from airgap.bundle.sources import load
+from airgap.bundle.builders.debian_image import BuildahStore, ImageBuild
+from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Artifact, Store
 from tests.airgap.conftest import needs_buildah, needs_compiler
 from tests.waiting import until
 from tools.bootstrap.paths import PROJECT
 
-TABLE = load()
+TABLE = load_sources()
 BUILD = """
 from airgap.bundle.builders.c_program import CProgramBuild
-from airgap.bundle.progress import Progress
+from airgap.bundle.build_progress import Progress
 from airgap.bundle.store import Store
-from airgap.bundle.sources import load
-table, store = load(), Store.default()
+from airgap.bundle.source_table import load_sources
+table, store = load_sources(), Store.default()
 build = CProgramBuild(table, "pause", table.c["pause"])
 with store.locked():
     build.build(build.artifact(store), Progress("pause"))

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from airgap.bundle import index
+from airgap.bundle.index import read_index
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.store import Store
@@ -217,4 +217,4 @@ def test_push_refused_fails_with_image_name(store: Store) -> None:
 
 def test_index_without_bundle_fails_with_make_bundle(store: Store) -> None:
     with pytest.raises(SetupError, match="make bundle"):
-        index.read(store)
+        read_index(store)

@@ -12,32 +12,32 @@ import pytest
 
 from airgap.bundle import index
 from airgap.bundle.builders.upstream_image import ImageCopy
-from airgap.bundle.selection import select
-from airgap.bundle.sources import load
+from airgap.bundle.selection import select_artifacts
+from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Store
 from tests.airgap.conftest import needs_skopeo
 from tools.bootstrap.console import SetupError
 
-TABLE = load()
+TABLE = load_sources()
 EVERYTHING = [*TABLE.c, *TABLE.go]
 UPSTREAM_TOO = [name for name in TABLE.image if not TABLE.upstream_name(name).startswith("mlplatform.internal/")]
 NO_ENTRIES = frozenset[str]()
 
 
 def test_select_without_upstream_builds_all_and_lists_unavailable_images() -> None:
-    selection = select(TABLE, "auto", NO_ENTRIES, lambda host: False)
+    selection = select_artifacts(TABLE, "auto", NO_ENTRIES, lambda host: False)
     assert (selection.sources, selection.built, selection.copied) == (EVERYTHING, list(TABLE.image), [])
     assert selection.unavailable == TABLE.upstream.images
 
 
 def test_select_with_upstream_copies_all_images() -> None:
-    selection = select(TABLE, "auto", NO_ENTRIES, lambda host: True)
+    selection = select_artifacts(TABLE, "auto", NO_ENTRIES, lambda host: True)
     assert (selection.sources, selection.bases, selection.built, selection.unavailable) == ([], [], [], [])
     assert selection.copied == [*UPSTREAM_TOO, *TABLE.upstream.images]
 
 
 def test_select_one_unreachable_registry_builds_its_images_and_their_inputs() -> None:
-    selection = select(TABLE, "auto", NO_ENTRIES, lambda host: host != "docker.io")
+    selection = select_artifacts(TABLE, "auto", NO_ENTRIES, lambda host: host != "docker.io")
     assert (selection.sources, selection.bases) == (["weave", "prometheus"], ["tools", "python"])
     assert selection.built == ["weave-kube", "weave-npc", "prometheus", "python"]
 
@@ -46,24 +46,27 @@ def test_select_explicit_origin_sends_no_request() -> None:
     def fail_on_request(host: str) -> bool:
         raise AssertionError(host)
 
-    assert select(TABLE, "build", NO_ENTRIES, fail_on_request).built == list(TABLE.image)
-    assert select(TABLE, "copy", NO_ENTRIES, fail_on_request).copied == [*UPSTREAM_TOO, *TABLE.upstream.images]
+    assert select_artifacts(TABLE, "build", NO_ENTRIES, fail_on_request).built == list(TABLE.image)
+    assert select_artifacts(TABLE, "copy", NO_ENTRIES, fail_on_request).copied == [
+        *UPSTREAM_TOO,
+        *TABLE.upstream.images,
+    ]
 
 
 def test_select_one_entry_builds_its_inputs() -> None:
-    selection = select(TABLE, "build", frozenset({"kube-proxy"}), lambda host: False)
+    selection = select_artifacts(TABLE, "build", frozenset({"kube-proxy"}), lambda host: False)
     assert (selection.sources, selection.bases, selection.built) == (["kubernetes"], ["tools"], ["kube-proxy"])
 
 
 def test_select_no_images_builds_binaries_only() -> None:
-    selection = select(TABLE, "none", NO_ENTRIES, lambda host: True)
+    selection = select_artifacts(TABLE, "none", NO_ENTRIES, lambda host: True)
     assert (selection.sources, selection.bases, selection.built, selection.copied) == (EVERYTHING, [], [], [])
-    assert select(TABLE, "none", frozenset({"etcd"}), lambda host: True).sources == ["etcd"]
+    assert select_artifacts(TABLE, "none", frozenset({"etcd"}), lambda host: True).sources == ["etcd"]
 
 
 def test_select_unknown_entry_fails_with_known_entries() -> None:
     with pytest.raises(SetupError, match=r"no entry kubernets.*kubernetes"):
-        select(TABLE, "build", frozenset({"kubernets"}), lambda host: False)
+        select_artifacts(TABLE, "build", frozenset({"kubernets"}), lambda host: False)
 
 
 def test_image_copy_command_names_upstream_and_architecture() -> None:

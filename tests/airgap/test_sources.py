@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.sources import MODULES, TABLE, load
+from airgap.bundle.source_table import MODULES, TABLE, load_sources
 from airgap.bundle.store import Store
 from tests.airgap import proxy
 from tools.bootstrap.console import SetupError
@@ -24,12 +24,12 @@ def load_error(tmp_path: Path, old: str, new: str) -> str:
     table = tmp_path / "sources.toml"
     table.write_text(proxy.TABLE.replace(old, new))
     with pytest.raises(SetupError) as caught:
-        load(table, proxy.module(tmp_path / "modules"))
+        load_sources(table, proxy.module(tmp_path / "modules"))
     return str(caught.value)
 
 
 def test_committed_table_is_valid_with_unique_image_names() -> None:
-    table = load()
+    table = load_sources()
     names = [table.upstream_name(image) for image in table.image]
     assert len(names) == len(set(names))
     assert f"registry.k8s.io/kube-apiserver:{table.go['kubernetes'].version}" in names
@@ -37,7 +37,7 @@ def test_committed_table_is_valid_with_unique_image_names() -> None:
 
 @pytest.mark.skipif(KUBEADM is None, reason="kubeadm is not built here; `make bundle` does")
 def test_committed_table_has_the_images_of_kubeadm() -> None:
-    table = load()
+    table = load_sources()
     command = [str(KUBEADM), "config", "images", "list", "--kubernetes-version", table.go["kubernetes"].version]
     required = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert {table.upstream_name(image) for image in table.image} >= set(required)
@@ -53,9 +53,9 @@ def test_committed_table_has_each_version_once() -> None:
     assert elsewhere == []
 
 
-@pytest.mark.parametrize("entry", load().go)
+@pytest.mark.parametrize("entry", load_sources().go)
 def test_go_module_lists_the_packages_of_its_entry_as_tools(entry: str) -> None:
-    packages = {binary.package for binary in load().go[entry].binaries.values()}
+    packages = {binary.package for binary in load_sources().go[entry].binaries.values()}
     go_mod = (MODULES / entry / "go.mod").read_text()
     block = re.search(r"^tool \((.*?)^\)", go_mod, re.MULTILINE | re.DOTALL)
     tools = set(block.group(1).split()) if block else set(re.findall(r"^tool (\S+)", go_mod, re.MULTILINE))

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
-from workloads.ml.model import model_directory
+from workloads.ml.model.model_directory import build_signature, save_model_directory, sha256_hex
 from workloads.ml.model.onnx_export import forest_to_onnx
 
 FEATURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -47,8 +47,8 @@ def train(folder: Path) -> Forest:
         "target": "species",
         "classes": _iris.target_names.tolist(),
         "source": "scikit-learn",
-        "sha256": model_directory.digest(rows.tobytes()),
+        "sha256": sha256_hex(rows.tobytes()),
         "rows": len(rows),
     }
-    model_directory.save(forest.directory, onnx, model_directory.describe("iris", onnx, rows, about))
+    save_model_directory(forest.directory, onnx, build_signature("iris", onnx, rows, about))
     return forest

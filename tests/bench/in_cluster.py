@@ -28,9 +28,9 @@ from tools.bootstrap.console import step
 from tools.cli.pulumi_command import Pulumi
 from workloads.engines.base import RunRequest, RunResult, StepState
 from workloads.engines.factory import create_engine
-from workloads.engines.local import EmbeddedEngine
+from workloads.engines.local_engine import EmbeddedEngine
 from workloads.ml import model_registry
-from workloads.ml.model import model_directory
+from workloads.ml.model.model_directory import save_model_directory
 from workloads.mlflow_session import mlflow_session
 from workloads.runs.arguments import add_run_parameters
 
@@ -96,7 +96,7 @@ def _served(outputs: Mapping[str, Any], run: Mapping[str, Any], folder: Path) ->
     directory = folder / "champion"
     with mlflow_session(parse_tracking_access(run["access"])) as url:
         champion = model_registry.fetch(url, outputs["model"]["name"], outputs["model"]["version"])
-    model_directory.save(directory, champion.onnx, champion.signature)
+    save_model_directory(directory, champion.onnx, champion.signature)
     local = ours(directory)
     address = urlsplit(outputs["score_url"])
     service = replace(local, name="service", host=address.hostname, port=address.port, path=address.path)

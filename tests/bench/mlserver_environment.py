@@ -12,7 +12,7 @@ from tools.bootstrap import paths
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import step
 from tools.bootstrap.environment import uv
-from tools.bootstrap.process import run
+from tools.bootstrap.process import run_visible
 
 REQUIREMENTS = Path(__file__).with_name("mlserver.txt")
 
@@ -32,6 +32,6 @@ def install() -> Path:
     if not target.exists():
         program, log = uv(), paths.cache_directory() / "logs" / "mlserver.log"
         with step("Installing MLServer"), atomic_install(target) as partial:
-            run([program, "venv", "--relocatable", "--python", sys.executable, partial], log=log)
-            run([program, "pip", "sync", "--python", partial, "--require-hashes", REQUIREMENTS], log=log)
+            run_visible([program, "venv", "--relocatable", "--python", sys.executable, partial], log=log)
+            run_visible([program, "pip", "sync", "--python", partial, "--require-hashes", REQUIREMENTS], log=log)
     return target

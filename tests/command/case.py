@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from airgap.stand_ins.protocol.values import Properties
+from airgap.stand_ins.protocol.property_values import Properties
 
 
 @dataclass

@@ -14,7 +14,7 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc
 
-from airgap.stand_ins.protocol.values import Properties, decode, encode
+from airgap.stand_ins.protocol.property_values import Properties, decode, encode
 
 EXECUTABLE = Path(__file__).resolve().parents[2] / "airgap" / "stand_ins" / "command" / "pulumi-resource-command"
 LOCAL, REMOTE = "command:local:Command", "command:remote:Command"

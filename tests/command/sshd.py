@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from airgap.stand_ins.protocol.values import Properties
+from airgap.stand_ins.protocol.property_values import Properties
 
 SERVER = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 USER = pwd.getpwuid(os.getuid()).pw_name

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.harness import start_logged
+
 from .plugin import EXECUTABLE
 
 SECONDS = 120
@@ -46,15 +48,8 @@ class Stack:
         self.run("stack", "init", "test")
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [shutil.which("pulumi", path=search_path()) or "pulumi", *arguments, "--non-interactive"],
-            cwd=self.project,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        program = shutil.which("pulumi", path=search_path()) or "pulumi"
+        return start_logged([program, *arguments, "--non-interactive"], self.project, self.environment)
 
     def run(self, *arguments: str, code: int = 0) -> str:
         """Run the CLI and return its output; fail unless it exits with `code`."""

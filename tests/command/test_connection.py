@@ -20,7 +20,7 @@ from paramiko.server import InteractiveQuery
 
 from airgap.stand_ins.command.resource_command.ssh.keepalive import keep_alive
 from airgap.stand_ins.command.resource_command.ssh.keys import private_key
-from airgap.stand_ins.protocol.values import Properties, Secret
+from airgap.stand_ins.protocol.property_values import Properties, Secret
 from tests.waiting import until
 
 from .plugin import REMOTE, Plugin, Refused

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.stand_ins.protocol.values import ARCHIVE, ASSET, UNKNOWN, Asset, Properties, Secret
+from airgap.stand_ins.protocol.property_values import ARCHIVE, ASSET, UNKNOWN, Asset, Properties, Secret
 
 from .plugin import COPY_FILE, COPY_TO_REMOTE, Plugin, Refused
 from .sshd import Sshd

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airgap.stand_ins.protocol.values import UNKNOWN, Asset, Properties, Secret
+from airgap.stand_ins.protocol.property_values import UNKNOWN, Asset, Properties, Secret
 from tests.waiting import until
 
 from .case import Case

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
-from airgap.stand_ins.protocol.values import (
+from airgap.stand_ins.protocol.property_values import (
     ARCHIVE,
     ASSET,
     UNKNOWN,

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airgap.stand_ins.protocol.values import UNKNOWN, Properties, Secret
+from airgap.stand_ins.protocol.property_values import UNKNOWN, Properties, Secret
 from tests.waiting import until
 
 from .case import Case

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from tests.cluster import pipelines
-from workloads.engines.kubeflow.progress import RunProgress
 from workloads.engines.kubeflow.run_graph import RunGraph
+from workloads.engines.kubeflow.run_progress import RunProgress
 from workloads.runs.compile import compile_pipeline
 
 from .executions import FakeRun, iris_external

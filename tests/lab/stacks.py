@@ -21,11 +21,11 @@ UP_SECONDS = 1200
 def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stack]]:
     """Return a function that creates stacks with the settings of `lab`; all are destroyed at the end."""
     from airgap.bundle import index
-    from airgap.bundle.sources import load
+    from airgap.bundle.source_table import load_sources
     from airgap.bundle.store import Store
 
     assert os.geteuid() == 0, "these tests create machines inside this computer, which needs root"
-    assert index.missing_images(load(), Store.default()) == [], "run `make bundle` first"
+    assert index.missing_images(load_sources(), Store.default()) == [], "run `make bundle` first"
     with temporary_stacks(copy_of_checkout(folders.mktemp("checkout"))) as create:
 
         def make(name: str) -> Stack:

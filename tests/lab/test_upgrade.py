@@ -21,7 +21,8 @@ import yaml
 from cryptography import x509
 
 from airgap.bundle import index
-from airgap.bundle.builders.image import LAYOUT
+from airgap.bundle.builders.debian_image import LAYOUT
+from airgap.bundle.index import read_index
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.store import RECORD, Store
@@ -66,7 +67,7 @@ def older() -> str:
 def in_registry(older: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Push the images that the index does not name, by a second index; all registries share their images."""
     store, folder = Store.default(), tmp_path_factory.mktemp("older")
-    indexed = index.read(store)["images"]
+    indexed = read_index(store)["images"]
     images = {}
     for file in (store.root / "images").glob(f"*/{RECORD}"):
         record = json.loads(file.read_text())

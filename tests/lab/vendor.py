@@ -5,15 +5,15 @@ It replaces __main__.py in a copy of this checkout.
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.cluster import provision_kubeadm_cluster
+from mlplatform.cluster_provisioning import provision_kubeadm_cluster
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from settings.loading import load
+from settings.loading import load_settings
 from settings.paths import cache_directory
 
 stack = pulumi.get_stack()
 provisioned = provision_kubeadm_cluster(
-    load(stack, CONFIG.get() or get_config_env()), stack, cache_directory() / "stacks" / stack
+    load_settings(stack, CONFIG.get() or get_config_env()), stack, cache_directory() / "stacks" / stack
 )
 kubernetes.storage.v1.StorageClass(
     "vendor-disk",

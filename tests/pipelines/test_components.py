@@ -12,12 +12,13 @@ from kfp import dsl
 
 from settings.paths import PROJECT
 from tests.pipelines.conftest import IRIS, run
-from workloads.components import BASE_IMAGE, COMPILED, component, load
-from workloads.components.__main__ import compile_to, names
+from workloads.components import BASE_IMAGE, COMPILED, component, load_component
+from workloads.components.__main__ import compile_to, component_names
 from workloads.ml.data import table
-from workloads.ml.model import model_directory
+from workloads.ml.data.table import save_table
+from workloads.ml.model.model_directory import load_model_directory
 
-decision_tree = load("decision_tree")
+decision_tree = load_component("decision_tree")
 
 
 @component
@@ -35,17 +36,17 @@ def other_project() -> float:
     return decision_tree(data=two_clouds().outputs["data"], max_depth=1).outputs["Output"]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", component_names())
 def test_component_file_compiled_again_is_unchanged(name: str, tmp_path: Path) -> None:
     expected = compile_to(tmp_path, name).read_text()
     assert (COMPILED / f"{name}.yaml").read_text() == expected, "run: python -m workloads.components"
 
 
 def test_compiled_folder_has_one_file_for_each_component() -> None:
-    assert sorted(file.stem for file in COMPILED.glob("*.yaml")) == names()
+    assert sorted(file.stem for file in COMPILED.glob("*.yaml")) == component_names()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", component_names())
 def test_component_at_run_time_installs_nothing(name: str) -> None:
     container = _container(yaml.safe_load((COMPILED / f"{name}.yaml").read_text()))
     assert container["image"] == BASE_IMAGE
@@ -63,10 +64,10 @@ def test_documented_step_writes_model_directory(tmp_path: Path) -> None:
     file.write_text((PROJECT / "docs/pipelines.md").read_text().split("```python\n")[1].split("```")[0])
     step = runpy.run_path(str(file))["train_regression"].python_func
     iris = table.parse(IRIS.read_bytes(), "Species")
-    table.save(str(tmp_path / "train.parquet"), iris, np.ones(150, dtype=bool))
+    save_table(str(tmp_path / "train.parquet"), iris, np.ones(150, dtype=bool))
     train = SimpleNamespace(path=str(tmp_path / "train.parquet"), metadata={})
     step(train, SimpleNamespace(path=str(tmp_path / "model")), "wine", 1.0)
-    signature = model_directory.load(tmp_path / "model").signature
+    signature = load_model_directory(tmp_path / "model").signature
     assert ([each["name"] for each in signature["features"]], signature["classes"]) == (iris.features, iris.classes)
 
 

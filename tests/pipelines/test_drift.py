@@ -14,8 +14,9 @@ import pytest
 from tests.pipelines.conftest import IRIS, Run, run
 from tests.server.running import Server, running, wait_until
 from tests.stand_ins import Answering, answering
-from workloads.ml import drift, model_registry, serving_counts
+from workloads.ml import drift, model_registry
 from workloads.ml.errors import StepError
+from workloads.ml.serving_counts import read_serving_counts
 
 RANDOM = np.random.default_rng(0)
 
@@ -73,7 +74,7 @@ FEATURES = [{"name": "old"}, {"name": "new", "ranges": {"edges": [1.0], "shares"
     ],
 )
 def test_describe_names_drifted_features_or_reason(features: Any, counts: Any, said: str) -> None:
-    assert said in drift.describe(features, *drift.measure(features, counts))
+    assert said in drift.describe_drift(features, *drift.measure(features, counts))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_drift_check_with_server_counts_finds_drifted_feature(
         assert server.score(rows).ok
 
     def counted() -> float:
-        return sum(serving_counts.read("", server.url, "flowers", version, 1).get("petal_width", {}).values())
+        return sum(read_serving_counts("", server.url, "flowers", version, 1).get("petal_width", {}).values())
 
     wait_until(lambda: counted() == 600, "the rows are not counted")
     ended = check(tmp_path, mlflow_url, version, server_url=server.url)
@@ -182,11 +183,11 @@ def test_read_counts_failed_request_raises_error(
     prometheus: tuple[str, list[dict[str, Any]]],
 ) -> None:
     with pytest.raises(StepError, match="the counts of served rows cannot be read: 401"):
-        serving_counts.read(prometheus[0], "", "flowers", "1", 1)
+        read_serving_counts(prometheus[0], "", "flowers", "1", 1)
     with pytest.raises(StepError, match="cannot be read"):
-        serving_counts.read("", "http://127.0.0.1:1", "flowers", "1", 1)
+        read_serving_counts("", "http://127.0.0.1:1", "flowers", "1", 1)
     with pytest.raises(StepError, match="prometheus_url, server_url: both are empty"):
-        serving_counts.read("", "", "flowers", "1", 1)
+        read_serving_counts("", "", "flowers", "1", 1)
 
 
 def test_measure_signature_without_ranges_returns_no_index(version: str, mlflow_url: str) -> None:

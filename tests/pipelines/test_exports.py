@@ -21,17 +21,18 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from tests.pipelines.conftest import IRIS, run
-from workloads.components import component, load
+from workloads.components import component, load_component
 from workloads.components.blocks.gated_deployment import DeploymentOutputs, deploy_if_better
 from workloads.ml import model_registry, tracking
 from workloads.ml.errors import StepError
-from workloads.ml.model import export_check, model_directory
+from workloads.ml.model import export_check
 from workloads.ml.model.classifier import export_classifier
+from workloads.ml.model.model_directory import load_model_directory, save_model_directory, sha256_hex
 from workloads.ml.model.onnx_export import classifier_to_onnx
 
 from .test_model import METRICS, train_iris
 
-preprocess_data, evaluate_model = load("preprocess_data"), load("test_model")
+preprocess_data = load_component("preprocess_data")
 
 
 def fitted(classifier: Any, loader: Any = load_breast_cancer) -> tuple[Any, Any]:
@@ -130,10 +131,10 @@ def test_register_model_with_wrong_outputs_keeps_champion(
     mlflow_url: str, tmp_path: Path, probabilities: list[float], message: str
 ) -> None:
     name = f"kept-{len(probabilities)}"
-    good = model_directory.load(train_iris(tmp_path, name=name))
+    good = load_model_directory(train_iris(tmp_path, name=name))
     model_registry.register(mlflow_url, tmp_path / "model", name, METRICS, "some-pipeline", "good")
-    signature = good.signature | {"sha256": model_directory.digest(constant_model(probabilities))}
-    model_directory.save(tmp_path / "bad", constant_model(probabilities), signature)
+    signature = good.signature | {"sha256": sha256_hex(constant_model(probabilities))}
+    save_model_directory(tmp_path / "bad", constant_model(probabilities), signature)
     with pytest.raises(StepError, match=f"model {name} cannot be served: .*{message}"):
         model_registry.register(mlflow_url, tmp_path / "bad", name, METRICS, "some-pipeline", "bad")
     mlflow = tracking.client(mlflow_url)
@@ -174,6 +175,7 @@ def train_by_name(train: Input[Dataset], model: Output[Model], model_name: str, 
     from sklearn.svm import SVC
 
     from workloads.ml.data import table
+    from workloads.ml.data.table import load_table
     from workloads.ml.model.classifier import save_classifier
 
     classifiers = {
@@ -182,7 +184,7 @@ def train_by_name(train: Input[Dataset], model: Output[Model], model_name: str, 
         "ridge": RidgeClassifier(),
         "svc": SVC(),
     }
-    rows, labels = table.load(train.path)
+    rows, labels = load_table(train.path)
     classifier = classifiers[which].fit(rows, labels)
     save_classifier(classifier, rows, table.load_description(train.path), Path(model.path), model_name)
 
@@ -191,9 +193,8 @@ def train_by_name(train: Input[Dataset], model: Output[Model], model_name: str, 
 def estimator(data_url: str, tracking_url: str, target: str, which: str, run_key: str = "") -> DeploymentOutputs:
     data = preprocess_data(data_url=data_url, target=target).outputs
     model = train_by_name(train=data["train"], model_name="estimator", which=which).outputs["model"]
-    tested = evaluate_model(test=data["test"], model=model)
     gate = {"baseline": 0.1, "model_name": "estimator", "tracking_url": tracking_url, "run_key": run_key}
-    return deploy_if_better(model, tested, pipeline="estimator", **gate)
+    return deploy_if_better(model, data["test"], pipeline="estimator", **gate)
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,11 @@ from tests.pipelines.conftest import IRIS
 from workloads.ml import model_registry, tracking
 from workloads.ml.artifact_metadata import unwrap_kfp
 from workloads.ml.data import table
+from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation import gate, report, scores
 from workloads.ml.model import batch_scoring, forest, model_directory
+from workloads.ml.model.model_directory import load_model_directory, save_model_directory, sha256_hex
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some inputs do not have OOB scores")
@@ -31,7 +33,7 @@ def train_iris(folder: Path, trees: int = 5, name: str = "iris") -> Path:
     """Train a small forest on all of Iris. Returns its model directory."""
     content = IRIS.read_bytes()
     iris = table.parse(content, "Species", IRIS.as_uri())
-    table.save(str(folder / "all.parquet"), iris, np.ones(150, dtype=bool))
+    save_table(str(folder / "all.parquet"), iris, np.ones(150, dtype=bool))
     forest.train_forest(str(folder / "all.parquet"), folder / "model", name, trees, 123)
     return folder / "model"
 
@@ -96,10 +98,10 @@ def test_signature_describes_features_classes_and_data(tmp_path: Path) -> None:
     assert signature["classes"] == ["setosa", "versicolor", "virginica"]
     assert signature["data"] == {
         "source": IRIS.as_uri(),
-        "sha256": model_directory.digest(IRIS.read_bytes()),
+        "sha256": sha256_hex(IRIS.read_bytes()),
         "rows": 150,
     }
-    assert set(signature) == set(model_directory.Signature.__annotations__)
+    assert set(signature) == model_directory.Signature.__required_keys__
     assert set(signature["libraries"]) == {"scikit-learn", "skl2onnx", "onnx", "python"}
 
 
@@ -107,7 +109,7 @@ def test_load_changed_model_raises_error(tmp_path: Path) -> None:
     folder = train_iris(tmp_path)
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes() + b"\0")
     with pytest.raises(StepError, match=r"model.onnx was changed"):
-        model_directory.load(folder)
+        load_model_directory(folder)
 
 
 def test_train_forest_without_trees_raises_error(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_train_forest_without_trees_raises_error(tmp_path: Path) -> None:
 def test_onnx_runtime_writes_no_usage_data(tmp_path: Path) -> None:
     folder = train_iris(tmp_path)
     script = "import sys, numpy; from pathlib import Path; from workloads.ml.model import model_directory\n"
-    script += "model_directory.load(Path(sys.argv[1])).predict(numpy.zeros((1, 4), numpy.float32))"
+    script += "model_directory.load_model_directory(Path(sys.argv[1])).predict(numpy.zeros((1, 4), numpy.float32))"
     home = tmp_path / "home"
     home.mkdir()
     environment = {
@@ -185,9 +187,9 @@ def test_register_same_model_again_reuses_its_version(tmp_path: Path, mlflow_url
     ]
     assert len(mlflow.search_model_versions("name = 'twice'")) == 2
     first = mlflow.get_model_version("twice", "1")
-    sha256 = model_directory.digest((small / "model.onnx").read_bytes())
+    sha256 = sha256_hex((small / "model.onnx").read_bytes())
     fetched = model_registry.fetch(mlflow_url, "twice", "1")
-    features = model_directory.digest(json.dumps(fetched.signature["features"]).encode())
+    features = sha256_hex(json.dumps(fetched.signature["features"]).encode())
     assert first.tags == {
         "sha256": sha256,
         "features": features,
@@ -201,10 +203,10 @@ def test_register_same_model_again_reuses_its_version(tmp_path: Path, mlflow_url
 
 def test_register_same_model_with_new_description_adds_a_version(tmp_path: Path, mlflow_url: str) -> None:
     folder = train_iris(tmp_path, name="described")
-    known = model_directory.load(folder)
+    known = load_model_directory(folder)
     for feature in known.signature["features"]:
         feature.pop("ranges")
-    model_directory.save(tmp_path / "before", known.onnx, known.signature)
+    save_model_directory(tmp_path / "before", known.onnx, known.signature)
     versions = [
         model_registry.register(mlflow_url, each, "described", METRICS, "some-pipeline", key)
         for key, each in (("a", tmp_path / "before"), ("b", folder), ("c", folder))
@@ -263,7 +265,7 @@ def test_find_or_create_run_in_deleted_experiment_restores_it(mlflow_url: str) -
 
 @pytest.fixture
 def small(tmp_path: Path) -> model_directory.ModelDirectory:
-    return model_directory.load(train_iris(tmp_path))
+    return load_model_directory(train_iris(tmp_path))
 
 
 @pytest.mark.parametrize(("column", "target"), [("Species", ""), ("Guess", "guess")])

@@ -14,8 +14,20 @@ from tests.pipelines.conftest import IRIS, Run, run
 from workloads import pipelines
 from workloads.ml import model_registry, tracking
 from workloads.ml.data import table
+from workloads.ml.data.table import save_table
 from workloads.ml.evaluation import scores
-from workloads.ml.model import forest, model_directory
+from workloads.ml.model import forest
+from workloads.ml.model.model_directory import load_model_directory
+
+QUALITY = {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"}
+PLOTS = {
+    "confusion_matrix",
+    "roc_curve",
+    "precision_recall_curve",
+    "calibration",
+    "permutation_importance",
+    "feature_importance",
+}
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +93,13 @@ def test_iris_external_with_other_data_keeps_names_and_classes(deployed: Run, ml
     assert len(signature["features"]) == 13
     assert (signature["target"], signature["classes"]) == ("Kind of Wine", ["kind 0", "kind 1", "kind 2"])
     assert signature["data"]["rows"] == 178
-    assert set(signature["metrics"]) == {"accuracy", "precision", "recall", "f1"}
+    assert set(signature["metrics"]) == QUALITY
     assert signature["metrics"]["accuracy"] == deployed.outputs["accuracy"]
 
 
 def test_report_of_tested_model_shows_plots(deployed: Run) -> None:
     report = Path(deployed.artifact("test-model", "report")["uri"]).read_text()
-    assert report.count("data:image/png;base64,") == 2
+    assert report.count("data:image/png;base64,") == len(PLOTS)
     assert f"{deployed.outputs['accuracy']:.4f}" in report
     matrix = deployed.artifact("test-model", "confusion")["metadata"]["confusionMatrix"]
     assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == ["kind 0", "kind 1", "kind 2"]
@@ -102,7 +114,7 @@ def test_record_finds_the_experiment_run_of_its_step(deployed: Run, mlflow_url: 
     recorded = mlflow.get_run(run_id)
     assert recorded.info.status == "FINISHED"
     assert recorded.data.params == {"trees": "100"}
-    assert set(recorded.data.metrics) == {"accuracy", "precision", "recall", "f1"}
+    assert set(recorded.data.metrics) == QUALITY | {"size", "latency"}
     assert len(mlflow.get_metric_history(run_id, "accuracy")) == 1
     assert recorded.data.tags["git_commit"] == "abc"
     assert recorded.data.tags["decision"] == deployed.outputs["decision"]
@@ -111,7 +123,7 @@ def test_record_finds_the_experiment_run_of_its_step(deployed: Run, mlflow_url: 
     assert data.dataset.name == "wine.csv"
     assert recorded.data.tags["data.rows"] == "178"
     shown = {file.path for file in mlflow.list_artifacts(run_id, "test-model/plots")}
-    assert shown == {"test-model/plots/confusion_matrix.png", "test-model/plots/feature_importance.png"}
+    assert shown == {f"test-model/plots/{name}.png" for name in PLOTS}
     assert [file.path for file in mlflow.list_artifacts(run_id, "test-model")] == [
         "test-model/plots",
         "test-model/report.html",
@@ -122,9 +134,9 @@ def test_iris_external_at_baseline_keeps_champion(mlflow_url: str, tmp_path: Pat
     content = IRIS.read_bytes()
     iris = table.parse(content, "Species")
     train, test = table.split(iris.labels, seed=0)
-    table.save(str(tmp_path / "train.parquet"), iris, train)
+    save_table(str(tmp_path / "train.parquet"), iris, train)
     forest.train_forest(str(tmp_path / "train.parquet"), tmp_path / "model", "iris", 100, 123)
-    expected = model_directory.load(tmp_path / "model")
+    expected = load_model_directory(tmp_path / "model")
     matrix = scores.confusion(iris.labels[test], expected.predict(iris.rows[test])[0], 3)
     accuracy = scores.scores(matrix)["accuracy"]
 
@@ -136,7 +148,7 @@ def test_iris_external_at_baseline_keeps_champion(mlflow_url: str, tmp_path: Pat
     assert "not above it" in ended.outputs["decision"]
     assert [step["name"] for step in ended.result["steps"]][-1] == "keep-model"
     assert tracking.client(mlflow_url).search_model_versions("name = 'iris'") == []
-    again = model_directory.load(Path(ended.artifact("train-model", "model")["uri"]))
+    again = load_model_directory(Path(ended.artifact("train-model", "model")["uri"]))
     assert again.signature["sha256"] == expected.signature["sha256"], "training in another process gives another model"
 
 
@@ -165,7 +177,7 @@ def test_batch_predict_scores_file_with_registered_version(
 
 
 def test_pipeline_names() -> None:
-    assert pipelines.names() == ["batch-predict", "drift-check", "iris-external", "iris-local", "smoke-test"]
+    assert pipelines.pipeline_names() == ["batch-predict", "drift-check", "iris-external", "iris-local", "smoke-test"]
 
 
 def test_load_unknown_pipeline_raises_error_with_names() -> None:
@@ -174,7 +186,7 @@ def test_load_unknown_pipeline_raises_error_with_names() -> None:
         match="pipeline iris does not exist; "
         "the pipelines are: batch-predict, drift-check, iris-external, iris-local, smoke-test",
     ):
-        pipelines.load("iris")
+        pipelines.load_pipeline("iris")
 
 
 @pytest.fixture
@@ -186,21 +198,21 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 ONE = """
 from kfp import dsl
-from workloads.components import load
+from workloads.components import load_component
 from workloads.pipelines.iris_local import iris_local
 @dsl.pipeline(name="{name}")
 def {name}():
-    load("download_data")()
+    load_component("download_data")()
 """
 
 
 def test_load_pipeline_that_imports_another(user_folder: Path) -> None:
     (user_folder / "my_own.py").write_text(ONE.format(name="mine"))
-    assert pipelines.load("my-own").name == "mine"
+    assert pipelines.load_pipeline("my-own").name == "mine"
 
 
 @pytest.mark.parametrize(("count", "found"), [(0, "none"), (2, "a, b")])
 def test_load_file_without_exactly_one_pipeline_raises_error(user_folder: Path, count: int, found: str) -> None:
     (user_folder / f"has_{count}.py").write_text("".join(ONE.format(name=name) for name in "ab"[:count]))
     with pytest.raises(ValueError, match=f"exactly one @dsl.pipeline function; found: {found}"):
-        pipelines.load(f"has-{count}")
+        pipelines.load_pipeline(f"has-{count}")

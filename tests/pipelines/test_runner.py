@@ -14,7 +14,7 @@ from tests.pipelines.conftest import Run, prepare_run, run
 from tests.waiting import until
 from workloads.components import component
 from workloads.engines.base import RunRequest
-from workloads.engines.local import EmbeddedEngine
+from workloads.engines.local_engine import EmbeddedEngine
 
 
 @component

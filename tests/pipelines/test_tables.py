@@ -15,8 +15,10 @@ from tests.pipelines.conftest import IRIS, Run, run
 from workloads.ml import model_registry
 from workloads.ml.data import table
 from workloads.ml.data.csv_reader import CsvFormat
+from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
-from workloads.ml.model import batch_scoring, forest, model_directory
+from workloads.ml.model import batch_scoring, forest
+from workloads.ml.model.model_directory import load_model_directory
 
 RANDOM = np.random.default_rng(0)
 KINDS = ["low", "mid", "high"]
@@ -99,9 +101,9 @@ def test_batch_scoring_of_truth_values_predicts_as_trained(tmp_path: Path) -> No
         "width,red,blue,kind", measured, lambda n: n % 3 == 0, lambda n: n % 3 == 1, lambda n: KINDS[n % 3]
     )
     parsed = table.parse(content.encode(), "kind")
-    table.save(str(tmp_path / "all"), parsed, np.ones(30, dtype=bool))
+    save_table(str(tmp_path / "all"), parsed, np.ones(30, dtype=bool))
     forest.train_forest(str(tmp_path / "all"), tmp_path / "model", "dummies", 20, 0)
-    model = model_directory.load(tmp_path / "model")
+    model = load_model_directory(tmp_path / "model")
     assert [feature["type"] for feature in model.signature["features"]] == ["number", "boolean", "boolean"]
     scored, _ = batch_scoring.score(content.encode(), model, "")
     classes = [row["class"] for row in csv.DictReader(io.StringIO(scored.decode()))]
@@ -204,15 +206,6 @@ def test_parse_invalid_csv_format_raises_error(csv_format: dict[str, str], messa
     assert message in refusal(GOOD, **csv_format)
 
 
-@pytest.mark.parametrize(
-    ("cell", "kind_of_column"), [("red", "category"), ("2024-02-29", "date"), ("2024-02-29T12:30:00Z", "date")]
-)
-def test_parse_column_without_numbers_raises_error_with_type(cell: str, kind_of_column: str) -> None:
-    message = refusal(rows_as_csv("width,other,kind", measured, cell, kind))
-    assert f"column other, row 1: '{cell}'" in message
-    assert f"this column is of type {kind_of_column}; remove it, or replace it by numbers" in message
-
-
 def test_parse_parquet_reads_types_of_the_file() -> None:
     frame = pd.DataFrame(
         {
@@ -230,7 +223,7 @@ def test_parse_parquet_reads_types_of_the_file() -> None:
 
 def test_load_description_returns_description_of_whole_table(tmp_path: Path) -> None:
     parsed = table.parse(GOOD.encode(), "kind", "file:///good.csv")
-    table.save(str(tmp_path / "part"), parsed, np.arange(30) < 10)
+    save_table(str(tmp_path / "part"), parsed, np.arange(30) < 10)
     assert table.load_description(str(tmp_path / "part")) == parsed.description()
     assert parsed.description()["rows"] == 30
 

@@ -15,24 +15,23 @@ from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
 from workloads.ml import model_registry, tracking
-from workloads.ml.model import model_directory
+from workloads.ml.model.model_directory import load_model_directory
 from workloads.model_transfer import transfer
 from workloads.model_transfer.transfer import FROM_RUN, Server
 
-from .conftest import mlflow_server
+from .conftest import USERS_PASSWORD, mlflow_server
 from .test_model import METRICS, train_iris
 
 FLOWERS = np.array([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]], np.float32)
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+def servers(tmp_path_factory: pytest.TempPathFactory, protected_mlflow: str) -> Iterator[tuple[Server, Server]]:
     before = dict(os.environ)
-    folders = [tmp_path_factory.mktemp(name) for name in ("source", "target")]
-    with mlflow_server(folders[0], "source-password") as source, mlflow_server(folders[1], "target-password") as target:
+    with mlflow_server(tmp_path_factory.mktemp("source"), "source-password") as source:
         yield (
             Server("organization/mlplatform/a", TrackingAccess(source, "admin", "source-password")),
-            Server("this stack", TrackingAccess(target, "admin", "target-password")),
+            Server("this stack", TrackingAccess(protected_mlflow, "admin", USERS_PASSWORD)),
         )
     os.environ.clear()
     os.environ.update(before)
@@ -95,7 +94,7 @@ def test_transfer_copies_versions_aliases_and_runs(source: Server, target: Serve
         assert found.aliases == {"champion": "3", "runner-up": "1"}
         assert (found.description, found.tags) == ("Tells flowers apart", {"owner": "botany"})
         version = client.get_model_version(name, "3")
-        assert version.tags["sha256"] == model_directory.load(tmp_path / "7/model").signature["sha256"]
+        assert version.tags["sha256"] == load_model_directory(tmp_path / "7/model").signature["sha256"]
         here = client.get_run(version.run_id)
         assert here.data.params == there.data.params
         assert here.data.metrics == there.data.metrics

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-from mlplatform.addons import manifests
+from mlplatform.addons.vendored_manifests import read_manifests
 
 SCHEMA = json.loads(Path(__file__).with_name("kubernetes-schema.json").read_text())
 
@@ -35,7 +35,7 @@ def _validator(kind: str) -> Any:
 @cache
 def _custom_resources() -> dict[str, Any]:
     """Return the schemas of the vendored CustomResourceDefinitions by `apiVersion/kind`."""
-    definitions = [each for (kind, _), each in manifests.read("metallb").items() if kind == "CustomResourceDefinition"]
+    definitions = [each for (kind, _), each in read_manifests("metallb").items() if kind == "CustomResourceDefinition"]
     return {
         f"{each['spec']['group']}/{version['name']}/{each['spec']['names']['kind']}": _closed(
             version["schema"]["openAPIV3Schema"]

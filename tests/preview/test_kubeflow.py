@@ -14,7 +14,7 @@ from mlplatform.kubeflow import kubeflow_images
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 
-from airgap.bundle.sources import load
+from airgap.bundle.source_table import load_sources
 from infra.cluster import Cluster, provider
 from infra.registry import ContainerRegistry
 from policies import pods
@@ -147,7 +147,7 @@ def test_images_are_in_the_bundle_table(graph: Graph) -> None:
         if "argoexec" in argument
     }
     assert used == set(IMAGES.values())
-    assert used <= set(load().upstream.images)
+    assert used <= set(load_sources().upstream.images)
 
 
 def test_external_database_and_bucket_replace_the_own_servers() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from mlplatform.addons import manifests
+from mlplatform.addons import vendored_manifests
+from mlplatform.addons.metrics_server import MetricsServer
+from mlplatform.addons.vendored_manifests import pod_of, read_manifests
 from mlplatform.engine_config import JobEngineConfig, KubeflowEngineConfig
 from pulumi.runtime import rpc
 
@@ -18,11 +21,11 @@ from settings.paths import VERSIONS
 from tests.stand_ins import kubeconfig
 from workloads.engines.base import RunRequest
 from workloads.engines.job.job_engine import JobEngine
-from workloads.engines.job.manifests import job_manifest, secret_manifest
+from workloads.engines.job.job_manifests import job_manifest, secret_manifest
 from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
 
-from .graph import Graph
-from .rendered import PROGRAMS, graph_of
+from .graph import Graph, run
+from .rendered import PROGRAMS, a_cluster, graph_of
 from .schema import SCHEMA, faults
 
 REQUEST = RunRequest("iris", "iris-1", "iris-v1", {"rows": 3}, secrets={"TOKEN": "word"}, timeout_minutes=5)
@@ -155,9 +158,17 @@ def test_schema_version_is_the_one_of_versions_toml() -> None:
     assert SCHEMA["version"] == f"v{VERSIONS['kubernetes']['version']}"
 
 
+@pytest.mark.parametrize("verified", [True, False])
+def test_metrics_server_verifies_kubelets_whose_certificates_the_cluster_signs(verified: bool) -> None:
+    graph, _ = run(lambda: MetricsServer(replace(a_cluster(), verified_kubelets=verified)))
+    (server,) = graph.of("Deployment")["metrics-server"]["spec"]["template"]["spec"]["containers"]
+    assert ("--kubelet-insecure-tls" in server["args"]) is not verified
+    assert any(each.startswith("--kubelet-certificate-authority=") for each in server["args"]) is verified
+
+
 @pytest.mark.parametrize("name", ["flannel", "metallb", "metrics-server"])
 def test_vendored_manifests_version_is_the_one_of_versions_toml(name: str) -> None:
-    header = (manifests.VENDOR / f"{name}.yaml").read_text().splitlines()[:4]
+    header = (vendored_manifests.VENDOR / f"{name}.yaml").read_text().splitlines()[:4]
     assert f"# Version: {VERSIONS[name]['version']}" in header
     assert VERSIONS[name]["version"] in header[0]
     assert header[2].startswith("# Licence: Apache License 2.0")
@@ -166,7 +177,7 @@ def test_vendored_manifests_version_is_the_one_of_versions_toml(name: str) -> No
 @pytest.mark.parametrize("program", ["flannel", "metallb", "metrics-server"])
 def test_addon_creates_every_vendored_object_under_its_name(graphs: Mapping[str, Graph], program: str) -> None:
     webhook = {"metallb-webhook-cert", "metallb-webhook-service", "metallb-webhook-configuration"}
-    vendored = {(kind, name) for kind, name in manifests.read(program) if name not in webhook}
+    vendored = {(kind, name) for kind, name in read_manifests(program) if name not in webhook}
     rendered = {(each["kind"], each["metadata"]["name"]) for each in objects(graphs[program]).values()}
     assert vendored <= rendered
 
@@ -178,7 +189,10 @@ def test_addon_images_are_those_of_versions_toml(graphs: Mapping[str, Graph], pr
         container["image"]
         for each in objects(graphs[program]).values()
         if each["kind"] in ("Deployment", "DaemonSet")
-        for container in [*manifests.pod_of(each).get("initContainers", []), *manifests.pod_of(each)["containers"]]
+        for container in [
+            *pod_of(each).get("initContainers", []),
+            *pod_of(each)["containers"],
+        ]
     }
     assert {image.rpartition(":")[2] for image in images} <= {versions["version"], versions.get("plugin")}
     assert not any("staging" in image for image in images)

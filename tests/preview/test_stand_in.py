@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
-from airgap.stand_ins.protocol.values import UNKNOWN, Properties, Secret, Value, encode
+from airgap.stand_ins.protocol.property_values import UNKNOWN, Properties, Secret, Value, encode
 from tests.command.plugin import EXECUTABLE as COMMAND_PROVIDER
 from tests.command.plugin import Plugin, Refused
 from tests.command.stack import Stack, search_path

@@ -15,7 +15,8 @@ import pytest
 from model_server.http import worker
 from tests.server.running import Server, running, wait_until
 from tests.server.training import Trained
-from workloads.ml import drift, serving_counts
+from workloads.ml import drift
+from workloads.ml.serving_counts import read_serving_counts
 
 ROWS = 900
 
@@ -53,7 +54,7 @@ def score_all(server: Server, iris: Trained, rows: Any) -> None:
 
 
 def counts(server: Server) -> drift.Counts:
-    return serving_counts.read("", server.url, "iris", "7", hours=1)
+    return read_serving_counts("", server.url, "iris", "7", hours=1)
 
 
 def indices(server: Server, described: Path, rows: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from model_server.errors import ModelRefused
-from model_server.model.package import LARGEST, Feature, verify_package
+from model_server.model.model_package import LARGEST, Feature, verify_package
 
 ONNX = b"any bytes"
 SIGNATURE: dict[str, Any] = {

@@ -20,9 +20,9 @@ from model_server.codecs.json_decoder import decode_json
 from model_server.codecs.row_reader import RowReader
 from model_server.model import quickscorer
 from model_server.model.model import Model
-from model_server.model.package import verify_package
+from model_server.model.model_package import verify_package
 from tests.server.running import Server, running
-from workloads.ml.model import model_directory
+from workloads.ml.model.model_directory import build_signature, save_model_directory, sha256_hex
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
 
 
@@ -109,10 +109,10 @@ def saved(folder: Path, data: Any, content: bytes) -> Path:
         "target": "species",
         "classes": data.target_names.tolist(),
         "source": "scikit-learn",
-        "sha256": model_directory.digest(rows.tobytes()),
+        "sha256": sha256_hex(rows.tobytes()),
         "rows": len(rows),
     }
-    model_directory.save(folder, content, model_directory.describe("iris", content, rows, about))
+    save_model_directory(folder, content, build_signature("iris", content, rows, about))
     return folder
 
 
@@ -146,7 +146,7 @@ def test_predict_row_forest_does_not_use_session(voting: Path, monkeypatch: pyte
     served = loaded(voting)
     ((label, shares),) = session_predicts((voting / "model.onnx").read_bytes(), load_iris().data[:1].astype(np.float32))
     monkeypatch.setattr(served, "_session", None)
-    assert served.predict_row(load_iris().data[0].tolist())[:2] == (label, shares)
+    assert served.predict_row(load_iris().data[0].tolist())[0] == (label, shares)
     with pytest.raises(AttributeError):
         served.predict(load_iris().data[:2].tolist())
 
@@ -190,5 +190,5 @@ def test_predict_model_with_other_tie_break_uses_onnx_runtime(voting: Path, tmp_
     tied = [row for row in rows if found.predict(row.tolist()) != session_predicts(content, row[None])[0]]
     assert tied
     for row in tied:
-        labels, probabilities, _ = served.predict([row.tolist()])
+        (labels, probabilities), _ = served.predict([row.tolist()])
         assert [(labels[0], probabilities[0])] == session_predicts(content, row[None])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model_server.model.model import Model
-from model_server.model.package import read_package
+from model_server.model.model_package import read_package
 from model_server.telemetry import IMMEDIATE_BYTES, Telemetry
 from tests.server.test_drift import with_ranges
 from tests.server.training import Trained, train_iris

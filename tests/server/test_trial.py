@@ -13,7 +13,7 @@ import pytest
 
 from model_server import trial
 from model_server.errors import ModelRefused
-from model_server.model.package import read_package
+from model_server.model.model_package import read_package
 from model_server.settings import ServerSettings
 from model_server.trial import ModelTrial
 from tests.server.running import environment

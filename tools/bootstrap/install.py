@@ -10,7 +10,7 @@ from tools.bootstrap.console import SetupError, log_message
 from tools.bootstrap.file_lock import file_lock
 
 
-def install(arguments: Sequence[str]) -> int:
+def install_tools(arguments: Sequence[str]) -> int:
     """Install the missing tools and return the exit code."""
     parser = argparse.ArgumentParser(prog="tools.bootstrap")
     parser.add_argument("--stack", help="a stack that must exist")
@@ -18,11 +18,11 @@ def install(arguments: Sequence[str]) -> int:
     cache = paths.cache_directory()
     try:
         if stack is not None:
-            stacks.require(stack)
+            stacks.require_stack(stack)
         with file_lock(cache / "bootstrap.lock", "Waiting for another bootstrap to finish."):
-            environment.install()
-            azurite.install()
-            pulumi_cli.install()
+            environment.install_environment()
+            azurite.install_azurite()
+            pulumi_cli.install_pulumi_cli()
     except (SetupError, stacks.UnknownStack) as error:
         log_message(f"Error: {error}")
         return 1

@@ -18,7 +18,7 @@ class CommandError(SetupError):
     """A program that could not be started or returned an exit code other than 0."""
 
 
-def run(
+def run_visible(
     command: Sequence[str | Path],
     *,
     log: Path,

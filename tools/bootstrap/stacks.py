@@ -9,13 +9,13 @@ class UnknownStack(Exception):
     """A name without a stack, with a message that lists the existing ones."""
 
 
-def names() -> list[str]:
+def stack_names() -> list[str]:
     """Return the names of all stacks, sorted."""
     files = [*PROJECT.glob("Pulumi.*.yaml"), *PROJECT.glob(".stacks/Pulumi.*.yaml")]
     return sorted({file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files})
 
 
-def require(name: str) -> None:
+def require_stack(name: str) -> None:
     """Check that a stack of this name exists.
 
     Args:
@@ -25,8 +25,8 @@ def require(name: str) -> None:
         UnknownStack: There is no such stack.
     """
     name = name.rpartition("/")[2]
-    if name not in names():
+    if name not in stack_names():
         raise UnknownStack(
-            f"there is no stack {name!r}. The stacks are: {', '.join(names())}. To create one, copy the settings "
+            f"there is no stack {name!r}. The stacks are: {', '.join(stack_names())}. To create one, copy the settings "
             f"file that is closest to your case to Pulumi.{name}.yaml"
         )

@@ -33,14 +33,14 @@ def main(arguments: Sequence[str]) -> int:
     base, *candidates = arguments
     try:
         for name in candidates:
-            stacks.require(name)
+            stacks.require_stack(name)
     except stacks.UnknownStack as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     listed = subprocess.run(["git", "diff", "--name-only", f"{base}...HEAD"], cwd=PROJECT, stdout=subprocess.PIPE)
     if listed.returncode:
         return listed.returncode
-    print(json.dumps(affected(listed.stdout.decode().splitlines(), candidates or stacks.names())))
+    print(json.dumps(affected(listed.stdout.decode().splitlines(), candidates or stacks.stack_names())))
     return 0
 
 

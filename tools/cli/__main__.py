@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.update(backend.proxy_exceptions(os.environ))
     try:
         if options.command != "env":
-            stacks.require(options.stack)
+            stacks.require_stack(options.stack)
         return COMMANDS[options.command](Pulumi(options.stack), more)
     except (stacks.UnknownStack, StackBusy, PulumiError, AccessError) as error:
         log_message(f"Error: {error}")
@@ -137,7 +137,7 @@ def _status(pulumi: Pulumi, _more: list[str]) -> int:
 
 def _env(pulumi: Pulumi, _more: list[str]) -> int:
     """Print lines for `eval`, and select the stack for a `pulumi up` that is typed by hand."""
-    if pulumi.name in stacks.names():
+    if pulumi.name in stacks.stack_names():
         pulumi.output("stack", "select", "--create")
     for name, value in backend.variables(os.environ).items():
         print(f"export {name}={shlex.quote(value)}")

@@ -17,7 +17,7 @@ from tools.bootstrap.paths import PROJECT
 
 COMPOSERS = (
     r"__main__\.py:.*",
-    r"platform/cluster\.py:.*",
+    r"platform/cluster_provisioning\.py:.*",
     r"platform/platform\.py:.*",
     r"workloads/deploy\.py:.*",
     r"infra/kubeadm/__init__\.py:.*",

@@ -9,7 +9,7 @@ from pathlib import Path
 from workloads import components
 
 
-def names() -> list[str]:
+def component_names() -> list[str]:
     """Return the names of all components: the modules of this folder, each with one function of the same name."""
     return sorted(
         module.name
@@ -28,5 +28,5 @@ def compile_to(folder: Path, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    for name in names():
+    for name in component_names():
         print(compile_to(components.COMPILED, name))

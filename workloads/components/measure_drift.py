@@ -30,16 +30,17 @@ def measure_drift(
         server_url: Address of the only model server, used without Prometheus; it counts from its start.
         hours: Time range in Prometheus, in hours.
     """
-    from workloads.ml import drift, model_registry, serving_counts
+    from workloads.ml import drift, model_registry
+    from workloads.ml.serving_counts import read_serving_counts
 
     features = model_registry.fetch(tracking_url, model_name, model_version).signature["features"]
-    counts = serving_counts.read(prometheus_url, server_url, model_name, model_version, hours)
+    counts = read_serving_counts(prometheus_url, server_url, model_name, model_version, hours)
     indices, rows = drift.measure(features, counts)
     for name, index in indices.items():
         metrics.log_metric(f"psi_{name}", index)
     if indices:
         metrics.log_metric("psi", max(indices.values()))
         metrics.log_metric("rows", rows)
-    finding = f"{model_name} version {model_version}: {drift.describe(features, indices, rows)}"
+    finding = f"{model_name} version {model_version}: {drift.describe_drift(features, indices, rows)}"
     print(finding)
     return (bool(indices), any(index > drift.DRIFTED for index in indices.values()), finding)

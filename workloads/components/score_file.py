@@ -23,7 +23,7 @@ def score_file(
 ) -> NamedTuple("Scored", [("rows", int), ("predictions_url", str)]):  # type: ignore[valid-type]
     """Predict every row of a CSV or Parquet file with a registered model; write the rows with class and probability.
 
-    The key of the storage account is read from the environment variable AZURE_STORAGE_KEY.
+    The access token of the container is read from the environment variable AZURE_STORAGE_SAS_TOKEN.
 
     Args:
         predictions: The CSV file with predictions.
@@ -41,17 +41,17 @@ def score_file(
     from pathlib import Path
 
     from workloads.ml import model_registry
-    from workloads.ml.data import storage
     from workloads.ml.data.csv_reader import CsvFormat
+    from workloads.ml.data.storage import read_data, write_data
     from workloads.ml.model import batch_scoring
-    from workloads.ml.model.model_directory import digest
+    from workloads.ml.model.model_directory import sha256_hex
 
-    content, source = storage.read(account_url, container, blob, data_url)
+    content, source = read_data(account_url, container, blob, data_url)
     model = model_registry.fetch(tracking_url, model_name, model_version)
     scored, rows = batch_scoring.score(content, model, target, CsvFormat.from_mapping(csv_format))
     Path(predictions.path).write_bytes(scored)
-    predictions.metadata.update({"rows": rows, "source": source, "source_sha256": digest(content)})
+    predictions.metadata.update({"rows": rows, "source": source, "source_sha256": sha256_hex(content)})
     if destination:
-        storage.write(destination, scored)
+        write_data(destination, scored)
     print(f"{rows} rows of {source} scored with {model_name} version {model_version}")
     return (rows, predictions.uri)

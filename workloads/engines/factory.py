@@ -11,7 +11,7 @@ from workloads.engines.base import Engine, SchedulingEngine
 def create_engine(config: EngineConfig[str]) -> Engine:
     """Return the engine with this configuration."""
     if isinstance(config, EmbeddedEngineConfig):
-        from workloads.engines.local import EmbeddedEngine
+        from workloads.engines.local_engine import EmbeddedEngine
 
         return EmbeddedEngine(config)
     if isinstance(config, JobEngineConfig):

@@ -46,14 +46,14 @@ def main() -> int:
     """Run the package in the folder of the command line and return the exit code."""
     _end_with_parent()
     folder = Path(sys.argv[1]).resolve()
-    result = run(folder, folder.name)
+    result = run_package(folder, folder.name)
     partial = folder / "result.json.partial"
     partial.write_text(json.dumps(result, indent=2) + "\n")
     partial.replace(folder / "result.json")
     return 0 if result["state"] == RunState.SUCCEEDED else 1
 
 
-def run(folder: Path, run_id: str) -> dict[str, Any]:
+def run_package(folder: Path, run_id: str) -> dict[str, Any]:
     """Run the package in `folder` and return the result, in the format of `result.json`."""
     documents = list(yaml.safe_load_all((folder / "package.yaml").read_text()))
     arguments = json.loads((folder / "arguments.json").read_text())

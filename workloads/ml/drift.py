@@ -94,7 +94,7 @@ def measure(features: Sequence[Any], served: Counts) -> tuple[dict[str, float], 
     return indices, rows
 
 
-def describe(features: Sequence[Any], indices: Mapping[str, float], rows: int) -> str:
+def describe_drift(features: Sequence[Any], indices: Mapping[str, float], rows: int) -> str:
     """Return one sentence: the features that drifted, or the reason why nothing was measured."""
     if not any("ranges" in feature for feature in features):
         return "its signature does not describe the training data; train it again"

@@ -8,27 +8,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from settings.metrics import CLASSIFICATION, COSTS, MAIN_METRICS, metrics_of
 from workloads.ml import tracking
 from workloads.ml.errors import StepError
-from workloads.ml.model import mlflow_model, model_directory
-from workloads.ml.model.model_directory import ModelDirectory
+from workloads.ml.model.mlflow_model import save_mlflow_model
+from workloads.ml.model.model_directory import ModelDirectory, load_model_directory, require_servable, sha256_hex
+from workloads.ml.rest_client import ALIAS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-ALIAS = "champion"
 ARTIFACT = "model"
 """Folder of the model directory among the artifacts of the experiment run."""
 
 
 def register(
-    tracking_url: str, folder: Path, model_name: str, metrics: Mapping[str, float], pipeline: str, run_key: str
+    tracking_url: str,
+    folder: Path,
+    model_name: str,
+    metrics: Mapping[str, float],
+    pipeline: str,
+    run_key: str,
+    *,
+    champion: bool = True,
 ) -> str:
-    """Register the model directory in `folder` and give its version the alias `champion`.
+    """Register the model directory in `folder`; with `champion`, its version gets the alias `champion`.
 
     A model with the same SHA-256 and the same description of its features is not registered twice: its version gets
-    the alias.
+    the alias. The signature has the metrics that the model's task has.
 
     Returns:
         The version.
@@ -37,13 +45,15 @@ def register(
         StepError: The model cannot be served; the registry is unchanged.
     """
     mlflow = tracking.client(tracking_url)
-    model = model_directory.load(folder)
-    model_directory.check(model)
-    model.signature["metrics"] = dict(metrics)
+    model = load_model_directory(folder)
+    require_servable(model)
+    quality = [name for name in metrics_of(_task(model)) if name not in COSTS]
+    model.signature["metrics"] = {name: float(metrics[name]) for name in quality if name in metrics}
     version = _find_version(mlflow, model_name, model)
     if version is None:
         version = _add_version(mlflow, model, model_name, pipeline, run_key)
-    mlflow.set_registered_model_alias(model_name, ALIAS, version)
+    if champion:
+        mlflow.set_registered_model_alias(model_name, ALIAS, version)
     return version
 
 
@@ -64,7 +74,7 @@ def fetch(tracking_url: str, model_name: str, version: str) -> ModelDirectory:
         raise StepError(f"{named} cannot be read from {tracking_url}: {error.message}") from None
     with tempfile.TemporaryDirectory() as folder:
         downloaded = download_artifacts(artifact_uri=registered.source, dst_path=folder, tracking_uri=tracking_url)
-        model = model_directory.load(Path(downloaded))
+        model = load_model_directory(Path(downloaded))
     expected = registered.tags.get("sha256", "nothing")
     if model.signature["sha256"] != expected:
         raise StepError(
@@ -85,7 +95,7 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
 
     run = tracking.find_or_create_run(mlflow, pipeline, run_key)
     with tempfile.TemporaryDirectory() as folder:
-        mlflow_model.save(model, Path(folder) / ARTIFACT)
+        save_mlflow_model(model, Path(folder) / ARTIFACT)
         mlflow.log_artifacts(run.info.run_id, folder)
     mlflow.set_terminated(run.info.run_id)
     try:
@@ -93,10 +103,11 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    score = MAIN_METRICS[_task(model)]
     tags = {
         "sha256": model.signature["sha256"],
         "features": _features_digest(model),
-        "accuracy": str(model.signature["metrics"]["accuracy"]),
+        score: str(model.signature["metrics"][score]),
         "pipeline": pipeline,
         "run": run_key,
     }
@@ -105,6 +116,10 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
     return str(created.version)
 
 
+def _task(model: ModelDirectory) -> str:
+    return str(model.signature.get("task", CLASSIFICATION))
+
+
 def _features_digest(model: ModelDirectory) -> str:
     """Return the SHA-256 of the features' description: the same ONNX with a new description is another version."""
-    return model_directory.digest(json.dumps(model.signature["features"]).encode())
+    return sha256_hex(json.dumps(model.signature["features"]).encode())

@@ -14,7 +14,7 @@ COUNTER = "model_server_input_values_total"
 TIMEOUT_SECONDS = 30
 
 
-def read(prometheus_url: str, server_url: str, model: str, version: str, hours: float) -> Counts:
+def read_serving_counts(prometheus_url: str, server_url: str, model: str, version: str, hours: float) -> Counts:
     """Return the served rows of a model version.
 
     Prometheus counts the last `hours` of all servers; a single server counts from its start.

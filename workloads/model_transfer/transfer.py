@@ -16,8 +16,8 @@ from mlplatform.tracking_access import TrackingAccess
 from infra.errors import UserError
 from workloads.ml import tracking
 from workloads.ml.errors import StepError
-from workloads.ml.model import model_directory
-from workloads.ml.model_registry import ALIAS
+from workloads.ml.model.model_directory import load_model_directory
+from workloads.ml.rest_client import ALIAS
 from workloads.mlflow_session import mlflow_session
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _download(theirs: MlflowClient, version: ModelVersion, folder: Path) -> Down
         directory=source.removeprefix(root),
     )
     try:
-        found = model_directory.load(files / downloaded.directory).signature["sha256"]
+        found = load_model_directory(files / downloaded.directory).signature["sha256"]
     except StepError as error:
         raise UserError(f"{name}: {error}") from None
     if found != version.tags.get("sha256"):

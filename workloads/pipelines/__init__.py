@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from kfp.dsl.graph_component import GraphComponent
 
 
-def names() -> list[str]:
+def pipeline_names() -> list[str]:
     """Return the names of all pipelines: the file names, with dashes instead of underscores."""
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
 
 
-def load(name: str) -> GraphComponent:
+def load_pipeline(name: str) -> GraphComponent:
     """Return the pipeline `name` (with dashes), ready to be compiled.
 
     Raises:
@@ -23,8 +23,8 @@ def load(name: str) -> GraphComponent:
     """
     from kfp.dsl.graph_component import GraphComponent
 
-    if name not in names():
-        raise ValueError(f"pipeline {name} does not exist; the pipelines are: {', '.join(names())}")
+    if name not in pipeline_names():
+        raise ValueError(f"pipeline {name} does not exist; the pipelines are: {', '.join(pipeline_names())}")
     module = import_module(f"{__name__}.{name.replace('-', '_')}")
     pipelines = [
         value

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from workloads.components import load
+from workloads.components import load_component
 
-score_file = load("score_file")
+score_file = load_component("score_file")
 
 
-class Outputs(NamedTuple):
+class PredictionOutputs(NamedTuple):
     """Number of rows, and the address of the file with predictions."""
 
     rows: int
@@ -28,7 +28,7 @@ def batch_predict(
     target: str = "",
     destination: str = "",
     csv_format: dict = {},  # noqa: B006
-) -> Outputs:
+) -> PredictionOutputs:
     """Predict every row of a file with a registered model."""
     task = score_file(
         model_name=model_name,
@@ -44,4 +44,4 @@ def batch_predict(
     )
     task.set_caching_options(False)  # the file at the address may have changed
     scored = task.outputs
-    return Outputs(scored["rows"], scored["predictions_url"])
+    return PredictionOutputs(scored["rows"], scored["predictions_url"])

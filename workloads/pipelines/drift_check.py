@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from workloads.components import load
+from workloads.components import load_component
 
-measure_drift = load("measure_drift")
+measure_drift = load_component("measure_drift")
 
 
-class Outputs(NamedTuple):
+class DriftCheckOutputs(NamedTuple):
     """Results of the measurement; `finding` is one sentence."""
 
     measured: bool
@@ -25,7 +25,7 @@ def drift_check(
     prometheus_url: str = "",
     server_url: str = "",
     hours: float = 24.0,
-) -> Outputs:
+) -> DriftCheckOutputs:
     """Measure the distance between a served model's inputs and its training data."""
     task = measure_drift(
         model_name=model_name,
@@ -37,4 +37,4 @@ def drift_check(
     )
     task.set_caching_options(False)  # each run measures a new time range
     drift = task.outputs
-    return Outputs(drift["measured"], drift["drifted"], drift["finding"])
+    return DriftCheckOutputs(drift["measured"], drift["drifted"], drift["finding"])

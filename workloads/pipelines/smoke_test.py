@@ -2,9 +2,9 @@
 
 from kfp import dsl
 
-from workloads.components import load
+from workloads.components import load_component
 
-do_nothing = load("do_nothing")
+do_nothing = load_component("do_nothing")
 
 
 @dsl.pipeline(name="smoke-test")

@@ -11,7 +11,7 @@ import yaml
 from workloads.components import BASE_IMAGE
 from workloads.engines.dag.package_repair import repair_package
 from workloads.engines.dag.package_support import require_portable
-from workloads.runs.package import PipelinePackage
+from workloads.runs.pipeline_package import PipelinePackage
 
 BACKOFF = {"backoffDuration": "5s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
 """Pauses between retries: 5 s, then twice as long each time. The maximum is a week: the run's timeout is shorter."""
@@ -35,7 +35,7 @@ def compile_pipeline(pipeline: str, image: str, retries: int) -> PipelinePackage
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "package.yaml"
-        compiler.Compiler().compile(pipelines.load(pipeline), str(file))
+        compiler.Compiler().compile(pipelines.load_pipeline(pipeline), str(file))
         documents = list(yaml.safe_load_all(file.read_text()))
     ir = documents[0]
     for executor in ir["deploymentSpec"]["executors"].values():

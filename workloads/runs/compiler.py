@@ -22,7 +22,7 @@ from typing import Any
 from infra.local.local_process import PYTHON
 from infra.local.process_group import inherited_environment
 from settings.paths import PROJECT
-from workloads.runs.package import PipelinePackage
+from workloads.runs.pipeline_package import PipelinePackage
 
 
 class CompileError(Exception):

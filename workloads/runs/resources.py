@@ -55,7 +55,7 @@ class CompiledPipeline(Resource, module="workloads", name="CompiledPipeline"):
         sources: the digest of the pipeline's source files; a new digest compiles the pipeline again.
 
     Outputs:
-        ir, parameters, sha256: see `workloads.runs.package.PipelinePackage`.
+        ir, parameters, sha256: see `workloads.runs.pipeline_package.PipelinePackage`.
     """
 
     ir: pulumi.Output[str]

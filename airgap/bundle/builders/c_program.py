@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from airgap.bundle.progress import Progress
-from airgap.bundle.sources import HERE, CSource, SourceTable
+from airgap.bundle.build_progress import Progress
+from airgap.bundle.source_table import HERE, CSource, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
-from tools.bootstrap.process import capture, run
+from tools.bootstrap.process import capture, run_visible
 
 COMPILER = "gcc"
 FLAGS = ["-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s", "-Wl,--build-id=none"]
@@ -44,7 +44,7 @@ class CProgramBuild:
             program = partial / self.entry
             command = [COMPILER, *FLAGS, "-o", str(program), self.source.source]
             environment = os.environ | {"SOURCE_DATE_EPOCH": str(self.table.epoch), "LC_ALL": "C"}
-            run(command, cwd=HERE, log=artifact.log, env=environment)
+            run_visible(command, cwd=HERE, log=artifact.log, env=environment)
             record |= {
                 "version": self.table.release(self.entry),
                 "toolchain": self._compiler(),

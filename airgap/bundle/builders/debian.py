@@ -7,11 +7,11 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.progress import Progress
-from airgap.bundle.sources import DebianBase, SourceTable
+from airgap.bundle.build_progress import Progress
+from airgap.bundle.source_table import DebianBase, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap.console import SetupError
-from tools.bootstrap.process import capture, run
+from tools.bootstrap.process import capture, run_visible
 
 ROOTFS = "rootfs.tar"
 SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubuntu.sources")
@@ -55,7 +55,7 @@ class DebianBuild:
             command += ["--skip=output/dev", '--customize-hook=rm -rf "$1"/var/log/*']
             command += ["--customize-hook=" + f'dpkg-query --admindir="$1"/var/lib/dpkg -W > "{partial}/packages"']
             environment = os.environ | {"SOURCE_DATE_EPOCH": str(self.table.epoch), "LC_ALL": "C.UTF-8"}
-            run(
+            run_visible(
                 [*command, _suite(), rootfs, *_mirrors()],
                 log=artifact.log,
                 env=environment,

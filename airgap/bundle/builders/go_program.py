@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from airgap.bundle.progress import Progress
-from airgap.bundle.sources import MODULES, Binary, GoSource, ImageFile, SourceTable
+from airgap.bundle.build_progress import Progress
+from airgap.bundle.source_table import MODULES, Binary, GoSource, ImageFile, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap import pulumi_cli
 from tools.bootstrap.console import SetupError
 from tools.bootstrap.go_toolchain import toolchain
-from tools.bootstrap.process import capture, run
+from tools.bootstrap.process import capture, run_visible
 
 UPSTREAM = "upstream"
 """The folder beside the binaries with files of the upstream module that images contain."""
@@ -118,7 +118,7 @@ class GoBuild:
             compilations = [Compilation(self.go, workspace, *settings, dict(group)) for settings, group in groups]
             totals = [compilation.download(artifact.log, progress) for compilation in compilations]
             progress.show("verifying modules")
-            run([self.go.program, "mod", "verify"], cwd=workspace, log=artifact.log, env=self._env())
+            run_visible([self.go.program, "mod", "verify"], cwd=workspace, log=artifact.log, env=self._env())
             for compilation, total in zip(compilations, totals, strict=True):
                 compilation.compile(partial, self._ldflags(), total, artifact.log, progress)
             shutil.rmtree(workspace)
@@ -154,11 +154,11 @@ class GoBuild:
             copy = workspace / "patched" / module
             shutil.copytree(self._unpacked(workspace, module), copy, copy_function=shutil.copyfile)
             _make_writable(copy)
-            run(["patch", "--batch", "-p1", "-i", workspace / patch], cwd=copy, log=log)
+            run_visible(["patch", "--batch", "-p1", "-i", workspace / patch], cwd=copy, log=log)
             if not (copy / "go.mod").exists():
                 (copy / "go.mod").write_text(f"module {module}\n")
             edit = f"-replace={module}=./{copy.relative_to(workspace)}"
-            run([self.go.program, "mod", "edit", edit], cwd=workspace, log=log, env=self._env())
+            run_visible([self.go.program, "mod", "edit", edit], cwd=workspace, log=log, env=self._env())
         return upstream
 
     def _ldflags(self) -> list[str]:
@@ -219,7 +219,7 @@ class Compilation:
 
     def _run(self, command: str, *options: str, log: Path, on_line: Callable[[str], None]) -> None:
         packages = [binary.package for binary in self.binaries.values()]
-        run(
+        run_visible(
             [self.go.program, command, "-tags", self.tags, *options, *packages],
             cwd=self.workspace,
             env=self.go.settings(self.cgo),

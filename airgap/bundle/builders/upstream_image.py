@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from airgap.bundle.builders.image import LAYOUT, TAG, describe_layout
-from airgap.bundle.progress import Progress
+from airgap.bundle.build_progress import Progress
+from airgap.bundle.builders.debian_image import LAYOUT, TAG, describe_layout
 from airgap.bundle.store import Artifact, Store
-from tools.bootstrap.process import run
+from tools.bootstrap.process import run_visible
 
 PROBE_SECONDS = 5
 ADDRESSES = {"docker.io": "registry-1.docker.io"}
@@ -57,5 +57,5 @@ class ImageCopy:
         artifact.log.unlink(missing_ok=True)
         progress.show("copying")
         with artifact.building() as (partial, record):
-            run(self.command(partial / LAYOUT, source), log=artifact.log)
+            run_visible(self.command(partial / LAYOUT, source), log=artifact.log)
             record |= {"upstream": self.upstream, "origin": "copied", **describe_layout(partial / LAYOUT)}

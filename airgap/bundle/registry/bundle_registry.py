@@ -27,7 +27,7 @@ from airgap.bundle.registry.configuration import read_login, write_configuration
 from airgap.bundle.store import Store
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import SetupError, log_message
-from tools.bootstrap.process import run
+from tools.bootstrap.process import run_visible
 
 PROGRAM = "docker-registry"
 LOOPBACK = "127.0.0.1"
@@ -219,9 +219,9 @@ def _install(store: Store) -> Path:
         # apt downloads as another user -> the folder must be writable for everyone.
         Path(download).chmod(0o777)
         log = store.root / "logs" / f"{PROGRAM}.log"
-        run(["apt-get", "download", PROGRAM], cwd=Path(download), log=log)
+        run_visible(["apt-get", "download", PROGRAM], cwd=Path(download), log=log)
         (package,) = Path(download).glob("*.deb")
-        run(["dpkg-deb", "--extract", package, partial], log=log)
+        run_visible(["dpkg-deb", "--extract", package, partial], log=log)
     return _unpacked(store) / "usr" / "bin" / PROGRAM
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airgap.bundle import index, preflight
-from airgap.bundle.builders.image import TAG
+from airgap.bundle import build_requirements
+from airgap.bundle.build_requirements import require_programs
+from airgap.bundle.builders.debian_image import TAG
+from airgap.bundle.index import read_index
 from airgap.bundle.store import Store
 from tools.bootstrap.console import SetupError, log_message
-from tools.bootstrap.process import capture, run
+from tools.bootstrap.process import capture, run_visible
 
 
 def push(store: Store, registry: str, authfile: Path, certificates: Path | None) -> None:
@@ -27,13 +29,13 @@ def push(store: Store, registry: str, authfile: Path, certificates: Path | None)
     Raises:
         SetupError: there is no bundle, or the registry refused an image; names the image.
     """
-    preflight.require(preflight.MOVES_IMAGES)
+    require_programs(build_requirements.MOVES_IMAGES)
     log = store.root / "logs" / "push.log"
     log.unlink(missing_ok=True)
     # Every user of this machine can read arguments -> pass credentials in a file.
     credentials = ["--authfile", str(authfile)]
     certificate_folder = str(certificates) if certificates else None
-    images = index.read(store)["images"]
+    images = read_index(store)["images"]
     pushed = 0
     for upstream, image in images.items():
         target = f"docker://{registry}/{upstream}"
@@ -49,7 +51,7 @@ def push(store: Store, registry: str, authfile: Path, certificates: Path | None)
             "--preserve-digests",
         ]
         try:
-            run(["skopeo", "copy", *options, source, target], log=log)
+            run_visible(["skopeo", "copy", *options, source, target], log=log)
         except SetupError as error:
             raise SetupError(f"{upstream}: {error}") from None
         pushed += 1

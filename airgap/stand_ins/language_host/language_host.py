@@ -74,7 +74,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
                 error=f"{environment} is not a virtual environment; create it with `make tools`"
             )
         self._program = subprocess.Popen(
-            [*IGNORE_INTERRUPT, _python(environment), "-u", Path(__file__).with_name("program.py")],
+            [*IGNORE_INTERRUPT, _python(environment), "-u", Path(__file__).with_name("program_runner.py")],
             cwd=request.pwd,
             env=os.environ | {"VIRTUAL_ENV": str(environment)},
             stdin=subprocess.PIPE,

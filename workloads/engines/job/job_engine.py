@@ -19,7 +19,7 @@ from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import exit_reasons, waiting_reasons
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState
 from workloads.engines.dag.package_support import require_support
-from workloads.engines.job.manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
+from workloads.engines.job.job_manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
 from workloads.engines.job.pod_follower import PodFollower
 
 POLL_SECONDS = 1.5

@@ -22,9 +22,9 @@ from workloads.engines.base import RunRequest, RunResult, RunState, ScheduleRequ
 from workloads.engines.kubeflow.kfp_client import KfpClient, KfpRunState, run_state
 from workloads.engines.kubeflow.kubeflow_package import STEPS_SECRET, kubeflow_package
 from workloads.engines.kubeflow.metadata import MetadataStore
-from workloads.engines.kubeflow.progress import RunProgress
 from workloads.engines.kubeflow.run_graph import RunGraph
 from workloads.engines.kubeflow.run_pods import RUN_LABEL, RunPods
+from workloads.engines.kubeflow.run_progress import RunProgress
 
 POLL_SECONDS = 2
 STOP_SECONDS = 300

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from workloads.engines.job.manifests import RESOURCES
+from workloads.engines.job.job_manifests import RESOURCES
 
 STEPS_SECRET = "pipeline-steps"
 """Secret of the namespace with the environment variables of all steps."""

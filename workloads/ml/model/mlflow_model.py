@@ -13,7 +13,7 @@ from typing import Any
 
 from workloads.ml.data.columns import ColumnType
 from workloads.ml.model import model_directory
-from workloads.ml.model.model_directory import FeatureProfile, ModelDirectory
+from workloads.ml.model.model_directory import FeatureProfile, ModelDirectory, save_model_directory
 
 TABLE_ONNX_FILE = "table.onnx"
 PREFIX = "model:"
@@ -22,7 +22,7 @@ Outputs = dict[str, str]
 """Type of MLflow by name of the output."""
 
 
-def save(model: ModelDirectory, folder: Path) -> None:
+def save_mlflow_model(model: ModelDirectory, folder: Path) -> None:
     """Write the model directory together with the files of an MLflow Model.
 
     The columns of the predictions are `label` (class index), `class` (its name), and `probability_<class>` for each
@@ -51,7 +51,7 @@ def save(model: ModelDirectory, folder: Path) -> None:
     for flavor in described.flavors.values():
         flavor["data"] = TABLE_ONNX_FILE
     described.save(folder / "MLmodel")
-    model_directory.save(folder, model.onnx, model.signature)
+    save_model_directory(folder, model.onnx, model.signature)
 
 
 def _column_types(feature: FeatureProfile) -> tuple[str, int]:

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+from airgap.stand_ins.azure_native.resource_azure_native.azure_values import UNCHECKED
 from airgap.stand_ins.azure_native.resource_azure_native.sdk import Input, alternatives, inputs
-from airgap.stand_ins.azure_native.resource_azure_native.values import UNCHECKED
 from airgap.stand_ins.protocol.requests import InputFault
 
 _NAMES: dict[type, str] = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
 
 
-def check(expected: Mapping[str, Input], values: Mapping[str, Any], path: str = "") -> list[InputFault]:
+def check_inputs(expected: Mapping[str, Input], values: Mapping[str, Any], path: str = "") -> list[InputFault]:
     """Return all faults of the inputs `values` at the property path `path`; an unknown value has none."""
     prefix = f"{path}." if path else ""
     faults = [
@@ -68,7 +68,7 @@ def _check_type(kind: Any, value: Any, path: str) -> list[InputFault]:
     if hasattr(kind, "_pulumi_input_type"):
         if not isinstance(value, dict):
             return [InputFault(path, f"has to be {kind.__name__}, not {_describe(value)}")]
-        return check(inputs(kind), value, path)
+        return check_inputs(inputs(kind), value, path)
     return [InputFault(path, f"has to be {kind.__name__}, not {_describe(value)}")]
 
 

@@ -43,7 +43,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Resource:
+class ResourceSchema:
     """The inputs and outputs of a resource type."""
 
     inputs: Mapping[str, Input]
@@ -54,7 +54,7 @@ class Resource:
 
 
 @cache
-def resource(token: str) -> Resource:
+def resource(token: str) -> ResourceSchema:
     """Return the resource type of a token such as `azure-native:network:Subnet`.
 
     Raises:
@@ -64,7 +64,7 @@ def resource(token: str) -> Resource:
     arguments = getattr(module, f"{name}InitArgs", None) or getattr(module, f"{name}Args")
     outputs = _getters(getattr(module, name))
     echoed = frozenset(output for output, hint in outputs.items() if _is_simple(hint))
-    return Resource(inputs(arguments), frozenset(outputs), echoed)
+    return ResourceSchema(inputs(arguments), frozenset(outputs), echoed)
 
 
 @cache

@@ -10,8 +10,8 @@ from typing import Any
 
 from airgap.stand_ins.command.resource_command.inputs.fields import Field
 from airgap.stand_ins.command.resource_command.operation import Operation
+from airgap.stand_ins.protocol.property_values import Properties, Secret, Value, reveal
 from airgap.stand_ins.protocol.requests import InputFault
-from airgap.stand_ins.protocol.values import Properties, Secret, Value, reveal
 
 STDOUT = "PULUMI_COMMAND_STDOUT"
 STDERR = "PULUMI_COMMAND_STDERR"

@@ -13,15 +13,15 @@ from airgap.stand_ins.command.resource_command.inputs.fields import (
     REMOTE_OUTPUTS,
     Field,
 )
-from airgap.stand_ins.command.resource_command.local import command as local_command
+from airgap.stand_ins.command.resource_command.local import local_command as local_command
 from airgap.stand_ins.command.resource_command.operation import Operation
-from airgap.stand_ins.command.resource_command.remote import command as remote_command
+from airgap.stand_ins.command.resource_command.remote import remote_command as remote_command
 from airgap.stand_ins.command.resource_command.remote.copies import CopyFile, CopyToRemote
+from airgap.stand_ins.protocol.property_values import Properties
 from airgap.stand_ins.protocol.requests import InputFault
-from airgap.stand_ins.protocol.values import Properties
 
 
-class Resource(Protocol):
+class ResourceType(Protocol):
     """A resource type. A resource's outputs are its inputs and the results of `create` and `update`.
 
     `create`, `update` and `delete` raise OperationFailed with a message for the user.
@@ -49,16 +49,16 @@ class Resource(Protocol):
 
 
 @runtime_checkable
-class Updatable(Resource, Protocol):
+class Updatable(ResourceType, Protocol):
     """A resource type with updates; for other types, every change replaces the resource."""
 
     def update(self, state: Properties, inputs: Properties, operation: Operation) -> Properties:
         """Update the resource and return its changed outputs."""
 
 
-RESOURCES: Mapping[str, Resource] = {
-    "command:local:Command": CommandResource(LOCAL_COMMAND, LOCAL_OUTPUTS, local_command.run),
-    "command:remote:Command": CommandResource(REMOTE_COMMAND, REMOTE_OUTPUTS, remote_command.run),
+RESOURCES: Mapping[str, ResourceType] = {
+    "command:local:Command": CommandResource(LOCAL_COMMAND, LOCAL_OUTPUTS, local_command.run_local_command),
+    "command:remote:Command": CommandResource(REMOTE_COMMAND, REMOTE_OUTPUTS, remote_command.run_remote_command),
     "command:remote:CopyToRemote": CopyToRemote(),
     "command:remote:CopyFile": CopyFile(),
 }

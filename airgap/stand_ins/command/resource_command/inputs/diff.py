@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 
-from airgap.stand_ins.protocol.values import Properties, Value
+from airgap.stand_ins.protocol.property_values import Properties, Value
 
 
 class Change(Enum):

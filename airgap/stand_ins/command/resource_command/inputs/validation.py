@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from airgap.stand_ins.command.resource_command.inputs.fields import Field
+from airgap.stand_ins.protocol.property_values import Asset, Properties, Secret, Unknown, Value, secret
 from airgap.stand_ins.protocol.requests import InputFault
-from airgap.stand_ins.protocol.values import Asset, Properties, Secret, Unknown, Value, secret
 
 _TYPES: dict[str, type] = {
     "string": str,

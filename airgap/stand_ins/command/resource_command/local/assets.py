@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from airgap.stand_ins.command.resource_command.errors import OperationFailed
-from airgap.stand_ins.command.resource_command.local.globs import select
-from airgap.stand_ins.protocol.values import ARCHIVE, ASSET, Asset
+from airgap.stand_ins.command.resource_command.local.globs import select_files
+from airgap.stand_ins.protocol.property_values import ARCHIVE, ASSET, Asset
 
 
 def assets_of(directory: Path, globs: list[str]) -> dict[str, Asset]:
     """Return the files under `directory` that `globs` select, by their path in it."""
     try:
-        paths = sorted(select(_files(directory), globs))
+        paths = sorted(select_files(_files(directory), globs))
         return {path: _asset(directory / path) for path in paths}
     except OSError as error:
         raise OperationFailed(f"{error.filename}: {error.strerror}") from error

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from airgap.stand_ins.command.resource_command.errors import OperationFailed
 
 
-def select(paths: Iterable[str], patterns: list[str]) -> Iterator[str]:
+def select_files(paths: Iterable[str], patterns: list[str]) -> Iterator[str]:
     """Yield the paths whose last matching pattern does not begin with `!`.
 
     Raises:

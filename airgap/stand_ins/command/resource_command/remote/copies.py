@@ -13,10 +13,10 @@ import paramiko
 from airgap.stand_ins.command.resource_command.errors import OperationFailed
 from airgap.stand_ins.command.resource_command.inputs.fields import COPY_FILE, COPY_TO_REMOTE, Field
 from airgap.stand_ins.command.resource_command.operation import Operation
-from airgap.stand_ins.command.resource_command.remote.transfer import copy, copy_file, copy_text
+from airgap.stand_ins.command.resource_command.remote.file_transfer import copy, copy_file, copy_text
 from airgap.stand_ins.command.resource_command.ssh.connection import open_transport
+from airgap.stand_ins.protocol.property_values import ARCHIVE, Asset, Properties, reveal
 from airgap.stand_ins.protocol.requests import InputFault
-from airgap.stand_ins.protocol.values import ARCHIVE, Asset, Properties, reveal
 
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The hash of an empty text, which has no `text` field."""

@@ -1,0 +1,61 @@
+"""Digests of source files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workloads.runs.pipeline_sources import pipeline_digest, sources_digest
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a project whose pipeline imports a helper, which imports another helper."""
+    files = {
+        "workloads/__init__.py": "",
+        "workloads/pipelines/__init__.py": "",
+        "workloads/pipelines/some_pipeline.py": "import kfp\nimport platform\nfrom workloads.helpers import naming\n",
+        "workloads/helpers/__init__.py": "",
+        "workloads/helpers/naming.py": "def name() -> str:\n    from . import words\n    return words.WORD\n",
+        "workloads/helpers/words.py": "WORD = 'a'\n",
+        "workloads/helpers/unused.py": "",
+        "workloads/components/train.yaml": "name: train\n",
+        "platform/cluster.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("workloads/pipelines/some_pipeline.py", True),
+        ("workloads/helpers/naming.py", True),
+        ("workloads/helpers/words.py", True),
+        ("workloads/components/train.yaml", True),
+        ("workloads/helpers/unused.py", False),
+        ("platform/cluster.py", False),
+    ],
+)
+def test_pipeline_digest_after_a_change_of_a_file_differs_if_the_pipeline_uses_it(
+    project: Path, file: str, changes: bool
+) -> None:
+    before = pipeline_digest("some-pipeline", project)
+    with (project / file).open("a") as changed:
+        changed.write("# a comment\n")
+    assert (pipeline_digest("some-pipeline", project) != before) is changes
+
+
+def test_pipeline_digest_of_a_syntax_error_leaves_the_error_to_the_compiler(project: Path) -> None:
+    (project / "workloads/pipelines/some_pipeline.py").write_text("def\n")
+    assert pipeline_digest("some-pipeline", project) != pipeline_digest("no-such-pipeline", project)
+
+
+def test_digest_of_moved_files_differs(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.py").write_text("x = 1\n")
+    assert sources_digest([tmp_path / "a/same.py"], tmp_path) != sources_digest([tmp_path / "b/same.py"], tmp_path)
