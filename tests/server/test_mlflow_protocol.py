@@ -76,6 +76,7 @@ def test_invocations_regression_returns_targets(prices: Server) -> None:
     assert response["predictions"] == [pytest.approx({"price": expected["price"], "rent": expected["rent"]})]
 
 
+COLUMNS = "dataframe_split.columns"
 SPLIT = {"columns": ["a", "b"], "data": [[1, 2]]}
 BAD: list[tuple[str, Any, str, str | None, int | None]] = [
     ("a list", [HOME], "unexpected_value", None, None),
@@ -90,7 +91,7 @@ BAD: list[tuple[str, Any, str, str | None, int | None]] = [
     ("columns of a text", {"inputs": {"rooms": "3"}}, "unexpected_value", "inputs.rooms", None),
     ("columns of two lengths", {"inputs": {"a": [1], "b": []}}, "bad_shape", "inputs", None),
     ("unknown column", {"inputs": {**{k: [v] for k, v in HOME.items()}, "a": [1]}}, "unknown_field", "a", 0),
-    ("no columns", {"dataframe_split": {"data": []}}, "missing_field", "dataframe_split.columns", None),
+    ("no columns", {"dataframe_split": {"data": []}}, "missing_field", COLUMNS, None),
     ("column twice", {"dataframe_split": SPLIT | {"columns": ["a", "a"]}}, "duplicate_field", "a", None),
     (
         "number as a column",
