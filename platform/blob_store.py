@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pulumi
+from mlplatform.blob_token import ContainerToken, account_name
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from infra.blob_account import BlobAccount
@@ -24,10 +24,13 @@ ACCOUNT = "datasets"
 
 @dataclass(frozen=True)
 class BlobStore:
-    """A container of a storage account; `account_key` is secret, `fingerprints` are SHA-256 digests by blob."""
+    """A container of a storage account; `token` is secret and permits to read it.
+
+    `fingerprints` are SHA-256 digests by blob.
+    """
 
     account_url: pulumi.Input[str]
-    account_key: pulumi.Output[str]
+    token: pulumi.Output[str]
     container: str
     uploads: list[Blob]
     fingerprints: dict[str, str]
@@ -82,7 +85,8 @@ def blob_store(
         )
         for blob, file in settings.upload.items()
     ]
-    return BlobStore(url, key, container, uploads, fingerprints)
+    token = ContainerToken("blob-token", account_url=url, account_key=key, container=container).token
+    return BlobStore(url, token, container, uploads, fingerprints)
 
 
 def _emulator(
@@ -191,11 +195,9 @@ class Blob(Resource, module="platform", name="Blob"):
 def _container(props: dict[str, Any]) -> Any:
     from azure.storage.blob import ContainerClient
 
-    # The client derives the account name only from hosts of Azure and from an emulator at 127.0.0.1.
-    address = urlsplit(props["account_url"])
-    name = address.path.strip("/") or (address.hostname or "").partition(".")[0]
-    login = {"account_name": name, "account_key": props["account_key"]}
-    return ContainerClient(props["account_url"], props["container"], credential=login, retry_total=2)
+    url = props["account_url"]
+    login = {"account_name": account_name(url), "account_key": props["account_key"]}
+    return ContainerClient(url, props["container"], credential=login, retry_total=2)
 
 
 def _upload(props: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ from workloads.components.blocks.gated_deployment import DeploymentOutputs, depl
 
 preprocess_data = load_component("preprocess_data")
 train_model = load_component("train_model")
-test_model = load_component("test_model")
 
 
 @dsl.pipeline(name="iris-external")
@@ -19,17 +18,18 @@ def iris_external(
     data_url: str = "",
     target: str = "species",
     baseline: float = 0.7,
+    gate: list = [],  # noqa: B006
     model_name: str = "iris",
     trees: int = 100,
     seed: int = 123,
     run_key: str = "",
     csv_format: dict = {},  # noqa: B006
 ) -> DeploymentOutputs:
-    """Preprocess, train and test; deploy the model if its accuracy is above the baseline."""
+    """Preprocess, train and test; deploy the model if it passes the gate."""
     location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
     preprocessed = preprocess_data(target=target, csv_format=csv_format, **location)
     data = preprocessed.set_caching_options(False).outputs  # the file at the address may have changed
     model = train_model(train=data["train"], model_name=model_name, trees=trees, seed=seed).outputs["model"]
-    tested = test_model(test=data["test"], model=model)
-    gate = {"baseline": baseline, "model_name": model_name, "tracking_url": tracking_url, "run_key": run_key}
-    return deploy_if_better(model, tested, pipeline="iris-external", **gate)
+    conditions = {"gate": gate, "baseline": baseline}
+    registry = {"model_name": model_name, "tracking_url": tracking_url, "run_key": run_key}
+    return deploy_if_better(model, data["test"], pipeline="iris-external", **conditions, **registry)
