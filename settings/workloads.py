@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from settings.cron import Schedule
+from settings.gate import GateSetting, gate_conditions
 from settings.types import Name, Parameter, Port, Section
 
 ColumnKind = Literal["number", "integer", "boolean", "category", "date", "ignore"]
@@ -54,10 +55,11 @@ class PipelineSettings(Section):
     [Data](pipelines.md#data). The pipeline receives it as its parameter `columns`."""
     model: Name | None = None
     """Name of the registered model that the pipeline trains. Unset: the name of the pipeline."""
-    gate: float | None = None
-    """Accuracy that a new model must exceed to be deployed. The pipeline receives it as its parameter `baseline`.
-    Unset: the default of that parameter applies, 0.7 in `iris-external`. A pipeline whose `baseline` has no default
-    needs a gate."""
+    gate: GateSetting | None = None
+    """Condition that a new model has to meet before it becomes the champion. A number is the accuracy to exceed.
+    `{metric: rmse, below: 3.5}` names another metric, and a list has several conditions. The platform applies the gate
+    with `serve: true`. A pipeline receives it as its parameter `gate`, and a plain accuracy as `baseline`, too.
+    Unset: the default of `baseline` applies, 0.7 in `iris-external`."""
     serve: bool = False
     """Give the alias `champion` to the version that the pipeline deployed, and serve that version."""
     port: Port | None = None
@@ -95,6 +97,19 @@ class PipelineSettings(Section):
         if not self.serve and (self.version is not None or self.port is not None):
             raise ValueError("version and port need serve: true; add serve: true, or remove version and port")
         return self
+
+    @model_validator(mode="after")
+    def _check_gate(self) -> PipelineSettings:
+        if "gate" in self.parameters:
+            raise ValueError("parameters.gate is set by the platform; write gate beside parameters instead")
+        if self.gate is not None and "baseline" in self.parameters:
+            raise ValueError("gate and parameters.baseline both set the gate; remove parameters.baseline")
+        return self
+
+    @property
+    def gate_conditions(self) -> list[dict[str, Any]]:
+        """Return the conditions of the gate; [] without a gate."""
+        return gate_conditions(self.gate)
 
 
 class WorkloadsSettings(Section):

@@ -23,7 +23,7 @@ def preprocess_data(
 ) -> None:
     """Read a CSV or Parquet file, encode it as numbers and split the rows 80/20, classes with equal shares.
 
-    The key of the storage account is read from the environment variable AZURE_STORAGE_KEY.
+    The access token of the container is read from the environment variable AZURE_STORAGE_SAS_TOKEN.
 
     Args:
         train: Parquet with the encoded features and the target; `load_table` and `load_description` read it.

@@ -1,0 +1,90 @@
+"""Updates of a service that runs as a process of this computer."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from infra.dynamic_provider import UserError
+from infra.local import local_process
+from infra.local.local_process import HOST, _ProcessProvider
+from tests.harness import free_ports
+
+SERVER = """
+import http.server, os, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(int(os.environ["STATUS"]))
+        self.end_headers()
+        self.wfile.write(os.environ["VERSION"].encode())
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the state of a running process that responds with the text `old`."""
+    (port,) = free_ports(1)
+    provider = _ProcessProvider()
+    props: dict[str, Any] = {
+        "name": "some-server",
+        "command": [sys.executable, "-c", SERVER, str(port)],
+        "environment": {"STATUS": "200", "VERSION": "old"},
+        "host": HOST,
+        "port": port,
+        "setting": "some:port",
+        "ready_path": "/",
+        "data": str(tmp_path / "data"),
+        "retain": False,
+    }
+    state = provider.create(props).outs or {}
+    yield state
+    provider.delete("some-server", state)
+
+
+def response(state: dict[str, Any]) -> str:
+    return requests.get(state["url"], timeout=60).text
+
+
+def test_update_restarts_the_process_with_its_new_inputs(running: dict[str, Any]) -> None:
+    news = running | {"environment": {"STATUS": "200", "VERSION": "new"}}
+    assert response(_ProcessProvider().update("some-server", running, news).outs or {}) == "new"
+    assert Path(running["data"]).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"command": [sys.executable, "-c", "raise SystemExit(3)"]}, "ended with code 3 at its start"),
+        ({"environment": {"STATUS": "503", "VERSION": "new"}}, "was not ready within 8 s"),
+    ],
+    ids=["ends", "not-ready"],
+)
+def test_update_to_a_process_that_is_not_ready_fails_and_starts_the_old_one_again(
+    running: dict[str, Any], change: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "environment" in change:
+        monkeypatch.setattr(local_process, "START_SECONDS", 8)
+    with pytest.raises(UserError, match=reason) as failure:
+        _ProcessProvider().update("some-server", running, running | change)
+    assert str(failure.value).endswith("\nsome-server runs again with its old settings.")
+    assert response(running) == "old"
+    assert _ProcessProvider().read("some-server", running).id == "some-server"
+
+
+def test_update_to_a_taken_port_fails_before_the_old_process_stops(running: dict[str, Any]) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        news = running | {"port": taken.getsockname()[1]}
+        with pytest.raises(UserError, match="some-server cannot listen on port"):
+            _ProcessProvider().update("some-server", running, news)
+    assert response(running) == "old"
+    assert psutil.pid_exists(running["pid"])

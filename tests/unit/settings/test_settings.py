@@ -1,0 +1,332 @@
+"""Settings: validation, merging and error texts, which name the setting, the value found and the allowed values."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from settings.loading import load_settings
+from settings.metrics import describe_gate
+from settings.paths import PROJECT
+from settings.types import SettingsError
+from tools.bootstrap import stacks
+
+PIPELINES = "workloads:pipelines"
+
+
+def load_error(overrides: dict[str, str], stack: str = "dev", folder: Path = PROJECT) -> str:
+    with pytest.raises(SettingsError) as error:
+        load_settings(stack, overrides, folder)
+    return str(error.value)
+
+
+def test_load_dev_returns_the_committed_values() -> None:
+    settings = load_settings("dev", {})
+    assert settings.workloads.pipelines["iris-external"].gate == 0.7
+    assert settings.serving.port == 5005
+
+
+def test_load_with_overrides_merges_them_key_by_key() -> None:
+    gate = {PIPELINES: json.dumps({"iris-external": {"gate": "0.9"}}), "serving:port": "6005"}
+    settings = load_settings("dev", gate)
+    external = settings.workloads.pipelines["iris-external"]
+    assert (external.gate, external.serve, external.parameters) == (0.9, True, {"blob": "iris.csv"})
+    assert settings.serving.port == 6005
+    assert "iris-local" in settings.workloads.pipelines
+
+
+def test_load_without_a_file_returns_the_defaults() -> None:
+    settings = load_settings("no-such-file", {})
+    assert settings.workloads.pipelines == {}
+    assert settings.platform.pipelines == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"serving:prot": "1"}, ["serving:prot is not a setting"]),
+        ({"servng:port": "5005"}, ["servng is not a setting"]),
+        ({"serving:port": "80"}, ["serving:port", "greater than or equal to 1024", "found: '80'"]),
+        ({"serving:port": "many"}, ["serving:port", "valid integer", "found: 'many'"]),
+        ({"serving:follow": "perhaps"}, ["serving:follow", "valid boolean", "'perhaps'"]),
+        ({"platform:monitoring": "{}"}, ["platform:monitoring: Prometheus runs in a cluster"]),
+        (
+            {"platform:monitoring": '{"alerts_url": "hooks.example.com/t0ken"}'},
+            ["platform:monitoring.alerts_url", "has to begin with https://"],
+        ),
+        ({"port": "5005"}, ["port is not a setting", "namespace:name"]),
+        ({"infra:proxy": "{}"}, ["infra:proxy", "set http, https or both, or remove the proxy"]),
+        ({"infra:proxy": '{"http": "proxy:3128"}'}, ["infra:proxy.http", "'proxy:3128'"]),
+        ({"infra:proxy": '{"https": "http://me:word@proxy:3128"}'}, ["infra:proxy.https"]),
+        (
+            {PIPELINES: '{"iris-external": {"gate": "high"}}'},
+            [f"{PIPELINES}.iris-external.gate", "valid number", "'high'"],
+        ),
+        *[
+            ({PIPELINES: f'{{"iris-external": {{"gate": {gate}}}}}'}, [f"{PIPELINES}.iris-external", *expected])
+            for gate, *expected in (
+                ("70", "accuracy is at most 1, so no model is above 70", "found: 70"),
+                ("true", "above has to be a number, not True"),
+                ('{"metric": "rmse", "above": 3}', "rmse is better if it is smaller: write below instead of above"),
+                ('{"metric": "log_loss", "below": 0}', "log_loss is at least 0, so no model is below 0"),
+                ('{"metric": "mape", "below": 3}', "there is no metric mape; the metrics are: accuracy, precision"),
+                ('{"metric": "f1"}', "a condition on f1 needs above with a number, better_than_champion: true, or"),
+                ('{"above": 0.5}', ".gate.metric: Field required"),
+                ('{"metric": "f1", "above": 0.5, "over": 1}', ".gate.over is not a setting"),
+                ('[{"metric": "f1", "above": 0.5}, {"metric": "mae", "below": "x"}]', ".gate.1.below", "found: 'x'"),
+                ("[]", "at least 1 item"),
+                ('0.5, "parameters": {"gate": []}', "parameters.gate is set by the platform"),
+            )
+        ],
+        (
+            {PIPELINES: '{"iris-external": {"parameters": {"baseline": 0.5}}}'},
+            [f"{PIPELINES}.iris-external", "gate and parameters.baseline both set the gate"],
+        ),
+        ({PIPELINES: '{"Iris_2": {}}'}, [PIPELINES, "Iris_2", "pattern"]),
+        ({PIPELINES: '{"x": {"port": 6000}}'}, [f"{PIPELINES}.x", "serve: true"]),
+        ({PIPELINES: '{"x": {"serve": true}}'}, ["serving:port", "port 5005", "another port"]),
+        (
+            {PIPELINES: '{"x": {"uses_model": "rose"}}'},
+            [f"{PIPELINES}.x.uses_model", "rose", "there are: iris"],
+        ),
+        (
+            {PIPELINES: '{"x": {"serve": true, "port": 6000, "model": "iris"}}'},
+            ["iris is already served for iris-external"],
+        ),
+        ({"platform:tracking": '{"port": 10000}'}, ["port 10000 is already taken by platform:tracking.port"]),
+        (
+            {"platform:blobs": '{"account_url": "https://a.example"}'},
+            ["platform:blobs", "account_key belong together"],
+        ),
+        ({"platform:blobs": '{"upload": {"a": "no/such.csv"}}'}, ["platform:blobs", "no file no/such.csv"]),
+        (
+            {PIPELINES: '{"iris-local": {"schedule": "0 3 * * *"}}'},
+            [f"{PIPELINES}.iris-local.schedule", "platform:pipelines: embedded", "set platform:pipelines: kubeflow"],
+        ),
+        (
+            {PIPELINES: '{"iris-local": {"schedule": "61 * * * *"}}'},
+            [f"{PIPELINES}.iris-local.schedule", "61 is no minute", "from 0 to 59", "'61 * * * *'"],
+        ),
+        ({PIPELINES: '{"iris-local": {"schedule": "@daily"}}'}, ["schedule", "five fields as cron does"]),
+        ({PIPELINES: '{"iris-local": {"timeout_minutes": 0}}'}, ["timeout_minutes", "greater than or equal to 1"]),
+        ({PIPELINES: '{"iris-local": {"retries": 11}}'}, ["retries", "less than or equal to 10"]),
+    ],
+)
+def test_load_with_a_wrong_setting_names_it_and_the_value_found(overrides: dict[str, str], expected: list[str]) -> None:
+    message = load_error(overrides)
+    assert all(part in message for part in expected), message
+
+
+def test_load_columns_passes_them_with_the_parameters() -> None:
+    columns = {"zip": "category", "age": {"missing": True}, "price": {"missing": "drop", "unit": "EUR"}}
+    settings = load_settings("dev", {"workloads:pipelines": json.dumps({"flats": {"columns": columns}})})
+    passed = settings.workloads.pipelines["flats"].arguments["columns"]
+    assert passed == columns | {"zip": {"type": "category"}}
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("text", "workloads:pipelines.flats.columns.zip.type: "),
+        ({"mising": True}, "workloads:pipelines.flats.columns.zip.mising is not a setting"),
+        ({"missing": "maybe"}, "workloads:pipelines.flats.columns.zip.missing"),
+    ],
+)
+def test_load_with_a_wrong_column_names_it(column: object, expected: str) -> None:
+    assert expected in load_error({"workloads:pipelines": json.dumps({"flats": {"columns": {"zip": column}}})})
+
+
+@pytest.mark.parametrize(
+    ("gate", "conditions", "text"),
+    [
+        ("null", [], "none"),
+        ('"0.8"', [{"metric": "accuracy", "above": 0.8}], "accuracy above 0.8"),
+        ('{"metric": "r2", "above": 0}', [{"metric": "r2", "above": 0}], "r2 above 0"),
+        ('{"metric": "rmse", "below": 3.5}', [{"metric": "rmse", "below": 3.5}], "rmse below 3.5"),
+        (
+            '[{"metric": "f1", "above": 0.8}, {"metric": "size", "below": 1e6, "better_than_champion": true}]',
+            [{"metric": "f1", "above": 0.8}, {"metric": "size", "below": 1e6, "better_than_champion": True}],
+            "f1 above 0.8, size below 1000000 and better than the champion",
+        ),
+    ],
+)
+def test_load_of_a_gate_returns_its_conditions(gate: str, conditions: list[dict[str, Any]], text: str) -> None:
+    settings = load_settings("dev", {PIPELINES: f'{{"iris-external": {{"gate": {gate}}}}}'})
+    found = settings.workloads.pipelines["iris-external"].gate_conditions
+    assert (found, describe_gate(found)) == (conditions, text)
+
+
+def test_load_with_several_faults_reports_all_of_them() -> None:
+    message = load_error({"serving:port": "80", "serving:workers": "0", "platform:pipelines": "airflow"})
+    assert all(
+        part in message for part in ["serving:port", "serving:workers", "platform:pipelines", "'embedded', 'job'"]
+    )
+
+
+@pytest.mark.parametrize("stack", stacks.stack_names())
+def test_load_of_every_committed_stack_succeeds(stack: str) -> None:
+    assert load_settings(stack, {})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"infra:lab": '{"size": 11}'}, ["infra:lab.size", "less than or equal to 10", "11"]),
+        ({"infra:lab": '{"subnet": "10.20.0.1/24"}'}, ["infra:lab.subnet", "valid IPv4 network", "10.20.0.1/24"]),
+        (
+            {"infra:lab": '{"subnet": "10.96.4.0/24"}'},
+            ["kubernetes.service_subnet 10.96.0.0/16 overlaps with lab.subnet"],
+        ),
+        ({"infra:kubernetes": '{"version": "v1.34"}'}, ["infra:kubernetes.version", "v1.34"]),
+        ({"infra:machines": "none"}, ["machines: none does not go with cluster: kubeadm"]),
+        ({"infra:machines": "hosts"}, ["infra:hosts, the machines' addresses"]),
+        ({"platform:network": "calico"}, ["platform:network", "'weave' or 'flannel'", "calico"]),
+        ({"platform:load_balancer": '{"addresses": "10.20.0.300-10.20.0.310"}'}, ["load_balancer", "10.20.0.300"]),
+        ({"platform:registry": '{"url": "https://harbor.example"}'}, ["url, username and password belong together"]),
+        (
+            {"platform:registry": '{"builder": {"username": "ci", "password": "word"}}'},
+            ["platform:registry", "builder: is for your own registry, at url"],
+        ),
+        ({"platform:egress": '["10.0.0.1/8"]'}, ["platform:egress", "10.0.0.1/8", "valid IPv4 network"]),
+        ({"platform:pipelines": "embedded"}, ["embedded does not go with infra:cluster: kubeadm"]),
+        (
+            {PIPELINES: '{"iris-local": {"schedule": "0 3 * * *"}}', "platform:pipelines": "job"},
+            [f"{PIPELINES}.iris-local.schedule", "platform:pipelines: job has no scheduler"],
+        ),
+        ({"platform:kubeflow": '{"size_gb": 0}'}, ["platform:kubeflow.size_gb", "greater than or equal to 1"]),
+    ],
+)
+def test_load_with_a_wrong_cluster_setting_names_it(overrides: dict[str, str], expected: list[str]) -> None:
+    message = load_error(overrides, "lab")
+    assert all(part in message for part in expected), message
+
+
+def test_load_cluster_engine_without_a_cluster_raises() -> None:
+    for engine in ("job", "kubeflow"):
+        assert f"{engine} does not go with infra:cluster: none" in load_error({"platform:pipelines": engine})
+        assert load_settings("lab", {"platform:pipelines": engine}).platform.pipelines == engine
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fields"),
+    [
+        ("30 2 * * MON-FRI", "0 30 2 * * 1-5"),
+        ("0 0 1 jan,JUL *", "0 0 0 1 1,7 *"),
+        ("*/5 * * * *", "0 */5 * * * *"),
+        ("15 */10 8-18/2 1,15 * 0", "15 */10 8-18/2 1,15 * 0"),
+    ],
+)
+def test_schedule_with_five_or_six_fields_is_normalized(schedule: str, fields: str) -> None:
+    settings = {"platform:pipelines": "kubeflow", PIPELINES: json.dumps({"iris-local": {"schedule": schedule}})}
+    assert load_settings("lab", settings).workloads.pipelines["iris-local"].schedule == fields
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("* * *", "five fields"),
+        ("0 24 * * *", "24 is no hour"),
+        ("0 0 0 * *", "0 is no day of the month: write *, a number from 1 to 31"),
+        ("0 0 * * 7", "7 is no day of the week"),
+        ("0 0 * 5-1 *", "5-1 is no month"),
+        ("*/0 * * * *", "*/0 is no minute"),
+        ("0 0 * * FRY", "FRY is no day of the week"),
+    ],
+)
+def test_schedule_with_a_wrong_field_names_the_field(schedule: str, expected: str) -> None:
+    assert expected in load_error({PIPELINES: json.dumps({"iris-local": {"schedule": schedule}})}, "lab")
+
+
+def host(name: str, **more: str) -> dict[str, str]:
+    return {"name": name, "address": f"{name}.example", "host_key": "ssh-ed25519 AAAA", **more}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ({"machines": [host("a")]}, "one must have role: control-plane, found 0: none"),
+        ({"machines": [host("a", role="control-plane"), host("a")]}, "the name a is given twice"),
+        ({"machines": [host("a", host_key="SHA256:abc")]}, "infra:hosts.machines.0.host_key"),
+        ({"machines": [host("A_b")]}, "infra:hosts.machines.0.name"),
+        ({"private_key": "k", "machines": [host("a", role="control-plane")]}, "set one of private_key"),
+    ],
+)
+def test_load_with_wrong_hosts_names_the_setting(hosts: dict[str, object], expected: str) -> None:
+    overrides = {"infra:machines": "hosts", "infra:hosts": json.dumps({"user": "u", "private_key_file": "f", **hosts})}
+    assert expected in load_error(overrides, "lab")
+
+
+def test_load_with_a_wrong_secret_does_not_repeat_it() -> None:
+    message = load_error({"platform:blobs": '{"account_url": "ftp://x", "account_key": "c2VjcmV0", "port": 1}'})
+    assert "platform:blobs.account_url" in message
+    assert "c2VjcmV0" not in message
+    message = load_error({"platform:tracking": '{"database_url": "mysql://me:c2VjcmV0@host/db"}'})
+    assert "platform:tracking.database_url: has to begin with postgresql://" in message
+    assert "c2VjcmV0" not in message
+
+
+def test_load_of_invalid_yaml_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text("config: [")
+    assert "Pulumi.dev.yaml is not YAML" in load_error({}, folder=tmp_path)
+
+
+def test_load_of_a_file_without_config_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text("serving:port: 1")
+    assert "expected a mapping named config" in load_error({}, folder=tmp_path)
+
+
+EXPOSED = {
+    "platform:tracking": '{"service": "NodePort"}',
+    "platform:monitoring": '{"service": "LoadBalancer"}',
+    "platform:kubeflow": '{"service": "NodePort"}',
+}
+
+
+@pytest.mark.parametrize("stack", ["azure", "managed", "onprem"])
+def test_load_with_passwords_over_plain_http_names_each_service(stack: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(stack, EXPOSED | {"platform:pipelines": "kubeflow"})
+    text = str(error.value)
+    assert "platform:tracking.service: NodePort, platform:monitoring.service: LoadBalancer" in text
+    assert "platform:kubeflow.service: NodePort: its password would cross the network without TLS" in text
+    assert "platform:allow_plain_http: true" in text
+    # Kubeflow's pages do not exist with the engine `job`.
+    with pytest.raises(SettingsError) as error:
+        load_settings(stack, EXPOSED | {"platform:pipelines": "job"})
+    assert "platform:kubeflow.service" not in str(error.value)
+
+
+@pytest.mark.parametrize("stack", ["azure", "managed", "onprem"])
+def test_load_with_plain_http_allowed_or_cluster_ips_succeeds(stack: str) -> None:
+    assert load_settings(stack, EXPOSED | {"platform:allow_plain_http": "true"})
+    assert load_settings(stack, {"platform:monitoring": "{}", "serving:service": "LoadBalancer"})
+
+
+def test_load_with_blobs_over_plain_http_names_the_address() -> None:
+    def blobs(url: str) -> dict[str, str]:
+        return {"platform:blobs": json.dumps({"account_url": url, "account_key": "c2VjcmV0"})}
+
+    text = load_error(blobs("http://storage.example.com/flowers"))
+    assert "platform:blobs.account_url: http://storage.example.com/flowers: the token of the steps would cross" in text
+    assert load_settings("dev", blobs("http://127.0.0.1:10000/flowers"))
+    assert load_settings("dev", blobs("https://flowers.blob.core.windows.net"))
+    assert load_settings("dev", blobs("http://storage.example.com/flowers") | {"platform:allow_plain_http": "true"})
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("postgresql:///mlflow", "has no host"),
+        ("postgresql://me:c2VjcmV0@host:port/mlflow", "has a wrong host or port"),
+        ("postgresql://me:c2VjcmV0@[host/mlflow", "has a wrong host or port"),
+    ],
+)
+def test_load_with_a_database_without_a_host_names_the_form_only(url: str, fault: str) -> None:
+    text = load_error({"platform:tracking": json.dumps({"database_url": url})})
+    assert f"platform:tracking.database_url: {fault}: postgresql://user:password@host:port/database" in text
+    assert "c2VjcmV0" not in text
+
+
+def test_load_of_a_lab_with_load_balancers_succeeds() -> None:
+    assert load_settings("lab", EXPOSED | {"platform:pipelines": "kubeflow"})
