@@ -19,9 +19,9 @@ from workloads.ml.data.encoding import ColumnSchema, Rows
 from workloads.ml.data.target import Labels, Task, Values
 from workloads.ml.errors import StepError
 from workloads.ml.model.classifier import export_classifier
-from workloads.ml.model.estimators import BOOSTERS, build_estimator, fit_estimator
-from workloads.ml.model.preparation import prepare
 from workloads.ml.model.regressor import export_regressor
+from workloads.ml.training.estimators import BOOSTERS, build_estimator, fit_estimator
+from workloads.ml.training.preparation import prepare
 
 ROWS = 120
 SEED = 0
