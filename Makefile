@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Additional arguments for Pulumi, kubectl or pytest: make up ARGS='--target URN'
 ARGS ?=
 # Files of `make test-lab`
-LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py hardship.py preflight.py hosts.py)
+LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py)
 # The machine of `make ssh`
 NODE ?=
 

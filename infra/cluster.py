@@ -44,7 +44,8 @@ class Cluster:
 
     Each object gets `labels`. `claim_classes` are the storage classes of claims that exist, by `namespace/name`; such a
     claim keeps its class. With `retain_volumes`, claims and their namespaces stay in the cluster when Pulumi deletes
-    them. `api_addresses` are addresses of the API server for pods, in addition to those of the nodes.
+    them. `api_addresses` are addresses of the API server for pods, in addition to those of the nodes. With
+    `verified_kubelets`, the cluster's certificate authority signs the serving certificates of kubelets.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Cluster:
     claim_classes: pulumi.Input[Mapping[str, str]] = field(default_factory=dict)
     retain_volumes: bool = False
     api_addresses: pulumi.Input[Sequence[str]] = ()
+    verified_kubelets: bool = False
 
     def under(self, parent: pulumi.Resource) -> Cluster:
         """Return this cluster with another parent for the resources in it."""

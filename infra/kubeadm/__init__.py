@@ -8,9 +8,10 @@
 4. `packages` installs containerd and Kubernetes' binaries on every machine.
 5. `init` creates the control plane.
 6. `upgrade` brings the control plane to the wanted version.
-7. `join` adds each worker.
-8. The caller installs the pod network.
-9. `ready` waits for each node in turn, and upgrades workers.
+7. `reconcile` applies the configuration of this program to the control plane, which then approves certificates.
+8. `join` adds each worker.
+9. The caller installs the pod network.
+10. `ready` waits for each node in turn, and upgrades workers. `reconcile` follows on each worker.
 
 Steps that change machines are resources of pulumi-command, see `step`. All of them are safe to run twice.
 """
@@ -30,6 +31,7 @@ from infra.kubeadm.packages import install_packages
 from infra.kubeadm.plan import ClusterPlan, package_source, proxy_environment
 from infra.kubeadm.preflight import run_preflight
 from infra.kubeadm.ready import ready_node
+from infra.kubeadm.reconcile import reconcile_node
 from infra.kubeadm.reset import reset_machine
 from infra.kubeadm.upgrade import upgrade_control_plane
 from infra.machine import Machine
@@ -110,28 +112,33 @@ class KubeadmCluster(pulumi.ComponentResource):
         self._resource = plan.control_plane.resource or self._init
         """The resource whose deletion ends the cluster."""
         self._upgrade = upgrade_control_plane(plan, self._options([self._init]))
-        self.kubeconfig = admin_kubeconfig(plan, self._init, self._options([self._upgrade]))
-        self.certificates_expire = certificate_expiry(plan, self._init, self._options([self._upgrade]))
+        self._reconcile = reconcile_node(plan.control_plane, plan, self._options([self._upgrade]))
+        self.kubeconfig = admin_kubeconfig(plan, self._init, self._options([self._reconcile]))
+        self.certificates_expire = certificate_expiry(plan, self._init, self._options([self._reconcile]))
         self.provider = provider(name, wait_for_api_server(self.kubeconfig), self._resource, self)
         self._joins = [
-            join_worker(worker, plan, [self._upgrade, packages[worker.name]], self._resource) for worker in plan.workers
+            join_worker(worker, plan, [self._reconcile, packages[worker.name]], self._resource)
+            for worker in plan.workers
         ]
         self.register_outputs({"endpoint": self.endpoint})
 
     def bootstrap_view(self) -> Cluster:
         """Return the cluster for its pod network: the API server responds, and no node is Ready yet."""
-        return self._cluster([self._upgrade])
+        return self._cluster([self._reconcile])
 
     def ready_cluster(self, network: Sequence[pulumi.Resource]) -> Cluster:
         """Return the cluster for everything else: `network` is installed and all nodes are Ready.
 
-        Workers are upgraded here one after the other. The control plane was upgraded before.
+        Workers are upgraded and configured here one after the other; the control plane was before.
         """
         ready: list[pulumi.Resource] = []
         for machine in self._plan.machines:
             depends_on = [*network, *self._joins, *ready[-1:]]
             deleted_with = machine.resource or self._init
             ready.append(ready_node(machine, self._plan, self._plan.options(depends_on, deleted_with)))
+            if machine.role == "worker":
+                options = self._plan.options(ready[-1:], deleted_with)
+                ready.append(reconcile_node(machine, self._plan, options))
         return self._cluster(ready[-1:])
 
     def _options(self, depends_on: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
@@ -147,6 +154,7 @@ class KubeadmCluster(pulumi.ComponentResource):
             nodes=self._nodes(),
             depends_on=depends_on,
             resource=self._resource,
+            verified_kubelets=True,
         )
 
     def _nodes(self) -> pulumi.Output[list[Node]]:

@@ -1,4 +1,4 @@
-"""Local steps: `python -m infra.kubeadm upgrade|join|leave|ready|reset`, with a request as JSON on standard input.
+"""Local steps: `python -m infra.kubeadm ACTION`, with a request as JSON on standard input.
 
 pulumi-command runs it on the computer that runs Pulumi; `infra.kubeadm.step` defines the requests.
 """
@@ -15,8 +15,9 @@ from pydantic import TypeAdapter
 from infra.errors import UserError
 from infra.kubeadm.join import join, leave
 from infra.kubeadm.ready import ready
+from infra.kubeadm.reconcile import reconcile
 from infra.kubeadm.reset import reset
-from infra.kubeadm.step import MachineRequest, NodeRequest, VersionRequest
+from infra.kubeadm.step import MachineRequest, NodeRequest, ReconcileRequest, VersionRequest
 from infra.kubeadm.upgrade import upgrade
 
 R = TypeVar("R", bound=MachineRequest)
@@ -36,6 +37,7 @@ class Action(Generic[R]):
 
 ACTIONS: dict[str, Callable[[str], None]] = {
     "upgrade": Action(upgrade, VersionRequest),
+    "reconcile": Action(reconcile, ReconcileRequest),
     "join": Action(join, NodeRequest),
     "leave": Action(leave, NodeRequest),
     "ready": Action(ready, VersionRequest),

@@ -11,28 +11,27 @@ from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import remote_script
 
 
-def init_control_plane(plan: ClusterPlan, packages: pulumi.Resource) -> remote.Command:
-    """Run `kubeadm init` on the control plane."""
+def configuration_variables(plan: ClusterPlan) -> dict[str, pulumi.Input[str]]:
+    """Return the variables of `scripts/configuration.sh`."""
     control_plane, settings = plan.control_plane, plan.settings
     names = [control_plane.public_address, plan.api_host, *settings.names]
-    return remote_script(
-        f"{control_plane.name}-init",
-        control_plane,
-        plan,
-        "init.sh",
-        {
-            "NODE": control_plane.name,
-            "ADDRESS": control_plane.private_address,
-            # The script uses the version of the first run only. `upgrade.py` applies later ones.
-            "VERSION": settings.version,
-            "POD_SUBNET": str(settings.pod_subnet),
-            "SERVICE_SUBNET": str(settings.service_subnet),
-            "CLUSTER": plan.name,
-            "NAMES": pulumi.Output.all(*names).apply(lambda known: " ".join(dict.fromkeys(known))),
-            "TAINTED": "true" if plan.workers else "false",
-        },
-        opts=plan.options([packages]),
-    )
+    return {
+        "NODE": control_plane.name,
+        "ADDRESS": control_plane.private_address,
+        # `init.sh` uses the version of the first run only. `upgrade.py` applies later ones.
+        "VERSION": settings.version,
+        "POD_SUBNET": str(settings.pod_subnet),
+        "SERVICE_SUBNET": str(settings.service_subnet),
+        "CLUSTER": plan.name,
+        "NAMES": pulumi.Output.all(*names).apply(lambda known: " ".join(dict.fromkeys(known))),
+    }
+
+
+def init_control_plane(plan: ClusterPlan, packages: pulumi.Resource) -> remote.Command:
+    """Run `kubeadm init` on the control plane."""
+    name = f"{plan.control_plane.name}-init"
+    variables = {**configuration_variables(plan), "TAINTED": "true" if plan.workers else "false"}
+    return remote_script(name, plan.control_plane, plan, "init.sh", variables, opts=plan.options([packages]))
 
 
 def admin_kubeconfig(plan: ClusterPlan, init: remote.Command, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import pulumi
@@ -81,4 +82,5 @@ def leave(request: NodeRequest) -> None:
             print(f"{name} has left the cluster before")
             return
         kubectl.delete_node(name)
+        shell.run(f"sudo --non-interactive rm -f {shlex.quote(f'/etc/mlplatform/nodes/{name}')}")
     print(f"{name} has left the cluster")

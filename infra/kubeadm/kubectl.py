@@ -16,6 +16,8 @@ from infra.retry import poll
 from infra.ssh import CommandResult, Shell, connected
 
 KUBECTL = "sudo --non-interactive kubectl --kubeconfig /etc/kubernetes/admin.conf"
+APPROVER = "mlplatform-approve-certificates.service"
+"""The unit that `scripts/approver.sh` installs."""
 READY_SECONDS = 300
 DRAIN_SECONDS = 120
 STABLE_SECONDS = 30
@@ -105,6 +107,27 @@ class Kubectl:
             raise UserError(
                 f"{node} is not Ready with {version} after {READY_SECONDS} s: "
                 f"{(result.output or result.error).strip()}\n{conditions}"
+            )
+
+    def wait_for_serving_certificate(self, node: str) -> None:
+        """Wait until the kubelet serves a certificate that the API server accepts; have its request approved at once.
+
+        Raises:
+            UserError: it does not within five minutes; with the API server's error.
+        """
+        result = CommandResult(0, "", "")
+
+        def accepted() -> bool | None:
+            nonlocal result
+            self.shell.run(f"sudo --non-interactive systemctl start {APPROVER}")
+            result = self._run(f"get --raw /api/v1/nodes/{node}/proxy/healthz")
+            return True if result.code == 0 else None
+
+        if not poll(accepted, timeout=READY_SECONDS, interval=POLL_SECONDS):
+            raise UserError(
+                f"the API server cannot connect to the kubelet of {node} after {READY_SECONDS} s: "
+                f"{result.error.strip()}\nOn the control plane, `sudo journalctl --unit {APPROVER}` shows which "
+                "requests for certificates were not approved"
             )
 
     def wait_for_stable_api_server(self) -> None:

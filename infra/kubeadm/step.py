@@ -49,6 +49,17 @@ class VersionRequest(NodeRequest):
     proxy: Mapping[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReconcileRequest(NodeRequest):
+    """Standard input of a local step that applies the kubeadm configuration to the node.
+
+    `environment` holds the variables of `scripts/configuration.sh`. `digest` changes with the scripts.
+    """
+
+    environment: Mapping[str, str]
+    digest: str
+
+
 def node_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Input[object]]:
     """Return the inputs of a `NodeRequest`."""
     return {"node": machine.properties, "owner": plan.owner, "control_plane": plan.control_plane.properties}

@@ -10,6 +10,7 @@ from infra.cluster import MANAGED, METRICS_API, Cluster
 from settings.paths import VERSIONS
 
 NAME = "metrics-server"
+VERIFY = "--kubelet-certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 
 
 class MetricsServer(pulumi.ComponentResource):
@@ -22,8 +23,7 @@ class MetricsServer(pulumi.ComponentResource):
         server = vendored_manifests.container(objects["Deployment", NAME], NAME)
         server |= {
             "image": f"registry.k8s.io/metrics-server/metrics-server:{VERSIONS[NAME]['version']}",
-            # kubeadm's kubelets sign their serving certificates themselves.
-            "args": [*server["args"], "--kubelet-insecure-tls"],
+            "args": [*server["args"], VERIFY if cluster.verified_kubelets else "--kubelet-insecure-tls"],
             "resources": {"requests": {"cpu": "20m", "memory": "50Mi"}, "limits": {"cpu": "200m", "memory": "200Mi"}},
         }
         vendored_manifests.create(objects.values(), cluster.under(self))

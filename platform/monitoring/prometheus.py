@@ -47,7 +47,7 @@ def prometheus(
         PROMETHEUS, namespace.name, namespace.cluster, *namespace.resources, cluster_rules=CLUSTER_RULES
     )
     files = kubernetes.core.v1.ConfigMap(
-        PROMETHEUS, metadata=metadata(PROMETHEUS), data=_files(settings, kubeflow), opts=namespace.options()
+        PROMETHEUS, metadata=metadata(PROMETHEUS), data=_files(settings, namespace, kubeflow), opts=namespace.options()
     )
     login = kubernetes.core.v1.Secret(
         PROMETHEUS,
@@ -69,10 +69,15 @@ def prometheus(
     return service(PROMETHEUS, namespace, labels(PROMETHEUS), labels(PROMETHEUS), ports, server, kind=settings.service)
 
 
-def _files(settings: MonitoringSettings, kubeflow: bool) -> dict[str, pulumi.Input[str]]:
+def _files(settings: MonitoringSettings, namespace: Namespace, kubeflow: bool) -> dict[str, pulumi.Input[str]]:
     """Return the configuration, the rules and the status page by file name."""
     scraping = configuration(
-        settings.size_gb, settings.retention_days, PORT, kubeflow=kubeflow, alerts=settings.alerts_url is not None
+        settings.size_gb,
+        settings.retention_days,
+        PORT,
+        kubeflow=kubeflow,
+        alerts=settings.alerts_url is not None,
+        verified_kubelets=namespace.cluster.verified_kubelets,
     )
     files = {file.name: file.read_text() for file in sorted(FILES.iterdir())}
     return {"prometheus.yaml": yaml.safe_dump(scraping, sort_keys=False), **files}

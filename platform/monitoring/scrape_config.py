@@ -25,7 +25,9 @@ VOLUME_SHARE = 0.8
 """The part of the volume for stored blocks; the write-ahead log takes space, too."""
 
 
-def configuration(size_gb: int, retention_days: int, port: int, kubeflow: bool, alerts: bool) -> dict[str, Any]:
+def configuration(
+    size_gb: int, retention_days: int, port: int, *, kubeflow: bool, alerts: bool, verified_kubelets: bool
+) -> dict[str, Any]:
     """Return the content of prometheus.yaml.
 
     Of the API server and the kubelets, only series that alerts or the status page use are kept: all of them would take
@@ -38,6 +40,7 @@ def configuration(size_gb: int, retention_days: int, port: int, kubeflow: bool, 
         port: the port on which Prometheus scrapes itself.
         kubeflow: whether to scrape Kubeflow Pipelines.
         alerts: whether there is an Alertmanager.
+        verified_kubelets: whether the cluster's certificate authority signs the certificates of kubelets.
     """
     size = f"{int(size_gb * VOLUME_SHARE * 1024)}MB"
     settings: dict[str, Any] = {
@@ -46,9 +49,9 @@ def configuration(size_gb: int, retention_days: int, port: int, kubeflow: bool, 
         "rule_files": ["*.rules.yaml"],
         "scrape_configs": [
             _prometheus(port),
-            _kubelet("kubelet", "/metrics") | _keep_only(KUBELET_METRICS),
+            _kubelet("kubelet", "/metrics", verified_kubelets) | _keep_only(KUBELET_METRICS),
             # With the kubelet's timestamps, the usage of a deleted pod would remain visible for minutes.
-            _kubelet("containers", "/metrics/resource") | {"honor_timestamps": False},
+            _kubelet("containers", "/metrics/resource", verified_kubelets) | {"honor_timestamps": False},
             _api_server(),
             _pods("nodes", node_exporter.NAMESPACE, {"node": "pod_node_name"}),
             _static("objects", f"{kube_state_metrics.NAME}.{NAMESPACE}.svc:{kube_state_metrics.PORT}"),
@@ -83,7 +86,7 @@ def _prometheus(port: int) -> dict[str, Any]:
 def _with_token(verify: bool) -> dict[str, Any]:
     """Return the settings of a target that takes the pod's token over TLS.
 
-    Without `verify`, any certificate is accepted: kubeadm's kubelets sign theirs themselves.
+    Without `verify`, any certificate is accepted: kubelets of some vendors sign theirs themselves.
     """
     trust: dict[str, Any] = {"ca_file": f"{ACCOUNT}/ca.crt"} if verify else {"insecure_skip_verify": True}
     return {"scheme": "https", "authorization": {"credentials_file": f"{ACCOUNT}/token"}, "tls_config": trust}
@@ -99,11 +102,11 @@ def _api_server() -> dict[str, Any]:
     }
 
 
-def _kubelet(name: str, path: str) -> dict[str, Any]:
+def _kubelet(name: str, path: str, verify: bool) -> dict[str, Any]:
     return {
         "job_name": name,
         "metrics_path": path,
-        **_with_token(verify=False),
+        **_with_token(verify),
         "kubernetes_sd_configs": [{"role": "node"}],
         "relabel_configs": [_label("node", "node_name")],
     }

@@ -161,7 +161,12 @@ def test_script_waits_for_the_script_of_a_killed_up(lab: Stack) -> None:
     held = f"sudo flock --nonblock {lock} true && echo free || echo held"
     until(lambda: on(lab, "worker-1", held) == "held\n", seconds=30, what="start of the other script")
     on(lab, "worker-1", "sudo systemd-run --quiet --collect sh -c 'sleep 3; touch /run/let-go'")
-    on(lab, "worker-1", command_line("facts.sh", {"ADDRESS": "", "PEERS": ""}), standard_input("facts.sh"))
+    on(
+        lab,
+        "worker-1",
+        command_line("preflight/facts.sh", {"ADDRESS": "", "PEERS": ""}),
+        standard_input("preflight/facts.sh"),
+    )
     assert on(lab, "worker-1", "ls /run/other-has-ended") == "/run/other-has-ended\n"
 
 

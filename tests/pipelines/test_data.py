@@ -60,7 +60,10 @@ def test_parse_long_file_with_text_classes_at_the_end_reads_all_classes_as_text(
         (GOOD.replace("kind", "sort"), "no column 'kind'; the columns are: width, height, sort"),
         (GOOD.replace(",", "~"), "no column 'kind'"),
         ("kind\n" + "a\nb\n" * 5, "kind is the only column"),
-        (GOOD.replace("3,0.3,b", "3,tall,b"), "column height, row 4: 'tall'; every column but the target"),
+        (
+            GOOD.replace("3,0.3,b", "3,tall,b"),
+            "column height, row 4: 'tall'; 9 of 10 cells are numbers, this one is not",
+        ),
         (GOOD.replace("3,0.3,b", "3,,b"), "column height, row 4: empty"),
         (GOOD.replace("3,0.3,b", "3,inf,b"), "column height, row 4: 'inf'"),
         (GOOD.replace("3,0.3,b", "3,1e39,b"), "column height, row 4: '1e39'"),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import subprocess
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import pulumi
@@ -14,11 +13,12 @@ import yaml
 from mlplatform.k8s.namespace import METADATA_SERVICES
 from mlplatform.step_egress import _open_rule
 
-from infra.kubeadm import scripts
 from tests.preview.test_ownership import ALL, rendered, stack_settings
+from tests.sandbox import Sandbox
 
-from .graph import Graph
+from .graph import Graph, run
 from .rendered import graph_of
+from .rendered import kubeflow as rendered_kubeflow
 
 NODES = {"192.0.2.21/32", "198.51.100.21/32"}
 API = {"10.0.0.1/32", "192.0.2.11/32"}
@@ -103,6 +103,17 @@ def test_kubeflow_steps_reach_metadata_store_objects_and_cache_only(kubeflow: Gr
         for port in rule["ports"]
     }
     assert admitted == components
+
+
+@pytest.mark.parametrize(("role", "expected"), [("control-plane", API), ("worker", {"0.0.0.0/0"})])
+def test_kubeflow_steps_reach_the_api_server_at_its_addresses_only(role: str, expected: set[str]) -> None:
+    node = {"name": "plane", "role": role, "address": "192.0.2.11", "external_address": "", "version": "v1.34.4"}
+    graph, _ = run(lambda: rendered_kubeflow({}, nodes=pulumi.Output.from_input([node]), api_addresses=["10.0.0.1"]))
+    for name in ("pipeline-steps", "workflow-controller", "ml-pipeline-persistenceagent"):
+        (rule,) = (
+            each for each in policy(graph, name)["egress"] if {"port": 6443, "protocol": "TCP"} in each.get("ports", [])
+        )
+        assert {peer["ipBlock"]["cidr"] for peer in rule["to"]} == expected
 
 
 def test_kubeflow_components_admit_each_other_and_no_pod_of_a_run(kubeflow: Graph) -> None:
@@ -192,19 +203,19 @@ def test_claim_that_exists_keeps_its_class(kubeflow: Graph) -> None:
 
 
 @pytest.fixture(scope="module")
-def kubeadm() -> dict[str, Any]:
-    """Return the documents that init.sh writes, by kind."""
-    text = (Path(scripts.__file__).parent / "init.sh").read_text()
+def kubeadm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the documents that init.sh and reconcile.sh write, by kind."""
+    machine = Sandbox(tmp_path_factory.mktemp("machine"))
+    (machine.root / "var/log").mkdir()
+    for name in ("kubectl", "sleep"):
+        machine.program(name)
+    machine.program("systemd-detect-virt")
     values = dict.fromkeys(("NODE", "CLUSTER", "NAMES", "VERSION"), "x") | {"ADDRESS": "192.0.2.11", "TAINTED": "true"}
-    values |= {"POD_SUBNET": "10.32.0.0/16", "SERVICE_SUBNET": "10.96.0.0/16", "contained": "yes", "driver": "systemd"}
-    heredoc = text.partition("<<CONFIGURATION\n")[2].partition("\nCONFIGURATION\n")[0]
-    script = f"cat <<CONFIGURATION\n{heredoc}\nCONFIGURATION\n"
-    written = subprocess.run(
-        ["bash", "-eu"], input=script, env=os.environ | values, check=True, capture_output=True, text=True
-    )
-    documents = [*yaml.safe_load_all(written.stdout)]
-    for mark in ("POLICY", "ADMISSION"):
-        documents.append(yaml.safe_load(text.partition(f"<<'{mark}'\n")[2].partition(f"\n{mark}\n")[0]))
+    values |= {"POD_SUBNET": "10.32.0.0/16", "SERVICE_SUBNET": "10.96.0.0/16", "ROLE": "control-plane"}
+    machine.program("kubeadm", f'[ "$2" != phase ] || {{ cat "${{@: -1}}" >{machine.root}/uploaded; exit 1; }}')
+    machine.run("reconcile.sh", **values)
+    documents = [*yaml.safe_load_all((machine.root / "uploaded").read_text())]
+    documents += [yaml.safe_load(file.read_text()) for file in machine.root.glob("etc/kubernetes/policies-*/*.yaml")]
     return {each["kind"]: each for each in documents}
 
 
@@ -234,4 +245,14 @@ def test_namespaces_without_labels_have_the_level_baseline(kubeadm: dict[str, An
     assert plugin["configuration"]["defaults"]["enforce"] == "baseline"
     server = kubeadm["ClusterConfiguration"]["apiServer"]
     (file,) = (each["value"] for each in server["extraArgs"] if each["name"] == "admission-control-config-file")
-    assert file in {volume["mountPath"] for volume in server["extraVolumes"] if volume.get("readOnly")}
+    assert str(PurePath(file).parent) in {each["mountPath"] for each in server["extraVolumes"] if each.get("readOnly")}
+
+
+def test_kubelets_serve_certificates_that_the_api_server_verifies(kubeadm: dict[str, Any]) -> None:
+    assert kubeadm["KubeletConfiguration"]["serverTLSBootstrap"] is True
+    (authority,) = (
+        each["value"]
+        for each in kubeadm["ClusterConfiguration"]["apiServer"]["extraArgs"]
+        if each["name"] == "kubelet-certificate-authority"
+    )
+    assert authority.endswith("/etc/kubernetes/pki/ca.crt")

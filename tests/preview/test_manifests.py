@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from mlplatform.addons import vendored_manifests
+from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.vendored_manifests import pod_of, read_manifests
 from mlplatform.engine_config import JobEngineConfig, KubeflowEngineConfig
 from pulumi.runtime import rpc
@@ -22,8 +24,8 @@ from workloads.engines.job.job_engine import JobEngine
 from workloads.engines.job.job_manifests import job_manifest, secret_manifest
 from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
 
-from .graph import Graph
-from .rendered import PROGRAMS, graph_of
+from .graph import Graph, run
+from .rendered import PROGRAMS, a_cluster, graph_of
 from .schema import SCHEMA, faults
 
 REQUEST = RunRequest("iris", "iris-1", "iris-v1", {"rows": 3}, secrets={"TOKEN": "word"}, timeout_minutes=5)
@@ -154,6 +156,14 @@ def test_faults_misspelt_field_of_a_custom_resource_is_found(graphs: Mapping[str
 
 def test_schema_version_is_the_one_of_versions_toml() -> None:
     assert SCHEMA["version"] == f"v{VERSIONS['kubernetes']['version']}"
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_metrics_server_verifies_kubelets_whose_certificates_the_cluster_signs(verified: bool) -> None:
+    graph, _ = run(lambda: MetricsServer(replace(a_cluster(), verified_kubelets=verified)))
+    (server,) = graph.of("Deployment")["metrics-server"]["spec"]["template"]["spec"]["containers"]
+    assert ("--kubelet-insecure-tls" in server["args"]) is not verified
+    assert any(each.startswith("--kubelet-certificate-authority=") for each in server["args"]) is verified
 
 
 @pytest.mark.parametrize("name", ["flannel", "metallb", "metrics-server"])

@@ -28,11 +28,17 @@ KINDS = ("Deployment", "DaemonSet")
 WEBHOOK = "https://hooks.example.com/t0ken"
 
 
-def render(kubeflow: bool = True, **settings: Any) -> tuple[Graph, Any]:
+def render(kubeflow: bool = True, verified_kubelets: bool = False, **settings: Any) -> tuple[Graph, Any]:
     def program() -> Any:
         text = pulumi.Output.from_input("text")
         cluster = Cluster(
-            "lab", text, provider("lab", "text"), text, pulumi.Output.from_input([]), storage_class="disk"
+            "lab",
+            text,
+            provider("lab", "text"),
+            text,
+            pulumi.Output.from_input([]),
+            storage_class="disk",
+            verified_kubelets=verified_kubelets,
         )
         registry = ContainerRegistry(text, text, pulumi.Output.secret("word"), text)
         kubeflow_namespace = namespace("kubeflow", cluster, registry)
@@ -106,6 +112,15 @@ def test_only_node_exporter_runs_in_a_privileged_namespace(graph: Graph) -> None
         assert not pod.get("hostPID")
     (exporter,) = specifications(graph)["node-exporter"]["containers"]
     assert all(mount["readOnly"] for mount in exporter["volumeMounts"])
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_kubelets_are_verified_where_the_cluster_signs_their_certificates(verified: bool) -> None:
+    jobs = scraped(render(verified_kubelets=verified)[0])
+    authority = {"ca_file": "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"}
+    for name in ("kubelet", "containers"):
+        assert jobs[name]["tls_config"] == (authority if verified else {"insecure_skip_verify": True})
+    assert jobs["api-server"]["tls_config"] == authority
 
 
 def test_rights_are_limited_to_reading_nodes_pods_and_metrics(graph: Graph) -> None:

@@ -9,7 +9,7 @@ import pulumi
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
 from settings.serving import ServingSettings
-from workloads.mlflow_rest import ALIAS
+from workloads.ml.rest_client import ALIAS
 
 CONTAINER_PORT = 5005
 HEALTH_PORT = 5006

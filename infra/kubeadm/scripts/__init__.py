@@ -23,7 +23,10 @@ if [ "$(cat /etc/mlplatform/owner 2>/dev/null)" != "$OWNER" ]; then
   exit 1
 fi
 """
-WITHOUT_OWNER_CHECK = {"facts.sh", "listen.sh", "probe.sh", "owner.sh"}
+CONFIGURATION = "configuration.sh"
+"""The kubeadm configuration, as functions of other scripts."""
+WITH_CONFIGURATION = {"init.sh", "reconcile.sh"}
+WITHOUT_OWNER_CHECK = {"preflight/facts.sh", "preflight/listen.sh", "preflight/probe.sh", "owner.sh"}
 """Scripts that change nothing, or write the owner file."""
 
 
@@ -46,6 +49,7 @@ def standard_input(script: str, content: str = "") -> str:
 
     The script follows `functions.sh`. It is wrapped in a function, so bash reads all of it before `content`.
     """
+    functions = script_text("functions.sh") + (script_text(CONFIGURATION) if script in WITH_CONFIGURATION else "")
     check = "" if script in WITHOUT_OWNER_CHECK else OWNER_CHECK
     body = f"script() {{\n{script_text(script)}\n}}"
-    return f"{script_text('functions.sh')}{body}{LOCK}{check}script; exit\n{content}"
+    return f"{functions}{body}{LOCK}{check}script; exit\n{content}"

@@ -9,6 +9,7 @@ read -r credentials || true
 authority=$(cat)
 
 directory=/etc/containerd/certs.d
+mark="# Written by mlplatform, and overwritten by its next run."
 settings_digest() {
   cat /etc/containerd/config.toml /etc/systemd/system/containerd.service.d/mlplatform-proxy.conf 2>/dev/null | sha256sum
 }
@@ -20,7 +21,7 @@ if [ -f /sys/fs/cgroup/cgroup.controllers ]; then systemd_cgroup=true; else syst
 # Inside a container, a process cannot get a lower OOM score than the container has.
 if systemd-detect-virt --container --quiet; then restrict=true; else restrict=false; fi
 cat >/etc/containerd/config.toml <<SETTINGS
-# Written by mlplatform, and overwritten by its next run.
+$mark
 version = 2
 
 [plugins."io.containerd.grpc.v1.cri"]
@@ -43,12 +44,13 @@ if [ -n "$MIRROR" ]; then
     trust="ca = \"$directory/mirror-ca.crt\""
     # Images named after the registry itself need its certificate, but no mirror and no credentials from here.
     mkdir -p "$directory/$host"
-    printf 'server = "https://%s"\n\n[host."https://%s"]\n  %s\n' "$host" "$host" "$trust" >"$directory/$host/hosts.toml"
+    printf '%s\nserver = "https://%s"\n\n[host."https://%s"]\n  %s\n' "$mark" "$host" "$host" "$trust" >"$directory/$host/hosts.toml"
   fi
   for upstream in $UPSTREAMS; do
     mkdir -p "$directory/$upstream"
     # containerd contacts upstream only if the mirror does not respond or does not have the image.
     cat >"$directory/$upstream/hosts.toml" <<HOSTS
+$mark
 server = "https://$upstream"
 
 [host."https://$host/v2$project/$upstream"]

@@ -53,5 +53,16 @@ fi
 rm -f /etc/cni/net.d/10-weave.conflist /etc/cni/net.d/10-flannel.conflist
 rm -rf /etc/kubernetes /var/lib/weave /run/flannel /var/lib/cni/flannel /var/lib/cni/networks/weave /var/lib/cni/networks/cbr0
 rm -f /var/lib/cni/results/weave-* /var/lib/cni/results/cbr0-*
+# The login to the registry, which containerd reads at each pull, and the proxy of the site.
+for file in /etc/containerd/certs.d/*/hosts.toml; do
+  if [ -f "$file" ] && head -1 "$file" | grep -q '^# Written by mlplatform'; then rm -rf "${file%/*}"; fi
+done
+rm -f /etc/containerd/certs.d/mirror-ca.crt /etc/systemd/system/containerd.service.d/mlplatform-proxy.conf
+timer=mlplatform-approve-certificates.timer
+if systemctl cat "$timer" >/dev/null 2>&1; then
+  systemctl disable --now --quiet "$timer"
+  rm -f "/etc/systemd/system/$timer" "/etc/systemd/system/${timer%.timer}.service" "/usr/local/sbin/${timer%.timer}"
+  systemctl daemon-reload
+fi
 rm -rf /etc/mlplatform
 echo "reset: the machine is not a node"

@@ -60,7 +60,7 @@ def _probe_all(machines: Sequence[ResolvedMachine], nodes: Collection[str], netw
         def listen(machine: ResolvedMachine) -> None:
             if machine.name not in nodes:
                 shell, ports = shells[machine.name], " ".join(required_ports(machine, network))
-                pid = _run(shell, "listen.sh", {"PORTS": ports, "SECONDS_TO_LISTEN": str(LISTEN_SECONDS)})
+                pid = _run(shell, "preflight/listen.sh", {"PORTS": ports, "SECONDS_TO_LISTEN": str(LISTEN_SECONDS)})
                 stack.callback(shell.run, f"kill {pid}")
 
         def probe(machine: ResolvedMachine) -> list[str]:
@@ -70,7 +70,7 @@ def _probe_all(machines: Sequence[ResolvedMachine], nodes: Collection[str], netw
                 if peer is not machine
                 for port in _listening_ports(peer, machine, nodes, network)
             }
-            lines = _run(shells[machine.name], "probe.sh", {"TARGETS": " ".join(targets)}).split()
+            lines = _run(shells[machine.name], "preflight/probe.sh", {"TARGETS": " ".join(targets)}).split()
             return [targets[line] for line in lines]
 
         with ThreadPoolExecutor(THREADS) as executor:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from infra.machine import ResolvedMachine
 
 FACTS_SECONDS = 120
-"""`facts.sh` waits up to 5 s for each peer."""
+"""`preflight/facts.sh` waits up to 5 s for each peer."""
 
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """Facts that `scripts/facts.sh` prints, and the clock skew."""
+    """Facts that `scripts/preflight/facts.sh` prints, and the clock skew."""
 
     distribution: str
     distribution_version: str
@@ -53,7 +53,7 @@ class MachineFacts:
 
 
 def parse_facts(output: str, started: float, finished: float) -> MachineFacts:
-    """Return the facts that `facts.sh` printed between two times of this computer's clock, in seconds since 1970."""
+    """Return the facts that the script printed between two times of this computer's clock, in seconds since 1970."""
     lines = [line.split() for line in output.splitlines() if line]
     values = {key: words for key, *words in lines}
     text = {key: " ".join(words) for key, words in values.items()}
@@ -106,10 +106,10 @@ def gather_facts(machine: ResolvedMachine, peers: Iterable[ResolvedMachine]) -> 
     with _locks.setdefault(machine.name, threading.Lock()):
         if machine.name not in _cache:
             environment = {"ADDRESS": machine.address, "PEERS": " ".join(peer.address for peer in peers)}
-            command = command_line("facts.sh", environment, sudo=False)
+            command = command_line("preflight/facts.sh", environment, sudo=False)
             with connected(machine) as shell:
                 started = time.time()
-                result = shell.run(command, standard_input("facts.sh"), seconds=FACTS_SECONDS)
+                result = shell.run(command, standard_input("preflight/facts.sh"), seconds=FACTS_SECONDS)
                 finished = time.time()
             output = result.checked(f"{machine.name}: gathering facts")
             _cache[machine.name] = parse_facts(output, started, finished)

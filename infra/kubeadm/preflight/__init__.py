@@ -9,10 +9,10 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
-from infra.kubeadm.facts import MachineFacts, gather_facts
 from infra.kubeadm.owner import OWNER_FILE
 from infra.kubeadm.plan import ClusterPlan
-from infra.kubeadm.ports import blocked_ports
+from infra.kubeadm.preflight.facts import MachineFacts, gather_facts
+from infra.kubeadm.preflight.ports import blocked_ports
 from infra.machine import Machine, ResolvedMachine
 
 DISTRIBUTIONS = {"ubuntu": ("22.04", "24.04"), "debian": ("12", "13")}

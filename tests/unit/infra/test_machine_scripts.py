@@ -224,7 +224,7 @@ def facts_of(machine: Sandbox) -> list[str]:
         machine.program(name)
     machine.program("sudo", 'shift; exec "$@"')
     machine.write("etc/os-release", "ID=debian VERSION_ID=12")
-    result = machine.run("facts.sh", ADDRESS="10.0.0.1", PEERS="")
+    result = machine.run("preflight/facts.sh", ADDRESS="10.0.0.1", PEERS="")
     return [line.replace(str(machine.root), "") for line in result.stdout.splitlines()]
 
 
@@ -326,15 +326,15 @@ def test_containerd_with_a_proxy_restarts_only_when_it_changes(machine: Sandbox)
 def test_probe_reports_only_ports_without_a_listener(tmp_path: Path) -> None:
     open_port, udp_port, closed_port = free_ports(3)
     ports = f"{open_port}/tcp {udp_port}/udp"
-    pid = int(run_here("listen.sh", PORTS=ports, SECONDS_TO_LISTEN="30"))
+    pid = int(run_here("preflight/listen.sh", PORTS=ports, SECONDS_TO_LISTEN="30"))
     try:
         targets = [f"127.0.0.1:{port}" for port in (f"{open_port}/tcp", f"{udp_port}/udp", f"{closed_port}/tcp")]
-        assert run_here("probe.sh", TARGETS=" ".join(targets)).split() == [targets[2]]
+        assert run_here("preflight/probe.sh", TARGETS=" ".join(targets)).split() == [targets[2]]
         udp_closed = f"127.0.0.1:{closed_port}/udp"
-        assert run_here("probe.sh", TARGETS=udp_closed).split() == [udp_closed]
+        assert run_here("preflight/probe.sh", TARGETS=udp_closed).split() == [udp_closed]
     finally:
         os.kill(pid, signal.SIGTERM)
-    until(lambda: run_here("probe.sh", TARGETS=targets[0]).split() == targets[:1], seconds=30, what="the end")
+    until(lambda: run_here("preflight/probe.sh", TARGETS=targets[0]).split() == targets[:1], seconds=30, what="the end")
 
 
 def run_here(script: str, **environment: str) -> str:

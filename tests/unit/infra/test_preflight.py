@@ -9,7 +9,7 @@ import pytest
 
 from infra.errors import UserError
 from infra.kubeadm import preflight
-from infra.kubeadm.facts import parse_facts
+from infra.kubeadm.preflight.facts import parse_facts
 from tests.sandbox import OWNER
 
 PROVIDER = preflight._PreflightProvider()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from infra.kubeadm import join, kubectl
+from infra.kubeadm import reconcile as reconcile_module
 from infra.kubeadm import reset as reset_module
 from infra.kubeadm.__main__ import main
 from infra.machine import ResolvedMachine, SshLogin
@@ -132,3 +133,32 @@ def test_reset_with_a_failed_script_returns_1(
 def test_resolved_machine_parse_converts_numbers() -> None:
     assert ResolvedMachine.parse(properties("worker-1", "worker")).port % 1 == 0
     assert isinstance(ResolvedMachine.parse(properties("worker-1", "worker")).port, int)
+
+
+def reconcile_request(monkeypatch: pytest.MonkeyPatch, machines: Recorder) -> int:
+    for module in (reconcile_module, kubectl):
+        monkeypatch.setattr(module, "connected", machines.connected)
+    monkeypatch.setattr(kubectl, "READY_SECONDS", 0)
+    node, control_plane = properties("worker-1", "worker"), properties("plane", "control-plane")
+    request = {"node": node, "owner": OWNER, "control_plane": control_plane}
+    return run("reconcile", request | {"environment": {"ROLE": "worker"}, "digest": "0123"}, monkeypatch)
+
+
+def test_reconcile_runs_the_script_and_waits_for_the_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Recorder()
+    assert reconcile_request(monkeypatch, machines) == 0
+    assert [(machine, command.rpartition(" ")[2]) for machine, command in machines.commands if "sudo" in command] == [
+        ("plane", "approver.sh"),
+        ("worker-1", "reconcile.sh"),
+        ("plane", kubectl.APPROVER),
+        ("plane", "/api/v1/nodes/worker-1/proxy/healthz"),
+    ]
+
+
+def test_reconcile_with_a_certificate_that_is_not_approved_names_the_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reconcile_request(monkeypatch, Recorder(failing="proxy/healthz")) == 1
+    error = capsys.readouterr().err
+    assert "cannot connect to the kubelet of worker-1 after 0 s: it failed" in error
+    assert f"journalctl --unit {kubectl.APPROVER}" in error

@@ -1,0 +1,230 @@
+"""The configuration of nodes that exist: the real scripts in a folder, with fake programs, and the step's waits."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import shutil
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from infra.kubeadm.scripts import script_text
+from tests.sandbox import Sandbox
+
+VARIABLES = {
+    "NODE": "plane",
+    "ADDRESS": "10.0.0.1",
+    "VERSION": "1.34.4",
+    "POD_SUBNET": "10.32.0.0/16",
+    "SERVICE_SUBNET": "10.96.0.0/16",
+    "CLUSTER": "lab",
+    "NAMES": "",
+}
+RESTART = "systemctl restart kubelet"
+OLD_KUBELET, NEW_KUBELET = "kind: KubeletConfiguration", "kind: KubeletConfiguration # new"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Sandbox:
+    """Return a node of an older program."""
+    machine = Sandbox(tmp_path)
+    for name in ("systemctl", "kubectl", "curl", "sleep"):
+        machine.program(name)
+    for name in ("cp", "cmp"):
+        (tmp_path / "fake-programs" / name).symlink_to(shutil.which(name) or name)
+    machine.program("systemd-detect-virt", "exit 1")
+    (tmp_path / "var/log").mkdir()
+    machine.write("etc/kubernetes/pki/ca.crt").chmod(0o644)
+    machine.write("etc/kubernetes/manifests/kube-apiserver.yaml", "old flags")
+    machine.write("etc/kubernetes/audit-policy.yaml", "rules: []")
+    machine.write("etc/kubernetes/policies-0123456789abcdef/audit-policy.yaml", "rules: []")
+    machine.write("var/lib/kubelet/config.yaml", OLD_KUBELET)
+    kubeadm(machine, flags="new flags", kubelet=NEW_KUBELET)
+    return machine
+
+
+def kubeadm(machine: Sandbox, flags: str, kubelet: str) -> None:
+    """Define a kubeadm that writes these flags of the control plane and these settings of the kubelet."""
+    machine.program(
+        "kubeadm",
+        f"""case "$*" in
+        "init phase upload-config"*) cat "${{@: -1}}" >{machine.root}/uploaded ;;
+        "upgrade apply"*) echo "{flags}" >/etc/kubernetes/manifests/kube-apiserver.yaml ;;
+        "upgrade node"*) echo "{kubelet}" >/var/lib/kubelet/config.yaml ;;
+        esac""",
+    )
+
+
+def test_reconcile_of_an_older_control_plane_applies_both_and_waits(machine: Sandbox) -> None:
+    result = machine.run("reconcile.sh", ROLE="control-plane", **VARIABLES)
+    assert result.returncode == 0, result.stderr
+    commands = [call.partition(" --config")[0] for call in machine.calls if call.startswith(("kubeadm", "kubectl"))]
+    assert list(dict.fromkeys(commands[5:])) == [
+        "kubeadm init phase upload-config all",
+        "kubeadm upgrade apply phase control-plane v1.34.4 --certificate-renewal=false",
+        "kubectl get --raw /livez --request-timeout=5s",
+        "kubectl get --raw /readyz --request-timeout=5s",
+        "kubeadm upgrade node phase kubelet-config",
+    ]
+    assert set(commands[:5]) == {"kubectl get --raw /readyz --request-timeout=5s"}
+    assert RESTART in machine.calls
+    kubernetes = machine.root / "etc/kubernetes"
+    (policies,) = kubernetes.glob("policies*")  # that of the older configuration is gone
+    assert f"hostPath: {policies}, mountPath: {kubernetes}/policies" in (machine.root / "uploaded").read_text()
+    assert not (kubernetes / "audit-policy.yaml").exists()
+    assert (kubernetes / "pki/ca.crt").stat().st_mode & 0o777 == 0o600
+    assert (machine.root / "var/lib/kubelet/config.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_reconcile_without_a_difference_restarts_nothing(machine: Sandbox) -> None:
+    assert machine.run("reconcile.sh", ROLE="control-plane", **VARIABLES).returncode == 0
+    before = len(machine.calls)
+    result = machine.run("reconcile.sh", ROLE="control-plane", **VARIABLES)
+    assert "flags are those of this version" in result.stdout
+    assert "settings are those of this version" in result.stdout
+    assert [call for call in machine.calls[before:] if call.startswith(("systemctl r", "curl"))] == []
+
+
+def test_reconcile_of_a_worker_changes_its_kubelet_only(machine: Sandbox) -> None:
+    result = machine.run("reconcile.sh", ROLE="worker", **VARIABLES)
+    assert result.returncode == 0, result.stderr
+    assert [call for call in machine.calls if call.startswith("kubeadm")] == [
+        "kubeadm upgrade node phase kubelet-config"
+    ]
+    assert machine.calls.count(RESTART) == 1
+
+
+def test_reconcile_with_a_kubelet_that_does_not_start_restores_its_settings(machine: Sandbox) -> None:
+    machine.program("curl", "echo 'connection refused' >&2; exit 7")
+    result = machine.run("reconcile.sh", ROLE="worker", **VARIABLES)
+    assert result.returncode == 1
+    assert "8/healthz: connection refused" in result.stderr
+    assert "has the old ones again" in result.stderr
+    assert (machine.root / "var/lib/kubelet/config.yaml").read_text() == f"{OLD_KUBELET}\n"
+    assert machine.calls.count(RESTART) == 2
+
+
+def test_reconcile_with_a_failed_kubeadm_fails_with_its_last_lines(machine: Sandbox) -> None:
+    machine.program("kubeadm", 'case "$*" in "upgrade apply"*) echo "rolled back"; exit 1 ;; esac')
+    result = machine.run("reconcile.sh", ROLE="control-plane", **VARIABLES)
+    assert result.returncode == 1
+    assert "kubeadm upgrade apply phase control-plane v1.34.4" in result.stderr
+    assert "rolled back" in result.stderr
+    assert RESTART not in machine.calls
+    assert (
+        len([*(machine.root / "etc/kubernetes").glob("policies-*")]) == 2
+    )  # the API server may still use the old ones
+
+
+@pytest.fixture
+def approver(machine: Sandbox) -> Sandbox:
+    """Return a control plane with the timer, for the nodes plane and worker-1."""
+    (machine.root / "etc/systemd/system").mkdir(parents=True)
+    (machine.root / "fake-programs/openssl").symlink_to(shutil.which("openssl") or "openssl")
+    text = script_text("approve-certificates.sh")
+    for node, address in {"plane": "10.0.0.1", "worker-1": "10.0.0.2"}.items():
+        result = machine.run("approver.sh", text, NODE=node, ADDRESS=address)
+        assert result.returncode == 0, result.stderr
+    assert (machine.root / "usr/local/sbin/mlplatform-approve-certificates").read_text() == text
+    assert "systemctl enable --now --quiet mlplatform-approve-certificates.timer" in machine.calls
+    return machine
+
+
+def signing_request(
+    node: str, addresses: list[str], names: list[str] | None = None, group: str = "system:nodes"
+) -> str:
+    """Return a kubelet's request as the API server has it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group), x509.NameAttribute(NameOID.COMMON_NAME, node)]
+    alternative = [
+        *(x509.DNSName(name) for name in ([node.rpartition(":")[2]] if names is None else names)),
+        *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses),
+    ]
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
+    if alternative:
+        request = request.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+    pem = request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return base64.b64encode(pem).decode()
+
+
+WORKER = "system:node:worker-1"
+
+
+def decision(machine: Sandbox, request: str, user: str) -> tuple[bool, str]:
+    """Return whether the request is approved, and the log."""
+    machine.write("pending", f'csr-1 {request} "{user}"')
+    machine.program("kubectl", f'[ "$1" = certificate ] || cat {machine.root}/pending')
+    (machine.root / "calls").unlink(missing_ok=True)
+    result = machine.run("approve-certificates.sh")
+    assert result.returncode == 0, result.stderr
+    return "kubectl certificate approve csr-1" in machine.calls, result.stderr
+
+
+def test_approver_approves_the_request_of_a_node_for_its_name_and_address(approver: Sandbox) -> None:
+    assert decision(approver, signing_request(WORKER, ["10.0.0.2"]), WORKER) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("request_", "user", "reason"),
+    [
+        (
+            signing_request(WORKER, ["10.0.0.1"]),
+            WORKER,
+            "it is for DNS:worker-1, IP Address:10.0.0.1, and worker-1 has",
+        ),
+        (signing_request(WORKER, ["10.0.0.2", "10.0.0.9"]), WORKER, "IP Address:10.0.0.9, and"),
+        (signing_request(WORKER, ["10.0.0.2"], ["worker-1", "kubernetes"]), WORKER, "DNS:kubernetes"),
+        (signing_request(WORKER, [], []), WORKER, "it is for , and"),
+        (signing_request("system:node:plane", ["10.0.0.1"]), WORKER, "its subject is subject=CN=system:node:plane"),
+        (signing_request(WORKER, ["10.0.0.2"], group="system:masters"), WORKER, "O=system:masters"),
+        (signing_request(WORKER, ["10.0.0.2"]), "system:node:worker-9", "the cluster has no node worker-9"),
+        (signing_request(WORKER, ["10.0.0.2"]), "worker-1", "worker-1 is no node"),
+        (signing_request(WORKER, ["10.0.0.2"]), r"x\ncsr-2 y system:node:worker-1", "is no node"),
+        (signing_request(WORKER, ["10.0.0.2"]), "system:node:../owner", "system:node:../owner is no node"),
+        (base64.b64encode(b"no request").decode(), WORKER, "the request is invalid"),
+    ],
+    ids=[
+        "address",
+        "addresses",
+        "name",
+        "no-name",
+        "subject",
+        "group",
+        "node",
+        "user",
+        "line-break",
+        "path",
+        "no-request",
+    ],
+)
+def test_approver_leaves_other_requests_and_logs_the_reason(
+    approver: Sandbox, request_: str, user: str, reason: str
+) -> None:
+    approved, log = decision(approver, request_, user)
+    assert not approved
+    assert "is not approved: " in log
+    assert reason in log
+
+
+def test_reset_removes_the_timer_and_the_login_of_the_registry(approver: Sandbox) -> None:
+    machine = approver
+    for name in ("kubeadm", "ipset", "containerd", "ctr"):
+        machine.program(name)
+    for name in ("iptables-save", "ip6tables-save", "ip"):
+        machine.program(name, "exit 1")
+    theirs = [machine.write("etc/containerd/certs.d/example.com/hosts.toml", 'server = "https://example.com"')]
+    settings = {"PAUSE": "registry.k8s.io/pause:3.10", "UPSTREAMS": "docker.io quay.io", "MIRROR": "10.0.0.9:5443"}
+    result = machine.run("containerd.sh", "c2VjcmV0\nCERTIFICATE\n", **settings)
+    assert result.returncode == 0, result.stderr
+    assert "c2VjcmV0" in (machine.root / "etc/containerd/certs.d/quay.io/hosts.toml").read_text()
+    result = machine.run("reset.sh")
+    assert result.returncode == 0, result.stderr
+    left = [file for file in machine.root.glob("etc/containerd/certs.d/**/*") if file.is_file()]
+    assert left == theirs
+    assert "systemctl disable --now --quiet mlplatform-approve-certificates.timer" in machine.calls
+    assert [*machine.root.glob("etc/systemd/system/mlplatform*"), *machine.root.glob("usr/local/sbin/*")] == []
