@@ -38,7 +38,7 @@ FAILURES = {
 REFUSALS = {
     "containers": "step container is a container component of the image alpine",
     "target_image": "step containerized is a containerized Python component",
-    "images": "step other-image asks for the image tensorflow/tensorflow:2.15.0",
+    "images": "step other-image needs the image tensorflow/tensorflow:2.15.0",
     "buckets": "step importer: the address gs://bucket/table.csv of an artifact is not a path",
     "pod_settings": "step read-task reads the configuration of its pod in configuration",
     "loop_over_files": "for-loop-1 is a loop over artifacts, which no engine has",

@@ -1,8 +1,8 @@
 """Run of a compiled pipeline: its tasks in the order of their dependencies, independent ones side by side.
 
 kfp's local runner gives loops in loops, and conditions in loops, the wrong values. This module follows the rules of the
-backend of Kubeflow Pipelines instead: a task sees the inputs of its own DAG and the outputs of the tasks beside it, and
-each iteration of a loop is a DAG of its own.
+backend of Kubeflow Pipelines instead. A task sees the inputs of its DAG and the outputs of the tasks beside it. Each
+iteration of a loop is a separate DAG.
 """
 
 from __future__ import annotations
