@@ -25,7 +25,7 @@ class Startable(Protocol):
 
 
 def start_time(process: Startable) -> float:
-    """Return a number that tells a process from a later one with the same process id.
+    """Return a number that differs between a process and a later one with the same process id.
 
     On Linux, it is the time since boot in clock ticks: psutil's time of day moves when the clock is set.
     """

@@ -77,7 +77,7 @@ reconcile_kubelet() {
 if [ "$ROLE" = control-plane ]; then reconcile_control_plane; fi
 reconcile_kubelet
 # kubeadm and the packages let every user of the machine read these.
-for file in /var/lib/kubelet/config.yaml /etc/kubernetes/pki/{,etcd/}*.crt /etc/cni/net.d/*.conf* \
+for file in /var/lib/kubelet/config.yaml /etc/kubernetes/pki/{,etcd/}*.crt \
   {/etc,/usr/lib}/systemd/system/kubelet.service.d/10-kubeadm.conf; do
   if [ -f "$file" ]; then chmod 600 "$file"; fi
 done
