@@ -36,6 +36,6 @@ else:
         **deploy(settings, platform),
     }
 # Another stack reads this output to copy the models of this one: workloads.model_transfer.model_transfer.
-outputs[ACCESS] = pulumi.Output.secret(platform.tracking.access.inputs())
+outputs[ACCESS] = pulumi.Output.secret(platform.tracking.reading_access.inputs())
 for name, output in outputs.items():
     pulumi.export(name, output)

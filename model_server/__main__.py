@@ -81,7 +81,7 @@ def _serve(settings: ServerSettings) -> int:
             # The import must follow the line above. Forked workers share the imported modules.
             worker = import_module("model_server.http.worker")
             print(f"listening on {host} port {settings.port} with {settings.workers} workers", flush=True)
-            _run_workers(settings, partial(worker.load, settings))
+            _run_workers(settings, partial(worker.load_application, settings))
     except OSError as error:
         return _fail(1, str(error))
     return 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from model_server.codecs.inference_protocol import InferenceRequest, check_members, encode_outputs
+from model_server.codecs.inference_protocol import InferenceRequest, check_members, encode_outputs, input_tensors
 from model_server.codecs.json_decoder import decode_json, decode_text
+from model_server.codecs.mlflow_protocol import decode_records
 from model_server.errors import RequestError
 from model_server.loader import ModelLoader, ServedModel
-from model_server.model.model import FEATURES, Model
+from model_server.model.model import Model, Outputs
 from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry
 
@@ -37,9 +38,9 @@ class DataPlane:
             rows = served.reader.parse_csv(decode_text(body))
         else:
             raise _unsupported(media_type, f"{JSON} or {CSV}")
-        labels, probabilities = self._predict(served.model, rows)
-        predictions = [_prediction(served.model, *each) for each in zip(labels, probabilities, strict=True)]
-        return {"predictions": predictions} | served.model.identity
+        outputs = self._predict(served.model, rows)
+        predictions = [served.model.task.answer(*each) for each in zip(*outputs, strict=True)]
+        return {"predictions": predictions} | served.model.about
 
     def score_fast(self, body: bytes) -> Content | None:
         """Return the prediction of a body that is one valid JSON object; None if `score` has to decide."""
@@ -48,6 +49,18 @@ class DataPlane:
             return None
         row = served.reader.parse_fast(body)
         return None if row is None else self._predict_row(served.model, row)
+
+    def invocations(self, body: bytes, media_type: str) -> Content:
+        """Return the predictions that MLflow's own server returns for the model, from the same requests."""
+        served = self.served()
+        if media_type == JSON:
+            rows = served.reader.parse_objects(decode_records(body))
+        elif media_type == CSV:
+            rows = served.reader.parse_csv(decode_text(body))
+        else:
+            raise _unsupported(media_type, f"{JSON} or {CSV}")
+        outputs = self._predict(served.model, rows)
+        return {"predictions": [served.model.task.record(*each) for each in zip(*outputs, strict=True)]}
 
     def infer(
         self, name: str, version: str | None, body: bytes, media_type: str, json_length: int | None = None
@@ -66,10 +79,10 @@ class DataPlane:
         if media_type != JSON and json_length is None:
             raise _unsupported(media_type, JSON)
         request = InferenceRequest.decode(body, json_length)
-        outputs = request.outputs()
-        labels, probabilities = self._predict(model, request.rows(served.reader))
+        requested = request.outputs([output.name for output in model.task.outputs])
+        outputs = self._predict(model, request.rows(served.reader))
         echoed = {"id": request.content["id"]} if "id" in request.content else {}
-        tensors, binary = encode_outputs(outputs, len(model.signature.classes), labels, probabilities)
+        tensors, binary = encode_outputs(requested, model.task.outputs, outputs)
         return model.identity | echoed | {"outputs": tensors}, binary
 
     def index(self, body: bytes) -> list[Content]:
@@ -123,36 +136,24 @@ class DataPlane:
         about: Content = {"name": name, "versions": [], "platform": "onnxruntime_onnx"}
         if version is None and self.model is None and name == self._settings.model:
             return about | {"inputs": [], "outputs": [], "parameters": {}}
-        model = self.served(name, version).model
-        features, classes = len(model.signature.features), len(model.signature.classes)
+        served = self.served(name, version)
+        model = served.model
         return about | {
             "versions": [model.version],
-            "inputs": [{"name": FEATURES, "datatype": "FP32", "shape": [-1, features]}],
-            "outputs": [
-                {"name": "label", "datatype": "INT64", "shape": [-1]},
-                {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
-            ],
-            "parameters": model.signature.model_dump(mode="json"),
+            "inputs": input_tensors(served.reader.columns),
+            "outputs": [output._asdict() for output in model.task.outputs],
+            "parameters": model.signature.model_dump(mode="json", exclude_unset=True),
         }
 
     def _predict_row(self, model: Model, row: Sequence[float]) -> Content:
-        label, probabilities, inputs = model.predict_row(row)
-        self._telemetry.record_predictions(model, (label,), inputs)
-        return _prediction(model, label, probabilities) | model.identity
+        outputs, inputs = model.predict_row(row)
+        self._telemetry.record_predictions(model, model.task.classes(outputs[:1]), inputs)
+        return model.task.answer(*outputs) | model.about
 
-    def _predict(self, model: Model, rows: list[list[float]]) -> tuple[list[int], list[list[float]]]:
-        labels, probabilities, inputs = model.predict(rows)
-        self._telemetry.record_predictions(model, labels, inputs)
-        return labels, probabilities
-
-
-def _prediction(model: Model, label: int, probabilities: list[float]) -> Content:
-    signature = model.signature
-    return {
-        "class_index": label,
-        signature.target: signature.classes[label],
-        "probabilities": dict(zip(signature.classes, probabilities, strict=True)),
-    }
+    def _predict(self, model: Model, rows: list[list[float]]) -> Outputs:
+        outputs, inputs = model.predict(rows)
+        self._telemetry.record_predictions(model, model.task.classes(outputs[0]), inputs)
+        return outputs
 
 
 def _unsupported(media_type: str, allowed: str) -> RequestError:

@@ -14,6 +14,8 @@ WATCHED_FEATURES = 100
 """Number of features of a model that are counted, from the first on: each costs two dozen time series per pod."""
 LAST = "inf"
 """Upper end of the last range in the metrics."""
+MISSING = "missing"
+"""Label of missing values in the metrics, instead of the upper end of a range."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class _WatchedFeature:
     column: int
     edges: NDArray[np.float32]
     counters: list[Counter]
+    """A counter for each range, and one for missing values if the model accepts any."""
 
 
 class DriftCounters:
@@ -28,7 +31,7 @@ class DriftCounters:
 
     Args:
         model: the model; features without recorded ranges are not counted.
-        values: counter with the labels model, version, feature and upto (the upper end of a range).
+        values: counter with the labels model, version, feature and upto (the upper end of a range, or `MISSING`).
         shares: gauge with the same labels; it is set to the shares of the training data.
     """
 
@@ -40,9 +43,11 @@ class DriftCounters:
                 continue
             labels = [
                 (model.name, model.version, feature.name, upto)
-                for upto in (*(f"{edge:.7g}" for edge in feature.ranges.edges), LAST)
+                for upto in (*(f"{edge:.7g}" for edge in feature.ranges.edges), LAST, MISSING)
             ]
-            for label, share in zip(labels, feature.ranges.shares, strict=True):
+            if not feature.may_miss:
+                del labels[-1]
+            for label, share in zip(labels, feature.ranges.shares, strict=False):
                 shares.labels(*label).set(share)
             edges = np.array(feature.ranges.edges, dtype=np.float32)
             self._watched.append(_WatchedFeature(column, edges, [values.labels(*label) for label in labels]))
@@ -51,7 +56,9 @@ class DriftCounters:
         """Count rows, given as the bytes of float32 [rows, features]."""
         rows = np.frombuffer(inputs, np.float32).reshape(-1, self._features)
         for feature in self._watched:
-            ranges = np.searchsorted(feature.edges, rows[:, feature.column], side="left")
+            column = rows[:, feature.column]
+            ranges = np.searchsorted(feature.edges, column, side="left")
+            ranges[np.isnan(column)] = len(feature.edges) + 1
             for counter, count in zip(feature.counters, np.bincount(ranges).tolist(), strict=False):
                 if count:
                     counter.inc(count)

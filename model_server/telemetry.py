@@ -25,6 +25,8 @@ RequestKey = tuple[str, str, str]
 """Path of a request's route, its method, and the status of its response."""
 Item = TypeVar("Item")
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+NO_CLASSES = ("",)
+"""Label of all predictions of a regression; Prometheus reads an empty label as no label."""
 IMMEDIATE_BYTES = 1 << 14
 """Size of a batch that is counted at once: counting is cheap beside predicting it, and keeping it takes memory."""
 
@@ -115,7 +117,7 @@ class Telemetry:
         """Record that `model` is served instead of `previous`; call this before the first prediction."""
         if model.key not in self._models:
             drift = DriftCounters(model, self._values, self._shares)
-            self._models[model.key] = _RecordedModel(model.signature.classes, drift)
+            self._models[model.key] = _RecordedModel(model.signature.classes or NO_CLASSES, drift)
         if previous:
             self._model.labels(*previous.key).set(0)
         self._model.labels(*model.key).set(1)

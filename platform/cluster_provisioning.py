@@ -14,7 +14,7 @@ from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
 from mlplatform.cluster_objects import created_objects
 from mlplatform.k8s.owned_objects import owner_labels
-from mlplatform.k8s.ownership import ClusterOwnership
+from mlplatform.k8s.ownership import ObjectOwnership
 
 from infra.blob_account import BlobAccount
 from infra.cluster import Cluster
@@ -132,7 +132,7 @@ def provision_managed_cluster(settings: StackSettings, stack: str, directory: Pa
 def _owned(cluster: Cluster, settings: StackSettings, stack: str) -> Cluster:
     """Return the cluster for this stack's objects, once no object of another owner is in their place."""
     labels = owner_labels(pulumi.get_project(), stack)
-    ownership = ClusterOwnership(
+    ownership = ObjectOwnership(
         "cluster-ownership",
         cluster.kubeconfig,
         labels,

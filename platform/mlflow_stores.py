@@ -1,12 +1,19 @@
-"""Stores of MLflow for runs, models and artifacts, as environment variables of its server."""
+"""Stores of MLflow for runs, models and artifacts: environment variables of its server, and its network rules."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import pulumi
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Rule, tcp_ports
 
 from settings.platform import TrackingSettings
+
+POSTGRESQL_PORT = 5432
+DEFAULT_PORTS = {"http": 80, "https": 443}
+AMAZON = "https://s3.amazonaws.com"
 
 
 def store_variables(
@@ -32,3 +39,29 @@ def store_variables(
         }
         secret["AWS_SECRET_ACCESS_KEY"] = pulumi.Output.secret(store.secret_key.get_secret_value())
     return plain, secret
+
+
+def store_egress(settings: TrackingSettings) -> list[Rule]:
+    """Return the egress rules of the server: name servers and the stores of the settings; [] without such stores.
+
+    A policy cannot name a host. A store with a host name opens its port to all pods and to all addresses except the
+    metadata services of clouds.
+    """
+    rules = []
+    if settings.database_url:
+        rules.append(_rule(settings.database_url.get_secret_value(), POSTGRESQL_PORT))
+    if store := settings.artifacts:
+        url = store.endpoint_url or AMAZON
+        rules.append(_rule(url, DEFAULT_PORTS[urlsplit(url).scheme]))
+    return [DNS, *rules] if rules else []
+
+
+def _rule(url: str, default_port: int) -> Rule:
+    parts = urlsplit(url)
+    ports = tcp_ports(parts.port or default_port)
+    try:
+        address = ipaddress.ip_network(parts.hostname or "")
+    except ValueError:
+        # Some networks do not apply rules with addresses to pods.
+        return {"to": [*ANY_ADDRESS["to"], {"namespaceSelector": {}}], **ports}
+    return {"to": [{"ipBlock": {"cidr": str(address)}}], **ports}

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pulumi
 from mlplatform.k8s.namespace import DNS, METADATA_SERVICES, Rule, tcp_ports
-from mlplatform.mlflow import CONTAINER_PORT, NAMESPACE
+from mlplatform.mlflow import NAMESPACE
+from mlplatform.mlflow_pod import CONTAINER_PORT
 from mlplatform.monitoring import scraping
 
 from infra.cluster import Cluster

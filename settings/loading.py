@@ -82,7 +82,8 @@ def _describe(fault: Any) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not fault["loc"]:
         return message
-    namespace, *path = (str(part) for part in fault["loc"])
+    # A setting with several forms adds the form in angle brackets to the path.
+    namespace, *path = (str(part) for part in fault["loc"] if not str(part).startswith("<"))
     setting = f"{namespace}:{'.'.join(path)}" if path else namespace
     if fault["type"] == "extra_forbidden":
         return f"{setting} is not a setting (see docs/settings.md)"

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -44,15 +45,31 @@ class TrackingSettings(Section):
     """In a cluster: size in GB of the volume for MLflow's database and artifacts."""
     database_url: SecretStr | None = None
     """Database for runs and models: `postgresql://user:password@host/database`. Unset: a SQLite file."""
+    upgrade_database: bool = False
+    """With `database_url`: a newer MLflow may upgrade the database. Make a backup first. A SQLite file is always
+    upgraded, and the file of before stays beside it."""
     artifacts: ArtifactStoreSettings | None = None
     """S3 bucket for models and other files of runs. Unset: a folder."""
 
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
-        if url and not url.get_secret_value().startswith("postgresql://"):
-            raise ValueError("has to begin with postgresql://")
+        if url:
+            _require_host(url.get_secret_value())
         return url
+
+
+def _require_host(url: str) -> None:
+    """Raise ValueError unless the address has a host and, optionally, a port; the text of the error has no password."""
+    if not url.startswith("postgresql://"):
+        raise ValueError("has to begin with postgresql://")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError("has a wrong host or port: postgresql://user:password@host:port/database") from error
+    if not host:
+        raise ValueError("has no host: postgresql://user:password@host:port/database")
 
 
 class BlobSettings(Section):
@@ -251,8 +268,9 @@ class PlatformSettings(Section):
     """In a cluster: addresses that steps of pipelines may connect to, in CIDR notation. Nodes, the API server and the
     metadata services of clouds stay closed, unless a range of the list is within them, as in `10.0.0.5/32`."""
     allow_plain_http: bool = False
-    """Offer pages with a password at a `LoadBalancer` or `NodePort` without TLS. Every machine between browser and
-    cluster can then read the password. The network of a lab needs no such permission."""
+    """Offer pages with a password at a `LoadBalancer` or `NodePort` without TLS, and use an `account_url` with
+    `http://`. Every machine in between can then read the password or token. The network of a lab needs no such
+    permission."""
     registry: RegistrySettings = RegistrySettings()
     """Container registry that machines and pods pull from."""
     tracking: TrackingSettings = TrackingSettings()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from pydantic import model_validator
 
 from settings.infra import InfraSettings
@@ -10,6 +12,7 @@ from settings.serving import ServingSettings
 from settings.types import Section
 from settings.workloads import WorkloadsSettings
 
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 UNSUPPORTED_SETTINGS = {
     "existing": ({"network", "weave_fast_datapath"}, "a cluster that exists has its vendor's network"),
     "kubeadm": ({"storage", "storage_class", "metrics"}, "these settings are for infra:cluster: existing"),
@@ -86,7 +89,15 @@ class StackSettings(Section):
     @model_validator(mode="after")
     def _check_plain_http(self) -> StackSettings:
         platform = self.platform
-        if platform.allow_plain_http or self.infra.machines == "lab" or self.infra.cluster == "none":
+        if platform.allow_plain_http or self.infra.machines == "lab":
+            return self
+        blobs = urlsplit((platform.blobs and platform.blobs.account_url) or "")
+        if blobs.scheme == "http" and blobs.hostname not in LOOPBACK:
+            raise ValueError(
+                f"platform:blobs.account_url: {blobs.geturl()}: the token of the steps would cross the network without "
+                "TLS; set an address with https://, or platform:allow_plain_http: true if you trust that network"
+            )
+        if self.infra.cluster == "none":
             return self
         services = {
             "tracking": platform.tracking.service,

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from settings.cron import Schedule
+from settings.gate import GateSetting, gate_conditions
 from settings.types import Name, Parameter, Port, Section
+
+ColumnKind = Literal["number", "integer", "boolean", "category", "date", "ignore"]
+
+
+class ColumnSection(Section):
+    """A column of a pipeline's data, as far as its cells leave a doubt."""
+
+    type: ColumnKind | None = None
+    """Type of the column, or `ignore` to leave it out. Unset: the type that all cells have."""
+    missing: bool | Literal["drop"] = False
+    """Allow empty cells. `drop` leaves out the rows in which the cell is empty; a target takes only that."""
+    missing_texts: list[str] = Field(default_factory=list)
+    """Texts that mean an empty cell, such as `NA`."""
+    categories: list[str | int | float] = Field(default_factory=list)
+    """All categories in their order. Unset: those of the data, sorted."""
+    unknown: bool = False
+    """Predict rows with an unlisted category as if it were missing. Otherwise such rows are refused."""
+    unit: str = ""
+    """Unit of the target of a regression, such as `EUR`."""
 
 
 class PipelineSettings(Section):
@@ -15,12 +35,16 @@ class PipelineSettings(Section):
 
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """Arguments of the pipeline function. Names and types are checked against the function."""
+    columns: dict[str, ColumnKind | ColumnSection] = Field(default_factory=dict)
+    """Types of columns by name, such as `{postcode: category, age: {type: number, missing: true}}`; see
+    [Data](pipelines.md#data). The pipeline receives it as its parameter `columns`."""
     model: Name | None = None
     """Name of the registered model that the pipeline trains. Unset: the name of the pipeline."""
-    gate: float | None = None
-    """Accuracy that a new model must exceed to be deployed. The pipeline receives it as its parameter `baseline`.
-    Unset: the default of that parameter applies, 0.7 in `iris-external`. A pipeline whose `baseline` has no default
-    needs a gate."""
+    gate: GateSetting | None = None
+    """Condition that a new model has to meet before it becomes the champion. A number is the accuracy to exceed.
+    `{metric: rmse, below: 3.5}` names another metric, and a list has several conditions. The platform applies the gate
+    with `serve: true`. A pipeline receives it as its parameter `gate`, and a plain accuracy as `baseline`, too.
+    Unset: the default of `baseline` applies, 0.7 in `iris-external`."""
     serve: bool = False
     """Give the alias `champion` to the version that the pipeline deployed, and serve that version."""
     port: Port | None = None
@@ -41,11 +65,39 @@ class PipelineSettings(Section):
     """Retries of a failed step: the first after 5 seconds, the next after 10, and so on. A step that calls `set_retry`
     keeps its value."""
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the parameters together with the columns."""
+        columns = {
+            name: column if isinstance(column, str) else column.model_dump(exclude_unset=True)
+            for name, column in self.columns.items()
+        }
+        return {**self.parameters, **({"columns": columns} if columns else {})}
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> PipelineSettings:
+        if self.columns and "columns" in self.parameters:
+            raise ValueError("columns and parameters.columns both describe the columns; remove parameters.columns")
+        return self
+
     @model_validator(mode="after")
     def _check_serve(self) -> PipelineSettings:
         if not self.serve and (self.version is not None or self.port is not None):
             raise ValueError("version and port need serve: true; add serve: true, or remove version and port")
         return self
+
+    @model_validator(mode="after")
+    def _check_gate(self) -> PipelineSettings:
+        if "gate" in self.parameters:
+            raise ValueError("parameters.gate is set by the platform; write gate beside parameters instead")
+        if self.gate is not None and "baseline" in self.parameters:
+            raise ValueError("gate and parameters.baseline both set the gate; remove parameters.baseline")
+        return self
+
+    @property
+    def gate_conditions(self) -> list[dict[str, Any]]:
+        """Return the conditions of the gate; [] without a gate."""
+        return gate_conditions(self.gate)
 
 
 class WorkloadsSettings(Section):

@@ -11,12 +11,14 @@ from typing import Any
 import pulumi
 from mlplatform.platform import Platform
 
+from settings.metrics import describe_gate
 from settings.paths import PROJECT
 from settings.serving import ServingSettings
 from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
-from workloads.mlflow_rest import ALIAS
+from workloads.ml.rest_client import ALIAS
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
+from workloads.runs.gate_parameters import gate_parameters, require_gate_parameter
 from workloads.runs.pipeline_sources import local_image, pipeline_digest
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
 from workloads.runs.schedule import PipelineSchedule
@@ -26,11 +28,6 @@ from workloads.serving.local_service import model_server
 
 SMOKE_TEST = "smoke-test"
 """Pipeline that runs before all others if each step has its own pod."""
-GATE_PARAMETER = "baseline"
-"""Pipeline parameter with the value of the setting `gate`.
-
-The pipeline decides: `workloads/pipelines/iris_external.py` deploys its model only if its accuracy is above `baseline`.
-"""
 
 
 def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Output[Any]]:
@@ -113,6 +110,8 @@ class _Workloads:
                 ends_with_cluster, pulumi.ResourceOptions(depends_on=self.platform.run_after)
             ),
         )
+        if pipeline.gate is not None and not pipeline.serve:
+            compiled.parameters.apply(lambda declared: require_gate_parameter(name, declared))
         blobs = self.platform.blobs
         run = PipelineRun(
             f"{name}-run",
@@ -120,7 +119,7 @@ class _Workloads:
             pipeline=name,
             version=version,
             compiled=compiled,
-            parameters=pipeline.parameters,
+            parameters=pipeline.arguments,
             platform=self._platform_parameters(name, pipeline),
             secrets=secrets,
             timeout_minutes=pipeline.timeout_minutes,
@@ -150,8 +149,9 @@ class _Workloads:
                 steps_tracking_url=self.platform.steps_tracking_url,
                 opts=ends_with_cluster,
             )
+        gate = {"gate": describe_gate(pipeline.gate_conditions)} if pipeline.gate is not None else {}
         self.outputs[name.replace("-", "_")] = pulumi.Output.all(
-            state=run.state, run_id=run.run_id, outputs=run.outputs, artifacts=run.artifacts, log=run.log
+            state=run.state, run_id=run.run_id, outputs=run.outputs, artifacts=run.artifacts, log=run.log, **gate
         ).apply(_run_output)
         return run
 
@@ -166,8 +166,14 @@ class _Workloads:
             run_id=run.run_id,
             pinned=str(pipeline.version or ""),
             setting=f"workloads:pipelines.{name}.version",
+            pipeline=name,
+            gate=pipeline.gate_conditions,
         )
         self.champions[model] = champion
+        output = name.replace("-", "_")
+        self.outputs[output] = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected).apply(
+            lambda known: _with_decision(*known)
+        )
         url = self.servers[model] = self._start_server(name, pipeline, model, champion, settings)
         outputs = {
             "model": pulumi.Output.all(
@@ -176,7 +182,8 @@ class _Workloads:
                 alias=ALIAS,
                 sha256=champion.sha256,
                 accuracy=champion.accuracy,
-            ),
+                metrics=champion.metrics,
+            ).apply(_model_output),
             "score_url": pulumi.Output.concat(url, "/score"),
         }
         if pipeline.port is None:
@@ -215,8 +222,8 @@ class _Workloads:
         """Return the environment variables with the credentials of the steps."""
         secrets: dict[str, pulumi.Input[str]] = {}
         if blobs := self.platform.blobs:
-            secrets["AZURE_STORAGE_KEY"] = blobs.account_key
-        if login := self.platform.tracking.access.login:
+            secrets["AZURE_STORAGE_SAS_TOKEN"] = blobs.token
+        if login := self.platform.tracking.writer:
             secrets["MLFLOW_TRACKING_USERNAME"], secrets["MLFLOW_TRACKING_PASSWORD"] = login
         if monitoring := self.platform.monitoring:
             secrets |= {"PROMETHEUS_USERNAME": monitoring.username, "PROMETHEUS_PASSWORD": monitoring.password}
@@ -228,7 +235,7 @@ class _Workloads:
         if blobs := self.platform.blobs:
             parameters |= {"account_url": blobs.account_url, "container": blobs.container}
         if pipeline.gate is not None:
-            parameters[GATE_PARAMETER] = pipeline.gate
+            parameters |= gate_parameters(pipeline.gate_conditions)
         if monitoring := self.platform.monitoring:
             parameters["prometheus_url"] = monitoring.inside_url
         if pipeline.uses_model:
@@ -265,9 +272,22 @@ def _deployed_version(pipeline: str, outputs: dict[str, Any]) -> str:
     return str(outputs["version"])
 
 
+def _model_output(model: dict[str, Any]) -> dict[str, Any]:
+    """Return the stack output of a champion; its main metric has the name of the metric."""
+    metrics, accuracy = model.pop("metrics"), model.pop("accuracy")
+    return {**model, **(metrics or {"accuracy": accuracy})}
+
+
 def _run_output(run: dict[str, Any]) -> dict[str, Any]:
-    """Return the stack output of a run: the pipeline's outputs, with state, id, artifacts and log of the run."""
-    return {**run["outputs"], **{key: run[key] for key in ("state", "run_id", "artifacts", "log")}}
+    """Return the stack output of a run: the pipeline's outputs, with gate, state, id, artifacts and log of the run."""
+    return {**run["outputs"], **{key: value for key, value in run.items() if key != "outputs"}}
+
+
+def _with_decision(run: dict[str, Any], decision: str, rejected: str) -> dict[str, Any]:
+    """Return the stack output of a run with the platform's decision, if the pipeline has none or the gate differs."""
+    if rejected:
+        return run | {"decision": decision, "deployed": False}
+    return run | ({"decision": decision} if decision and not run.get("decision") else {})
 
 
 def _git_tags() -> dict[str, str]:

@@ -26,7 +26,7 @@ import pulumi
 from infra.cluster import Cluster, Node, provider, wait_for_api_server
 from infra.kubeadm.init import admin_kubeconfig, certificate_expiry, init_control_plane
 from infra.kubeadm.join import join_worker
-from infra.kubeadm.owner import ClusterOwner, claim_machine
+from infra.kubeadm.owner import MachineOwner, claim_machine
 from infra.kubeadm.packages import install_packages
 from infra.kubeadm.plan import ClusterPlan, package_source, proxy_environment
 from infra.kubeadm.preflight import run_preflight
@@ -88,7 +88,7 @@ class KubeadmCluster(pulumi.ComponentResource):
             raise ValueError("packages: bundle takes them from a registry, and no registry is set")
         super().__init__("mlplatform:infra:Kubeadm", name, None, opts)
         stack = "/".join((pulumi.get_organization(), pulumi.get_project(), pulumi.get_stack()))
-        owner = ClusterOwner(f"{name}-owner", stack=stack, opts=pulumi.ResourceOptions(parent=self))
+        owner = MachineOwner(f"{name}-owner", stack=stack, opts=pulumi.ResourceOptions(parent=self))
         self._plan = plan = ClusterPlan(
             name=name,
             control_plane=control_planes[0],

@@ -23,14 +23,14 @@ from infra.ssh import Shell
 OWNER_FILE = "/etc/mlplatform/owner"
 
 
-class _ClusterOwnerProvider(GeneratedProvider):
+class _MachineOwnerProvider(GeneratedProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         import secrets
 
         return CreateResult("owner", {"value": f"{props['stack']} {secrets.token_hex(8)}"})
 
 
-class ClusterOwner(Resource, module="infra", name="ClusterOwner"):
+class MachineOwner(Resource, module="infra", name="MachineOwner"):
     """The owner of a cluster's machines. `value` is generated once and survives a rename of the stack.
 
     Args:
@@ -40,7 +40,7 @@ class ClusterOwner(Resource, module="infra", name="ClusterOwner"):
     value: pulumi.Output[str]
 
     def __init__(self, name: str, *, stack: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(_ClusterOwnerProvider(), name, {"stack": stack, "value": None}, opts)
+        super().__init__(_MachineOwnerProvider(), name, {"stack": stack, "value": None}, opts)
 
 
 def claim_machine(machine: Machine, plan: ClusterPlan, depends_on: Sequence[pulumi.Resource]) -> remote.Command:

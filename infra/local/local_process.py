@@ -119,6 +119,7 @@ def _process_group(data: Path) -> ProcessGroup:
 def _start(props: dict[str, Any]) -> dict[str, Any]:
     data, port = Path(props["data"]), int(props["port"])
     data.mkdir(parents=True, exist_ok=True)
+    data.chmod(0o700)  # MLflow's database and files have no other protection here
     group = _process_group(data)
     group.stop()
     _require_free(props["host"], port, props["name"], props["setting"])

@@ -5,15 +5,17 @@ A message with binary tensors is a JSON object, followed by the data of these te
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from model_server.codecs.input_columns import InputColumn, NumberInput
 from model_server.codecs.json_decoder import decode_json, describe_value, is_object
 from model_server.codecs.row_reader import RowReader
 from model_server.codecs.tensors import DATATYPES, Tensor, read_json_tensor, take_binary_tensor, tensor_bytes
 from model_server.errors import RequestError
-from model_server.model.model import FEATURES, OUTPUTS, Rows
+from model_server.model.model import FEATURES, Rows
+from model_server.model.prediction_task import OutputTensor
 
 BINARY_SIZE, BINARY, ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
 """Parameters of a tensor, of a requested output, and of a request."""
@@ -42,36 +44,42 @@ class InferenceRequest:
         content = decode_json(body[:json_length])
         check_members(content, "", required={"inputs"}, optional={"id", "parameters", "outputs"})
         if "id" in content and not isinstance(content["id"], str):
-            raise _unexpected("id", "a text", content["id"])
+            raise unexpected_member("id", "a text", content["id"])
         return cls(content, b"" if json_length is None else body[json_length:])
 
     def rows(self, reader: RowReader) -> Rows:
-        """Return the rows [rows, features] of one tensor `features`, or of one tensor [rows] for each feature.
+        """Return the encoded rows [rows, features] of one tensor `features`, or of one tensor [rows] for each column.
+
+        The tensor `features` has encoded values.
 
         Raises:
-            RequestError: with the member, or the feature and row, of the error.
+            RequestError: with the member, or the column and row, of the error.
         """
         tensors = self._tensors()
-        if list(tensors) == [FEATURES]:
+        if list(tensors) == [FEATURES] and reader.names != [FEATURES]:
             rows = tensors[FEATURES].rows(reader.names)
-        else:
-            columns = [tensor.rows([tensor.name]) for tensor in reader.in_model_order(tensors)]
-            if len({len(column) for column in columns}) > 1:
-                raise RequestError(422, "bad_shape", "the inputs differ in their number of rows", field="inputs")
-            rows = [[value for (value,) in cells] for cells in zip(*columns, strict=True)]
-        reader.check_row_count(len(rows))
-        return [reader.check_row(values, row) for row, values in enumerate(rows)]
+            reader.check_row_count(len(rows))
+            return [reader.check_encoded(values, row) for row, values in enumerate(rows)]
+        ordered = reader.in_model_order(tensors)
+        columns = [tensor and tensor.column() for tensor in ordered]
+        lengths = {len(column) for column in columns if column is not None}
+        if len(lengths) > 1:
+            raise RequestError(422, "bad_shape", "the inputs differ in their number of rows", field="inputs")
+        (count,) = lengths
+        reader.check_row_count(count)
+        cells = zip(*(column or [None] * count for column in columns), strict=True)
+        return [reader.check_row(values, row) for row, values in enumerate(cells)]
 
-    def outputs(self) -> dict[str, bool]:
-        """Return the names of the requested outputs, all if the request names none; True stands for binary data."""
+    def outputs(self, names: Sequence[str]) -> dict[str, bool]:
+        """Return those of the model's outputs that are requested, by default all; True stands for binary data."""
         all_binary = self.content.get("parameters", {}).get(ALL_BINARY) is True
         if "outputs" not in self.content:
-            return dict.fromkeys(OUTPUTS, all_binary)
+            return dict.fromkeys(names, all_binary)
         outputs = {}
         for path, output in _members(self.content, "outputs"):
             check_members(output, path, required={"name"}, optional=PARAMETERS)
-            if output["name"] not in OUTPUTS:
-                raise _unexpected(f"{path}.name", f"one of {', '.join(OUTPUTS)}", output["name"])
+            if output["name"] not in names:
+                raise unexpected_member(f"{path}.name", f"one of {', '.join(names)}", output["name"])
             outputs[output["name"]] = output.get("parameters", {}).get(BINARY, all_binary) is True
         return outputs
 
@@ -83,14 +91,14 @@ class InferenceRequest:
             check_members(member, path, required=JSON_TENSOR if size is None else BINARY_TENSOR, optional=PARAMETERS)
             name, datatype, shape = member["name"], member["datatype"], member["shape"]
             if not isinstance(name, str):
-                raise _unexpected(f"{path}.name", "a text", name)
+                raise unexpected_member(f"{path}.name", "a text", name)
             if name in tensors:
                 name = name[:100]
                 raise RequestError(422, "duplicate_field", f"two inputs are named {name!r}", field=name)
             if not isinstance(shape, list) or not all(type(length) is int for length in shape):
-                raise _unexpected(f"{path}.shape", "a list of integers", shape)
+                raise unexpected_member(f"{path}.shape", "a list of integers", shape)
             if datatype not in DATATYPES:
-                raise _unexpected(f"{path}.datatype", f"one of {', '.join(DATATYPES)}", datatype)
+                raise unexpected_member(f"{path}.datatype", f"one of {', '.join(DATATYPES)}", datatype)
             if size is None:
                 tensors[name] = read_json_tensor(name, path, datatype, shape, member["data"])
             else:
@@ -100,26 +108,37 @@ class InferenceRequest:
         return tensors
 
 
+def input_tensors(columns: Sequence[InputColumn]) -> list[Content]:
+    """Return the description of the inputs: one tensor `features` if all columns are numbers, else one for each."""
+    if all(type(column) is NumberInput for column in columns):
+        return [{"name": FEATURES, "datatype": "FP32", "shape": [-1, len(columns)]}]
+    return [{"name": column.name, "datatype": column.datatype, "shape": [-1]} for column in columns]
+
+
 def encode_outputs(
-    outputs: dict[str, bool], classes: int, labels: list[int], probabilities: Rows
+    requested: dict[str, bool], outputs: Sequence[OutputTensor], values: Sequence[list[Any]]
 ) -> tuple[list[Content], bytes]:
-    """Return the outputs `label` [rows] and `probabilities` [rows, classes], and the data of the binary ones."""
-    shape = [len(labels), classes]
-    flat = [probability for row in probabilities for probability in row]
-    data: dict[str, tuple[str, list[int], list[Any]]] = {
-        "label": ("INT64", shape[:1], labels),
-        "probabilities": ("FP32", shape, flat),
-    }
+    """Return the requested outputs as tensors, and the data of the binary ones.
+
+    Args:
+        requested: names of the outputs; True stands for binary data.
+        outputs: the model's outputs.
+        values: the values [rows, ...] of each of these outputs.
+    """
+    described = {output.name: (output, data) for output, data in zip(outputs, values, strict=True)}
     tensors, binary = [], b""
-    for name, is_binary in outputs.items():
-        datatype, lengths, values = data[name]
-        tensor: Content = {"name": name, "datatype": datatype, "shape": lengths}
+    for name, is_binary in requested.items():
+        output, data = described[name]
+        if len(output.shape) > 1:
+            data = [element for row in data for element in row]
+        shape = [len(values[0]), *output.shape[1:]]
+        tensor: Content = {"name": name, "datatype": output.datatype, "shape": shape}
         if is_binary:
-            content = tensor_bytes(values, datatype)
+            content = tensor_bytes(data, output.datatype)
             binary += content
             tensor["parameters"] = {BINARY_SIZE: len(content)}
         else:
-            tensor["data"] = values
+            tensor["data"] = data
         tensors.append(tensor)
     return tensors, binary
 
@@ -127,7 +146,7 @@ def encode_outputs(
 def check_members(value: Any, path: str, required: Set[str], optional: Set[str]) -> None:
     """Remove optional members that are null; raise RequestError unless `value` is an object of these members."""
     if not is_object(value):
-        raise _unexpected(path or None, "an object", value)
+        raise unexpected_member(path or None, "an object", value)
     for key in optional:
         if key in value and value[key] is None:
             del value[key]
@@ -140,7 +159,7 @@ def check_members(value: Any, path: str, required: Set[str], optional: Set[str])
     parameters = value.get("parameters", {})
     types = str | int | float | None
     if not is_object(parameters) or not all(isinstance(entry, types) for entry in parameters.values()):
-        raise _unexpected(f"{prefix}parameters", "an object of texts, numbers and booleans", parameters)
+        raise unexpected_member(f"{prefix}parameters", "an object of texts, numbers and booleans", parameters)
 
 
 def _binary_size(tensor: Any) -> Any:
@@ -153,10 +172,11 @@ def _members(request: Content, key: str) -> list[tuple[str, Any]]:
     """Return the elements of a list in the request, each with its path."""
     values = request[key]
     if not isinstance(values, list) or not values:
-        raise _unexpected(key, "a list that is not empty", values)
+        raise unexpected_member(key, "a list that is not empty", values)
     return [(f"{key}[{index}]", value) for index, value in enumerate(values)]
 
 
-def _unexpected(path: str | None, expected: str, value: Any) -> RequestError:
+def unexpected_member(path: str | None, expected: str, value: Any) -> RequestError:
+    """Return the error of a member with another type or value than expected; the path None is the body."""
     message = f"{path or 'the body'}: expected {expected}, got {describe_value(value)}"
     return RequestError(422, "unexpected_value", message, field=path)

@@ -1,26 +1,22 @@
-"""Rows of numbers, in the model's order, from JSON objects and CSV files."""
+"""Rows of encoded values, in the model's order, from JSON objects and CSV files."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
+from model_server.codecs.input_columns import NUMBER_TYPES, NumberInput, input_columns
 from model_server.codecs.json_decoder import describe_value, first_duplicate, is_object
 from model_server.errors import RequestError
 from model_server.model.model_package import ModelSignature
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-"""A number in CSV. Python's `float` would also accept 1_000, infinity and nan."""
-NUMBER_TYPES = frozenset({int, float})
-BOOLEANS = {"true": True, "false": False}
-"""Booleans in CSV, in lower case."""
+Encoders = Sequence[Callable[[Any], float]]
 
 
 class RowReader:
@@ -30,11 +26,14 @@ class RowReader:
     """
 
     def __init__(self, signature: ModelSignature, max_rows: int) -> None:
-        self.names = [feature.name for feature in signature.features]
+        self.columns = input_columns(signature)
+        self.names = [column.name for column in self.columns]
         self.max_rows = max_rows
-        self._bounds = [feature.bounds() for feature in signature.features]
-        self._accepts_booleans = [feature.accepts_booleans for feature in signature.features]
-        self._lowest, self._highest = zip(*self._bounds, strict=True)
+        # Numbers need no encoding, so a range that is never true stands for all other columns.
+        bounds = [(c.low, c.high) if type(c) is NumberInput else (math.inf, -math.inf) for c in self.columns]
+        self._lowest, self._highest = zip(*bounds, strict=True)
+        self._encoders: Encoders = [column.encode for column in self.columns]
+        self._checks: Encoders = [column.check_encoded for column in self.columns]
         # itemgetter of a single name returns the bare value.
         self._pick = itemgetter(*self.names) if len(self.names) > 1 else lambda values: (values[self.names[0]],)
 
@@ -42,13 +41,17 @@ class RowReader:
         """Return the row of a body that is one valid JSON object; None if only the strict decoder can decide."""
         try:
             values = orjson.loads(body)
-            row: Sequence[float] = self._pick(values)
-        except (ValueError, LookupError, TypeError):
+            row: Sequence[Any] = self._pick(values)
+            if len(values) != len(self.names):
+                return None
+            texts = 0
+            if not self._is_valid(row):
+                texts = sum(type(value) is str for value in row)
+                row = [encode(value) for encode, value in zip(self._encoders, row, strict=True)]
+        except (ValueError, LookupError, TypeError, RequestError):
             return None
-        # orjson accepts duplicate keys. With exactly two quotes for each name, no key occurs twice.
-        if len(values) != len(self.names) or body.count(b'"') != 2 * len(self.names) or not self._is_valid(row):
-            return None
-        return row
+        # orjson accepts duplicate keys. With exactly two quotes for each name and each text, no key occurs twice.
+        return row if body.count(b'"') == 2 * (len(self.names) + texts) else None
 
     def parse_object(self, values: Any, row: int | None = None) -> list[float]:
         """Return the row of one JSON object, whose keys are the features' names in any order."""
@@ -69,7 +72,7 @@ class RowReader:
             if (name := first_duplicate(header)) is not None:
                 name = name[:100]
                 raise RequestError(422, "duplicate_field", f"the header has {name!r} twice", field=name)
-            columns = self.in_model_order({name: column for column, name in enumerate(header)})
+            positions = self.in_model_order({name: position for position, name in enumerate(header)})
             rows = []
             for row, cells in enumerate(lines):
                 if row == self.max_rows:
@@ -77,35 +80,45 @@ class RowReader:
                 if len(cells) != len(header):
                     message = f"row {row} has {len(cells)} values, the header {len(header)}"
                     raise RequestError(422, "wrong_column_count", message, row=row)
-                rows.append(self.check_row([_value(cells[column]) for column in columns], row))
+                values = [
+                    None if position is None else column.read_cell(cells[position])
+                    for column, position in zip(self.columns, positions, strict=True)
+                ]
+                rows.append(self.check_row(values, row))
         except csv.Error as error:
             raise RequestError(400, "not_csv", f"the body is not CSV: {error}") from None
         self.check_row_count(len(rows))
         return rows
 
     def in_model_order(self, values: Mapping[str, Any], row: int | None = None) -> Sequence[Any]:
-        """Return values by feature name in the model's order; raise if a feature is missing or a name is unknown."""
+        """Return values by column name in the model's order, with None for an absent value that may be missing.
+
+        Raises:
+            RequestError: a column is absent, or a name is unknown.
+        """
         try:
             ordered: Sequence[Any] = self._pick(values)
+            known = len(self.names)
         except KeyError:
-            self._raise_wrong_names(values, row)
-        if len(values) != len(self.names):
-            self._raise_wrong_names(values, row)
+            for column in self.columns:
+                if column.name not in values and not column.missing:
+                    message = f"{column.name} is missing"
+                    raise RequestError(422, "missing_field", message, field=column.name, row=row) from None
+            ordered = [values.get(name) for name in self.names]
+            known = sum(name in values for name in self.names)
+        if len(values) != known:
+            unknown = next(iter(values.keys() - set(self.names)))[:100]
+            message = f"{unknown!r} is not a field; the fields are {', '.join(self.names)[:1000]}"
+            raise RequestError(422, "unknown_field", message, field=unknown, row=row)
         return ordered
 
     def check_row(self, values: Sequence[Any], row: int | None) -> list[float]:
-        """Return a row of values in the model's order; raise unless all are numbers within bounds.
+        """Return the encoded row of values in the model's order; raise unless all are valid."""
+        return self._encode(self._encoders, values, row)
 
-        A boolean becomes 0 or 1 if its feature accepts booleans.
-        """
-        if not self._is_valid(values):
-            values = [
-                int(value) if accepted and type(value) is bool else value
-                for value, accepted in zip(values, self._accepts_booleans, strict=True)
-            ]
-            if not self._is_valid(values):
-                self._raise_bad_value(values, row)
-        return list(values)
+    def check_encoded(self, values: Sequence[Any], row: int | None) -> list[float]:
+        """Return a row in the model's order that the caller encoded; raise unless all values are valid."""
+        return self._encode(self._checks, values, row)
 
     def check_row_count(self, rows: int) -> None:
         """Raise unless one request may have this number of rows."""
@@ -115,32 +128,17 @@ class RowReader:
             message = f"more rows than one request may have: {self.max_rows}"
             raise RequestError(422, "too_many_rows", message, row=self.max_rows)
 
+    def _encode(self, encoders: Encoders, values: Sequence[Any], row: int | None) -> list[float]:
+        if self._is_valid(values):
+            return list(values)
+        try:
+            return [encode(value) for encode, value in zip(encoders, values, strict=True)]
+        except RequestError as error:
+            error.row = row
+            raise
+
     def _is_valid(self, values: Sequence[Any]) -> bool:
         for value, low, high in zip(values, self._lowest, self._highest, strict=True):
             if type(value) not in NUMBER_TYPES or not low <= value <= high:
                 return False
         return True
-
-    def _raise_bad_value(self, values: Sequence[Any], row: int | None) -> NoReturn:
-        for name, value, (low, high) in zip(self.names, values, self._bounds, strict=True):
-            message = f"{name}: expected a number from {low:.6g} to {high:.6g}, got {describe_value(value)}"
-            if type(value) not in NUMBER_TYPES:
-                raise RequestError(422, "not_a_number", message, field=name, row=row)
-            if type(value) is float and not math.isfinite(value):
-                raise RequestError(422, "not_finite", message, field=name, row=row)
-            if not low <= value <= high:
-                raise RequestError(422, "out_of_range", message, field=name, row=row)
-        raise AssertionError("called for a valid row")
-
-    def _raise_wrong_names(self, values: Mapping[str, Any], row: int | None) -> NoReturn:
-        for name in self.names:
-            if name not in values:
-                raise RequestError(422, "missing_field", f"{name} is missing", field=name, row=row)
-        unknown = next(iter(values.keys() - set(self.names)))[:100]
-        message = f"{unknown!r} is not a field; the fields are {', '.join(self.names)[:1000]}"
-        raise RequestError(422, "unknown_field", message, field=unknown, row=row)
-
-
-def _value(cell: str) -> float | bool | str:
-    cell = cell.strip()
-    return float(cell) if NUMBER.fullmatch(cell) else BOOLEANS.get(cell.lower(), cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,10 @@ BINARY_TYPES = {"BOOL": np.dtype(np.bool_)} | {
     name: np.dtype(f"<{name[0].lower()}{int(name.lstrip('FPUINT')) // 8}") for name in FLOATS + INTEGERS
 }
 """Type of each datatype in binary form, which is little-endian."""
-DATATYPES = tuple(BINARY_TYPES)
+TEXTS = "BYTES"
+DATATYPES = (*BINARY_TYPES, TEXTS)
+TEXT_LENGTH = struct.Struct("<I")
+"""Number of bytes before each text in binary form."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,26 @@ class Tensor:
             self._check_types(rows, names)
         return rows
 
+    def column(self) -> list[Any]:
+        """Return the data of a single column."""
+        return [value for (value,) in self.rows([self.name])]
+
     def _check_types(self, rows: list[list[Any]], names: Sequence[str]) -> None:
+        """Raise unless all values but null, which stands for a missing value, have the datatype."""
         for number, row in enumerate(rows):
             for name, value in zip(names, row, strict=True):
+                if value is None:
+                    continue
                 if self.datatype in INTEGERS and isinstance(value, float) and not value.is_integer():
-                    message = f"{name}: expected an integer as {self.path}.datatype says, got {describe_value(value)}"
-                    raise RequestError(422, "not_an_integer", message, field=name, row=number)
+                    raise self._wrong_type("not_an_integer", "an integer", name, value, number)
                 if self.datatype in BOOLEANS and type(value) is not bool:
-                    message = f"{name}: expected a boolean as {self.path}.datatype says, got {describe_value(value)}"
-                    raise RequestError(422, "not_a_boolean", message, field=name, row=number)
+                    raise self._wrong_type("not_a_boolean", "a boolean", name, value, number)
+                if self.datatype == TEXTS and type(value) is not str:
+                    raise self._wrong_type("not_a_text", "a text", name, value, number)
+
+    def _wrong_type(self, code: str, expected: str, name: str, value: Any, row: int) -> RequestError:
+        message = f"{name}: expected {expected} as {self.path}.datatype says, got {describe_value(value)}"
+        return RequestError(422, code, message, field=name, row=row)
 
 
 def read_json_tensor(name: str, path: str, datatype: str, shape: list[int], data: Any) -> Tensor:
@@ -74,13 +89,40 @@ def take_binary_tensor(
     Raises:
         RequestError: the size is no number of bytes of whole values, or exceeds the data.
     """
-    field, dtype = f"{path}.parameters.binary_data_size", BINARY_TYPES[datatype]
-    if type(size) is not int or not 0 <= size <= len(binary) or size % dtype.itemsize:
-        allowed = f"a multiple of {dtype.itemsize} up to the {len(binary)} remaining bytes"
+    field = f"{path}.parameters.binary_data_size"
+    unit = 1 if datatype == TEXTS else BINARY_TYPES[datatype].itemsize
+    if type(size) is not int or not 0 <= size <= len(binary) or size % unit:
+        allowed = f"a multiple of {unit} up to the {len(binary)} remaining bytes"
         message = f"{field}: expected {allowed}, got {describe_value(size)}"
         raise RequestError(422, "unexpected_value", message, field=field)
-    values = np.frombuffer(binary[:size], dtype).tolist()
-    return Tensor(name, path, datatype, shape, values), binary[size:]
+    return Tensor(name, path, datatype, shape, read_elements(path, datatype, binary[:size])), binary[size:]
+
+
+def read_elements(path: str, datatype: str, content: bytes) -> list[Any]:
+    """Return the values of a tensor in binary form.
+
+    Raises:
+        RequestError: the bytes are not whole values, or a text is not UTF-8.
+    """
+    if datatype != TEXTS:
+        dtype = BINARY_TYPES[datatype]
+        if len(content) % dtype.itemsize:
+            message = f"{path}: {len(content)} bytes are not whole values of {datatype}"
+            raise RequestError(422, "bad_shape", message, field=path)
+        return np.frombuffer(content, dtype).tolist()
+    texts: list[str] = []
+    start = 0
+    try:
+        while start < len(content):
+            (length,) = TEXT_LENGTH.unpack_from(content, start)
+            start += TEXT_LENGTH.size + length
+            if start > len(content):
+                raise ValueError
+            texts.append(content[start - length : start].decode())
+    except (struct.error, ValueError):
+        message = f"{path}: text {len(texts)} is not its length in 4 bytes, then that many bytes of UTF-8"
+        raise RequestError(422, "unexpected_value", message, field=path) from None
+    return texts
 
 
 def tensor_bytes(values: list[Any], datatype: str) -> bytes:

@@ -55,6 +55,7 @@ def routes(settings: ServerSettings, plane: DataPlane, telemetry: Telemetry) -> 
     """Return all routes of the server."""
     table = [
         Route("POST", "/score", partial(_score, plane)),
+        Route("POST", "/invocations", partial(_invocations, plane)),
         Route("GET", "/v2", lambda _: json_response(SERVER)),
         Route("POST", "/v2/repository/index", lambda request: json_response(plane.index(request.body))),
         Route("GET", "/v2/health/live", lambda _: json_response({"live": True})),
@@ -76,6 +77,10 @@ def _score(plane: DataPlane, request: Request) -> Response:
     if request.media_type == JSON and (prediction := plane.score_fast(request.body)) is not None:
         return json_response(prediction)
     return json_response(plane.score(request.body, request.media_type))
+
+
+def _invocations(plane: DataPlane, request: Request) -> Response:
+    return json_response(plane.invocations(request.body, request.media_type))
 
 
 def _infer(plane: DataPlane, request: Request) -> Response:

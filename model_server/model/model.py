@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from model_server.errors import ModelRefused
 from model_server.model.model_package import ModelPackage, ModelSignature
+from model_server.model.prediction_task import Array, task_of
 from model_server.model.quickscorer import Forest, load_forest
 
 FEATURES = "features"
-OUTPUTS = ["label", "probabilities"]
 Rows = list[list[float]]
+Outputs = tuple[Any, ...]
+"""The values of each output of the model, in the order of `PredictionTask.outputs`."""
 PROBES = 1000
 """Rows for which a forest must predict the same as ONNX Runtime before it predicts instead."""
+MISSING_SHARE = 0.2
+"""Share of missing values among these rows, for features that may be missing."""
 
 
 class Model:
@@ -33,8 +40,13 @@ class Model:
         self.name = name or self.signature.model
         self.version = package.version
         self.key = (self.name, self.version, self.signature.sha256)
+        self.task = task_of(package.signature)
         self.identity = {"model_name": self.name, "model_version": self.version}
+        self.about: dict[str, str] = self.task.about | self.identity
+        self._output_names = [output.name for output in self.task.outputs]
         features = len(self.signature.features)
+        self._missing = np.array([f.may_miss for f in self.signature.features])
+        self._may_miss = bool(self._missing.any())
         options = onnxruntime.SessionOptions()
         # The workers are the parallelism: further threads would only compete with them for cores.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -50,29 +62,32 @@ class Model:
         self._forest = self._proven_forest(package.onnx, features)
         self._float32_row = struct.Struct(f"={features}f")
 
-    def predict(self, rows: Rows) -> tuple[list[int], Rows, bytes]:
+    def predict(self, rows: Rows) -> tuple[Outputs, bytes]:
         """Predict rows [rows, features] in the model's order.
 
         Returns:
-            Class indices [rows], probabilities [rows, classes], and the rows as bytes of float32 [rows, features].
+            The outputs as lists [rows, ...], and the rows as bytes of float32 [rows, features].
         """
         if self._forest and len(rows) == 1:
-            label, shares, inputs = self.predict_row(rows[0])
-            return [label], [shares], inputs
+            outputs, inputs = self.predict_row(rows[0])
+            return tuple([value] for value in outputs), inputs
         batch = np.array(rows, dtype=np.float32)
-        labels, probabilities = self._session.run(OUTPUTS, {FEATURES: batch})
-        if not np.isfinite(probabilities).all():
-            raise FloatingPointError("the model predicts probabilities that are not finite")
-        return labels.tolist(), probabilities.tolist(), batch.tobytes()
+        arrays = self._run(batch)
+        if not np.isfinite(arrays[-1]).all():
+            raise FloatingPointError("the model predicts numbers that are not finite")
+        return tuple(array.tolist() for array in arrays), batch.tobytes()
 
-    def predict_row(self, row: Sequence[float]) -> tuple[int, list[float], bytes]:
-        """Predict one row [features]; return its class index, probabilities [classes], and bytes of float32."""
+    def predict_row(self, row: Sequence[float]) -> tuple[Outputs, bytes]:
+        """Predict one row [features]; return its outputs, and the row as bytes of float32."""
         if self._forest is None:
-            (label,), (probabilities,), inputs = self.predict([list(row)])
-            return label, probabilities, inputs
+            outputs, inputs = self.predict([list(row)])
+            return tuple(value for (value,) in outputs), inputs
         inputs = self._float32_row.pack(*row)
-        label, probabilities = self._forest.predict(self._float32_row.unpack(inputs))
-        return label, probabilities, inputs
+        rounded: Sequence[float] = self._float32_row.unpack(inputs)
+        return self._forest.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
+
+    def _run(self, batch: NDArray[np.float32]) -> list[Array]:
+        return self._session.run(self._output_names, {FEATURES: batch})
 
     def _proven_forest(self, onnx: bytes, features: int) -> Forest | None:
         """Return the forest of the model if it predicts the same as ONNX Runtime."""
@@ -80,19 +95,22 @@ class Model:
         if forest is None:
             return None
         rows = forest.probes(PROBES)
-        labels, probabilities = self._session.run(OUTPUTS, {FEATURES: rows})
-        expected = list(zip(labels.tolist(), probabilities.tolist(), strict=True))
-        return forest if [forest.predict(row) for row in rows.tolist()] == expected else None
+        rows[(np.random.default_rng(0).random(rows.shape) < MISSING_SHARE) & self._missing] = np.nan
+        expected = list(zip(*(array.tolist() for array in self._run(rows)), strict=True))
+        return forest if [forest.predict(_nan_as_infinity(row)) for row in rows.tolist()] == expected else None
 
     def _smoke_test(self) -> None:
-        features, classes = self.signature.features, len(self.signature.classes)
-        rows = [[f.minimum for f in features], [f.mean for f in features], [f.maximum for f in features]]
+        """Predict rows of the training data's ranges, and a row in which all values are missing that may be."""
+        features = self.signature.features
+        whole = [self.signature.type_of(feature) in ("integer", "boolean", "category") for feature in features]
+        means = [round(f.mean) if is_whole else f.mean for f, is_whole in zip(features, whole, strict=True)]
+        rows = [[f.minimum for f in features], means, [f.maximum for f in features]]
+        if self._may_miss:
+            rows.append(np.where(self._missing, np.nan, means).tolist())
         for batch in (rows[:1], rows):
-            label, probabilities = self._session.run(OUTPUTS, {FEATURES: np.array(batch, dtype=np.float32)})
-            expected = ((len(batch),), (len(batch), classes))
-            if (label.shape, probabilities.shape) != expected:
-                raise ModelRefused(f"its outputs have shapes {label.shape} and {probabilities.shape}, not {expected}")
-            if label.dtype != np.int64 or not ((label >= 0) & (label < classes)).all():
-                raise ModelRefused(f"its labels are no class indices from 0 to {classes - 1}")
-            if not np.isfinite(probabilities).all() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
-                raise ModelRefused("its probabilities are not finite numbers that add up to 1")
+            self.task.check(len(batch), self._run(np.array(batch, dtype=np.float32)))
+
+
+def _nan_as_infinity(row: Sequence[float]) -> list[float]:
+    """Return a row for a forest: NaN is above all thresholds, because no comparison with NaN is true."""
+    return [math.inf if value != value else value for value in row]

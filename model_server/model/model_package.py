@@ -23,8 +23,13 @@ from model_server.errors import ModelRefused
 
 MODEL_FILE = "model.onnx"
 SIGNATURE_FILE = "signature.json"
-RESERVED_KEYS = frozenset({"class_index", "probabilities", "model_name", "model_version"})
-"""Keys of a response beside the signature's target."""
+RESERVED_KEYS = {
+    "classification": frozenset({"class_index", "probabilities", "model_name", "model_version"}),
+    "regression": frozenset({"unit", "model_name", "model_version"}),
+}
+"""Keys of a response beside the signature's targets, by task."""
+TYPES = ("number", "integer", "boolean", "category", "date")
+"""Types of a feature in format 2."""
 LARGEST = 3.4028234663852886e38
 """The largest float32."""
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -49,7 +54,10 @@ class Ranges(BaseModel):
 
 
 class Feature(BaseModel):
-    """An input of the model and statistics of its training data; `ranges` is None if they were not recorded."""
+    """An input of the model and statistics of its encoded training data.
+
+    The encoding of each type is in `model_server.codecs.input_columns`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,8 +66,22 @@ class Feature(BaseModel):
     maximum: FiniteFloat
     mean: FiniteFloat
     type: Text | None = None
-    """Type of the column in training: number, integer or boolean; None in signatures of early versions."""
+    """One of `TYPES`; None in signatures of early versions."""
     ranges: Ranges | None = None
+    """None if the distribution was not recorded."""
+    missing: bool = False
+    """True if a value may be missing; the model then reads NaN."""
+    missing_texts: tuple[str, ...] = ()
+    """Texts that are missing values, beside null and an empty cell of a CSV file."""
+    categories: tuple[str, ...] = ()
+    """The values of a category; the model reads their indices."""
+    unknown: bool = False
+    """True if other categories count as missing values. Otherwise the server refuses them."""
+
+    @property
+    def may_miss(self) -> bool:
+        """True if the model may read NaN for the feature."""
+        return self.missing or self.unknown
 
     @property
     def accepts_booleans(self) -> bool:
@@ -70,7 +92,7 @@ class Feature(BaseModel):
         """Return the accepted range: ten training ranges beyond it, and no negatives if training had none."""
         span = self.maximum - self.minimum or max(abs(self.maximum), 1.0)
         low = self.minimum - 10 * span
-        if self.minimum >= 0:
+        if self.minimum >= 0 and self.type != "date":
             low = max(low, 0.0)
         return max(low, -LARGEST), min(self.maximum + 10 * span, LARGEST)
 
@@ -80,25 +102,64 @@ class ModelSignature(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: Literal[1]
+    format: Literal[1, 2]
     model: Text
+    task: Literal["classification", "regression"] = "classification"
     target: Text
+    targets: tuple[Text, ...] = ()
+    """All targets of a regression; empty if `target` is the only one."""
+    unit: Text | None = None
+    """Unit of the targets of a regression."""
     features: tuple[Feature, ...] = Field(min_length=1)
-    classes: tuple[Text, ...] = Field(min_length=1)
+    classes: tuple[Text, ...] = ()
     sha256: str
     metrics: dict[str, float] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSignature:
         names = [feature.name for feature in self.features]
-        if len(set(names)) != len(names) or len(set(self.classes)) != len(self.classes):
-            raise ValueError("a feature or class is named twice")
-        if self.target in RESERVED_KEYS:
-            raise ValueError(f"the target must not be named {self.target}: every response has that key")
+        targets = self.all_targets()
+        for what, values in (("feature", names), ("class", self.classes), ("target", targets)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"a {what} is named twice")
+        if self.task == "classification" and not self.classes:
+            raise ValueError("classes must not be empty in a classification")
+        if self.task == "regression" and (self.classes or self.format == 1 or self.target not in targets):
+            raise ValueError("a regression needs format 2, no classes, and its target among its targets")
+        if self.task == "classification" and targets != (self.target,):
+            raise ValueError("targets may be several in a regression alone")
+        for target in targets:
+            if target in RESERVED_KEYS[self.task]:
+                raise ValueError(f"the target must not be named {target}: every response has that key")
         for feature in self.features:
             if feature.minimum > feature.maximum:
                 raise ValueError(f"{feature.name}: the minimum is above the maximum")
+            if self.format > 1:
+                _check_type(feature)
         return self
+
+    def all_targets(self) -> tuple[str, ...]:
+        """Return the names of all targets, in the order of the model's output."""
+        return self.targets or (self.target,)
+
+    def type_of(self, feature: Feature) -> str:
+        """Return how the server reads a feature: in format 1, integers and booleans are numbers too."""
+        return feature.type or "number" if self.format > 1 else "number"
+
+
+def _check_type(feature: Feature) -> None:
+    """Raise ValueError unless the members of a feature of format 2 go together."""
+    name, categories = feature.name, feature.categories
+    if feature.type not in TYPES:
+        raise ValueError(f"{name}: in format 2, the type must be one of {', '.join(TYPES)}")
+    if (feature.type == "category") != bool(categories) or len(set(categories)) != len(categories):
+        raise ValueError(f"{name}: a category, and no other type, needs categories; each must be named once")
+    if feature.unknown and feature.type != "category":
+        raise ValueError(f"{name}: only a category may be unknown")
+    limits = {"boolean": (0, 1), "category": (0, len(categories) - 1)}
+    low, high = limits.get(feature.type, (feature.minimum, feature.maximum))
+    if not low <= feature.minimum <= feature.maximum <= high:
+        raise ValueError(f"{name}: the minimum and the maximum must be from {low} to {high}")
 
 
 MEMBERS = frozenset(Ranges.model_fields) | frozenset(Feature.model_fields) | frozenset(ModelSignature.model_fields)

@@ -42,7 +42,7 @@ def deployment(
     """
     metadata: dict[str, Any] = {"labels": dict(labels)}
     if settings:
-        metadata["annotations"] = {"settings": _digest(settings)}
+        metadata["annotations"] = {"settings": settings_digest(settings)}
     return kubernetes.apps.v1.Deployment(
         name,
         metadata={"name": name, "namespace": namespace.name, "labels": dict(labels)},
@@ -78,7 +78,7 @@ def service(
     )
 
 
-def _digest(settings: Sequence[MountedSettings]) -> pulumi.Output[str]:
+def settings_digest(settings: Sequence[MountedSettings]) -> pulumi.Output[str]:
     """Return the SHA-256 of the content. A digest reveals nothing, so it is no secret."""
     contents = pulumi.Output.all(*(each.data for each in settings))
     digest = contents.apply(lambda known: hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest())

@@ -73,12 +73,12 @@ def owner_labels(project: str, stack: str) -> dict[str, str]:
 
 
 def take_ownership(news: Json, olds: Json | None = None) -> dict[str, Any]:
-    """Return the outputs of `ClusterOwnership` if no object belongs to another owner.
+    """Return the outputs of `ObjectOwnership` if no object belongs to another owner.
 
     Objects in the state `olds` are not checked again, unless the kubeconfig leads to another cluster.
 
     Raises:
-        UserError: as `ClusterOwnership` does. Nothing in the cluster is changed then.
+        UserError: as `ObjectOwnership` does. Nothing in the cluster is changed then.
     """
     api = _Api(news["kubeconfig"])
     uid = (api.find(CLUSTER) or {}).get("metadata", {}).get("uid", "")

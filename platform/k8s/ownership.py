@@ -17,7 +17,7 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 
 
-class _ClusterOwnershipProvider(DynamicProvider):
+class _ObjectOwnershipProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=any_changed(_olds, _news, ("kubeconfig", "owner", "objects")))
 
@@ -34,7 +34,7 @@ class _ClusterOwnershipProvider(DynamicProvider):
             pulumi.log.warn(f"objects that stay in the cluster were not marked as released: {error}")
 
 
-class ClusterOwnership(Resource, module="platform", name="ClusterOwnership"):
+class ObjectOwnership(Resource, module="platform", name="ObjectOwnership"):
     """The right of this stack to create `objects` in the cluster of a kubeconfig (secret).
 
     Objects that exist must carry the stack's labels. They must also be released by `pulumi destroy`, or have been part
@@ -62,4 +62,4 @@ class ClusterOwnership(Resource, module="platform", name="ClusterOwnership"):
         outputs = dict.fromkeys(("cluster_uid", "claim_classes", "api_addresses"))
         secret = pulumi.ResourceOptions(additional_secret_outputs=["kubeconfig"])
         props = {"kubeconfig": config, "owner": labels[OWNER], "objects": [asdict(each) for each in objects], **outputs}
-        super().__init__(_ClusterOwnershipProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
+        super().__init__(_ObjectOwnershipProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))

@@ -109,7 +109,7 @@ def _server(factory: DeploymentFactory, stores: Stores, depends_on: Sequence[pul
         *depends_on,
         factory.allow_ingress(NAME, HTTP, GRPC, steps=[GRPC], egress=egress),
         wait_for=stores.addresses,
-        settings=[settings],
+        settings=[settings, stores.database.secret, stores.objects.secret],
     )
 
 

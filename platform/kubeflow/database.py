@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pulumi
+import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.pod import Command, Container, Pod, Probe, Probes, Resources
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.volumes import Claim, EmptyDir, Mount, SecretFiles
@@ -30,7 +31,7 @@ FIRST_START = f"""test -d {DATA}/data/mysql || mariadb-install-db --no-defaults 
 
 @dataclass(frozen=True)
 class Database:
-    """A MySQL server with the databases `pipelines` and `metadata`; the Secret `mysql-secret` has the login."""
+    """A MySQL server with the databases `pipelines` and `metadata`; `secret` has its `username` and `password`."""
 
     host: str
     port: int
@@ -38,7 +39,8 @@ class Database:
     password: pulumi.Output[str]
     pipelines: str
     metadata: str
-    resources: Sequence[pulumi.Resource] = field(default_factory=tuple)
+    secret: kubernetes.core.v1.Secret
+    resources: Sequence[pulumi.Resource]
 
     @property
     def address(self) -> str:
@@ -53,7 +55,7 @@ def database(factory: DeploymentFactory, settings: KubeflowSettings) -> Database
     password = pulumi.Output.secret(external.password.get_secret_value())
     login = factory.secret(SECRET, {"username": external.user, "password": password})
     return Database(
-        external.host, external.port, external.user, password, external.pipelines, external.metadata, [login]
+        external.host, external.port, external.user, password, external.pipelines, external.metadata, login, [login]
     )
 
 
@@ -71,7 +73,7 @@ def _create_database(factory: DeploymentFactory, size_gb: int) -> Database:
     volume = persistent_volume_claim(NAME, factory.namespace, factory.labels(NAME), size_gb)
     deployment = factory.deployment(NAME, _pod(), volume, factory.allow_ingress(NAME, PORT), settings=[secret])
     service = factory.service(NAME, NAME, {"mysql": (PORT, PORT)})
-    return Database(NAME, PORT, USER, password, PIPELINES, METADATA, [service, deployment])
+    return Database(NAME, PORT, USER, password, PIPELINES, METADATA, secret, [service, deployment])
 
 
 def _pod() -> Pod:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pulumi
+import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.pod import Container, HttpGet, Pod, Resources
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.volumes import Claim, EmptyDir, Mount, SecretFiles
@@ -27,7 +28,7 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A bucket; the Secret `mlpipeline-minio-artifact` has its `accesskey` and `secretkey`.
+    """A bucket; `secret` has its `accesskey` and `secretkey`.
 
     `in_cluster` is whether this module created its server.
     """
@@ -37,7 +38,8 @@ class ObjectStore:
     bucket: str
     secure: bool
     region: str
-    resources: Sequence[pulumi.Resource] = field(default_factory=tuple)
+    secret: kubernetes.core.v1.Secret
+    resources: Sequence[pulumi.Resource]
     in_cluster: bool = False
 
     @property
@@ -67,7 +69,7 @@ def object_store(factory: DeploymentFactory, settings: KubeflowSettings) -> Obje
         return _create_object_store(factory, settings.size_gb)
     key = pulumi.Output.secret(external.secret_key.get_secret_value())
     keys = factory.secret(SECRET, {"accesskey": external.access_key, "secretkey": key})
-    return ObjectStore(external.host, external.port, external.bucket, external.secure, external.region, [keys])
+    return ObjectStore(external.host, external.port, external.bucket, external.secure, external.region, keys, [keys])
 
 
 def _create_object_store(factory: DeploymentFactory, size_gb: int) -> ObjectStore:
@@ -81,9 +83,7 @@ def _create_object_store(factory: DeploymentFactory, size_gb: int) -> ObjectStor
     )
     service = factory.service(NAME, NAME, {"s3": (PORT, S3_PORT)})
     host = f"{NAME}.{factory.namespace.name}.svc"
-    return ObjectStore(
-        host, PORT, BUCKET, secure=False, region=REGION, resources=[service, deployment], in_cluster=True
-    )
+    return ObjectStore(host, PORT, BUCKET, False, REGION, secret, [service, deployment], in_cluster=True)
 
 
 def _pod() -> Pod:

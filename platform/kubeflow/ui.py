@@ -69,7 +69,7 @@ def ui(
         *factory.service_account(NAME, RULES),
         factory.allow_ingress(NAME, GATE, sources=(), egress=[factory.api_server_rule, egress_outside(store.port)]),
         wait_for=[f"{API}:{HTTP}"],
-        settings=[gate],
+        settings=[gate, store.secret],
     )
     service = factory.service(NAME, NAME, {"http": (settings.port, GATE)}, settings.service)
     return service, {"username": pulumi.Output.from_input(USER), "password": password}

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlplatform import job_namespace, mlflow
+from mlplatform import job_namespace, mlflow, mlflow_pod
 from mlplatform.engine_config import EngineConfig, JobEngineConfig
 from mlplatform.images.image import REPOSITORY_PREFIX, WORKLOADS
 from mlplatform.kubeflow import deployment_factory, kubeflow_images
+from mlplatform.mlflow_server import users
 from mlplatform.tracking_access import TrackingAccess
 from pulumi import RunError
 
@@ -122,26 +123,26 @@ def engine(config: JobEngineConfig[str]) -> JobEngine:
 @pytest.fixture(scope="session")
 def tracking_login(api: KubernetesClient) -> dict[str, str]:
     """Return the login of MLflow as environment variables of steps."""
-    password = secret(api, mlflow.NAMESPACE, mlflow.NAME)["MLFLOW_AUTH_ADMIN_PASSWORD"]
-    return {"MLFLOW_TRACKING_USERNAME": mlflow.ADMINISTRATOR, "MLFLOW_TRACKING_PASSWORD": password}
+    password = secret(api, mlflow.NAMESPACE, mlflow_pod.NAME)[users.PASSWORDS[users.WRITER]]
+    return {"MLFLOW_TRACKING_USERNAME": users.WRITER, "MLFLOW_TRACKING_PASSWORD": password}
 
 
 @pytest.fixture(scope="session")
 def tracking_inside(api: KubernetesClient) -> str:
     """Return the URL of MLflow for pods."""
-    port = api.core.read_namespaced_service(mlflow.NAME, mlflow.NAMESPACE).spec.ports[0].port
-    return f"http://{mlflow.NAME}.{mlflow.NAMESPACE}.svc:{port}"
+    port = api.core.read_namespaced_service(mlflow_pod.NAME, mlflow.NAMESPACE).spec.ports[0].port
+    return f"http://{mlflow_pod.NAME}.{mlflow.NAMESPACE}.svc:{port}"
 
 
 @pytest.fixture(scope="session")
-def tracking_access(kubeconfig: str, tracking_login: dict[str, str]) -> TrackingAccess[str]:
-    """Return the access to MLflow by port-forward."""
-    selector = f"app.kubernetes.io/name={mlflow.NAME}"
+def tracking_access(kubeconfig: str, api: KubernetesClient) -> TrackingAccess[str]:
+    """Return the administrator's access to MLflow by port-forward."""
+    selector = f"app.kubernetes.io/name={mlflow_pod.NAME}"
     return TrackingAccess(
         url="",
-        username=tracking_login["MLFLOW_TRACKING_USERNAME"],
-        password=tracking_login["MLFLOW_TRACKING_PASSWORD"],
-        pod=PodTarget(kubeconfig, mlflow.NAMESPACE, selector, mlflow.CONTAINER_PORT),
+        username=users.ADMINISTRATOR,
+        password=secret(api, mlflow.NAMESPACE, mlflow_pod.NAME)[users.PASSWORDS[users.ADMINISTRATOR]],
+        pod=PodTarget(kubeconfig, mlflow.NAMESPACE, selector, mlflow_pod.CONTAINER_PORT),
     )
 
 

@@ -126,7 +126,7 @@ def test_run_interrupted_up_is_resumed_and_not_restarted(
     running = threading.Thread(target=lambda: results.append(engine.run(request)))
     running.start()
     log = Path(config.directory) / "runs" / request.run_id / "run.log"
-    until(lambda: log.is_file() and "Executing task" in log.read_text(), seconds=60)
+    until(lambda: log.is_file() and ": started" in log.read_text(), seconds=60)
     during = jobs_of_the_run()
     running.join()
     assert len(before) == 1

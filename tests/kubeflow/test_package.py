@@ -12,7 +12,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, Pipeli
 from workloads.engines.kubeflow.kubeflow_package import kubeflow_package
 from workloads.runs.compile import compile_pipeline
 
-SECRETS = ["AZURE_STORAGE_KEY", "MLFLOW_TRACKING_PASSWORD"]
+SECRETS = ["AZURE_STORAGE_SAS_TOKEN", "MLFLOW_TRACKING_PASSWORD"]
 IMAGE = "registry.example:5443/mlplatform/python-workloads@sha256:00ff"
 
 

@@ -28,7 +28,7 @@ def props(kubeflow: KubeflowEngine, config: KubeflowEngineConfig[str]) -> dict[s
         "declared_parameters": package.parameters,
         "arguments": {"baseline": 0.7},
         "state": "SUCCEEDED",
-        "secrets": {"AZURE_STORAGE_KEY": "c2VjcmV0"},
+        "secrets": {"AZURE_STORAGE_SAS_TOKEN": "c2VjcmV0"},
         "steps_tracking_url": "http://mlflow",
     }
 
@@ -48,13 +48,13 @@ def test_schedule_update_replaces_the_schedule_and_a_skipped_run_deletes_it(
     backend: StandIn, props: dict[str, Any]
 ) -> None:
     PROVIDER.create(props)
-    changed = props | {"schedule": "0 0 4 * * *", "secrets": {"AZURE_STORAGE_KEY": "bmV3"}}
+    changed = props | {"schedule": "0 0 4 * * *", "secrets": {"AZURE_STORAGE_SAS_TOKEN": "bmV3"}}
     assert PROVIDER.diff("iris-external", props, changed).changes
     assert not PROVIDER.diff("iris-external", props, props | {"declared_parameters": {}}).changes
     PROVIDER.update("iris-external", props, changed)
     (stored,) = backend.find("recurringruns")
     assert stored["trigger"] == {"cron_schedule": {"cron": "0 0 4 * * *"}}
-    assert backend.objects["secrets/pipeline-steps"]["stringData"] == {"AZURE_STORAGE_KEY": "bmV3"}
+    assert backend.objects["secrets/pipeline-steps"]["stringData"] == {"AZURE_STORAGE_SAS_TOKEN": "bmV3"}
     PROVIDER.update("iris-external", changed, changed | {"state": "SKIPPED"})
     assert backend.find("recurringruns") == []
 

@@ -17,13 +17,16 @@ from typing import Any
 
 import pytest
 from kfp.compiler import Compiler
-from mlplatform.mlflow import AUTH
+from mlplatform.mlflow import DISABLED_FEATURES
+from mlplatform.mlflow_pod import AUTH, SERVER
+from mlplatform.mlflow_server.users import PASSWORDS
 
 import workloads.ml  # noqa: F401  before the libraries whose usage reports it disables
 from workloads import pipelines
 
 IRIS = Path(pipelines.__file__).parents[1] / "data" / "iris.csv"
 SERVER_SECONDS = 120
+USERS_PASSWORD = "a-password-of-all-users"
 
 
 @dataclass(frozen=True)
@@ -69,31 +72,43 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def protected_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run an MLflow server with the users of a cluster, all with the password USERS_PASSWORD; yield its address."""
+    with mlflow_server(tmp_path_factory.mktemp("protected"), USERS_PASSWORD, users=True) as url:
+        yield url
+
+
 @contextmanager
-def mlflow_server(folder: Path, password: str = "") -> Iterator[str]:
+def mlflow_server(folder: Path, password: str = "", users: bool = False) -> Iterator[str]:
     """Run an empty MLflow server with its files in `folder` and yield its address.
 
-    With a password, the server requires a login; its user is admin.
+    With a password, the server requires a login; its user is admin, or with `users` those of a cluster.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = folder / "server.log"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, *SERVER, "--host", "127.0.0.1", "--port", str(port)]
+    environment = (
+        os.environ
+        | DISABLED_FEATURES
+        | {
+            "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db",
+            "MLFLOW_ARTIFACTS_DESTINATION": f"{folder}/artifacts",
+        }
+    )
     if password:
+        prepare = [sys.executable, "-m", "mlplatform.mlflow_server.prepare"] if users else []
+        command = [*prepare, *command, "--app-name", "basic-auth"]
         (folder / "auth.ini").write_text(AUTH.replace("/data/", f"{folder}/"))
-        command += ["--app-name", "basic-auth"]
         environment |= {
             "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
-            "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+            **dict.fromkeys(PASSWORDS.values(), password),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": password,
         }
     with log.open("wb") as out:
-        server = subprocess.Popen(
-            [*command, *stores], env=environment, cwd=folder, stdout=out, stderr=out, start_new_session=True
-        )
+        server = subprocess.Popen(command, env=environment, cwd=folder, stdout=out, stderr=out, start_new_session=True)
     try:
         deadline = time.monotonic() + SERVER_SECONDS
         # Wait for the log line: a response at the port could come from another server.

@@ -101,7 +101,7 @@ def test_signature_describes_features_classes_and_data(tmp_path: Path) -> None:
         "sha256": sha256_hex(IRIS.read_bytes()),
         "rows": 150,
     }
-    assert set(signature) == set(model_directory.Signature.__annotations__)
+    assert set(signature) == model_directory.Signature.__required_keys__
     assert set(signature["libraries"]) == {"scikit-learn", "skl2onnx", "onnx", "python"}
 
 
@@ -120,7 +120,7 @@ def test_train_forest_without_trees_raises_error(tmp_path: Path) -> None:
 def test_onnx_runtime_writes_no_usage_data(tmp_path: Path) -> None:
     folder = train_iris(tmp_path)
     script = "import sys, numpy; from pathlib import Path; from workloads.ml.model import model_directory\n"
-    script += "model_directory.load(Path(sys.argv[1])).predict(numpy.zeros((1, 4), numpy.float32))"
+    script += "model_directory.load_model_directory(Path(sys.argv[1])).predict(numpy.zeros((1, 4), numpy.float32))"
     home = tmp_path / "home"
     home.mkdir()
     environment = {

@@ -19,6 +19,16 @@ from workloads.ml.evaluation import scores
 from workloads.ml.model import forest
 from workloads.ml.model.model_directory import load_model_directory
 
+QUALITY = {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"}
+PLOTS = {
+    "confusion_matrix",
+    "roc_curve",
+    "precision_recall_curve",
+    "calibration",
+    "permutation_importance",
+    "feature_importance",
+}
+
 
 @pytest.fixture(scope="module")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -83,13 +93,13 @@ def test_iris_external_with_other_data_keeps_names_and_classes(deployed: Run, ml
     assert len(signature["features"]) == 13
     assert (signature["target"], signature["classes"]) == ("Kind of Wine", ["kind 0", "kind 1", "kind 2"])
     assert signature["data"]["rows"] == 178
-    assert set(signature["metrics"]) == {"accuracy", "precision", "recall", "f1"}
+    assert set(signature["metrics"]) == QUALITY
     assert signature["metrics"]["accuracy"] == deployed.outputs["accuracy"]
 
 
 def test_report_of_tested_model_shows_plots(deployed: Run) -> None:
     report = Path(deployed.artifact("test-model", "report")["uri"]).read_text()
-    assert report.count("data:image/png;base64,") == 2
+    assert report.count("data:image/png;base64,") == len(PLOTS)
     assert f"{deployed.outputs['accuracy']:.4f}" in report
     matrix = deployed.artifact("test-model", "confusion")["metadata"]["confusionMatrix"]
     assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == ["kind 0", "kind 1", "kind 2"]
@@ -104,7 +114,7 @@ def test_record_finds_the_experiment_run_of_its_step(deployed: Run, mlflow_url: 
     recorded = mlflow.get_run(run_id)
     assert recorded.info.status == "FINISHED"
     assert recorded.data.params == {"trees": "100"}
-    assert set(recorded.data.metrics) == {"accuracy", "precision", "recall", "f1"}
+    assert set(recorded.data.metrics) == QUALITY | {"size", "latency"}
     assert len(mlflow.get_metric_history(run_id, "accuracy")) == 1
     assert recorded.data.tags["git_commit"] == "abc"
     assert recorded.data.tags["decision"] == deployed.outputs["decision"]
@@ -113,7 +123,7 @@ def test_record_finds_the_experiment_run_of_its_step(deployed: Run, mlflow_url: 
     assert data.dataset.name == "wine.csv"
     assert recorded.data.tags["data.rows"] == "178"
     shown = {file.path for file in mlflow.list_artifacts(run_id, "test-model/plots")}
-    assert shown == {"test-model/plots/confusion_matrix.png", "test-model/plots/feature_importance.png"}
+    assert shown == {f"test-model/plots/{name}.png" for name in PLOTS}
     assert [file.path for file in mlflow.list_artifacts(run_id, "test-model")] == [
         "test-model/plots",
         "test-model/report.html",
@@ -188,11 +198,11 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 ONE = """
 from kfp import dsl
-from workloads.components import load
+from workloads.components import load_component
 from workloads.pipelines.iris_local import iris_local
 @dsl.pipeline(name="{name}")
 def {name}():
-    load("download_data")()
+    load_component("download_data")()
 """
 
 

@@ -206,15 +206,6 @@ def test_parse_invalid_csv_format_raises_error(csv_format: dict[str, str], messa
     assert message in refusal(GOOD, **csv_format)
 
 
-@pytest.mark.parametrize(
-    ("cell", "kind_of_column"), [("red", "category"), ("2024-02-29", "date"), ("2024-02-29T12:30:00Z", "date")]
-)
-def test_parse_column_without_numbers_raises_error_with_type(cell: str, kind_of_column: str) -> None:
-    message = refusal(rows_as_csv("width,other,kind", measured, cell, kind))
-    assert f"column other, row 1: '{cell}'" in message
-    assert f"this column is of type {kind_of_column}; remove it, or replace it by numbers" in message
-
-
 def test_parse_parquet_reads_types_of_the_file() -> None:
     frame = pd.DataFrame(
         {

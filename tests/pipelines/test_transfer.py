@@ -19,20 +19,19 @@ from workloads.ml.model.model_directory import load_model_directory
 from workloads.model_transfer import transfer
 from workloads.model_transfer.transfer import FROM_RUN, Server
 
-from .conftest import mlflow_server
+from .conftest import USERS_PASSWORD, mlflow_server
 from .test_model import METRICS, train_iris
 
 FLOWERS = np.array([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]], np.float32)
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+def servers(tmp_path_factory: pytest.TempPathFactory, protected_mlflow: str) -> Iterator[tuple[Server, Server]]:
     before = dict(os.environ)
-    folders = [tmp_path_factory.mktemp(name) for name in ("source", "target")]
-    with mlflow_server(folders[0], "source-password") as source, mlflow_server(folders[1], "target-password") as target:
+    with mlflow_server(tmp_path_factory.mktemp("source"), "source-password") as source:
         yield (
             Server("organization/mlplatform/a", TrackingAccess(source, "admin", "source-password")),
-            Server("this stack", TrackingAccess(target, "admin", "target-password")),
+            Server("this stack", TrackingAccess(protected_mlflow, "admin", USERS_PASSWORD)),
         )
     os.environ.clear()
     os.environ.update(before)

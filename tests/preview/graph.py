@@ -76,9 +76,9 @@ class Graph(pulumi.runtime.Mocks):
                 return {"reference": f"registry.test/mlplatform/{args.name}@sha256:{'0' * 64}"}
             case "ClusterFacts":
                 return {"nodes": NODES, "storage_class": "disk"}
-            case "ClusterOwnership":
+            case "ObjectOwnership":
                 return {"claim_classes": CLAIM_CLASSES, "api_addresses": API_ADDRESSES}
-            case "AzureTokenPassword" | "Password" | "ClusterOwner":
+            case "AzureTokenPassword" | "Password" | "MachineOwner":
                 return {"value": args.name}
         return {}
 
@@ -87,9 +87,9 @@ class Graph(pulumi.runtime.Mocks):
         return {name: inputs for (of, name), inputs in self.resources.items() if of == kind}
 
 
-def run(program: Callable[[], Any], preview: bool = False) -> tuple[Graph, Any]:
-    """Run a program; return its resources, and its result with the values of outputs."""
-    graph = Graph()
+def run(program: Callable[[], Any], preview: bool = False, graph: Graph | None = None) -> tuple[Graph, Any]:
+    """Run a program with the mocks of `graph`; return its resources, and its result with the values of outputs."""
+    graph = graph or Graph()
     pulumi.runtime.set_mocks(graph, project="mlplatform", stack="azure", preview=preview, organization="acme")
     returned: list[Any] = []
 

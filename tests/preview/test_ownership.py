@@ -12,7 +12,7 @@ import pytest
 from mlplatform.cluster_objects import created_objects
 from mlplatform.cluster_provisioning import provision_managed_cluster
 from mlplatform.k8s.owned_objects import OWNER, RELEASED, ClusterObject, owner_labels, release, take_ownership
-from mlplatform.k8s.ownership import ClusterOwnership
+from mlplatform.k8s.ownership import ObjectOwnership
 from mlplatform.platform import cluster_platform
 
 from infra.cluster import MANAGED
@@ -262,4 +262,4 @@ def test_cluster_that_exists_gives_every_object_the_ownership_as_a_dependency() 
 
     with patch("infra.managed.managed_cluster.wait_for_api_server", lambda kubeconfig: kubeconfig):
         run(program)
-    assert any(isinstance(each, ClusterOwnership) for each in found)
+    assert any(isinstance(each, ObjectOwnership) for each in found)

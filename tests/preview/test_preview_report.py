@@ -116,6 +116,29 @@ def test_report_lists_the_models_that_would_serve() -> None:
     ]
 
 
+def test_report_shows_gate_and_score_of_the_models() -> None:
+    gate = [{"metric": "rmse", "below": 3.5, "better_than_champion": True}]
+    trained = urn(RUN, "again-run")
+
+    def wine(name: str, dependency: str, before: Any, after: Any) -> dict[str, Any]:
+        inputs = {"model": name, "pinned": ""}
+        outputs = {"version": "3", "metrics": {"rmse": 3.41234}}
+        more = {"outputs": outputs, "state": {"dependencies": [dependency]}}
+        return step("update", CHAMPION, name, old=inputs | {"gate": before}, new=inputs | {"gate": after}, **more)
+
+    text = rendered(
+        step("update", RUN, "again-run", old=TRAIN, new=TRAIN | {"data": "d2"}),
+        wine("a", trained, gate, gate),
+        wine("b", urn(RUN, "same-run"), [], gate),
+    )
+    described = "rmse below 3.5 and better than the champion"
+    passes = f"if it passes its gate, {described},"
+    assert section(text, "Models that would serve") == [
+        f"- `a`: the version that its pipeline registers {passes} else version 3 (rmse 3.41)",
+        f"- `b`: version 3 (rmse 3.41); the new gate, {described}, is for later versions",
+    ]
+
+
 def test_report_has_the_messages_of_the_engine_and_the_policies() -> None:
     text = rendered(
         diagnostics=[

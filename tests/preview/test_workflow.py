@@ -182,7 +182,7 @@ def test_changed_stacks_are_written_to_the_output(jobs: dict[str, Any], checkout
 @pytest.mark.parametrize(
     ("files", "stacks"),
     [
-        (["README.md", "docs/stacks.md", "tests/unit/test_settings.py"], []),
+        (["README.md", "docs/stacks.md", "tests/unit/settings/test_settings.py"], []),
         (["Pulumi.dev.yaml", "README.md"], ["dev"]),
         (["infra/azure/site.py"], ["azure", "dev"]),
         (["settings"], ["azure", "dev"]),

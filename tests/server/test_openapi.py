@@ -39,6 +39,7 @@ def test_openapi_paths_are_all_routes(document: Any, server: Server) -> None:
         *(
             "/",
             "/score",
+            "/invocations",
             "/metrics",
             "/openapi.json",
             "/v2",

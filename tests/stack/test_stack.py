@@ -137,34 +137,37 @@ def test_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack) -
     assert list((stack.scratch / "state").rglob("*.attrs")) == []
 
 
-def test_run_with_a_wrong_storage_key_fails_without_showing_the_key(stack: Stack) -> None:
+def test_run_with_a_token_of_another_container_fails_without_showing_the_token(stack: Stack) -> None:
     from mlplatform.engine_config import EmbeddedEngineConfig
 
     from workloads.engines.base import RunRequest
     from workloads.engines.local_engine import EmbeddedEngine
 
-    blobs = stack.settings["platform:blobs"]
-    wrong = "d3JvbmcgYnV0IHdlbGwtZm9ybWVkIGtleQ=="
+    state = json.loads(stack.pulumi("stack", "export", "--show-secrets")[1])
+    outputs = {each["urn"].rpartition("::")[2]: each.get("outputs", {}) for each in state["deployment"]["resources"]}
+    token = outputs["blob-token"]["token"]
+    assert "sp=rl&" in token  # read and list
     (package,) = (stack.data / "pipelines/iris-external").glob("*.yaml")
+    arguments = {
+        "account_url": outputs["blob-token"]["account_url"],
+        "container": "datasets",
+        "blob": "iris.csv",
+        "model_name": "iris",
+        "tracking_url": stack.outputs()["tracking_url"],
+        "run_key": "wrong-token",
+    }
     request = RunRequest(
         pipeline="iris-external",
-        run_id=f"wrong-key-{time.time_ns()}",
+        run_id=f"wrong-token-{time.time_ns()}",
         version_id=str(package),
-        arguments={
-            "account_url": f"http://127.0.0.1:{blobs['port']}/datasets",
-            "container": "datasets",
-            "blob": "iris.csv",
-            "model_name": "iris",
-            "tracking_url": stack.outputs()["tracking_url"],
-            "run_key": "wrong-key",
-        },
-        secrets={"AZURE_STORAGE_KEY": wrong},
+        arguments=arguments,
+        secrets={"AZURE_STORAGE_SAS_TOKEN": token.replace("sig=", "sig=x")},
     )
     result = EmbeddedEngine(EmbeddedEngineConfig(str(stack.data))).run(request)
     assert not result.succeeded
     assert result.failed_step == "preprocess-data"
-    assert "AZURE_STORAGE_KEY" in result.error
-    assert wrong not in Path(result.log).read_text()
+    assert "refuses the token in AZURE_STORAGE_SAS_TOKEN for the container 'datasets'" in result.error
+    assert token.rpartition("sig=")[2] not in Path(result.log).read_text()
 
 
 def test_refresh_after_a_killed_server_starts_it_again(stack: Stack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,32 +23,29 @@ SOURCE = paths.PROJECT / "tools" / "bootstrap" / "pulumi"
 HOST_SOURCE = paths.PROJECT / "airgap" / "stand_ins" / "language_host"
 COMMAND = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
-STAND_INS = (
+LANGUAGE_PROGRAMS = (
     "pulumi-language-python",
     "pulumi-resource-pulumi-python",
-    "language_host.py",
-    "program_runner.py",
-    "dynamic_provider_host.py",
 )
-"""Files that the download has and a build lacks: the Python language host and the provider of dynamic resources."""
+"""Programs that the download has and a build lacks: the Python language host and the provider of dynamic resources."""
 PROVIDERS = (
     paths.PROJECT / "airgap" / "stand_ins" / "command" / "pulumi-resource-command",
     paths.PROJECT / "airgap" / "stand_ins" / "azure_native" / "pulumi-resource-azure-native",
 )
-"""Stand-ins for providers that only the download site has; they run in the checkout. The second only previews."""
-LANGUAGE_HOST = STAND_INS[0]
+"""Stand-ins for providers that only the download site has. The second only previews."""
+LANGUAGE_HOST = LANGUAGE_PROGRAMS[0]
 ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
 """Processor architectures, by `uname`'s name, with their name in the download's file name."""
 
 
 def folder() -> Path | None:
     """Return the folder of the `pulumi` to use, None where it is not installed yet."""
-    return _on_path() or next((path for path in (_downloaded(), _built()) if path.exists()), None)
+    return _on_path() or next((path for path in (_downloaded(), _linked()) if path.exists()), None)
 
 
 def install_pulumi_cli() -> None:
-    """Install a CLI where `folder` finds none."""
-    if folder() is None:
+    """Install a CLI where there is none."""
+    if _on_path() is None and not _downloaded().exists() and not _built().exists():
         if unusable := shutil.which("pulumi"):
             minimum = paths.pinned_versions()["pulumi"]["minimum"]
             log_message(f"{unusable} is not used: it is older than {minimum} or lacks {LANGUAGE_HOST}.")
@@ -56,7 +54,7 @@ def install_pulumi_cli() -> None:
         except Unavailable:
             _build()
     if _built().exists():
-        _refresh_stand_ins(_built())
+        _link_stand_ins(_linked())
 
 
 def _downloaded() -> Path:
@@ -65,6 +63,14 @@ def _downloaded() -> Path:
 
 def _built() -> Path:
     return paths.tool_directory("pulumi", paths.pinned_versions()["pulumi"]["built"]) / "bin"
+
+
+def _linked() -> Path:
+    """Return the folder of this checkout with links to the built CLI and to what a download has beside it.
+
+    Another checkout has another folder, because its stand-ins may differ.
+    """
+    return paths.tool_directory("pulumi-of-checkout", hashlib.sha256(bytes(paths.PROJECT)).hexdigest()[:16]) / "bin"
 
 
 def _on_path() -> Path | None:
@@ -128,7 +134,6 @@ def _build() -> None:
                 cwd=SOURCE,
                 env=environment,
             )
-            _refresh_stand_ins(partial / "bin")
             _check(partial / "bin")
 
 
@@ -137,19 +142,16 @@ def _check(target: Path) -> None:
         raise Unavailable("it does not run on this computer")
 
 
-def _refresh_stand_ins(target: Path) -> None:
-    """Copy the stand-ins that differ from this checkout's.
-
-    Another checkout may run them at the same time, so that each file is replaced by one rename.
-    """
-    for name in STAND_INS:
-        source, copy = HOST_SOURCE / name, target / name
-        if not copy.exists() or copy.read_bytes() != source.read_bytes():
-            new = copy.with_name(f".{name}.new")
-            shutil.copy(source, new)
-            new.replace(copy)
-    for provider in PROVIDERS:
-        _link(target / provider.name, provider)
+def _link_stand_ins(target: Path) -> None:
+    """Link the CLI and the programs of this checkout that a download has beside it."""
+    target.mkdir(parents=True, exist_ok=True)
+    cli = target / "pulumi"
+    if not cli.exists() or not cli.samefile(_built() / "pulumi"):
+        cli.unlink(missing_ok=True)
+        # The CLI looks for programs beside its real path, which a symbolic link does not change.
+        cli.hardlink_to(_built() / "pulumi")
+    for program in (*(HOST_SOURCE / name for name in LANGUAGE_PROGRAMS), *PROVIDERS):
+        _link(target / program.name, program)
     _link_bundled_providers(target)
 
 

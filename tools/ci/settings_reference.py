@@ -70,16 +70,23 @@ def _tables(name: str, prefix: str, section: Schema, sections: Schema) -> Iterat
 
 def _section(setting: Schema, sections: Schema) -> Schema:
     """Return the section that a setting holds, by itself, in a list or by name; {} if it holds a plain value."""
-    kind = _value(setting)
-    held = [kind, kind.get("items", {}), *kind.get("patternProperties", {}).values()]
+    kinds = _kinds(setting)
+    held = [
+        each for kind in kinds for each in (kind, kind.get("items", {}), *kind.get("patternProperties", {}).values())
+    ]
     references = [each["$ref"] for each in held if "$ref" in each]
     return dict(sections[references[0].rpartition("/")[2]]) if references else {}
 
 
-def _value(setting: Schema) -> Schema:
-    """Return the schema of a setting's value, without the null of an optional setting."""
+def _kinds(setting: Schema) -> list[Schema]:
+    """Return the schemas of a setting's forms, without the null of an optional setting."""
     kinds = [kind for kind in setting.get("anyOf", [setting]) if kind.get("type") != "null"]
-    return dict(kinds[0])
+    return [form for kind in kinds for form in kind.get("oneOf", [kind])]
+
+
+def _value(setting: Schema) -> Schema:
+    """Return the schema of a setting's value; of several forms, the first is the usual one."""
+    return dict(_kinds(setting)[0])
 
 
 def _row(path: str, required: bool, setting: Schema) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from settings.metrics import describe_gate
+
 State = Mapping[str, Any]
 
 OPERATIONS = ("create", "update", "replace", "delete")
@@ -146,15 +148,26 @@ def _models(resources: Sequence[Planned]) -> Iterator[str]:
     for champion in resources:
         if champion.kind != CHAMPION or champion.operation == "delete":
             continue
-        version = (champion.before.get("outputs") or {}).get("version")
-        current = f"version {version}" if version else "no version yet"
+        outputs = champion.before.get("outputs") or {}
+        current = f"version {outputs['version']}{_scores(outputs)}" if outputs.get("version") else "no version yet"
+        gate = champion.inputs.get("gate") or ()
+        if "gate" in champion.changed and not running & set(champion.after.get("dependencies") or ()):
+            yield f"`{champion.inputs['model']}`: {current}; the new gate, {describe_gate(gate)}, is for later versions"
+            continue
         if pinned := champion.inputs.get("pinned"):
             planned = f"version {pinned}, as its settings pin it (now {current})"
         elif running & set(champion.after.get("dependencies") or ()):
-            planned = f"the version that its pipeline registers if it passes its gate, else {current}"
+            condition = f"its gate, {describe_gate(gate)}" if gate else "its gate"
+            planned = f"the version that its pipeline registers if it passes {condition}, else {current}"
         else:
             planned = f"{current}, as before"
         yield f"`{champion.inputs['model']}`: {planned}"
+
+
+def _scores(outputs: State) -> str:
+    """Return the main metric of a champion in brackets, "" if the state does not have it."""
+    scores = ", ".join(f"{name} {value:.3g}" for name, value in (outputs.get("metrics") or {}).items())
+    return f" ({scores})" if scores else ""
 
 
 def _violation(event: Mapping[str, Any]) -> str:

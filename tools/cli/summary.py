@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from settings.metrics import MAIN_METRICS
 from tools.cli.cluster_access import CLUSTER_DOMAIN
 
 WIDTH = 100
@@ -18,7 +19,7 @@ WIDTH = 100
 TIMEOUT_SECONDS = 3
 TRAINING_PAGE = "/#/experiments?workflowType=machine_learning"
 """MLflow's page of training runs; its default page is for language models."""
-HIDDEN_VALUES = {"state", "run_id", "artifacts", "log", "decision", "deployed", "version"}
+HIDDEN_VALUES = {"state", "run_id", "artifacts", "log", "decision", "deployed", "version", "gate"}
 """Values of a run that have a separate line, or that only programs read."""
 
 
@@ -99,6 +100,8 @@ def _pipeline(output: str, run: Mapping[str, Any], option: str) -> Iterator[str]
     locations = [key for key, value in values.items() if isinstance(value, str) and "/" in value]
     shown = [f"{key.replace('_', ' ')} {_formatted(value)}" for key, value in values.items() if key not in locations]
     yield f"  pipeline {output.replace('_', '-')}: {', '.join([run['state'], *shown])}"
+    if run.get("gate"):
+        yield f"    gate: {run['gate']}"
     if run.get("decision"):
         yield f"    {run['decision']}"
     if locations:
@@ -116,13 +119,18 @@ def _service(service: Mapping[str, Any], option: str) -> Iterator[str]:
     else:
         yield (
             f"  model {model['name']}: version {model['version']} ({model['alias']}), "
-            f"accuracy {_formatted(model['accuracy'])}, SHA-256 {model['sha256'][:12]}"
+            f"{_scores(model)}, SHA-256 {model['sha256'][:12]}"
         )
     if url:
         yield f"    page: {_page(url.removesuffix('score'), option)}"
         if not _is_in_cluster(url) and (example := _example(url)) is not None:
             yield f"    curl -s {url} -H 'Content-Type: application/json' \\"
             yield from _data_option(example)
+
+
+def _scores(model: Mapping[str, Any]) -> str:
+    """Return the main metric of a champion, such as `accuracy 0.967`."""
+    return ", ".join(f"{name} {_formatted(model[name])}" for name in MAIN_METRICS.values() if name in model)
 
 
 def _page(url: str, option: str) -> str:

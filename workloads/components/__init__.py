@@ -1,6 +1,6 @@
 """Components: the steps of pipelines. Each is one Python file here, and its compiled component file in `compiled/`.
 
-`load` reads the compiled file, so a component works in any pipeline. After a change to the Python,
+`load_component` reads the compiled file, so a component works in any pipeline. After a change to the Python,
 `python -m workloads.components` compiles the files again.
 
 kfp copies only the source of the function to the step, so a component imports inside its function. kfp evaluates the

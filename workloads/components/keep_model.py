@@ -2,24 +2,30 @@
 
 from typing import NamedTuple
 
+from kfp.dsl import Input, Metrics
+
 from workloads.components import component
 
 
 @component
 def keep_model(
-    accuracy: float,
-    baseline: float,
+    metrics: Input[Metrics],
+    score: str,
+    comparison: str,
     model_name: str,
-) -> NamedTuple("Decision", [("deployed", bool), ("version", str), ("decision", str)]):  # type: ignore[valid-type]
+) -> NamedTuple("Decision", [("score", float), ("deployed", bool), ("version", str), ("decision", str)]):  # type: ignore[valid-type]
     """Log the reason why a model is not deployed.
 
     Args:
-        accuracy: Accuracy of the new model, in [0, 1].
-        baseline: Accuracy that a model must exceed to be deployed, in [0, 1].
+        metrics: Metrics of test_model.
+        score: Name of the metric that is returned as score.
+        comparison: The conditions of the gate that the model does not meet, from test_model.
         model_name: Name of the registered model.
     """
-    from workloads.ml.evaluation.gate import format_gate
+    from workloads.ml.artifact_metadata import unwrap_kfp
+    from workloads.ml.evaluation.gate import require_score
 
-    decision = f"{format_gate(accuracy, baseline)}: not above it, so {model_name} keeps the champion it has"
+    value = require_score(score, unwrap_kfp(metrics.metadata))
+    decision = f"{comparison}, so {model_name} keeps the champion it has"
     print(decision)
-    return (False, "", decision)
+    return (value, False, "", decision)

@@ -23,7 +23,7 @@ def score_file(
 ) -> NamedTuple("Scored", [("rows", int), ("predictions_url", str)]):  # type: ignore[valid-type]
     """Predict every row of a CSV or Parquet file with a registered model; write the rows with class and probability.
 
-    The key of the storage account is read from the environment variable AZURE_STORAGE_KEY.
+    The access token of the container is read from the environment variable AZURE_STORAGE_SAS_TOKEN.
 
     Args:
         predictions: The CSV file with predictions.

@@ -1,4 +1,4 @@
-"""Training of a random forest, written as a model directory."""
+"""Training of a random forest, or of any other estimator, written as a model directory."""
 
 from kfp.dsl import Dataset, Input, Model, Output
 
@@ -7,20 +7,41 @@ from workloads.components import component
 
 @component
 def train_model(
-    train: Input[Dataset], model: Output[Model], model_name: str, trees: int = 100, seed: int = 123
+    train: Input[Dataset],
+    model: Output[Model],
+    model_name: str,
+    trees: int = 100,
+    seed: int = 123,
+    estimator: str = "",
+    parameters: dict = {},  # noqa: B006
 ) -> None:
-    """Train a random forest and write it as ONNX with its signature.
+    """Train a random forest, or the estimator that is named, and write it as ONNX with its signature.
 
     Args:
         train: The training part as preprocess_data writes it.
-        model: The model directory; its metadata hold the out-of-bag score.
+        model: The model directory; the metadata of a forest hold the out-of-bag score.
         model_name: Name of the model in its signature.
-        trees: Number of trees.
-        seed: Seed of the forest's random choices.
+        trees: Number of trees of the forest.
+        seed: Seed of the random choices.
+        estimator: Class of scikit-learn, XGBoost or LightGBM, such as LogisticRegression or sklearn.svm.SVR.
+        parameters: Arguments of that class.
     """
     from pathlib import Path
 
-    from workloads.ml.model.forest import train_forest
+    from workloads.ml.errors import StepError
 
-    model.metadata["oob_score"] = train_forest(train.path, Path(model.path), model_name, trees, seed)
-    print(f"{trees} trees, out-of-bag score {model.metadata['oob_score']:.4f}")
+    if estimator:
+        from workloads.ml.model.training import train_estimator
+
+        if trees != 100:
+            raise StepError(
+                f"trees: {trees}; it is for the default forest; write `parameters: {{n_estimators: {trees}}}`"
+            )
+        print(train_estimator(train.path, Path(model.path), model_name, estimator, parameters, seed))
+    else:
+        from workloads.ml.model.forest import train_forest
+
+        if parameters:
+            raise StepError("parameters: they need an estimator; write for example `estimator: RandomForestClassifier`")
+        model.metadata["oob_score"] = train_forest(train.path, Path(model.path), model_name, trees, seed)
+        print(f"{trees} trees, out-of-bag score {model.metadata['oob_score']:.4f}")

@@ -119,6 +119,9 @@ class Engine(ABC):
             ir: the package.
             secrets: names of the environment variables that `RunRequest.secrets` will set.
             timeout_minutes: the timeout of each run.
+
+        Raises:
+            UnsupportedPackage: the engine does not have a feature of the package.
         """
 
     @abstractmethod

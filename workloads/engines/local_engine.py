@@ -1,4 +1,4 @@
-"""Engine on this computer: kfp's local runner in a child process."""
+"""Engine on this computer: the runner of packages in a child process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from mlplatform.engine_config import EmbeddedEngineConfig
 
 from infra.dynamic_provider import UserError
@@ -16,6 +17,7 @@ from infra.local.local_process import PYTHON
 from infra.local.process_group import ProcessGroup, inherited_environment
 from settings.paths import PROJECT, cache_directory
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState, timeout_error
+from workloads.engines.dag.package_support import require_support
 
 CACHE_VARIABLES = {"MPLCONFIGDIR": str(cache_directory() / "matplotlib")}
 """Environment variables that keep caches of the steps' libraries out of the user's home directory."""
@@ -29,6 +31,7 @@ class EmbeddedEngine(Engine):
 
     def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
         """Write a package to a file and return its path."""
+        require_support(list(yaml.safe_load_all(ir)))
         file = self.directory / "pipelines" / pipeline / f"{version}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(ir)

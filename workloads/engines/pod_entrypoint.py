@@ -37,7 +37,7 @@ def main() -> int:
     request = json.loads(os.environ[RUN_VARIABLE])
     (folder / "package.yaml").write_bytes(gzip.decompress(package.read_bytes()))
     (folder / "arguments.json").write_text(json.dumps(request["arguments"]))
-    result = kfp_runner.run_package(folder)
+    result = kfp_runner.run_package(folder, request["run_id"])
     deadline = time.monotonic() + TRACKING_SECONDS
     while True:
         try:

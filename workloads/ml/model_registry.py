@@ -8,27 +8,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from settings.metrics import CLASSIFICATION, COSTS, MAIN_METRICS, metrics_of
 from workloads.ml import tracking
 from workloads.ml.errors import StepError
 from workloads.ml.model.mlflow_model import save_mlflow_model
 from workloads.ml.model.model_directory import ModelDirectory, load_model_directory, require_servable, sha256_hex
+from workloads.ml.rest_client import ALIAS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-ALIAS = "champion"
 ARTIFACT = "model"
 """Folder of the model directory among the artifacts of the experiment run."""
 
 
 def register(
-    tracking_url: str, folder: Path, model_name: str, metrics: Mapping[str, float], pipeline: str, run_key: str
+    tracking_url: str,
+    folder: Path,
+    model_name: str,
+    metrics: Mapping[str, float],
+    pipeline: str,
+    run_key: str,
+    *,
+    champion: bool = True,
 ) -> str:
-    """Register the model directory in `folder` and give its version the alias `champion`.
+    """Register the model directory in `folder`; with `champion`, its version gets the alias `champion`.
 
     A model with the same SHA-256 and the same description of its features is not registered twice: its version gets
-    the alias.
+    the alias. The signature has the metrics that the model's task has.
 
     Returns:
         The version.
@@ -39,11 +47,13 @@ def register(
     mlflow = tracking.client(tracking_url)
     model = load_model_directory(folder)
     require_servable(model)
-    model.signature["metrics"] = dict(metrics)
+    quality = [name for name in metrics_of(_task(model)) if name not in COSTS]
+    model.signature["metrics"] = {name: float(metrics[name]) for name in quality if name in metrics}
     version = _find_version(mlflow, model_name, model)
     if version is None:
         version = _add_version(mlflow, model, model_name, pipeline, run_key)
-    mlflow.set_registered_model_alias(model_name, ALIAS, version)
+    if champion:
+        mlflow.set_registered_model_alias(model_name, ALIAS, version)
     return version
 
 
@@ -93,16 +103,21 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    score = MAIN_METRICS[_task(model)]
     tags = {
         "sha256": model.signature["sha256"],
         "features": _features_digest(model),
-        "accuracy": str(model.signature["metrics"]["accuracy"]),
+        score: str(model.signature["metrics"][score]),
         "pipeline": pipeline,
         "run": run_key,
     }
     source = f"{run.info.artifact_uri}/{ARTIFACT}"
     created = mlflow.create_model_version(model_name, source, run.info.run_id, tags=tags, await_creation_for=0)
     return str(created.version)
+
+
+def _task(model: ModelDirectory) -> str:
+    return str(model.signature.get("task", CLASSIFICATION))
 
 
 def _features_digest(model: ModelDirectory) -> str:

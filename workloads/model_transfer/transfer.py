@@ -17,7 +17,7 @@ from infra.errors import UserError
 from workloads.ml import tracking
 from workloads.ml.errors import StepError
 from workloads.ml.model.model_directory import load_model_directory
-from workloads.ml.model_registry import ALIAS
+from workloads.ml.rest_client import ALIAS
 from workloads.mlflow_session import mlflow_session
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from pulumi.runtime.rpc import UNKNOWN
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from infra.dynamic_provider import UserError
+from workloads.engines.dag.parameter_values import ParameterError, require_finite
 
 RUN_PARAMETERS = ("run_key", "tracking_url")
 """Parameters that `add_run_parameters` sets."""
@@ -45,7 +46,8 @@ def resolve_arguments(
             f"{setting}: the pipeline has no parameter {', '.join(unknown)}; "
             f"it has: {', '.join(sorted(declared)) or 'none'}"
         )
-    given = {name: value for name, value in platform.items() if name in declared} | dict(parameters)
+    set_values = {name: value for name, value in parameters.items() if value is not None}
+    given = {name: value for name, value in platform.items() if name in declared} | set_values
     required = {name for name, spec in declared.items() if not spec.get("isOptional") and "defaultValue" not in spec}
     if missing := sorted(required - set(given) - set(RUN_PARAMETERS)):
         raise UserError(f"{setting}: {', '.join(missing)} must be set: the pipeline has no default for it")
@@ -64,9 +66,14 @@ def _parse(setting: str, parameter_type: str, value: Any) -> Any:
     if value == UNKNOWN:
         return value
     try:
-        return TYPES[parameter_type].validate_python(_restore_integers(value))
+        parsed = TYPES[parameter_type].validate_python(_restore_integers(value))
     except ValidationError:
         raise UserError(f"{setting}: {value!r} is not of the pipeline's type for it, {parameter_type}") from None
+    try:
+        require_finite(setting, parsed)
+    except ParameterError as error:
+        raise UserError(str(error)) from None
+    return parsed
 
 
 def _restore_integers(value: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from workloads.components import BASE_IMAGE
+from workloads.engines.dag.package_repair import repair_package
+from workloads.engines.dag.package_support import require_portable
 from workloads.runs.pipeline_package import PipelinePackage
 
 BACKOFF = {"backoffDuration": "5s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
@@ -25,6 +27,7 @@ def compile_pipeline(pipeline: str, image: str, retries: int) -> PipelinePackage
 
     Raises:
         ValueError: the pipeline does not exist, or its file does not define exactly one pipeline.
+        UnsupportedPackage: no engine can run the pipeline.
     """
     from kfp import compiler
 
@@ -39,6 +42,8 @@ def compile_pipeline(pipeline: str, image: str, retries: int) -> PipelinePackage
         container = executor.get("container", {})
         if container.get("image") == BASE_IMAGE:
             container["image"] = image
+    repair_package(ir)
+    require_portable(documents)
     if retries:
         _add_retries(ir, retries)
     return PipelinePackage.from_documents(documents)

@@ -16,6 +16,7 @@ from pulumi.runtime.rpc import UNKNOWN
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from workloads.engines.base import RunRequest, RunResult, RunState
+from workloads.engines.dag.package_support import UnsupportedPackage
 from workloads.engines.factory import create_engine
 from workloads.mlflow_session import mlflow_session
 from workloads.runs.arguments import add_run_parameters, resolve_arguments
@@ -97,9 +98,12 @@ class _PipelineVersionProvider(DynamicProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         version = props["sha256"][:VERSION_CHARACTERS]
-        version_id = create_engine(parse_engine_config(props["engine"])).upload(
-            props["pipeline"], version, props["ir"], props["secrets"], int(props["timeout_minutes"])
-        )
+        try:
+            version_id = create_engine(parse_engine_config(props["engine"])).upload(
+                props["pipeline"], version, props["ir"], props["secrets"], int(props["timeout_minutes"])
+            )
+        except UnsupportedPackage as error:
+            raise UserError(f"workloads/pipelines: {props['pipeline']}: {error}") from error
         # The package is large: the state has it in the outputs of `CompiledPipeline` and in the inputs of this version.
         outputs = {name: value for name, value in props.items() if name != "ir"}
         return CreateResult(f"{props['pipeline']}@{version}", outputs | {"version_id": version_id})

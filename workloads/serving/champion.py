@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -9,18 +10,22 @@ from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
-from workloads.mlflow_rest import ALIAS, MlflowRest, mlflow_rest
+from settings.metrics import BETTER, MAIN_METRICS
+from workloads.ml.evaluation.gate import CHAMPION_PREFIX, MissingMetricError, Verdict, judge
+from workloads.ml.rest_client import ALIAS, MlflowRest
+from workloads.mlflow_rest import mlflow_rest
 from workloads.serving.model_check import refusal
 
 
 class _ChampionProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         moved = bool(_news["pinned"]) and _olds["version"] != _news["pinned"]
-        registry_changed = any_changed(_olds["access"], _news["access"], ("url",))
-        changed = any_changed(_olds, _news, ("model", "pinned", "deployed", "run_id"))
+        # A refresh uses the access of the last update: with an old password it would never read the registry again.
+        changed = any_changed(_olds, _news, ("access", "model", "pinned", "deployed", "run_id", "gate"))
         # The alias is missing after the registry was replaced, or after a user deleted the alias.
-        alias_lost = not _olds["version"] and bool(_news["pinned"] or _news["deployed"])
-        return DiffResult(changes=moved or registry_changed or changed or alias_lost)
+        wanted = _news["pinned"] or _news["deployed"]
+        alias_lost = not _olds["version"] and bool(wanted) and _olds.get("rejected") != wanted
+        return DiffResult(changes=moved or changed or alias_lost)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["model"], props | _set_champion(props, previous=""))
@@ -49,19 +54,29 @@ class Champion(Resource, module="workloads", name="Champion"):
         access: access to the model registry, an MLflow server, from this computer.
         deployed: the version that the last run of the pipeline deployed; "" leaves the champion as it is.
         run_id: the id of that run; a new run updates the champion.
-        pinned: the version from the settings, which overrides `deployed`; "" for none.
+        pinned: the version from the settings, which overrides `deployed` and the gate; "" for none.
         setting: the setting of `pinned`, for errors.
+        pipeline: the pipeline of that run.
+        gate: the conditions that a deployed version has to meet.
 
     Outputs:
-        version, sha256, accuracy: properties of the champion; "" / "" / 0 without a champion.
+        version, sha256, accuracy: properties of the champion; "" / "" / 0 without a champion. A regression has the
+            accuracy 0.
+        metrics: the main metric of the champion by its name; {} without a champion.
+        decision: one sentence on the last deployed version; "" before the first.
+        rejected: the last deployed version if the gate rejected it, else "".
 
     Raises (as a failed resource):
-        UserError: the registry has no such version or does not respond, or the model server refuses the version.
+        UserError: the registry has no such version or does not respond, the version lacks a metric of the gate, or the
+            model server refuses the version.
     """
 
     version: pulumi.Output[str]
     sha256: pulumi.Output[str]
     accuracy: pulumi.Output[float]
+    metrics: pulumi.Output[dict[str, float]]
+    decision: pulumi.Output[str]
+    rejected: pulumi.Output[str]
 
     def __init__(
         self,
@@ -73,6 +88,8 @@ class Champion(Resource, module="workloads", name="Champion"):
         run_id: pulumi.Input[str],
         pinned: str,
         setting: str,
+        pipeline: str,
+        gate: Sequence[Mapping[str, Any]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
@@ -82,7 +99,9 @@ class Champion(Resource, module="workloads", name="Champion"):
             "run_id": run_id,
             "pinned": pinned,
             "setting": setting,
-            **dict.fromkeys(("version", "sha256", "accuracy")),
+            "pipeline": pipeline,
+            "gate": [dict(condition) for condition in gate],
+            **dict.fromkeys(("version", "sha256", "accuracy", "metrics", "decision", "rejected")),
         }
         super().__init__(_ChampionProvider(), name, props, opts)
 
@@ -90,44 +109,101 @@ class Champion(Resource, module="workloads", name="Champion"):
 def _set_champion(props: dict[str, Any], previous: str) -> dict[str, Any]:
     """Give the pinned or deployed version the alias and return the outputs of the champion.
 
-    The model server tries the version first. A refused version loses the alias to `previous`: a pipeline may have given
-    the alias to the version that it registered.
+    The version has to pass the gate, then the model server tries it. A rejected or refused version loses the alias to
+    `previous`: a pipeline may have given the alias to the version that it registered.
     """
     import requests
 
     model, wanted = props["model"], props["pinned"] or props["deployed"]
+    decision, rejected = "", ""
     try:
         with mlflow_rest(props["access"]) as registry:
             if wanted:
-                _require_version(registry, model, wanted, props["setting"])
-                if reason := refusal(parse_tracking_access(props["access"]), model, wanted):
-                    champion = registry.champion(model)
-                    if champion and champion["version"] == wanted != previous:
-                        registry.set_champion(model, previous)
-                    raise UserError(
-                        f"version {wanted} of the model {model} cannot be served: {reason}. The champion is still "
-                        f"{f'version {previous}' if previous else 'none'}. Correct the pipeline, or set "
-                        f"{props['setting']} to another version"
-                    )
-                registry.set_champion(model, wanted)
-            return _outputs(model, registry.champion(model))
+                version = _require_version(registry, model, wanted, props["setting"])
+                try:
+                    verdict = _apply_gate(registry, version, props, previous)
+                    if verdict.passed:
+                        _require_servable(props, wanted, previous)
+                except UserError:
+                    _restore(registry, model, wanted, previous)
+                    raise
+                if verdict.passed:
+                    registry.set_champion(model, wanted)
+                    decision = f"{verdict.comparison}: {model} version {wanted} is champion"
+                else:
+                    _restore(registry, model, wanted, previous)
+                    rejected = wanted
+                    decision = f"{verdict.comparison}, so version {wanted} of {model} does not become the champion"
+            return _outputs(model, registry.champion(model)) | {"decision": decision, "rejected": rejected}
     except requests.RequestException as error:
         raise UserError(f"the model registry at {props['access']['url']} cannot be used: {error}") from None
 
 
-def _require_version(registry: MlflowRest, model: str, version: str, setting: str) -> None:
-    if not registry.has_version(model, version):
+def _apply_gate(registry: MlflowRest, version: Mapping[str, Any], props: dict[str, Any], previous: str) -> Verdict:
+    """Return the decision of the gate of the settings, from the metrics in the registry.
+
+    It does not apply to a pinned version, to the version that was the champion before, and to one of another stack.
+    """
+    if props["pinned"]:
+        return Verdict(True, props["setting"])
+    if not props.get("gate"):
+        return Verdict(True, "no gate")
+    if version["version"] == previous or not props["run_id"]:
+        return Verdict(True, "it was the champion before")
+    metrics = registry.metrics(version, props["pipeline"], props["run_id"])
+    compared = [each["metric"] for each in props["gate"] if each.get(BETTER)] if previous else []
+    try:
+        verdict = judge(props["gate"], metrics)
+        if missing := [name for name in compared if CHAMPION_PREFIX + name not in metrics]:
+            raise MissingMetricError(CHAMPION_PREFIX + missing[0], metrics)
+    except MissingMetricError as error:
+        raise UserError(
+            f"workloads:pipelines.{props['pipeline']}.gate: version {version['version']} of the model {props['model']} "
+            f"has no metric {error.metric}. It has: {', '.join(sorted(metrics)) or 'none'}. Log it in the test step, "
+            f"as log_metric('{error.metric}', value) of an Output[Metrics], or in the MLflow run that registers the "
+            "version. test_model logs all metrics that its kind of model has"
+        ) from None
+    return verdict
+
+
+def _require_servable(props: dict[str, Any], wanted: str, previous: str) -> None:
+    if reason := refusal(parse_tracking_access(props["access"]), props["model"], wanted):
+        raise UserError(
+            f"version {wanted} of the model {props['model']} cannot be served: {reason}. The champion is still "
+            f"{f'version {previous}' if previous else 'none'}. Correct the pipeline, or set "
+            f"{props['setting']} to another version"
+        )
+
+
+def _restore(registry: MlflowRest, model: str, wanted: str, previous: str) -> None:
+    """Give the alias back to `previous` if the pipeline gave it to `wanted`."""
+    champion = registry.champion(model)
+    if champion and champion["version"] == wanted != previous:
+        registry.set_champion(model, previous)
+
+
+def _require_version(registry: MlflowRest, model: str, version: str, setting: str) -> dict[str, Any]:
+    found = registry.version(model, version)
+    if found is None:
         versions = ", ".join(map(str, registry.versions(model))) or "none"
         raise UserError(f"{setting}: model {model} has no version {version}; there are: {versions}")
+    return found
 
 
 def _outputs(model: str, champion: dict[str, Any] | None) -> dict[str, Any]:
     if champion is None:
-        return {"version": "", "sha256": "", "accuracy": 0.0}
+        return {"version": "", "sha256": "", "accuracy": 0.0, "metrics": {}}
     tags = {tag["key"]: tag["value"] for tag in champion.get("tags", [])}
-    if not {"sha256", "accuracy"} <= tags.keys():
+    metrics = {name: float(tags[name]) for name in MAIN_METRICS.values() if name in tags}
+    if "sha256" not in tags or not metrics:
         raise UserError(
             f"version {champion['version']} of the model {model} has the alias {ALIAS}, but lacks the tags sha256 and "
-            "accuracy: no pipeline of this program registered it. Give the alias to another version"
+            "accuracy: no pipeline of this program registered it (a regression has the tag rmse instead). Give the "
+            "alias to another version"
         )
-    return {"version": champion["version"], "sha256": tags["sha256"], "accuracy": float(tags["accuracy"])}
+    return {
+        "version": champion["version"],
+        "sha256": tags["sha256"],
+        "accuracy": metrics.get("accuracy", 0.0),
+        "metrics": metrics,
+    }

@@ -9,17 +9,18 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import MODEL_SERVER, Image
+from mlplatform.k8s.deployment import settings_digest
 from mlplatform.k8s.namespace import DNS, SERVING, Namespace, namespace, tcp_ports
 from mlplatform.k8s.service_url import service_url
-from mlplatform.mlflow import CONTAINER_PORT as TRACKING_PORT
 from mlplatform.mlflow import NAMESPACE as TRACKING
 from mlplatform.mlflow import TrackingServer
+from mlplatform.mlflow_pod import CONTAINER_PORT as TRACKING_PORT
 from mlplatform.monitoring.scraping import grant_pod_discovery
 from mlplatform.platform import ClusterTarget
 
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
-from workloads.serving.pod_template import CONTAINER_PORT, HEALTH_PORT, ModelRef, pod_template
+from workloads.serving.pod_template import CONTAINER_PORT, HEALTH_PORT, ModelRef, RegistryLogin, pod_template
 from workloads.serving.rollout import SKIP_AWAIT, Rollout, with_digest
 
 NAMESPACE = SERVING
@@ -37,6 +38,7 @@ class ServingNamespace:
     namespace: Namespace
     image: Image
     tracking: TrackingServer
+    login: RegistryLogin
     resources: Sequence[pulumi.Resource]
 
 
@@ -44,7 +46,7 @@ def serving_namespace(target: ClusterTarget, tracking: TrackingServer) -> Servin
     """Create the namespace of the model servers, their image and the login with which pods download models."""
     serving = namespace(NAMESPACE, target.cluster, target.registry)
     host = tracking.inside_url.apply(lambda url: url.removeprefix("http://").partition(":")[0])
-    username, password = tracking.access.login or ("", "")
+    username, password = tracking.reader or ("", "")
     login = pulumi.Output.format("machine {} login {} password {}\n", host, username, password)
     netrc = kubernetes.core.v1.Secret(
         NETRC,
@@ -55,7 +57,7 @@ def serving_namespace(target: ClusterTarget, tracking: TrackingServer) -> Servin
     if target.monitored:
         grant_pod_discovery(serving)
     image = Image(MODEL_SERVER, target.registry)
-    return ServingNamespace(target, serving, image, tracking, [netrc])
+    return ServingNamespace(target, serving, image, tracking, RegistryLogin(NETRC, settings_digest([netrc])), [netrc])
 
 
 class ModelService(pulumi.ComponentResource):
@@ -130,7 +132,7 @@ class ModelService(pulumi.ComponentResource):
         serving = self._serving
         pod_labels = {**labels, "mlplatform/track": track}
         template = pod_template(
-            pod_labels, self._settings, serving.image.reference, serving.tracking.inside_url, NETRC, model
+            pod_labels, self._settings, serving.image.reference, serving.tracking.inside_url, serving.login, model
         ).apply(with_digest)
         spec: dict[str, Any] = {
             "replicas": replicas,

@@ -9,7 +9,7 @@ import pulumi
 from infra.local.local_process import HOST, PYTHON, LocalProcess
 from settings.paths import PROJECT
 from settings.serving import ServingSettings
-from workloads.mlflow_rest import ALIAS
+from workloads.ml.rest_client import ALIAS
 from workloads.runs.pipeline_sources import sources_digest
 from workloads.serving.champion import Champion
 

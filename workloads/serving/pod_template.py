@@ -9,7 +9,7 @@ import pulumi
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
 from settings.serving import ServingSettings
-from workloads.mlflow_rest import ALIAS
+from workloads.ml.rest_client import ALIAS
 
 CONTAINER_PORT = 5005
 HEALTH_PORT = 5006
@@ -17,6 +17,8 @@ HEALTH_PORT = 5006
 CHECK_MEMORY_BYTES = 256 << 20
 """Memory of the process that tries a followed model, within the limit of the pod."""
 MODELS = "/models"
+LOGIN_DIGEST = "mlplatform/login"
+"""Annotation of pods with a digest of the registry's login."""
 DRAIN_SECONDS = 5
 """Time for which a terminating pod still answers: until then all nodes have removed it from the Service."""
 RESOURCES = {
@@ -41,12 +43,20 @@ class ModelRef:
     follow: bool = False
 
 
+@dataclass(frozen=True)
+class RegistryLogin:
+    """Login of the model registry: the name of its Secret, and a digest of the content, which replaces the pods."""
+
+    secret: str
+    digest: pulumi.Output[str]
+
+
 def pod_template(
     labels: dict[str, str],
     settings: ServingSettings,
     image: pulumi.Input[str],
     registry: pulumi.Input[str],
-    netrc: str,
+    login: RegistryLogin,
     model: ModelRef,
 ) -> pulumi.Output[dict[str, Any]]:
     """Return the pod template of a Deployment.
@@ -56,12 +66,12 @@ def pod_template(
         settings: limits of the server and number of its processes.
         image: the image of the model server.
         registry: the address of the model registry, an MLflow server, for pods.
-        netrc: the name of the secret with the login of the registry.
+        login: the login of the registry.
         model: the version to serve.
     """
-    return pulumi.Output.all(image=image, registry=registry, version=model.version, sha256=model.sha256).apply(
-        lambda values: _template(labels, settings, netrc, model, values)
-    )
+    return pulumi.Output.all(
+        image=image, registry=registry, version=model.version, sha256=model.sha256, login=login.digest
+    ).apply(lambda values: _template(labels, settings, login.secret, model, values))
 
 
 def _template(
@@ -104,7 +114,7 @@ def _template(
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
     }
     return {
-        "metadata": {"labels": labels},
+        "metadata": {"labels": labels, "annotations": {LOGIN_DIGEST: values["login"]}},
         "spec": {
             **POD,
             # With several replicas, Kubernetes' default of five minutes applies to pods of a failed node: a pod that

@@ -35,7 +35,8 @@ CONFLICTS = {409, 422}
 def with_digest(template: dict[str, Any]) -> dict[str, Any]:
     """Return a pod template with its own digest as an annotation."""
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
-    return template | {"metadata": template["metadata"] | {"annotations": {DIGEST: digest}}}
+    metadata = template["metadata"]
+    return template | {"metadata": metadata | {"annotations": {**metadata.get("annotations", {}), DIGEST: digest}}}
 
 
 class _RolloutProvider(DynamicProvider):

@@ -5,4 +5,6 @@ import sys
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[3])
-runpy.run_module("airgap.stand_ins.azure_native.resource_azure_native.server", run_name="__main__", alter_sys=True)
+runpy.run_module(
+    "airgap.stand_ins.azure_native.resource_azure_native.azure_server", run_name="__main__", alter_sys=True
+)

@@ -5,4 +5,5 @@ import sys
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[3])
-runpy.run_module("airgap.stand_ins.command.resource_command.server", run_name="__main__", alter_sys=True)
+PROGRAM = "airgap.stand_ins.command.resource_command.command_server"
+runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)

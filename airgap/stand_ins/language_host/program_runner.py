@@ -58,7 +58,7 @@ def _from_program(trace: TracebackType | None, program: Path) -> TracebackType |
     step = trace
     while step:
         file = Path(step.tb_frame.f_code.co_filename)
-        if file.is_relative_to(folder) and not file.is_relative_to(sys.prefix):
+        if file.is_relative_to(folder) and not file.is_relative_to(sys.prefix) and file != Path(__file__):
             return step
         step = step.tb_next
     return trace

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+import yaml
 from mlplatform.engine_config import JobEngineConfig
 from mlplatform.job_namespace import PODS
 
@@ -17,6 +18,7 @@ from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import exit_reasons, waiting_reasons
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState
+from workloads.engines.dag.package_support import require_support
 from workloads.engines.job.job_manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
 from workloads.engines.job.pod_follower import PodFollower
 
@@ -39,6 +41,7 @@ class JobEngine(Engine):
 
     def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
         """Store a package in a ConfigMap and return its name."""
+        require_support(list(yaml.safe_load_all(ir)))
         name = f"{pipeline}-{version}"
         content = gzip.compress(ir.encode(), mtime=0)
         if len(content) > MAX_PACKAGE_BYTES:

@@ -12,7 +12,7 @@ import pulumi
 from infra.kubernetes_client.pod_logs import PodLog
 from workloads.engines.pod_entrypoint import RESULT_PREFIX, decode_result
 
-STEP_ENDED = re.compile(r"[\w-]+: (SUCCEEDED|FAILED) in [\d.]+ s$")
+STEP_ENDED = re.compile(r"[\w/:.-]+: (SUCCEEDED|FAILED) in [\d.]+ s$")
 LAST_LINES = 10
 
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import PodLog, exit_reasons, waiting_reasons
-from workloads.engines.kfp_runner import COLOUR, ERROR_LINES, EXECUTOR_PREFIX, INPUT_DUMP
+from workloads.engines.dag.run_log import COLOUR, ERROR_LINES, EXECUTOR_PREFIX, INPUT_DUMP
 
 RUN_LABEL = "pipeline/runid"
 MAIN_CONTAINER = "main"

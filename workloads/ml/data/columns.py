@@ -1,31 +1,28 @@
-"""Columns of a table: their types, their numbers and their names."""
+"""Columns of a table: their names, their cells and the types that the cells make certain."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.errors import StepError
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Column = NDArray[np.float32]
-"""[rows], the values of one feature."""
+"""[rows], the encoded values of one feature."""
 IGNORED_IN_NAMES = frozenset("_.-/()[]")
 DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
 BOOLEANS = ("true", "false")
 MOST_CATEGORIES = 100
 """A column of text with more distinct values is text, not a category."""
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 class ColumnType(StrEnum):
-    """The type of a column; a model can be trained on the first three."""
+    """The type of a column; a model can be trained on all of them but text."""
 
     NUMBER = "number"
     INTEGER = "integer"
@@ -33,9 +30,6 @@ class ColumnType(StrEnum):
     CATEGORY = "category"
     DATE = "date"
     TEXT = "text"
-
-
-FEATURE_TYPES = (ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.BOOLEAN)
 
 
 def name_key(name: str) -> str:
@@ -61,14 +55,14 @@ def column_type(column: pa.ChunkedArray, decimal: str = ".") -> ColumnType:
         return ColumnType.NUMBER
     if pa.types.is_temporal(kind):
         return ColumnType.DATE
-    cells = _trimmed(column).drop_null()
+    cells = text_cells(column).drop_null()
     if not len(cells):
         return ColumnType.TEXT
-    if pc.all(pc.is_in(pc.utf8_lower(cells), value_set=pa.array(BOOLEANS))).as_py():
+    if are_booleans(cells):
         return ColumnType.BOOLEAN
     if pc.all(pc.match_substring_regex(cells, r"^[+-]?\d+$")).as_py():
         return ColumnType.INTEGER
-    if _cast(cells, decimal) is not None:
+    if cast_numbers(cells, decimal) is not None:
         return ColumnType.NUMBER
     if pc.all(pc.match_substring_regex(cells, DATE)).as_py():
         return ColumnType.DATE
@@ -76,50 +70,32 @@ def column_type(column: pa.ChunkedArray, decimal: str = ".") -> ColumnType:
     return ColumnType.CATEGORY if distinct <= min(MOST_CATEGORIES, len(cells) // 2) else ColumnType.TEXT
 
 
-def to_numbers(name: str, column: pa.ChunkedArray, decimal: str = ".") -> tuple[Column, ColumnType]:
-    """Return the column as numbers, and its type; truth values become 1 and 0.
-
-    Raises:
-        StepError: A cell is empty, or is not a finite number; or the column holds no numbers at all.
-    """
+def with_nulls(column: pa.ChunkedArray, missing_texts: Sequence[str] = ()) -> pa.ChunkedArray:
+    """Return the column with null for each missing cell: empty, not a number, or one of the texts."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kind = column_type(column, decimal)
-    if kind is ColumnType.BOOLEAN:
-        cells = column if pa.types.is_boolean(column.type) else pc.equal(pc.utf8_lower(_trimmed(column)), "true")
-        numbers = pc.cast(cells, pa.float64())
-    elif pa.types.is_temporal(column.type):
-        numbers = None
-    elif pa.types.is_primitive(column.type) or pa.types.is_decimal(column.type):
-        numbers = pc.cast(column, pa.float64())
-    else:
-        numbers = _cast(_trimmed(column), decimal)
-    if numbers is None:
-        values = np.array([_number(cell, decimal) for cell in column.to_pylist()])
-    else:
-        values = numbers.to_numpy()
-    with np.errstate(over="ignore"):
-        values = np.asarray(values, dtype=np.float64).astype(np.float32)
-    finite = np.isfinite(values)
-    if not finite.all():
-        raise _refusal(name, column, kind, finite)
-    return values, kind
+    if pa.types.is_floating(column.type):
+        return pc.if_else(pc.is_nan(column), None, column) if pc.any(pc.is_nan(column)).as_py() else column
+    if not _is_text(column.type):
+        return column
+    cells = text_cells(column)
+    missing = pc.is_in(cells, value_set=pa.array(["", *missing_texts], pa.string()))
+    return pc.if_else(missing, None, cells) if pc.any(missing).as_py() else cells
 
 
-def _refusal(name: str, column: pa.ChunkedArray, kind: ColumnType, finite: NDArray[np.bool_]) -> StepError:
-    row = int(np.flatnonzero(~finite)[0])
-    cell = column[row].as_py()
-    found = "empty" if cell is None else repr(str(cell))
-    if isinstance(cell, str) and DECIMAL_COMMA.fullmatch(cell.strip()):
-        remedy = "; if the comma is a decimal comma, set csv_format.decimal to ','"
-    elif not finite.any() and kind not in FEATURE_TYPES:
-        remedy = f", and this column is of type {kind}; remove it, or replace it by numbers"
-    else:
-        remedy = ""
-    return StepError(
-        f"column {name}, row {row + 1}: {found}; every column but the target holds finite numbers only{remedy}"
-    )
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
+
+
+def text_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the cells as text without surrounding spaces."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.utf8_trim_whitespace(column.cast(pa.string()))
 
 
 def to_text(column: pa.ChunkedArray) -> list[str | None]:
@@ -127,15 +103,16 @@ def to_text(column: pa.ChunkedArray) -> list[str | None]:
     return [None if cell is None else str(cell) for cell in column.to_pylist()]
 
 
-def _trimmed(column: pa.ChunkedArray) -> Any:
+def are_booleans(cells: pa.ChunkedArray) -> bool:
+    """Return True if all cells of text are `true` or `false`, in any case of letters."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.utf8_trim_whitespace(column.cast(pa.string()))
+    return bool(pc.all(pc.is_in(pc.utf8_lower(cells.drop_null()), value_set=pa.array(BOOLEANS))).as_py())
 
 
-def _cast(cells: Any, decimal: str) -> Any | None:
-    """Return text cells as float64, None if a cell is not a number."""
+def cast_numbers(cells: Any, decimal: str) -> Any | None:
+    """Return cells of text as float64, None if a cell is not a number."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -150,7 +127,8 @@ def _cast(cells: Any, decimal: str) -> Any | None:
         return None
 
 
-def _number(cell: Any, decimal: str) -> float:
+def parse_number(cell: Any, decimal: str) -> float:
+    """Return a cell of text as a number, NaN if it is none."""
     if not isinstance(cell, str) or "_" in cell or (decimal == "," and "." in cell):
         return float("nan")
     try:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from workloads.ml.errors import StepError
 
-KEY_VARIABLE = "AZURE_STORAGE_KEY"
-"""Holds the account key. A parameter would appear in packages, command lines and logs."""
+TOKEN_VARIABLE = "AZURE_STORAGE_SAS_TOKEN"
+"""Holds the container's access token. A parameter would appear in packages, command lines and logs."""
 RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 """Options of Azure's client, in seconds; with its defaults, an unreachable server takes a minute to fail."""
 
@@ -50,15 +50,6 @@ def without_secrets(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def account_of(account_url: str) -> str:
-    """Return the name of the storage account: the path of an emulator's address, else the first label of the host.
-
-    Azure's client knows the name only for Azure's own hosts and for an emulator at 127.0.0.1.
-    """
-    parts = urlsplit(account_url)
-    return parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
-
-
 def _read_url(url: str) -> bytes:
     import fsspec
 
@@ -76,16 +67,17 @@ def _failure(url: str, action: str, error: Exception) -> str:
 
 
 def _read_blob(account_url: str, container: str, blob: str) -> bytes:
+    from azure.core.credentials import AzureSasCredential
     from azure.core.exceptions import AzureError, ResourceNotFoundError, ServiceRequestError
     from azure.storage.blob import BlobClient
 
     logging.getLogger("azure").setLevel(logging.WARNING)  # otherwise it logs each request and response
     account = without_secrets(account_url)
-    key = os.environ.get(KEY_VARIABLE)
-    if not key:
-        raise StepError(f"{KEY_VARIABLE} is not set; it must hold the key of the storage account {account}")
+    token = os.environ.get(TOKEN_VARIABLE)
+    if not token:
+        raise StepError(f"{TOKEN_VARIABLE} is not set; it must hold an access token of {account}/{container}")
     try:
-        login = {"account_name": account_of(account_url), "account_key": key}
+        login = AzureSasCredential(token)
         client = BlobClient(account_url, container, blob, credential=login, connection_timeout=5, **RETRIES)
         return client.download_blob().readall()
     except ResourceNotFoundError:
@@ -95,9 +87,9 @@ def _read_blob(account_url: str, container: str, blob: str) -> bytes:
     except (AzureError, ValueError) as error:
         status, code = getattr(error, "status_code", None), getattr(error, "error_code", None)
         if status in (401, 403):
-            reason = f"refuses the key in {KEY_VARIABLE}"
+            reason = f"refuses the token in {TOKEN_VARIABLE} for the container {container!r}"
         elif status:
             reason = f"answers {status}"
-        else:  # the client failed to sign the request
-            reason = f"cannot be used: either account_url is not the address of one, or {KEY_VARIABLE} is not a key"
+        else:
+            reason = "cannot be used: account_url is not the address of one"
         raise StepError(f"the storage account {account} {reason}" + (f" ({code.value})" if code else "")) from None

@@ -1,33 +1,30 @@
-"""Tables with a class in one column: read from CSV or Parquet, checked, split, and passed from step to step."""
+"""Tables for training: read from CSV or Parquet, checked, split, and passed from step to step."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.columns import ColumnType, column_type, name_key, to_numbers, to_text
+from workloads.ml.data.column_settings import DROP, NO_SETTING, ColumnSettings, parse_column_settings
+from workloads.ml.data.columns import ColumnType, column_type, name_key, with_nulls
 from workloads.ml.data.csv_reader import CsvFormat, read_csv
+from workloads.ml.data.encoding import ColumnSchema, Rows, find_columns
+from workloads.ml.data.schema import read_features
+from workloads.ml.data.target import Labels, Task, Values, encode_classes, encode_values, parse_task
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Rows = NDArray[np.float32]
-"""[rows, features]; float32 from the start, because the exported model computes in float32."""
-Labels = NDArray[np.int64]
-"""[rows], index into the classes."""
-
 PARQUET_MAGIC = b"PAR1"
-MINIMUM_CLASS_ROWS = 5
-"""Least rows of a class: the test part takes one row in five, and both parts need each class."""
 DESCRIPTION_KEY = b"mlplatform.description"
 """Key of the description in the metadata of a part's file."""
 PANDAS_INDEX = re.compile(r"Unnamed: \d+")
@@ -36,14 +33,19 @@ NO_ROW_NUMBERS = "write the file without row numbers (pandas: to_csv(index=False
 
 
 class TableDescription(TypedDict):
-    """The columns of a table and the fingerprint of its file.
+    """The schema of a table and the fingerprint of its file.
 
-    `types` are in the order of `features`; `classes` are in the order of the class indices.
+    `columns` describe the features in order. `classes` are in the order of the class indices, empty for a regression.
+    `scales` are the standard deviations of a regression's targets.
     """
 
     features: list[str]
-    types: list[str]
+    columns: list[ColumnSchema]
+    task: str
     target: str
+    targets: list[str]
+    unit: str
+    scales: list[float]
     classes: list[str]
     source: str
     sha256: str
@@ -52,23 +54,58 @@ class TableDescription(TypedDict):
 
 @dataclass(frozen=True)
 class Table:
-    """A checked table; names are as the user wrote them, `classes` are sorted."""
+    """A checked table; names are as the user wrote them.
 
-    features: list[str]
-    types: list[ColumnType]
-    target: str
+    Args:
+        columns: The schema of the features.
+        task: Classification or regression.
+        targets: Names of the targets: one, or several of a regression.
+        classes: The sorted classes; empty for a regression.
+        rows: The encoded features [rows, features].
+        labels: Class indices [rows]; of a regression, the numbers [rows] or [rows, targets].
+        source: Address of the file.
+        sha256: Digest of the file.
+        unit: Unit of the target.
+        decisions: Sentences on what was read from the cells or from the settings.
+    """
+
+    columns: list[ColumnSchema]
+    task: Task
+    targets: list[str]
     classes: list[str]
     rows: Rows
-    labels: Labels
+    labels: Labels | Values
     source: str
     sha256: str
+    unit: str = ""
+    decisions: list[str] = field(default_factory=list)
+
+    @property
+    def features(self) -> list[str]:
+        """Return the names of the features."""
+        return [column["name"] for column in self.columns]
+
+    @property
+    def types(self) -> list[str]:
+        """Return the types of the features."""
+        return [column["type"] for column in self.columns]
+
+    @property
+    def target(self) -> str:
+        """Return the name of the first target."""
+        return self.targets[0]
 
     def description(self) -> TableDescription:
-        """Return the columns and the fingerprint."""
+        """Return the schema and the fingerprint."""
+        regression = self.task is Task.REGRESSION
         return TableDescription(
             features=self.features,
-            types=[str(kind) for kind in self.types],
+            columns=self.columns,
+            task=str(self.task),
             target=self.target,
+            targets=self.targets,
+            unit=self.unit,
+            scales=np.atleast_1d(self.labels.std(axis=0)).tolist() if regression else [],
             classes=self.classes,
             source=self.source,
             sha256=self.sha256,
@@ -116,111 +153,111 @@ def _is_row_number(column: pa.ChunkedArray) -> bool:
     return bool(numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
 
 
-def find_columns(table: pa.Table, names: Sequence[str]) -> list[str | None]:
-    """Return the column of each name, None for a name without one; case and punctuation of the names may differ."""
-    by_key = {name_key(column): column for column in table.column_names}
-    return [by_key.get(name_key(name)) for name in names]
-
-
-def feature_rows(
-    table: pa.Table, features: Sequence[str], csv_format: CsvFormat | None = None
-) -> tuple[Rows, list[ColumnType]]:
-    """Return the features of a table as rows of numbers, and their types.
-
-    Raises:
-        StepError: A column is missing, or a cell is not a finite number.
-    """
-    columns = find_columns(table, features)
-    if missing := [name for name, column in zip(features, columns, strict=True) if column is None]:
-        raise StepError(f"there is no column {', '.join(missing)}; the columns are: {', '.join(table.column_names)}")
-    decimal = (csv_format or CsvFormat()).decimal
-    rows = np.empty((table.num_rows, len(features)), dtype=np.float32)
-    types = []
-    for index, column in enumerate(columns):
-        rows[:, index], kind = to_numbers(str(column), table.column(column), decimal)
-        types.append(kind)
-    return rows, types
-
-
-def parse(content: bytes, target: str, source: str = "", csv_format: CsvFormat | None = None) -> Table:
-    """Return a CSV or Parquet file as a table: the column `target` holds the classes, all others are features.
+def parse(
+    content: bytes,
+    target: str | Sequence[str],
+    source: str = "",
+    csv_format: CsvFormat | None = None,
+    columns: Mapping[str, Any] | None = None,
+    task: str = "",
+) -> Table:
+    """Return a CSV or Parquet file as a table: one column is the target, all others are features.
 
     Args:
         content: The file.
-        target: Name of the target; case and punctuation may differ from the file.
+        target: Name of the target, or of several targets of a regression; case and punctuation may differ.
         source: Address of the file, for the fingerprint.
         csv_format: Properties of a CSV file that are not detected.
+        columns: Types and missing values of columns, see `parse_column_settings`.
+        task: Classification or regression; empty if the target makes it certain.
 
     Raises:
         StepError: The table cannot be used for training.
     """
+    chosen, wanted = parse_task(task), [target] if isinstance(target, str) else list(target)
     table = read_table(content, csv_format)
-    (column,) = find_columns(table, [target])
-    if column is None:
-        raise StepError(f"target: there is no column {target!r}; the columns are: {', '.join(table.column_names)}")
-    features = [name for name in table.column_names if name != column]
+    targets = _find_targets(table, wanted, chosen)
+    features = [name for name in table.column_names if name not in targets]
     if not features:
-        raise StepError(f"{target} is the only column; there must be a feature; check csv_format.separator")
-    classes, labels = _encode(target, to_text(table.column(column)))
-    rows, types = feature_rows(table, features, csv_format)
+        raise StepError(f"{wanted[0]} is the only column; there must be a feature; check csv_format.separator")
+    settings = parse_column_settings(columns or {}, table.column_names, targets)
+    table, decisions = _drop_rows(table, settings)
+    decimal = (csv_format or CsvFormat()).decimal
+    cells = [_target_cells(table, name, settings) for name in targets]
+    classes: list[str] = []
+    labels: Labels | Values
+    if chosen is Task.REGRESSION:
+        values = [encode_values(*each, decimal) for each in zip(wanted, cells, strict=True)]
+        labels = values[0] if len(values) == 1 else np.column_stack(values)
+    else:
+        classes, labels = encode_classes(wanted[0], cells[0], chosen, decimal)
+    schema, rows, detected = read_features(table, features, settings, decimal)
     return Table(
-        features=features,
-        types=types,
-        target=target,
+        columns=schema,
+        task=chosen or Task.CLASSIFICATION,
+        targets=wanted,
         classes=classes,
         rows=rows,
         labels=labels,
         source=source,
         sha256=hashlib.sha256(content).hexdigest(),
+        unit=settings.get(targets[0], NO_SETTING).unit,
+        decisions=decisions + detected,
     )
 
 
-def _encode(target: str, cells: list[str | None]) -> tuple[list[str], Labels]:
-    """Return the sorted classes and the class index of each cell; a class is the text of the cell."""
-    if None in cells:
-        raise StepError(f"target: column {target}, row {cells.index(None) + 1}: empty; every row needs a class")
-    texts = [str(cell) for cell in cells]
-    classes = _sorted_classes(set(texts))
-    if len(classes) < 2:
-        raise StepError(f"target: column {target} has one class only, {classes[0]}; at least two are needed")
-    index = {name: number for number, name in enumerate(classes)}
-    labels = np.fromiter((index[text] for text in texts), dtype=np.int64, count=len(texts))
-    counts = np.bincount(labels)
-    if counts.min() < MINIMUM_CLASS_ROWS:
-        rarest = classes[int(counts.argmin())]
-        raise StepError(
-            f"target: class {rarest} of column {target} has {counts.min()} of {len(labels)} rows; "
-            f"each class needs at least {MINIMUM_CLASS_ROWS}"
-        )
-    return classes, labels
+def _find_targets(table: pa.Table, wanted: Sequence[str], task: Task | None) -> list[str]:
+    """Return the columns of the targets as the file names them."""
+    found = []
+    for name, column in zip(wanted, find_columns(table, wanted), strict=True):
+        if column is None:
+            raise StepError(f"target: there is no column {name!r}; the columns are: {', '.join(table.column_names)}")
+        if column in found:
+            raise StepError(f"target: column {column} is named twice")
+        found.append(column)
+    if len(found) > 1 and task is not Task.REGRESSION:
+        raise StepError(f"target: {', '.join(wanted)}; several targets need `task: regression`")
+    return found
 
 
-def _sorted_classes(classes: set[str]) -> list[str]:
-    """Return classes that are all numbers in the order of their values, others in the order of their text."""
-    try:
-        values = {name: float(name) for name in classes}
-    except ValueError:
-        return sorted(classes)
-    if not all(np.isfinite(value) for value in values.values()):
-        return sorted(classes)
-    return sorted(classes, key=lambda name: (values[name], name))
+def _target_cells(table: pa.Table, name: str, settings: ColumnSettings) -> pa.ChunkedArray:
+    texts = settings.get(name, NO_SETTING).missing_texts
+    return with_nulls(table.column(name), texts) if texts else table.column(name)
 
 
-def split(labels: Labels, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _drop_rows(table: pa.Table, settings: ColumnSettings) -> tuple[pa.Table, list[str]]:
+    """Return the table without the rows that the settings drop."""
+    import pyarrow.compute as pc
+
+    decisions = []
+    for name, setting in settings.items():
+        if setting.missing != DROP:
+            continue
+        empty = with_nulls(table.column(name), setting.missing_texts).is_null()
+        dropped = pc.sum(empty).as_py() or 0
+        if dropped == table.num_rows:
+            raise StepError(f"columns.{name}: `missing: {DROP}` leaves no row")
+        table = table.filter(pc.invert(empty))
+        decisions.append(f"column {name}: {dropped} rows without a value are left out, as columns says")
+    return table, decisions
+
+
+def split(labels: Labels | Values, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return masks [rows] of the training part and of the test part.
 
-    The test part is one row in five, with the same share of each class.
+    The test part is one row in five; of classes, with the same share of each class.
     """
     from sklearn.model_selection import train_test_split
 
     rows = np.arange(len(labels))
-    _, test_rows = train_test_split(rows, test_size=0.2, random_state=seed, stratify=labels)
+    classes = labels if np.issubdtype(labels.dtype, np.integer) else None
+    _, test_rows = train_test_split(rows, test_size=0.2, random_state=seed, stratify=classes)
     test = np.isin(rows, test_rows)
     return ~test, test
 
 
 def save_table(path: str, table: Table, part: NDArray[np.bool_]) -> None:
-    """Write the rows of a part as Parquet: the features, the class index, and the description as file metadata.
+    """Write the rows of a part as Parquet: the encoded features, the labels, and the description as file metadata.
 
     The description is in the file, not in the metadata of the artifact: kfp passes those to a step as one argument,
     and thousands of names exceed the length that Linux allows.
@@ -228,24 +265,35 @@ def save_table(path: str, table: Table, part: NDArray[np.bool_]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    columns = [pa.array(column) for column in table.rows[part].T] + [pa.array(table.labels[part])]
+    labels = table.labels[part].reshape(int(part.sum()), -1)
+    columns = [pa.array(column) for column in (*table.rows[part].T, *labels.T)]
     metadata = {DESCRIPTION_KEY: json.dumps(table.description())}
-    parquet.write_table(pa.table(columns, names=[*table.features, table.target], metadata=metadata), path)
+    parquet.write_table(pa.table(columns, names=[*table.features, *table.targets], metadata=metadata), path)
 
 
-def load_table(path: str) -> tuple[Rows, Labels]:
-    """Return rows and labels of a part that `save` wrote."""
+def load_table(path: str) -> tuple[Rows, Labels | Values]:
+    """Return rows and labels of a part that `save_table` wrote; a missing value of a row is NaN.
+
+    Labels are class indices [rows]; of a regression, numbers [rows], or [rows, targets] of several targets.
+    """
     from pyarrow import parquet
 
-    *features, labels = (column.to_numpy() for column in parquet.ParquetFile(path).read().columns)
-    return np.column_stack(features), labels
+    table = parquet.ParquetFile(path).read()
+    features = len(_description(table.schema)["features"])
+    columns = [column.to_numpy() for column in table.columns]
+    labels = columns[features:]
+    return np.column_stack(columns[:features]), labels[0] if len(labels) == 1 else np.column_stack(labels)
 
 
 def load_description(path: str) -> TableDescription:
-    """Return the description of the whole table from a part that `save` wrote."""
+    """Return the description of the whole table from a part that `save_table` wrote."""
     from pyarrow import parquet
 
-    description: TableDescription = json.loads(parquet.ParquetFile(path).schema_arrow.metadata[DESCRIPTION_KEY])
+    return _description(parquet.ParquetFile(path).schema_arrow)
+
+
+def _description(schema: pa.Schema) -> TableDescription:
+    description: TableDescription = json.loads(schema.metadata[DESCRIPTION_KEY])
     return description
 
 

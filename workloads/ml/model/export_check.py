@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.table import Labels, Rows
+from workloads.ml.data.encoding import ColumnSchema, Rows
+from workloads.ml.data.target import Labels
 from workloads.ml.errors import StepError
+from workloads.ml.model.probe_rows import ProbeRows
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability, and smallest difference at which two classes are not a tie."""
-TRAINING_ROWS = 2000
-BOUNDARY_PAIRS = 200
-BISECTIONS = 10
-NEIGHBOURS = 32
-NEIGHBOUR_DISTANCE = 1e-6
-"""Relative distance of neighbours: some units in the last place of float32."""
-Probabilities = NDArray[np.float64]
-"""[rows, classes]"""
+"""Largest difference of a probability, and smallest difference at which two classes are not a tie.
+
+For a number, it is the share of the standard deviation of its target.
+"""
+Outputs = NDArray[np.float64]
+"""[rows, classes] or [rows, targets]"""
 
 
-def check_export(name: str, classifier: Any, onnx: bytes, rows: Rows) -> None:
+def check_export(name: str, classifier: Any, onnx: bytes, rows: Rows, columns: Sequence[ColumnSchema] = ()) -> None:
     """Compare labels and probabilities of the exported model with those of the trained classifier.
 
     Args:
@@ -30,15 +30,15 @@ def check_export(name: str, classifier: Any, onnx: bytes, rows: Rows) -> None:
         classifier: The trained classifier or scikit-learn pipeline; its classes are 0, 1, 2, ...
         onnx: The exported model.
         rows: Training rows [rows, features].
+        columns: Schema of the features; empty if all are numbers that are never missing.
 
     Raises:
         StepError: The exported model predicts another class, or a probability that differs by more than 1e-4.
     """
     from onnxruntime import InferenceSession
 
-    random = np.random.default_rng(0)
-    sample = rows if len(rows) <= TRAINING_ROWS else rows[random.choice(len(rows), TRAINING_ROWS, replace=False)]
-    probes = np.concatenate([sample, _boundary_rows(classifier, sample, random)])
+    probing = ProbeRows(rows, columns)
+    probes = probing.rows(classifier.predict)
     labels, probabilities = InferenceSession(onnx).run(["label", "probabilities"], {"features": probes})
     expected = classifier.predict_proba(probes)
     if (labels.shape, probabilities.shape) != (expected.shape[:1], expected.shape):
@@ -48,27 +48,65 @@ def check_export(name: str, classifier: Any, onnx: bytes, rows: Rows) -> None:
             f"{expected.shape}; use another classifier"
         )
     differences = _differences(classifier.predict(probes), expected, labels, probabilities)
-    largest_first = np.argsort(-differences, kind="stable")
-    for index in largest_first[differences[largest_first] > TOLERANCE]:
-        if not _is_step(classifier, probes[index], labels[index], probabilities[index], random):
+    for index in _largest_first(differences, TOLERANCE):
+        near = probing.neighbours(probes[index])
+        inside = _is_inside(classifier.predict_proba(near), probabilities[index], TOLERANCE)
+        if not (inside and labels[index] in classifier.predict(near)):
             raise _refusal(name, expected[index], probabilities[index])
 
 
-def _boundary_rows(classifier: Any, rows: Rows, random: np.random.Generator) -> Rows:
-    """Return rows on both sides of decision boundaries, between training rows of different predicted classes."""
-    labels = classifier.predict(rows)
-    first, second = random.integers(len(rows), size=(2, 4 * BOUNDARY_PAIRS))
-    pairs = np.flatnonzero(labels[first] != labels[second])[:BOUNDARY_PAIRS]
-    low, high, low_labels = rows[first[pairs]], rows[second[pairs]], labels[first[pairs]]
-    for _ in range(BISECTIONS if len(pairs) else 0):
-        middle = ((low + high) / 2).astype(np.float32)
-        same = classifier.predict(middle) == low_labels
-        low, high = np.where(same[:, None], middle, low), np.where(same[:, None], high, middle)
-    return np.concatenate([low, high])
+def check_values(
+    name: str, regressor: Any, onnx: bytes, rows: Rows, scales: Sequence[float], columns: Sequence[ColumnSchema] = ()
+) -> None:
+    """Compare the numbers of the exported model with those of the trained regressor.
+
+    Args:
+        name: Name of the regressor in messages.
+        regressor: The trained regressor or scikit-learn pipeline.
+        onnx: The exported model.
+        rows: Training rows [rows, features].
+        scales: Standard deviation of each target.
+        columns: Schema of the features; empty if all are numbers that are never missing.
+
+    Raises:
+        StepError: A number differs by more than 1e-4 standard deviations of its target.
+    """
+    from onnxruntime import InferenceSession
+
+    probing = ProbeRows(rows, columns)
+    probes = probing.rows(regressor.predict)
+    (values,) = InferenceSession(onnx).run(["value"], {"features": probes})
+    expected = _matrix(regressor.predict(probes))
+    if values.shape != expected.shape:
+        raise StepError(
+            f"{name} cannot be exported: for {len(probes)} rows the exported model returns values of shape "
+            f"{values.shape}, not {expected.shape}; use another regressor"
+        )
+    tolerance = TOLERANCE * np.asarray(scales)
+    differences = np.nan_to_num(np.abs(expected - values), nan=np.inf)
+    for index in _largest_first((differences / tolerance).max(axis=1), 1):
+        near = _matrix(regressor.predict(probing.neighbours(probes[index])))
+        if not _is_inside(near, values[index], tolerance):
+            target = int(np.argmax(differences[index] / tolerance))
+            raise StepError(
+                f"{name} cannot be exported: for a row near its training data the exported model predicts "
+                f"{values[index, target]:.7g}, the trained one {expected[index, target]:.7g}; at most "
+                f"{tolerance[target]:.2g} of difference is allowed. Scale the features, or use another regressor"
+            )
+
+
+def _matrix(values: NDArray[np.float64]) -> Outputs:
+    return values.reshape(len(values), -1)
+
+
+def _largest_first(differences: NDArray[np.float64], tolerance: float) -> NDArray[np.int64]:
+    """Return the indices of the differences above the tolerance, the largest first."""
+    order = np.argsort(-differences, kind="stable")
+    return order[differences[order] > tolerance]
 
 
 def _differences(
-    expected_labels: Labels, expected: Probabilities, labels: Labels, probabilities: NDArray[np.float32]
+    expected_labels: Labels, expected: Outputs, labels: Labels, probabilities: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Return the largest difference of each row; a row with another label than the trained model's counts as 1.
 
@@ -80,24 +118,14 @@ def _differences(
     return np.where((labels != expected_labels) & (gap > TOLERANCE), 1.0, np.nan_to_num(differences, nan=1.0))
 
 
-def _is_step(
-    classifier: Any,
-    row: NDArray[np.float32],
-    label: int,
-    probabilities: NDArray[np.float32],
-    random: np.random.Generator,
-) -> bool:
+def _is_inside(near: Outputs, predicted: NDArray[np.float32], tolerance: Any) -> bool:
     """Return True if the difference is only the place of a step.
 
-    The probabilities of trees jump at a threshold, which rounding to float32 moves. The trained model then predicts
-    the exported probabilities for some neighbours of the row.
+    The outputs of trees jump at a threshold, which rounding to float32 moves. The trained model then predicts the
+    exported outputs for some neighbours of the row.
     """
-    scale = np.maximum(np.abs(row), np.finfo(np.float32).tiny) * NEIGHBOUR_DISTANCE
-    neighbours = np.concatenate([row + scale * random.uniform(-1, 1, (NEIGHBOURS, len(row))), [row]])
-    neighbours = neighbours.astype(np.float32)
-    expected = classifier.predict_proba(neighbours)
-    inside = (probabilities >= expected.min(axis=0) - TOLERANCE) & (probabilities <= expected.max(axis=0) + TOLERANCE)
-    return bool(inside.all()) and label in classifier.predict(neighbours)
+    inside = (predicted >= near.min(axis=0) - tolerance) & (predicted <= near.max(axis=0) + tolerance)
+    return bool(inside.all())
 
 
 def _refusal(name: str, expected: NDArray[np.float64], probabilities: NDArray[np.float32]) -> StepError:

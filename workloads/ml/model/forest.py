@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from workloads.ml.data import table
-from workloads.ml.data.table import load_table
+from workloads.ml.data.table import load_description, load_table
+from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
 from workloads.ml.model.classifier import save_classifier
 from workloads.ml.model.model_directory import IMPORTANCE_FILE
+from workloads.ml.model.regressor import save_regressor
 
 
 def train_forest(train: str, folder: Path, model_name: str, trees: int, seed: int) -> float:
@@ -18,26 +19,28 @@ def train_forest(train: str, folder: Path, model_name: str, trees: int, seed: in
     The file `importance.json` in the directory has the share of each feature by name.
 
     Args:
-        train: Path of the training part, as `table.save` writes it.
+        train: Path of the training part, as `save_table` writes it.
         folder: The model directory, created if necessary.
         model_name: Name of the model in its signature.
         trees: Number of trees.
         seed: Seed of the forest's random choices.
 
     Returns:
-        The out-of-bag score: the accuracy on the rows that a tree was not trained on, in [0, 1].
+        The out-of-bag score, from the rows that a tree was not trained on: the accuracy in [0, 1], or R2.
 
     Raises:
         StepError: `trees` is below 1.
     """
     if trees < 1:
         raise StepError(f"trees: {trees}; a forest has at least one")
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     rows, labels = load_table(train)
-    forest = RandomForestClassifier(n_estimators=trees, oob_score=True, random_state=seed).fit(rows, labels)
-    description = table.load_description(train)
-    save_classifier(forest, rows, description, folder, model_name)
+    description = load_description(train)
+    regression = description["task"] == Task.REGRESSION
+    kind, save = (RandomForestRegressor, save_regressor) if regression else (RandomForestClassifier, save_classifier)
+    forest = kind(n_estimators=trees, oob_score=True, random_state=seed).fit(rows, labels)
+    save(forest, rows, description, folder, model_name)
     importance = dict(zip(description["features"], forest.feature_importances_.tolist(), strict=True))
     (folder / IMPORTANCE_FILE).write_text(json.dumps(importance))
     return float(forest.oob_score_)

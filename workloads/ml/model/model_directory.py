@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,30 +16,33 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.columns import ColumnType
-from workloads.ml.data.table import Labels, Rows, short
+from workloads.ml.data.columns import Column, ColumnType
+from workloads.ml.data.encoding import ColumnSchema, Rows, allows_nan
+from workloads.ml.data.table import short
+from workloads.ml.data.target import Labels, Task
 from workloads.ml.drift import TrainingRanges, compute_ranges
 from workloads.ml.errors import StepError
 
-FORMAT = 1
+FORMAT = 2
 ONNX_FILE = "model.onnx"
 SIGNATURE_FILE = "signature.json"
 IMPORTANCE_FILE = "importance.json"
 """Optional; it is not registered."""
 PROBABILITY_TOLERANCE = 1e-3
+WHOLE_TYPES = (ColumnType.BOOLEAN, ColumnType.CATEGORY)
+"""Types whose encoded values are whole numbers."""
 
 
-class FeatureProfile(TypedDict):
-    """An input of the model and its distribution in training; signatures of early versions have neither `ranges` nor
-    `type` (a `ColumnType`).
+class FeatureProfile(ColumnSchema):
+    """An input of the model and the distribution of its encoded values in training, without missing ones.
+
+    Signatures of early versions have neither `ranges` nor `type`.
     """
 
-    name: str
     minimum: float
     maximum: float
     mean: float
     ranges: NotRequired[TrainingRanges]
-    type: NotRequired[str]
 
 
 class DataFingerprint(TypedDict):
@@ -53,12 +56,16 @@ class DataFingerprint(TypedDict):
 class Signature(TypedDict):
     """The description of a model for its callers.
 
-    `features` are in the order of the model's input, `classes` in the order of its class indices.
+    `features` are in the order of the model's input, `classes` in the order of its class indices. A regression has no
+    classes; it may have several targets and a unit. Signatures of format 1 are classifications.
     """
 
     format: int
     model: str
+    task: NotRequired[str]
     target: str
+    targets: NotRequired[list[str]]
+    unit: NotRequired[str]
     features: list[FeatureProfile]
     classes: list[str]
     sha256: str
@@ -82,6 +89,23 @@ class ModelDirectory:
         labels, probabilities = InferenceSession(self.onnx).run(["label", "probabilities"], {"features": rows})
         return labels, probabilities
 
+    def predict_values(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the numbers that a regression predicts [rows, targets]."""
+        from onnxruntime import InferenceSession
+
+        (values,) = InferenceSession(self.onnx).run(["value"], {"features": rows})
+        return np.asarray(values)
+
+
+def task_of(signature: Mapping[str, Any]) -> Task:
+    """Return the task of a model."""
+    return Task(signature.get("task", Task.CLASSIFICATION))
+
+
+def targets_of(signature: Mapping[str, Any]) -> list[str]:
+    """Return the names of a model's targets."""
+    return list(signature.get("targets") or [signature["target"]])
+
 
 def build_signature(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]) -> Signature:
     """Return the signature of a model that was trained on `rows`; the test step adds its metrics later.
@@ -90,30 +114,40 @@ def build_signature(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]
         name: Name of the model.
         onnx: The exported model.
         rows: Training rows [rows, features].
-        about: A `TableDescription`; without `types`, all features are numbers.
+        about: A `TableDescription`; without `columns`, all features are numbers.
     """
-    types = about.get("types") or [str(ColumnType.NUMBER)] * len(about["features"])
-    return Signature(
+    number = str(ColumnType.NUMBER)
+    columns = about.get("columns") or [ColumnSchema(name=feature, type=number) for feature in about["features"]]
+    signature = Signature(
         format=FORMAT,
         model=name,
+        task=str(task_of(about)),
         target=about["target"],
-        features=[
-            FeatureProfile(
-                name=feature,
-                minimum=short(column.min()),
-                maximum=short(column.max()),
-                mean=short(column.mean(dtype=np.float64)),
-                ranges=compute_ranges(column),
-                type=kind,
-            )
-            for feature, kind, column in zip(about["features"], types, rows.T, strict=True)
-        ],
+        features=[_profile(schema, values) for schema, values in zip(columns, rows.T, strict=True)],
         classes=about["classes"],
         sha256=sha256_hex(onnx),
         metrics={},
         data=DataFingerprint(source=about["source"], sha256=about["sha256"], rows=int(about["rows"])),
         libraries=_library_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if len(targets_of(about)) > 1:
+        signature["targets"] = targets_of(about)
+    if about.get("unit"):
+        signature["unit"] = about["unit"]
+    return signature
+
+
+def _profile(schema: ColumnSchema, values: Column) -> FeatureProfile:
+    present = values[~np.isnan(values)]
+    if not len(present):
+        raise StepError(f"column {schema['name']}: all training rows lack a value; leave it out with `ignore`")
+    return FeatureProfile(
+        **schema,
+        minimum=short(present.min()),
+        maximum=short(present.max()),
+        mean=short(present.mean(dtype=np.float64)),
+        ranges=compute_ranges(present),
     )
 
 
@@ -163,22 +197,45 @@ def require_servable(model: ModelDirectory) -> None:
     Raises:
         StepError: The model cannot be loaded, or an output has another type, shape or range of values.
     """
-    classes = len(model.signature["classes"])
-    features = model.signature["features"]
-    rows = np.array([[feature[key] for feature in features] for key in ("minimum", "mean", "maximum")], np.float32)
+    rows = _probes(model.signature["features"])
     refused = f"model {model.signature['model']} cannot be served"
     try:
-        labels, probabilities = model.predict(rows)
+        if task_of(model.signature) is Task.REGRESSION:
+            _check_values(refused, model.predict_values(rows), (len(rows), len(targets_of(model.signature))))
+        else:
+            _check_classes(refused, *model.predict(rows), (len(rows), len(model.signature["classes"])))
+    except StepError:
+        raise
     except Exception as error:  # ONNX Runtime's errors have no common base class
         raise StepError(f"{refused}: ONNX Runtime fails with {str(error)[:300]}") from None
-    if getattr(probabilities, "shape", None) != (len(rows), classes):
+
+
+def _probes(features: Sequence[FeatureProfile]) -> Rows:
+    """Return rows with the least, mean and largest value of each feature, and one without what may be missing."""
+    rows = np.array([[feature[key] for feature in features] for key in ("minimum", "mean", "maximum")], np.float32)
+    whole = [feature["type"] in WHOLE_TYPES if "type" in feature else False for feature in features]
+    rows[:, whole] = rows[:, whole].round()
+    missing = np.where([allows_nan(feature) for feature in features], np.float32(np.nan), rows[1])
+    return np.concatenate([rows, [missing]]).astype(np.float32)
+
+
+def _check_values(refused: str, values: NDArray[np.float32], shape: tuple[int, int]) -> None:
+    if values.shape != shape or values.dtype != np.float32:
+        raise StepError(f"{refused}: its output `value` must be float32 of the shape {shape}, not {values.shape}")
+    if not np.isfinite(values).all():
+        raise StepError(f"{refused}: its output `value` is not finite for a row of the training range")
+
+
+def _check_classes(refused: str, labels: Labels, probabilities: NDArray[np.float32], shape: tuple[int, int]) -> None:
+    rows, classes = shape
+    if getattr(probabilities, "shape", None) != shape:
         raise StepError(f"{refused}: its output `probabilities` must have one column for each of {classes} classes")
     if not np.isfinite(probabilities).all() or np.abs(probabilities.sum(axis=1) - 1).max() > PROBABILITY_TOLERANCE:
         raise StepError(
             f"{refused}: its output `probabilities` does not add up to 1 in each row; "
             "train a classifier with predict_proba and export it with save_classifier"
         )
-    if labels.shape != (len(rows),) or labels.dtype != np.int64 or not set(labels.tolist()) <= set(range(classes)):
+    if labels.shape != (rows,) or labels.dtype != np.int64 or not set(labels.tolist()) <= set(range(classes)):
         raise StepError(f"{refused}: its output `label` must be a class index from 0 to {classes - 1} for each row")
 
 

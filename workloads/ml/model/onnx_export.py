@@ -1,7 +1,8 @@
-"""Export of trained scikit-learn classifiers to ONNX.
+"""Export of trained estimators to ONNX.
 
-The input of each model is `features` float32 [rows, features]. Its outputs are `label` int64 [rows], the index of the
-class, and `probabilities` float32 [rows, classes]. Exporting the same classifier again gives the same bytes.
+The input of each model is `features` float32 [rows, features]. The outputs of a classifier are `label` int64 [rows],
+the index of the class, and `probabilities` float32 [rows, classes]. The output of a regressor is `value` float32
+[rows, targets]. Exporting the same estimator again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -15,9 +16,16 @@ OPSET = 21
 ML_OPSET = 1
 
 
-def classifier_to_onnx(classifier: Any) -> bytes:
-    """Return the ONNX model of a classifier or scikit-learn pipeline that was fitted on labels 0, 1, 2, ..."""
-    model = _convert(classifier)
+def classifier_to_onnx(classifier: Any, *, missing: bool = False) -> bytes:
+    """Return the ONNX model of a classifier or scikit-learn pipeline that was fitted on labels 0, 1, 2, ...
+
+    Args:
+        classifier: The trained classifier.
+        missing: True if values of a row may be NaN.
+    """
+    model = _convert(classifier, "classifier", {"zipmap": False})
+    if missing:
+        _follow_missing(model, classifier)
     names = {model.graph.output[0].name: "label", model.graph.output[1].name: "probabilities"}
     for output in model.graph.output:
         output.name = names[output.name]
@@ -27,7 +35,29 @@ def classifier_to_onnx(classifier: Any) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def forest_to_onnx(forest: RandomForestClassifier) -> bytes:
+def regressor_to_onnx(regressor: Any, targets: int, *, missing: bool = False) -> bytes:
+    """Return the ONNX model of a regressor or scikit-learn pipeline.
+
+    Args:
+        regressor: The trained regressor.
+        targets: Number of its targets.
+        missing: True if values of a row may be NaN.
+    """
+    from onnx import TensorProto, helper
+
+    model = _convert(regressor, "regressor", None)
+    if missing:
+        _follow_missing(model, regressor)
+    graph = model.graph
+    # Some converters return [rows] for a single target.
+    graph.initializer.append(helper.make_tensor("value_shape", TensorProto.INT64, [2], [-1, targets]))
+    graph.node.append(helper.make_node("Reshape", [graph.output[0].name, "value_shape"], ["value"]))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, targets]))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def forest_to_onnx(forest: RandomForestClassifier, *, missing: bool = False) -> bytes:
     """Return the ONNX model of a forest, with ties between classes resolved as scikit-learn does.
 
     The converter sums the share of each tree (1/trees, rounded to float32), so that rounding resolves ties.
@@ -37,7 +67,9 @@ def forest_to_onnx(forest: RandomForestClassifier) -> bytes:
     from onnx import TensorProto, helper
 
     trees = len(forest.estimators_)
-    model = _convert(forest)
+    model = _convert(forest, "classifier", {"zipmap": False})
+    if missing:
+        _follow_missing(model, forest)
     graph = model.graph
     (ensemble,) = graph.node
     for attribute in ensemble.attribute:
@@ -57,14 +89,30 @@ def forest_to_onnx(forest: RandomForestClassifier) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _convert(classifier: Any) -> Any:
+def _convert(estimator: Any, name: str, options: dict[str, Any] | None) -> Any:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
 
+    from workloads.ml.model.onnx_converters import register_converters
+
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    register_converters(type(last).__module__)
     return convert_sklearn(
-        classifier,
-        name="classifier",
-        initial_types=[("features", FloatTensorType([None, classifier.n_features_in_]))],
-        options={"zipmap": False},
+        estimator,
+        name=name,
+        initial_types=[("features", FloatTensorType([None, estimator.n_features_in_]))],
+        options=options,
         target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
     )
+
+
+def _follow_missing(model: Any, estimator: Any) -> None:
+    """Send missing values down the branches that scikit-learn's trees learned: the converter leaves that out."""
+    trees = [getattr(tree, "tree_", None) for tree in getattr(estimator, "estimators_", [estimator])]
+    ensembles = [node for node in model.graph.node if node.op_type.startswith("TreeEnsemble")]
+    if not all(trees) or len(ensembles) != 1:
+        return
+    attributes = {attribute.name: attribute for attribute in ensembles[0].attribute}
+    nodes = zip(attributes["nodes_treeids"].ints, attributes["nodes_nodeids"].ints, strict=True)
+    tracks = [int(trees[tree].missing_go_to_left[node]) for tree, node in nodes]
+    attributes["nodes_missing_value_tracks_true"].ints[:] = tracks

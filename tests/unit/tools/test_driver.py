@@ -444,6 +444,16 @@ class TestSummary:
         assert "page: http://127.0.0.1:1/\n" in text
         assert "make down STACK=lab" in text
 
+    def test_summary_has_the_gate_and_the_score_of_a_regression(self) -> None:
+        gate = "rmse below 3.5 and better than the champion, latency below 0.5"
+        decision = "rmse 3.7 > baseline 3.5: not below it; latency 0.6 > baseline 0.5: not below it, so wine keeps v"
+        model = {"name": "wine", "version": "3", "alias": "champion", "sha256": "0" * 64, "rmse": 3.41}
+        run = {"state": "SUCCEEDED", "rmse": 3.7, "deployed": False, "version": "", "gate": gate, "decision": decision}
+        text = summary("dev", {"wine": run, "model": model})
+        assert f"  pipeline wine: SUCCEEDED, rmse 3.700\n    gate: {gate}\n    rmse 3.7 > baseline 3.5" in text
+        assert "  model wine: version 3 (champion), rmse 3.410, SHA-256 000000000000" in text
+        assert max(map(len, text.splitlines())) <= WIDTH
+
     def test_summary_of_a_model_without_a_version_names_the_gate(self) -> None:
         model = {"name": "iris", "version": "", "alias": "champion", "sha256": "", "accuracy": 0}
         assert "model iris: no version has passed its gate yet" in summary("dev", {"model": model})

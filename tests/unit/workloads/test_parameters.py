@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pulumi
 import pytest
 
 from infra.dynamic_provider import UserError
 from workloads.runs.arguments import resolve_arguments
+from workloads.runs.gate_parameters import gate_parameters, require_gate_parameter
 
 SETTING = "workloads:pipelines.some.parameters"
 
@@ -39,3 +41,25 @@ def test_resolve_arguments_with_a_number_keeps_its_text(kind: str, passed: Any, 
 def test_resolve_arguments_with_a_wrong_type_names_the_setting(kind: str, value: Any) -> None:
     with pytest.raises(UserError, match=rf"^{SETTING}\.p: .* is not of the pipeline's type for it, {kind}$"):
         arguments(kind, value)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ([{"metric": "accuracy", "above": 0.8}], {"baseline": 0.8}),
+        ([{"metric": "accuracy", "above": 0.8, "better_than_champion": True}], {}),
+        ([{"metric": "f1", "above": 0.8}], {}),
+        ([{"metric": "accuracy", "above": 0.8}, {"metric": "f1", "above": 0.8}], {}),
+    ],
+)
+def test_gate_parameters_have_the_baseline_of_a_plain_accuracy_only(
+    conditions: list[dict[str, Any]], expected: dict[str, float]
+) -> None:
+    assert gate_parameters(conditions) == {"gate": conditions} | expected
+
+
+def test_require_gate_parameter_of_a_pipeline_without_one_names_the_setting() -> None:
+    require_gate_parameter("wine", {"gate": {}})
+    require_gate_parameter("wine", {"baseline": {}})
+    with pytest.raises(pulumi.RunError, match=r"^workloads:pipelines\.wine\.gate: nothing applies this gate: .*serve"):
+        require_gate_parameter("wine", {"data_url": {}})

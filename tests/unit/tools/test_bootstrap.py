@@ -274,12 +274,26 @@ class TestPulumi:
         assert pulumi_cli.folder() is None, "it is too old"
 
     def test_built_cli_gets_the_stand_ins_of_this_checkout(self, download: Download, folder: Path) -> None:
-        built = program(folder / "tools" / "pulumi-9.8.0" / "bin" / "pulumi", "echo v9.8.0").parent
-        program(built / "pulumi-language-python", "echo older")
+        built = program(folder / "tools" / "pulumi-9.8.0" / "bin" / "pulumi", "echo v9.8.0")
         pulumi_cli.install_pulumi_cli()
-        assert pulumi_cli.folder() == built
-        for name in pulumi_cli.STAND_INS:
-            assert (built / name).read_bytes() == (pulumi_cli.HOST_SOURCE / name).read_bytes()
+        linked = pulumi_cli.folder()
+        assert linked is not None
+        assert (linked / "pulumi").samefile(built)
+        for name in pulumi_cli.LANGUAGE_PROGRAMS:
+            assert (linked / name).resolve() == pulumi_cli.HOST_SOURCE / name
+
+    def test_built_cli_of_another_checkout_keeps_its_stand_ins(
+        self, download: Download, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program(folder / "tools" / "pulumi-9.8.0" / "bin" / "pulumi", "echo v9.8.0")
+        pulumi_cli.install_pulumi_cli()
+        first = pulumi_cli.folder()
+        monkeypatch.setattr(paths, "PROJECT", tmp_path / "another")
+        assert pulumi_cli.folder() is None
+        pulumi_cli.install_pulumi_cli()
+        assert first is not None
+        assert pulumi_cli.folder() not in (first, None)
+        assert (first / pulumi_cli.LANGUAGE_HOST).exists()
 
 
 def test_run_of_a_failing_program_raises_with_its_last_lines_and_its_log(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from settings.loading import load_settings
+from settings.metrics import describe_gate
 from settings.paths import PROJECT
 from settings.types import SettingsError
 from tools.bootstrap import stacks
@@ -61,6 +63,26 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             {PIPELINES: '{"iris-external": {"gate": "high"}}'},
             [f"{PIPELINES}.iris-external.gate", "valid number", "'high'"],
         ),
+        *[
+            ({PIPELINES: f'{{"iris-external": {{"gate": {gate}}}}}'}, [f"{PIPELINES}.iris-external", *expected])
+            for gate, *expected in (
+                ("70", "accuracy is at most 1, so no model is above 70", "found: 70"),
+                ("true", "above has to be a number, not True"),
+                ('{"metric": "rmse", "above": 3}', "rmse is better if it is smaller: write below instead of above"),
+                ('{"metric": "log_loss", "below": 0}', "log_loss is at least 0, so no model is below 0"),
+                ('{"metric": "mape", "below": 3}', "there is no metric mape; the metrics are: accuracy, precision"),
+                ('{"metric": "f1"}', "a condition on f1 needs above with a number, better_than_champion: true, or"),
+                ('{"above": 0.5}', ".gate.metric: Field required"),
+                ('{"metric": "f1", "above": 0.5, "over": 1}', ".gate.over is not a setting"),
+                ('[{"metric": "f1", "above": 0.5}, {"metric": "mae", "below": "x"}]', ".gate.1.below", "found: 'x'"),
+                ("[]", "at least 1 item"),
+                ('0.5, "parameters": {"gate": []}', "parameters.gate is set by the platform"),
+            )
+        ],
+        (
+            {PIPELINES: '{"iris-external": {"parameters": {"baseline": 0.5}}}'},
+            [f"{PIPELINES}.iris-external", "gate and parameters.baseline both set the gate"],
+        ),
         ({PIPELINES: '{"Iris_2": {}}'}, [PIPELINES, "Iris_2", "pattern"]),
         ({PIPELINES: '{"x": {"port": 6000}}'}, [f"{PIPELINES}.x", "serve: true"]),
         ({PIPELINES: '{"x": {"serve": true}}'}, ["serving:port", "port 5005", "another port"]),
@@ -94,6 +116,26 @@ def test_load_without_a_file_returns_the_defaults() -> None:
 def test_load_with_a_wrong_setting_names_it_and_the_value_found(overrides: dict[str, str], expected: list[str]) -> None:
     message = load_error(overrides)
     assert all(part in message for part in expected), message
+
+
+@pytest.mark.parametrize(
+    ("gate", "conditions", "text"),
+    [
+        ("null", [], "none"),
+        ('"0.8"', [{"metric": "accuracy", "above": 0.8}], "accuracy above 0.8"),
+        ('{"metric": "r2", "above": 0}', [{"metric": "r2", "above": 0}], "r2 above 0"),
+        ('{"metric": "rmse", "below": 3.5}', [{"metric": "rmse", "below": 3.5}], "rmse below 3.5"),
+        (
+            '[{"metric": "f1", "above": 0.8}, {"metric": "size", "below": 1e6, "better_than_champion": true}]',
+            [{"metric": "f1", "above": 0.8}, {"metric": "size", "below": 1e6, "better_than_champion": True}],
+            "f1 above 0.8, size below 1000000 and better than the champion",
+        ),
+    ],
+)
+def test_load_of_a_gate_returns_its_conditions(gate: str, conditions: list[dict[str, Any]], text: str) -> None:
+    settings = load_settings("dev", {PIPELINES: f'{{"iris-external": {{"gate": {gate}}}}}'})
+    found = settings.workloads.pipelines["iris-external"].gate_conditions
+    assert (found, describe_gate(found)) == (conditions, text)
 
 
 def test_load_with_several_faults_reports_all_of_them() -> None:
@@ -240,6 +282,31 @@ def test_load_with_passwords_over_plain_http_names_each_service(stack: str) -> N
 def test_load_with_plain_http_allowed_or_cluster_ips_succeeds(stack: str) -> None:
     assert load_settings(stack, EXPOSED | {"platform:allow_plain_http": "true"})
     assert load_settings(stack, {"platform:monitoring": "{}", "serving:service": "LoadBalancer"})
+
+
+def test_load_with_blobs_over_plain_http_names_the_address() -> None:
+    def blobs(url: str) -> dict[str, str]:
+        return {"platform:blobs": json.dumps({"account_url": url, "account_key": "c2VjcmV0"})}
+
+    text = load_error(blobs("http://storage.example.com/flowers"))
+    assert "platform:blobs.account_url: http://storage.example.com/flowers: the token of the steps would cross" in text
+    assert load_settings("dev", blobs("http://127.0.0.1:10000/flowers"))
+    assert load_settings("dev", blobs("https://flowers.blob.core.windows.net"))
+    assert load_settings("dev", blobs("http://storage.example.com/flowers") | {"platform:allow_plain_http": "true"})
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("postgresql:///mlflow", "has no host"),
+        ("postgresql://me:c2VjcmV0@host:port/mlflow", "has a wrong host or port"),
+        ("postgresql://me:c2VjcmV0@[host/mlflow", "has a wrong host or port"),
+    ],
+)
+def test_load_with_a_database_without_a_host_names_the_form_only(url: str, fault: str) -> None:
+    text = load_error({"platform:tracking": json.dumps({"database_url": url})})
+    assert f"platform:tracking.database_url: {fault}: postgresql://user:password@host:port/database" in text
+    assert "c2VjcmV0" not in text
 
 
 def test_load_of_a_lab_with_load_balancers_succeeds() -> None:

@@ -69,6 +69,12 @@ def test_read_from_an_unavailable_registry_keeps_the_version(props: dict[str, An
     assert read(props | {"access": {"url": "http://127.0.0.1:1"}}) == KNOWN
 
 
+def test_diff_after_a_changed_password_stores_it_for_the_next_refresh(props: dict[str, Any]) -> None:
+    state, news = (props | {"run_id": "1", "access": {**props["access"], "password": word}} for word in ("old", "new"))
+    assert _ChampionProvider().diff("iris", state, state).changes is False
+    assert _ChampionProvider().diff("iris", state, news).changes is True
+
+
 def test_read_and_create_with_a_manually_registered_champion_raise(props: dict[str, Any]) -> None:
     Registry.tags = {}
     for call in (lambda: read(props), lambda: _ChampionProvider().create(props)):

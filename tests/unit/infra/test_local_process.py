@@ -58,6 +58,7 @@ def response(state: dict[str, Any]) -> str:
 def test_update_restarts_the_process_with_its_new_inputs(running: dict[str, Any]) -> None:
     news = running | {"environment": {"STATUS": "200", "VERSION": "new"}}
     assert response(_ProcessProvider().update("some-server", running, news).outs or {}) == "new"
+    assert Path(running["data"]).stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,260 @@
+"""Columns as callers see them, and the encoding of their values as the numbers that the model reads.
+
+A number, an integer: itself. A boolean: 0 or 1. A category: its index in `categories`. A date: days since 1970-01-01
+in UTC. A missing value: NaN.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from model_server.codecs.json_decoder import describe_value
+from model_server.codecs.tensors import TEXTS
+from model_server.errors import RequestError
+from model_server.model.model_package import Feature, ModelSignature
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+"""A number in CSV. Python's `float` would also accept 1_000, infinity and nan."""
+DIGITS = re.compile(r"[+-]?\d{1,300}", re.ASCII)
+NUMBER_TYPES = frozenset({int, float})
+BOOLEANS = {"true": True, "false": False}
+"""Booleans in CSV, in lower case."""
+EXACT_INTEGERS = 1 << 24
+"""Up to here, float32 has every integer."""
+EXACT_IN_DOUBLE = 1 << 53
+SHOWN_CATEGORIES = 10
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+FIRST_DAY = (datetime.min.replace(tzinfo=UTC) - EPOCH) / DAY
+LAST_DAY = (datetime.max.replace(tzinfo=UTC) - EPOCH) // DAY
+float32 = struct.Struct("f")
+
+
+class InputColumn(ABC):
+    """A column of requests. Its methods raise RequestError without a row for an invalid value."""
+
+    datatype: str
+    """Datatype of its tensor in the open inference protocol."""
+
+    def __init__(self, feature: Feature) -> None:
+        self.feature = feature
+        self.name = feature.name
+        self.missing = feature.missing
+        self.low, self.high = feature.bounds()
+        self._missing_texts = {*feature.missing_texts, ""} if self.datatype == TEXTS else {*feature.missing_texts}
+
+    def encode(self, value: Any) -> float:
+        """Return the number of a decoded value. Missing values are None, NaN, and the texts of the signature.
+
+        An empty text is a missing value too where texts are expected.
+        """
+        if self.missing:
+            is_missing = value in self._missing_texts if type(value) is str else value is None or value != value
+            if is_missing:
+                return math.nan
+        return self._encode(value)
+
+    def check_encoded(self, value: Any) -> float:
+        """Return a number that the caller encoded; None and NaN are missing values."""
+        if self.missing and (value is None or value != value):
+            return math.nan
+        return self._check_encoded(value)
+
+    def read_cell(self, cell: str) -> Any:
+        """Return the decoded value of a cell of a CSV file; None for an empty one."""
+        cell = cell.strip()
+        if not cell:
+            return None
+        if DIGITS.fullmatch(cell):
+            return int(cell)
+        return float(cell) if NUMBER.fullmatch(cell) else BOOLEANS.get(cell.lower(), cell)
+
+    def decode(self, number: float) -> Any:
+        """Return the value that is encoded as this number, or as the nearest possible one."""
+        return number
+
+    @property
+    @abstractmethod
+    def allowed(self) -> str:
+        """The values of the column, for messages."""
+
+    @abstractmethod
+    def _encode(self, value: Any) -> float:
+        pass
+
+    def _check_encoded(self, value: Any) -> float:
+        return self._encode(value)
+
+    def _error(self, code: str, value: Any, allowed: str | None = None) -> RequestError:
+        or_missing = ", or null (in CSV an empty cell) for a missing value" if self.missing else ""
+        message = f"{self.name}: expected {allowed or self.allowed}{or_missing}, got {describe_value(value)}"
+        return RequestError(422, code, message, field=self.name)
+
+
+class NumberInput(InputColumn):
+    """A column of numbers; booleans are 0 and 1 if the training data had no other values."""
+
+    datatype = "FP64"
+
+    @property
+    def allowed(self) -> str:
+        """The accepted range."""
+        return f"a number from {self.low:.6g} to {self.high:.6g}"
+
+    def _encode(self, value: Any) -> float:
+        if type(value) is bool and self.feature.accepts_booleans:
+            return float(value)
+        if type(value) not in NUMBER_TYPES:
+            raise self._error("not_a_number", value)
+        if type(value) is float and not math.isfinite(value):
+            raise self._error("not_finite", value)
+        if not self.low <= value <= self.high:
+            raise self._error("out_of_range", value)
+        number: float = value
+        return number
+
+
+class IntegerInput(NumberInput):
+    """A column of integers, none of which is ever rounded."""
+
+    datatype = "INT64"
+
+    @property
+    def allowed(self) -> str:
+        """The accepted range."""
+        return f"an integer from {math.ceil(self.low)} to {math.floor(self.high)}"
+
+    def decode(self, number: float) -> int:
+        """Return the nearest integer."""
+        return round(number)
+
+    def _encode(self, value: Any) -> float:
+        number = super()._encode(value)
+        if number != math.floor(number):
+            raise self._error("not_an_integer", value)
+        # A float beyond 2**53 may already be rounded.
+        is_rounded = type(value) is float and abs(number) > EXACT_IN_DOUBLE
+        if abs(number) > EXACT_INTEGERS and (is_rounded or float32.unpack(float32.pack(number))[0] != number):
+            raise self._error("not_exact", value, f"{self.allowed} that the model's 32-bit float can hold exactly")
+        return number
+
+
+class BooleanInput(InputColumn):
+    """A column of booleans; the numbers 0 and 1 are booleans too, because many clients have no others."""
+
+    datatype = "BOOL"
+    allowed = "true or false"
+
+    def decode(self, number: float) -> bool:
+        """Return True for a number nearer to 1 than to 0."""
+        return number > 1 / 2
+
+    def _encode(self, value: Any) -> float:
+        if type(value) is not bool and not (type(value) in NUMBER_TYPES and value in (0, 1)):
+            raise self._error("not_a_boolean", value)
+        return float(value)
+
+
+class CategoryInput(InputColumn):
+    """A column of texts, each of which the training data had."""
+
+    datatype = TEXTS
+
+    def __init__(self, feature: Feature) -> None:
+        super().__init__(feature)
+        self._codes = {category: float(code) for code, category in enumerate(feature.categories)}
+
+    @property
+    def allowed(self) -> str:
+        """The first categories, and the number of the others."""
+        names = list(self._codes)
+        more = f" or {len(names) - SHOWN_CATEGORIES} more" if len(names) > SHOWN_CATEGORIES else ""
+        return f"one of {', '.join(repr(name[:40]) for name in names[:SHOWN_CATEGORIES])}{more}"
+
+    def encode(self, value: Any) -> float:
+        """Return the index of a category; an empty text is a missing value unless it is a category."""
+        if type(value) is str and value in self._codes:
+            return self._codes[value]
+        return super().encode(value)
+
+    def read_cell(self, cell: str) -> str:
+        """Return the text of a cell without surrounding spaces, unless a category has them."""
+        return cell if cell in self._codes else cell.strip()
+
+    def decode(self, number: float) -> str:
+        """Return the category with the nearest index."""
+        return self.feature.categories[round(number)]
+
+    def _encode(self, value: Any) -> float:
+        if type(value) is str and value and self.feature.unknown:
+            return math.nan
+        raise self._error("unknown_category", value)
+
+    def _check_encoded(self, value: Any) -> float:
+        if type(value) not in NUMBER_TYPES or not 0 <= value < len(self._codes) or value != math.floor(value):
+            raise self._error("unknown_category", value, f"an index from 0 to {len(self._codes) - 1}")
+        return float(value)
+
+
+class DateInput(InputColumn):
+    """A column of dates, with or without a time; a time without an offset is in UTC."""
+
+    datatype = TEXTS
+
+    def __init__(self, feature: Feature) -> None:
+        super().__init__(feature)
+        self.low, self.high = max(self.low, FIRST_DAY), min(self.high, LAST_DAY)
+        self.first, self.last = iso_date(math.ceil(self.low)), iso_date(self.high)
+
+    @property
+    def allowed(self) -> str:
+        """The accepted range."""
+        return f"a date in ISO 8601 from {self.first} to {self.last}"
+
+    def read_cell(self, cell: str) -> str:
+        """Return the text of a cell."""
+        return cell.strip()
+
+    def decode(self, number: float) -> str:
+        """Return the date in ISO 8601, without a time."""
+        return iso_date(number)
+
+    def _encode(self, value: Any) -> float:
+        try:
+            moment = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise self._error("not_a_date", value) from None
+        days = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) / DAY
+        if not self.low <= days <= self.high:
+            raise self._error("out_of_range", value)
+        return days
+
+    def _check_encoded(self, value: Any) -> float:
+        if type(value) not in NUMBER_TYPES or not self.low <= value <= self.high:
+            raise self._error("out_of_range", value, f"days since 1970-01-01 from {self.low:.6g} to {self.high:.6g}")
+        number: float = value
+        return number
+
+
+def iso_date(days: float) -> str:
+    """Return the date of a number of days since 1970-01-01."""
+    return (EPOCH + math.floor(days) * DAY).date().isoformat()
+
+
+COLUMNS: dict[str, type[InputColumn]] = {
+    "number": NumberInput,
+    "integer": IntegerInput,
+    "boolean": BooleanInput,
+    "category": CategoryInput,
+    "date": DateInput,
+}
+
+
+def input_columns(signature: ModelSignature) -> list[InputColumn]:
+    """Return the columns of a model, in its order."""
+    return [COLUMNS[signature.type_of(feature)](feature) for feature in signature.features]

@@ -1,0 +1,124 @@
+"""The two tasks of models: their ONNX outputs, and the answers that the outputs become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.errors import ModelRefused
+from model_server.model.model_package import ModelSignature
+
+Array = NDArray[Any]
+
+
+class OutputTensor(NamedTuple):
+    """An output of the ONNX model: its datatype in the open inference protocol, and its shape [-1, columns...]."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class PredictionTask(Protocol):
+    """A task; `outputs` are in the order of the arguments of all methods."""
+
+    outputs: tuple[OutputTensor, ...]
+    about: dict[str, str]
+    """Members of every response beside the predictions."""
+
+    def check(self, rows: int, arrays: Sequence[Array]) -> None:
+        """Raise ModelRefused unless the outputs for a number of rows are as the signature says."""
+
+    def answer(self, *values: Any) -> dict[str, Any]:
+        """Return the JSON-ready prediction for the outputs of one row."""
+
+    def record(self, *values: Any) -> dict[str, Any]:
+        """Return the prediction for the outputs of one row as `table.onnx` does: a value for each column."""
+
+    def classes(self, output: Sequence[Any]) -> Sequence[int]:
+        """Return the predicted class indices [rows] in the first output; a regression has the one class 0."""
+
+
+class Classification:
+    """Prediction of one of the signature's classes."""
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self._target = signature.target
+        self._classes = signature.classes
+        self._columns = _free_names(signature, ["label", "class", *(f"probability_{name}" for name in self._classes)])
+        self.about: dict[str, str] = {}
+        count = len(signature.classes)
+        self.outputs = (OutputTensor("label", "INT64", [-1]), OutputTensor("probabilities", "FP32", [-1, count]))
+
+    def check(self, rows: int, arrays: Sequence[Array]) -> None:
+        """Raise ModelRefused unless the labels are class indices and the probabilities add up to 1."""
+        label, probabilities = arrays
+        classes = len(self._classes)
+        expected = ((rows,), (rows, classes))
+        if (label.shape, probabilities.shape) != expected:
+            raise ModelRefused(f"its outputs have shapes {label.shape} and {probabilities.shape}, not {expected}")
+        if label.dtype != np.int64 or not ((label >= 0) & (label < classes)).all():
+            raise ModelRefused(f"its labels are no class indices from 0 to {classes - 1}")
+        if not np.isfinite(probabilities).all() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+            raise ModelRefused("its probabilities are not finite numbers that add up to 1")
+
+    def answer(self, label: int, probabilities: list[float]) -> dict[str, Any]:
+        """Return the class index, the class, and the probability of each class."""
+        return {
+            "class_index": label,
+            self._target: self._classes[label],
+            "probabilities": dict(zip(self._classes, probabilities, strict=True)),
+        }
+
+    def record(self, label: int, probabilities: list[float]) -> dict[str, Any]:
+        """Return the class index, the class, and the probability of each class."""
+        return dict(zip(self._columns, [label, self._classes[label], *probabilities], strict=True))
+
+    def classes(self, output: Sequence[int]) -> Sequence[int]:
+        """Return the class indices."""
+        return output
+
+
+class Regression:
+    """Prediction of one number for each target."""
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self._targets = signature.all_targets()
+        self._columns = _free_names(signature, self._targets)
+        self.about = {"unit": signature.unit} if signature.unit else {}
+        self.outputs = (OutputTensor("value", "FP32", [-1, len(self._targets)]),)
+
+    def check(self, rows: int, arrays: Sequence[Array]) -> None:
+        """Raise ModelRefused unless the values are finite numbers, one for each row and target."""
+        (value,) = arrays
+        expected = (rows, len(self._targets))
+        if value.shape != expected or value.dtype != np.float32:
+            raise ModelRefused(f"its output has shape {value.shape} and type {value.dtype}, not {expected} of float32")
+        if not np.isfinite(value).all():
+            raise ModelRefused("its values are not finite numbers")
+
+    def answer(self, values: list[float]) -> dict[str, Any]:
+        """Return the value of each target as the shortest decimal of the float32: 5.1, not 5.099999904632568."""
+        return {target: float(str(np.float32(value))) for target, value in zip(self._targets, values, strict=True)}
+
+    def record(self, values: list[float]) -> dict[str, Any]:
+        """Return the value of each target."""
+        return dict(zip(self._columns, values, strict=True))
+
+    def classes(self, output: Sequence[object]) -> Sequence[int]:
+        """Return 0 for each row."""
+        return [0] * len(output)
+
+
+def _free_names(signature: ModelSignature, columns: Sequence[str]) -> list[str]:
+    """Return the names of columns of predictions; one that is a feature's name is preceded by `predicted_`."""
+    features = {feature.name for feature in signature.features}
+    return [f"predicted_{name}" if name in features else name for name in columns]
+
+
+def task_of(signature: ModelSignature) -> PredictionTask:
+    """Return the task of a model."""
+    return Regression(signature) if signature.task == "regression" else Classification(signature)

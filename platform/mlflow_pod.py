@@ -1,0 +1,99 @@
+"""The pod of MLflow in a cluster: an init container that prepares the databases, and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import mlplatform.mlflow_server as programs
+import pulumi
+from mlplatform.k8s.pod import Container, EnvironmentValue, HttpGet, Pod, Probe, Probes, Resources, SecretKey
+from mlplatform.k8s.volumes import Claim, ConfigMapFiles, EmptyDir, Mount, SecretFiles
+from mlplatform.mlflow_server.users import ADMINISTRATOR, PASSWORDS
+
+NAME = "mlflow"
+"""Name of the Deployment, and of the Secret, the ConfigMap and the volume that its pod uses."""
+CONTAINER_PORT = 5000
+DATA = "/data"
+SETTINGS = "/etc/mlflow"
+PROGRAMS = "/etc/mlplatform"
+AUTH_FILE = "basic_auth.ini"
+AUTH = f"""[mlflow]
+default_permission = READ
+database_uri = sqlite:///{DATA}/basic_auth.db
+admin_username = admin
+authorization_function = mlplatform.mlflow_server.authorization:authenticate
+auth_cache_ttl_seconds = 60
+"""
+SESSION_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"
+MODULE = "mlplatform.mlflow_server"
+SERVER = ("-m", "mlflow", "server", "--workers", "1")
+"""Arguments of Python for the server."""
+
+
+def program_files() -> dict[str, str]:
+    """Return the sources of the programs beside the server by file name, as data of a ConfigMap."""
+    folder = Path(next(iter(programs.__path__)))
+    return {file.name: file.read_text() for file in sorted(folder.glob("*.py"))}
+
+
+def mlflow_pod(
+    image: pulumi.Input[str], plain: Mapping[str, str], hidden: Iterable[str], prepare: Sequence[str] = ()
+) -> Pod:
+    """Return the pod of the server.
+
+    Args:
+        image: the image with MLflow.
+        plain: environment variables of the server.
+        hidden: names of the environment variables that are keys of the Secret.
+        prepare: options of the program that prepares the databases.
+    """
+    environment: dict[str, EnvironmentValue] = {
+        **plain,
+        "PYTHONPATH": PROGRAMS,
+        "MLFLOW_AUTH_CONFIG_PATH": f"{SETTINGS}/{AUTH_FILE}",
+        # External host names are unknown here, and every request needs a password: disable the check of the Host
+        # header.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
+        **{name: SecretKey(NAME, name) for name in (PASSWORDS[ADMINISTRATOR], SESSION_KEY, *hidden)},
+    }
+    passwords = {name: SecretKey(NAME, name) for name in PASSWORDS.values()}
+    resources = Resources(cpu=("100m", "1"), memory=("512Mi", "1Gi"), ephemeral_storage=("100Mi", "1Gi"))
+    mounts = [
+        Mount("data", DATA),
+        Mount("settings", SETTINGS, read_only=True),
+        Mount("programs", f"{PROGRAMS}/{MODULE.replace('.', '/')}", read_only=True),
+        Mount("tmp", "/tmp"),
+    ]
+    health = HttpGet("/health", CONTAINER_PORT)
+    databases = Container(
+        "databases",
+        image,
+        resources,
+        command=["python3", "-m", f"{MODULE}.prepare", *prepare],
+        working_directory=DATA,
+        environment={**environment, **passwords},
+        mounts=mounts,
+    )
+    server = Container(
+        NAME,
+        image,
+        resources,
+        command=["python3", *SERVER, "--host", "0.0.0.0", "--port", str(CONTAINER_PORT), "--app-name", "basic-auth"],
+        working_directory=DATA,
+        environment=environment,
+        ports={"http": CONTAINER_PORT},
+        probes=Probes(
+            startup=Probe(health, period=2, timeout=5, failures=120),
+            readiness=Probe(health, period=5, timeout=5),
+            liveness=Probe(health, period=20, timeout=5, failures=6),
+        ),
+        mounts=mounts,
+    )
+    volumes = {
+        "data": Claim(NAME),
+        "settings": SecretFiles(NAME, {AUTH_FILE: AUTH_FILE}),
+        "programs": ConfigMapFiles(NAME),
+        "tmp": EmptyDir("1Gi"),
+    }
+    return Pod([server], [databases], volumes, grace_seconds=5)

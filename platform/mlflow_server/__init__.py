@@ -1,0 +1,1 @@
+"""Programs that run beside MLflow's server, on this computer or in its pod, where only MLflow is installed."""

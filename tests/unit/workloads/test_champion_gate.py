@@ -1,0 +1,168 @@
+"""The gate of the settings: the platform applies it to every version, also to one of a pipeline's own code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from infra.dynamic_provider import UserError
+from tests.stand_ins import Answering, answering
+from workloads.serving import champion
+from workloads.serving.champion import _ChampionProvider
+
+SETTING = "workloads:pipelines.wine.gate"
+ABOVE = [{"metric": "accuracy", "above": 0.9}]
+BELOW = [{"metric": "rmse", "below": 3.5}]
+BETTER = [{"metric": "f1", "better_than_champion": True}]
+
+
+class Registry(Answering):
+    """Stand-in for MLflow with version 1 as champion and version 2 new; `moves` are versions that got the alias."""
+
+    alias: ClassVar[str] = "1"
+    metrics: ClassVar[dict[str, float]] = {}
+    moves: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        path, _, _ = self.path.partition("?")
+        version = {"version": self.alias, "run_id": "own", "tags": self.tags(sha256="abc", accuracy="0.95")}
+        if path.endswith("registered-models/alias"):
+            self.answer(200 if self.alias else 404, {"model_version": version})
+        elif path.endswith("model-versions/get"):
+            self.answer(200, {"model_version": version | {"version": "2"}})
+        elif path.endswith("experiments/get-by-name"):
+            self.answer(404, {})
+        else:
+            self.answer(200, {"run": self.run_of(self.metrics)})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).moves.append(body["version"])
+        type(self).alias = body["version"]
+        self.answer(200, {})
+
+    def do_DELETE(self) -> None:
+        type(self).moves.append(None)
+        type(self).alias = ""
+        self.answer(200, {})
+
+    @staticmethod
+    def tags(**tags: str) -> list[dict[str, str]]:
+        return [{"key": key, "value": value} for key, value in tags.items()]
+
+    @staticmethod
+    def run_of(metrics: dict[str, float]) -> dict[str, Any]:
+        return {"data": {"metrics": [{"key": key, "value": value} for key, value in metrics.items()]}}
+
+
+@pytest.fixture
+def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(champion, "refusal", lambda *_: None)
+    Registry.alias, Registry.metrics, Registry.moves = "1", {}, []
+    with answering(Registry) as address:
+        yield address
+
+
+def update(url: str, gate: list[dict[str, Any]], previous: str = "1", **changes: Any) -> dict[str, Any]:
+    """Update the champion from version `previous` to version 2, which the last run registered."""
+    props = {
+        "access": {"url": url},
+        "model": "wine",
+        "pipeline": "wine",
+        "pinned": "",
+        "deployed": "2",
+        "run_id": "wine-1",
+        "setting": "workloads:pipelines.wine.version",
+        "gate": gate,
+    } | changes
+    olds = props | {"version": previous, "deployed": previous, "sha256": "abc", "accuracy": 0.95}
+    return dict(_ChampionProvider().update("wine", olds, props).outs or {})
+
+
+@pytest.mark.parametrize(
+    ("gate", "metrics", "decision"),
+    [
+        (ABOVE, {"accuracy": 0.5}, "accuracy 0.5 < baseline 0.9: not above it"),
+        (ABOVE, {"accuracy": 0.9}, "accuracy 0.9 = baseline 0.9: not above it"),
+        (BELOW, {"rmse": 4.0}, "rmse 4 > baseline 3.5: not below it"),
+        (BETTER, {"f1": 0.9, "champion_f1": 0.9}, "f1 0.9 = champion 0.9: not above it"),
+        ([*ABOVE, *BELOW], {"accuracy": 0.99, "rmse": 4.0}, "rmse 4 > baseline 3.5: not below it"),
+        (ABOVE, {"accuracy": float("nan")}, "accuracy nan against baseline 0.9: not above it"),
+    ],
+)
+@pytest.mark.parametrize("alias", ["1", "2"], ids=["registered", "alias-moved-by-the-pipeline"])
+def test_update_to_a_version_below_the_gate_keeps_the_champion(
+    url: str, gate: list[dict[str, Any]], metrics: dict[str, float], decision: str, alias: str
+) -> None:
+    Registry.metrics, Registry.alias = metrics, alias
+    outs = update(url, gate)
+    assert Registry.alias == "1"
+    assert outs["version"] == "1"
+    assert outs["decision"] == f"{decision}, so version 2 of wine does not become the champion"
+
+
+def test_update_to_a_first_version_below_the_gate_leaves_no_champion(url: str) -> None:
+    Registry.metrics, Registry.alias = {"accuracy": 0.5}, "2"
+    outs = update(url, ABOVE, previous="")
+    assert (Registry.alias, outs["version"]) == ("", "")
+    news = {key: outs[key] for key in ("access", "model", "pinned", "deployed", "run_id", "gate", "pipeline")}
+    assert _ChampionProvider().diff("wine", outs, news).changes is False
+    assert _ChampionProvider().diff("wine", outs, news | {"gate": BELOW}).changes is True
+
+
+@pytest.mark.parametrize(
+    ("gate", "metrics", "decision"),
+    [
+        (ABOVE, {"accuracy": 0.95}, "accuracy 0.95 > baseline 0.9: wine version 2 is champion"),
+        (BETTER, {"f1": 0.95, "champion_f1": 0.9}, "f1 0.95 > champion 0.9: wine version 2 is champion"),
+        (BELOW, {"rmse": 3.0}, "rmse 3 < baseline 3.5: wine version 2 is champion"),
+        ([], {}, "no gate: wine version 2 is champion"),
+    ],
+)
+def test_update_to_a_version_that_passes_moves_the_alias(
+    url: str, gate: list[dict[str, Any]], metrics: dict[str, float], decision: str
+) -> None:
+    Registry.metrics = metrics
+    outs = update(url, gate)
+    assert Registry.moves == ["2"]
+    assert (outs["version"], outs["decision"]) == ("2", decision)
+
+
+@pytest.mark.parametrize(
+    ("gate", "metric"),
+    [(BELOW, "rmse"), (BETTER, "f1"), ([{"metric": "accuracy", "better_than_champion": True}], "champion_accuracy")],
+)
+@pytest.mark.parametrize("alias", ["1", "2"])
+def test_update_to_a_version_without_the_metric_raises_error_and_keeps_the_champion(
+    url: str, gate: list[dict[str, Any]], metric: str, alias: str
+) -> None:
+    Registry.metrics, Registry.alias = {"accuracy": 0.95}, alias
+    with pytest.raises(UserError) as refused:
+        update(url, gate)
+    assert str(refused.value).startswith(f"{SETTING}: version 2 of the model wine has no metric {metric}. ")
+    assert "Log it in the test step" in str(refused.value)
+    assert f"log_metric('{metric}', value)" in str(refused.value)
+    assert "It has: accuracy" in str(refused.value)
+    assert Registry.alias == "1"
+
+
+def test_update_to_a_pinned_version_ignores_the_gate(url: str) -> None:
+    Registry.metrics = {"accuracy": 0.5}
+    outs = update(url, ABOVE, pinned="2", deployed="")
+    assert Registry.moves == ["2"]
+    assert outs["decision"] == "workloads:pipelines.wine.version: wine version 2 is champion"
+
+
+def test_update_with_a_raised_gate_keeps_the_serving_version(url: str) -> None:
+    Registry.metrics, Registry.alias = {"accuracy": 0.5}, "2"
+    outs = update(url, ABOVE, previous="2")
+    assert (Registry.alias, outs["version"]) == ("2", "2")
+
+
+def test_update_to_a_version_from_another_stack_ignores_the_gate(url: str) -> None:
+    Registry.alias = "2"
+    assert update(url, BELOW, previous="", run_id="")["version"] == "2"
+    assert Registry.alias == "2"

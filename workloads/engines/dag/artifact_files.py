@@ -1,0 +1,76 @@
+"""Files of artifacts: copies of remote ones, which a step reads at `artifact.path`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from workloads.engines.dag.parameter_values import ParameterError
+
+if TYPE_CHECKING:
+    from workloads.engines.dag.step_runner import Outputs
+
+REMOTE_SCHEMES = ("s3", "http", "https")
+CLUSTER_SCHEMES = ("gs", "minio", "oci")
+
+
+def artifact_scheme(uri: str) -> str:
+    """Return the scheme of an artifact's address; "" for a path.
+
+    Raises:
+        ParameterError: only Kubeflow Pipelines reads the address.
+    """
+    scheme = urlsplit(uri).scheme if "://" in uri else ""
+    if scheme not in ("", "file", *REMOTE_SCHEMES):
+        hint = "set platform:pipelines: kubeflow" if scheme in CLUSTER_SCHEMES else "no engine reads it"
+        raise ParameterError(
+            f"the address {uri} of an artifact is not a path, nor an address of "
+            f"{', '.join(f'{name}://' for name in ('file', *REMOTE_SCHEMES))}; {hint}"
+        )
+    return scheme
+
+
+class ArtifactFiles:
+    """Copies of remote artifacts in a folder, one for each address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._copies: dict[str, asyncio.Task[str]] = {}
+
+    async def localize(self, inputs: Outputs) -> Outputs:
+        """Return the inputs with paths of this computer as the addresses of all artifacts.
+
+        Raises:
+            ParameterError: an artifact cannot be read.
+        """
+        local = {name: [await self._local(each) for each in found] for name, found in inputs.artifacts.items()}
+        return replace(inputs, artifacts=local)
+
+    async def _local(self, artifact: dict[str, Any]) -> dict[str, Any]:
+        uri = artifact["uri"]
+        scheme = artifact_scheme(uri)
+        if scheme == "":
+            return artifact
+        if scheme == "file":
+            return {**artifact, "uri": urlsplit(uri).path}
+        if uri not in self._copies:
+            self._copies[uri] = asyncio.create_task(asyncio.to_thread(self._copy, uri))
+        return {**artifact, "uri": await self._copies[uri]}
+
+    def _copy(self, uri: str) -> str:
+        import fsspec
+
+        target = (
+            self._folder / hashlib.sha256(uri.encode()).hexdigest()[:16] / (Path(urlsplit(uri).path).name or "file")
+        )
+        target.parent.mkdir(parents=True)
+        try:
+            files, path = fsspec.url_to_fs(uri)
+            files.get(path, str(target), recursive=files.isdir(path))
+        except Exception as error:  # each file system has its own errors
+            raise ParameterError(f"the artifact {uri} cannot be read: {type(error).__name__}: {error}") from error
+        return str(target)

@@ -1,0 +1,99 @@
+"""Values of parameters: their types, their texts, and the placeholders of a package that stand for them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+LARGEST_EXACT_INTEGER = 2.0**53
+PARAMETER = re.compile(r"\{\{\$\.inputs\.parameters\['+(?P<name>[^']+)'+\]\}\}")
+PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "NUMBER_INTEGER": (int, float),
+    "NUMBER_DOUBLE": (int, float),
+    "BOOLEAN": (bool,),
+    "LIST": (list,),
+    "STRUCT": (dict,),
+    "TASK_FINAL_STATUS": (dict,),
+}
+
+
+class ParameterError(ValueError):
+    """A value that a parameter does not accept."""
+
+
+def typed(name: str, value: Any, parameter_type: str) -> Any:
+    """Return the value as the backend of Kubeflow Pipelines passes it to a parameter.
+
+    A text accepts every value, as JSON. JSON has one type of numbers: 5.0 becomes 5.
+
+    Raises:
+        ParameterError: the value has another type.
+    """
+    require_finite(name, value)
+    value = _with_integers(value)
+    if parameter_type == "STRING":
+        return to_text(value)
+    accepted = PYTHON_TYPES.get(parameter_type)
+    if accepted is None:
+        raise ParameterError(f"{name} has the type {parameter_type}, which only the engine kubeflow knows")
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
+        raise ParameterError(f"{name} is {value!r}, but must be of the type {parameter_type}")
+    if parameter_type == "NUMBER_INTEGER" and not isinstance(value, int):
+        raise ParameterError(f"{name} is {value!r}, but must be a whole number")
+    return value
+
+
+def to_text(value: Any) -> str:
+    """Return the text of a value: a text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(_with_integers(value), ensure_ascii=False)
+
+
+def fill_placeholders(value: Any, constants: Mapping[str, str], inputs: Mapping[str, Any]) -> Any:
+    """Return a value, or a structure of values, with the texts of parameters in place of their placeholders.
+
+    Args:
+        value: a value of a package.
+        constants: the texts of the placeholders without a name, such as `{{$.pipeline_job_name}}`.
+        inputs: the values of the input parameters by name.
+    """
+    if isinstance(value, dict):
+        return {
+            fill_placeholders(key, constants, inputs): fill_placeholders(each, constants, inputs)
+            for key, each in value.items()
+        }
+    if isinstance(value, list):
+        return [fill_placeholders(each, constants, inputs) for each in value]
+    if not isinstance(value, str):
+        return value
+    for placeholder, text in constants.items():
+        value = value.replace(placeholder, text)
+    return PARAMETER.sub(lambda found: to_text(inputs.get(found["name"])), value)
+
+
+def require_finite(name: str, value: Any) -> None:
+    """Raise a ParameterError if the value is or contains NaN or an infinity, which JSON cannot express."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            require_finite(f"{name}.{key}", each)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            require_finite(f"{name}[{index}]", each)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ParameterError(
+            f"{name} is {value}, which no parameter and no metadata can hold: they are JSON; "
+            "use a text, leave it out, or write it to an artifact's file"
+        )
+
+
+def _with_integers(value: Any) -> Any:
+    """Return the value with integers in place of whole floating-point numbers."""
+    if isinstance(value, dict):
+        return {key: _with_integers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(each) for each in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_EXACT_INTEGER:
+        return int(value)
+    return value

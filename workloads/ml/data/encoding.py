@@ -1,0 +1,189 @@
+"""Encoding of columns as float32: the one way from cells to a model's input, for training and for predictions.
+
+Numbers and integers stay numbers. A boolean is 1 or 0, a category its index, a date its days since 1970-01-01 in UTC.
+A missing cell is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.ml.data.columns import (
+    DATE,
+    Column,
+    ColumnType,
+    are_booleans,
+    cast_numbers,
+    name_key,
+    parse_number,
+    text_cells,
+    with_nulls,
+)
+from workloads.ml.errors import StepError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Rows = NDArray[np.float32]
+"""[rows, features]; float32 from the start, because the exported model computes in float32."""
+DAY_MICROSECONDS = 86_400_000_000
+SHOWN_CATEGORIES = 20
+EXPECTED = {
+    ColumnType.NUMBER: "a number",
+    ColumnType.INTEGER: "a number",
+    ColumnType.BOOLEAN: "true or false",
+    ColumnType.DATE: "a date such as 2024-02-29 or 2024-02-29T12:30:00Z",
+}
+
+
+class ColumnSchema(TypedDict):
+    """The name and type of a feature; a key that is absent is false or empty.
+
+    `categories` are in the order of their indices. `missing_texts` are texts that count as an empty cell.
+    """
+
+    name: str
+    type: NotRequired[str]
+    missing: NotRequired[bool]
+    missing_texts: NotRequired[list[str]]
+    categories: NotRequired[list[str]]
+    unknown: NotRequired[bool]
+
+
+def allows_nan(schema: ColumnSchema) -> bool:
+    """Return True if an encoded value of the feature may be NaN."""
+    return schema.get("missing", False) or schema.get("unknown", False)
+
+
+def find_columns(table: pa.Table, names: Sequence[str]) -> list[str | None]:
+    """Return the column of each name, None for a name without one; case and punctuation of the names may differ."""
+    by_key = {name_key(column): column for column in table.column_names}
+    return [by_key.get(name_key(name)) for name in names]
+
+
+def encode_rows(table: pa.Table, features: Sequence[ColumnSchema], decimal: str = ".") -> Rows:
+    """Return the features of a table as rows of numbers.
+
+    Raises:
+        StepError: A column is missing, or a cell does not fit the type of its column.
+    """
+    names = [feature["name"] for feature in features]
+    columns = find_columns(table, names)
+    if missing := [name for name, column in zip(names, columns, strict=True) if column is None]:
+        raise StepError(f"there is no column {', '.join(missing)}; the columns are: {', '.join(table.column_names)}")
+    rows = np.empty((table.num_rows, len(features)), dtype=np.float32)
+    for index, (feature, column) in enumerate(zip(features, columns, strict=True)):
+        rows[:, index] = encode_column(table.column(column), feature, decimal)
+    return rows
+
+
+def encode_column(column: pa.ChunkedArray, schema: ColumnSchema, decimal: str = ".") -> Column:
+    """Return the cells of one column as float32.
+
+    Raises:
+        StepError: A cell does not fit the type; it is missing and must not; or its category is not listed.
+    """
+    kind = ColumnType(schema.get("type", ColumnType.NUMBER))
+    cells = with_nulls(column, schema.get("missing_texts", ()))
+    if kind is ColumnType.CATEGORY:
+        values, invalid = _category_indices(cells, schema)
+    elif kind is ColumnType.DATE:
+        values, invalid = _days(cells)
+    else:
+        values, invalid = _numbers(cells, decimal)
+    if kind is ColumnType.BOOLEAN:
+        invalid |= ~(np.isnan(values) | (values == 0) | (values == 1))
+    if not schema.get("missing", False):
+        invalid |= cells.is_null().to_numpy()
+    if invalid.any():
+        raise _refusal(column, cells, schema, kind, int(np.flatnonzero(invalid)[0]))
+    return values
+
+
+def _numbers(cells: pa.ChunkedArray, decimal: str) -> tuple[Column, NDArray[np.bool_]]:
+    """Return the cells as float32, and a mask of those that are present but no finite float32."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_temporal(cells.type):
+        numbers = None
+    elif pa.types.is_boolean(cells.type) or pa.types.is_primitive(cells.type) or pa.types.is_decimal(cells.type):
+        numbers = pc.cast(cells, pa.float64())
+    elif are_booleans(cells):
+        numbers = pc.cast(pc.equal(pc.utf8_lower(cells), "true"), pa.float64())
+    else:
+        numbers = cast_numbers(cells, decimal)
+    if numbers is None:
+        values = np.array([parse_number(cell, decimal) for cell in cells.to_pylist()])
+    else:
+        values = numbers.to_numpy()
+    with np.errstate(over="ignore"):
+        values = np.asarray(values, dtype=np.float64).astype(np.float32)
+    return values, ~np.isfinite(values) & ~cells.is_null().to_numpy()
+
+
+def _category_indices(cells: pa.ChunkedArray, schema: ColumnSchema) -> tuple[Column, NDArray[np.bool_]]:
+    """Return the index of each category, and a mask of the cells whose category is refused."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    indices = pc.index_in(text_cells(cells), value_set=pa.array(schema["categories"], pa.string()), skip_nulls=True)
+    values = pc.cast(indices, pa.float64()).to_numpy().astype(np.float32)
+    unlisted = np.isnan(values) & ~cells.is_null().to_numpy()
+    return values, unlisted & (not schema.get("unknown", False))
+
+
+def _days(cells: pa.ChunkedArray) -> tuple[Column, NDArray[np.bool_]]:
+    """Return the days since 1970-01-01 in UTC, and a mask of the cells that are present but no date."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    empty = cells.is_null().to_numpy()
+    if pa.types.is_temporal(cells.type):
+        moments = cells
+        written = ~empty
+    else:
+        texts = text_cells(cells)
+        written = pc.fill_null(pc.match_substring_regex(texts, DATE), False).to_numpy().astype(bool)
+        parsed = pd.to_datetime(texts.to_pandas().where(written), format="ISO8601", utc=True, errors="coerce")
+        moments = pa.chunked_array([pa.Array.from_pandas(parsed.dt.tz_localize(None))])
+    try:
+        microseconds = pc.cast(pc.cast(moments, pa.timestamp("us", _zone(moments.type)), safe=False), pa.int64())
+    except pa.ArrowException:  # for example a time of the day without a date
+        return np.full(len(cells), np.nan, np.float32), ~empty
+    values = (pc.cast(microseconds, pa.float64()).to_numpy() / DAY_MICROSECONDS).astype(np.float32)
+    return values, np.isnan(values) & ~empty
+
+
+def _zone(kind: Any) -> str | None:
+    return getattr(kind, "tz", None)
+
+
+def _refusal(
+    column: pa.ChunkedArray, cells: pa.ChunkedArray, schema: ColumnSchema, kind: ColumnType, row: int
+) -> StepError:
+    name, written = schema["name"], column[row].as_py()
+    place = f"column {name}, row {row + 1}: "
+    if not cells[row].is_valid:
+        found = "empty" if written is None or not str(written).strip() else f"{str(written)!r} means a missing value"
+        return StepError(f"{place}{found}; {missing_remedy(name, kind, schema)}")
+    found = repr(str(written))
+    if kind is ColumnType.CATEGORY:
+        shown = ", ".join(schema["categories"][:SHOWN_CATEGORIES])
+        more = len(schema["categories"]) - SHOWN_CATEGORIES
+        others = f" and {more} more" if more > 0 else ""
+        return StepError(f"{place}{found} is not one of the categories {shown}{others}")
+    return StepError(f"{place}{found}; the column is of type {kind}, so each cell must be {EXPECTED[kind]}")
+
+
+def missing_remedy(name: str, kind: ColumnType, other_keys: Mapping[str, Any]) -> str:
+    """Return what to write in `columns` so that cells of the column may be missing."""
+    texts = other_keys.get("missing_texts")
+    setting = f"{{type: {kind}, missing: true" + (f", missing_texts: [{', '.join(texts)}]" if texts else "") + "}"
+    drop = "{missing: drop" + (f", missing_texts: [{', '.join(texts)}]" if texts else "") + "}"
+    return f"to allow that, train with `columns: {{{name}: {setting}}}`; to leave out such rows, `{{{name}: {drop}}}`"
