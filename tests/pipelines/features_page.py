@@ -55,7 +55,6 @@ KUBEFLOW = {
     "imported": "`s3://` expected to run; a path or `http://` is not",
     "pythonic": "kfp's documentation: not yet supported",
     "infinite": "expected to fail, with the launcher's message",
-    "failing_loop": "the step is named, without the iteration",
 }
 TEXT = """\
 # Features of kfp, by engine
