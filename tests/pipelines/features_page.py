@@ -82,8 +82,9 @@ Kubeflow Pipelines, and did not run.
   that reads the artifact. In that step, `artifact.uri` is the path of the copy.
 - **Values.** Parameters are JSON, as in Kubeflow Pipelines: a `float` of 3.0 arrives as 3. NaN and
   infinity are refused in settings, and do not compile as constants.
-- **Order.** Steps that do not depend on each other run side by side, as many as there are CPUs. After
-  a failure, no further step of that pipeline or loop starts, except exit handlers.
+- **Order.** Steps that do not depend on each other run side by side: with `embedded`, as many as
+  there are CPUs; with `job`, one after the other, so that each has the pod's memory. After a failure,
+  no further step of that pipeline or loop starts, except exit handlers.
 - **Ignored.** `embedded` and `job` do not enforce CPU and memory limits of a step, and have no cache
   of steps. They refuse steps that read Secrets, ConfigMaps or volumes of a cluster.
 """
