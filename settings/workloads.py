@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from settings.cron import Schedule
 from settings.gate import GateSetting, gate_conditions
 from settings.types import Name, Parameter, Port, Section
 
 ColumnKind = Literal["number", "integer", "boolean", "category", "date", "ignore"]
+
+
+def _cell_text(value: Any) -> Any:
+    """Return a number as a cell of a file has it: Pulumi passes the number 5 as 5.0."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+CellText = Annotated[str, BeforeValidator(_cell_text)]
 
 
 class ColumnSection(Section):
@@ -20,9 +30,9 @@ class ColumnSection(Section):
     """Type of the column, or `ignore` to leave it out. Unset: the type that all cells have."""
     missing: bool | Literal["drop"] = False
     """Allow empty cells. `drop` leaves out the rows in which the cell is empty; a target takes only that."""
-    missing_texts: list[str] = Field(default_factory=list)
+    missing_texts: list[CellText] = Field(default_factory=list)
     """Texts that mean an empty cell, such as `NA`."""
-    categories: list[str | int | float] = Field(default_factory=list)
+    categories: list[CellText] = Field(default_factory=list)
     """All categories in their order. Unset: those of the data, sorted."""
     unknown: bool = False
     """Predict rows with an unlisted category as if it were missing. Otherwise such rows are refused."""
@@ -30,12 +40,17 @@ class ColumnSection(Section):
     """Unit of the target of a regression, such as `EUR`."""
 
 
+ColumnName = Annotated[str, StringConstraints(pattern=r"\S")]
+Column = Annotated[ColumnSection, BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value)]
+"""A column; a text is its type."""
+
+
 class PipelineSettings(Section):
     """A pipeline of `workloads/pipelines/`. Its name is the file name with dashes instead of underscores."""
 
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """Arguments of the pipeline function. Names and types are checked against the function."""
-    columns: dict[str, ColumnKind | ColumnSection] = Field(default_factory=dict)
+    columns: dict[ColumnName, Column] = Field(default_factory=dict)
     """Types of columns by name, such as `{postcode: category, age: {type: number, missing: true}}`; see
     [Data](pipelines.md#data). The pipeline receives it as its parameter `columns`."""
     model: Name | None = None
@@ -68,10 +83,7 @@ class PipelineSettings(Section):
     @property
     def arguments(self) -> dict[str, Any]:
         """Return the parameters together with the columns."""
-        columns = {
-            name: column if isinstance(column, str) else column.model_dump(exclude_unset=True)
-            for name, column in self.columns.items()
-        }
+        columns = {name: column.model_dump(exclude_unset=True) for name, column in self.columns.items()}
         return {**self.parameters, **({"columns": columns} if columns else {})}
 
     @model_validator(mode="after")

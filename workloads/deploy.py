@@ -171,9 +171,8 @@ class _Workloads:
         )
         self.champions[model] = champion
         output = name.replace("-", "_")
-        self.outputs[output] = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected).apply(
-            lambda known: _with_decision(*known)
-        )
+        decided = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected)
+        self.outputs[output] = decided.apply(lambda known: _with_decision(*known))
         url = self.servers[model] = self._start_server(name, pipeline, model, champion, settings)
         outputs = {
             "model": pulumi.Output.all(

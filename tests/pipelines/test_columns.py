@@ -133,6 +133,7 @@ def test_parse_parquet_with_nulls_and_types_encodes_as_csv() -> None:
     frame = pd.DataFrame(
         {
             "number": [1.5, None] * 10,
+            "code": [3, -999] * 10,
             "count": pd.array([1, None] * 10, dtype="Int64"),
             "flag": pd.array([True, None] * 10, dtype="boolean"),
             "colour": pd.Categorical(["red", None] * 10),
@@ -140,10 +141,10 @@ def test_parse_parquet_with_nulls_and_types_encodes_as_csv() -> None:
             "kind": ["a"] * 10 + ["b"] * 10,
         }
     )
-    columns = {name: {"missing": True} for name in frame.columns[:-1]}
+    columns = {name: {"missing": True, "missing_texts": [-999]} for name in frame.columns[:-1]}
     parsed = table.parse(frame.to_parquet(index=False), "kind", columns=columns)
-    assert parsed.types == ["number", "integer", "boolean", "category", "date"]
-    assert parsed.rows[0].tolist() == [1.5, 1, 1, 0, 1]
+    assert parsed.types == ["number", "integer", "integer", "boolean", "category", "date"]
+    assert parsed.rows[0].tolist() == [1.5, 3, 1, 1, 0, 1]
     assert np.isnan(parsed.rows[1]).all()
 
 

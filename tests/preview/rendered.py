@@ -46,7 +46,7 @@ def text(value: str = "text") -> pulumi.Output[str]:
 
 def a_cluster() -> Cluster:
     nodes: pulumi.Output[list[dict[str, Any]]] = pulumi.Output.from_input([])
-    return Cluster("lab", text(), provider("lab", "text"), text(), nodes, storage_class="disk")
+    return Cluster("lab", text(), provider("lab", "text", upsert=True), text(), nodes, storage_class="disk")
 
 
 def a_registry() -> ContainerRegistry:

@@ -1,4 +1,4 @@
-"""Suspicions about a table: columns that tell the target alone, constants, row numbers and lost digits."""
+"""Suspicions about a table: columns that explain the target alone, constants, row numbers and lost digits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def find_suspicions(table: Table) -> list[str]:
         if missing > MOST_FRACTION_MISSING:
             found.append(f"column {name}: {missing:.0%} of the values are missing")
         if len(present) and present.min() == present.max():
-            found.append(f"column {name}: all values are equal, so it tells nothing")
+            found.append(f"column {name}: all values are equal, so it explains nothing")
         elif explained >= ALONE:
             found.append(
                 f"column {name}: it explains {explained:.1%} of {table.target} alone; if it is known only after "

@@ -201,7 +201,7 @@ def _text_refusal(name: str, cells: Any, ignore: str) -> StepError:
 
 
 def _first(mask: Any) -> int | None:
-    """Return the index of the first true value of a mask, None if there is none."""
+    """Return the index of the first true value of a mask, None without a true value."""
     import pyarrow.compute as pc
 
     index = int(pc.index(mask, True).as_py())
