@@ -145,7 +145,7 @@ class MlflowServer(pulumi.ComponentResource):
         # A SQLite file takes one writer: the old pod ends before the new pod starts.
         server = deployment(NAME, tracking, PODS, pod, volume, policy, settings=[secret, programs])
         ports = {"http": (settings.port, CONTAINER_PORT)}
-        address = service(NAME, tracking, {}, PODS, ports, server, kind=settings.service)
+        address = service(NAME, tracking, PODS, PODS, ports, server, kind=settings.service)
         inside_url = f"http://{NAME}.{NAMESPACE}.svc:{settings.port}"
         selector = ",".join(f"{key}={value}" for key, value in PODS.items())
         in_cluster = settings.service == "ClusterIP"
