@@ -285,7 +285,7 @@ def _run_output(run: dict[str, Any]) -> dict[str, Any]:
 def _with_decision(run: dict[str, Any], decision: str, rejected: str) -> dict[str, Any]:
     """Return the stack output of a run with the platform's decision, if the pipeline has none or the gate differs."""
     if rejected:
-        return run | {"decision": decision, "deployed": False}
+        return run | {"decision": decision} | ({"deployed": False} if "deployed" in run else {})
     return run | ({"decision": decision} if decision and not run.get("decision") else {})
 
 
