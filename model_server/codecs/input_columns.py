@@ -209,11 +209,12 @@ class DateInput(InputColumn):
     def __init__(self, feature: Feature) -> None:
         super().__init__(feature)
         self.low, self.high = max(self.low, FIRST_DAY), min(self.high, LAST_DAY)
+        self.first, self.last = iso_date(math.ceil(self.low)), iso_date(self.high)
 
     @property
     def allowed(self) -> str:
         """The accepted range."""
-        return f"a date in ISO 8601 from {iso_date(self.low)} to {iso_date(self.high)}"
+        return f"a date in ISO 8601 from {self.first} to {self.last}"
 
     def read_cell(self, cell: str) -> str:
         """Return the text of a cell."""

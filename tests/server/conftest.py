@@ -10,6 +10,7 @@ import pytest
 from tests.server.registry import Registry, Starting, starting_mlflow
 from tests.server.running import Server, running
 from tests.server.training import Trained, train_iris
+from tests.server.typed_models import train_class, train_price
 
 MAX_ROWS = 200
 MAX_BODY_BYTES = 100_000
@@ -29,6 +30,26 @@ def iris(folder: Path) -> Trained:
 def server(folder: Path, iris: Trained) -> Iterator[Server]:
     settings = {"DIRECTORY": iris.folder, "VERSION": "7", "MAX_ROWS": MAX_ROWS, "MAX_BODY_BYTES": MAX_BODY_BYTES}
     with running(folder / "iris.log", **settings) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def homes_model(folder: Path) -> Path:
+    return train_class(folder / "homes")
+
+
+@pytest.fixture(scope="session")
+def homes(folder: Path, homes_model: Path) -> Iterator[Server]:
+    """Start a server of a classification with a column of each type."""
+    with running(folder / "homes.log", DIRECTORY=homes_model, VERSION="7", WORKERS=1) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def prices(folder: Path) -> Iterator[Server]:
+    """Start a server of a regression with two targets."""
+    both = train_price(folder / "prices", targets=2)
+    with running(folder / "prices.log", DIRECTORY=both, VERSION="7", WORKERS=1) as started:
         yield started
 
 

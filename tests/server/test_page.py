@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.server.running import Server, running
 from tests.server.training import IRIS, train
+from tests.server.typed_models import HOME
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -100,6 +101,32 @@ def test_page_many_features_and_classes_escapes_their_names(browser: Browser, pa
         page.get_by_text("15 less likely").click()
         assert page.locator("li:visible .bar").count() == 25
         assert page.locator("b:not(.facts b), i").count() == 0
+
+
+def test_page_typed_columns_have_fields_of_their_types(homes: Server, prices: Server, page: Page) -> None:
+    page.goto(homes.url)
+    assert page.get_by_label("district").locator("option").all_inner_texts() == ["choose", "east", "north", "west"]
+    assert page.get_by_label("garden").locator("option").all_inner_texts() == ["choose", "false", "true"]
+    assert page.get_by_label("built").get_attribute("type") == "date"
+    assert page.get_by_label("built").get_attribute("min") == "1453-02-14"
+    page.get_by_label("rooms").fill("3")
+    page.get_by_label("garden").select_option("true")
+    page.get_by_label("district").select_option("north")
+    page.get_by_role("button", name="Predict").click()  # with all other values missing
+    missing = {"area": None, "heating": None, "built": None}
+    expect(page.locator(".answer")).to_contain_text(homes.score(HOME | missing).json()["price_class"])
+    page.get_by_role("button", name="Fill in averages").click()
+    with page.expect_request("**/score") as sent:
+        page.get_by_role("button", name="Predict").click()
+    row = sent.value.post_data_json
+    assert (type(row["garden"]), type(row["rooms"]), row["district"]) == (bool, int, "north")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["built"])
+    page.goto(prices.url)
+    expect(page.locator(".facts")).to_contain_text("predicts price, rent in 1000 EUR")
+    page.get_by_role("button", name="Fill in averages").click()
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator(".answer").first).to_have_text(re.compile(r"^price[\d.]+ 1000 EUR$"))
+    assert page.locator(".answer").count() == 2
 
 
 def test_page_without_model_shows_reason(empty: Server, page: Page) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,12 @@ from model_server.codecs.row_reader import RowReader
 from model_server.errors import ModelRefused, RequestError
 from model_server.model.model import Model
 from model_server.model.model_package import ModelSignature, read_package
-from tests.server.running import Server, running, wait_until
+from tests.server.running import Server, wait_until
 from tests.server.test_bad_input import cases, check
 from tests.server.test_trial import check as check_model
-from tests.server.typed_models import CLASSES, COLUMNS, ENCODED, HOME, train_class, train_price
+from tests.server.typed_models import CLASSES, COLUMNS, ENCODED, HOME, train_price
 
 NAN = float("nan")
-
-
-@pytest.fixture(scope="module")
-def model(folder: Path) -> Path:
-    return train_class(folder / "homes")
-
-
-@pytest.fixture(scope="module")
-def homes(folder: Path, model: Path) -> Iterator[Server]:
-    with running(folder / "homes.log", DIRECTORY=model, VERSION="7", WORKERS=1) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +29,13 @@ def price(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def prices(folder: Path) -> Iterator[Server]:
-    """Start a server of a regression with two targets."""
-    both = train_price(folder / "prices", targets=2)
-    with running(folder / "prices.log", DIRECTORY=both, VERSION="7", WORKERS=1) as server:
-        yield server
+def session(homes_model: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(homes_model / "model.onnx")
 
 
 @pytest.fixture(scope="module")
-def session(model: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(model / "model.onnx")
-
-
-@pytest.fixture(scope="module")
-def reader(model: Path) -> RowReader:
-    return RowReader(ModelSignature.model_validate_json((model / "signature.json").read_bytes()), 10)
+def reader(homes_model: Path) -> RowReader:
+    return RowReader(ModelSignature.model_validate_json((homes_model / "signature.json").read_bytes()), 10)
 
 
 def expected(session: onnxruntime.InferenceSession, encoded: list[float]) -> list[float]:
@@ -255,9 +235,9 @@ def change(folder: Path, **members: Any) -> None:
     ],
 )
 def test_load_signature_of_format_2_is_accepted_or_refused_with_reason(
-    model: Path, price: Path, tmp_path: Path, task: str, changes: dict[str, Any], message: str
+    homes_model: Path, price: Path, tmp_path: Path, task: str, changes: dict[str, Any], message: str
 ) -> None:
-    folder = shutil.copytree(price if task == "price" else model, tmp_path / "model")
+    folder = shutil.copytree(price if task == "price" else homes_model, tmp_path / "model")
     change(folder, **changes)
     if not message:
         Model(None, read_package(folder, None, {}))
