@@ -32,8 +32,8 @@ def registered(folder: Path) -> Path:
     content = forest_to_onnx(RandomForestClassifier(10, random_state=0).fit(rows, data.target))
     about = {"features": NAMES, "target": "species", "classes": data.target_names.tolist()}
     about |= {"source": "scikit-learn", "sha256": "", "rows": len(rows)}
-    model = model_directory.ModelDirectory(content, model_directory.describe("iris", content, rows, about))
-    mlflow_model.save(model, folder / "registered")
+    model = model_directory.ModelDirectory(content, model_directory.build_signature("iris", content, rows, about))
+    mlflow_model.save_mlflow_model(model, folder / "registered")
     return folder / "registered"
 
 
