@@ -12,6 +12,7 @@ from typing import Any
 import pulumi
 from mlplatform.blob_token import ContainerToken, account_name
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.runtime.rpc import UNKNOWN
 
 from infra.blob_account import BlobAccount
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
@@ -148,7 +149,8 @@ class AccountKey(Resource, module="platform", name="AccountKey"):
 
 class _BlobProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        return DiffResult(changes=any_changed(_olds, _news, ("account_url", "container", "blob", "sha256")))
+        changed = any_changed(_olds, _news, ("account_url", "account_key", "container", "blob", "sha256"))
+        return DiffResult(changes=changed or _is_lost(_news))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _upload(props)
@@ -167,7 +169,10 @@ class _BlobProvider(DynamicProvider):
 
 
 class Blob(Resource, module="platform", name="Blob"):
-    """A file of this project as a blob, in a private container that is created if it does not exist."""
+    """A file of this project as a blob, in a private container that is created if it does not exist.
+
+    An account that lacks the blob gets it again: the emulator of a renamed stack or of another computer starts empty.
+    """
 
     def __init__(
         self,
@@ -192,12 +197,24 @@ class Blob(Resource, module="platform", name="Blob"):
         super().__init__(_BlobProvider(), name, props, opts)
 
 
-def _container(props: dict[str, Any]) -> Any:
+def _is_lost(props: dict[str, Any]) -> bool:
+    """Return True if the account responds, but lacks the blob."""
+    from azure.core.exceptions import AzureError
+
+    if UNKNOWN in props.values():
+        return False
+    try:
+        return not _container(props, retries=0).get_blob_client(props["blob"]).exists()
+    except AzureError:
+        return False  # an unavailable account is no reason to upload again
+
+
+def _container(props: dict[str, Any], retries: int = 2) -> Any:
     from azure.storage.blob import ContainerClient
 
     url = props["account_url"]
     login = {"account_name": account_name(url), "account_key": props["account_key"]}
-    return ContainerClient(url, props["container"], credential=login, retry_total=2)
+    return ContainerClient(url, props["container"], credential=login, retry_total=retries)
 
 
 def _upload(props: dict[str, Any]) -> None:

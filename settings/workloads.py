@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from settings.cron import Schedule
 from settings.gate import GateSetting, gate_conditions
 from settings.types import Name, Parameter, Port, Section
+
+ColumnKind = Literal["number", "integer", "boolean", "category", "date", "ignore"]
+
+
+def _cell_text(value: Any) -> Any:
+    """Return a number as a cell of a file has it: Pulumi passes the number 5 as 5.0."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+CellText = Annotated[str, BeforeValidator(_cell_text)]
+
+
+class ColumnSection(Section):
+    """A column of a pipeline's data, as far as its cells leave a doubt."""
+
+    type: ColumnKind | None = None
+    """Type of the column, or `ignore` to leave it out. Unset: the type that all cells have."""
+    missing: bool | Literal["drop"] = False
+    """Allow empty cells. `drop` leaves out the rows in which the cell is empty; a target takes only that."""
+    missing_texts: list[CellText] = Field(default_factory=list)
+    """Texts that mean an empty cell, such as `NA`."""
+    categories: list[CellText] = Field(default_factory=list)
+    """All categories in their order. Unset: those of the data, sorted."""
+    unknown: bool = False
+    """Predict rows with an unlisted category as if it were missing. Otherwise such rows are refused."""
+    unit: str = ""
+    """Unit of the target of a regression, such as `EUR`."""
+
+
+ColumnName = Annotated[str, StringConstraints(pattern=r"\S")]
+Column = Annotated[ColumnSection, BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value)]
+"""A column; a text is its type."""
 
 
 class PipelineSettings(Section):
@@ -16,11 +50,14 @@ class PipelineSettings(Section):
 
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """Arguments of the pipeline function. Names and types are checked against the function."""
+    columns: dict[ColumnName, Column] = Field(default_factory=dict)
+    """Types of columns by name, such as `{postcode: category, age: {type: number, missing: true}}`; see
+    [Data](pipelines.md#data). The pipeline receives it as its parameter `columns`."""
     model: Name | None = None
     """Name of the registered model that the pipeline trains. Unset: the name of the pipeline."""
     gate: GateSetting | None = None
     """Condition that a new model has to meet before it becomes the champion. A number is the accuracy to exceed.
-    `{metric: rmse, below: 3.5}` names another metric, and a list has several conditions. The platform holds the gate
+    `{metric: rmse, below: 3.5}` names another metric, and a list has several conditions. The platform applies the gate
     with `serve: true`. A pipeline receives it as its parameter `gate`, and a plain accuracy as `baseline`, too.
     Unset: the default of `baseline` applies, 0.7 in `iris-external`."""
     serve: bool = False
@@ -42,6 +79,18 @@ class PipelineSettings(Section):
     retries: int = Field(default=0, ge=0, le=10)
     """Retries of a failed step: the first after 5 seconds, the next after 10, and so on. A step that calls `set_retry`
     keeps its value."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the parameters together with the columns."""
+        columns = {name: column.model_dump(exclude_unset=True) for name, column in self.columns.items()}
+        return {**self.parameters, **({"columns": columns} if columns else {})}
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> PipelineSettings:
+        if self.columns and "columns" in self.parameters:
+            raise ValueError("columns and parameters.columns both describe the columns; remove parameters.columns")
+        return self
 
     @model_validator(mode="after")
     def _check_serve(self) -> PipelineSettings:

@@ -119,7 +119,7 @@ class _Workloads:
             pipeline=name,
             version=version,
             compiled=compiled,
-            parameters=pipeline.parameters,
+            parameters=pipeline.arguments,
             platform=self._platform_parameters(name, pipeline),
             secrets=secrets,
             timeout_minutes=pipeline.timeout_minutes,
@@ -171,9 +171,8 @@ class _Workloads:
         )
         self.champions[model] = champion
         output = name.replace("-", "_")
-        self.outputs[output] = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected).apply(
-            lambda known: _with_decision(*known)
-        )
+        decided = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected)
+        self.outputs[output] = decided.apply(lambda known: _with_decision(*known))
         url = self.servers[model] = self._start_server(name, pipeline, model, champion, settings)
         outputs = {
             "model": pulumi.Output.all(

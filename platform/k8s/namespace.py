@@ -57,6 +57,20 @@ ANY_ADDRESS: Rule = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": list(MET
 """Egress rule: allow all IPv4 except the metadata services of clouds."""
 
 
+def api_server_rule(cluster: Cluster) -> pulumi.Output[Rule]:
+    """Return the egress rule that allows the API server of Kubernetes, at its nodes' addresses behind its Service.
+
+    A vendor's API server is on no node, and its address may change: its ports are allowed at any address.
+    """
+
+    def rule(known: Mapping[str, Any]) -> Rule:
+        planes = [node["address"] for node in known["nodes"] if node["role"] == "control-plane"]
+        peers = [{"ipBlock": {"cidr": f"{address}/32"}} for address in (*planes, *known["addresses"])]
+        return {**({"to": peers} if planes else ANY_ADDRESS), **tcp_ports(443, 6443)}
+
+    return pulumi.Output.all(nodes=cluster.nodes, addresses=cluster.api_addresses).apply(rule)
+
+
 def tcp_ports(*ports: int) -> Rule:
     """Return the `ports` of a rule: these TCP ports."""
     return {"ports": [{"protocol": "TCP", "port": port} for port in ports]}

@@ -16,7 +16,6 @@ from mlplatform.k8s.volumes import AccountToken, ConfigMapFiles, EmptyDir, Mount
 from mlplatform.kubeflow.argo import GROUP, custom_resource_definition
 from mlplatform.kubeflow.database import SECRET as DATABASE_LOGIN
 from mlplatform.kubeflow.deployment_factory import (
-    API_SERVER,
     STEPS,
     DeploymentFactory,
     component_port,
@@ -102,7 +101,7 @@ def _server(factory: DeploymentFactory, stores: Stores, depends_on: Sequence[pul
         mounts=[Mount("settings", "/config", read_only=True), Mount("tmp", "/tmp")],
     )
     volumes = {"settings": ConfigMapFiles(f"{NAME}-config"), "tmp": EmptyDir("100Mi")}
-    egress = [API_SERVER, egress_outside(stores.database.port), egress_outside(stores.objects.port)]
+    egress = [factory.api_server_rule, egress_outside(stores.database.port), egress_outside(stores.objects.port)]
     return factory.deployment(
         NAME,
         pod([server], volumes, account=NAME),
@@ -167,7 +166,7 @@ def _watcher(
         pod([watcher], volumes, account=name),
         *factory.service_account(name, rules),
         *depends_on,
-        factory.allow_ingress(name, egress=[API_SERVER]),
+        factory.allow_ingress(name, egress=[factory.api_server_rule]),
         wait_for=[f"{NAME}:{HTTP}", f"{NAME}:{GRPC}"],
     )
 
@@ -191,17 +190,18 @@ def _rights_of_runs(
             opts=options,
         ),
         factory.config_map(LAUNCHER, stores.objects.launcher),
-        factory.namespace.allow("pipeline-steps", STEPS, egress=[*egress, *_egress_to_services(stores)]),
+        factory.namespace.allow("pipeline-steps", STEPS, egress=[*egress, *_egress_to_services(factory, stores)]),
     ]
 
 
-def _egress_to_services(stores: Stores) -> list[Rule]:
+def _egress_to_services(factory: DeploymentFactory, stores: Stores) -> list[pulumi.Input[Rule]]:
     """Return the rules for the services that the driver and the launcher of each step call.
 
-    They read their settings from the API server of Kubernetes, and cached results from that of Kubeflow.
+    Both use all of them. The launcher reads its settings and keys from the API server of Kubernetes, where argoexec
+    writes results. The driver reads cached results from Kubeflow's API server, and the launcher adds to them.
     """
     return [
-        API_SERVER,
+        factory.api_server_rule,
         component_port(METADATA, METADATA_PORT),
         component_port(NAME, GRPC),
         component_port(OBJECTS, S3_PORT) if stores.objects.in_cluster else egress_outside(stores.objects.port),

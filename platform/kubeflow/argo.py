@@ -9,7 +9,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.pod import Container, HttpGet, PodField, Resources
 from mlplatform.k8s.volumes import EmptyDir, Mount
-from mlplatform.kubeflow.deployment_factory import API_SERVER, SMALL, DeploymentFactory, pod, server_probes
+from mlplatform.kubeflow.deployment_factory import SMALL, DeploymentFactory, pod, server_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET, ObjectStore
 
@@ -81,7 +81,7 @@ def argo(factory: DeploymentFactory, store: ObjectStore) -> list[pulumi.Resource
         mounts=[Mount("tmp", "/tmp")],
     )
     template = pod([controller], {"tmp": EmptyDir("100Mi")}, account=NAME)
-    policy = factory.allow_ingress(NAME, egress=[API_SERVER])
+    policy = factory.allow_ingress(NAME, egress=[factory.api_server_rule])
     return [factory.deployment(NAME, template, *kinds, *account, policy, settings=[settings])]
 
 

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import Image
 from mlplatform.k8s import deployment
-from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace, Rule, tcp_ports
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace, Rule, api_server_rule, tcp_ports
 from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources, TcpConnect
 from mlplatform.k8s.rbac import Rules, service_account
 from mlplatform.k8s.volumes import Volume
@@ -36,8 +36,6 @@ for address in sys.argv[1:]:
             time.sleep(1)
 """
 """A connection to a Service without a ready pod may hang, so an init container waits until the Service accepts one."""
-API_SERVER: Rule = {**ANY_ADDRESS, **tcp_ports(443, 6443)}
-"""Egress rule: allow the API server of Kubernetes, which is at the nodes' addresses behind its Service."""
 NEIGHBOURS: Rule = {"podSelector": {"matchLabels": PART_OF}}
 """Peer of a rule: the servers of Kubeflow Pipelines, without the pods of runs."""
 
@@ -56,6 +54,11 @@ class DeploymentFactory:
     def metadata(self, name: str) -> dict[str, Any]:
         """Return the metadata of an object that has the name of its component."""
         return {"name": name, "namespace": self.namespace.name, "labels": self.labels(name)}
+
+    @property
+    def api_server_rule(self) -> pulumi.Output[Rule]:
+        """Egress rule: allow the API server of Kubernetes."""
+        return api_server_rule(self.namespace.cluster)
 
     def service_account(self, name: str, rules: Rules) -> list[pulumi.Resource]:
         """Create a service account with rights in the namespace alone."""
@@ -116,7 +119,7 @@ class DeploymentFactory:
         *ports: int,
         sources: Sequence[Rule] = (NEIGHBOURS,),
         steps: Sequence[int] = (),
-        egress: Sequence[Rule] = (),
+        egress: Sequence[pulumi.Input[Rule]] = (),
     ) -> kubernetes.networking.v1.NetworkPolicy:
         """Allow connections from `sources` to these ports of a component, from any address if `sources` is empty.
 

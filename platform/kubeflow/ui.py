@@ -13,7 +13,7 @@ from mlplatform.k8s.volumes import ConfigMapFiles, EmptyDir, Mount, SecretFiles
 from mlplatform.kubeflow.api_server import HTTP
 from mlplatform.kubeflow.api_server import NAME as API
 from mlplatform.kubeflow.argo import LOGS
-from mlplatform.kubeflow.deployment_factory import API_SERVER, DeploymentFactory, egress_outside, pod, server_probes
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory, egress_outside, pod, server_probes
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET, ObjectStore
 from mlplatform.kubeflow.stores import METADATA_PORT, METADATA_SERVICE
@@ -67,7 +67,7 @@ def ui(
         NAME,
         pod([_frontend(factory.namespace.name, store), _gate()], volumes, account=NAME),
         *factory.service_account(NAME, RULES),
-        factory.allow_ingress(NAME, GATE, sources=(), egress=[API_SERVER, egress_outside(store.port)]),
+        factory.allow_ingress(NAME, GATE, sources=(), egress=[factory.api_server_rule, egress_outside(store.port)]),
         wait_for=[f"{API}:{HTTP}"],
         settings=[gate, store.secret],
     )

@@ -1,159 +1,30 @@
 """Pipelines with one feature of kfp each. kfp needs annotations as objects, so this file has no future import."""
 
-from typing import NamedTuple  # what kfp's documentation shows
+from typing import Dict, List, NamedTuple, Optional
 
 from kfp import dsl
 
-from workloads.components import component
-
-
-@component
-def echo(text: str) -> str:
-    return text
-
-
-@component
-def join(texts: list) -> str:
-    return " ".join(str(text) for text in texts)
-
-
-@component
-def double(number: int) -> int:
-    return 2 * number
-
-
-@component
-def describe(
-    note: str | None = None,
-    sizes: list[int] | None = None,
-    options: dict[str, float] | None = None,
-    deep: bool | None = None,
-) -> str:
-    return f"{note!r} {sizes!r} {options!r} {deep!r}"
-
-
-@component
-def fail(number: int) -> str:
-    raise SystemExit(f"{number} is no good")
-
-
-@component
-def clean_up(text: str = "nothing") -> str:
-    return text
-
-
-@component
-def last_words(status: dsl.PipelineTaskFinalStatus) -> str:
-    return f"{status.pipeline_task_name} {status.state}: {status.error_message}"
-
-
-@component
-def not_a_number() -> float:
-    return float("nan")
-
-
-@component
-def write(number: int, file: dsl.Output[dsl.Dataset]) -> int:
-    from pathlib import Path
-
-    Path(file.path).write_text(str(number))
-    return number
-
-
-@component
-def read(file: dsl.Input[dsl.Dataset]) -> str:
-    from pathlib import Path
-
-    return f"{Path(file.path).read_text().strip()} {file.metadata}"
-
-
-@component
-def read_all(files: dsl.Input[list[dsl.Dataset]]) -> str:
-    from pathlib import Path
-
-    return " ".join(Path(file.path).read_text() for file in files)
-
-
-@component
-def write_types(
-    artifact: dsl.Output[dsl.Artifact],
-    model: dsl.Output[dsl.Model],
-    metrics: dsl.Output[dsl.Metrics],
-    table: dsl.Output[dsl.ClassificationMetrics],
-    slices: dsl.Output[dsl.SlicedClassificationMetrics],
-    page: dsl.Output[dsl.HTML],
-    text: dsl.Output[dsl.Markdown],
-):
-    from pathlib import Path
-
-    for each in (artifact, model, page, text):
-        Path(each.path).write_text(each.schema_title)
-    model.metadata["framework"] = "none"
-    metrics.log_metric("accuracy", 0.5)
-    table.log_confusion_matrix(["a", "b"], [[1, 2], [3, 4]])
-
-
-@component
-def read_types(
-    artifact: dsl.Input[dsl.Artifact],
-    model: dsl.Input[dsl.Model],
-    metrics: dsl.Input[dsl.Metrics],
-    table: dsl.Input[dsl.ClassificationMetrics],
-    page: dsl.Input[dsl.HTML],
-    text: dsl.Input[dsl.Markdown],
-) -> str:
-    from pathlib import Path
-
-    found = [Path(each.path).read_text() for each in (artifact, model, page, text)]
-    return f"{found} {model.framework} {metrics.metadata} {table.metadata['confusionMatrix']['rows'][1]}"
-
-
-@component
-def make_pythonic(number: int) -> dsl.Dataset:
-    from pathlib import Path
-
-    made = dsl.Dataset(uri=dsl.get_uri(suffix="made"), metadata={"number": number})
-    Path(made.path).write_text(str(number))
-    return made
-
-
-@component
-def write_paths(number: dsl.OutputPath(int), flag: dsl.OutputPath(bool), file: dsl.OutputPath("Dataset")):
-    from pathlib import Path
-
-    for path, text in ((number, "3"), (flag, "True"), (file, "written")):
-        Path(path).write_text(text)
-
-
-@component
-def read_paths(file: dsl.InputPath("Dataset"), number: int, flag: bool) -> str:
-    from pathlib import Path
-
-    return f"{Path(file).read_text()} {number!r} {flag!r}"
-
-
-@component
-def read_variable() -> str:
-    import os
-
-    return os.environ["A_VARIABLE"]
-
-
-@component
-def succeed_later(mark: str) -> str:
-    from pathlib import Path
-
-    if not Path(mark).exists():
-        Path(mark).write_text("")
-        raise SystemExit("not yet")
-    return "at the second attempt"
-
-
-@dsl.component(base_image="python:3.11", packages_to_install=["numpy"])
-def mean(values: list) -> float:
-    import numpy
-
-    return float(numpy.mean(values))
+from tests.pipelines.feature_components import (
+    clean_up,
+    describe,
+    double,
+    echo,
+    fail,
+    join,
+    last_words,
+    make_pythonic,
+    mean,
+    not_a_number,
+    read,
+    read_all,
+    read_paths,
+    read_types,
+    read_variable,
+    succeed_later,
+    write,
+    write_paths,
+    write_types,
+)
 
 
 @dsl.pipeline(name="branch")
@@ -170,34 +41,37 @@ def branch(side: str = "tails") -> str:
 
 
 @dsl.pipeline(name="loop-in-loop")
-def loop_in_loop(outer: list[str] = ["a", "b"]) -> list[str]:
+def loop_in_loop(outer: List[str] = ["a", "b"]) -> List[str]:
     """`dsl.ParallelFor` in `dsl.ParallelFor`, and `dsl.Collected` of both: a nested list."""
-    with dsl.ParallelFor(outer, parallelism=1) as one, dsl.ParallelFor(["x", "y"]) as two:
-        pair = echo(text=f"{one}{two}")
+    with dsl.ParallelFor(outer, parallelism=1) as one:
+        with dsl.ParallelFor(["x", "y"]) as two:
+            pair = echo(text=f"{one}{two}")
     return dsl.Collected(pair.output)
 
 
 @dsl.pipeline(name="loop-of-mappings")
 def loop_of_mappings(stages: list = [{"name": "test", "on": "no"}, {"name": "prod", "on": "yes"}]) -> str:
     """A loop over mappings, with a condition on the item, and a field called `name`."""
-    with dsl.ParallelFor(stages) as stage, dsl.If(stage.on == "yes"):
-        echo(text=stage.name)
-        echo(text=f"deploy {stage.name}")
+    with dsl.ParallelFor(stages) as stage:
+        with dsl.If(stage.on == "yes"):
+            echo(text=stage.name)
+            echo(text=f"deploy {stage.name}")
     return echo(text="done").output
 
 
 @dsl.pipeline(name="loop-over-field")
-def loop_over_field(tables: list = [{"title": "t", "sizes": [1, 2]}, {"title": "u", "sizes": [3]}]) -> list[int]:
+def loop_over_field(tables: list = [{"title": "t", "sizes": [1, 2]}, {"title": "u", "sizes": [3]}]) -> List[int]:
     """A loop over a field of another loop's item, a list of numbers, with formatted texts of both items."""
-    with dsl.ParallelFor(tables) as table, dsl.ParallelFor(table.sizes) as size:
-        twice = double(number=size)
-        with dsl.If(twice.output > 2):
-            echo(text=f"{table.title} {size}")
+    with dsl.ParallelFor(tables) as table:
+        with dsl.ParallelFor(table.sizes) as size:
+            twice = double(number=size)
+            with dsl.If(twice.output > 2):
+                echo(text=f"{table.title} {size}")
     return dsl.Collected(twice.output)
 
 
 @dsl.pipeline(name="loop-of-files")
-def loop_of_files(numbers: list[int] = [3, 1, 2]) -> str:
+def loop_of_files(numbers: List[int] = [3, 1, 2]) -> str:
     """`dsl.Collected` of artifacts and `Input[List[Dataset]]`."""
     with dsl.ParallelFor(numbers, parallelism=2) as number:
         written = write(number=number)
@@ -205,7 +79,7 @@ def loop_of_files(numbers: list[int] = [3, 1, 2]) -> str:
 
 
 @dsl.pipeline(name="loop-over-nothing")
-def loop_over_nothing(numbers: list[int] = []) -> list[int]:
+def loop_over_nothing(numbers: List[int] = []) -> List[int]:
     """A loop over an empty list."""
     with dsl.ParallelFor(numbers) as number:
         twice = double(number=number)
@@ -213,7 +87,7 @@ def loop_over_nothing(numbers: list[int] = []) -> list[int]:
 
 
 @dsl.pipeline(name="optional")
-def optional(note: str | None = None, sizes: list[int] = [8, 16], options: dict[str, float] = {"lr": 0.1}) -> str:
+def optional(note: Optional[str] = None, sizes: List[int] = [8, 16], options: Dict[str, float] = {"lr": 0.1}) -> str:
     """Optional inputs, lists and mappings."""
     return describe(note=note, sizes=sizes, options=options).output
 
@@ -261,7 +135,7 @@ def retried(mark: str) -> str:
 
 @dsl.pipeline(name="plain")
 def plain(values: list = [1.0, 2.0, 4.5]) -> float:
-    """Kfp's own `@dsl.component` with `packages_to_install`."""
+    """kfp's own `@dsl.component` with `packages_to_install`."""
     return mean(values=values).output
 
 
@@ -285,7 +159,7 @@ def infinite() -> float:
 
 
 @dsl.pipeline(name="failing-loop")
-def failing_loop(numbers: list[int] = [1, 2, 3]) -> None:
+def failing_loop(numbers: List[int] = [1, 2, 3]) -> None:
     """A failing iteration is named; those that finished keep their outputs."""
     with dsl.ParallelFor(numbers, parallelism=1) as number:
         twice = double(number=number)
@@ -295,11 +169,11 @@ def failing_loop(numbers: list[int] = [1, 2, 3]) -> None:
 
 class Results(NamedTuple):
     branch: str
-    loop_in_loop: list[str]
+    loop_in_loop: List[str]
     loop_of_mappings: str
-    loop_over_field: list[int]
+    loop_over_field: List[int]
     loop_of_files: str
-    loop_over_nothing: list[int]
+    loop_over_nothing: List[int]
     optional: str
     artifact_types: str
     pythonic: str

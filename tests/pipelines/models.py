@@ -56,6 +56,7 @@ def save_linear(
     classes: Sequence[str] = (),
     names: Sequence[str] = ("a", "b"),
     features: Sequence[dict[str, Any]] = (),
+    target: str = "y",
 ) -> Path:
     """Write the model directory of a linear model: a regression, or a classification if there are `classes`."""
     onnx = linear_onnx(weights, offset, bool(classes))
@@ -64,7 +65,7 @@ def save_linear(
         "format": model_directory.FORMAT,
         "model": "linear",
         "task": "classification" if classes else "regression",
-        "target": "y",
+        "target": target,
         "features": list(features) or [{"name": name, **profile} for name in names],
         "classes": list(classes),
         "sha256": sha256_hex(onnx),

@@ -1,8 +1,10 @@
 """Pipelines with a feature of kfp that an engine refuses. kfp needs annotations as objects: no future import."""
 
+from typing import List
+
 from kfp import dsl
 
-from tests.pipelines.features import echo, read
+from tests.pipelines.feature_components import echo, read
 
 
 @dsl.container_component
@@ -56,7 +58,7 @@ def pod_settings() -> None:
 
 
 @dsl.pipeline(name="loop-over-files")
-def loop_over_files(files: list[dsl.Dataset]) -> None:
+def loop_over_files(files: List[dsl.Dataset]) -> None:
     """A loop over artifacts."""
     with dsl.ParallelFor(files) as file:
         read(file=file)
@@ -69,10 +71,11 @@ def artifact_input(file: dsl.Dataset) -> None:
 
 
 @dsl.pipeline(name="loop-in-same-loop")
-def loop_in_same_loop(texts: list[str] = ["a", "b"]) -> None:
+def loop_in_same_loop(texts: List[str] = ["a", "b"]) -> None:
     """A loop in a loop over the same list."""
-    with dsl.ParallelFor(texts) as one, dsl.ParallelFor(texts) as two:
-        echo(text=f"{one}{two}")
+    with dsl.ParallelFor(texts) as one:
+        with dsl.ParallelFor(texts) as two:
+            echo(text=f"{one}{two}")
 
 
 @dsl.pipeline(name="quoted")

@@ -14,7 +14,6 @@ import pytest
 import yaml
 from kfp.compiler import Compiler
 from mlplatform.engine_config import EmbeddedEngineConfig
-from workloads.engines.local_engine import EmbeddedEngine
 
 from settings.paths import PROJECT
 from tests.pipelines import features, refused_features
@@ -23,6 +22,7 @@ from tests.pipelines.features_page import FAILURES, NO_ENGINE, OUTPUTS, REFUSALS
 from workloads.engines.base import RunRequest
 from workloads.engines.dag.package_support import UnsupportedPackage, require_portable, require_support
 from workloads.engines.job.job_engine import JobEngine
+from workloads.engines.local_engine import EmbeddedEngine
 from workloads.engines.pod_entrypoint import RESULT_PREFIX, RUN_VARIABLE, decode_result
 
 
@@ -140,7 +140,7 @@ def test_package_that_reads_a_secret_of_a_cluster_is_refused(tmp_path: Path) -> 
         require_support(documents)
 
 
-def test_run_whose_image_asks_for_a_missing_python_starts_no_step(tmp_path: Path) -> None:
+def test_run_whose_image_needs_a_missing_python_starts_no_step(tmp_path: Path) -> None:
     ir = package(features.plain, tmp_path).replace("python:3.11", "python:3.99")
     folder = tmp_path / "run"
     folder.mkdir()
@@ -150,9 +150,7 @@ def test_run_whose_image_asks_for_a_missing_python_starts_no_step(tmp_path: Path
     assert subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 1
     result = json.loads((folder / "result.json").read_text())
     assert (result["failed_step"], result["steps"]) == (None, [])
-    assert result["error"].startswith(
-        "step mean: the image python:3.99 asks for Python 3.99, but steps run with Python"
-    )
+    assert result["error"].startswith("step mean: the image python:3.99 needs Python 3.99, but steps run with Python")
 
 
 def test_page_of_features_is_generated() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -45,7 +46,7 @@ def text(value: str = "text") -> pulumi.Output[str]:
 
 def a_cluster() -> Cluster:
     nodes: pulumi.Output[list[dict[str, Any]]] = pulumi.Output.from_input([])
-    return Cluster("lab", text(), provider("lab", "text"), text(), nodes, storage_class="disk")
+    return Cluster("lab", text(), provider("lab", "text", upsert=True), text(), nodes, storage_class="disk")
 
 
 def a_registry() -> ContainerRegistry:
@@ -61,11 +62,11 @@ def _metallb() -> None:
     MetalLb(LoadBalancerSettings.model_validate({"addresses": "10.0.0.10-10.0.0.20"}), a_cluster())
 
 
-def _kubeflow(settings: dict[str, Any]) -> None:
+def kubeflow(settings: dict[str, Any], **cluster: Any) -> None:
     registry = a_registry()
     KubeflowPipelines(
         KubeflowSettings.model_validate(settings),
-        a_cluster(),
+        replace(a_cluster(), **cluster),
         registry,
         Image(LIBRARIES, registry),
         Path("/nowhere"),
@@ -101,8 +102,8 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "metallb": _metallb,
     "metrics-server": lambda: MetricsServer(a_cluster()),
     "openebs": lambda: OpenEbs(a_cluster(), is_default=True),
-    "kubeflow": lambda: _kubeflow({}),
-    "kubeflow with stores of the settings": lambda: _kubeflow({"database": DATABASE, "objects": OBJECTS}),
+    "kubeflow": lambda: kubeflow({}),
+    "kubeflow with stores of the settings": lambda: kubeflow({"database": DATABASE, "objects": OBJECTS}),
     "monitoring": _monitoring,
     "workloads": _workloads,
 }

@@ -16,8 +16,9 @@ from mlplatform.step_egress import _open_rule
 from tests.preview.test_ownership import ALL, rendered, stack_settings
 from tests.sandbox import Sandbox
 
-from .graph import Graph
+from .graph import Graph, run
 from .rendered import graph_of
+from .rendered import kubeflow as rendered_kubeflow
 
 NODES = {"192.0.2.21/32", "198.51.100.21/32"}
 API = {"10.0.0.1/32", "192.0.2.11/32"}
@@ -104,6 +105,17 @@ def test_kubeflow_steps_reach_metadata_store_objects_and_cache_only(kubeflow: Gr
     assert admitted == components
 
 
+@pytest.mark.parametrize(("role", "expected"), [("control-plane", API), ("worker", {"0.0.0.0/0"})])
+def test_kubeflow_steps_reach_the_api_server_at_its_addresses_only(role: str, expected: set[str]) -> None:
+    node = {"name": "plane", "role": role, "address": "192.0.2.11", "external_address": "", "version": "v1.34.4"}
+    graph, _ = run(lambda: rendered_kubeflow({}, nodes=pulumi.Output.from_input([node]), api_addresses=["10.0.0.1"]))
+    for name in ("pipeline-steps", "workflow-controller", "ml-pipeline-persistenceagent"):
+        (rule,) = (
+            each for each in policy(graph, name)["egress"] if {"port": 6443, "protocol": "TCP"} in each.get("ports", [])
+        )
+        assert {peer["ipBlock"]["cidr"] for peer in rule["to"]} == expected
+
+
 def test_kubeflow_components_admit_each_other_and_no_pod_of_a_run(kubeflow: Graph) -> None:
     selector = {"app.kubernetes.io/part-of": "kubeflow-pipelines"}
     for name in ("mysql", "metadata-envoy"):
@@ -148,6 +160,13 @@ def test_namespace_of_jobs_has_a_quota_and_default_limits(jobs: Graph) -> None:
     assert quota["metadata"]["namespace"] == limits["metadata"]["namespace"] == "mlplatform-pipelines"
     assert quota["spec"]["hard"] == {"pods": "100", "services": "0", "persistentvolumeclaims": "0"}
     assert limits["spec"]["limits"][0]["default"]["memory"] == "2Gi"
+
+
+def test_namespace_of_kubeflow_limits_the_pods_of_runs(kubeflow: Graph) -> None:
+    (quota,) = kubeflow.of("ResourceQuota").values()
+    (limits,) = kubeflow.of("LimitRange").values()
+    assert quota["metadata"]["namespace"] == limits["metadata"]["namespace"] == "kubeflow"
+    assert quota["spec"]["hard"] == {"pods": "100"}
 
 
 def test_every_namespace_has_a_pod_security_level(kubeflow: Graph, jobs: Graph) -> None:
@@ -195,6 +214,8 @@ def kubeadm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the documents that init.sh and reconcile.sh write, by kind."""
     machine = Sandbox(tmp_path_factory.mktemp("machine"))
     (machine.root / "var/log").mkdir()
+    for name in ("kubectl", "sleep"):
+        machine.program(name)
     machine.program("systemd-detect-virt")
     values = dict.fromkeys(("NODE", "CLUSTER", "NAMES", "VERSION"), "x") | {"ADDRESS": "192.0.2.11", "TAINTED": "true"}
     values |= {"POD_SUBNET": "10.32.0.0/16", "SERVICE_SUBNET": "10.96.0.0/16", "ROLE": "control-plane"}

@@ -145,7 +145,12 @@ def _check(target: Path) -> None:
 def _link_stand_ins(target: Path) -> None:
     """Link the CLI and the programs of this checkout that a download has beside it."""
     target.mkdir(parents=True, exist_ok=True)
-    for program in (_built() / "pulumi", *(HOST_SOURCE / name for name in LANGUAGE_PROGRAMS), *PROVIDERS):
+    cli = target / "pulumi"
+    if not cli.exists() or not cli.samefile(_built() / "pulumi"):
+        cli.unlink(missing_ok=True)
+        # The CLI looks for programs beside its real path, which a symbolic link does not change.
+        cli.hardlink_to(_built() / "pulumi")
+    for program in (*(HOST_SOURCE / name for name in LANGUAGE_PROGRAMS), *PROVIDERS):
         _link(target / program.name, program)
     _link_bundled_providers(target)
 

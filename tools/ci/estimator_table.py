@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,16 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "StackingClassifier": {"estimators": [LOGISTIC, "DecisionTreeClassifier"]},
     "StackingRegressor": {"estimators": [RIDGE, "DecisionTreeRegressor"]},
     "TunedThresholdClassifierCV": {"estimator": LOGISTIC},
-    "VotingClassifier": {"estimators": [LOGISTIC, "DecisionTreeClassifier"], "voting": "soft"},
+    "VotingClassifier": {
+        "estimators": [LOGISTIC, "DecisionTreeClassifier"],
+        "voting": "soft",
+        "flatten_transform": False,
+    },
     "VotingRegressor": {"estimators": [RIDGE, "DecisionTreeRegressor"]},
-    "CCA": {"n_components": "1"},
 }
 """Parameters of estimators that need some."""
+TWO_TARGETS = ("CCA", "PLSCanonical", "RegressorChain")
+"""Beginnings of the names of regressors that need two targets; so do those named Multi."""
 HEADER = """# Estimators
 
 `train_model` takes any of these names as `estimator`, and arguments of the class as `parameters`. Each
@@ -60,7 +66,8 @@ boundaries: labels, and probabilities up to 1e-4, or numbers up to 1e-4 standard
 else is refused before it is registered. The check runs again on your data, with your parameters.
 
 `numbers` is a table of three numbers, `mixed` one of a number, a boolean and a category with missing
-values. `python -m tools.ci.estimator_table` writes this page.
+values. Classifiers learn three classes, or two if they refuse three; regressors learn one number, or
+two if they need two. `python -m tools.ci.estimator_table` writes this page.
 """
 
 
@@ -87,16 +94,27 @@ def names(task: Task) -> list[str]:
 def verdict(name: str, task: Task, columns: list[ColumnSchema]) -> str:
     """Return `exact`, or `refused: ` and the reason."""
     rows, labels = table(task, columns)
+    if name.startswith(("Multi", *TWO_TARGETS)) and task is Task.REGRESSION:
+        labels = np.column_stack([labels, rows[:, 1] + labels / 2])
     try:
-        estimator = build_estimator(name, PARAMETERS.get(name, {}), task, SEED)
-        fitted = fit_estimator(name, prepare(estimator, columns)[0], rows, labels)
+        _export(name, task, columns, rows, labels)
+    except StepError as three_classes:
         if task is Task.CLASSIFICATION:
-            export_classifier(fitted, rows, columns)
-        else:
-            export_regressor(fitted, rows, [float(labels.std())], columns)
-    except StepError as error:
-        return "refused: " + str(error).replace("|", "\\|").replace("\n", " ")[:160]
+            with suppress(StepError):
+                _export(name, task, columns, rows, (labels > 0).astype(np.int64))
+                return "exact for two classes"
+        reason = str(three_classes).removeprefix("estimator: ").removeprefix(f"{name} ").partition("; ")[0]
+        return "refused: " + reason.replace("|", "\\|")
     return "exact"
+
+
+def _export(name: str, task: Task, columns: list[ColumnSchema], rows: Rows, labels: Labels | Values) -> None:
+    estimator = build_estimator(name, PARAMETERS.get(name, {}), task, SEED)
+    fitted = fit_estimator(name, prepare(estimator, columns)[0], rows, labels)
+    if task is Task.CLASSIFICATION:
+        export_classifier(fitted, rows, columns)
+    else:
+        export_regressor(fitted, rows, np.atleast_1d(labels.std(axis=0)).tolist(), columns)
 
 
 def table(task: Task, columns: list[ColumnSchema]) -> tuple[Rows, Labels | Values]:

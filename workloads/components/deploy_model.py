@@ -37,7 +37,7 @@ def deploy_model(
     from pathlib import Path
 
     from workloads.ml.artifact_metadata import unwrap_kfp
-    from workloads.ml.evaluation.gate import judge, require_score, resolve_gate
+    from workloads.ml.evaluation.gate import changed_answers, judge, require_score, resolve_gate
     from workloads.ml.model_registry import register
 
     measured = unwrap_kfp(metrics.metadata)
@@ -48,9 +48,8 @@ def deploy_model(
         version = register(
             tracking_url, Path(model.path), model_name, measured, pipeline, run_key, champion=bool(conditions)
         )
-        decision = (
-            f"{verdict.comparison}: {model_name} version {version} is {'champion' if conditions else 'registered'}"
-        )
+        state = "champion" if conditions else "registered"
+        decision = f"{verdict.comparison}: {model_name} version {version} is {state}{changed_answers(measured)}"
     else:
         version = ""
         decision = f"{verdict.comparison}, so {model_name} keeps the champion it has"

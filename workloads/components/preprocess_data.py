@@ -42,8 +42,10 @@ def preprocess_data(
     """
     from pathlib import Path
 
-    from workloads.ml.data import data_report, findings, table
+    from workloads.ml.data import table
     from workloads.ml.data.csv_reader import CsvFormat
+    from workloads.ml.data.data_report import data_page
+    from workloads.ml.data.findings import find_suspicions
     from workloads.ml.data.storage import read_data
     from workloads.ml.data.table import save_table
 
@@ -54,10 +56,10 @@ def preprocess_data(
     fingerprint = {"source": source, "sha256": parsed.sha256, "rows": rows, "columns": count}
     classes = f"{len(parsed.classes)} classes: {parsed.classes[:20]}" if parsed.classes else f"numbers: {targets}"
     print(f"{rows} rows and {count} columns from {source}; {classes}")
-    suspicions = findings.find(parsed)
+    suspicions = find_suspicions(parsed)
     for line in [*parsed.decisions, *(f"warning: {suspicion}" for suspicion in suspicions)]:
         print(line)
-    Path(report.path).write_text(data_report.page(parsed, suspicions))
+    Path(report.path).write_text(data_page(parsed, suspicions))
     for part, mask in zip((train, test), table.split(parsed.labels, seed), strict=True):
         save_table(part.path, parsed, mask)
         part.metadata.update(fingerprint)

@@ -1,5 +1,7 @@
 """A random forest on a CSV file, deployed if its accuracy passes the gate; only the defaults are about Iris."""
 
+from typing import Any
+
 from kfp import dsl
 
 from workloads.components import load_component
@@ -24,12 +26,18 @@ def iris_external(
     seed: int = 123,
     run_key: str = "",
     csv_format: dict = {},  # noqa: B006
+    columns: dict = {},  # noqa: B006
+    task: str = "",
+    further_targets: list = [],  # noqa: B006
+    estimator: str = "",
+    parameters: dict = {},  # noqa: B006
 ) -> DeploymentOutputs:
     """Preprocess, train and test; deploy the model if it passes the gate."""
     location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
-    preprocessed = preprocess_data(target=target, csv_format=csv_format, **location)
+    format_and_types = {"csv_format": csv_format, "columns": columns, "task": task}
+    preprocessed = preprocess_data(target=target, further_targets=further_targets, **format_and_types, **location)
     data = preprocessed.set_caching_options(False).outputs  # the file at the address may have changed
-    model = train_model(train=data["train"], model_name=model_name, trees=trees, seed=seed).outputs["model"]
-    conditions = {"gate": gate, "baseline": baseline}
-    registry = {"model_name": model_name, "tracking_url": tracking_url, "run_key": run_key}
-    return deploy_if_better(model, data["test"], pipeline="iris-external", **conditions, **registry)
+    chosen = {"trees": trees, "seed": seed, "estimator": estimator, "parameters": parameters}
+    model = train_model(train=data["train"], model_name=model_name, **chosen).outputs["model"]
+    options: dict[str, Any] = {"gate": gate, "baseline": baseline, "model_name": model_name, "run_key": run_key}
+    return deploy_if_better(model, data["test"], pipeline="iris-external", tracking_url=tracking_url, **options)

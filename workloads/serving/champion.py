@@ -57,7 +57,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         pinned: the version from the settings, which overrides `deployed` and the gate; "" for none.
         setting: the setting of `pinned`, for errors.
         pipeline: the pipeline of that run.
-        gate: the conditions that a deployed version has to meet, whoever registered it.
+        gate: the conditions that a deployed version has to meet.
 
     Outputs:
         version, sha256, accuracy: properties of the champion; "" / "" / 0 without a champion. A regression has the

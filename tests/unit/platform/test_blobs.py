@@ -1,14 +1,46 @@
-"""The Azurite emulator of Azure Blob Storage."""
+"""Blobs of a stack, and the Azurite emulator of Azure Blob Storage."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
+from typing import ClassVar
 
 import pulumi
 import pytest
 from mlplatform import blob_store
+from pulumi.runtime.rpc import UNKNOWN
 
 from settings.paths import VERSIONS
+from tests.stand_ins import Answering, answering
+
+
+class Account(Answering):
+    """Storage account that answers each HEAD with `status`."""
+
+    status: ClassVar[int] = 200
+
+    def do_HEAD(self) -> None:
+        self.answer(type(self).status, {})
+
+
+def blob_changes(url: str) -> bool | None:
+    """Return the diff of an unchanged blob."""
+    key = base64.b64encode(b"key").decode()
+    props = {"account_url": url, "account_key": key, "container": "datasets", "blob": "iris.csv", "sha256": "abc"}
+    return blob_store._BlobProvider().diff("datasets/iris.csv", props, props).changes
+
+
+@pytest.mark.parametrize(("status", "changes"), [(200, False), (404, True), (403, False), (500, False)])
+def test_diff_of_a_blob_uploads_it_again_to_an_account_that_lacks_it(status: int, changes: bool) -> None:
+    Account.status = status
+    with answering(Account) as url:
+        assert blob_changes(f"{url}/datasets") is changes
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/datasets", UNKNOWN])
+def test_diff_of_a_blob_in_an_unavailable_account_changes_nothing(url: str) -> None:
+    assert blob_changes(url) is False
 
 
 def test_azurite_uses_the_version_of_versions_toml_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

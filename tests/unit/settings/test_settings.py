@@ -119,6 +119,25 @@ def test_load_with_a_wrong_setting_names_it_and_the_value_found(overrides: dict[
     assert all(part in message for part in expected), message
 
 
+def test_load_columns_passes_them_with_the_parameters() -> None:
+    columns = {"zip": "category", "age": {"missing": True}, "price": {"missing": "drop", "unit": "EUR"}}
+    settings = load_settings("dev", {"workloads:pipelines": json.dumps({"flats": {"columns": columns}})})
+    passed = settings.workloads.pipelines["flats"].arguments["columns"]
+    assert passed == columns | {"zip": {"type": "category"}}
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("text", "workloads:pipelines.flats.columns.zip.type: "),
+        ({"mising": True}, "workloads:pipelines.flats.columns.zip.mising is not a setting"),
+        ({"missing": "maybe"}, "workloads:pipelines.flats.columns.zip.missing"),
+    ],
+)
+def test_load_with_a_wrong_column_names_it(column: object, expected: str) -> None:
+    assert expected in load_error({"workloads:pipelines": json.dumps({"flats": {"columns": {"zip": column}}})})
+
+
 @pytest.mark.parametrize(
     ("gate", "conditions", "text"),
     [

@@ -278,7 +278,7 @@ class TestPulumi:
         pulumi_cli.install_pulumi_cli()
         linked = pulumi_cli.folder()
         assert linked is not None
-        assert (linked / "pulumi").resolve() == built.resolve()
+        assert (linked / "pulumi").samefile(built)
         for name in pulumi_cli.LANGUAGE_PROGRAMS:
             assert (linked / name).resolve() == pulumi_cli.HOST_SOURCE / name
 

@@ -1,7 +1,7 @@
 """Repair of packages: kfp's compiler connects the fields of a loop's items to the wrong inputs.
 
-`item.field` in a formatted text, or in a loop in a loop, becomes an input of the tasks around the loop, where it has no
-value. `item.name` becomes the internal name of the item, a constant. An item of unknown type becomes a text, which a
+`item.field` in a formatted text, or in an inner loop, becomes an input of the tasks around the loop. It has no value
+there. `item.name` becomes the internal name of the item, a constant. An item of unknown type becomes a text, which a
 component with another type refuses. Every engine runs the repaired package. A repaired package is left as it is.
 """
 

@@ -97,7 +97,7 @@ def _require_own_items(package: Mapping[str, Any], dag: Mapping[str, Any], aroun
         item = task.get("parameterIterator", {}).get("itemInput")
         if item is not None and item in around:
             raise UnsupportedPackage(
-                f"{name} is a loop over the same list as a loop around it, and kfp does not tell their items apart; "
+                f"{name} is a loop over the same list as a loop around it, and kfp gives their items one name; "
                 "pass the list as a second parameter"
             )
         if "dag" in inner:
@@ -119,7 +119,7 @@ def _require_function(step: str, container: Mapping[str, Any]) -> None:
         )
     if STEP_IMAGE not in image and not PYTHON_IMAGE.search(image):
         raise UnsupportedPackage(
-            f"step {step} asks for the image {image}; this engine has no containers{REMEDY}, or set "
+            f"step {step} needs the image {image}; this engine has no containers{REMEDY}, or set "
             f"base_image='python:{VERSION}' and packages_to_install"
         )
 

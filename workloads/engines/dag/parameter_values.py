@@ -55,6 +55,7 @@ def fill_placeholders(value: Any, constants: Mapping[str, str], inputs: Mapping[
     """Return a value, or a structure of values, with the texts of parameters in place of their placeholders.
 
     Args:
+        value: a value of a package.
         constants: the texts of the placeholders without a name, such as `{{$.pipeline_job_name}}`.
         inputs: the values of the input parameters by name.
     """

@@ -33,7 +33,6 @@ class StepLog:
 
     Attributes:
         step: the state of the step.
-        error: the last lines of the step itself, without those of kfp's executor.
     """
 
     def __init__(self, step: Step, out: TextIO) -> None:
@@ -63,6 +62,7 @@ class StepLog:
 
     @property
     def error(self) -> str:
+        """Return the last lines of the step itself, without those of kfp's executor."""
         return "\n".join(self._lines or [NO_MESSAGE])
 
     def _print(self, line: str) -> None:

@@ -23,7 +23,7 @@ class EnvironmentFailure(Exception):
 
 
 def require_pythons(executors: Mapping[str, Any]) -> None:
-    """Refuse a package whose steps ask for a version of Python that this computer does not have.
+    """Refuse a package whose steps need a version of Python that this computer does not have.
 
     Raises:
         EnvironmentFailure: the version is missing.
@@ -36,21 +36,21 @@ def require_pythons(executors: Mapping[str, Any]) -> None:
 
 
 def other_python(image: str) -> str | None:
-    """Return the path of the interpreter that an image such as `python:3.12` asks for; None for this version.
+    """Return the path of the interpreter that an image such as `python:3.12` names; None for this version.
 
     Raises:
         EnvironmentFailure: this computer does not have that version.
     """
-    asked = PYTHON_IMAGE.search(image)
-    if asked is None or asked["version"] == VERSION:
+    needed = PYTHON_IMAGE.search(image)
+    if needed is None or needed["version"] == VERSION:
         return None
     for folder in os.get_exec_path():
-        program = Path(folder) / f"python{asked['version']}"
+        program = Path(folder) / f"python{needed['version']}"
         if program.is_file() and subprocess.run([program, "-I", "-c", ""], capture_output=True).returncode == 0:
             return str(program)
     raise EnvironmentFailure(
-        f"the image {image} asks for Python {asked['version']}, but steps run with Python {VERSION} here; set "
-        f"base_image='python:{VERSION}', install python{asked['version']}, or set platform:pipelines: kubeflow"
+        f"the image {image} needs Python {needed['version']}, but steps run with Python {VERSION} here; set "
+        f"base_image='python:{VERSION}', install python{needed['version']}, or set platform:pipelines: kubeflow"
     )
 
 

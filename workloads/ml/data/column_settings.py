@@ -1,4 +1,4 @@
-"""The parameter `columns` of a pipeline: what the user says about columns of the data."""
+"""The parameter `columns` of a pipeline: types and missing values of columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALLOWED_TYPES = ", ".join([*TYPES, IGNORE])
 
 @dataclass(frozen=True)
 class ColumnSetting:
-    """What the user says about one column; without a type, the type is detected.
+    """Setting of one column; without a type, the type is detected.
 
     Args:
         type: A type of column, or `ignore`: the column is neither feature nor target.

@@ -75,8 +75,12 @@ def with_nulls(column: pa.ChunkedArray, missing_texts: Sequence[str] = ()) -> pa
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_floating(column.type):
-        return pc.if_else(pc.is_nan(column), None, column) if pc.any(pc.is_nan(column)).as_py() else column
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        numbers = [parse_number(text, ".") for text in missing_texts]
+        missing = pc.or_(
+            pc.is_nan(column), pc.is_in(pc.cast(column, pa.float64()), value_set=pa.array(numbers, pa.float64()))
+        )
+        return pc.if_else(missing, None, column) if pc.any(missing).as_py() else column
     if not _is_text(column.type):
         return column
     cells = text_cells(column)

@@ -151,7 +151,7 @@ def _days(cells: pa.ChunkedArray) -> tuple[Column, NDArray[np.bool_]]:
         texts = text_cells(cells)
         written = pc.fill_null(pc.match_substring_regex(texts, DATE), False).to_numpy().astype(bool)
         parsed = pd.to_datetime(texts.to_pandas().where(written), format="ISO8601", utc=True, errors="coerce")
-        moments = pa.chunked_array([pa.Array.from_pandas(parsed)])
+        moments = pa.chunked_array([pa.Array.from_pandas(parsed.dt.tz_localize(None))])
     try:
         microseconds = pc.cast(pc.cast(moments, pa.timestamp("us", _zone(moments.type)), safe=False), pa.int64())
     except pa.ArrowException:  # for example a time of the day without a date

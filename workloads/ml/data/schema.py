@@ -151,6 +151,12 @@ def _check_category(name: str, cells: Any, decimal: str) -> None:
 
     _check_numbers(name, cells, decimal)
     lower = pc.utf8_lower(text_cells(cells))
+    row = _first(pc.match_substring_regex(lower, OTHER_DATE))
+    if row is not None:
+        raise StepError(
+            f"column {name}, row {row + 1}: {cells[row].as_py()!r} may be a date; write dates as 2024-02-29, or "
+            f"use each value as a category with `columns: {{{name}: category}}`"
+        )
     row = _first(pc.is_in(lower, value_set=pa.array(MISSING_WORDS)))
     if row is not None:
         word = cells[row].as_py()
@@ -195,7 +201,7 @@ def _text_refusal(name: str, cells: Any, ignore: str) -> StepError:
 
 
 def _first(mask: Any) -> int | None:
-    """Return the index of the first true value of a mask, None if there is none."""
+    """Return the index of the first true value of a mask, None without a true value."""
     import pyarrow.compute as pc
 
     index = int(pc.index(mask, True).as_py())

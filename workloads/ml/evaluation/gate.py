@@ -70,6 +70,12 @@ def require_score(name: str, metrics: Mapping[str, float]) -> float:
     )
 
 
+def changed_answers(metrics: Mapping[str, float]) -> str:
+    """Return a part of the decision on the answers that change with the new model; "" without a champion."""
+    count = metrics.get(CHANGED_ANSWERS)
+    return "" if count is None else f"; {count:.0f} of the champion's answers on the test rows change"
+
+
 def judge(gate: Gate, metrics: Mapping[str, float]) -> Verdict:
     """Return whether a model with `metrics` passes the gate.
 
@@ -78,7 +84,8 @@ def judge(gate: Gate, metrics: Mapping[str, float]) -> Verdict:
     Raises:
         MissingMetricError: The model lacks a metric of the gate.
     """
-    passed, failed = [], []
+    passed: list[str] = []
+    failed: list[str] = []
     for condition in gate:
         name = condition["metric"]
         if name not in metrics:

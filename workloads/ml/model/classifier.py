@@ -75,4 +75,6 @@ def name_of(estimator: Any) -> str:
 def not_exported(name: str, error: Exception, kind: str) -> StepError:
     """Return the error of an estimator that the converter or ONNX Runtime refuses."""
     reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    if "shape calculator" in reason:
+        reason = "no converter exists for it"
     return StepError(f"{name} cannot be exported to ONNX: {reason}; use another {kind}")

@@ -44,6 +44,8 @@ def build_estimator(name: str, parameters: Mapping[str, Any], task: Task, seed: 
     values = {key: _value(key, value, task, seed) for key, value in parameters.items()}
     if "random_state" in allowed:
         values.setdefault("random_state", seed)
+    if kind.__module__.startswith("lightgbm"):
+        values.setdefault("verbose", -1)  # otherwise LightGBM logs a line for each leaf that it cannot split
     try:
         estimator = kind(**values)
         fits = is_classifier(estimator) if task is Task.CLASSIFICATION else is_regressor(estimator)

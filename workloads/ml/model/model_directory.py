@@ -23,7 +23,7 @@ from workloads.ml.data.target import Labels, Task
 from workloads.ml.drift import TrainingRanges, compute_ranges
 from workloads.ml.errors import StepError
 
-FORMAT = 1
+FORMAT = 2
 ONNX_FILE = "model.onnx"
 SIGNATURE_FILE = "signature.json"
 IMPORTANCE_FILE = "importance.json"

@@ -71,7 +71,7 @@ def forest_to_onnx(forest: RandomForestClassifier, *, missing: bool = False) -> 
     if missing:
         _follow_missing(model, forest)
     graph = model.graph
-    (ensemble,) = graph.node
+    ensemble = graph.node[-1]
     for attribute in ensemble.attribute:
         if attribute.name == "class_weights":
             attribute.floats[:] = [weight * trees for weight in attribute.floats]
@@ -108,6 +108,8 @@ def _convert(estimator: Any, name: str, options: dict[str, Any] | None) -> Any:
 
 def _follow_missing(model: Any, estimator: Any) -> None:
     """Send missing values down the branches that scikit-learn's trees learned: the converter leaves that out."""
+    from onnx import helper
+
     trees = [getattr(tree, "tree_", None) for tree in getattr(estimator, "estimators_", [estimator])]
     ensembles = [node for node in model.graph.node if node.op_type.startswith("TreeEnsemble")]
     if not all(trees) or len(ensembles) != 1:
@@ -116,3 +118,6 @@ def _follow_missing(model: Any, estimator: Any) -> None:
     nodes = zip(attributes["nodes_treeids"].ints, attributes["nodes_nodeids"].ints, strict=True)
     tracks = [int(trees[tree].missing_go_to_left[node]) for tree, node in nodes]
     attributes["nodes_missing_value_tracks_true"].ints[:] = tracks
+    # The model server's QuickScorer knows no missing values. It leaves a graph that begins otherwise to ONNX Runtime.
+    ensembles[0].input[:] = ["features_with_missing"]
+    model.graph.node.insert(0, helper.make_node("Identity", ["features"], ["features_with_missing"]))

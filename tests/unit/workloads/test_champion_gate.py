@@ -1,4 +1,4 @@
-"""The gate of the settings: the platform holds it for every version, whoever registered it."""
+"""The gate of the settings: the platform applies it to every version, also to one of a pipeline's own code."""
 
 from __future__ import annotations
 
