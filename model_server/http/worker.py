@@ -56,7 +56,7 @@ def load_application(settings: ServerSettings) -> WSGIApplication:
     if settings.health_port:
         HealthServer(str(settings.host), settings.health_port, table).start()
     if settings.grpc_port:
-        # gRPC must not be imported before the fork, and costs 20 MB where no setting asks for it.
+        # gRPC must not be imported before the fork, and costs 20 MB where no setting requests it.
         grpc_server = import_module("model_server.rpc.grpc_server")
         _servers.append(grpc_server.start_grpc_server(settings, plane, telemetry))
     app = create_wsgi_app(table, bodies, telemetry)

@@ -87,7 +87,7 @@ class Regression:
 
     def __init__(self, signature: ModelSignature) -> None:
         self._targets = signature.all_targets()
-        self._columns = _free_names(signature, self._targets)
+        self._columns = _free_names(signature, [f"predicted_{target}" for target in self._targets])
         self.about = {"unit": signature.unit} if signature.unit else {}
         self.outputs = (OutputTensor("value", "FP32", [-1, len(self._targets)]),)
 

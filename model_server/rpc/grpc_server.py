@@ -1,4 +1,4 @@
-"""The open inference protocol over gRPC, on a port of its own.
+"""The open inference protocol over gRPC, on a separate port.
 
 gRPC does not survive a fork: import this module only in the process that serves.
 """

@@ -62,7 +62,7 @@ def test_infer_encoded_tensor_equals_columns(homes: Server) -> None:
 
     columns = [
         {"name": name, "shape": [1], "datatype": datatype, "data": [HOME[name]]}
-        for name, datatype in (("built", "BYTES"), ("district", "BYTES"), ("garden", "BOOL"), ("rooms", "INT64"))
+        for name, datatype in (("built", "BYTES"), ("district", "BYTES"), ("garden", "BOOL"), ("floors", "INT64"))
     ]
     missing = infer([None, 3, 1, 1, None, ENCODED[5]])
     assert missing.json() == post(homes, json.dumps({"inputs": columns}).encode(), path).json()
@@ -88,7 +88,7 @@ def test_infer_encoded_tensor_equals_columns(homes: Server) -> None:
 def test_infer_binary_texts_are_read_or_refused(homes: Server, data: bytes, code: str | None) -> None:
     parameters = {"binary_data_size": len(data)}
     tensors = [
-        {"name": "rooms", "shape": [1], "datatype": "INT64", "data": [3]},
+        {"name": "floors", "shape": [1], "datatype": "INT64", "data": [3]},
         {"name": "garden", "shape": [1], "datatype": "BOOL", "data": [True]},
         {"name": "district", "shape": [1], "datatype": "BYTES", "parameters": parameters},
     ]

@@ -15,7 +15,7 @@ CONTAINER_PORT = 5005
 HEALTH_PORT = 5006
 """Port of the probes. Slow requests do not delay it."""
 GRPC_PORT = 5007
-"""Port of gRPC, if the settings ask for it."""
+"""Port of gRPC, if the settings have one."""
 CHECK_MEMORY_BYTES = 256 << 20
 """Memory of the process that tries a followed model, within the limit of the pod."""
 MODELS = "/models"
