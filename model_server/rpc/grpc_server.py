@@ -60,12 +60,12 @@ def _service(plane: DataPlane, telemetry: Telemetry) -> grpc.GenericRpcHandler:
             messages.ServerReadyRequest,
             lambda _: messages.ServerReadyResponse(ready=plane.model is not None),
         ),
-        "ServerMetadata": (messages.ServerMetadataRequest, lambda _: messages.ServerMetadataResponse(**SERVER)),
+        "ServerMetadata": (messages.ServerMetadataRequest, lambda _: _server_metadata()),
         "ModelReady": (messages.ModelReadyRequest, lambda request: _model_ready(plane, request)),
         "ModelMetadata": (messages.ModelMetadataRequest, lambda request: _model_metadata(plane, request)),
         "ModelInfer": (messages.ModelInferRequest, lambda request: _model_infer(plane, request)),
     }
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Message]] = {
         name: grpc.unary_unary_rpc_method_handler(
             _measured(f"/{SERVICE}/{name}", method, telemetry),
             request_deserializer=request.FromString,
@@ -74,6 +74,12 @@ def _service(plane: DataPlane, telemetry: Telemetry) -> grpc.GenericRpcHandler:
         for name, (request, method) in methods.items()
     }
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+
+def _server_metadata() -> messages.ServerMetadataResponse:
+    return messages.ServerMetadataResponse(
+        name=SERVER["name"], version=SERVER["version"], extensions=SERVER["extensions"]
+    )
 
 
 def _model_ready(plane: DataPlane, request: messages.ModelReadyRequest) -> messages.ModelReadyResponse:
