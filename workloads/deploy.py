@@ -195,6 +195,8 @@ class _Workloads:
     ) -> pulumi.Output[str]:
         """Start the model's server in the cluster or on this computer and return its address."""
         port = pipeline.port or settings.port
+        if pipeline.port:  # one port of gRPC serves one model
+            settings = settings.model_copy(update={"grpc_port": None})
         if self.serving:
             canary = settings.canary if pipeline.port is None else None
             return ModelService(
