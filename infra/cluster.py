@@ -136,16 +136,22 @@ def provider(
     kubeconfig: pulumi.Input[str],
     deleted_with: pulumi.Resource | None = None,
     parent: pulumi.Resource | None = None,
+    *,
+    upsert: bool,
 ) -> kubernetes.Provider:
     """Return the Kubernetes provider of a cluster.
 
     Its identity is the constant `name`. Otherwise an unknown kubeconfig, as in a first preview, would plan the
     replacement of every resource in the cluster. A refresh keeps the resources of an unreachable cluster.
+
+    With `upsert`, creating an object that exists updates it, so that an `up` after a killed one continues. That is for
+    clusters that this program creates: they hold no object of anyone else.
     """
     return kubernetes.Provider(
         name,
         kubeconfig=kubeconfig,
         cluster_identifier=name,
         skip_update_unreachable=True,
+        upsert_existing_objects=upsert,
         opts=pulumi.ResourceOptions(parent=parent, deleted_with=deleted_with),
     )

@@ -31,7 +31,8 @@ class ContainerRegistry:
     `host` is the prefix of image names: `address:port`, followed by a project if the registry has projects.
     `password` is secret. `ca` is the certificate authority in PEM format, "" if a public one signed the certificate.
     `builder` is the login that pushes images, if `username` may only pull. A registry that is `served` by this computer
-    from the bundle's images is read-only; `airgap.bundle.registry.bundle_registry.writable` adds images to it.
+    from the bundle's images is read-only; `airgap.bundle.registry.bundle_registry.writable` adds images to it. Its
+    certificate is valid until `certificate_expires`, in seconds since 1970.
     """
 
     host: pulumi.Output[str]
@@ -41,6 +42,7 @@ class ContainerRegistry:
     depends_on: Sequence[pulumi.Resource] = field(default_factory=tuple)
     builder: RegistryLogin | None = None
     served: bool = False
+    certificate_expires: pulumi.Output[float] | None = None
 
     @property
     def pushes(self) -> RegistryLogin:
@@ -91,6 +93,7 @@ def container_registry(
         ca=bundle_registry.ca,
         depends_on=[bundle_registry],
         served=True,
+        certificate_expires=bundle_registry.certificate_expires,
     )
 
 
@@ -100,9 +103,14 @@ def _login(username: str, password: SecretStr) -> RegistryLogin:
 
 class _BundleRegistryProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Update a registry that is down, has another address, or lacks images of the current bundle."""
+        """Update a registry that is down, moved, lacks images of the bundle, or whose certificate expires soon."""
+        from airgap.bundle.registry import certificates
+
         moved = any_changed(_olds, _news, ("address", "port", "read_only"))
-        return DiffResult(changes=moved or not _olds["running"] or _olds["bundle"] != _bundle_digest())
+        outdated = _olds["bundle"] != _bundle_digest() or certificates.renewal_is_due(Path(_news["folder"]))
+        # An older program did not record the expiry.
+        known = _olds.get("certificate_expires")
+        return DiffResult(changes=moved or outdated or not _olds["running"] or not known)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult("registry", props | _serve(props))
@@ -127,7 +135,8 @@ class _BundleRegistryProvider(DynamicProvider):
 class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
     """A read-only registry of the bundle's images, served by this computer at `https://address:port`.
 
-    After a refresh has found it down, the next `up` starts it. Each `up` also pushes images that are new in the bundle.
+    After a refresh has found it down, the next `up` starts it. Each `up` also pushes images that are new in the bundle,
+    and renews the certificate in its last 30 days. `certificate_expires` is in seconds since 1970.
 
     Raises (as a failed resource):
         UserError: the bundle does not exist, or the port is taken.
@@ -137,12 +146,13 @@ class BundleRegistry(Resource, module="infra", name="BundleRegistry"):
     username: pulumi.Output[str]
     password: pulumi.Output[str]
     ca: pulumi.Output[str]
+    certificate_expires: pulumi.Output[float]
 
     def __init__(
         self, name: str, *, address: str, port: int, folder: Path, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         secret = pulumi.ResourceOptions(additional_secret_outputs=["password"])
-        outputs = dict.fromkeys(("host", "username", "password", "ca", "bundle", "running"))
+        outputs = dict.fromkeys(("host", "username", "password", "ca", "bundle", "running", "certificate_expires"))
         props = {"address": address, "port": port, "folder": str(folder), "read_only": True, **outputs}
         super().__init__(_BundleRegistryProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))
 
@@ -181,6 +191,7 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
         "ca": server.ca,
         "bundle": bundle,
         "running": True,
+        "certificate_expires": server.certificate_expires,
     }
 
 

@@ -149,7 +149,7 @@ class AccountKey(Resource, module="platform", name="AccountKey"):
 
 class _BlobProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        changed = any_changed(_olds, _news, ("account_url", "container", "blob", "sha256"))
+        changed = any_changed(_olds, _news, ("account_url", "account_key", "container", "blob", "sha256"))
         return DiffResult(changes=changed or _is_lost(_news))
 
     def create(self, props: dict[str, Any]) -> CreateResult:

@@ -39,4 +39,4 @@ def job_engine(
     config: JobEngineConfig[pulumi.Input[str]] = JobEngineConfig(
         kubeconfig=cluster.kubeconfig, namespace=NAMESPACE, image=image.reference, directory=str(directory)
     )
-    return config, [*runs.resources, policy, *quota(runs)]
+    return config, [*runs.resources, policy, *quota(runs, "services", "persistentvolumeclaims")]

@@ -115,7 +115,7 @@ class KubeadmCluster(pulumi.ComponentResource):
         self._reconcile = reconcile_node(plan.control_plane, plan, self._options([self._upgrade]))
         self.kubeconfig = admin_kubeconfig(plan, self._init, self._options([self._reconcile]))
         self.certificates_expire = certificate_expiry(plan, self._init, self._options([self._reconcile]))
-        self.provider = provider(name, wait_for_api_server(self.kubeconfig), self._resource, self)
+        self.provider = provider(name, wait_for_api_server(self.kubeconfig), self._resource, self, upsert=True)
         self._joins = [
             join_worker(worker, plan, [self._reconcile, packages[worker.name]], self._resource)
             for worker in plan.workers

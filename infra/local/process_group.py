@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from tools.bootstrap.process import start_time
+
 STOP_SECONDS = 10
 
 
@@ -45,7 +47,7 @@ class ProcessGroup:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.record.write_text(json.dumps({"pid": process.pid, "started": psutil.Process(process.pid).create_time()}))
+        self.record.write_text(json.dumps({"pid": process.pid, "started": start_time(psutil.Process(process.pid))}))
         return process
 
     def leader(self) -> psutil.Process | None:
@@ -81,10 +83,10 @@ class ProcessGroup:
             try:
                 if os.getsid(process.pid) != pid or process.status() == psutil.STATUS_ZOMBIE:
                     continue
-                if process.pid == pid and abs(process.create_time() - started) > 1:
+                if process.pid == pid and start_time(process) != started:
                     return []  # the process id now belongs to another program
                 members.append(process)
-            except (psutil.Error, ProcessLookupError, PermissionError):
+            except (psutil.Error, FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
         return members
 

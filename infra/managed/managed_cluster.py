@@ -56,7 +56,7 @@ def _cluster(
     return Cluster(
         name=name,
         kubeconfig=config,
-        provider=provider(name, wait_for_api_server(config), resource),
+        provider=provider(name, wait_for_api_server(config), resource, upsert=resource is not None),
         endpoint=facts.endpoint,
         nodes=cast("pulumi.Output[list[Node]]", facts.nodes),
         depends_on=[facts],

@@ -9,15 +9,17 @@ PODS = 100
 """Most pods that run at once in a namespace."""
 
 
-def quota(namespace: Namespace) -> list[kubernetes.core.v1.ResourceQuota | kubernetes.core.v1.LimitRange]:
-    """Limit the pods at once, refuse addresses and volumes, and give limits to containers that set none."""
+def quota(
+    namespace: Namespace, *refused: str
+) -> list[kubernetes.core.v1.ResourceQuota | kubernetes.core.v1.LimitRange]:
+    """Limit the pods at once, refuse objects of the kinds `refused`, and give limits to containers that set none."""
     name = f"{namespace.name}-limits"
     metadata = {"name": "limits", "namespace": namespace.name}
     return [
         kubernetes.core.v1.ResourceQuota(
             name,
             metadata=metadata,
-            spec={"hard": {"pods": str(PODS), "services": "0", "persistentvolumeclaims": "0"}},
+            spec={"hard": {"pods": str(PODS), **dict.fromkeys(refused, "0")}},
             opts=namespace.options(),
         ),
         kubernetes.core.v1.LimitRange(

@@ -197,8 +197,8 @@ def _rights_of_runs(
 def _egress_to_services(factory: DeploymentFactory, stores: Stores) -> list[pulumi.Input[Rule]]:
     """Return the rules for the services that the driver and the launcher of each step call.
 
-    Both use all of them: the launcher reads its settings and keys from the API server of Kubernetes, argoexec beside it
-    writes results there, the driver reads cached results from Kubeflow's, and the launcher adds to them.
+    Both use all of them. The launcher reads its settings and keys from the API server of Kubernetes, where argoexec
+    writes results. The driver reads cached results from Kubeflow's API server, and the launcher adds to them.
     """
     return [
         factory.api_server_rule,

@@ -10,6 +10,7 @@ import pulumi
 from mlplatform.engine_config import KubeflowEngineConfig
 from mlplatform.images.image import WORKLOADS, Image
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Rule, namespace
+from mlplatform.k8s.quota import quota
 from mlplatform.k8s.service_url import service_url
 from mlplatform.kubeflow.api_server import HTTP, api_server
 from mlplatform.kubeflow.api_server import NAME as API
@@ -63,7 +64,7 @@ class KubeflowPipelines(pulumi.ComponentResource):
         controller = argo(factory, created.objects)
         servers = api_server(factory, created, egress)
         pages, login = ui(factory, created.objects, settings)
-        self.run_after = [*kubeflow.resources, *created.resources, *controller, *servers]
+        self.run_after = [*kubeflow.resources, *created.resources, *controller, *servers, *quota(kubeflow)]
         self.engine = KubeflowEngineConfig(
             kubeconfig=cluster.kubeconfig,
             namespace=NAMESPACE,

@@ -60,7 +60,7 @@ class Monitoring(pulumi.ComponentResource):
             alertmanager(monitoring, settings.alerts_url)
         if kubeflow:
             allow_scrape(KUBEFLOW, {"app": KUBEFLOW_API}, KUBEFLOW_PORT, inside.options(*kubeflow))
-        service = prometheus(settings, monitoring, self.password, kubeflow=bool(kubeflow))
+        service = prometheus(settings, monitoring, self.password, registry.certificate_expires, kubeflow=bool(kubeflow))
         url = service_url(service, settings.service, cluster, self.inside_url)
         self.outputs = {
             "monitoring_url": pulumi.Output.concat(url, PAGE),

@@ -27,6 +27,7 @@ from settings.platform import MonitoringSettings
 PAGE = "/consoles/index.html"
 FILES = Path(__file__).with_name("files")
 DATA = "/prometheus"
+REGISTRY_RULES = "registry.rules.yaml"
 SETTINGS = "/etc/prometheus"
 CLUSTER_RULES = [
     {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
@@ -40,14 +41,28 @@ TO_BCRYPT = bytes.maketrans(DIGITS + b"+/", b"./" + DIGITS)
 
 
 def prometheus(
-    settings: MonitoringSettings, namespace: Namespace, password: pulumi.Output[str], kubeflow: bool
+    settings: MonitoringSettings,
+    namespace: Namespace,
+    password: pulumi.Output[str],
+    registry_expires: pulumi.Output[float] | None,
+    *,
+    kubeflow: bool,
 ) -> kubernetes.core.v1.Service:
-    """Create Prometheus and return its Service; `kubeflow` is whether it scrapes Kubeflow Pipelines."""
+    """Create Prometheus and return its Service.
+
+    Args:
+        settings: of monitoring.
+        namespace: of Prometheus.
+        password: of its pages and its API.
+        registry_expires: the time at which the certificate of the bundle's registry expires, in seconds since 1970.
+        kubeflow: whether it scrapes Kubeflow Pipelines.
+    """
     account = service_account(
         PROMETHEUS, namespace.name, namespace.cluster, *namespace.resources, cluster_rules=CLUSTER_RULES
     )
+    files_by_name = _files(settings, namespace, kubeflow) | {REGISTRY_RULES: _registry_rules(registry_expires)}
     files = kubernetes.core.v1.ConfigMap(
-        PROMETHEUS, metadata=metadata(PROMETHEUS), data=_files(settings, namespace, kubeflow), opts=namespace.options()
+        PROMETHEUS, metadata=metadata(PROMETHEUS), data=files_by_name, opts=namespace.options()
     )
     login = kubernetes.core.v1.Secret(
         PROMETHEUS,
@@ -81,6 +96,18 @@ def _files(settings: MonitoringSettings, namespace: Namespace, kubeflow: bool) -
     )
     files = {file.name: file.read_text() for file in sorted(FILES.iterdir())}
     return {"prometheus.yaml": yaml.safe_dump(scraping, sort_keys=False), **files}
+
+
+def _registry_rules(expires: pulumi.Output[float] | None) -> pulumi.Output[str]:
+    """Return rules with the expiry of the certificate as a metric: Prometheus cannot reach the registry itself."""
+    record = "registry_certificate_expiration_timestamp_seconds"
+    return pulumi.Output.from_input(expires).apply(
+        lambda known: yaml.safe_dump(
+            {"groups": [{"name": "registry", "rules": [{"record": record, "expr": f"vector({known:.0f})"}]}]}
+            if known
+            else {"groups": []}
+        )
+    )
 
 
 def _network_policy(namespace: Namespace) -> kubernetes.networking.v1.NetworkPolicy:
@@ -131,7 +158,7 @@ def _pod() -> Pod:
         ],
     )
     rules = [file.name for file in sorted(FILES.glob("*.yaml"))]
-    paths = {name: name for name in ("prometheus.yaml", *rules)} | {"index.html": "consoles/index.html"}
+    paths = {name: name for name in ("prometheus.yaml", REGISTRY_RULES, *rules)} | {"index.html": "consoles/index.html"}
     volumes = {
         "data": Claim(PROMETHEUS),
         "settings": ConfigMapFiles(PROMETHEUS, paths),

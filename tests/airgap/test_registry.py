@@ -17,9 +17,10 @@ import psutil
 import pytest
 
 from airgap.bundle.index import read_index
-from airgap.bundle.registry import bundle_registry
+from airgap.bundle.registry import bundle_registry, certificates
 from airgap.bundle.registry.push import push
 from airgap.bundle.store import Store
+from infra import registry
 from tests.airgap import oci
 from tests.airgap.conftest import needs_skopeo
 from tools.bootstrap.console import SetupError
@@ -110,6 +111,36 @@ def test_start_twice_keeps_process_and_restart_keeps_password(
     again = bundle_registry.start(store, address, int(port), ["registry.internal"], read_only=True)
     assert again.pid != running.pid
     assert status(again, "/v2/", before) == 200
+
+
+def test_up_renews_the_certificate_of_a_running_registry_before_it_expires(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert PROGRAM is not None
+    monkeypatch.setenv("PATH", f"{PROGRAM.parent}:{os.environ['PATH']}")
+    folder, port = store.root / "registry-of-a-stack", free_port()
+    props = {"address": "127.0.0.1", "port": port, "folder": str(folder), "read_only": True}
+    monkeypatch.setattr(registry, "_bundle_digest", lambda: "sha256:0")
+    provider = registry._BundleRegistryProvider()
+
+    def diff(expires: float | None) -> bool:
+        olds = props | {"bundle": "sha256:0", "running": True, "certificate_expires": expires}
+        return bool(provider.diff("registry", olds, props).changes)
+
+    with monkeypatch.context() as short:
+        short.setattr(certificates, "SERVER_DAYS", 29)
+        old = bundle_registry.start(store, "127.0.0.1", port, [], folder, read_only=True)
+    try:
+        expires = old.certificate_expires
+        assert diff(expires)
+        new = bundle_registry.start(store, "127.0.0.1", port, [], folder, read_only=True)
+        assert new.pid != old.pid
+        assert new.certificate_expires - expires > 300 * 24 * 3600
+        assert new.ca == old.ca  # the machines trust it
+        assert not diff(new.certificate_expires)
+        assert diff(None)  # the state of an older program
+    finally:
+        bundle_registry.stop(folder)
 
 
 def test_start_port_in_use_fails_with_address(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

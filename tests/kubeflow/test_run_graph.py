@@ -87,6 +87,15 @@ def test_progress_update_logs_start_and_end_of_each_step_once(package: dict[str,
     ]
 
 
+def test_step_name_of_a_step_in_a_loop_and_a_pipeline_is_unique(package: dict[str, Any]) -> None:
+    fake_run = FakeRun()
+    outer = fake_run.dag("for-loop-1", fake_run.dag(), iteration_count=2)
+    inner = fake_run.dag("prepare", fake_run.dag("for-loop-1", outer, iteration_index=1))
+    loop = fake_run.dag("for-loop-2", fake_run.dag("condition-3", inner), iteration_count=1)
+    fake_run.step("train", fake_run.dag("for-loop-2", loop, iteration_index=0))
+    assert RunGraph(package, fake_run.executions).step_name(fake_run.executions[-1]) == "prepare/train:1.0"
+
+
 def test_outputs_of_a_loop_are_in_the_order_of_its_iterations(tmp_path: Path) -> None:
     fake_run = FakeRun()
     loop = fake_run.dag("for-loop-1", fake_run.dag(), iteration_count=2)
@@ -95,4 +104,4 @@ def test_outputs_of_a_loop_are_in_the_order_of_its_iterations(tmp_path: Path) ->
         fake_run.step("measure", iteration, outputs={"Output": index + 4})
     graph = RunGraph(yaml.safe_load(pipelines.package(pipelines.measuring_all, tmp_path)), fake_run.executions)
     assert graph.outputs({}) == {"Output": [4, 5]}
-    assert [step["name"] for step in graph.steps({})] == ["measure", "measure"]
+    assert [step["name"] for step in graph.steps({})] == ["measure:1", "measure:0"]

@@ -55,7 +55,6 @@ KUBEFLOW = {
     "imported": "`s3://` expected to run; a path or `http://` is not",
     "pythonic": "kfp's documentation: not yet supported",
     "infinite": "expected to fail, with the launcher's message",
-    "failing_loop": "the step is named, without the iteration",
 }
 TEXT = """\
 # Features of kfp, by engine
@@ -77,14 +76,17 @@ Kubeflow Pipelines, and did not run.
 - **Images.** A step whose image is `python:3.11`, or the project's own, runs with the installed Python.
   Another version, such as `python:3.12`, runs if that program is on `PATH`; else the run is refused.
 - **Packages.** A step that installs packages gets a virtual environment for the run. Packages of the
-  platform are found there, and are not downloaded. Other packages need pip's index: set
-  `PIP_INDEX_URL` as a secret of the pipeline where there is no internet.
+  platform are found there, and are not downloaded. With `embedded`, pip reads `pip.conf` and
+  `PIP_INDEX_URL` of the user who runs `make up`. Without an index, add the package to
+  `workloads/requirements.txt`, which the image of `job` has.
 - **Importer.** `embedded` and `job` download `s3://`, `http://` and `https://` before the first step
-  that reads the artifact. In that step, `artifact.uri` is the path of the copy.
+  that reads the artifact. In that step, `artifact.uri` is the path of the copy. With `embedded`, the
+  credentials are those of the user, such as `AWS_PROFILE`; a pod of `job` has none.
 - **Values.** Parameters are JSON, as in Kubeflow Pipelines: a `float` of 3.0 arrives as 3. NaN and
   infinity are refused in settings, and do not compile as constants.
-- **Order.** Steps that do not depend on each other run side by side, as many as there are CPUs. After
-  a failure, no further step of that pipeline or loop starts, except exit handlers.
+- **Order.** Steps that do not depend on each other run side by side: with `embedded`, as many as
+  there are CPUs; with `job`, one after the other, so that each has the pod's memory. After a failure,
+  no further step of that pipeline or loop starts, except exit handlers.
 - **Ignored.** `embedded` and `job` do not enforce CPU and memory limits of a step, and have no cache
   of steps. They refuse steps that read Secrets, ConfigMaps or volumes of a cluster.
 """

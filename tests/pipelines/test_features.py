@@ -14,7 +14,6 @@ import pytest
 import yaml
 from kfp.compiler import Compiler
 from mlplatform.engine_config import EmbeddedEngineConfig
-from workloads.engines.local import EmbeddedEngine
 
 from settings.paths import PROJECT
 from tests.pipelines import features, refused_features
@@ -23,6 +22,7 @@ from tests.pipelines.features_page import FAILURES, NO_ENGINE, OUTPUTS, REFUSALS
 from workloads.engines.base import RunRequest
 from workloads.engines.dag.package_support import UnsupportedPackage, require_portable, require_support
 from workloads.engines.job.job_engine import JobEngine
+from workloads.engines.local_engine import EmbeddedEngine
 from workloads.engines.pod_entrypoint import RESULT_PREFIX, RUN_VARIABLE, decode_result
 
 

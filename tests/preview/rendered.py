@@ -46,7 +46,7 @@ def text(value: str = "text") -> pulumi.Output[str]:
 
 def a_cluster() -> Cluster:
     nodes: pulumi.Output[list[dict[str, Any]]] = pulumi.Output.from_input([])
-    return Cluster("lab", text(), provider("lab", "text"), text(), nodes, storage_class="disk")
+    return Cluster("lab", text(), provider("lab", "text", upsert=True), text(), nodes, storage_class="disk")
 
 
 def a_registry() -> ContainerRegistry:
@@ -90,6 +90,7 @@ def _workloads() -> None:
     for name, settings in {
         "follows": ServingSettings.model_validate({"follow": True}),
         "pinned": ServingSettings(),
+        "grpc": ServingSettings.model_validate({"grpc_port": 8001}),
     }.items():
         ModelService(name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2))
 

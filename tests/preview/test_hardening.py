@@ -162,6 +162,13 @@ def test_namespace_of_jobs_has_a_quota_and_default_limits(jobs: Graph) -> None:
     assert limits["spec"]["limits"][0]["default"]["memory"] == "2Gi"
 
 
+def test_namespace_of_kubeflow_limits_the_pods_of_runs(kubeflow: Graph) -> None:
+    (quota,) = kubeflow.of("ResourceQuota").values()
+    (limits,) = kubeflow.of("LimitRange").values()
+    assert quota["metadata"]["namespace"] == limits["metadata"]["namespace"] == "kubeflow"
+    assert quota["spec"]["hard"] == {"pods": "100"}
+
+
 def test_every_namespace_has_a_pod_security_level(kubeflow: Graph, jobs: Graph) -> None:
     namespaces = {**kubeflow.of("Namespace"), **jobs.of("Namespace")}
     assert len(namespaces) == 8

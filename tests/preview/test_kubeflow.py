@@ -29,7 +29,7 @@ def graph_of(settings: KubeflowSettings) -> Graph:
     def program() -> Any:
         text = pulumi.Output.from_input("text")
         cluster = Cluster(
-            "lab", text, provider("lab", "text"), text, pulumi.Output.from_input([]), storage_class="disk"
+            "lab", text, provider("lab", "text", upsert=True), text, pulumi.Output.from_input([]), storage_class="disk"
         )
         registry = ContainerRegistry(text, text, pulumi.Output.secret("word"), text)
         return KubeflowPipelines(

@@ -34,7 +34,7 @@ def render(kubeflow: bool = True, verified_kubelets: bool = False, **settings: A
         cluster = Cluster(
             "lab",
             text,
-            provider("lab", "text"),
+            provider("lab", "text", upsert=True),
             text,
             pulumi.Output.from_input([]),
             storage_class="disk",

@@ -6,12 +6,32 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from tools.bootstrap.console import SetupError
 
 SHOWN_LINES = 15
 SHOWN_WORDS = 4
 SHOWN_CHARACTERS = 1500
+
+
+class Startable(Protocol):
+    """A process of psutil."""
+
+    pid: int
+
+    def create_time(self) -> float:
+        """Return the time of day at its start, in seconds since 1970."""
+
+
+def start_time(process: Startable) -> float:
+    """Return a number that differs between a process and a later one with the same process id.
+
+    On Linux, it is the time since boot in clock ticks: psutil's time of day moves when the clock is set.
+    """
+    stat = Path(f"/proc/{process.pid}/stat")
+    # The name of the program, in brackets, may contain spaces.
+    return float(stat.read_text().rpartition(")")[2].split()[19]) if stat.exists() else process.create_time()
 
 
 class CommandError(SetupError):

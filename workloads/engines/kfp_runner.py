@@ -46,15 +46,21 @@ def main() -> int:
     """Run the package in the folder of the command line and return the exit code."""
     _end_with_parent()
     folder = Path(sys.argv[1]).resolve()
-    result = run_package(folder, folder.name)
+    result = run_package(folder, folder.name, parallel_steps=len(os.sched_getaffinity(0)))
     partial = folder / "result.json.partial"
     partial.write_text(json.dumps(result, indent=2) + "\n")
     partial.replace(folder / "result.json")
     return 0 if result["state"] == RunState.SUCCEEDED else 1
 
 
-def run_package(folder: Path, run_id: str) -> dict[str, Any]:
-    """Run the package in `folder` and return the result, in the format of `result.json`."""
+def run_package(folder: Path, run_id: str, parallel_steps: int) -> dict[str, Any]:
+    """Run the package in `folder` and return the result, in the format of `result.json`.
+
+    Args:
+        folder: the folder with the package and the arguments.
+        run_id: the id of the run.
+        parallel_steps: the number of steps that run at the same time, at most.
+    """
     documents = list(yaml.safe_load_all((folder / "package.yaml").read_text()))
     arguments = json.loads((folder / "arguments.json").read_text())
     scratch, workspace = folder / "tmp", folder / "workspace"
@@ -69,7 +75,9 @@ def run_package(folder: Path, run_id: str) -> dict[str, Any]:
         require_support(documents)
         require_pythons(package["deploymentSpec"]["executors"])
         constants = _constants(package["pipelineInfo"]["name"], run_id, folder)
-        runner = StepRunner(package["deploymentSpec"]["executors"], folder / "artifacts", scratch, log, constants)
+        runner = StepRunner(
+            package["deploymentSpec"]["executors"], folder / "artifacts", scratch, log, constants, parallel_steps
+        )
         result = asyncio.run(DagRun(package, runner, log, constants).run(arguments))
         if result.state == StepState.SUCCEEDED:
             state, outputs = RunState.SUCCEEDED, result.outputs

@@ -37,7 +37,8 @@ def main() -> int:
     request = json.loads(os.environ[RUN_VARIABLE])
     (folder / "package.yaml").write_bytes(gzip.decompress(package.read_bytes()))
     (folder / "arguments.json").write_text(json.dumps(request["arguments"]))
-    result = kfp_runner.run_package(folder, request["run_id"])
+    # The pod has memory for one step at a time.
+    result = kfp_runner.run_package(folder, request["run_id"], parallel_steps=1)
     deadline = time.monotonic() + TRACKING_SECONDS
     while True:
         try:

@@ -27,7 +27,7 @@ from airgap.bundle.registry.configuration import read_login, write_configuration
 from airgap.bundle.store import Store
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import SetupError, log_message
-from tools.bootstrap.process import run_visible
+from tools.bootstrap.process import run_visible, start_time
 
 PROGRAM = "docker-registry"
 LOOPBACK = "127.0.0.1"
@@ -65,6 +65,13 @@ class RunningRegistry:
     def ca(self) -> str:
         """The certificate authority in PEM format."""
         return (self.certificates / "ca.crt").read_text()
+
+    @property
+    def certificate_expires(self) -> float:
+        """The time at which the server certificate expires, in seconds since 1970."""
+        expires = certificates.expiry(self.folder)
+        assert expires is not None
+        return expires.timestamp()
 
     def as_json(self) -> str:
         """Return the URL and the paths of the CA and of the credentials, as JSON."""
@@ -150,7 +157,7 @@ def _launch(store: Store, address: str, port: int, folder: Path, read_only: bool
     record = {
         "host": f"{address}:{port}",
         "pid": process.pid,
-        "started": psutil.Process(process.pid).create_time(),
+        "started": start_time(psutil.Process(process.pid)),
         "read_only": read_only,
     }
     (folder / "process.json").write_text(json.dumps(record))
@@ -200,7 +207,7 @@ def _recorded(folder: Path) -> RunningRegistry | None:
     try:
         record = json.loads((folder / "process.json").read_text())
         process = psutil.Process(record["pid"])
-        if process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - record["started"]) > 1:
+        if process.status() == psutil.STATUS_ZOMBIE or start_time(process) != record["started"]:
             return None  # it has exited, or its process id belongs to another program
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return None

@@ -34,8 +34,20 @@ def issue(folder: Path, names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (folder / "ca.crt").exists():
         _issue_authority(folder)
-    if not _is_current(folder / "server.crt", names):
+    if renewal_is_due(folder) or not _has_names(folder / "server.crt", names):
         _issue_server(folder, names)
+
+
+def expiry(folder: Path) -> datetime.datetime | None:
+    """Return the time at which the server certificate expires, None without a certificate."""
+    file = folder / "server.crt"
+    return x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc if file.exists() else None
+
+
+def renewal_is_due(folder: Path) -> bool:
+    """Return True if `issue` would renew the server certificate because of its age."""
+    expires = expiry(folder)
+    return expires is None or expires - datetime.datetime.now(datetime.UTC) <= RENEWED_BEFORE
 
 
 def _issue_authority(folder: Path) -> None:
@@ -87,13 +99,10 @@ def _builder(
     )
 
 
-def _is_current(file: Path, names: list[str]) -> bool:
-    if not file.exists():
-        return False
+def _has_names(file: Path, names: list[str]) -> bool:
     certificate = x509.load_pem_x509_certificate(file.read_bytes())
     alternative_names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    remaining = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    return set(alternative_names) == {_general_name(name) for name in names} and remaining > RENEWED_BEFORE
+    return set(alternative_names) == {_general_name(name) for name in names}
 
 
 def _general_name(name: str) -> x509.GeneralName:

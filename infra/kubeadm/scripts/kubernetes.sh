@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install kubeadm, kubelet, kubectl and the CNI plugins in one version, and hold that version. Safe to run again.
 # Input: VERSION, as in 1.34.4; FROM, `upstream` (pkgs.k8s.io) or the registry's host with its project; PACKAGE_SET:
-# `node` installs all of them on a machine that is not a node; an upgrade installs `kubeadm`, then `kubelet`.
+# `node` installs all of them on a machine that is not a node; an upgrade installs `kubeadm`, and on the drained node
+# `kubelet`, with newer packages of containerd and runc.
 # On standard input, for a registry: its credentials as user:password in Base64, then its CA in PEM format.
 set -euo pipefail
 
@@ -111,6 +112,26 @@ UNIT
   systemctl daemon-reload
 }
 
+runtime_versions() { dpkg-query -W -f '${Package} ${Version} ' containerd runc; }
+
+# Update containerd and runc from the distribution. Without a package source, they stay as they are.
+update_runtime() {
+  export DEBIAN_FRONTEND=noninteractive
+  local before options=(-qq -o DPkg::Lock::Timeout=300 -o Acquire::http::Timeout=20 -o Acquire::Retries=1)
+  before=$(runtime_versions)
+  if ! timeout 120 apt-get "${options[@]}" update >/dev/null ||
+    ! apt-get "${options[@]}" -o Dpkg::Options::=--force-confold install -y --no-remove --only-upgrade \
+      --allow-change-held-packages containerd runc >/dev/null; then
+    echo "containerd: no newer package could be installed; it stays at $before" >&2
+  elif [ "$(runtime_versions)" != "$before" ]; then
+    systemctl restart containerd
+    echo "containerd: updated to $(runtime_versions)"
+  fi
+  apt-mark hold containerd runc >/dev/null
+}
+
+# Before the kubelet, so that an upgrade that is killed here begins again.
+if [ "$PACKAGE_SET" = kubelet ]; then update_runtime; fi
 if [ "$FROM" = upstream ]; then from_upstream; else from_registry; fi
 case $PACKAGE_SET in
   node) systemctl enable --quiet kubelet ;;

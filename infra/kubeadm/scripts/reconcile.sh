@@ -76,5 +76,8 @@ reconcile_kubelet() {
 
 if [ "$ROLE" = control-plane ]; then reconcile_control_plane; fi
 reconcile_kubelet
-# kubeadm creates these with rights to read them for every user of the machine.
-chmod 600 /var/lib/kubelet/config.yaml /etc/kubernetes/pki/*.crt
+# kubeadm and the packages let every user of the machine read these.
+for file in /var/lib/kubelet/config.yaml /etc/kubernetes/pki/{,etcd/}*.crt \
+  {/etc,/usr/lib}/systemd/system/kubelet.service.d/10-kubeadm.conf; do
+  if [ -f "$file" ]; then chmod 600 "$file"; fi
+done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,3 +39,22 @@ def test_stop_with_processes_that_end_by_themselves_stops_all(tmp_path: Path, mo
     process.wait()
     assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in started)
     assert not group.record.exists()
+
+
+def test_leader_after_a_change_of_the_clock_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = ProcessGroup(tmp_path / "it.process.json")
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    process = group.start(command, cwd=tmp_path, env={}, log=tmp_path / "log")
+    try:
+        # psutil adds the time of the boot, which Linux computes from the clock.
+        create_time = psutil.Process.create_time
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 3600)
+        leader = group.leader()
+        assert leader is not None
+        assert leader.pid == process.pid
+        record = json.loads(group.record.read_text())
+        group.record.write_text(json.dumps(record | {"started": record["started"] + 1}))
+        assert group.leader() is None  # another program, which has the same process id
+    finally:
+        process.kill()
+        process.wait()

@@ -63,3 +63,21 @@ def test_require_gate_parameter_of_a_pipeline_without_one_names_the_setting() ->
     require_gate_parameter("wine", {"baseline": {}})
     with pytest.raises(pulumi.RunError, match=r"^workloads:pipelines\.wine\.gate: nothing applies this gate: .*serve"):
         require_gate_parameter("wine", {"data_url": {}})
+
+
+@pytest.mark.parametrize("value", [float("nan"), "inf", "-Infinity"])
+def test_resolve_arguments_with_a_number_that_json_lacks_names_the_setting(value: Any) -> None:
+    with pytest.raises(UserError, match=rf"^{SETTING}\.p is -?(nan|inf), which no parameter"):
+        arguments("NUMBER_DOUBLE", value)
+
+
+def test_resolve_arguments_with_a_nested_infinity_names_its_place() -> None:
+    with pytest.raises(UserError, match=rf"^{SETTING}\.p\[1\]\.x is inf, which no parameter"):
+        arguments("LIST", [1.0, {"x": float("inf")}])
+
+
+def test_resolve_arguments_with_null_leaves_an_optional_parameter_out() -> None:
+    declared = {"p": {"parameterType": "STRING", "isOptional": True}}
+    assert resolve_arguments("some", declared, {"p": None}, {}) == {}
+    with pytest.raises(UserError, match="p must be set: the pipeline has no default for it"):
+        resolve_arguments("some", {"p": {"parameterType": "STRING"}}, {"p": None}, {})

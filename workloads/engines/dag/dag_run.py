@@ -117,8 +117,11 @@ class DagRun:
         self, task: Mapping[str, Any], component: Mapping[str, Any], inputs: Outputs, scope: Scope
     ) -> TaskResult:
         iterator = task["parameterIterator"]
-        items = _items(iterator["items"], inputs.parameters)
         item_type = component["inputDefinitions"]["parameters"][iterator["itemInput"]]["parameterType"]
+        items = [
+            typed(f"item {index} of the loop", item, item_type)
+            for index, item in enumerate(_items(iterator["items"], inputs.parameters))
+        ]
         limit = asyncio.Semaphore(task.get("iteratorPolicy", {}).get("parallelismLimit") or max(1, len(items)))
         failing = False
 
@@ -127,8 +130,7 @@ class DagRun:
             async with limit:
                 if failing:
                     return TaskResult(StepState.FAILED)
-                value = typed(f"item {index} of the loop", item, item_type)
-                own = Outputs({**inputs.parameters, iterator["itemInput"]: value}, inputs.artifacts)
+                own = Outputs({**inputs.parameters, iterator["itemInput"]: item}, inputs.artifacts)
                 result = await self._run_dag(component, Scope(own, scope.pipelines, (*scope.iteration, index)))
                 failing = failing or result.state == StepState.FAILED
                 return result

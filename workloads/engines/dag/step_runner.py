@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ Artifact = dict[str, Any]
 """Artifact in the format of kfp's executor: {"name", "type": {"schemaTitle", ...}, "uri", "metadata"}."""
 OUTPUT_FILE = "executor_output.json"
 LINE_BYTES = 65536
-RETRY_DEFAULTS = {"backoffDuration": "0s", "backoffFactor": 2.0, "backoffMaxDuration": "3600s"}
+RETRY_DEFAULTS: dict[str, Any] = {"backoffDuration": "0s", "backoffFactor": 2.0, "backoffMaxDuration": "3600s"}
 
 
 class StepFailure(Exception):
@@ -38,23 +37,30 @@ class Outputs:
 
 
 class StepRunner:
-    """Runner of steps, as many at once as this computer has CPUs.
+    """Runner of steps.
 
     Args:
         executors: the executors of the package by their label.
         folder: the folder for the outputs of all steps.
         scratch: the folder for temporary files.
         constants: the texts of the placeholders without a name.
+        parallel_steps: the number of steps that run at the same time, at most.
     """
 
     def __init__(
-        self, executors: Mapping[str, Any], folder: Path, scratch: Path, log: RunLog, constants: Mapping[str, str]
+        self,
+        executors: Mapping[str, Any],
+        folder: Path,
+        scratch: Path,
+        log: RunLog,
+        constants: Mapping[str, str],
+        parallel_steps: int,
     ) -> None:
         self._executors = executors
         self._folder = folder
         self._log = log
         self._constants = constants
-        self._free_cpus = asyncio.Semaphore(len(os.sched_getaffinity(0)))
+        self._free = asyncio.Semaphore(parallel_steps)
         self._environments = StepEnvironments(scratch / "environments")
         self._files = ArtifactFiles(scratch / "imported")
 
@@ -69,7 +75,7 @@ class StepRunner:
         policy = RETRY_DEFAULTS | dict(retry_policy)
         pause, longest = _seconds(policy["backoffDuration"]), _seconds(policy["backoffMaxDuration"])
         for retries_left in range(policy.get("maxRetryCount", 0), -1, -1):
-            async with self._free_cpus:
+            async with self._free:
                 log = self._log.start(name)
                 try:
                     outputs = await self._attempt(log, component, inputs)
@@ -87,7 +93,7 @@ class StepRunner:
     async def _attempt(self, log: StepLog, component: Mapping[str, Any], inputs: Outputs) -> Outputs | None:
         """Run a step once and return its outputs; None if it failed."""
         executor = self._executors[component["executorLabel"]]
-        own = self._constants | {
+        own = dict(self._constants) | {
             "{{$.pipeline_task_name}}": log.step.name.rpartition("/")[2].partition(":")[0],
             "{{$.pipeline_task_uuid}}": str(uuid.uuid4()),
         }

@@ -169,7 +169,7 @@ class KubeflowEngine(SchedulingEngine):
                 run = kfp.call(kfp.runs.run_service_get_run, run_id)
                 graph = RunGraph(package, store.executions(run_id))
                 progress.update(graph)
-                pods.update({execution.id: graph.name(execution) for execution in graph.executions})
+                pods.update({execution.id: graph.step_name(execution) for execution in graph.executions})
                 if run_state(run).ended:
                     return self._result(run, graph, store, pods, request.timeout_minutes, str(file))
                 reason = pods.pending_reason()
@@ -196,7 +196,7 @@ class KubeflowEngine(SchedulingEngine):
             outputs={},
             steps=steps,
             log=log,
-            failed_step=graph.name(failed) if failed else step_of_driver,
+            failed_step=graph.step_name(failed) if failed else step_of_driver,
             error="\n".join([*lines, *self._workflow_errors(run.run_id)] or [f"the run is {run_state(run)}"]),
         )
 

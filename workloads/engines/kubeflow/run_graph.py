@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from workloads.engines.base import StepState
+from workloads.engines.dag.package_repair import GROUPS
 from workloads.engines.kubeflow.metadata_pb2 import Artifact, Execution, Value
 from workloads.ml.artifact_metadata import KFP_PROPERTIES
 
@@ -34,6 +35,20 @@ class RunGraph:
     def name(self, execution: Execution) -> str:
         """Return the name of the execution's task; "" for the pipeline itself."""
         return execution.custom_properties["task_name"].string_value if self._parent(execution) else ""
+
+    def step_name(self, execution: Execution) -> str:
+        """Return the name of a step that is unique in the run, as `workloads.engines.kfp_runner` builds it."""
+        names = [self.name(execution)]
+        indices: list[str] = []
+        parent = self._parent(execution)
+        while parent is not None:
+            index = _number(parent, "iteration_index")
+            if index is not None:
+                indices.insert(0, str(index))
+            elif name := self.name(parent):
+                names[:0] = [] if name.startswith(GROUPS) else [name]
+            parent = self._parent(parent)
+        return "/".join(names) + (f":{'.'.join(indices)}" if indices else "")
 
     def is_step(self, execution: Execution) -> bool:
         """Return True if a pod runs the execution; False for a DAG."""
@@ -68,7 +83,7 @@ class RunGraph:
         """
         return [
             {
-                "name": self.name(execution),
+                "name": self.step_name(execution),
                 "state": STATES.get(execution.last_known_state, StepState.FAILED),
                 "seconds": seconds(execution),
                 "parameters": self._parameters(execution),

@@ -27,7 +27,7 @@ class RunProgress:
 
 
 def _lines(graph: RunGraph, execution: Execution) -> Iterator[str]:
-    name, state = graph.name(execution), execution.last_known_state
+    name, state = graph.step_name(execution), execution.last_known_state
     if state == Execution.CANCELED:
         component = graph.component(execution)
         skipped = [name] if graph.is_step(execution) else graph.steps_below(component)
