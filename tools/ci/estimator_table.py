@@ -95,7 +95,7 @@ def verdict(name: str, task: Task, columns: list[ColumnSchema]) -> str:
     """Return `exact`, or `refused: ` and the reason."""
     rows, labels = table(task, columns)
     if name.startswith(("Multi", *TWO_TARGETS)) and task is Task.REGRESSION:
-        labels = np.column_stack([labels, rows[:, 1] + labels / 2])
+        labels = np.column_stack([labels, rows[:, 1] + labels / 2]).astype(np.float64)
     try:
         _export(name, task, columns, rows, labels)
     except StepError as three_classes:
