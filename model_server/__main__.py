@@ -72,8 +72,9 @@ def _serve(settings: ServerSettings) -> int:
     host = str(settings.host)
     try:
         _require_free_port(host, settings.port, "port")
-        if settings.health_port:
-            _require_free_port(host, settings.health_port, "health_port")
+        for setting in ("health_port", "grpc_port"):
+            if port := getattr(settings, setting):
+                _require_free_port(host, port, setting)
         if settings.cache:
             settings.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="model_server-metrics-", dir=settings.cache) as folder:

@@ -75,10 +75,13 @@ class DataPlane:
             json_length: bytes of the JSON object; None if all of the body is JSON.
         """
         served = self.served(name, version)
-        model = served.model
         if media_type != JSON and json_length is None:
             raise _unsupported(media_type, JSON)
-        request = InferenceRequest.decode(body, json_length)
+        return self.infer_decoded(served, InferenceRequest.decode(body, json_length))
+
+    def infer_decoded(self, served: ServedModel, request: InferenceRequest) -> tuple[Content, bytes]:
+        """Return the response to a decoded request."""
+        model = served.model
         requested = request.outputs([output.name for output in model.task.outputs])
         outputs = self._predict(model, request.rows(served.reader))
         echoed = {"id": request.content["id"]} if "id" in request.content else {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,9 @@ class ServerSettings(BaseModel):
     host: IPvAnyAddress = Field(IPv4Address("127.0.0.1"), description="an IP address of this machine")
     port: int = Field(5005, ge=1, le=65535, description="an integer from 1 to 65535")
     health_port: int | None = Field(None, ge=1, le=65535, description="an integer from 1 to 65535 that is not the port")
+    grpc_port: int | None = Field(
+        None, ge=1, le=65535, description="an integer from 1 to 65535 that is neither the port nor the health port"
+    )
     workers: int = Field(2, ge=1, le=64, description="an integer from 1 to 64")
     check_seconds: float = Field(60, ge=1, le=3600, description="a number from 1 to 3600")
     check_memory_bytes: int = Field(
@@ -61,8 +65,10 @@ class ServerSettings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> ServerSettings:
-        if self.health_port == self.port:
-            raise ValueError(f"{variable('health_port')} and {variable('port')} are both {self.port}: change one")
+        ports = {name: port for name in ("port", "health_port", "grpc_port") if (port := getattr(self, name))}
+        for first, second in combinations(ports, 2):
+            if ports[first] == ports[second]:
+                raise ValueError(f"{variable(second)} and {variable(first)} are both {ports[first]}: change one")
         if self.directory:
             for name in ("registry", "alias"):
                 if getattr(self, name):

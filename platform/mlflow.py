@@ -141,11 +141,11 @@ class MlflowServer(pulumi.ComponentResource):
         volume = persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)
         # Users open the pages from any address: the password protects them.
         policy = tracking.allow(NAME, PODS, ingress=[tcp_ports(CONTAINER_PORT)], egress=store_egress(settings))
-        pod = mlflow_pod(libraries.reference, DISABLED_FEATURES | plain, hidden, _prepare_options(settings))
+        pod = mlflow_pod(libraries.reference, {**DISABLED_FEATURES, **plain}, hidden, _prepare_options(settings))
         # A SQLite file takes one writer: the old pod ends before the new pod starts.
         server = deployment(NAME, tracking, PODS, pod, volume, policy, settings=[secret, programs])
         ports = {"http": (settings.port, CONTAINER_PORT)}
-        address = service(NAME, tracking, {}, PODS, ports, server, kind=settings.service)
+        address = service(NAME, tracking, PODS, PODS, ports, server, kind=settings.service)
         inside_url = f"http://{NAME}.{NAMESPACE}.svc:{settings.port}"
         selector = ",".join(f"{key}={value}" for key, value in PODS.items())
         in_cluster = settings.service == "ClusterIP"

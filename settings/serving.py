@@ -41,6 +41,8 @@ class ServingSettings(ModelServerSettings):
 
     port: Port = 5005
     """Port of the model server."""
+    grpc_port: Port | None = None
+    """Port of the model server at `serving:port` for the open inference protocol over gRPC. Unset: no gRPC."""
     follow: bool = False
     """Load a new champion as soon as it has the alias. Otherwise the next `pulumi up` loads it."""
     service: ServiceType = "ClusterIP"

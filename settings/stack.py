@@ -38,6 +38,8 @@ class StackSettings(Section):
         blobs = self.platform.blobs
         if blobs and blobs.account_url is None:
             _reserve_port(ports, blobs.port, "platform:blobs.port")
+        if self.serving.grpc_port:
+            _reserve_port(ports, self.serving.grpc_port, "serving:grpc_port")
         models: dict[str, str] = {}
         for name, pipeline in self.workloads.pipelines.items():
             if pipeline.serve:

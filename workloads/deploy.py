@@ -195,6 +195,8 @@ class _Workloads:
     ) -> pulumi.Output[str]:
         """Start the model's server in the cluster or on this computer and return its address."""
         port = pipeline.port or settings.port
+        if pipeline.port:  # one port of gRPC serves one model
+            settings = settings.model_copy(update={"grpc_port": None})
         if self.serving:
             canary = settings.canary if pipeline.port is None else None
             return ModelService(
@@ -285,7 +287,7 @@ def _run_output(run: dict[str, Any]) -> dict[str, Any]:
 def _with_decision(run: dict[str, Any], decision: str, rejected: str) -> dict[str, Any]:
     """Return the stack output of a run with the platform's decision, if the pipeline has none or the gate differs."""
     if rejected:
-        return run | {"decision": decision, "deployed": False}
+        return run | {"decision": decision} | ({"deployed": False} if "deployed" in run else {})
     return run | ({"decision": decision} if decision and not run.get("decision") else {})
 
 

@@ -109,7 +109,8 @@ def read_elements(path: str, datatype: str, content: bytes) -> list[Any]:
         if len(content) % dtype.itemsize:
             message = f"{path}: {len(content)} bytes are not whole values of {datatype}"
             raise RequestError(422, "bad_shape", message, field=path)
-        return np.frombuffer(content, dtype).tolist()
+        values: list[Any] = np.frombuffer(content, dtype).tolist()
+        return values
     texts: list[str] = []
     start = 0
     try:

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -21,7 +21,7 @@ from model_server.telemetry import Telemetry
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-SERVER = {"name": "model_server", "version": API_VERSION, "extensions": ["binary_tensor_data"]}
+SERVER: dict[str, Any] = {"name": "model_server", "version": API_VERSION, "extensions": ["binary_tensor_data"]}
 JSON_LENGTH = "Inference-Header-Content-Length"
 """Header with the bytes of the JSON object before binary tensors."""
 COMPRESSED_BYTES = 1024

@@ -13,8 +13,9 @@ import shutil
 import signal
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_server.dataplane import DataPlane
 from model_server.http.body import BodyReader
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
 FLUSH_SECONDS = 1
+_servers: list[Any] = []
+"""gRPC stops a server that nothing refers to."""
 logger = logging.getLogger(__name__)
 
 
@@ -48,9 +51,14 @@ def load_application(settings: ServerSettings) -> WSGIApplication:
     bodies = BodyReader(settings)
     watch = ConnectionWatch(settings, bodies.crowded)
     threading.Thread(target=watch.run, name="connections", daemon=True).start()
-    table = routes(settings, DataPlane(settings, loader, telemetry), telemetry)
+    plane = DataPlane(settings, loader, telemetry)
+    table = routes(settings, plane, telemetry)
     if settings.health_port:
         HealthServer(str(settings.host), settings.health_port, table).start()
+    if settings.grpc_port:
+        # gRPC must not be imported before the fork, and costs 20 MB where no setting requests it.
+        grpc_server = import_module("model_server.rpc.grpc_server")
+        _servers.append(grpc_server.start_grpc_server(settings, plane, telemetry))
     app = create_wsgi_app(table, bodies, telemetry)
     # Without this, the garbage collector would scan all loaded modules and stall requests for tens of milliseconds.
     gc.freeze()

@@ -87,7 +87,8 @@ class Model:
         return self._forest.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
 
     def _run(self, batch: NDArray[np.float32]) -> list[Array]:
-        return self._session.run(self._output_names, {FEATURES: batch})
+        arrays: list[Array] = self._session.run(self._output_names, {FEATURES: batch})
+        return arrays
 
     def _proven_forest(self, onnx: bytes, features: int) -> Forest | None:
         """Return the forest of the model if it predicts the same as ONNX Runtime."""

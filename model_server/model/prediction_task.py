@@ -1,9 +1,13 @@
-"""The two tasks of models: their ONNX outputs, and the answers that the outputs become."""
+"""The two tasks of models: their ONNX outputs, and the answers that the outputs become.
+
+Both classes have the same members. `outputs` are in the order of the arguments of all methods. `about` are members of
+every response beside the predictions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,26 +24,6 @@ class OutputTensor(NamedTuple):
     name: str
     datatype: str
     shape: list[int]
-
-
-class PredictionTask(Protocol):
-    """A task; `outputs` are in the order of the arguments of all methods."""
-
-    outputs: tuple[OutputTensor, ...]
-    about: dict[str, str]
-    """Members of every response beside the predictions."""
-
-    def check(self, rows: int, arrays: Sequence[Array]) -> None:
-        """Raise ModelRefused unless the outputs for a number of rows are as the signature says."""
-
-    def answer(self, *values: Any) -> dict[str, Any]:
-        """Return the JSON-ready prediction for the outputs of one row."""
-
-    def record(self, *values: Any) -> dict[str, Any]:
-        """Return the prediction for the outputs of one row as `table.onnx` does: a value for each column."""
-
-    def classes(self, output: Sequence[Any]) -> Sequence[int]:
-        """Return the predicted class indices [rows] in the first output; a regression has the one class 0."""
 
 
 class Classification:
@@ -87,8 +71,8 @@ class Regression:
 
     def __init__(self, signature: ModelSignature) -> None:
         self._targets = signature.all_targets()
-        self._columns = _free_names(signature, self._targets)
-        self.about = {"unit": signature.unit} if signature.unit else {}
+        self._columns = _free_names(signature, [f"predicted_{target}" for target in self._targets])
+        self.about: dict[str, str] = {"unit": signature.unit} if signature.unit else {}
         self.outputs = (OutputTensor("value", "FP32", [-1, len(self._targets)]),)
 
     def check(self, rows: int, arrays: Sequence[Array]) -> None:
@@ -111,6 +95,9 @@ class Regression:
     def classes(self, output: Sequence[object]) -> Sequence[int]:
         """Return 0 for each row."""
         return [0] * len(output)
+
+
+PredictionTask = Classification | Regression
 
 
 def _free_names(signature: ModelSignature, columns: Sequence[str]) -> list[str]:

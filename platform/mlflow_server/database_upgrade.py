@@ -100,8 +100,8 @@ def _migrate(url: str, failure: str) -> None:
     from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine_with_retry
 
     try:
-        engine = create_sqlalchemy_engine_with_retry(url)
-        _upgrade_db(engine)
+        engine = create_sqlalchemy_engine_with_retry(url)  # type: ignore[no-untyped-call]
+        _upgrade_db(engine)  # type: ignore[no-untyped-call]
         engine.dispose()
     except Exception as error:  # each migration has its own errors
         raise UpgradeError(f"{failure}. The reason: {error}") from error

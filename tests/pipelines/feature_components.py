@@ -83,7 +83,7 @@ def write_types(
     slices: dsl.Output[dsl.SlicedClassificationMetrics],
     page: dsl.Output[dsl.HTML],
     text: dsl.Output[dsl.Markdown],
-):
+) -> None:
     from pathlib import Path
 
     for each in (artifact, model, page, text):
@@ -118,7 +118,11 @@ def make_pythonic(number: int) -> dsl.Dataset:
 
 
 @component
-def write_paths(number: dsl.OutputPath(int), flag: dsl.OutputPath(bool), file: dsl.OutputPath("Dataset")):
+def write_paths(
+    number: dsl.OutputPath(int),  # type: ignore[valid-type]
+    flag: dsl.OutputPath(bool),  # type: ignore[valid-type]
+    file: dsl.OutputPath("Dataset"),  # type: ignore[valid-type]
+) -> None:
     from pathlib import Path
 
     for path, text in ((number, "3"), (flag, "True"), (file, "written")):
@@ -126,7 +130,7 @@ def write_paths(number: dsl.OutputPath(int), flag: dsl.OutputPath(bool), file: d
 
 
 @component
-def read_paths(file: dsl.InputPath("Dataset"), number: int, flag: bool) -> str:
+def read_paths(file: dsl.InputPath("Dataset"), number: int, flag: bool) -> str:  # type: ignore[valid-type]
     from pathlib import Path
 
     return f"{Path(file).read_text()} {number!r} {flag!r}"

@@ -8,7 +8,7 @@ from tests.pipelines.feature_components import echo, read
 
 
 @dsl.container_component
-def container(text: str):
+def container(text: str) -> dsl.ContainerSpec:
     return dsl.ContainerSpec(image="alpine", command=["echo", text])
 
 

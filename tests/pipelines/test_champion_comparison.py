@@ -98,6 +98,7 @@ def test_evaluate_against_a_registered_champion_decides_by_the_same_rows(tmp_pat
 
     first = evaluate(worse)
     assert (first.verdict.passed, "champion_f1" in first.metrics) == (True, False)
+    assert first.verdict.comparison == f"f1 {first.metrics['f1']:.3g} without a champion to compare with"
     assert first.notes[1:] == ["compared has no champion to compare with"]
     assert model_registry.register(mlflow_url, worse, "compared", METRICS, "some-pipeline", "a") == "1"
 

@@ -177,14 +177,21 @@ def test_batch_predict_scores_file_with_registered_version(
 
 
 def test_pipeline_names() -> None:
-    assert pipelines.pipeline_names() == ["batch-predict", "drift-check", "iris-external", "iris-local", "smoke-test"]
+    assert pipelines.pipeline_names() == [
+        "batch-predict",
+        "drift-check",
+        "iris-external",
+        "iris-local",
+        "regression",
+        "smoke-test",
+    ]
 
 
 def test_load_unknown_pipeline_raises_error_with_names() -> None:
     with pytest.raises(
         ValueError,
         match="pipeline iris does not exist; "
-        "the pipelines are: batch-predict, drift-check, iris-external, iris-local, smoke-test",
+        "the pipelines are: batch-predict, drift-check, iris-external, iris-local, regression, smoke-test",
     ):
         pipelines.load_pipeline("iris")
 

@@ -90,6 +90,7 @@ def _workloads() -> None:
     for name, settings in {
         "follows": ServingSettings.model_validate({"follow": True}),
         "pinned": ServingSettings(),
+        "grpc": ServingSettings.model_validate({"grpc_port": 8001}),
     }.items():
         ModelService(name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2))
 

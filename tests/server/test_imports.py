@@ -10,7 +10,9 @@ import model_server
 
 IN_THE_IMAGE = {
     "flask",
+    "google",
     "granian",
+    "grpc",
     "numpy",
     "onnx",
     "onnxruntime",

@@ -32,8 +32,8 @@ def registered(folder: Path) -> Path:
     content = forest_to_onnx(RandomForestClassifier(10, random_state=0).fit(rows, data.target))
     about = {"features": NAMES, "target": "species", "classes": data.target_names.tolist()}
     about |= {"source": "scikit-learn", "sha256": "", "rows": len(rows)}
-    model = model_directory.ModelDirectory(content, model_directory.describe("iris", content, rows, about))
-    mlflow_model.save(model, folder / "registered")
+    model = model_directory.ModelDirectory(content, model_directory.build_signature("iris", content, rows, about))
+    mlflow_model.save_mlflow_model(model, folder / "registered")
     return folder / "registered"
 
 
@@ -73,7 +73,8 @@ def test_invocations_all_forms_equal_mlflow(registered: Path, flowers: Server) -
 def test_invocations_regression_returns_targets(prices: Server) -> None:
     response = prices.post(json.dumps({"instances": [HOME]}).encode(), "/invocations").json()
     expected = prices.score(HOME).json()
-    assert response["predictions"] == [pytest.approx({"price": expected["price"], "rent": expected["rent"]})]
+    numbers = {"predicted_price": expected["price"], "predicted_rent": expected["rent"]}
+    assert response["predictions"] == [pytest.approx(numbers)]
 
 
 COLUMNS = "dataframe_split.columns"
@@ -87,8 +88,8 @@ BAD: list[tuple[str, Any, str, str | None, int | None]] = [
     ("no list", {"instances": HOME}, "unexpected_value", "instances", None),
     ("no rows", {"instances": []}, "no_rows", None, None),
     ("row of values", {"instances": [[1, 2]]}, "not_an_object", None, 0),
-    ("wrong value", {"inputs": [HOME, HOME | {"rooms": 1.5}]}, "not_an_integer", "rooms", 1),
-    ("columns of a text", {"inputs": {"rooms": "3"}}, "unexpected_value", "inputs.rooms", None),
+    ("wrong value", {"inputs": [HOME, HOME | {"floors": 1.5}]}, "not_an_integer", "floors", 1),
+    ("columns of a text", {"inputs": {"floors": "3"}}, "unexpected_value", "inputs.floors", None),
     ("columns of two lengths", {"inputs": {"a": [1], "b": []}}, "bad_shape", "inputs", None),
     ("unknown column", {"inputs": {**{k: [v] for k, v in HOME.items()}, "a": [1]}}, "unknown_field", "a", 0),
     ("no columns", {"dataframe_split": {"data": []}}, "missing_field", COLUMNS, None),
@@ -101,7 +102,7 @@ BAD: list[tuple[str, Any, str, str | None, int | None]] = [
         None,
     ),
     ("short row", {"dataframe_split": SPLIT | {"data": [[1, 2], [1]]}}, "wrong_column_count", None, 1),
-    ("absent column", {"dataframe_split": SPLIT}, "missing_field", "rooms", 0),
+    ("absent column", {"dataframe_split": SPLIT}, "missing_field", "floors", 0),
 ]
 
 

@@ -109,7 +109,7 @@ def test_page_typed_columns_have_fields_of_their_types(homes: Server, prices: Se
     assert page.get_by_label("garden").locator("option").all_inner_texts() == ["choose", "false", "true"]
     assert page.get_by_label("built").get_attribute("type") == "date"
     assert page.get_by_label("built").get_attribute("min") == "1453-02-14"
-    page.get_by_label("rooms").fill("3")
+    page.get_by_label("floors").fill("3")
     page.get_by_label("garden").select_option("true")
     page.get_by_label("district").select_option("north")
     page.get_by_role("button", name="Predict").click()  # with all other values missing
@@ -119,7 +119,7 @@ def test_page_typed_columns_have_fields_of_their_types(homes: Server, prices: Se
     with page.expect_request("**/score") as sent:
         page.get_by_role("button", name="Predict").click()
     row = sent.value.post_data_json
-    assert (type(row["garden"]), type(row["rooms"]), row["district"]) == (bool, int, "north")
+    assert (type(row["garden"]), type(row["floors"]), row["district"]) == (bool, int, "north")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["built"])
     page.goto(prices.url)
     expect(page.locator(".facts")).to_contain_text("predicts price, rent in 1000 EUR")

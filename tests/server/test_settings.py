@@ -35,6 +35,9 @@ def test_settings_pinned_and_followed_model_are_read() -> None:
     ("variables", "expected"),
     [
         ({"PORT": 0, "WORKERS": -1}, ["MODEL_SERVER_PORT='0'", "MODEL_SERVER_WORKERS='-1'", "1 to 64"]),
+        ({"PORT": 5005, "GRPC_PORT": 5005}, ["MODEL_SERVER_GRPC_PORT and MODEL_SERVER_PORT are both 5005"]),
+        ({"HEALTH_PORT": 5006, "GRPC_PORT": 5006}, ["MODEL_SERVER_GRPC_PORT and MODEL_SERVER_HEALTH_PORT are both"]),
+        ({"GRPC_PORT": 70000}, ["MODEL_SERVER_GRPC_PORT='70000'", "1 to 65535"]),
         ({"PROT": 5005}, ["MODEL_SERVER_PROT is not a setting", "MODEL_SERVER_PORT"]),
         ({"HOST": "example"}, ["MODEL_SERVER_HOST='example'", "IP address"]),
         ({"SHA256": "AB", "VERSION": 1} | FROM_REGISTRY, ["MODEL_SERVER_SHA256='AB'", "64 lower-case"]),
@@ -78,6 +81,7 @@ def test_settings_shared_with_a_stack_have_same_default_and_fit_the_limits() -> 
     assert {"port", *ModelServerSettings.model_fields} <= shared
     for name in shared:
         assert stack[name]["default"] == server[name]["default"], name
-        assert stack[name]["type"] == server[name]["type"], name
-        assert stack[name]["minimum"] >= server[name]["minimum"], name
-        assert stack[name]["maximum"] <= server[name]["maximum"], name
+        ours, theirs = (schema[name].get("anyOf", [schema[name]])[0] for schema in (stack, server))
+        assert ours["type"] == theirs["type"], name
+        assert ours["minimum"] >= theirs["minimum"], name
+        assert ours["maximum"] <= theirs["maximum"], name

@@ -53,7 +53,7 @@ def encoded(**changes: float) -> list[float]:
     [
         ({}, encoded()),
         ({"area": None}, encoded(area=NAN)),
-        ({"rooms": 3.0, "garden": 0}, encoded(garden=0)),
+        ({"floors": 3.0, "garden": 0}, encoded(garden=0)),
         ({"garden": False}, encoded(garden=0)),
         ({"heating": None}, encoded(heating=NAN)),
         ({"heating": ""}, encoded(heating=NAN)),
@@ -81,7 +81,7 @@ def test_score_absent_columns_that_may_be_missing_equal_null(homes: Server) -> N
 
 def test_score_typed_csv_equals_list(homes: Server) -> None:
     lines = [
-        "garden,district,area,rooms,heating,built",
+        "garden,district,area,floors,heating,built",
         "TRUE, north ,80.5,3,gas,1990-06-15",
         "0,north,,3,,?",
         "false,west,2e1,4.0,wood,1990-06-15T06:00:00Z",
@@ -90,19 +90,19 @@ def test_score_typed_csv_equals_list(homes: Server) -> None:
         HOME,
         HOME | {"garden": False, "area": None, "heating": None, "built": None},
         HOME
-        | {"garden": False, "district": "west", "area": 20, "rooms": 4, "heating": "wood"}
+        | {"garden": False, "district": "west", "area": 20, "floors": 4, "heating": "wood"}
         | {"built": "1990-06-15T06:00:00Z"},
     ]
     assert homes.post("\n".join(lines).encode(), content_type="text/csv").json() == homes.score(rows).json()
-    without_area = homes.post(b"garden,district,rooms\ntrue,north,3", content_type="text/csv").json()
+    without_area = homes.post(b"garden,district,floors\ntrue,north,3", content_type="text/csv").json()
     missing = HOME | {"area": None, "heating": None, "built": None}
     assert without_area == homes.score([missing]).json()
 
 
 BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
-    ("fraction", {"rooms": 2.5}, "not_an_integer", "rooms", "expected an integer from 0 to 78, got 2.5"),
-    ("boolean for an integer", {"rooms": True}, "not_a_number", "rooms", "got true"),
-    ("null", {"rooms": None}, "not_a_number", "rooms", "expected an integer from 0 to 78, got null"),
+    ("fraction", {"floors": 2.5}, "not_an_integer", "floors", "expected an integer from 0 to 78, got 2.5"),
+    ("boolean for an integer", {"floors": True}, "not_a_number", "floors", "got true"),
+    ("null", {"floors": None}, "not_a_number", "floors", "expected an integer from 0 to 78, got null"),
     ("null boolean", {"garden": None}, "not_a_boolean", "garden", "expected true or false, got null"),
     ("text for a boolean", {"garden": "true"}, "not_a_boolean", "garden", "got the text 'true'"),
     ("two for a boolean", {"garden": 2}, "not_a_boolean", "garden", "got 2"),
@@ -131,7 +131,7 @@ def test_score_bad_typed_value_returns_422_with_allowed_values(
 
 def test_score_absent_required_column_returns_422(homes: Server) -> None:
     check(homes.score({key: HOME[key] for key in HOME if key != "district"}), 422, "missing_field", "district")
-    check(homes.post(b"garden,rooms\ntrue,3", content_type="text/csv"), 422, "missing_field", "district")
+    check(homes.post(b"garden,floors\ntrue,3", content_type="text/csv"), 422, "missing_field", "district")
 
 
 def test_score_many_categories_lists_the_first(reader: RowReader) -> None:
@@ -225,13 +225,13 @@ def change(folder: Path, **members: Any) -> None:
         ("price", {"task": "ranking"}, "task: Input should be"),
         ("price", {"task": "classification", "classes": ["a", "b"]}, "ONNX Runtime refuses it"),
         ("homes", {"classes": CLASSES[:2]}, "its outputs have shapes"),
-        ("homes", {"feature": {"rooms": {"type": "float"}}}, "rooms: in format 2, the type must be one of"),
-        ("homes", {"feature": {"rooms": {"type": None}}}, "rooms: in format 2, the type must be one of"),
+        ("homes", {"feature": {"floors": {"type": "float"}}}, "floors: in format 2, the type must be one of"),
+        ("homes", {"feature": {"floors": {"type": None}}}, "floors: in format 2, the type must be one of"),
         ("homes", {"feature": {"district": {"categories": []}}}, "district: a category, and no other type"),
         ("homes", {"feature": {"district": {"categories": ["a", "a"]}}}, "each must be named once"),
         ("homes", {"feature": {"district": {"categories": ["a", "b"]}}}, "district: the minimum and the maximum"),
         ("homes", {"feature": {"garden": {"maximum": 2}}}, "garden: the minimum and the maximum must be from 0"),
-        ("homes", {"feature": {"rooms": {"unknown": True}}}, "rooms: only a category may be unknown"),
+        ("homes", {"feature": {"floors": {"unknown": True}}}, "floors: only a category may be unknown"),
     ],
 )
 def test_load_signature_of_format_2_is_accepted_or_refused_with_reason(

@@ -18,14 +18,14 @@ HOMES = [HOME, HOME | {"garden": False, "area": None, "heating": "wood", "built"
 NUMPY = {"BYTES": np.object_, "BOOL": np.bool_, "INT64": np.int64, "FP64": np.float64}
 
 
-def home_tensors(http: Any, inputs: list[dict[str, Any]], *, binary: bool) -> list[Any]:
-    """Return a tensor for each input of the metadata, with the values of `HOMES`."""
+def home_tensors(http: Any, inputs: list[dict[str, Any]], **options: Any) -> list[Any]:
+    """Return a tensor of tritonclient for each input of the metadata, with the values of `HOMES`."""
     tensors = []
     for about in inputs:
         values = [home[about["name"]] for home in HOMES]
         values = [np.nan if value is None else value for value in values]
         tensors.append(http.InferInput(about["name"], [len(values)], about["datatype"]))
-        tensors[-1].set_data_from_numpy(np.array(values, NUMPY[about["datatype"]]), binary_data=binary)
+        tensors[-1].set_data_from_numpy(np.array(values, NUMPY[about["datatype"]]), **options)
     return tensors
 
 
@@ -43,7 +43,7 @@ def test_tritonclient_typed_columns_return_numbers_of_score(
     assert metadata["outputs"] == [{"name": "value", "datatype": "FP32", "shape": [-1, 2]}]
     result = client.infer(
         "prices",
-        home_tensors(http, metadata["inputs"], binary=binary_input),
+        home_tensors(http, metadata["inputs"], binary_data=binary_input),
         outputs=None if outputs is None else [http.InferRequestedOutput("value", binary_data=outputs)],
         request_compression_algorithm=compression,
         response_compression_algorithm=compression,
@@ -62,7 +62,7 @@ def test_infer_encoded_tensor_equals_columns(homes: Server) -> None:
 
     columns = [
         {"name": name, "shape": [1], "datatype": datatype, "data": [HOME[name]]}
-        for name, datatype in (("built", "BYTES"), ("district", "BYTES"), ("garden", "BOOL"), ("rooms", "INT64"))
+        for name, datatype in (("built", "BYTES"), ("district", "BYTES"), ("garden", "BOOL"), ("floors", "INT64"))
     ]
     missing = infer([None, 3, 1, 1, None, ENCODED[5]])
     assert missing.json() == post(homes, json.dumps({"inputs": columns}).encode(), path).json()
@@ -88,7 +88,7 @@ def test_infer_encoded_tensor_equals_columns(homes: Server) -> None:
 def test_infer_binary_texts_are_read_or_refused(homes: Server, data: bytes, code: str | None) -> None:
     parameters = {"binary_data_size": len(data)}
     tensors = [
-        {"name": "rooms", "shape": [1], "datatype": "INT64", "data": [3]},
+        {"name": "floors", "shape": [1], "datatype": "INT64", "data": [3]},
         {"name": "garden", "shape": [1], "datatype": "BOOL", "data": [True]},
         {"name": "district", "shape": [1], "datatype": "BYTES", "parameters": parameters},
     ]

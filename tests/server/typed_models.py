@@ -22,7 +22,7 @@ HEATINGS = ["district heat", "gas", "oil"]
 CLASSES = ["cheap", "fair", "dear"]
 COLUMNS: list[dict[str, Any]] = [
     {"name": "area", "type": "number", "missing": True},
-    {"name": "rooms", "type": "integer"},
+    {"name": "floors", "type": "integer"},
     {"name": "garden", "type": "boolean"},
     {"name": "district", "type": "category", "categories": DISTRICTS},
     {"name": "heating", "type": "category", "categories": HEATINGS, "missing": True, "unknown": True},
@@ -30,7 +30,7 @@ COLUMNS: list[dict[str, Any]] = [
 ]
 HOME = {
     "area": 80.5,
-    "rooms": 3,
+    "floors": 3,
     "garden": True,
     "district": "north",
     "heating": "gas",

@@ -137,7 +137,7 @@ def test_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack) -
     assert list((stack.scratch / "state").rglob("*.attrs")) == []
 
 
-def test_run_with_a_token_of_another_container_fails_without_showing_the_token(stack: Stack) -> None:
+def test_run_with_a_wrong_storage_token_fails_without_showing_the_token(stack: Stack) -> None:
     from mlplatform.engine_config import EmbeddedEngineConfig
 
     from workloads.engines.base import RunRequest
@@ -145,7 +145,7 @@ def test_run_with_a_token_of_another_container_fails_without_showing_the_token(s
 
     state = json.loads(stack.pulumi("stack", "export", "--show-secrets")[1])
     outputs = {each["urn"].rpartition("::")[2]: each.get("outputs", {}) for each in state["deployment"]["resources"]}
-    token = outputs["blob-token"]["token"]
+    token = json.loads(outputs["blob-token"]["token"]["plaintext"])
     assert "sp=rl&" in token  # read and list
     (package,) = (stack.data / "pipelines/iris-external").glob("*.yaml")
     arguments = {

@@ -28,14 +28,13 @@ def iris_external(
     csv_format: dict = {},  # noqa: B006
     columns: dict = {},  # noqa: B006
     task: str = "",
-    further_targets: list = [],  # noqa: B006
     estimator: str = "",
     parameters: dict = {},  # noqa: B006
 ) -> DeploymentOutputs:
     """Preprocess, train and test; deploy the model if it passes the gate."""
     location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
     format_and_types = {"csv_format": csv_format, "columns": columns, "task": task}
-    preprocessed = preprocess_data(target=target, further_targets=further_targets, **format_and_types, **location)
+    preprocessed = preprocess_data(target=target, **format_and_types, **location)
     data = preprocessed.set_caching_options(False).outputs  # the file at the address may have changed
     chosen = {"trees": trees, "seed": seed, "estimator": estimator, "parameters": parameters}
     model = train_model(train=data["train"], model_name=model_name, **chosen).outputs["model"]

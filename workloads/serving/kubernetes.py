@@ -20,7 +20,7 @@ from mlplatform.platform import ClusterTarget
 
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
-from workloads.serving.pod_template import CONTAINER_PORT, HEALTH_PORT, ModelRef, RegistryLogin, pod_template
+from workloads.serving.pod_template import CONTAINER_PORT, GRPC_PORT, HEALTH_PORT, ModelRef, RegistryLogin, pod_template
 from workloads.serving.rollout import SKIP_AWAIT, Rollout, with_digest
 
 NAMESPACE = SERVING
@@ -92,7 +92,7 @@ class ModelService(pulumi.ComponentResource):
         self._policy = self._namespace.allow(
             name,
             labels,
-            ingress=[tcp_ports(CONTAINER_PORT, HEALTH_PORT)],
+            ingress=[tcp_ports(CONTAINER_PORT, HEALTH_PORT, *([GRPC_PORT] if settings.grpc_port else []))],
             egress=[
                 DNS,
                 {
@@ -117,7 +117,14 @@ class ModelService(pulumi.ComponentResource):
             spec={
                 "type": settings.service,
                 "selector": labels,
-                "ports": [{"name": "http", "port": port, "targetPort": CONTAINER_PORT}],
+                "ports": [
+                    {"name": "http", "port": port, "targetPort": CONTAINER_PORT},
+                    *(
+                        [{"name": "grpc", "port": grpc, "targetPort": GRPC_PORT}]
+                        if (grpc := settings.grpc_port)
+                        else []
+                    ),
+                ],
             },
             opts=self._namespace.options(*rollouts),
         )

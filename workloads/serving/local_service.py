@@ -56,6 +56,7 @@ def model_server(
             "MODEL_SERVER_CACHE": str(directory / name / "models"),
             "MODEL_SERVER_HOST": HOST,
             "MODEL_SERVER_PORT": str(port),
+            **({"MODEL_SERVER_GRPC_PORT": str(settings.grpc_port)} if settings.grpc_port else {}),
             **settings.environment(),
         },
         revision=sources_digest(file for file in PROGRAM.rglob("*") if "__pycache__" not in file.parts),

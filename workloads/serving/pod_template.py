@@ -14,6 +14,8 @@ from workloads.ml.rest_client import ALIAS
 CONTAINER_PORT = 5005
 HEALTH_PORT = 5006
 """Port of the probes. Slow requests do not delay it."""
+GRPC_PORT = 5007
+"""Port of gRPC, if the settings have one."""
 CHECK_MEMORY_BYTES = 256 << 20
 """Memory of the process that tries a followed model, within the limit of the pod."""
 MODELS = "/models"
@@ -88,6 +90,7 @@ def _template(
         "MODEL_SERVER_HOST": "0.0.0.0",
         "MODEL_SERVER_PORT": str(CONTAINER_PORT),
         "MODEL_SERVER_HEALTH_PORT": str(HEALTH_PORT),
+        "MODEL_SERVER_GRPC_PORT": str(GRPC_PORT) if settings.grpc_port else "",
         "MODEL_SERVER_CHECK_MEMORY_BYTES": str(CHECK_MEMORY_BYTES),
         **settings.environment(),
     }
@@ -107,6 +110,7 @@ def _template(
         "ports": [
             {"name": "http", "containerPort": CONTAINER_PORT},
             {"name": "health", "containerPort": HEALTH_PORT},
+            *([{"name": "grpc", "containerPort": GRPC_PORT}] if settings.grpc_port else []),
         ],
         "startupProbe": _probe("/v2/health/live") | {"periodSeconds": 1, "failureThreshold": 60},
         "readinessProbe": _probe(ready) | {"periodSeconds": 2, "failureThreshold": 2},

@@ -94,6 +94,7 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             {PIPELINES: '{"x": {"serve": true, "port": 6000, "model": "iris"}}'},
             ["iris is already served for iris-external"],
         ),
+        ({"serving:grpc_port": "5050"}, ["serving:grpc_port: port 5050 is already taken by platform:tracking.port"]),
         ({"platform:tracking": '{"port": 10000}'}, ["port 10000 is already taken by platform:tracking.port"]),
         (
             {"platform:blobs": '{"account_url": "https://a.example"}'},

@@ -21,7 +21,7 @@ Artifact = dict[str, Any]
 """Artifact in the format of kfp's executor: {"name", "type": {"schemaTitle", ...}, "uri", "metadata"}."""
 OUTPUT_FILE = "executor_output.json"
 LINE_BYTES = 65536
-RETRY_DEFAULTS = {"backoffDuration": "0s", "backoffFactor": 2.0, "backoffMaxDuration": "3600s"}
+RETRY_DEFAULTS: dict[str, Any] = {"backoffDuration": "0s", "backoffFactor": 2.0, "backoffMaxDuration": "3600s"}
 
 
 class StepFailure(Exception):
@@ -93,7 +93,7 @@ class StepRunner:
     async def _attempt(self, log: StepLog, component: Mapping[str, Any], inputs: Outputs) -> Outputs | None:
         """Run a step once and return its outputs; None if it failed."""
         executor = self._executors[component["executorLabel"]]
-        own = self._constants | {
+        own = dict(self._constants) | {
             "{{$.pipeline_task_name}}": log.step.name.rpartition("/")[2].partition(":")[0],
             "{{$.pipeline_task_uuid}}": str(uuid.uuid4()),
         }

@@ -38,7 +38,8 @@ class RunGraph:
 
     def step_name(self, execution: Execution) -> str:
         """Return the name of a step that is unique in the run, as `workloads.engines.kfp_runner` builds it."""
-        names, indices = [self.name(execution)], []
+        names = [self.name(execution)]
+        indices: list[str] = []
         parent = self._parent(execution)
         while parent is not None:
             index = _number(parent, "iteration_index")

@@ -79,13 +79,14 @@ def _parse(place: str, value: Any) -> ColumnSetting:
     kind = given.get("type", "")
     if kind and kind not in (*TYPES, IGNORE):
         raise StepError(f"{place}.type: {kind!r}; it must be one of {ALLOWED_TYPES}")
-    missing = given.get("missing", False)
+    missing: Any = given.get("missing", False)
     if missing not in (True, False, DROP):
         raise StepError(f"{place}.missing: {missing!r}; it must be true, false or {DROP}")
-    if not isinstance(given.get("unknown", False), bool):
-        raise StepError(f"{place}.unknown: {given['unknown']!r}; it must be true or false")
+    unlisted: Any = given.get("unknown", False)
+    if not isinstance(unlisted, bool):
+        raise StepError(f"{place}.unknown: {unlisted!r}; it must be true or false")
     categories = _texts(f"{place}.categories", given.get("categories", ()))
-    if (categories or given.get("unknown")) and kind != ColumnType.CATEGORY:
+    if (categories or unlisted) and kind != ColumnType.CATEGORY:
         raise StepError(f"{place}: categories and unknown need `type: category`")
     if len(set(categories)) < len(categories):
         raise StepError(f"{place}.categories: a category is named twice")
@@ -94,7 +95,7 @@ def _parse(place: str, value: Any) -> ColumnSetting:
         missing=missing,
         missing_texts=_texts(f"{place}.missing_texts", given.get("missing_texts", ())),
         categories=categories,
-        unknown=given.get("unknown", False),
+        unknown=unlisted,
         unit=str(given.get("unit", "")),
     )
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from settings.metrics import BETTER, REGRESSION, metrics_of
-from workloads.ml.data.table import Labels, Rows, load_table
+from workloads.ml.data.encoding import Rows
+from workloads.ml.data.table import load_table
+from workloads.ml.data.target import Labels
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation import champion_comparison, report
 from workloads.ml.evaluation.curves import roc_curve, thinned

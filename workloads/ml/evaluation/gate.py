@@ -90,13 +90,14 @@ def judge(gate: Gate, metrics: Mapping[str, float]) -> Verdict:
         name = condition["metric"]
         if name not in metrics:
             raise MissingMetricError(name, metrics)
-        for against, bound in _bounds(condition, metrics).items():
+        bounds = _bounds(condition, metrics)
+        for against, bound in bounds.items():
             text = format_gate(metrics[name], bound, name, against)
             better = METRICS[name].better
             meets = metrics[name] > bound if better == "above" else metrics[name] < bound
             (passed if meets else failed).append(text if meets else f"{text}: not {better} it")
-        if condition.get(BETTER) and CHAMPION_PREFIX + name not in metrics:
-            passed.append(f"{name} {metrics[name]:.3g}, no champion to compare with")
+        if not bounds:
+            passed.append(f"{name} {metrics[name]:.3g} without a champion to compare with")
     return Verdict(not failed, "; ".join(failed) or ", ".join(passed) or "no gate")
 
 
