@@ -101,7 +101,11 @@ def _server(factory: DeploymentFactory, stores: Stores, depends_on: Sequence[pul
         mounts=[Mount("settings", "/config", read_only=True), Mount("tmp", "/tmp")],
     )
     volumes = {"settings": ConfigMapFiles(f"{NAME}-config"), "tmp": EmptyDir("100Mi")}
-    egress = [factory.api_server_rule, egress_outside(stores.database.port), egress_outside(stores.objects.port)]
+    egress: list[pulumi.Input[Rule]] = [
+        factory.api_server_rule,
+        egress_outside(stores.database.port),
+        egress_outside(stores.objects.port),
+    ]
     return factory.deployment(
         NAME,
         pod([server], volumes, account=NAME),
