@@ -107,9 +107,8 @@ def measure_answers(truth: Labels | Values, answers: Answers) -> dict[str, float
     """Return the metrics of answers. An answer of -1 is a class that the test rows do not have."""
     classes = answers.probabilities.shape[1]
     if not classes:
-        return regression_scores(
-            np.asarray(truth, dtype=np.float64).reshape(len(truth), -1), np.asarray(answers.values, dtype=np.float64)
-        )
+        values = np.asarray(truth, dtype=np.float64).reshape(len(truth), -1)
+        return regression_scores(values, np.asarray(answers.values, dtype=np.float64))
     labels = np.asarray(truth, dtype=np.int64)
     # The last row and column of the matrix are the unknown class; it has no true rows and does not count as a class.
     matrix = confusion(labels, np.asarray(answers.values, dtype=np.int64), classes + 1)
