@@ -22,7 +22,7 @@ AUTH = f"""[mlflow]
 default_permission = READ
 database_uri = sqlite:///{DATA}/basic_auth.db
 admin_username = admin
-authorization_function = mlplatform.mlflow_server.authorization:authenticate
+authorization_function = mlplatform.mlflow_server.authorization:authenticate_user
 auth_cache_ttl_seconds = 60
 """
 SESSION_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"

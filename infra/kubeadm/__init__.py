@@ -27,7 +27,7 @@ from infra.cluster import Cluster, Node, provider, wait_for_api_server
 from infra.kubeadm.init import admin_kubeconfig, certificate_expiry, init_control_plane
 from infra.kubeadm.join import join_worker
 from infra.kubeadm.owner import MachineOwner, claim_machine
-from infra.kubeadm.packages import install_packages
+from infra.kubeadm.packages import install_node_packages
 from infra.kubeadm.plan import ClusterPlan, package_source, proxy_environment
 from infra.kubeadm.preflight import run_preflight
 from infra.kubeadm.ready import ready_node
@@ -107,7 +107,9 @@ class KubeadmCluster(pulumi.ComponentResource):
         checks = [run_preflight(machine, plan) for machine in plan.machines]
         owners = {machine.name: claim_machine(machine, plan, checks) for machine in plan.machines}
         resets = {machine.name: reset_machine(machine, plan, [owners[machine.name]]) for machine in plan.machines}
-        packages = {machine.name: install_packages(machine, plan, [resets[machine.name]]) for machine in plan.machines}
+        packages = {
+            machine.name: install_node_packages(machine, plan, [resets[machine.name]]) for machine in plan.machines
+        }
         self._init = init_control_plane(plan, packages[plan.control_plane.name])
         self._resource = plan.control_plane.resource or self._init
         """The resource whose deletion ends the cluster."""

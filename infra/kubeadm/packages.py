@@ -17,7 +17,7 @@ UPSTREAMS = ("registry.k8s.io", "docker.io", "quay.io", "ghcr.io", "gcr.io")
 PAUSE = f"registry.k8s.io/pause:{VERSIONS['kubernetes']['pause']}"
 
 
-def install_packages(machine: Machine, plan: ClusterPlan, depends_on: Sequence[pulumi.Resource]) -> remote.Command:
+def install_node_packages(machine: Machine, plan: ClusterPlan, depends_on: Sequence[pulumi.Resource]) -> remote.Command:
     """Install everything that kubeadm needs; return the last command."""
     registry = plan.registry
     options = plan.options(depends_on)

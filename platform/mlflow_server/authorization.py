@@ -11,7 +11,7 @@ SEARCH = "/search"
 """End of the paths of searches, which MLflow's client sends as POST."""
 
 
-def authenticate() -> Any:
+def authenticate_user() -> Any:
     """Return the login of a request, or the response that refuses it; MLflow calls this for each request.
 
     MLflow lets each user create experiments and models, also a user who may only read.

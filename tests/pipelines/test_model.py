@@ -20,7 +20,7 @@ from workloads.ml.artifact_metadata import unwrap_kfp
 from workloads.ml.data import table
 from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
-from workloads.ml.evaluation import gate, report, scores
+from workloads.ml.evaluation import report, scores, verdict
 from workloads.ml.model import batch_scoring, forest, model_directory
 from workloads.ml.model.model_directory import load_model_directory, save_model_directory, sha256_hex
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
@@ -165,7 +165,7 @@ def test_plots_of_many_classes_and_features_are_png() -> None:
     ],
 )
 def test_format_gate_has_enough_digits(accuracy: float, baseline: float, expected: str) -> None:
-    assert gate.format_gate(accuracy, baseline) == expected
+    assert verdict.format_gate(accuracy, baseline) == expected
 
 
 def test_register_same_model_again_reuses_its_version(tmp_path: Path, mlflow_url: str) -> None:

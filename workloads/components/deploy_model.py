@@ -37,7 +37,7 @@ def deploy_model(
     from pathlib import Path
 
     from workloads.ml.artifact_metadata import unwrap_kfp
-    from workloads.ml.evaluation.gate import changed_answers, judge, require_score, resolve_gate
+    from workloads.ml.evaluation.verdict import changed_answers, judge, require_score, resolve_gate
     from workloads.ml.model_registry import register
 
     measured = unwrap_kfp(metrics.metadata)

@@ -23,7 +23,7 @@ def keep_model(
         model_name: Name of the registered model.
     """
     from workloads.ml.artifact_metadata import unwrap_kfp
-    from workloads.ml.evaluation.gate import require_score
+    from workloads.ml.evaluation.verdict import require_score
 
     value = require_score(score, unwrap_kfp(metrics.metadata))
     decision = f"{comparison}, so {model_name} keeps the champion it has"

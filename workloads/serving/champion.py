@@ -11,7 +11,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from settings.metrics import BETTER, MAIN_METRICS
-from workloads.ml.evaluation.gate import CHAMPION_PREFIX, MissingMetricError, Verdict, judge
+from workloads.ml.evaluation.verdict import CHAMPION_PREFIX, MissingMetricError, Verdict, judge
 from workloads.ml.rest_client import ALIAS, MlflowRest
 from workloads.mlflow_rest import mlflow_rest
 from workloads.serving.model_check import refusal

@@ -20,7 +20,14 @@ from mlplatform.platform import ClusterTarget
 
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
-from workloads.serving.pod_template import CONTAINER_PORT, GRPC_PORT, HEALTH_PORT, ModelRef, RegistryLogin, pod_template
+from workloads.serving.pod_template import (
+    CONTAINER_PORT,
+    GRPC_PORT,
+    HEALTH_PORT,
+    ModelRef,
+    ModelRegistryLogin,
+    pod_template,
+)
 from workloads.serving.rollout import SKIP_AWAIT, Rollout, with_digest
 
 NAMESPACE = SERVING
@@ -38,7 +45,7 @@ class ServingNamespace:
     namespace: Namespace
     image: Image
     tracking: TrackingServer
-    login: RegistryLogin
+    login: ModelRegistryLogin
     resources: Sequence[pulumi.Resource]
 
 
@@ -57,7 +64,9 @@ def serving_namespace(target: ClusterTarget, tracking: TrackingServer) -> Servin
     if target.monitored:
         grant_pod_discovery(serving)
     image = Image(MODEL_SERVER, target.registry)
-    return ServingNamespace(target, serving, image, tracking, RegistryLogin(NETRC, settings_digest([netrc])), [netrc])
+    return ServingNamespace(
+        target, serving, image, tracking, ModelRegistryLogin(NETRC, settings_digest([netrc])), [netrc]
+    )
 
 
 class ModelService(pulumi.ComponentResource):

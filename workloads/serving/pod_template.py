@@ -46,7 +46,7 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
-class RegistryLogin:
+class ModelRegistryLogin:
     """Login of the model registry: the name of its Secret, and a digest of the content, which replaces the pods."""
 
     secret: str
@@ -58,7 +58,7 @@ def pod_template(
     settings: ServingSettings,
     image: pulumi.Input[str],
     registry: pulumi.Input[str],
-    login: RegistryLogin,
+    login: ModelRegistryLogin,
     model: ModelRef,
 ) -> pulumi.Output[dict[str, Any]]:
     """Return the pod template of a Deployment.

@@ -17,7 +17,7 @@ from workloads.engines.base import StepState
 from workloads.engines.dag.artifact_files import Artifact
 from workloads.engines.dag.expressions import ExpressionError, parse_condition, select
 from workloads.engines.dag.package_repair import GROUPS
-from workloads.engines.dag.parameter_values import ParameterError, fill_placeholders, to_text, typed
+from workloads.engines.dag.parameter_values import ParameterError, fill_placeholders, parameter_text, typed
 from workloads.engines.dag.run_log import RunLog
 from workloads.engines.dag.step_runner import Outputs, StepFailure, StepRunner
 
@@ -232,7 +232,7 @@ def _items(items: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[Any]
     except ValueError:
         found = None
     if not isinstance(found, list):
-        raise ParameterError(f"a loop needs a list; found: {to_text(value)}")
+        raise ParameterError(f"a loop needs a list; found: {parameter_text(value)}")
     return found
 
 

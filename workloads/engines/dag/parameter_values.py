@@ -35,7 +35,7 @@ def typed(name: str, value: Any, parameter_type: str) -> Any:
     require_finite(name, value)
     value = _with_integers(value)
     if parameter_type == "STRING":
-        return to_text(value)
+        return parameter_text(value)
     accepted = PYTHON_TYPES.get(parameter_type)
     if accepted is None:
         raise ParameterError(f"{name} has the type {parameter_type}, which only the engine kubeflow knows")
@@ -46,7 +46,7 @@ def typed(name: str, value: Any, parameter_type: str) -> Any:
     return value
 
 
-def to_text(value: Any) -> str:
+def parameter_text(value: Any) -> str:
     """Return the text of a value: a text as it is, everything else as JSON."""
     return value if isinstance(value, str) else json.dumps(_with_integers(value), ensure_ascii=False)
 
@@ -70,7 +70,7 @@ def fill_placeholders(value: Any, constants: Mapping[str, str], inputs: Mapping[
         return value
     for placeholder, text in constants.items():
         value = value.replace(placeholder, text)
-    return PARAMETER.sub(lambda found: to_text(inputs.get(found["name"])), value)
+    return PARAMETER.sub(lambda found: parameter_text(inputs.get(found["name"])), value)
 
 
 def require_finite(name: str, value: Any) -> None:

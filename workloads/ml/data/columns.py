@@ -102,7 +102,7 @@ def text_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_trim_whitespace(column.cast(pa.string()))
 
 
-def to_text(column: pa.ChunkedArray) -> list[str | None]:
+def cell_texts(column: pa.ChunkedArray) -> list[str | None]:
     """Return the cells as text, as they were written; an empty cell is None."""
     return [None if cell is None else str(cell) for cell in column.to_pylist()]
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.ml.data.column_schema import read_features
 from workloads.ml.data.column_settings import DROP, NO_SETTING, ColumnSettings, parse_column_settings
 from workloads.ml.data.columns import ColumnType, column_type, name_key, with_nulls
 from workloads.ml.data.csv_reader import CsvFormat, read_csv
 from workloads.ml.data.encoding import ColumnSchema, Rows, find_columns
-from workloads.ml.data.schema import read_features
 from workloads.ml.data.target import Labels, Task, Values, encode_classes, encode_values, parse_task
 from workloads.ml.errors import StepError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.columns import ColumnType, parse_number, to_text
+from workloads.ml.data.columns import ColumnType, cell_texts, parse_number
 from workloads.ml.data.encoding import ColumnSchema, encode_column
 from workloads.ml.errors import StepError
 
@@ -54,7 +54,7 @@ def encode_classes(target: str, column: pa.ChunkedArray, task: Task | None, deci
     Raises:
         StepError: A cell is empty, a class has too few rows, or the target may also be a number to predict.
     """
-    cells = to_text(column)
+    cells = cell_texts(column)
     if None in cells:
         raise StepError(
             f"target: column {target}, row {cells.index(None) + 1}: empty; every row needs a class; "
@@ -86,7 +86,7 @@ def encode_values(target: str, column: pa.ChunkedArray, decimal: str) -> Values:
         StepError: A cell is no finite number, there are too few rows, or all numbers are equal.
     """
     if column.null_count:
-        row = to_text(column).index(None) + 1
+        row = cell_texts(column).index(None) + 1
         raise StepError(
             f"target: column {target}, row {row}: empty; every row needs a number; "
             f"to leave out such rows, write `columns: {{{target}: {{missing: drop}}}}`"

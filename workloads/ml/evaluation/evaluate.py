@@ -16,9 +16,9 @@ from workloads.ml.data.target import Labels, Values
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation import champion_comparison, report
 from workloads.ml.evaluation.curves import roc_curve, thinned
-from workloads.ml.evaluation.gate import CHANGED_ANSWERS, Gate, Verdict, judge, resolve_gate
 from workloads.ml.evaluation.predictor import Answers, Predictor
 from workloads.ml.evaluation.scores import Confusion, confusion
+from workloads.ml.evaluation.verdict import CHANGED_ANSWERS, Gate, Verdict, judge, resolve_gate
 from workloads.ml.model.model_directory import load_importance, load_model_directory
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workloads.ml.data.columns import to_text
+from workloads.ml.data.columns import cell_texts
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.encoding import Rows, encode_rows, find_columns
 from workloads.ml.data.table import read_table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
-from workloads.ml.model.model_directory import ModelDirectory, targets_of, task_of
+from workloads.ml.model.model_directory import ModelDirectory, signature_task, targets_of
 
 
 def score(content: bytes, model: ModelDirectory, target: str, csv_format: CsvFormat | None = None) -> tuple[bytes, int]:
@@ -38,13 +38,13 @@ def score(content: bytes, model: ModelDirectory, target: str, csv_format: CsvFor
     targets = targets_of(model.signature)
     dropped = find_columns(table, [target] if target else targets)
     copied = [name for name in table.column_names if name not in dropped]
-    regression = task_of(model.signature) is Task.REGRESSION
+    regression = signature_task(model.signature) is Task.REGRESSION
     names = [f"predicted_{name}" for name in targets] if regression else ["class", "probability"]
     if taken := [name for name in names if name in copied]:
         raise StepError(f"the data have a column {', '.join(taken)} already; rename it: predictions get that name")
     rows = encode_rows(table, model.signature["features"], (csv_format or CsvFormat()).decimal)
     predicted = _predict_values(model, rows, names) if regression else _predict_classes(model, rows)
-    frame = pd.DataFrame({name: to_text(table.column(name)) for name in copied}).assign(**predicted)
+    frame = pd.DataFrame({name: cell_texts(table.column(name)) for name in copied}).assign(**predicted)
     return frame.to_csv(index=False).encode(), len(frame)
 
 

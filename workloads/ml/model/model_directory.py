@@ -97,7 +97,7 @@ class ModelDirectory:
         return np.asarray(values)
 
 
-def task_of(signature: Mapping[str, Any]) -> Task:
+def signature_task(signature: Mapping[str, Any]) -> Task:
     """Return the task of a model."""
     return Task(signature.get("task", Task.CLASSIFICATION))
 
@@ -121,7 +121,7 @@ def build_signature(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]
     signature = Signature(
         format=FORMAT,
         model=name,
-        task=str(task_of(about)),
+        task=str(signature_task(about)),
         target=about["target"],
         features=[_profile(schema, values) for schema, values in zip(columns, rows.T, strict=True)],
         classes=about["classes"],
@@ -200,7 +200,7 @@ def require_servable(model: ModelDirectory) -> None:
     rows = _probes(model.signature["features"])
     refused = f"model {model.signature['model']} cannot be served"
     try:
-        if task_of(model.signature) is Task.REGRESSION:
+        if signature_task(model.signature) is Task.REGRESSION:
             _check_values(refused, model.predict_values(rows), (len(rows), len(targets_of(model.signature))))
         else:
             _check_classes(refused, *model.predict(rows), (len(rows), len(model.signature["classes"])))

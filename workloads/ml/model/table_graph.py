@@ -13,7 +13,7 @@ import numpy as np
 from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.encoding import allows_nan
 from workloads.ml.data.target import Task
-from workloads.ml.model.model_directory import FeatureProfile, ModelDirectory, targets_of, task_of
+from workloads.ml.model.model_directory import FeatureProfile, ModelDirectory, signature_task, targets_of
 
 PREFIX = "model:"
 """Prefix of names within the graph, so that they differ from names of columns."""
@@ -54,7 +54,7 @@ def build_table_graph(model: ModelDirectory) -> tuple[Any, Outputs]:
     matrix = graph.node("Reshape", joined, graph.constant([len(features), -1]))
     graph.nodes.append(helper.make_node("Transpose", [matrix], [f"{PREFIX}features"], perm=[1, 0]))
     graph.nodes += original.graph.node
-    if task_of(model.signature) is Task.REGRESSION:
+    if signature_task(model.signature) is Task.REGRESSION:
         graph.add_values(targets_of(model.signature))
     else:
         graph.add_classes(model.signature["classes"])

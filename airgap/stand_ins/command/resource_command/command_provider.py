@@ -22,8 +22,8 @@ from airgap.stand_ins.command.resource_command.inputs.fields import LOCAL_RUN
 from airgap.stand_ins.command.resource_command.inputs.validation import validate
 from airgap.stand_ins.command.resource_command.local import local_command as local_command
 from airgap.stand_ins.command.resource_command.operation import Operation, Operations
+from airgap.stand_ins.command.resource_command.resource_schema import VERSION, schema
 from airgap.stand_ins.command.resource_command.resource_types import LOCAL_RUN_TOKEN, RESOURCES, ResourceType, Updatable
-from airgap.stand_ins.command.resource_command.schema import VERSION, schema
 from airgap.stand_ins.protocol.property_values import decode, encode
 from airgap.stand_ins.protocol.requests import abort, check_failures, resource_name, resource_type
 
