@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +15,7 @@ from settings.paths import PROJECT
 from settings.serving import ServingSettings
 from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
+from tools.bootstrap.process import CommandError, capture
 from workloads.ml.rest_client import ALIAS
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
 from workloads.runs.gate_parameters import gate_parameters, require_gate_parameter
@@ -293,10 +293,8 @@ def _with_decision(run: dict[str, Any], decision: str, rejected: str) -> dict[st
 
 def _git_tags() -> dict[str, str]:
     """Return the git commit of the program, with the suffix `-dirty` after changes; {} outside a git checkout."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-    )
-    return {"git_commit": described.stdout.strip()} if described.returncode == 0 else {}
+    try:
+        commit = capture(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], cwd=PROJECT)
+    except CommandError:
+        return {}
+    return {"git_commit": commit.strip()}

@@ -59,7 +59,7 @@ def test_recipe_tag_changes_with_a_file_of_the_image_only(monkeypatch: pytest.Mo
     read = Path.read_bytes
 
     def changed(self: Path) -> bytes:
-        return read(self) + (b"\n" if self.as_posix().endswith("workloads/ml/evaluation/gate.py") else b"")
+        return read(self) + (b"\n" if self.as_posix().endswith("workloads/ml/evaluation/verdict.py") else b"")
 
     monkeypatch.setattr(Path, "read_bytes", changed)
     after = {name: recipe.tag() for name, recipe in RECIPES.items()}
