@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pulumi
 import pytest
+from mlplatform.images import image
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS
 from mlplatform.mlflow import MlflowServer, TrackingServer
@@ -106,3 +108,12 @@ def test_another_stack_gets_the_readers_access() -> None:
     rendered({}, lambda tracking: pulumi.Output.all(**tracking.reading_access.inputs()).apply(results.append))
     (access,) = results
     assert (access["username"], access["password"]) == ("reader", "mlflow-reader-password")
+
+
+def test_containers_of_mlflow_find_the_packages_of_the_image() -> None:
+    dockerfile = image.DOCKERFILE.read_text()
+    (packages,) = re.findall(r"^COPY packages/ (\S+?)/$", dockerfile, re.MULTILINE)
+    pod = rendered({}).of("Deployment")["mlflow"]["spec"]["template"]["spec"]
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        (path,) = [each["value"] for each in container["env"] if each["name"] == "PYTHONPATH"]
+        assert packages in path.split(":"), container["name"]
