@@ -17,7 +17,7 @@ CONTAINER_PORT = 5000
 DATA = "/data"
 SETTINGS = "/etc/mlflow"
 PROGRAMS = "/etc/mlplatform"
-LIBRARIES = "/opt/mlplatform/packages"
+PACKAGES_FOLDER = "/opt/mlplatform/packages"
 """The folder of the image with MLflow, as the Dockerfile names it."""
 AUTH_FILE = "basic_auth.ini"
 AUTH = f"""[mlflow]
@@ -52,7 +52,7 @@ def mlflow_pod(
     """
     environment: dict[str, EnvironmentValue] = {
         **plain,
-        "PYTHONPATH": f"{PROGRAMS}:{LIBRARIES}",
+        "PYTHONPATH": f"{PROGRAMS}:{PACKAGES_FOLDER}",
         "MLFLOW_AUTH_CONFIG_PATH": f"{SETTINGS}/{AUTH_FILE}",
         # External host names are unknown here, and every request needs a password: disable the check of the Host
         # header.
