@@ -60,9 +60,8 @@ def passengers() -> DirtyTable:
     header = ("PassengerId", "Survived", "Pclass", "Name", "Sex", "Age", "Ticket", "Fare", "Cabin", "Embarked")
     ignored = dict.fromkeys(("PassengerId", "Name", "Ticket", "Cabin"), "ignore")
     missing = {"Age": {"missing": True}, "Embarked": {"missing": True}}
-    return DirtyTable(
-        _write(header, rows), "Survived", ignored | missing, ("Name", "Age", "Ticket", "Cabin", "Embarked")
-    )
+    doubts = ("Name", "Age", "Ticket", "Cabin", "Embarked")
+    return DirtyTable(_write(header, rows), "Survived", ignored | missing, doubts)
 
 
 def incomes() -> DirtyTable:
