@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from settings.loading import load_settings
+from settings.loading import SettingsError, load_settings
 from settings.metrics import describe_gate
 from settings.paths import PROJECT
-from settings.types import SettingsError
 from tools.bootstrap import stacks
 
 PIPELINES = "workloads:pipelines"
