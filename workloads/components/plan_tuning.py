@@ -34,4 +34,5 @@ def plan_tuning(
     search = plan_search(train.path, tune, seed, run.info.experiment_id, run.info.run_id)
     known = TrialRuns(tracking_url, search).take_over()
     print(f"study {search.study}: {search.trials} trials, {known} of them known; estimators {', '.join(search.spaces)}")
-    return (search.to_json(), list(range(search.settings.parallel)))
+    # kfp passes the items of a list from a compiled component as texts.
+    return (search.to_json(), [str(number) for number in range(search.settings.parallel)])

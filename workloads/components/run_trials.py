@@ -6,7 +6,7 @@ from workloads.components import component
 
 
 @component
-def run_trials(train: Input[Dataset], search: str, worker: int, tracking_url: str) -> int:
+def run_trials(train: Input[Dataset], search: str, worker: str, tracking_url: str) -> int:
     """Run trials by cross-validation until all are done or the time is over; return the number that ended here.
 
     Args:
@@ -18,4 +18,4 @@ def run_trials(train: Input[Dataset], search: str, worker: int, tracking_url: st
     from workloads.ml.tuning.search import Search
     from workloads.ml.tuning.worker import TrialWorker
 
-    return TrialWorker(Search.from_json(search), train.path, tracking_url, worker).run()
+    return TrialWorker(Search.from_json(search), train.path, tracking_url, int(worker)).run()

@@ -14,7 +14,7 @@ from workloads.engines.dag.parameter_values import ParameterError, require_finit
 RUN_PARAMETERS = ("run_key", "tracking_url")
 """Parameters that `add_run_parameters` sets."""
 SETTINGS = ("columns", "tune")
-"""Parameters that have a setting of their own beside `parameters`."""
+"""Parameters whose setting stands beside `parameters`."""
 TYPES: dict[str, TypeAdapter[Any]] = {
     "STRING": TypeAdapter(str, config=ConfigDict(coerce_numbers_to_str=True)),
     "NUMBER_INTEGER": TypeAdapter(int),

@@ -52,7 +52,7 @@ def _plot_history(search: Search, trials: Sequence[TrialRun]) -> bytes:
 def _plot_importances(search: Search, groups: dict[str, list[TrialRun]]) -> bytes:
     from matplotlib.figure import Figure
 
-    heights = [1 + 0.3 * len(search.spaces[name]) for name in groups]
+    heights = [1.8 + 0.35 * len(search.spaces[name]) for name in groups]
     figure = Figure(figsize=(7, sum(heights)), layout="constrained")
     rows = figure.subplots(len(groups), squeeze=False, height_ratios=heights)
     for (axes,), (name, group) in zip(rows, groups.items(), strict=True):
@@ -70,19 +70,19 @@ def _importances(search: Search, group: Sequence[TrialRun]) -> dict[str, float]:
     """Return the share of each parameter in the variance of the metric, the smallest first."""
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-    varied = {name for name in _names(group) if len({str(each.parameters[name]) for each in group}) > 1}
+    varied = _varied(group)
     if len(group) < LEAST_TRIALS or len({each.means[-1] for each in group}) < 2 or not varied:
         return {}
     study = create_study(search, group)
     evaluator = FanovaImportanceEvaluator(seed=search.seed)
-    shares = get_param_importances(study, evaluator=evaluator, params=sorted(varied))
+    shares = get_param_importances(study, evaluator=evaluator, params=varied)
     return {name.partition(".")[2]: share for name, share in reversed(shares.items())}
 
 
 def _plot_coordinates(search: Search, estimator: str, group: Sequence[TrialRun]) -> bytes:
     from matplotlib.figure import Figure
 
-    names = [*_names(group), search.metric]
+    names = [*_varied(group), search.metric]
     figure = Figure(figsize=(2 + 1.6 * len(names), 4), layout="constrained")
     axes = figure.add_subplot(title=f"Parallel coordinates: {estimator}, the best in dark", ylim=(-0.05, 1.05))
     columns = [[each.parameters[name] for each in group] for name in names[:-1]] + [[each.means[-1] for each in group]]
@@ -113,5 +113,7 @@ def _draw_axis(axes: Axes, index: int, values: Sequence[Any]) -> list[float]:
     return scaled
 
 
-def _names(group: Sequence[TrialRun]) -> list[str]:
-    return [name for name in (group[0].parameters if group else {}) if name != ESTIMATOR]
+def _varied(group: Sequence[TrialRun]) -> list[str]:
+    """Return the parameters that have several values in trials of one estimator."""
+    names = group[0].parameters if group else {}
+    return [name for name in names if len({str(each.parameters[name]) for each in group}) > 1]

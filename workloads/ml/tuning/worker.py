@@ -12,7 +12,7 @@ from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation.predictor import Answers, measure_answers
-from workloads.ml.model.estimators import build_estimator, fit_estimator
+from workloads.ml.model.estimators import build_estimator, first_line, fit_estimator
 from workloads.ml.model.preparation import prepare
 from workloads.ml.tuning.search import Search
 from workloads.ml.tuning.search_space import ESTIMATOR, arguments, class_of
@@ -106,9 +106,12 @@ class TrialWorker:
             yield score
 
     def _answer(self, name: str, estimator: Any, rows: Any) -> Answers:
-        predicted = np.asarray(estimator.predict(rows))
-        if self._task is Task.REGRESSION:
-            return Answers(predicted.reshape(len(rows), -1), np.empty((len(rows), 0), np.float32))
-        if not hasattr(estimator, "predict_proba"):
+        if self._task is Task.CLASSIFICATION and not hasattr(estimator, "predict_proba"):
             raise StepError(f"estimator: {name} predicts no probabilities, which a served model needs")
-        return Answers(predicted, np.asarray(estimator.predict_proba(rows), np.float32))
+        try:
+            predicted = np.asarray(estimator.predict(rows))
+            if self._task is Task.REGRESSION:
+                return Answers(predicted.reshape(len(rows), -1), np.empty((len(rows), 0), np.float32))
+            return Answers(predicted, np.asarray(estimator.predict_proba(rows), np.float32))
+        except Exception as error:  # estimators have no common base class of errors
+            raise StepError(f"estimator: {name} cannot predict: {first_line(error)}") from error
