@@ -8,19 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pulumi
 import yaml
 from pydantic import ValidationError
 
+from settings.errors import SettingsError
 from settings.paths import PROJECT
 from settings.stack import StackSettings
 
 PULUMI_NAMESPACES = frozenset({"pulumi", "kubernetes", "command", "azure-native"})
 """Configuration namespaces that Pulumi and its providers read themselves."""
-
-
-class SettingsError(pulumi.RunError):
-    """An error for invalid settings; its message has one line for each fault."""
 
 
 def load_settings(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> StackSettings:

@@ -23,6 +23,7 @@ from workloads.ml.data import table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
 from workloads.ml.model.model_directory import load_model_directory
+from workloads.ml.tuning import worker
 from workloads.ml.tuning.result import train_best
 from workloads.ml.tuning.search import Search, plan_search
 from workloads.ml.tuning.search_space import arguments, grid, search_spaces
@@ -155,10 +156,15 @@ def test_claim_of_a_number_that_another_worker_has_is_abandoned(mlflow_url: str,
     assert runs.load() == []
 
 
-def test_search_after_its_time_limit_starts_no_trial(tmp_path: Path, mlflow_url: str, parts: dict[str, str]) -> None:
+def test_search_whose_time_ends_in_a_trial_abandons_it_after_its_fold(
+    tmp_path: Path, mlflow_url: str, parts: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = parts["classification"]
-    search = replace(plan(mlflow_url, part, "late", {"estimators": ["linear"], "minutes": 0.5}), deadline=0.0)
+    search = replace(plan(mlflow_url, part, "late", {"estimators": ["linear"], "minutes": 0.5}), deadline=5.0)
+    clock = iter([0.0, 9.0, 9.0])  # before the trial, after its first fold, before the next trial
+    monkeypatch.setattr(worker, "time", SimpleNamespace(time=lambda: next(clock)))
     assert TrialWorker(search, part, mlflow_url, 0).run() == 0
+    assert TrialRuns(mlflow_url, search).load() == []
     with pytest.raises(StepError, match=r"^tune\.minutes: 0\.5; no trial ended in this time"):
         train_best(search, part, tmp_path / "model", "flats", mlflow_url)
 

@@ -1,5 +1,7 @@
 """The best of several regressions on a CSV file, deployed if its metrics pass the gate."""
 
+from typing import Any
+
 from kfp import dsl
 
 from workloads.components import load_component
@@ -24,11 +26,7 @@ def tuned_regression(
     """Preprocess, search, train the best and test it; deploy the model if it passes the gate."""
     read = preprocess_data(data_url=data_url, target=target, columns=columns, task="regression")
     data = read.set_caching_options(False).outputs  # the file at the address may have changed
-    registry = {
-        "model_name": model_name,
-        "tracking_url": tracking_url,
-        "pipeline": "tuned-regression",
-        "run_key": run_key,
-    }
-    model = train_tuned(data["train"], tune=tune, seed=seed, **registry)
-    return deploy_if_better(model, data["test"], gate=gate, outputs=RegressionOutputs, **registry)
+    registry: dict[str, Any] = {"model_name": model_name, "tracking_url": tracking_url, "run_key": run_key}
+    about = {"pipeline": "tuned-regression", **registry}
+    model = train_tuned(data["train"], tune=tune, seed=seed, **about)
+    return deploy_if_better(model, data["test"], gate=gate, outputs=RegressionOutputs, **about)

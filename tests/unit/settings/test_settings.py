@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from settings.loading import SettingsError, load_settings
+from settings.errors import SettingsError
+from settings.loading import load_settings
 from settings.metrics import describe_gate
 from settings.paths import PROJECT
 from tools.bootstrap import stacks

@@ -43,6 +43,7 @@ class TrialWorker:
 
     def run(self) -> int:
         """Run trials until none is left or the deadline has passed; return the number of trials that ended."""
+        import sklearn.ensemble  # noqa: F401  the limit applies to libraries that are loaded
         from threadpoolctl import threadpool_limits
 
         self._runs.release(self._worker)
