@@ -11,7 +11,7 @@ from typing import Any
 from workloads.ml import tracking
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
-from workloads.ml.model.training import train_estimator
+from workloads.ml.training.named_estimator import train_estimator
 from workloads.ml.tuning.pictures import plot_search
 from workloads.ml.tuning.search import Search
 from workloads.ml.tuning.search_space import ESTIMATOR, arguments, class_of

@@ -20,7 +20,7 @@ from settings.tuning import DEFAULT_TRIALS, MOST_TRIALS, TuneSection
 from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
-from workloads.ml.model.estimators import build_estimator
+from workloads.ml.training.estimators import build_estimator
 from workloads.ml.tuning.search_space import Space, arguments, class_of, grid, search_spaces
 
 STUDY_CHARACTERS = 12

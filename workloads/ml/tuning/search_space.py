@@ -10,7 +10,7 @@ import numpy as np
 
 from settings.tuning import ParameterRange, TuneSection
 from workloads.ml.data.target import Task
-from workloads.ml.model.estimators import ONE_OR_ALL
+from workloads.ml.training.estimators import ONE_OR_ALL
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -12,8 +12,8 @@ from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation.predictor import Answers, measure_answers
-from workloads.ml.model.estimators import build_estimator, first_line, fit_estimator
-from workloads.ml.model.preparation import prepare
+from workloads.ml.training.estimators import build_estimator, first_line, fit_estimator
+from workloads.ml.training.preparation import prepare
 from workloads.ml.tuning.search import Search
 from workloads.ml.tuning.search_space import ESTIMATOR, arguments, class_of
 from workloads.ml.tuning.study import propose
