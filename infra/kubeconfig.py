@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from settings.errors import SettingsError
 from settings.infra import ExistingClusterSettings
-from settings.types import SettingsError
 
 
 def kubeconfig(settings: ExistingClusterSettings) -> str:

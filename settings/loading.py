@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from settings.errors import SettingsError
 from settings.paths import PROJECT
 from settings.stack import StackSettings
-from settings.types import SettingsError
 
 PULUMI_NAMESPACES = frozenset({"pulumi", "kubernetes", "command", "azure-native"})
 """Configuration namespaces that Pulumi and its providers read themselves."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Any, Literal
 
-import pulumi
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
@@ -18,10 +17,6 @@ Subnet = ipaddress.IPv4Network
 PRIVATE = tuple(ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 """Private address ranges of RFC 1918."""
 Parameter = bool | int | float | str | list[Any] | dict[str, Any]
-
-
-class SettingsError(pulumi.RunError):
-    """An error for invalid settings; its message has one line for each fault."""
 
 
 class Section(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from settings.cron import Schedule
 from settings.gate import GateSetting, gate_conditions
+from settings.tuning import TuneSection
 from settings.types import Name, Parameter, Port, Section
 
 ColumnKind = Literal["number", "integer", "boolean", "category", "date", "ignore"]
@@ -53,6 +54,9 @@ class PipelineSettings(Section):
     columns: dict[ColumnName, Column] = Field(default_factory=dict)
     """Types of columns by name, such as `{postcode: category, age: {type: number, missing: true}}`; see
     [Data](pipelines.md#data). The pipeline receives it as its parameter `columns`."""
+    tune: TuneSection | None = None
+    """Search for the best estimator and parameters, see [Tuning](pipelines.md#tuning). The pipeline receives it as its
+    parameter `tune`."""
     model: Name | None = None
     """Name of the registered model that the pipeline trains. Unset: the name of the pipeline."""
     gate: GateSetting | None = None
@@ -82,14 +86,26 @@ class PipelineSettings(Section):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Return the parameters together with the columns."""
+        """Return the parameters together with the columns and the search."""
         columns = {name: column.model_dump(exclude_unset=True) for name, column in self.columns.items()}
-        return {**self.parameters, **({"columns": columns} if columns else {})}
+        tune = {} if self.tune is None else {"tune": self.tune.model_dump(mode="json", exclude_unset=True)}
+        return {**self.parameters, **({"columns": columns} if columns else {}), **tune}
 
     @model_validator(mode="after")
     def _check_columns(self) -> PipelineSettings:
         if self.columns and "columns" in self.parameters:
             raise ValueError("columns and parameters.columns both describe the columns; remove parameters.columns")
+        return self
+
+    @model_validator(mode="after")
+    def _check_tune(self) -> PipelineSettings:
+        if self.tune is None:
+            return self
+        if "tune" in self.parameters:
+            raise ValueError("tune and parameters.tune both describe the search; remove parameters.tune")
+        if self.tune.minutes >= self.timeout_minutes:
+            limits = f"tune.minutes is {self.tune.minutes:g}, and timeout_minutes is {self.timeout_minutes}"
+            raise ValueError(f"{limits}; the search has to end before the run is stopped")
         return self
 
     @model_validator(mode="after")

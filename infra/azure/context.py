@@ -9,8 +9,9 @@ from typing import Any
 import pulumi
 from pulumi_azure_native import resources
 
+from settings.errors import SettingsError
 from settings.infra import AzureSettings
-from settings.types import SettingsError, Subnet
+from settings.types import Subnet
 
 DOCUMENTATION = Subnet("192.0.2.0/24")
 """Addresses for documentation (RFC 5737), which only a preview accepts."""

@@ -19,8 +19,8 @@ from infra.blob_account import BlobAccount
 from infra.machine import Bastion, Machine
 from infra.registry import ContainerRegistry
 from infra.secrets import SshKey
+from settings.errors import SettingsError
 from settings.infra import AzureSettings
-from settings.types import SettingsError
 
 BASTION_SIZE = "Standard_B1s"
 

@@ -32,7 +32,10 @@ REPOSITORY_PREFIX = "mlplatform"
 """The first part of the names of our images."""
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 BASE_ARGUMENT = "ARG BASE="
-STEP_FILES = ("settings/__init__.py", "settings/metrics.py", "workloads/__init__.py", "workloads/ml/**/*.py")
+STEP_FILES = (
+    *(f"settings/{name}.py" for name in ("__init__", "metrics", "tuning", "types")),
+    *("workloads/__init__.py", "workloads/ml/**/*.py"),
+)
 RUNNER_FILES = tuple(
     f"workloads/engines/{name}.py" for name in ("__init__", "base", "kfp_runner", "pod_entrypoint", "dag/*")
 )

@@ -17,9 +17,9 @@ import yaml
 from pulumi.runtime import rpc
 from pydantic import ValidationError
 
+from settings.errors import SettingsError
 from settings.infra import AzureSettings
 from settings.platform import BlobSettings
-from settings.types import SettingsError
 
 from .graph import Graph, key_pair, run
 

@@ -20,8 +20,8 @@ from infra.dynamic_provider import UserError
 from infra.kubeconfig import kubeconfig
 from infra.managed import cluster_facts
 from infra.managed.cluster_facts import RequiredFeatures, facts
+from settings.errors import SettingsError
 from settings.infra import AzureSettings, ExistingClusterSettings, InfraSettings
-from settings.types import SettingsError
 from tests.stand_ins import Answering, answering
 
 from .graph import run

@@ -13,6 +13,8 @@ from workloads.engines.dag.parameter_values import ParameterError, require_finit
 
 RUN_PARAMETERS = ("run_key", "tracking_url")
 """Parameters that `add_run_parameters` sets."""
+SETTINGS = ("columns", "tune")
+"""Parameters whose setting stands beside `parameters`."""
 TYPES: dict[str, TypeAdapter[Any]] = {
     "STRING": TypeAdapter(str, config=ConfigDict(coerce_numbers_to_str=True)),
     "NUMBER_INTEGER": TypeAdapter(int),
@@ -42,6 +44,8 @@ def resolve_arguments(
     """
     setting = f"workloads:pipelines.{pipeline}.parameters"
     if unknown := sorted(set(parameters) - set(declared)):
+        if unknown[0] in SETTINGS:
+            setting = f"workloads:pipelines.{pipeline}.{unknown[0]}"
         raise UserError(
             f"{setting}: the pipeline has no parameter {', '.join(unknown)}; "
             f"it has: {', '.join(sorted(declared)) or 'none'}"

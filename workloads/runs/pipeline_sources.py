@@ -12,7 +12,7 @@ from typing import Any
 from settings.paths import PROJECT
 from workloads.components import BASE_IMAGE
 
-LIBRARIES = ("kfp", "scikit-learn", "numpy", "pandas", "onnx", "skl2onnx", "onnxruntime", "mlflow")
+LIBRARIES = ("kfp", "scikit-learn", "numpy", "pandas", "onnx", "skl2onnx", "onnxruntime", "mlflow", "optuna")
 
 
 def pipeline_digest(pipeline: str, project: Path = PROJECT) -> str:
@@ -29,7 +29,8 @@ def pipeline_digest(pipeline: str, project: Path = PROJECT) -> str:
 
 def local_image() -> str:
     """Return the image name that stands for this computer's environment: step code and versions of its libraries."""
-    files = [*(PROJECT / "workloads" / "ml").rglob("*.py"), PROJECT / "settings" / "metrics.py"]
+    settings = [PROJECT / "settings" / f"{name}.py" for name in ("metrics", "tuning", "types")]
+    files = [*(PROJECT / "workloads" / "ml").rglob("*.py"), *settings]
     versions = " ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return f"{BASE_IMAGE}:{hashlib.sha256((sources_digest(files) + versions).encode()).hexdigest()[:12]}"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from settings.errors import SettingsError
 from settings.loading import load_settings
 from settings.metrics import describe_gate
 from settings.paths import PROJECT
-from settings.types import SettingsError
 from tools.bootstrap import stacks
 
 PIPELINES = "workloads:pipelines"
@@ -275,6 +275,49 @@ def test_load_of_invalid_yaml_names_the_file(tmp_path: Path) -> None:
 def test_load_of_a_file_without_config_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.dev.yaml").write_text("serving:port: 1")
     assert "expected a mapping named config" in load_error({}, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tune", "expected"),
+    [
+        ({"trials": 0}, ["tune.trials", "greater than or equal to 1", "found: 0"]),
+        ({"trails": 5}, ["tune.trails is not a setting"]),
+        ({"metric": "size"}, ["tune.metric", "'accuracy', 'precision'", "found: 'size'"]),
+        ({"sampler": "best"}, ["tune.sampler", "'tpe', 'random' or 'grid'", "found: 'best'"]),
+        ({"minutes": 360}, ["tune.minutes is 360, and timeout_minutes is 360"]),
+        ({"estimators": ["SVC", "SVC"]}, ["tune: estimators: SVC is listed twice"]),
+        ({"parameters": {"SVC": {"C": [1]}}}, ["parameters.SVC: it is not one of the estimators forest, boosting"]),
+        ({"parameters": {"linear": {"C": []}}}, ["tune.parameters.linear.C", "at least 1 item"]),
+        ({"parameters": {"linear": {"C": {}}}}, ["tune.parameters.linear.C: a range needs either integer or number"]),
+        (
+            {"parameters": {"linear": {"C": {"integer": [0.5, 2]}}}},
+            ["tune.parameters.linear.C.integer.0", "valid integer", "found: 0.5"],
+        ),
+        (
+            {"parameters": {"linear": {"C": {"number": [2, 1]}}}},
+            ["tune.parameters.linear.C: the first bound has to be smaller than the second, found 2 and 1"],
+        ),
+        (
+            {"parameters": {"linear": {"C": {"number": [0, 1], "scale": "log"}}}},
+            ["tune.parameters.linear.C: scale: log needs bounds above 0, found 0"],
+        ),
+        (
+            {"parameters": {"linear": {"C": {"number": [1, 2], "points": 4}}}},
+            ["parameters.linear.C.points: it is for sampler: grid only"],
+        ),
+    ],
+)
+def test_load_with_an_invalid_search_names_setting_and_fault(tune: dict[str, Any], expected: list[str]) -> None:
+    text = load_error({PIPELINES: json.dumps({"iris-external": {"tune": tune}})})
+    assert [part for part in [f"{PIPELINES}.iris-external", *expected] if part not in text] == []
+
+
+def test_load_with_a_search_passes_it_to_the_pipeline() -> None:
+    tune = {"trials": 5, "parameters": {"forest": {"max_depth": {"integer": [3, 9]}, "criterion": ["gini"]}}}
+    settings = load_settings("dev", {PIPELINES: json.dumps({"iris-external": {"tune": tune}})})
+    assert settings.workloads.pipelines["iris-external"].arguments["tune"] == tune
+    twice = {PIPELINES: json.dumps({"iris-external": {"tune": tune, "parameters": {"tune": {}}}})}
+    assert "tune and parameters.tune both describe the search; remove parameters.tune" in load_error(twice)
 
 
 EXPOSED = {

@@ -81,3 +81,10 @@ def test_resolve_arguments_with_null_leaves_an_optional_parameter_out() -> None:
     assert resolve_arguments("some", declared, {"p": None}, {}) == {}
     with pytest.raises(UserError, match="p must be set: the pipeline has no default for it"):
         resolve_arguments("some", {"p": {"parameterType": "STRING"}}, {"p": None}, {})
+
+
+@pytest.mark.parametrize("setting", ["columns", "tune"])
+def test_resolve_arguments_with_a_setting_that_the_pipeline_does_not_take_names_it(setting: str) -> None:
+    message = rf"^workloads:pipelines\.some\.{setting}: the pipeline has no parameter {setting}; it has: p$"
+    with pytest.raises(UserError, match=message):
+        resolve_arguments("some", {"p": {"parameterType": "STRING"}}, {setting: {}}, {})

@@ -41,7 +41,7 @@ def plot_confusion(matrix: Confusion, classes: list[str]) -> bytes:
     for row, column in zip(*matrix.nonzero(), strict=True):
         colour = "white" if share[row, column] > 0.5 else "black"
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def plot_importance(importance: Mapping[str, float]) -> bytes:
@@ -85,7 +85,7 @@ def plot_residuals(truth: Values, predicted: Values, targets: Sequence[str]) -> 
     figures = {"predicted_and_true": against, "residuals": residuals, "residual_distribution": counts}
     for figure in figures.values():
         figure.axes[0].legend()
-    return {name: _png(figure) for name, figure in figures.items()}
+    return {name: figure_png(figure) for name, figure in figures.items()}
 
 
 def _plot_bars(values: Mapping[str, float], title: str, label: str) -> bytes:
@@ -96,7 +96,7 @@ def _plot_bars(values: Mapping[str, float], title: str, label: str) -> bytes:
     more = f", the first {MAXIMUM_BARS}" if len(values) > MAXIMUM_BARS else ""
     axes = figure.add_subplot(xlabel=label, title=title + more)
     axes.barh([name for name, _ in ranked], [value for _, value in ranked])
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _plot_lines(lines: Sequence[tuple[Any, ...]], title: str, x: str, y: str, style: str = "-") -> bytes:
@@ -105,7 +105,7 @@ def _plot_lines(lines: Sequence[tuple[Any, ...]], title: str, x: str, y: str, st
         figure.axes[0].plot(xs, ys, "-" if colour else style, label=name, **dict(zip(["color"], colour, strict=False)))
     if any(name for name, *_ in lines):
         figure.axes[0].legend()
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _figure(title: str, x: str, y: str) -> Figure:
@@ -130,7 +130,8 @@ def report_page(title: str, scores: Mapping[str, float], plots: Mapping[str, byt
     )
 
 
-def _png(figure: Figure) -> bytes:
+def figure_png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
     content = BytesIO()
     figure.savefig(content, format="png", dpi=DOTS_PER_INCH)
     return content.getvalue()

@@ -50,7 +50,7 @@ def build_estimator(name: str, parameters: Mapping[str, Any], task: Task, seed: 
         estimator = kind(**values)
         fits = is_classifier(estimator) if task is Task.CLASSIFICATION else is_regressor(estimator)
     except Exception as error:  # a constructor may raise anything
-        raise StepError(f"estimator: {name} cannot be created: {_first_line(error)}") from None
+        raise StepError(f"estimator: {name} cannot be created: {first_line(error)}") from None
     if not fits:
         wanted = "classifier" if task is Task.CLASSIFICATION else "regressor"
         raise StepError(f"estimator: {name} is not a {wanted}, and the task is {task}")
@@ -66,10 +66,11 @@ def fit_estimator(name: str, estimator: Any, rows: Any, labels: Any) -> Any:
     try:
         return estimator.fit(rows, labels)
     except Exception as error:  # estimators have no common base class of errors
-        raise StepError(f"estimator: {name} cannot be trained: {_first_line(error)}") from error
+        raise StepError(f"estimator: {name} cannot be trained: {first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or the name of its class."""
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
