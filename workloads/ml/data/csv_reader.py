@@ -174,7 +174,7 @@ def _decompress(content: Iterable[bytes]) -> Iterator[bytes]:
     if start.startswith(ZIP_MAGIC):
         raise StepError("the data are a ZIP archive or an Excel workbook; save the table as CSV or Parquet")
     compressed = start.startswith(GZIP_MAGIC)
-    file: BinaryIO = gzip.open(stream) if compressed else stream  # type: ignore[assignment]
+    file: BinaryIO = gzip.GzipFile(fileobj=stream) if compressed else stream
     try:
         while piece := file.read(PIECE_BYTES):
             yield piece
