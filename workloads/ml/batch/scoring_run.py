@@ -65,18 +65,18 @@ class ScoringRun:
         return find_units(self.files)
 
     def require_separate(self, destination: str) -> None:
-        """Require that the predictions do not become part of the data.
+        """Require that the predictions do not become data of the next run.
 
         Raises:
-            StepError: The folder of the data contains the destination, or the reverse.
+            StepError: The destination is in the folder of the data.
         """
         import fsspec
 
         if not (folder := self.files[0].folder):
             return
-        one, other = (fsspec.core.url_to_fs(url)[1].rstrip("/") + "/" for url in (folder, destination))
-        if one.startswith(other) or other.startswith(one):
-            raise StepError(f"destination: {destination} and the data in {folder} must be separate folders")
+        data, predictions = (fsspec.core.url_to_fs(url)[1].rstrip("/") + "/" for url in (folder, destination))
+        if predictions.startswith(data):
+            raise StepError(f"destination: {destination} is in the folder of the data {folder}; choose another folder")
 
     def require_shards(self, shards: int, destination: str) -> None:
         """Require that the data can be split and that the parts have a folder.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from io import BufferedReader, RawIOBase, StringIO
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from workloads.ml.errors import StepError
 
@@ -174,7 +174,7 @@ def _decompress(content: Iterable[bytes]) -> Iterator[bytes]:
     if start.startswith(ZIP_MAGIC):
         raise StepError("the data are a ZIP archive or an Excel workbook; save the table as CSV or Parquet")
     compressed = start.startswith(GZIP_MAGIC)
-    file: BinaryIO = gzip.GzipFile(fileobj=stream) if compressed else stream
+    file: gzip.GzipFile | BufferedReader[ByteStream] = gzip.GzipFile(fileobj=stream) if compressed else stream
     try:
         while piece := file.read(PIECE_BYTES):
             yield piece

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from io import BufferedReader, RawIOBase
+from io import RawIOBase
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from workloads.ml.data.storage import blob_errors, container_client, failure, require_address, without_secrets
 from workloads.ml.errors import StepError
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 VERSION_KEYS = ("ETag", "etag", "mtime", "created", "LastModified", "Last-Modified", "Content-MD5", "Digest")
 """What file systems report of a file that changes with its content."""
-BUFFER_BYTES = 1 << 22
-"""Size of a request to the blob storage."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +32,10 @@ class DataFile:
 
     address: str
     version: str
-    opened: Callable[[], BinaryIO]
+    opened: Callable[[], IO[bytes]]
     folder: str = ""
 
-    def open(self) -> BinaryIO:
+    def open(self) -> IO[bytes]:
         """Return the content as a stream.
 
         Raises:
@@ -81,7 +79,7 @@ def _find_by_url(url: str) -> list[DataFile]:
         DataFile(
             f"{base.rstrip('/')}/{name.removeprefix(path).lstrip('/')}" if folder else base,
             _version(info),
-            partial(files.open, name, "rb"),
+            partial(files.open, name, "rb", cache_type="none"),  # the readers buffer
             f"{base.rstrip('/')}/" if folder else "",
         )
         for name, info in found.items()
@@ -110,9 +108,8 @@ def _find_blobs(account_url: str, container: str, blob: str) -> list[DataFile]:
     if not found:
         raise StepError(f"blob: the folder {blob} of {base} has no files")
 
-    def opened(properties: BlobProperties) -> BinaryIO:
-        stream = BlobStream(client.get_blob_client(properties.name), account_url, properties)
-        return BufferedReader(stream, BUFFER_BYTES)
+    def opened(properties: BlobProperties) -> IO[bytes]:
+        return BlobStream(client.get_blob_client(properties.name), account_url, properties)
 
     return [
         DataFile(f"{base}/{each.name}", str(each.etag), partial(opened, each), folder)

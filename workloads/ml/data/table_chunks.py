@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shutil import copyfileobj
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
-from workloads.ml.data.csv_reader import PIECE_BYTES, CsvFormat, stream_csv
+from workloads.ml.data.csv_reader import CsvFormat, stream_csv
 from workloads.ml.data.data_files import DataFile
 from workloads.ml.data.storage import failure
 from workloads.ml.data.table import PARQUET_MAGIC, check_names
@@ -22,7 +22,10 @@ CHUNK_ROWS = 1 << 16
 """Rows of a chunk of a Parquet file."""
 UNIT_ROWS = 1 << 20
 """Row groups of a Parquet file are one unit until they have this number of rows."""
-COLUMN_BUFFER_BYTES = 1 << 20
+COLUMN_BUFFER_BYTES = 1 << 18
+"""Size of a request for a column of a Parquet file."""
+REQUEST_BYTES = 1 << 22
+"""Size of a request for a CSV file."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def read_chunks(unit: Unit, csv_format: CsvFormat) -> Iterator[pa.Table]:
             yield table.rename_columns(names)
 
 
-def _row_groups(stream: BinaryIO, file: DataFile) -> list[tuple[int, tuple[int, ...]]]:
+def _row_groups(stream: IO[bytes], file: DataFile) -> list[tuple[int, tuple[int, ...]]]:
     """Return the first row and the row groups of each unit of a Parquet file."""
     metadata = _parquet(stream, file).metadata
     if not metadata.num_rows:
@@ -100,7 +103,7 @@ def _row_groups(stream: BinaryIO, file: DataFile) -> list[tuple[int, tuple[int, 
     return units
 
 
-def _read_row_groups(stream: BinaryIO, unit: Unit) -> tuple[list[str], Iterator[pa.RecordBatch]]:
+def _read_row_groups(stream: IO[bytes], unit: Unit) -> tuple[list[str], Iterator[pa.RecordBatch]]:
     opened = _parquet(stream, unit.file)
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -114,7 +117,7 @@ def _read_row_groups(stream: BinaryIO, unit: Unit) -> tuple[list[str], Iterator[
     return opened.schema_arrow.names, batches()
 
 
-def _parquet(stream: BinaryIO, file: DataFile) -> ParquetFile:
+def _parquet(stream: IO[bytes], file: DataFile) -> ParquetFile:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -125,7 +128,7 @@ def _parquet(stream: BinaryIO, file: DataFile) -> ParquetFile:
         raise StepError(f"the data begin like a Parquet file but cannot be read: {error}") from None
 
 
-def _seekable(stream: BinaryIO, file: DataFile) -> BinaryIO:
+def _seekable(stream: IO[bytes], file: DataFile) -> IO[bytes]:
     """Return the stream, or a copy on disk if its server has no ranges."""
     try:
         stream.seek(0, 2)
@@ -138,12 +141,12 @@ def _seekable(stream: BinaryIO, file: DataFile) -> BinaryIO:
     return stream
 
 
-def _pieces(stream: BinaryIO, file: DataFile) -> Iterator[bytes]:
-    return iter(lambda: _read(stream, PIECE_BYTES, file), b"")
+def _pieces(stream: IO[bytes], file: DataFile) -> Iterator[bytes]:
+    return iter(lambda: _read(stream, REQUEST_BYTES, file), b"")
 
 
-def _read(stream: BinaryIO, size: int, file: DataFile) -> bytes:
+def _read(stream: IO[bytes], size: int, file: DataFile) -> bytes:
     try:
-        return stream.read(size)
+        return stream.read(size) or b""
     except Exception as error:  # each file system has its own errors
         raise StepError(f"data_url: {failure(file.address, 'read', error)}") from error
