@@ -145,7 +145,7 @@ def provider(
     replacement of every resource in the cluster. A refresh keeps the resources of an unreachable cluster.
 
     With `upsert`, creating an object that exists updates it, so that an `up` after a killed one continues. That is for
-    clusters that this program creates: they hold no object of anyone else.
+    clusters that this program creates: every object in them is its own.
     """
     return kubernetes.Provider(
         name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -14,7 +14,7 @@ from mlplatform.k8s.pod import Pod
 
 from settings.types import ServiceType
 
-MountedSettings = kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret
+MountedSettings: TypeAlias = kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret
 
 
 def deployment(

@@ -78,7 +78,9 @@ def api_server(
     ]
 
 
-def _server(factory: DeploymentFactory, stores: Stores, depends_on: Sequence[pulumi.Resource]) -> pulumi.Resource:
+def _server(
+    factory: DeploymentFactory, stores: Stores, depends_on: Sequence[pulumi.Resource]
+) -> kubernetes.apps.v1.Deployment:
     # The image's own settings enable a plugin for an MLflow server at a foreign address, so these replace them.
     settings = factory.config_map(
         f"{NAME}-config",
@@ -101,7 +103,11 @@ def _server(factory: DeploymentFactory, stores: Stores, depends_on: Sequence[pul
         mounts=[Mount("settings", "/config", read_only=True), Mount("tmp", "/tmp")],
     )
     volumes = {"settings": ConfigMapFiles(f"{NAME}-config"), "tmp": EmptyDir("100Mi")}
-    egress = [factory.api_server_rule, egress_outside(stores.database.port), egress_outside(stores.objects.port)]
+    egress: list[pulumi.Input[Rule]] = [
+        factory.api_server_rule,
+        egress_outside(stores.database.port),
+        egress_outside(stores.objects.port),
+    ]
     return factory.deployment(
         NAME,
         pod([server], volumes, account=NAME),
@@ -150,7 +156,7 @@ def _watcher(
     token: str,
     rules: Rules,
     *depends_on: pulumi.Resource,
-) -> pulumi.Resource:
+) -> kubernetes.apps.v1.Deployment:
     """Create a controller that watches resources and calls the API server with the token in the file `token`."""
     watcher = Container(
         name,

@@ -87,11 +87,11 @@ def iris_external(deployed: bool = True) -> FakeRun:
     fake_run.artifact(preprocessed, "test", "minio://bucket/test", rows=30)
     trained = fake_run.step("train-model", root, "CACHED")
     fake_run.artifact(trained, "model", "minio://bucket/model", classes=["setosa", "virginica"])
-    tested = fake_run.step("test-model", root, outputs={"Output": 0.9})
+    tested = fake_run.step("test-model", root, outputs={"passed": deployed, "comparison": "none"})
     fake_run.artifact(tested, "metrics", "minio://bucket/metrics", accuracy=0.9)
     branches = fake_run.dag("condition-branches-1", root)
     good = fake_run.dag("condition-2", branches, "COMPLETE" if deployed else "CANCELED")
-    decision = {"deployed": deployed, "version": "3" if deployed else "", "decision": "because"}
+    decision = {"score": 0.9, "deployed": deployed, "version": "3" if deployed else "", "decision": "because"}
     if deployed:
         fake_run.step("deploy-model", good, outputs=decision)
     poor = fake_run.dag("condition-3", branches, "CANCELED" if deployed else "COMPLETE")

@@ -36,7 +36,7 @@ def test_steps_of_a_run_have_the_declared_parameters_and_artifacts(package: dict
     assert list(steps) == ["preprocess-data", "train-model", "test-model", "deploy-model"]
     assert [step["state"] for step in steps.values()] == ["SUCCEEDED", "CACHED", "SUCCEEDED", "SUCCEEDED"]
     assert steps["test-model"]["seconds"] == 3.2
-    assert steps["test-model"]["parameters"] == {"Output": 0.9}
+    assert steps["test-model"]["parameters"] == {"passed": True, "comparison": "none"}
     assert steps["test-model"]["artifacts"] == [
         {
             "name": "metrics",

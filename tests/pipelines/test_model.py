@@ -102,7 +102,7 @@ def test_signature_describes_features_classes_and_data(tmp_path: Path) -> None:
         "sha256": sha256_hex(IRIS.read_bytes()),
         "rows": 150,
     }
-    assert set(signature) == model_directory.Signature.__required_keys__
+    assert set(signature) == set(model_directory.Signature.__annotations__) - {"targets", "unit"}
     assert set(signature["libraries"]) == {"scikit-learn", "skl2onnx", "onnx", "python"}
 
 

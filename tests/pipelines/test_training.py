@@ -19,12 +19,12 @@ from workloads.ml.data import table
 from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
-from workloads.ml.model.estimators import build_estimator
 from workloads.ml.model.forest import train_forest
 from workloads.ml.model.mlflow_model import save_mlflow_model
 from workloads.ml.model.model_directory import ModelDirectory, load_model_directory, require_servable
 from workloads.ml.model.regressor import export_regressor
-from workloads.ml.model.training import train_estimator
+from workloads.ml.training.estimators import build_estimator
+from workloads.ml.training.named_estimator import train_estimator
 
 TASKS: dict[str, dict[str, Any]] = {
     "classification": {"target": "fast", "columns": {**COLUMNS, "price": "ignore"}},

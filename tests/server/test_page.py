@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_page_typed_columns_have_fields_of_their_types(homes: Server, prices: Se
     page.get_by_role("button", name="Fill in averages").click()
     with page.expect_request("**/score") as sent:
         page.get_by_role("button", name="Predict").click()
-    row = sent.value.post_data_json
+    row: Any = sent.value.post_data_json
     assert (type(row["garden"]), type(row["floors"]), row["district"]) == (bool, int, "north")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["built"])
     page.goto(prices.url)

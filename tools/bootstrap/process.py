@@ -18,7 +18,9 @@ SHOWN_CHARACTERS = 1500
 class Startable(Protocol):
     """A process of psutil."""
 
-    pid: int
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
 
     def create_time(self) -> float:
         """Return the time of day at its start, in seconds since 1970."""

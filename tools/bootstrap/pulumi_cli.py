@@ -44,7 +44,7 @@ def folder() -> Path | None:
 
 
 def install_pulumi_cli() -> None:
-    """Install a CLI where there is none."""
+    """Install a CLI unless one is installed."""
     if _on_path() is None and not _downloaded().exists() and not _built().exists():
         if unusable := shutil.which("pulumi"):
             minimum = paths.pinned_versions()["pulumi"]["minimum"]

@@ -19,9 +19,9 @@ from workloads.ml.data.encoding import ColumnSchema, Rows
 from workloads.ml.data.target import Labels, Task, Values
 from workloads.ml.errors import StepError
 from workloads.ml.model.classifier import export_classifier
-from workloads.ml.model.estimators import BOOSTERS, build_estimator, fit_estimator
-from workloads.ml.model.preparation import prepare
 from workloads.ml.model.regressor import export_regressor
+from workloads.ml.training.estimators import BOOSTERS, build_estimator, fit_estimator
+from workloads.ml.training.preparation import prepare
 
 ROWS = 120
 SEED = 0
@@ -95,7 +95,7 @@ def verdict(name: str, task: Task, columns: list[ColumnSchema]) -> str:
     """Return `exact`, or `refused: ` and the reason."""
     rows, labels = table(task, columns)
     if name.startswith(("Multi", *TWO_TARGETS)) and task is Task.REGRESSION:
-        labels = np.column_stack([labels, rows[:, 1] + labels / 2])
+        labels = np.column_stack([labels, rows[:, 1] + labels / 2]).astype(np.float64)
     try:
         _export(name, task, columns, rows, labels)
     except StepError as three_classes:

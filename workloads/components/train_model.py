@@ -31,7 +31,7 @@ def train_model(
     from workloads.ml.errors import StepError
 
     if estimator:
-        from workloads.ml.model.training import train_estimator
+        from workloads.ml.training.named_estimator import train_estimator
 
         if trees != 100:
             raise StepError(

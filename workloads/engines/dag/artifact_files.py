@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from workloads.engines.dag.parameter_values import ParameterError
 
-if TYPE_CHECKING:
-    from workloads.engines.dag.step_runner import Outputs
+Artifact = dict[str, Any]
+"""Artifact in the format of kfp's executor: {"name", "type": {"schemaTitle", ...}, "uri", "metadata"}."""
 
 REMOTE_SCHEMES = ("s3", "http", "https")
 CLUSTER_SCHEMES = ("gs", "minio", "oci")
@@ -41,16 +41,15 @@ class ArtifactFiles:
         self._folder = folder
         self._copies: dict[str, asyncio.Task[str]] = {}
 
-    async def localize(self, inputs: Outputs) -> Outputs:
-        """Return the inputs with paths of this computer as the addresses of all artifacts.
+    async def localize(self, artifacts: Mapping[str, list[Artifact]]) -> dict[str, list[Artifact]]:
+        """Return the artifacts by name, with paths of this computer as their addresses.
 
         Raises:
             ParameterError: an artifact cannot be read.
         """
-        local = {name: [await self._local(each) for each in found] for name, found in inputs.artifacts.items()}
-        return replace(inputs, artifacts=local)
+        return {name: [await self._local(each) for each in found] for name, found in artifacts.items()}
 
-    async def _local(self, artifact: dict[str, Any]) -> dict[str, Any]:
+    async def _local(self, artifact: Artifact) -> Artifact:
         uri = artifact["uri"]
         scheme = artifact_scheme(uri)
         if scheme == "":

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workloads.engines.base import StepState
+from workloads.engines.dag.artifact_files import Artifact
 from workloads.engines.dag.expressions import ExpressionError, parse_condition, select
 from workloads.engines.dag.package_repair import GROUPS
 from workloads.engines.dag.parameter_values import ParameterError, fill_placeholders, to_text, typed
 from workloads.engines.dag.run_log import RunLog
-from workloads.engines.dag.step_runner import Artifact, Outputs, StepFailure, StepRunner
+from workloads.engines.dag.step_runner import Outputs, StepFailure, StepRunner
 
 TASK_NAME = "{{$.pipeline_task_name}}"
 EXIT_STRATEGY = "ALL_UPSTREAM_TASKS_COMPLETED"

@@ -7,18 +7,16 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from workloads.engines.base import StepState
-from workloads.engines.dag.artifact_files import ArtifactFiles, artifact_scheme
+from workloads.engines.dag.artifact_files import Artifact, ArtifactFiles, artifact_scheme
 from workloads.engines.dag.parameter_values import ParameterError, fill_placeholders, require_finite, typed
 from workloads.engines.dag.run_log import RunLog, StepLog
 from workloads.engines.dag.step_environment import EnvironmentFailure, StepEnvironments
 
-Artifact = dict[str, Any]
-"""Artifact in the format of kfp's executor: {"name", "type": {"schemaTitle", ...}, "uri", "metadata"}."""
 OUTPUT_FILE = "executor_output.json"
 LINE_BYTES = 65536
 RETRY_DEFAULTS: dict[str, Any] = {"backoffDuration": "0s", "backoffFactor": 2.0, "backoffMaxDuration": "3600s"}
@@ -104,7 +102,8 @@ class StepRunner:
             folder = self._folder / log.step.name.replace(":", "/")
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            request = _executor_input(component, await self._files.localize(inputs), folder, own)
+            local = replace(inputs, artifacts=await self._files.localize(inputs.artifacts))
+            request = _executor_input(component, local, folder, own)
             if await self._execute(log, executor["container"], request, own):
                 return None
             outputs = await asyncio.to_thread(_read_outputs, declared, folder)

@@ -45,8 +45,8 @@ def explained_share(column: Column, kind: str, table: Table) -> float:
     """
     bins = _bins(column, discrete=kind in (ColumnType.BOOLEAN, ColumnType.CATEGORY))
     if table.task is Task.CLASSIFICATION:
-        return _explained_classes(bins, table.labels, len(table.classes))
-    targets = table.labels.reshape(len(bins), -1)
+        return _explained_classes(bins, table.labels.astype(np.int64), len(table.classes))
+    targets = table.labels.astype(np.float64).reshape(len(bins), -1)
     return max(_explained_values(column, bins, values) for values in targets.T)
 
 

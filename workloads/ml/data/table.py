@@ -58,14 +58,11 @@ class Table:
 
     Args:
         columns: The schema of the features.
-        task: Classification or regression.
         targets: Names of the targets: one, or several of a regression.
         classes: The sorted classes; empty for a regression.
         rows: The encoded features [rows, features].
         labels: Class indices [rows]; of a regression, the numbers [rows] or [rows, targets].
         source: Address of the file.
-        sha256: Digest of the file.
-        unit: Unit of the target.
         decisions: Sentences on what was read from the cells or from the settings.
     """
 

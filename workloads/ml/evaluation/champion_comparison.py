@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from settings.metrics import REGRESSION
 from workloads.ml.data.encoding import Rows
-from workloads.ml.data.target import Labels
+from workloads.ml.data.target import Labels, Values
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation.gate import CHAMPION_PREFIX, CHANGED_ANSWERS
 from workloads.ml.evaluation.predictor import Answers, Predictor
-from workloads.ml.evaluation.scores import Values
 from workloads.ml.model.model_directory import ONNX_FILE, SIGNATURE_FILE, load_model_directory
 from workloads.ml.rest_client import MlflowRest
 

@@ -12,13 +12,13 @@ import numpy as np
 from settings.metrics import BETTER, REGRESSION, metrics_of
 from workloads.ml.data.encoding import Rows
 from workloads.ml.data.table import load_table
-from workloads.ml.data.target import Labels
+from workloads.ml.data.target import Labels, Values
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation import champion_comparison, report
 from workloads.ml.evaluation.curves import roc_curve, thinned
 from workloads.ml.evaluation.gate import CHANGED_ANSWERS, Gate, Verdict, judge, resolve_gate
 from workloads.ml.evaluation.predictor import Answers, Predictor
-from workloads.ml.evaluation.scores import Confusion, Values, confusion
+from workloads.ml.evaluation.scores import Confusion, confusion
 from workloads.ml.model.model_directory import load_importance, load_model_directory
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from settings.metrics import CLASSIFICATION, MAIN_METRICS, METRICS, REGRESSION
 from workloads.ml.data.encoding import Rows
-from workloads.ml.data.target import Labels
-from workloads.ml.evaluation.scores import Values, confusion, probability_scores, regression_scores, scores
+from workloads.ml.data.target import Labels, Values
+from workloads.ml.evaluation.scores import confusion, probability_scores, regression_scores, scores
 
 if TYPE_CHECKING:
     from workloads.ml.model.model_directory import ModelDirectory
@@ -107,7 +107,9 @@ def measure_answers(truth: Labels | Values, answers: Answers) -> dict[str, float
     """Return the metrics of answers. An answer of -1 is a class that the test rows do not have."""
     classes = answers.probabilities.shape[1]
     if not classes:
-        return regression_scores(np.asarray(truth).reshape(len(truth), -1), np.asarray(answers.values))
+        return regression_scores(
+            np.asarray(truth, dtype=np.float64).reshape(len(truth), -1), np.asarray(answers.values, dtype=np.float64)
+        )
     labels = np.asarray(truth, dtype=np.int64)
     # The last row and column of the matrix are the unknown class; it has no true rows and does not count as a class.
     matrix = confusion(labels, np.asarray(answers.values, dtype=np.int64), classes + 1)

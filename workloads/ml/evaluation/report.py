@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workloads.ml.data.target import Labels
+from workloads.ml.data.target import Labels, Values
 from workloads.ml.evaluation.curves import calibration_curve, precision_recall_curve, roc_curve
-from workloads.ml.evaluation.scores import Confusion, Probabilities, Values
+from workloads.ml.evaluation.scores import Confusion, Probabilities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

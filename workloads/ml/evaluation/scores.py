@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.target import Labels
+from workloads.ml.data.target import Labels, Values
 
 Confusion = NDArray[np.int64]
 """[classes, classes]: rows are the true class, columns the predicted one."""
 Probabilities = NDArray[np.floating]
 """[rows, classes]"""
-Values = NDArray[np.floating]
-"""[rows, targets]"""
 
 
 def confusion(labels: Labels, predicted: Labels, classes: int) -> Confusion:

@@ -108,7 +108,7 @@ class _GraphBuilder:
     def _encode_category(self, feature: FeatureProfile) -> str:
         categories = feature["categories"]
         other = len(categories) if allows_nan(feature) else BEYOND
-        encoder = {"domain": "ai.onnx.ml", "classes_strings": categories, "default_int64": other}
+        encoder: dict[str, Any] = {"domain": "ai.onnx.ml", "classes_strings": categories, "default_int64": other}
         index = self.node("LabelEncoder", feature["name"], **encoder)
         codes = [*(float(number) for number in range(len(categories))), float("nan")]
         return self.node("Gather", self.constant(codes if allows_nan(feature) else codes[:-1]), index)

@@ -10,10 +10,10 @@ from typing import Any
 from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.model.classifier import save_classifier
-from workloads.ml.model.estimators import build_estimator, fit_estimator
 from workloads.ml.model.model_directory import IMPORTANCE_FILE
-from workloads.ml.model.preparation import prepare
 from workloads.ml.model.regressor import save_regressor
+from workloads.ml.training.estimators import build_estimator, fit_estimator
+from workloads.ml.training.preparation import prepare
 
 
 def train_estimator(

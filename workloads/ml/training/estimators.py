@@ -89,8 +89,8 @@ def _find(name: str) -> type:
             return _class(import_module(library), name)
     known: dict[str, type] = dict(all_estimators(type_filter=["classifier", "regressor"]))
     if name not in known:
-        names = [*known, *(each for names in BOOSTERS.values() for each in names)]
-        similar = get_close_matches(name, names, n=5, cutoff=0.5)
+        others = [*known, *(each for names in BOOSTERS.values() for each in names)]
+        similar = get_close_matches(name, others, n=5, cutoff=0.5)
         hint = f"; similar names are: {', '.join(similar)}" if similar else ""
         raise StepError(f"estimator: there is no {name!r} in {', '.join(LIBRARIES)}{hint}")
     return known[name]
@@ -129,7 +129,7 @@ def _value(key: str, value: Any, task: Task, seed: int) -> Any:
 
 
 def _nested(key: str, value: Any, task: Task, seed: int) -> Any:
-    given = {"name": value} if isinstance(value, str) else dict(value)
+    given: dict[str, Any] = {"name": value} if isinstance(value, str) else dict(value)
     if "name" not in given or set(given) - {"name", "parameters"}:
         raise StepError(f"parameters.{key}: {value!r}; it must be a name, or a mapping of name and parameters")
     return build_estimator(given["name"], given.get("parameters", {}), task, seed)
