@@ -1,6 +1,6 @@
 """Memory and speed of `batch-predict` for millions of rows: `python -m tests.bench.large_batch [ROWS]`.
 
-The step itself runs in a process of its own, with the forest of the benchmark in a registry of MLflow.
+The step runs in a second process, with the forest of the benchmark in a registry of MLflow.
 """
 
 from __future__ import annotations

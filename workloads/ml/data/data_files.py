@@ -75,11 +75,13 @@ def _find_by_url(url: str) -> list[DataFile]:
     if not found:
         raise StepError(f"data_url: the folder {without_secrets(url)} has no files")
     base = without_secrets(url)
+    # A web server may have no ranges, so its files are streams. For other files, the readers buffer.
+    options: dict[str, Any] = {"block_size": 0} if "http" in files.protocol else {"cache_type": "none"}
     return [
         DataFile(
             f"{base.rstrip('/')}/{name.removeprefix(path).lstrip('/')}" if folder else base,
             _version(info),
-            partial(files.open, name, "rb", cache_type="none"),  # the readers buffer
+            partial(files.open, name, "rb", **options),
             f"{base.rstrip('/')}/" if folder else "",
         )
         for name, info in found.items()
