@@ -32,7 +32,7 @@ class DataFile:
 
     address: str
     version: str
-    opened: Callable[[], IO[bytes]]
+    opened: Callable[[], Any]
     folder: str = ""
 
     def open(self) -> IO[bytes]:
@@ -42,9 +42,10 @@ class DataFile:
             StepError: The file cannot be read.
         """
         try:
-            return self.opened()
+            stream: IO[bytes] = self.opened()
         except Exception as error:  # each file system has its own errors
             raise StepError(f"data_url: {failure(self.address, 'read', error)}") from error
+        return stream
 
 
 def find_files(account_url: str, container: str, blob: str, data_url: str) -> list[DataFile]:
@@ -110,7 +111,7 @@ def _find_blobs(account_url: str, container: str, blob: str) -> list[DataFile]:
     if not found:
         raise StepError(f"blob: the folder {blob} of {base} has no files")
 
-    def opened(properties: BlobProperties) -> IO[bytes]:
+    def opened(properties: BlobProperties) -> BlobStream:
         return BlobStream(client.get_blob_client(properties.name), account_url, properties)
 
     return [
@@ -134,7 +135,7 @@ class BlobStream(RawIOBase):
         self._size = properties.size
         from azure.core import MatchConditions
 
-        self._version = {"etag": properties.etag, "match_condition": MatchConditions.IfNotModified}
+        self._version: dict[str, Any] = {"etag": properties.etag, "match_condition": MatchConditions.IfNotModified}
         self._position = 0
 
     def readable(self) -> bool:

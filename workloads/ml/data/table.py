@@ -134,11 +134,7 @@ def read_table(content: bytes, csv_format: CsvFormat | None = None) -> pa.Table:
 
 
 def check_names(names: list[str], table: pa.Table) -> None:
-    """Require unique column names, and no column of row numbers without a name.
-
-    Raises:
-        StepError: A name is empty or not unique.
-    """
+    """Require a unique name for each column."""
     for number, name in enumerate(names):
         if (not name.strip() or PANDAS_INDEX.fullmatch(name)) and _is_row_number(table.column(number)):
             raise StepError(f"column {number + 1} has no name and holds row numbers; {NO_ROW_NUMBERS}")
