@@ -158,4 +158,4 @@ def test_read_blob_from_an_unreachable_account_raises_error_without_token(monkey
 def test_write_failed_raises_error_with_address(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StepError, match=r"destination: file:///.*/file/answers.csv cannot be written"):
-        write_data((tmp_path / "file" / "answers.csv").as_uri(), b"")
+        write_data((tmp_path / "file" / "answers.csv").as_uri(), IRIS)

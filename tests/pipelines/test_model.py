@@ -15,13 +15,14 @@ import pandas as pd
 import pytest
 
 from tests.pipelines.conftest import IRIS
+from tests.pipelines.scored import score_csv
 from workloads.ml import model_registry, tracking
 from workloads.ml.artifact_metadata import unwrap_kfp
 from workloads.ml.data import table
 from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation import report, scores, verdict
-from workloads.ml.model import batch_scoring, forest, model_directory
+from workloads.ml.model import forest, model_directory
 from workloads.ml.model.model_directory import load_model_directory, save_model_directory, sha256_hex
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
 
@@ -273,7 +274,7 @@ def test_batch_scoring_finds_features_by_name_and_copies_other_columns(
     small: model_directory.ModelDirectory, column: str, target: str
 ) -> None:
     content = f"id,Petal.Width,Petal.Length,Sepal Width,SepalLength,{column}\nx7,0.2,1.4,3.5,5.1,?\n"
-    answers, rows = batch_scoring.score(content.encode(), small, target)
+    answers, rows = score_csv(content.encode(), small, target)
     header, line = answers.decode().splitlines()
     assert rows == 1
     assert header == "id,Petal.Width,Petal.Length,Sepal Width,SepalLength,class,probability"
@@ -292,7 +293,7 @@ def test_batch_scoring_of_invalid_data_raises_error(
     small: model_directory.ModelDirectory, content: str, message: str
 ) -> None:
     with pytest.raises(StepError) as refused:
-        batch_scoring.score(content.encode(), small, "")
+        score_csv(content.encode(), small, "")
     assert message in str(refused.value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -174,6 +175,32 @@ def test_batch_predict_scores_file_with_registered_version(
     labels, probabilities = model_registry.fetch(mlflow_url, "wine", "1").predict(whole.rows)
     assert Counter(row["class"] for row in rows) == Counter(whole.classes[label] for label in labels)
     assert np.allclose([float(row["probability"]) for row in rows], probabilities.max(axis=1))
+
+
+def test_batch_predict_in_shards_predicts_as_one_step(
+    deployed: Run, wine: Path, mlflow_url: str, tmp_path: Path
+) -> None:
+    header, *lines = wine.read_text().splitlines(keepends=True)
+    (tmp_path / "wine").mkdir()
+    for number, part in enumerate((lines[:100], lines[100:])):
+        (tmp_path / "wine" / f"{number}.csv").write_text("".join([header, *part]))
+    ended = run(
+        tmp_path / "run",
+        "batch-predict",
+        tracking_url=mlflow_url,
+        model_name="wine",
+        model_version=deployed.outputs["version"],
+        data_url=str(tmp_path / "wine"),
+        destination=f"file://{tmp_path}/answers/",
+        shards=2,
+    )
+    assert ended.result["state"] == "SUCCEEDED", ended.log
+    assert ended.outputs == {"rows": 178, "predictions": f"file://{tmp_path}/answers/"}
+    parts = [file.read_text().splitlines() for file in sorted((tmp_path / "answers").glob("*.csv"))]
+    assert [len(part) for part in parts] == [101, 79]
+    assert parts[0][0] == parts[1][0]
+    manifest = json.loads((tmp_path / "answers" / "_manifest.json").read_text())
+    assert (manifest["rows"], manifest["model"]) == (178, "wine")
 
 
 def test_pipeline_names() -> None:

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 from tests.pipelines.conftest import IRIS, Run, run
+from tests.pipelines.scored import score_csv
 from workloads.ml import model_registry
 from workloads.ml.data import table
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
-from workloads.ml.model import batch_scoring, forest
+from workloads.ml.model import forest
 from workloads.ml.model.model_directory import load_model_directory
 
 RANDOM = np.random.default_rng(0)
@@ -105,7 +106,7 @@ def test_batch_scoring_of_truth_values_predicts_as_trained(tmp_path: Path) -> No
     forest.train_forest(str(tmp_path / "all"), tmp_path / "model", "dummies", 20, 0)
     model = load_model_directory(tmp_path / "model")
     assert [feature["type"] for feature in model.signature["features"]] == ["number", "boolean", "boolean"]
-    scored, _ = batch_scoring.score(content.encode(), model, "")
+    scored, _ = score_csv(content.encode(), model, "")
     classes = [row["class"] for row in csv.DictReader(io.StringIO(scored.decode()))]
     assert classes == [KINDS[number % 3] for number in range(30)]
 

@@ -13,12 +13,12 @@ from kfp import dsl
 
 from tests.pipelines.conftest import run
 from tests.pipelines.flats import COLUMNS, flats_csv
+from tests.pipelines.scored import score_csv
 from workloads.components import load_component
 from workloads.ml.data import table
 from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
-from workloads.ml.model import batch_scoring
 from workloads.ml.model.forest import train_forest
 from workloads.ml.model.mlflow_model import save_mlflow_model
 from workloads.ml.model.model_directory import ModelDirectory, load_model_directory, require_servable
@@ -86,7 +86,7 @@ def test_train_forest_on_typed_columns_writes_signature_of_format_2(tmp_path: Pa
 )
 def test_trained_model_scores_a_file_as_its_encoded_rows(tmp_path: Path, kind: str, estimator: str) -> None:
     model = train(tmp_path, kind, estimator)
-    scored, count = batch_scoring.score(flats_csv(), model, "")
+    scored, count = score_csv(flats_csv(), model, "")
     lines = list(csv.DictReader(io.StringIO(scored.decode())))
     parsed = read(kind)
     assert count == len(lines) == len(parsed.rows)
@@ -129,10 +129,10 @@ def test_batch_scoring_of_unlisted_category_is_refused_unless_unknown_is_set(tmp
     content = flats_csv().replace(b",Ulm,", b",Rom,", 1)
     assert "city" in flats_csv().decode()
     with pytest.raises(StepError, match=r"column city, row \d+: 'Rom' is not one of the categories Bonn, Köln, Ulm"):
-        batch_scoring.score(content, train(tmp_path, "classification"), "")
+        score_csv(content, train(tmp_path, "classification"), "")
     model = load_model_directory(tmp_path / "model")
     next(feature for feature in model.signature["features"] if feature["name"] == "city")["unknown"] = True
-    assert batch_scoring.score(content, model, "")[1] == 120
+    assert score_csv(content, model, "")[1] == 120
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Batch prediction of a whole file with a registered model."""
+"""Batch prediction of files with a registered model, in one step or in shards."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,12 @@ from kfp import dsl
 from workloads.components import load_component
 
 score_file = load_component("score_file")
+plan_shards = load_component("plan_shards")
+join_shards = load_component("join_shards")
 
 
 class PredictionOutputs(NamedTuple):
-    """Number of rows, and the address of the file with predictions."""
+    """Number of rows, and the address of the file or folder with predictions."""
 
     rows: int
     predictions: str
@@ -28,20 +30,31 @@ def batch_predict(
     target: str = "",
     destination: str = "",
     csv_format: dict = {},  # noqa: B006
+    shards: int = 1,
 ) -> PredictionOutputs:
-    """Predict every row of a file with a registered model."""
-    task = score_file(
-        model_name=model_name,
-        model_version=model_version,
-        tracking_url=tracking_url,
-        account_url=account_url,
-        container=container,
-        blob=blob,
-        data_url=data_url,
-        target=target,
-        destination=destination,
-        csv_format=csv_format,
-    )
-    task.set_caching_options(False)  # the file at the address may have changed
-    scored = task.outputs
-    return PredictionOutputs(scored["rows"], scored["predictions_url"])
+    """Predict every row of a file or folder with a registered model."""
+    model = {"model_name": model_name, "model_version": model_version}
+    data = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
+    given = {**model, **data, "tracking_url": tracking_url, "target": target, "csv_format": csv_format}
+    # No step is cached: the files at the addresses may have changed.
+    with dsl.If(shards == 1):
+        whole = score_file(destination=destination, **given).set_caching_options(False).outputs
+    with dsl.Else():
+        planned = plan_shards(shards=shards, destination=destination, **given).set_caching_options(False).outputs
+        with dsl.ParallelFor(planned["shards"]) as shard:
+            share = {"shard": shard, "shards": shards, "key": planned["key"]}
+            scored = score_file(destination=destination, **share, **given).set_caching_options(False)
+        joined = (
+            join_shards(
+                scored=dsl.Collected(scored.outputs["rows"]),
+                units=planned["units"],
+                key=planned["key"],
+                source=planned["source"],
+                destination=destination,
+                **model,
+            )
+            .set_caching_options(False)
+            .outputs
+        )
+    decided = [dsl.OneOf(whole[name], joined[name]) for name in ("rows", "predictions_url")]
+    return PredictionOutputs(*decided)

@@ -5,12 +5,14 @@ A separator or an encoding that the file does not make certain has to be set in 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from io import BytesIO, StringIO
+from io import BufferedReader, RawIOBase, StringIO
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from workloads.ml.errors import StepError
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
-BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 """Separators that are detected; others must be set."""
 SAMPLE_CHARACTERS = 1 << 16
+PIECE_BYTES = 1 << 18
 SAMPLE_ROWS = 20
 """Rows that decide whether a separator fits."""
 
@@ -65,70 +68,151 @@ def read_csv(content: bytes, csv_format: CsvFormat) -> tuple[list[str], pa.Table
         StepError: The file is not CSV, its format is ambiguous, or a row has another number of values than the header.
     """
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
 
+    header, batches = stream_csv([content], csv_format)
+    return header, pa.Table.from_batches(batches)
+
+
+def stream_csv(content: Iterable[bytes], csv_format: CsvFormat) -> tuple[list[str], Iterator[pa.RecordBatch]]:
+    """Return the header and the rows in batches of text columns; an empty cell is null.
+
+    Memory holds some batches of about one MiB, whatever the size of the file is.
+
+    Args:
+        content: The pieces of the file, possibly compressed with gzip.
+        csv_format: Properties of the file that are not detected.
+
+    Raises:
+        StepError: As in `read_csv`. The error of a row comes with its batch.
+    """
     text = _decode(_decompress(content), csv_format.encoding)
-    separator = csv_format.separator or _detect_separator(text[:SAMPLE_CHARACTERS])
-    reader = csv.reader(StringIO(text, newline=""), delimiter=separator)
-    header = next((row for row in reader if row), None)
+    head = _read_head(text, "").removeprefix("\ufeff")
+    if "\0" in head:
+        raise StepError("the data are not a CSV table in UTF-8: they contain null bytes; set csv_format.encoding")
+    separator = csv_format.separator or _detect_separator(head[:SAMPLE_CHARACTERS])
+    while True:
+        lines = StringIO(head, newline="")
+        header = next((row for row in csv.reader(lines, delimiter=separator) if row), None)
+        rest = head[lines.tell() :]
+        if rest or len(longer := _read_head(text, head)) == len(head):
+            break
+        head = longer
     if header is None:
         raise StepError("the data are not a CSV table: the file is empty")
-    columns = [str(number) for number in range(len(header))]  # unique names, whatever the header is
+    return header, _parse_rows(chain([rest], text), len(header), separator)
+
+
+def _parse_rows(text: Iterable[str], columns: int, separator: str) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    names = [str(number) for number in range(columns)]  # unique, whatever the header is
     wrong_rows: list[Any] = []
 
     def on_invalid_row(row: Any) -> str:
         wrong_rows.append(row)
         return "error"
 
+    rows = 0
     try:
-        table = arrow_csv.read_csv(
-            BytesIO(text.encode()),
-            read_options=arrow_csv.ReadOptions(use_threads=False, column_names=columns, skip_rows=reader.line_num),
+        for batch in arrow_csv.open_csv(
+            BufferedReader(ByteStream(piece.encode() for piece in text)),
+            read_options=arrow_csv.ReadOptions(use_threads=False, column_names=names),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=separator, newlines_in_values=True, invalid_row_handler=on_invalid_row
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=True, null_values=[""]
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
             ),
-        )
+        ):
+            rows += batch.num_rows
+            yield batch
     except pa.ArrowInvalid as error:
         if wrong_rows:
             row = wrong_rows[0]
             raise StepError(
-                f"row {row.number - reader.line_num} has {row.actual_columns} values, the header "
+                f"row {row.number} has {row.actual_columns} values, the header "
                 f"{row.expected_columns}; each row needs one value for each column"
             ) from None
-        if "Empty CSV" in str(error):
-            raise StepError("the data have a header but no rows") from None
-        raise StepError(f"the data are not a CSV table: {error}") from None
-    return header, table
+        if "Empty CSV" not in str(error):
+            raise StepError(f"the data are not a CSV table: {error}") from None
+    if not rows:
+        raise StepError("the data have a header but no rows")
 
 
-def _decompress(content: bytes) -> bytes:
-    if content.startswith(ZIP_MAGIC):
+class ByteStream(RawIOBase):
+    """Stream of pieces of bytes.
+
+    Args:
+        pieces: The content in order.
+    """
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Copy the next bytes into the buffer and return their number, 0 at the end."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def _decompress(content: Iterable[bytes]) -> Iterator[bytes]:
+    stream = BufferedReader(ByteStream(content))
+    start = stream.peek(len(ZIP_MAGIC))
+    if start.startswith(ZIP_MAGIC):
         raise StepError("the data are a ZIP archive or an Excel workbook; save the table as CSV or Parquet")
-    if not content.startswith(GZIP_MAGIC):
-        return content
+    compressed = start.startswith(GZIP_MAGIC)
+    file: gzip.GzipFile | BufferedReader[ByteStream] = gzip.GzipFile(fileobj=stream) if compressed else stream
     try:
-        return gzip.decompress(content)
+        while piece := file.read(PIECE_BYTES):
+            yield piece
     except (OSError, EOFError, zlib.error) as error:
+        if not compressed:
+            raise
         raise StepError(f"the data begin like a gzip file but cannot be decompressed: {error}") from None
 
 
-def _decode(content: bytes, encoding: str) -> str:
-    detected = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
+def _decode(content: Iterable[bytes], encoding: str) -> Iterator[str]:
+    pieces = iter(content)
+    first = next(pieces, b"")
+    detected = next((name for mark, name in BYTE_ORDER_MARKS.items() if first.startswith(mark)), "utf-8")
     try:
-        text = content.decode(encoding or detected)
+        decoder = codecs.getincrementaldecoder(encoding or detected)()
     except LookupError:
         raise StepError(f"csv_format.encoding: {encoding!r} is not an encoding; use utf-8, utf-16 or latin-1") from None
+    position = 0
+    try:
+        for piece in chain([first], pieces):
+            pending = len(decoder.getstate()[0])
+            yield decoder.decode(piece)
+            position += len(piece)
+        pending = len(decoder.getstate()[0])
+        yield decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise StepError(
-            f"the data are not a CSV table in {encoding or 'UTF-8'} ({error.reason} at byte {error.start}); "
-            "set csv_format.encoding, for example to latin-1"
+            f"the data are not a CSV table in {encoding or 'UTF-8'} ({error.reason} at byte "
+            f"{position - pending + error.start}); set csv_format.encoding, for example to latin-1"
         ) from None
-    if "\0" in text[:SAMPLE_CHARACTERS]:
-        raise StepError("the data are not a CSV table in UTF-8: they contain null bytes; set csv_format.encoding")
-    return text.removeprefix("\ufeff")
+
+
+def _read_head(text: Iterator[str], head: str) -> str:
+    """Return the head, longer by at least `SAMPLE_CHARACTERS` unless the text ends."""
+    length = len(head) + SAMPLE_CHARACTERS
+    while len(head) < length and (piece := next(text, None)) is not None:
+        head += piece
+    return head
 
 
 def _detect_separator(sample: str) -> str:

@@ -65,8 +65,14 @@ def find_columns(table: pa.Table, names: Sequence[str]) -> list[str | None]:
     return [by_key.get(name_key(name)) for name in names]
 
 
-def encode_rows(table: pa.Table, features: Sequence[ColumnSchema], decimal: str = ".") -> Rows:
+def encode_rows(table: pa.Table, features: Sequence[ColumnSchema], decimal: str = ".", first_row: int = 0) -> Rows:
     """Return the features of a table as rows of numbers.
+
+    Args:
+        table: The table, or a chunk of one.
+        features: The features in order.
+        decimal: The decimal point of text cells.
+        first_row: Index of the chunk's first row in the file, for errors.
 
     Raises:
         StepError: A column is missing, or a cell does not fit the type of its column.
@@ -77,11 +83,11 @@ def encode_rows(table: pa.Table, features: Sequence[ColumnSchema], decimal: str 
         raise StepError(f"there is no column {', '.join(missing)}; the columns are: {', '.join(table.column_names)}")
     rows = np.empty((table.num_rows, len(features)), dtype=np.float32)
     for index, (feature, column) in enumerate(zip(features, columns, strict=True)):
-        rows[:, index] = encode_column(table.column(column), feature, decimal)
+        rows[:, index] = encode_column(table.column(column), feature, decimal, first_row)
     return rows
 
 
-def encode_column(column: pa.ChunkedArray, schema: ColumnSchema, decimal: str = ".") -> Column:
+def encode_column(column: pa.ChunkedArray, schema: ColumnSchema, decimal: str = ".", first_row: int = 0) -> Column:
     """Return the cells of one column as float32.
 
     Raises:
@@ -100,7 +106,7 @@ def encode_column(column: pa.ChunkedArray, schema: ColumnSchema, decimal: str = 
     if not schema.get("missing", False):
         invalid |= cells.is_null().to_numpy()
     if invalid.any():
-        raise _refusal(column, cells, schema, kind, int(np.flatnonzero(invalid)[0]))
+        raise _refusal(column, cells, schema, kind, int(np.flatnonzero(invalid)[0]), first_row)
     return values
 
 
@@ -165,10 +171,10 @@ def _zone(kind: Any) -> str | None:
 
 
 def _refusal(
-    column: pa.ChunkedArray, cells: pa.ChunkedArray, schema: ColumnSchema, kind: ColumnType, row: int
+    column: pa.ChunkedArray, cells: pa.ChunkedArray, schema: ColumnSchema, kind: ColumnType, row: int, first_row: int
 ) -> StepError:
     name, written = schema["name"], column[row].as_py()
-    place = f"column {name}, row {row + 1}: "
+    place = f"column {name}, row {first_row + row + 1}: "
     if not cells[row].is_valid:
         found = "empty" if written is None or not str(written).strip() else f"{str(written)!r} means a missing value"
         return StepError(f"{place}{found}; {missing_remedy(name, kind, schema)}")

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfileobj
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from workloads.ml.errors import StepError
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
 
 TOKEN_VARIABLE = "AZURE_STORAGE_SAS_TOKEN"
 """Holds the container's access token. A parameter would appear in packages, command lines and logs."""
@@ -23,14 +30,25 @@ def read_data(account_url: str, container: str, blob: str, data_url: str) -> tup
     """
     if data_url:
         return _read_url(data_url), without_secrets(data_url)
+    require_address(account_url, container, blob)
+    address = f"{without_secrets(account_url)}/{container}/{blob}"
+    with blob_errors(account_url, container, blob):
+        return container_client(account_url, container).download_blob(blob).readall(), address
+
+
+def require_address(account_url: str, container: str, blob: str) -> None:
+    """Require all parts of a blob's address.
+
+    Raises:
+        StepError: A part is empty.
+    """
     given = {"account_url": account_url, "container": container, "blob": blob}
     if missing := [name for name, value in given.items() if not value]:
         raise StepError(f"{', '.join(missing)}: empty; give all of {', '.join(given)}, or a data_url instead")
-    return _read_blob(account_url, container, blob), f"{without_secrets(account_url)}/{container}/{blob}"
 
 
-def write_data(url: str, content: bytes) -> None:
-    """Write a file and, in file systems with folders, its parent folders.
+def write_data(url: str, source: Path) -> None:
+    """Copy a file of this computer to an address and create, in file systems with folders, its parent folders.
 
     Raises:
         StepError: The file cannot be written.
@@ -38,10 +56,10 @@ def write_data(url: str, content: bytes) -> None:
     import fsspec
 
     try:
-        with fsspec.open(url, "wb") as file:
-            file.write(content)
+        with source.open("rb") as content, fsspec.open(url, "wb") as file:
+            copyfileobj(content, file)
     except Exception as error:  # each file system has its own errors
-        raise StepError(f"destination: {_failure(url, 'written', error)}") from error
+        raise StepError(f"destination: {failure(url, 'written', error)}") from error
 
 
 def without_secrets(url: str) -> str:
@@ -57,29 +75,46 @@ def _read_url(url: str) -> bytes:
         with fsspec.open(url, "rb") as file:
             return bytes(file.read())
     except Exception as error:  # each file system has its own errors
-        raise StepError(f"data_url: {_failure(url, 'read', error)}") from error
+        raise StepError(f"data_url: {failure(url, 'read', error)}") from error
 
 
-def _failure(url: str, action: str, error: Exception) -> str:
+def failure(url: str, action: str, error: Exception) -> str:
+    """Return the text of an error that hides the secrets of the address."""
     shown = without_secrets(url)
     detail = f": {error}" if shown == url else ""  # the message may contain the address with its secrets
     return f"{shown} cannot be {action}: {type(error).__name__}{detail}"
 
 
-def _read_blob(account_url: str, container: str, blob: str) -> bytes:
+def container_client(account_url: str, container: str) -> ContainerClient:
+    """Return a client of a container with its access token.
+
+    Raises:
+        StepError: The token is not set.
+    """
     from azure.core.credentials import AzureSasCredential
-    from azure.core.exceptions import AzureError, ResourceNotFoundError, ServiceRequestError
-    from azure.storage.blob import BlobClient
+    from azure.storage.blob import ContainerClient
 
     logging.getLogger("azure").setLevel(logging.WARNING)  # otherwise it logs each request and response
-    account = without_secrets(account_url)
     token = os.environ.get(TOKEN_VARIABLE)
     if not token:
+        account = without_secrets(account_url)
         raise StepError(f"{TOKEN_VARIABLE} is not set; it must hold an access token of {account}/{container}")
+    login = AzureSasCredential(token)
+    return ContainerClient(account_url, container, credential=login, connection_timeout=5, **RETRIES)
+
+
+@contextmanager
+def blob_errors(account_url: str, container: str, blob: str) -> Iterator[None]:
+    """Replace errors of Azure's client.
+
+    Raises:
+        StepError: The blob cannot be read.
+    """
+    from azure.core.exceptions import AzureError, ResourceNotFoundError, ServiceRequestError
+
+    account = without_secrets(account_url)
     try:
-        login = AzureSasCredential(token)
-        client = BlobClient(account_url, container, blob, credential=login, connection_timeout=5, **RETRIES)
-        return client.download_blob().readall()
+        yield
     except ResourceNotFoundError:
         raise StepError(f"the storage account {account} has no blob {blob!r} in a container {container!r}") from None
     except ServiceRequestError as error:

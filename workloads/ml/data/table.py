@@ -129,11 +129,12 @@ def read_table(content: bytes, csv_format: CsvFormat | None = None) -> pa.Table:
         names, table = read_csv(content, csv_format or CsvFormat())
     if not table.num_rows:
         raise StepError("the data have a header but no rows")
-    _check_names(names, table)
+    check_names(names, table)
     return table.rename_columns(names)
 
 
-def _check_names(names: list[str], table: pa.Table) -> None:
+def check_names(names: list[str], table: pa.Table) -> None:
+    """Require a unique name for each column."""
     for number, name in enumerate(names):
         if (not name.strip() or PANDAS_INDEX.fullmatch(name)) and _is_row_number(table.column(number)):
             raise StepError(f"column {number + 1} has no name and holds row numbers; {NO_ROW_NUMBERS}")

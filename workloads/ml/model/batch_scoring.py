@@ -1,60 +1,79 @@
-"""Batch prediction: a whole table scored with one model."""
+"""Batch prediction: chunks of a table scored with one model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from workloads.ml.data.columns import cell_texts
-from workloads.ml.data.csv_reader import CsvFormat
-from workloads.ml.data.encoding import Rows, encode_rows, find_columns
-from workloads.ml.data.table import read_table
+from workloads.ml.data.encoding import encode_rows, find_columns
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
+from workloads.ml.evaluation.predictor import Predictor
 from workloads.ml.model.model_directory import ModelDirectory, signature_task, targets_of
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def score(content: bytes, model: ModelDirectory, target: str, csv_format: CsvFormat | None = None) -> tuple[bytes, int]:
-    """Return the rows of a table with the columns of the predictions.
+
+class BatchScorer:
+    """Model that adds the columns of its predictions to tables.
 
     They are `class` by name and its `probability` in [0, 1]; of a regression, `predicted_<target>` for each target.
     Case and punctuation of the features' names may differ. Other columns are copied, except the targets.
 
     Args:
-        content: The CSV or Parquet file.
         model: The model that predicts.
         target: Column that is dropped; empty for the targets of the model.
-        csv_format: Properties of a CSV file that are not detected.
+        decimal: Decimal point of text cells.
+    """
 
-    Returns:
-        The CSV file with predictions, and its number of rows.
+    def __init__(self, model: ModelDirectory, target: str = "", decimal: str = ".") -> None:
+        self._features = model.signature["features"]
+        self._classes = np.array(model.signature["classes"], dtype=object)
+        self._predictor = Predictor(model)
+        self._decimal = decimal
+        targets = targets_of(model.signature)
+        self._dropped = [target] if target else targets
+        self._regression = signature_task(model.signature) is Task.REGRESSION
+        self._names = [f"predicted_{name}" for name in targets] if self._regression else ["class", "probability"]
 
-    Raises:
-        StepError: A feature is missing, or a cell does not fit the type of its feature.
+    def score(self, table: pa.Table, first_row: int = 0) -> pa.Table:
+        """Return the rows of a chunk with the columns of the predictions.
+
+        Args:
+            table: The chunk.
+            first_row: Index of its first row in the file, for errors.
+
+        Raises:
+            StepError: A feature is missing, or a cell does not fit the type of its feature.
+        """
+        dropped = find_columns(table, self._dropped)
+        copied = [name for name in table.column_names if name not in dropped]
+        if taken := [name for name in self._names if name in copied]:
+            raise StepError(f"the data have a column {', '.join(taken)} already; rename it: predictions get that name")
+        answers = self._predictor.answer(encode_rows(table, self._features, self._decimal, first_row))
+        if self._regression:
+            predicted: list[Any] = list(answers.values.T)
+        else:
+            predicted = [self._classes[answers.values], answers.probabilities.max(axis=1)]
+        scored = table.select(copied)
+        for name, values in zip(self._names, predicted, strict=True):
+            scored = scored.append_column(name, [values])
+        return scored
+
+
+def to_csv(table: pa.Table, header: bool) -> bytes:
+    """Return a chunk as lines of a CSV file, with cells as they were written.
+
+    Args:
+        table: The chunk.
+        header: True if the lines begin with the names of the columns.
     """
     import pandas as pd
+    import pyarrow as pa
 
-    table = read_table(content, csv_format)
-    targets = targets_of(model.signature)
-    dropped = find_columns(table, [target] if target else targets)
-    copied = [name for name in table.column_names if name not in dropped]
-    regression = signature_task(model.signature) is Task.REGRESSION
-    names = [f"predicted_{name}" for name in targets] if regression else ["class", "probability"]
-    if taken := [name for name in names if name in copied]:
-        raise StepError(f"the data have a column {', '.join(taken)} already; rename it: predictions get that name")
-    rows = encode_rows(table, model.signature["features"], (csv_format or CsvFormat()).decimal)
-    predicted = _predict_values(model, rows, names) if regression else _predict_classes(model, rows)
-    frame = pd.DataFrame({name: cell_texts(table.column(name)) for name in copied}).assign(**predicted)
-    return frame.to_csv(index=False).encode(), len(frame)
-
-
-def _predict_values(model: ModelDirectory, rows: Rows, names: Sequence[str]) -> Mapping[str, Any]:
-    return dict(zip(names, model.predict_values(rows).T, strict=True))
-
-
-def _predict_classes(model: ModelDirectory, rows: Rows) -> Mapping[str, Any]:
-    labels, probabilities = model.predict(rows)
-    return {
-        "class": [model.signature["classes"][label] for label in labels],
-        "probability": probabilities.max(axis=1),
-    }
+    columns = zip(table.column_names, table.columns, strict=True)
+    cells = {name: cell.to_numpy() if pa.types.is_float32(cell.type) else cell_texts(cell) for name, cell in columns}
+    return pd.DataFrame(cells).to_csv(index=False, header=header).encode()

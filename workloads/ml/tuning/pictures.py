@@ -99,7 +99,7 @@ def _draw_axis(axes: Axes, index: int, values: Sequence[Any]) -> list[float]:
     """Draw a vertical axis with its smallest and largest value, or all texts; return the values scaled to [0, 1]."""
     axes.axvline(index, color="gray", linewidth=0.5)
     numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-    places = sorted(set(values)) if numeric else sorted({str(value) for value in values})
+    places: list[Any] = sorted(set(values)) if numeric else sorted({str(value) for value in values})
     if numeric and places:
         low, span = places[0], (places[-1] - places[0]) or 1
         labels = {(place - low) / span: f"{place:.4g}" for place in (places[0], places[-1])}

@@ -57,7 +57,7 @@ Space = dict[str, Any]
 
 def search_spaces(tune: TuneSection, task: Task, targets: int) -> dict[str, Space]:
     """Return the space of each estimator of a search; ranges of the settings replace the default ones."""
-    defaults: dict[str, Space] = {**TREES, "linear": LINEAR[task]}
+    defaults: dict[str, Any] = {**TREES, "linear": LINEAR[task]}
     named = tune.estimators or [name for name in defaults if targets == 1 or name not in SINGLE_TARGET]
     return {name: {**defaults.get(name, {}), **tune.parameters.get(name, {})} for name in named}
 

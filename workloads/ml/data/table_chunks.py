@@ -1,0 +1,152 @@
+"""Tables in chunks: memory does not grow with their rows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from shutil import copyfileobj
+from typing import IO, TYPE_CHECKING
+
+from workloads.ml.data.csv_reader import CsvFormat, stream_csv
+from workloads.ml.data.data_files import DataFile
+from workloads.ml.data.storage import failure
+from workloads.ml.data.table import PARQUET_MAGIC, check_names
+from workloads.ml.errors import StepError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+CHUNK_ROWS = 1 << 16
+"""Rows of a chunk of a Parquet file."""
+UNIT_ROWS = 1 << 20
+"""Row groups of a Parquet file are one unit until they have this number of rows."""
+COLUMN_BUFFER_BYTES = 1 << 18
+"""Size of a request for a column of a Parquet file."""
+REQUEST_BYTES = 1 << 22
+"""Size of a request for a CSV file."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Rows that one process reads: a CSV file, or consecutive row groups of a Parquet file.
+
+    Args:
+        number: Index among all units of the data.
+        file: The file.
+        first_row: Index of the first row in the file.
+        row_groups: Indices of the row groups; None for a CSV file.
+    """
+
+    number: int
+    file: DataFile
+    first_row: int = 0
+    row_groups: tuple[int, ...] | None = None
+
+
+def find_units(files: Sequence[DataFile]) -> list[Unit]:
+    """Return the units of the files.
+
+    Raises:
+        StepError: A file cannot be read, or files have different formats.
+    """
+    found: list[tuple[DataFile, int, tuple[int, ...] | None]] = []
+    for file in files:
+        with file.open() as stream:
+            groups = _row_groups(stream, file) if _read(stream, len(PARQUET_MAGIC), file) == PARQUET_MAGIC else None
+        found += [(file, 0, None)] if groups is None else [(file, *each) for each in groups]
+    units = [Unit(number, *each) for number, each in enumerate(found)]
+    formats = {unit.row_groups is None: unit.file.address for unit in units}
+    if len(formats) > 1:
+        raise StepError(f"the data are a CSV file {formats[True]} and a Parquet file {formats[False]}; keep one format")
+    return units
+
+
+def read_chunks(unit: Unit, csv_format: CsvFormat) -> Iterator[pa.Table]:
+    """Yield the rows of a unit, with unique column names; cells of a CSV file are text.
+
+    Raises:
+        StepError: The file cannot be read, has no rows, or a column has no unique name.
+    """
+    import pyarrow as pa
+
+    with unit.file.open() as stream:
+        if unit.row_groups is None:
+            names, batches = stream_csv(_pieces(stream, unit.file), csv_format)
+        else:
+            names, batches = _read_row_groups(stream, unit)
+        checked = False
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            table = pa.Table.from_batches([batch])
+            if not checked:
+                check_names(names, table)
+                checked = True
+            yield table.rename_columns(names)
+
+
+def _row_groups(stream: IO[bytes], file: DataFile) -> list[tuple[int, tuple[int, ...]]]:
+    """Return the first row and the row groups of each unit of a Parquet file."""
+    metadata = _parquet(stream, file).metadata
+    if not metadata.num_rows:
+        raise StepError("the data have a header but no rows")
+    units: list[tuple[int, tuple[int, ...]]] = []
+    row = 0
+    for group in range(metadata.num_row_groups):
+        if units and row - units[-1][0] < UNIT_ROWS:
+            units[-1] = (units[-1][0], (*units[-1][1], group))
+        else:
+            units.append((row, (group,)))
+        row += metadata.row_group(group).num_rows
+    return units
+
+
+def _read_row_groups(stream: IO[bytes], unit: Unit) -> tuple[list[str], Iterator[pa.RecordBatch]]:
+    opened = _parquet(stream, unit.file)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        try:
+            yield from opened.iter_batches(CHUNK_ROWS, row_groups=unit.row_groups, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise StepError(f"the data begin like a Parquet file but cannot be read: {error}") from None
+
+    return opened.schema_arrow.names, batches()
+
+
+def _parquet(stream: IO[bytes], file: DataFile) -> ParquetFile:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        # A stream buffer for each column: otherwise memory holds whole row groups.
+        return parquet.ParquetFile(_seekable(stream, file), buffer_size=COLUMN_BUFFER_BYTES, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise StepError(f"the data begin like a Parquet file but cannot be read: {error}") from None
+
+
+def _seekable(stream: IO[bytes], file: DataFile) -> IO[bytes]:
+    """Return the stream, or a copy on disk if its server has no ranges."""
+    try:
+        stream.seek(0, 2)
+    except ValueError:
+        copy = tempfile.TemporaryFile()  # noqa: SIM115  deleted with its last reference
+        with file.open() as again:
+            copyfileobj(again, copy)
+        return copy
+    stream.seek(0)
+    return stream
+
+
+def _pieces(stream: IO[bytes], file: DataFile) -> Iterator[bytes]:
+    return iter(lambda: _read(stream, REQUEST_BYTES, file), b"")
+
+
+def _read(stream: IO[bytes], size: int, file: DataFile) -> bytes:
+    try:
+        return stream.read(size) or b""
+    except Exception as error:  # each file system has its own errors
+        raise StepError(f"data_url: {failure(file.address, 'read', error)}") from error
