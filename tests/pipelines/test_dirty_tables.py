@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tests.pipelines.dirty_tables import ROWS, TABLES, DirtyTable
+from tests.pipelines.scored import score_csv
 from workloads.ml.data import table
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
-from workloads.ml.model import batch_scoring
 from workloads.ml.model.forest import train_forest
 from workloads.ml.model.model_directory import load_model_directory, require_servable
 
@@ -46,7 +46,7 @@ def test_table_with_its_settings_is_trained_and_predicted(name: str, tmp_path: P
     train_forest(str(tmp_path / "part"), tmp_path / "model", name, 20, 0)
     model = load_model_directory(tmp_path / "model")
     require_servable(model)
-    scored, rows = batch_scoring.score(dirty.content, model, "", CsvFormat.from_mapping(dirty.csv_format))
+    scored, rows = score_csv(dirty.content, model, "", CsvFormat.from_mapping(dirty.csv_format))
     lines = list(csv.DictReader(io.StringIO(scored.decode())))
     assert rows == len(lines) == ROWS
     if dirty.task == "regression":

@@ -13,6 +13,7 @@ from mlplatform.mlflow_server.users import ADMINISTRATOR, READER, WRITER
 from mlplatform.tracking_access import TrackingAccess
 
 from workloads.ml import model_registry
+from workloads.ml.rest_client import MlflowRest
 from workloads.ml.tracking import client, find_or_create_run
 from workloads.mlflow_session import mlflow_session
 
@@ -75,6 +76,15 @@ CHANGES: dict[str, Callable[[MlflowClient, str], object]] = {
     "delete the model": lambda mlflow, _: mlflow.delete_registered_model(MODEL),
     "delete the run": lambda mlflow, run: mlflow.delete_run(run),
 }
+
+
+@pytest.mark.parametrize("user", [READER, WRITER])
+def test_champion_of_a_missing_model_is_none(url: str, user: str) -> None:
+    registry = MlflowRest(url, (user, PASSWORD))
+    assert registry.champion("missing") is None
+    champion = registry.champion(MODEL)
+    assert champion is not None
+    assert champion["version"] == "1"
 
 
 def test_reader_changes_nothing(url: str) -> None:

@@ -29,8 +29,12 @@ class Registry(Answering):
     moves: ClassVar[list[str | None]] = []
 
     def do_GET(self) -> None:
-        tags = [{"key": key, "value": value} for key, value in type(self).tags.items()]
-        self.answer(type(self).status, {"model_version": {"version": "4", "tags": tags}})
+        status, tags = type(self).status, [{"key": key, "value": value} for key, value in type(self).tags.items()]
+        if "registered-models/search" in self.path:
+            aliases = [] if status == 404 else [{"alias": "champion", "version": "4"}]
+            self.answer(200 if status == 404 else status, {"registered_models": [{"aliases": aliases}]})
+        else:
+            self.answer(status, {"model_version": {"version": "4", "tags": tags}})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

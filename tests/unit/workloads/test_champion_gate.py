@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -27,12 +28,14 @@ class Registry(Answering):
     moves: ClassVar[list[str | None]] = []
 
     def do_GET(self) -> None:
-        path, _, _ = self.path.partition("?")
-        version = {"version": self.alias, "run_id": "own", "tags": self.tags(sha256="abc", accuracy="0.95")}
-        if path.endswith("registered-models/alias"):
-            self.answer(200 if self.alias else 404, {"model_version": version})
+        path, _, query = self.path.partition("?")
+        if path.endswith("registered-models/search"):
+            aliases = [{"alias": "champion", "version": self.alias}] if self.alias else []
+            self.answer(200, {"registered_models": [{"name": "iris", "aliases": aliases}]})
         elif path.endswith("model-versions/get"):
-            self.answer(200, {"model_version": version | {"version": "2"}})
+            (number,) = parse_qs(query)["version"]
+            tags = self.tags(sha256="abc", accuracy="0.95")
+            self.answer(200, {"model_version": {"version": number, "run_id": "own", "tags": tags}})
         elif path.endswith("experiments/get-by-name"):
             self.answer(404, {})
         else:

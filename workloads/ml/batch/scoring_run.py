@@ -15,12 +15,12 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workloads.ml.batch.batch_scorer import BatchScorer, to_csv
 from workloads.ml.batch.parts_folder import PartRecord, PartsFolder
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.data_files import DataFile
 from workloads.ml.data.table_chunks import Unit, find_units, read_chunks
 from workloads.ml.errors import StepError
-from workloads.ml.model.batch_scoring import BatchScorer, to_csv
 from workloads.ml.model.model_directory import ModelDirectory, sha256_hex
 
 if TYPE_CHECKING:
