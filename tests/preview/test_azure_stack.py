@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import copy_of_checkout
+from tests.harness import copy_of_checkout, isolated_environment
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +19,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def preview(checkout: Path, scratch: Path, stack: str) -> tuple[int, str]:
     """Return exit code and preview report of a stack, with its committed settings."""
-    (scratch / "state").mkdir(exist_ok=True)
-    environment = {
-        "PULUMI_BACKEND_URL": f"file://{scratch / 'state'}",
-        "PULUMI_HOME": str(scratch / "home"),
-        "PULUMI_CONFIG_PASSPHRASE": "correct horse battery staple",
-        # No login to Azure.
-        **{name: "" for name in os.environ if name.startswith(("ARM_", "AZURE_"))},
-    }
+    no_login = {name: "" for name in os.environ if name.startswith(("ARM_", "AZURE_"))}
     result = subprocess.run(
         [sys.executable, "-m", "tools.cli", "preview", "--stack", stack],
         cwd=checkout,
-        env=os.environ | environment,
+        env=isolated_environment(scratch) | no_login,
         capture_output=True,
         text=True,
     )
