@@ -87,7 +87,8 @@ def engine_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects that the engines create through the API server."""
     job = JobEngine(JobEngineConfig(kubeconfig("http://127.0.0.1:1"), "n", "i", str(tmp_path)))
     job.api = uploads = Recorder()  # type: ignore[assignment]
-    job.upload("iris", "v1", "{root: {dag: {tasks: {}}}, components: {}, deploymentSpec: {executors: {}}}", ["TOKEN"], 5)
+    package = "{root: {dag: {tasks: {}}}, components: {}, deploymentSpec: {executors: {}}}"
+    job.upload("iris", "v1", package, ["TOKEN"], 5)
     yield {"apiVersion": "v1", "kind": "ConfigMap", **uploads.bodies["config_map"]}
     yield {"apiVersion": "batch/v1", "kind": "Job", **job_manifest("iris-1", REQUEST, "image")}
     yield {"apiVersion": "v1", "kind": "Secret", **secret_manifest("iris-1", "uid", REQUEST.secrets)}

@@ -41,7 +41,7 @@ def total(counter: Any) -> float:
 def test_flush_error_in_one_counter_updates_all_others(
     model: Model, telemetry: Telemetry, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    label, _, inputs = model.predict_row(trained.data[0].tolist())
+    (label, _), inputs = model.predict_row(trained.data[0].tolist())
     telemetry.record_predictions(model, (label,), inputs)
     telemetry.record_request(("/missing", "GET", "404"), 0.001)
     monkeypatch.setattr(telemetry._predictions, "labels", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
@@ -58,7 +58,7 @@ def test_record_predictions_large_batch_is_counted_at_once(
     model: Model, telemetry: Telemetry, trained: Trained
 ) -> None:
     rows = np.resize(trained.data, (IMMEDIATE_BYTES // 16, 4)).tolist()
-    labels, _, inputs = model.predict(rows)
+    (labels, _), inputs = model.predict(rows)
     telemetry.record_predictions(model, labels, inputs)
     assert total(telemetry._values) == len(rows) * len(trained.features)
     telemetry.flush()
@@ -71,7 +71,7 @@ def test_record_predictions_during_swap_counts_for_previous_model(
 ) -> None:
     following = Model(None, read_package(trained.folder, "8", {}))
     telemetry.record_swap(following, model)
-    label, _, inputs = model.predict_row(trained.data[0].tolist())
+    (label, _), inputs = model.predict_row(trained.data[0].tolist())
     telemetry.record_predictions(model, (label,), inputs)
     telemetry.flush()
     assert telemetry._predictions.labels(model.name, "7", "setosa")._value.get() == 1
