@@ -211,6 +211,8 @@ def test_pipeline_names() -> None:
         "iris-local",
         "regression",
         "smoke-test",
+        "tuned",
+        "tuned-regression",
     ]
 
 
