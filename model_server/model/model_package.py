@@ -66,7 +66,7 @@ class Feature(BaseModel):
     maximum: FiniteFloat
     mean: FiniteFloat
     type: Text | None = None
-    """One of `TYPES`; None in signatures of early versions."""
+    """A type of `TYPES`; None in signatures of early versions."""
     ranges: Ranges | None = None
     """None if the distribution was not recorded."""
     missing: bool = False

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, BlobProperties
 
 VERSION_KEYS = ("ETag", "etag", "mtime", "created", "LastModified", "Last-Modified", "Content-MD5", "Digest")
-"""What file systems report of a file that changes with its content."""
+"""Properties that file systems report, and that change with the content of a file."""
 
 
 @dataclass(frozen=True)
