@@ -84,13 +84,13 @@ def test_upload_same_version_twice_creates_one(api: KubernetesClient, engine: Jo
 
 
 def test_steps_have_their_secrets_and_no_rights(api: KubernetesClient, engine: JobEngine, request_for: Any) -> None:
-    result = engine.run(request_for(pipelines.probing, secrets={"A_SECRET": "tell-nobody"}))
+    result = engine.run(request_for(pipelines.probing, secrets={"A_SECRET": "a-password"}))
     found = json.loads(result.outputs["Output"])
     assert found == {
         "user": 10001,
         "writes_root": False,
         "token": False,
-        "secret": hashlib.sha256(b"tell-nobody").hexdigest(),
+        "secret": hashlib.sha256(b"a-password").hexdigest(),
         # Kubernetes sets the API server's address in each pod; addresses of other services are disabled.
         "service_variables": ["KUBERNETES_SERVICE_HOST"],
     }

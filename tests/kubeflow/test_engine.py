@@ -20,7 +20,7 @@ from .executions import FakeRun, iris_external
 from .stand_in import StandIn
 
 PACKAGE = compile_pipeline("iris-external", "registry.example/workloads:1", 0).ir
-SECRETS = {"AZURE_STORAGE_SAS_TOKEN": "c2VjcmV0", "MLFLOW_TRACKING_PASSWORD": "tell-nobody"}
+SECRETS = {"AZURE_STORAGE_SAS_TOKEN": "c2VjcmV0", "MLFLOW_TRACKING_PASSWORD": "a-password"}
 ARGUMENTS = {"baseline": 0.7, "trees": 100, "tracking_url": "http://mlflow", "run_key": "iris-external-1"}
 
 
