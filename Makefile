@@ -49,7 +49,7 @@ test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `m
 	@$(VENV) -m pytest $(LAB_TESTS) $(ARGS)
 
 test-platform: tools ## test services, upgrades and migration on clusters, 90 minutes; needs the same
-	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/test_migration.py $(ARGS)
+	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/migration/test_migration.py $(ARGS)
 
 lint: tools ## run ruff, import-linter, the prose linter, shellcheck and mypy
 	@$(VENV) -m ruff check
