@@ -23,12 +23,12 @@ from workloads.ml.data import table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
 from workloads.ml.model.model_directory import load_model_directory
-from workloads.ml.tuning import worker
-from workloads.ml.tuning.result import train_best
+from workloads.ml.tuning import trial_worker
+from workloads.ml.tuning.result import fit_best
 from workloads.ml.tuning.search import Search, plan_search
 from workloads.ml.tuning.search_space import arguments, grid, search_spaces
 from workloads.ml.tuning.trial_runs import TrialRuns, TrialStatus
-from workloads.ml.tuning.worker import TrialWorker
+from workloads.ml.tuning.trial_worker import TrialWorker
 
 SECONDS = 120
 TUNE = {
@@ -132,7 +132,7 @@ def test_grid_over_regressions_trains_the_best_and_records_failed_trials(
     assert "n_neighbors" in error
     best = min((each for each in trials if each.means), key=lambda each: each.means[-1])
 
-    result = train_best(search, parts["regression"], tmp_path / "model", "flats", mlflow_url)
+    result = fit_best(search, parts["regression"], tmp_path / "model", "flats", mlflow_url)
     assert result.metrics["cv_mae"] == best.means[-1]
     assert (result.metrics["trials_complete"] + result.metrics["trials_pruned"], result.metrics["trials_failed"]) == (
         3,
@@ -162,11 +162,11 @@ def test_search_whose_time_ends_in_a_trial_abandons_it_after_its_fold(
     part = parts["classification"]
     search = replace(plan(mlflow_url, part, "late", {"estimators": ["linear"], "minutes": 0.5}), deadline=5.0)
     clock = iter([0.0, 9.0, 9.0])  # before the trial, after its first fold, before the next trial
-    monkeypatch.setattr(worker, "time", SimpleNamespace(time=lambda: next(clock)))
+    monkeypatch.setattr(trial_worker, "time", SimpleNamespace(time=lambda: next(clock)))
     assert TrialWorker(search, part, mlflow_url, 0).run() == 0
     assert TrialRuns(mlflow_url, search).load() == []
     with pytest.raises(StepError, match=r"^tune\.minutes: 0\.5; no trial ended in this time"):
-        train_best(search, part, tmp_path / "model", "flats", mlflow_url)
+        fit_best(search, part, tmp_path / "model", "flats", mlflow_url)
 
 
 @pytest.mark.parametrize(
