@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from model_server.dataplane import BINARY, JSON, DataPlane
+from model_server.dataplane import BINARY, DataPlane
 from model_server.errors import RequestError
 from model_server.http.openapi import API_VERSION, openapi_document
 from model_server.http.page import render_page

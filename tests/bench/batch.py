@@ -15,9 +15,9 @@ from onnxruntime import InferenceSession, SessionOptions
 from model_server.model.model import Model
 from model_server.model.model_package import read_package
 from settings.serving import ServingSettings
-from tests.bench.contenders import ours
 from tests.bench.forest import FEATURES, FLOWERS, Forest
-from tests.bench.servers import running
+from tests.bench.http.contenders import ours
+from tests.bench.http.servers import running
 
 SERVED_ROWS = ServingSettings().max_rows
 ROWS = 200_000

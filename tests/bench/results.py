@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 
 from tests.bench.batch import BASE, OURS, SERVED_ROWS
+from tests.bench.http.serving import Measured
 from tests.bench.machinery import Machinery
-from tests.bench.serving import Measured
 
 LIBRARIES = ("flask", "granian", "onnxruntime", "scikit-learn", "numpy")
 STEERING = ("OPENBLAS_", "OMP_", "MKL_")

@@ -13,15 +13,20 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import requests
 
 from tests.harness import CHECKOUT, Stack, changes, git, touched
 from tests.waiting import until
+from tools.cli.cluster_access import AccessError
+from tools.cli.model_history import history_lines
 from workloads.ml.data.table import load_table
+from workloads.model_transfer.model_transfer import ACCESS
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 VIRGINICA = {"petal_length": 6.0, "petal_width": 2.5, "sepal_length": 6.3, "sepal_width": 3.3}
@@ -268,6 +273,21 @@ def test_up_with_a_pinned_version_rolls_back(unsettled: Stack) -> None:
     assert unsettled.outputs()["model"] == first
     served = requests.post(unsettled.outputs()["score_url"], json=SETOSA, timeout=10).json()
     assert str(served["model_version"]) == first["version"]
+    text = "\n".join(history_lines(unsettled.outputs("--show-secrets")[ACCESS], "iris", None))
+    assert re.findall(r"UTC  version (\d+)", text)[-2:] == [second["version"], first["version"]]
+    assert "workloads:pipelines.iris-external.version, by " in text
+    assert first["sha256"] in text
+    assert "trees=10" in text
+
+
+def test_history_at_a_time_before_the_stack_or_of_a_missing_model_says_so(stack: Stack) -> None:
+    access = stack.outputs("--show-secrets")[ACCESS]
+    assert list(history_lines(access, "iris", datetime(2020, 1, 1, tzinfo=UTC))) == [
+        "Model iris",
+        "  no champion at 2020-01-01 00:00:00 UTC is recorded",
+    ]
+    with pytest.raises(AccessError, match="--model roses: MLflow has iris"):
+        list(history_lines(access, "roses", None))
 
 
 def test_up_with_an_unregistered_version_names_the_registered_ones(unsettled: Stack) -> None:
