@@ -17,7 +17,7 @@ from workloads.ml.model.mlflow_model import save_mlflow_model
 from workloads.ml.model.model_directory import load_model_directory, require_servable
 from workloads.ml.training.named_estimator import train_estimator
 
-DETECTORS = ["IsolationForest", "LocalOutlierFactor", "OneClassSVM"]
+DETECTORS = [("IsolationForest", {"contamination": 0.02}), ("LocalOutlierFactor", {}), ("OneClassSVM", {"nu": 0.05})]
 
 
 def pumps(marks: tuple[str, str] = ("false", "true")) -> bytes:
@@ -41,9 +41,11 @@ def trained(folder: Path, estimator: str, **parameters: Any) -> Evaluation:
     return evaluate_model(str(folder / "test"), str(folder / "model"), [{"metric": "f1", "above": 0.6}], None, "", "")
 
 
-@pytest.mark.parametrize("estimator", DETECTORS)
-def test_detector_finds_the_marked_rows_and_passes_the_gate(tmp_path: Path, estimator: str) -> None:
-    found = trained(tmp_path, estimator)
+@pytest.mark.parametrize(("estimator", "parameters"), DETECTORS)
+def test_detector_finds_the_marked_rows_and_passes_the_gate(
+    tmp_path: Path, estimator: str, parameters: dict[str, Any]
+) -> None:
+    found = trained(tmp_path, estimator, **parameters)
     model = load_model_directory(tmp_path / "model")
     require_servable(model)
     assert (model.signature["task"], model.signature["classes"]) == ("anomaly", ["normal", "anomaly"])
