@@ -51,13 +51,13 @@ def root_file_system() -> Path:
     Raises:
         UserError: this process is not root, a program is missing, or the build failed.
     """
-    from airgap.bundle.build_progress import Progress
     from airgap.bundle.builders.debian import ROOTFS, DebianBuild
     from airgap.bundle.source_table import load_sources
     from airgap.bundle.store import Store
     from tools.bootstrap.atomic_install import atomic_install
     from tools.bootstrap.console import SetupError
     from tools.bootstrap.file_lock import file_lock
+    from tools.bootstrap.progress import Progress
 
     require_root_and_tools()
     sources = load_sources()
@@ -67,7 +67,9 @@ def root_file_system() -> Path:
     try:
         with file_lock(cache_directory() / "lab" / "lock", "Another stack builds the machines' root file system."):
             if not archive.exists:
-                build.build(archive, Progress("root file system of the lab's machines"))
+                with Progress("root file system of the lab's machines", f"{archive.kind} machine") as progress:
+                    build.build(archive, progress)
+                    progress.done("built")
             if not target.exists():
                 with atomic_install(target) as partial:
                     _unpack(archive.folder / ROOTFS, partial)
