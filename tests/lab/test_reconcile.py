@@ -52,7 +52,7 @@ def test_up_of_a_changed_program_configures_an_older_cluster_node_by_node(lab: S
     assert list(order) == [(node, state) for node in NODES for state in ("updating", "updated")], output
     flags = {"--profiling=false", "--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt", "--audit-log-maxage=29"}
     assert flags <= _arguments(cluster)
-    policy = on(lab, "control-plane", "sudo cat /etc/kubernetes/policies-*/audit-policy.yaml")
+    policy = on(lab, "control-plane", "sudo sh -c 'cat /etc/kubernetes/policies-*/audit-policy.yaml'")
     assert policy.count("# Changed.") == 1
     for node in NODES:
         settings = on(lab, node, f"sudo cat {KUBELET}")
