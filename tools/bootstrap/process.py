@@ -13,6 +13,7 @@ from tools.bootstrap.console import SetupError
 SHOWN_LINES = 15
 SHOWN_WORDS = 4
 SHOWN_CHARACTERS = 1500
+CLOCK_TOLERANCE_SECONDS = 1
 
 
 class Startable(Protocol):
@@ -34,6 +35,17 @@ def start_time(process: Startable) -> float:
     stat = Path(f"/proc/{process.pid}/stat")
     # The name of the program, in brackets, may contain spaces.
     return float(stat.read_text().rpartition(")")[2].split()[19]) if stat.exists() else process.create_time()
+
+
+def has_start_time(process: Startable, recorded: float) -> bool:
+    """Return True if the process started at the recorded time.
+
+    Args:
+        process: a process that exists.
+        recorded: a result of `start_time`, or the time of day that older versions of this program recorded.
+    """
+    # Ticks since boot reach the seconds since 1970 after half a year, and then the process id would have to match, too.
+    return recorded == start_time(process) or abs(recorded - process.create_time()) <= CLOCK_TOLERANCE_SECONDS
 
 
 class CommandError(SetupError):
