@@ -52,13 +52,14 @@ test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `m
 test-platform: tools ## test services, upgrades and migration on clusters, 90 minutes; needs the same
 	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/migration/test_migration.py $(ARGS)
 
-lint: tools ## run ruff, import-linter, the prose linter, shellcheck and mypy
+lint: tools ## run ruff, import-linter, the linters of prose and structure, shellcheck and mypy
 	@$(VENV) -m ruff check
 	@$(VENV) -m ruff format --check
 	@# mypy and import-linter find the folder platform/ under its import name through this link.
 	@mkdir -p .mypy_cache/bases && ln -sfn ../../platform .mypy_cache/bases/mlplatform
 	@PYTHONPATH=.mypy_cache/bases:. .venv/bin/lint-imports
 	@$(VENV) -m tools.ci.prose_lint
+	@$(VENV) -m tools.ci.structure_lint
 	@.venv/bin/shellcheck $$(git grep --untracked -lE '^#!(/usr/bin/env |/bin/)(ba)?sh')
 	@$(VENV) -m mypy
 
