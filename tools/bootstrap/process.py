@@ -76,20 +76,7 @@ def run_visible(
     last: deque[str] = deque(maxlen=SHOWN_LINES)
     with log.open("a") as file:
         print("$", *command, file=file, flush=True)
-        try:
-            process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            )
-        except OSError as error:
-            raise CommandError(f"{command[0]} could not be started: {error.strerror}") from None
-        with process:
+        with start_piped(command, cwd=cwd, env=env) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 file.write(line)
@@ -101,6 +88,29 @@ def run_visible(
         raise CommandError(
             f"`{_shortened(command)}` returned exit code {process.returncode}; see {log}, which ends with:\n{lines}"
         )
+
+
+def start_piped(
+    command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a program without input and return it; its standard output and error are one pipe of text.
+
+    Raises:
+        CommandError: The program did not start.
+    """
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise CommandError(f"{command[0]} could not be started: {error.strerror}") from None
 
 
 def capture(
