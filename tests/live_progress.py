@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tools.bootstrap.progress import Progress
+from airgap.bundle.progress import Progress
 
 NAME = "live-progress"
 

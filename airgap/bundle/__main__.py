@@ -16,6 +16,7 @@ from airgap.bundle.build_requirements import require_programs
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.builders.upstream_image import is_reachable
 from airgap.bundle.index import read_index, write_index
+from airgap.bundle.progress import Progress
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.sbom import BillOfMaterials
@@ -23,7 +24,6 @@ from airgap.bundle.selection import Images, select_artifacts
 from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Store
 from tools.bootstrap.console import SetupError, log_message
-from tools.bootstrap.progress import Progress
 
 
 def main() -> int:

@@ -10,11 +10,11 @@ from airgap.bundle import build_requirements
 from airgap.bundle.artifacts import KINDS, Artifacts
 from airgap.bundle.build_requirements import require_programs, require_root_for
 from airgap.bundle.builders.debian_image import BuildahStore
+from airgap.bundle.progress import Progress
 from airgap.bundle.selection import Selection
 from airgap.bundle.source_table import SourceTable
 from airgap.bundle.store import Artifact, Store
 from tools.bootstrap.console import SetupError, log_message
-from tools.bootstrap.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,12 @@ def root_file_system() -> Path:
         UserError: this process is not root, a program is missing, or the build failed.
     """
     from airgap.bundle.builders.debian import ROOTFS, DebianBuild
+    from airgap.bundle.progress import Progress
     from airgap.bundle.source_table import load_sources
     from airgap.bundle.store import Store
     from tools.bootstrap.atomic_install import atomic_install
     from tools.bootstrap.console import SetupError
     from tools.bootstrap.file_lock import file_lock
-    from tools.bootstrap.progress import Progress
 
     require_root_and_tools()
     sources = load_sources()

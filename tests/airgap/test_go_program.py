@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.builders.go_program import STRICT, USER_SETTINGS, GoBuild, GoToolchain, default_name
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Artifact, Store
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
 from tools.bootstrap.console import SetupError
 from tools.bootstrap.process import capture
-from tools.bootstrap.progress import Progress
 
 
 @pytest.fixture

@@ -13,17 +13,17 @@ import psutil
 
 from airgap.bundle.builders.c_program import CProgramBuild
 from airgap.bundle.builders.debian_image import BuildahStore, ImageBuild
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Artifact, Store
 from tests.airgap.conftest import needs_buildah, needs_compiler
 from tests.waiting import until
 from tools.bootstrap.paths import PROJECT
-from tools.bootstrap.progress import Progress
 
 TABLE = load_sources()
 BUILD = """
 from airgap.bundle.builders.c_program import CProgramBuild
-from tools.bootstrap.progress import Progress
+from airgap.bundle.progress import Progress
 from airgap.bundle.store import Store
 from airgap.bundle.source_table import load_sources
 table, store = load_sources(), Store.default()

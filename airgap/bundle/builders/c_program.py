@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import HERE, CSource, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap.process import capture, run_visible
-from tools.bootstrap.progress import Progress
 
 COMPILER = "gcc"
 FLAGS = ["-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s", "-Wl,--build-id=none"]

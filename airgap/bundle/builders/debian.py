@@ -7,11 +7,11 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import DebianBase, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap.console import SetupError
 from tools.bootstrap.process import capture, run_visible
-from tools.bootstrap.progress import Progress
 
 ROOTFS = "rootfs.tar"
 SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubuntu.sources")

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import MODULES, Binary, GoSource, ImageFile, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap import pulumi_cli
 from tools.bootstrap.console import SetupError
 from tools.bootstrap.go_toolchain import toolchain
 from tools.bootstrap.process import capture, run_visible
-from tools.bootstrap.progress import Progress
 
 UPSTREAM = "upstream"
 """The folder beside the binaries with files of the upstream module that images contain."""

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from airgap.bundle.builders.debian_image import LAYOUT, TAG, describe_layout
+from airgap.bundle.progress import Progress
 from airgap.bundle.store import Artifact, Store
 from tools.bootstrap.process import run_visible
-from tools.bootstrap.progress import Progress
 
 PROBE_SECONDS = 5
 ADDRESSES = {"docker.io": "registry-1.docker.io"}

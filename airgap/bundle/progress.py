@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
-from tools.bootstrap.durations import expected_seconds, format_duration, record_duration
+from airgap.bundle.durations import expected_seconds, format_duration, record_duration
 
 LOG_INTERVAL_SECONDS = 30
 REFRESH_SECONDS = 1
@@ -47,7 +47,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with self._lock:
             if self._live and not self._ended.is_set():
-                self._write("\n")  # the error follows on a line of its own
+                self._write("\n")  # the error follows on the next line
             self._ended.set()
 
     def show(self, activity: str) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from airgap.bundle import progress
+from airgap.bundle.durations import expected_seconds, format_duration, record_duration
+from airgap.bundle.progress import Progress
 from tests.waiting import until
-from tools.bootstrap import progress
-from tools.bootstrap.durations import expected_seconds, format_duration, record_duration
-from tools.bootstrap.progress import Progress
 
 
 @pytest.fixture(autouse=True)
