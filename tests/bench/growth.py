@@ -6,25 +6,29 @@ between the first two numbers: 1.0 means that the time grows in proportion to th
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.harness import Stack, copy_of_checkout, temporary_stacks
+from tools.cli.preview import LINEAR
 
-NUMBERS = (1, 100, 300, 600)
-SETTINGS = {"infra:machines": "none", "infra:cluster": "none", "platform:pipelines": "embedded"}
+NUMBERS = (1, 100, 300, 1000)
+SETTINGS: dict[str, Any] = {"infra:machines": "none", "infra:cluster": "none", "platform:pipelines": "embedded"}
 
 
 def main() -> int:
     """Measure and print a table."""
+    os.environ |= LINEAR
     numbers = [int(argument) for argument in sys.argv[1:]] or list(NUMBERS)
     with tempfile.TemporaryDirectory() as folder:
         project = copy_of_checkout(Path(folder, "checkout"))
         _write_pipelines(project, max(numbers))
         with temporary_stacks(project) as create:
-            stack = create("growth", Path(folder, "growth"), SETTINGS)
+            stack = create("growth", Path(folder, "growth"), SETTINGS, up_seconds=3600)
             print(f"{'pipelines':>9}  {'CPU seconds':>11}  {'ms a pipeline':>13}  ratio")
             seconds: list[float] = []
             for number in numbers:
