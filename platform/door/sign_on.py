@@ -72,6 +72,7 @@ def _provider(door: DoorSettings, ca_file: str | None) -> dict[str, Any]:
         "oidc_groups_claim": door.oidc.groups_claim,
         "scope": door.oidc.scope,
         "code_challenge_method": "S256",
+        "insecure_oidc_skip_nonce": False,
         "skip_provider_button": True,
         **({"provider_ca_files": [ca_file], "use_system_trust_store": True} if ca_file else {}),
     }

@@ -33,6 +33,7 @@ from settings.paths import cache_directory
 from tests.waiting import until
 
 KEY = "door-key"
+COOKIE_SECRET = "A" * 43
 HOST = "127.0.0.1"
 MODELS = {
     "iris": ServedModel(5005, "team", 1 << 20),
@@ -163,7 +164,7 @@ def running_door(folder: Path, door: DoorSettings, mlflow_url: str, **ports: int
         shutil.copytree(door_pod.FOLDER / "files", folder / "files")
         shutil.copytree(door_pod.FOLDER / "pages", folder / "pages")
         configuration = sign_on_configuration(
-            door, "A" * 43, str(folder), f"{HOST}:{https}", sign_on, door.oidc and door.oidc.ca_file
+            door, COOKIE_SECRET, str(folder), f"{HOST}:{https}", sign_on, door.oidc and door.oidc.ca_file
         )
         for name, content_text in {
             "users": users_file(hashes),
@@ -200,23 +201,23 @@ def running_door(folder: Path, door: DoorSettings, mlflow_url: str, **ports: int
         }
         page_variables = {"START_PAGE_SETTINGS": str(folder / "start-page.json"), "DOOR_KEY": KEY}
         application = ["-m", "uvicorn", "mlplatform.start_page.application:application", "--port", str(start)]
-        run = partial(_process, processes, folder)
+        run = partial(process, processes, folder)
         run("sign-on", [str(oauth2_proxy_program()), f"--config={folder}/oauth2-proxy.cfg"])
         run("start-page", [sys.executable, *application], page_variables)
         run("nginx", ["sh", str(folder / "files" / "serve.sh")], variables)
-        ready = partial(_answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health")
+        ready = partial(answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health")
         until(ready, seconds=60, what="the door")
         yield running
 
 
-def _answers(*urls: str) -> bool:
+def answers(*urls: str, verify: str | bool = True) -> bool:
     try:
-        return all(requests.get(url, timeout=5).status_code == 200 for url in urls)
+        return all(requests.get(url, timeout=5, verify=verify).status_code == 200 for url in urls)
     except requests.RequestException:
         return False
 
 
-def _process(stack: ExitStack, folder: Path, name: str, command: list[str], variables: Mapping[str, str] = {}) -> None:
+def process(stack: ExitStack, folder: Path, name: str, command: list[str], variables: Mapping[str, str] = {}) -> None:
     """Start a process that ends with the stack; its output is in `<name>.log`."""
     with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import socket
 import ssl
+import time
 
 import pytest
 import requests
 
-from .processes import HOST, KEY, DoorProcesses
+from .processes import COOKIE_SECRET, HOST, KEY, DoorProcesses
 
 COOKIE = "__Host-door"
 EXPERIMENTS = "/mlflow/api/2.0/mlflow/experiments/search?max_results=1"
@@ -104,6 +108,21 @@ def test_changed_session_cookie_is_refused(door: DoorProcesses, editor: requests
     changed = value[:-8] + ("A" if value[-8] != "A" else "B") + value[-7:]
     headers = {"Cookie": f"{COOKIE}={changed}", "Accept": "application/json"}
     assert requests.get(f"{door.url}/", headers=headers, verify=str(door.ca), timeout=30).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("age_hours", "key", "status"), [(0, COOKIE_SECRET, 200), (9, COOKIE_SECRET, 401), (0, "B" * 43, 401)]
+)
+def test_session_ends_after_its_hours_and_needs_the_key(
+    door: DoorProcesses, editor: requests.Session, age_hours: float, key: str, status: int
+) -> None:
+    """Sign the cookie of a session again, with an age and a key."""
+    content = str(editor.cookies.get(COOKIE)).split("|")[0]
+    created = str(int(time.time() - age_hours * 3600))
+    digest = hmac.new(key.encode(), f"{COOKIE}{content}{created}".encode(), hashlib.sha256).digest()
+    cookie = f"{COOKIE}={content}|{created}|{base64.urlsafe_b64encode(digest).decode()}"
+    headers = {"Cookie": cookie, "Accept": "application/json"}
+    assert requests.get(f"{door.url}/", headers=headers, verify=str(door.ca), timeout=30).status_code == status
 
 
 @pytest.mark.parametrize(
