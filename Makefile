@@ -15,7 +15,15 @@ NODE ?=
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh test test-lab test-platform lint format bench bundle
+# Arguments of `make token`, `make revoke` and `make user`
+TEAM ?=
+FOR ?=
+EXPIRES ?=
+ROLE ?=
+ID ?=
+NAME ?=
+
+.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh trust tokens token revoke user test test-lab test-platform lint format bench bundle
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +48,20 @@ ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 up preview picture refresh down outputs status history env:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
+
+trust: ## print the authority of the door's certificate, and how to trust it
+tokens: ## list the tokens of the door
+token: ## make a token: make token STACK=lab TEAM=shop FOR=iris [EXPIRES=90d] [ROLE=reader]
+revoke: ## delete a token: make revoke STACK=lab ID=... from `make tokens`
+user: ## make a password for a person: make user STACK=lab NAME=anna ROLE=editor, then `make up`
+
+OPTIONS_token = --team '$(TEAM)' --for '$(FOR)' $(if $(EXPIRES),--expires '$(EXPIRES)') $(if $(ROLE),--role '$(ROLE)')
+OPTIONS_revoke = --id '$(ID)'
+OPTIONS_user = --name '$(NAME)' --role '$(ROLE)'
+
+trust tokens token revoke user:
+	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
+	@$(VENV) -m tools.cli $@ --stack '$(STACK)' -- $(OPTIONS_$@)
 
 kubectl pages ssh:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
