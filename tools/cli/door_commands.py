@@ -94,16 +94,14 @@ def user(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     """
     import bcrypt
 
-    from settings.door import PROGRAMS
+    from settings.services.door_settings import PROGRAMS
 
     parser = argparse.ArgumentParser(prog="make user", allow_abbrev=False)
     parser.add_argument("--name", required=True, help="NAME: of the person")
     parser.add_argument("--role", required=True, choices=["administrator", "editor", "reader"], help="ROLE")
     options = parser.parse_args(arguments)
     if not re.fullmatch(r"[a-z0-9][a-z0-9._@+-]{0,63}", options.name) or options.name in PROGRAMS:
-        raise AccessError(
-            f"NAME={options.name}: write small letters and digits, but none of {sorted(PROGRAMS)}"
-        )
+        raise AccessError(f"NAME={options.name}: write small letters and digits, but none of {sorted(PROGRAMS)}")
     password = secrets.token_urlsafe(12)
     digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt()).decode()
     path = f'platform:door.users["{options.name}"]'
