@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
+from mlplatform.door.routes import model_service
 from mlplatform.platform import Platform
 
 from settings.metrics import describe_gate
-from settings.paths import PROJECT
 from settings.serving import ServingSettings
 from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
-from tools.bootstrap.process import CommandError, capture
 from workloads.ml.rest_client import ALIAS
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
 from workloads.runs.gate_parameters import gate_parameters, require_gate_parameter
+from workloads.runs.origin import data_fingerprint, git_tags
 from workloads.runs.pipeline_sources import local_image, pipeline_digest
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
+from workloads.runs.run_outputs import deployed_version, inherited_outputs, model_output, run_output, with_decision
 from workloads.runs.schedule import PipelineSchedule
 from workloads.serving.champion import Champion
 from workloads.serving.kubernetes import ModelService, ServingNamespace, serving_namespace
@@ -50,7 +50,7 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
     workloads = _Workloads(
         platform,
         image=platform.steps_image or local_image(),
-        run_tags=_git_tags(),
+        run_tags=git_tags(),
         serving=serving,
         models_from=models_from(source, platform) if source else None,
     )
@@ -123,7 +123,7 @@ class _Workloads:
             platform=self._platform_parameters(name, pipeline),
             secrets=secrets,
             timeout_minutes=pipeline.timeout_minutes,
-            data_fingerprint=self._data_fingerprint(pipeline),
+            data_fingerprint=data_fingerprint(pipeline, self.platform.blobs),
             inherited_outputs=self._inherited_outputs(name, pipeline),
             access=self.platform.tracking.access,
             steps_tracking_url=self.platform.steps_tracking_url,
@@ -152,7 +152,7 @@ class _Workloads:
         gate = {"gate": describe_gate(pipeline.gate_conditions)} if pipeline.gate is not None else {}
         self.outputs[name.replace("-", "_")] = pulumi.Output.all(
             state=run.state, run_id=run.run_id, outputs=run.outputs, artifacts=run.artifacts, log=run.log, **gate
-        ).apply(_run_output)
+        ).apply(run_output)
         return run
 
     def serve(self, name: str, pipeline: PipelineSettings, run: PipelineRun, settings: ServingSettings) -> None:
@@ -162,7 +162,7 @@ class _Workloads:
             f"{model}-champion",
             access=self.platform.tracking.access,
             model=model,
-            deployed=run.outputs.apply(lambda outputs: _deployed_version(name, outputs)),
+            deployed=run.outputs.apply(lambda outputs: deployed_version(name, outputs)),
             run_id=run.run_id,
             pinned=str(pipeline.version or ""),
             setting=f"workloads:pipelines.{name}.version",
@@ -172,7 +172,7 @@ class _Workloads:
         self.champions[model] = champion
         output = name.replace("-", "_")
         decided = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected)
-        self.outputs[output] = decided.apply(lambda known: _with_decision(*known))
+        self.outputs[output] = decided.apply(lambda known: with_decision(*known))
         url = self.servers[model] = self._start_server(name, pipeline, model, champion, settings)
         outputs = {
             "model": pulumi.Output.all(
@@ -182,7 +182,7 @@ class _Workloads:
                 sha256=champion.sha256,
                 accuracy=champion.accuracy,
                 metrics=champion.metrics,
-            ).apply(_model_output),
+            ).apply(model_output),
             "score_url": pulumi.Output.concat(url, "/score"),
         }
         if pipeline.port is None:
@@ -200,10 +200,10 @@ class _Workloads:
         if self.serving:
             canary = settings.canary if pipeline.port is None else None
             return ModelService(
-                f"{model}-server", settings, self.serving, port=port, model=model, champion=champion, canary=canary
+                model_service(model), settings, self.serving, port=port, model=model, champion=champion, canary=canary
             ).url
         return model_server(
-            f"{model}-server",
+            model_service(model),
             settings,
             port=port,
             setting=f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port",
@@ -217,7 +217,7 @@ class _Workloads:
         """Return outputs in place of the first run if the pipeline's model came from another stack, else {}."""
         if self.models_from is None or not pipeline.serve:
             return {}
-        return self.models_from.champions.apply(lambda versions: _inherited_outputs(pipeline.model or name, versions))
+        return self.models_from.champions.apply(lambda versions: inherited_outputs(pipeline.model or name, versions))
 
     def _secrets(self) -> dict[str, pulumi.Input[str]]:
         """Return the environment variables with the credentials of the steps."""
@@ -244,57 +244,3 @@ class _Workloads:
             if self.serving is None:
                 parameters["server_url"] = self.servers[pipeline.uses_model]
         return parameters
-
-    def _data_fingerprint(self, pipeline: PipelineSettings) -> str:
-        """Return the SHA-256 of the pipeline's data, if this computer has them, and the setting `data_version`."""
-        url = str(pipeline.parameters.get("data_url", ""))
-        file = PROJECT / url.removeprefix("file://")
-        if url and file.is_file():
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-        else:
-            blobs = self.platform.blobs.fingerprints if self.platform.blobs else {}
-            content = blobs.get(str(pipeline.parameters.get("blob", "")), "")
-        return f"{content} {pipeline.data_version}".strip()
-
-
-def _inherited_outputs(model: str, champions: Mapping[str, str]) -> dict[str, str]:
-    if model not in champions:
-        return {}
-    version = champions[model]
-    return {"version": version, "decision": f"{model} version {version} came as champion from another stack"}
-
-
-def _deployed_version(pipeline: str, outputs: dict[str, Any]) -> str:
-    if "version" not in outputs:
-        raise pulumi.RunError(
-            f"workloads:pipelines.{pipeline}.serve: the pipeline must return `version`, the registered "
-            f"model version that it deployed or an empty text; it returns: {', '.join(outputs) or 'nothing'}"
-        )
-    return str(outputs["version"])
-
-
-def _model_output(model: dict[str, Any]) -> dict[str, Any]:
-    """Return the stack output of a champion; its main metric has the name of the metric."""
-    metrics, accuracy = model.pop("metrics"), model.pop("accuracy")
-    return {**model, **(metrics or {"accuracy": accuracy})}
-
-
-def _run_output(run: dict[str, Any]) -> dict[str, Any]:
-    """Return the stack output of a run: the pipeline's outputs, with gate, state, id, artifacts and log of the run."""
-    return {**run["outputs"], **{key: value for key, value in run.items() if key != "outputs"}}
-
-
-def _with_decision(run: dict[str, Any], decision: str, rejected: str) -> dict[str, Any]:
-    """Return the stack output of a run with the platform's decision, if the pipeline has none or the gate differs."""
-    if rejected:
-        return run | {"decision": decision} | ({"deployed": False} if "deployed" in run else {})
-    return run | ({"decision": decision} if decision and not run.get("decision") else {})
-
-
-def _git_tags() -> dict[str, str]:
-    """Return the git commit of the program, with the suffix `-dirty` after changes; {} outside a git checkout."""
-    try:
-        commit = capture(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], cwd=PROJECT)
-    except CommandError:
-        return {}
-    return {"git_commit": commit.strip()}

@@ -21,6 +21,7 @@ from tools.bootstrap.console import log_message
 from tools.cli import backend
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
 from tools.cli.dependency_graph import mermaid, replace_diagram
+from tools.cli.door_commands import revoke, token, tokens, trust, user
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
 from tools.cli.preview import preview
 from tools.cli.preview_report import report
@@ -135,6 +136,12 @@ def _status(pulumi: Pulumi, _more: list[str]) -> int:
     return 0
 
 
+def _history(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.model_history import history  # Pulumi's SDK takes a second to import
+
+    return history(pulumi, more)
+
+
 def _env(pulumi: Pulumi, _more: list[str]) -> int:
     """Print lines for `eval`, and select the stack for a `pulumi up` that is typed by hand."""
     if pulumi.name in stacks.stack_names():
@@ -158,10 +165,16 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "down": _down,
     "outputs": _outputs,
     "status": _status,
+    "history": _history,
     "env": _env,
     "kubectl": kubectl,
     "pages": pages,
     "ssh": ssh,
+    "token": token,
+    "tokens": tokens,
+    "revoke": revoke,
+    "user": user,
+    "trust": trust,
 }
 
 
