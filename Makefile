@@ -73,8 +73,8 @@ test: tools ## run all tests that need no cluster
 test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `make bundle`
 	@$(VENV) -m pytest $(LIVE) $(LAB_TESTS) $(ARGS)
 
-test-platform: tools ## test services, upgrades and migration on clusters, 90 minutes; needs the same
-	@$(VENV) -m pytest $(LIVE) tests/cluster tests/lab/test_upgrade.py tests/lab/migration/test_migration.py $(ARGS)
+test-platform: tools ## test services, upgrades and migration on clusters, two hours; needs the same
+	@$(VENV) -m pytest $(LIVE) tests/cluster tests/lab/test_upgrade.py tests/lab/test_control_planes.py tests/lab/migration/test_migration.py $(ARGS)
 
 lint: tools ## run ruff, import-linter, the linters of prose and structure, shellcheck and mypy
 	@$(VENV) -m ruff check
