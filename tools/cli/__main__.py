@@ -21,6 +21,7 @@ from tools.bootstrap.console import log_message
 from tools.cli import backend
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
 from tools.cli.dependency_graph import mermaid, replace_diagram
+from tools.cli.door_commands import revoke, token, tokens, trust, user
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
 from tools.cli.preview import preview
 from tools.cli.preview_report import report
@@ -169,6 +170,11 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "kubectl": kubectl,
     "pages": pages,
     "ssh": ssh,
+    "token": token,
+    "tokens": tokens,
+    "revoke": revoke,
+    "user": user,
+    "trust": trust,
 }
 
 
