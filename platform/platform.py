@@ -11,7 +11,7 @@ import pulumi
 from mlplatform.blob_store import BlobStore, blob_store
 from mlplatform.cluster_provisioning import ProvisionedCluster
 from mlplatform.door.door import Behind, Door, DoorAccess, Page, door_access
-from mlplatform.door.routes import served_models
+from mlplatform.door.door_routes import served_models
 from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
-from mlplatform.door.routes import model_service
+from mlplatform.door.door_routes import model_service
 from mlplatform.platform import Platform
 
 from settings.metrics import describe_gate

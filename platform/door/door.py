@@ -13,7 +13,14 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.door.certificate import DoorCertificateFiles, door_certificate
 from mlplatform.door.door_pod import FILES as FILES_FOLDER
 from mlplatform.door.door_pod import HTTP_PORT, HTTPS_PORT, NAME, PAGES, SIGN_ON, SIGN_ON_FOLDER, door_pod, files
-from mlplatform.door.routes import ServedModel, access_rules, model_service, model_upstream, routes_file, services_file
+from mlplatform.door.door_routes import (
+    PublishedModel,
+    access_rules,
+    model_service,
+    model_upstream,
+    routes_file,
+    services_file,
+)
 from mlplatform.door.sign_on import PORT as SIGN_ON_PORT
 from mlplatform.door.sign_on import sign_on_configuration, users_file
 from mlplatform.door.start_page import NAME as START_PAGE
@@ -62,16 +69,16 @@ class Page:
 
 @dataclass(frozen=True)
 class Behind:
-    """What is behind a door: pages by area, served models, and schedules by pipeline."""
+    """Services behind a door: pages by area, served models, and schedules by pipeline."""
 
     pages: Mapping[str, Page]
-    models: Mapping[str, ServedModel]
+    models: Mapping[str, PublishedModel]
     schedules: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class DoorAccess:
-    """What others know of a door before it exists: its certificate, and its secret `key`.
+    """Values of a door that other resources need before it exists: its certificate, and its secret `key`.
 
     MLflow believes the user and the role that a request with this key names.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import mlplatform.start_page as program
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.door.routes import ROLES
+from mlplatform.door.door_routes import ROLES
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment, service
 from mlplatform.k8s.namespace import Namespace, Rule, tcp_ports

@@ -54,7 +54,7 @@ def token(pulumi: Pulumi, arguments: Sequence[str]) -> int:
 
 
 def tokens(pulumi: Pulumi, _arguments: Sequence[str]) -> int:
-    """List the tokens of the door, without what would let anybody use them."""
+    """List the tokens of the door, without their secret parts."""
     for each in sorted(
         _TokenStore(_door_outputs(pulumi)["kubeconfig"]).read().values(), key=lambda one: one["expires"]
     ):
