@@ -91,14 +91,14 @@ class OidcSettings(Section):
 
 
 class DoorSettings(Section):
-    """One address with HTTPS and sign-on for the pages and models of a cluster, see [Door](door.md)."""
+    """Address with HTTPS and sign-on for the pages and models of a cluster, see [Door](door.md)."""
 
     host: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
     """Host name or IPv4 address of the door, which its certificate has."""
     address: ipaddress.IPv4Address | None = None
     """Address that the load balancer gives to the door. Unset: `host` if that is an address, else any."""
     certificate: DoorCertificateSettings | None = None
-    """Certificate of `host`. Unset: the stack makes one with an authority of its own; `make trust` prints that."""
+    """Certificate of `host`. Unset: the stack makes one with its own authority, which `make trust` prints."""
     users: dict[UserName, DoorUserSettings] = Field(default_factory=dict)
     """Persons by name, without `oidc`. Unset: one administrator `operator`, whose password is in the output
     `door_login`."""
@@ -132,5 +132,5 @@ class DoorSettings(Section):
             if is_reserved(name):
                 raise ValueError(f"users.{name}: the platform's programs use this name in MLflow; choose another name")
         if self.users and not any(user.role == "administrator" for user in self.users.values()):
-            raise ValueError("users: nobody is administrator; set role: administrator for at least one person")
+            raise ValueError("users: there is no administrator; set role: administrator for at least one person")
         return self

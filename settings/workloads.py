@@ -72,8 +72,8 @@ class PipelineSettings(Section):
     version: int | None = Field(default=None, ge=1)
     """Registered version to serve instead of the newest that passed the gate. Set it to roll back."""
     visibility: Visibility = "team"
-    """Callers of the model at `platform:door`: `private` is administrators and tokens for the model, `team` is also
-    everybody who signed in, and `public` is everybody."""
+    """Callers of the model at `platform:door`: `private` is administrators and tokens for the model, `team` is also all
+    who signed in, and `public` is all without sign-on."""
     uses_model: Name | None = None
     """Served model that the pipeline works with. The pipeline runs after the pipeline that trains this model, and
     receives the champion as its parameters `model_name` and `model_version`."""

@@ -62,7 +62,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Behind:
-    """What is behind a door: pages by area, served models, and schedules by pipeline."""
+    """Services behind a door: pages by area, served models, and schedules by pipeline."""
 
     pages: Mapping[str, Page]
     models: Mapping[str, ServedModel]
@@ -71,7 +71,7 @@ class Behind:
 
 @dataclass(frozen=True)
 class DoorAccess:
-    """What others know of a door before it exists: its certificate, and its secret `key`.
+    """Certificate and secret `key` of a door, which other services need before the door exists.
 
     MLflow believes the user and the role that a request with this key names.
     """

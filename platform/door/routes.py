@@ -14,7 +14,7 @@ ROLES: dict[str, Sequence[str]] = {
     "start": ("administrator", "editor", "reader"),
     "mlflow": ("administrator", "editor", "reader"),
     "monitoring": ("administrator", "editor", "reader"),
-    # Kubeflow's pages cannot tell readers from editors.
+    # Kubeflow's pages have no role for readers.
     "pipeline": ("administrator", "editor"),
 }
 """Roles that may use an area. MLflow itself limits what each role does there."""

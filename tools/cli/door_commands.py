@@ -54,7 +54,7 @@ def token(pulumi: Pulumi, arguments: Sequence[str]) -> int:
 
 
 def tokens(pulumi: Pulumi, _arguments: Sequence[str]) -> int:
-    """List the tokens of the door, without what would let anybody use them."""
+    """List the tokens of the door, without the tokens themselves."""
     for each in sorted(
         _TokenStore(_door_outputs(pulumi)["kubeconfig"]).read().values(), key=lambda one: one["expires"]
     ):
@@ -101,9 +101,7 @@ def user(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     parser.add_argument("--role", required=True, choices=["administrator", "editor", "reader"], help="ROLE")
     options = parser.parse_args(arguments)
     if not re.fullmatch(r"[a-z0-9][a-z0-9._@+-]{0,63}", options.name) or options.name in PROGRAMS:
-        raise AccessError(
-            f"NAME={options.name}: write small letters and digits, but none of {sorted(PROGRAMS)}"
-        )
+        raise AccessError(f"NAME={options.name}: write small letters and digits, but none of {sorted(PROGRAMS)}")
     password = secrets.token_urlsafe(12)
     digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt()).decode()
     path = f'platform:door.users["{options.name}"]'

@@ -13,13 +13,12 @@ from mlplatform.platform import ClusterTarget
 from airgap.bundle.source_table import load_sources
 from policies import pods
 from settings.serving import ServingSettings
-from workloads.serving.champion import Champion
-from workloads.serving.kubernetes import ModelService, serving_namespace
-
 from tests.preview.graph import Graph, run
 from tests.preview.rendered import a_cluster, a_registry, door, text
-from tests.preview.test_manifests import plain
 from tests.preview.services.test_tracking import rendered as tracking_rendered
+from tests.preview.test_manifests import plain
+from workloads.serving.champion import Champion
+from workloads.serving.kubernetes import ModelService, serving_namespace
 
 HASH = "$2b$10$" + "a" * 53
 PROVIDER = {"issuer": "https://id.example.com", "client": "door", "client_secret": "s3cret", "groups": {"ml": "editor"}}
