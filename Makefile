@@ -6,6 +6,8 @@ PYTHON ?= python3
 ARGS ?=
 # Files of `make test-lab`
 LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py)
+# Options of pytest for tests that take minutes: one line for each
+LIVE := --quiet -p tests.live_progress
 # The machine of `make ssh`
 NODE ?=
 
@@ -69,10 +71,10 @@ test: tools ## run all tests that need no cluster
 	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster $(ARGS)
 
 test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `make bundle`
-	@$(VENV) -m pytest $(LAB_TESTS) $(ARGS)
+	@$(VENV) -m pytest $(LIVE) $(LAB_TESTS) $(ARGS)
 
 test-platform: tools ## test services, upgrades and migration on clusters, 90 minutes; needs the same
-	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/migration/test_migration.py $(ARGS)
+	@$(VENV) -m pytest $(LIVE) tests/cluster tests/lab/test_upgrade.py tests/lab/migration/test_migration.py $(ARGS)
 
 lint: tools ## run ruff, import-linter, the linters of prose and structure, shellcheck and mypy
 	@$(VENV) -m ruff check

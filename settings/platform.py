@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from settings.door import DoorSettings
 from settings.paths import PROJECT
+from settings.services.door_settings import DoorSettings
 from settings.types import Name, Port, Section, ServiceType, Subnet
 
 

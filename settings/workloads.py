@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from settings.cron import Schedule
-from settings.door import Visibility
-from settings.gate import GateSetting, gate_conditions
-from settings.tuning import TuneSection
+from settings.pipelines.cron import Schedule
+from settings.pipelines.gate import GateSetting, gate_conditions
+from settings.pipelines.tuning import TuneSection
+from settings.services.door_settings import Visibility
 from settings.types import Name, Parameter, Port, Section
 
 ColumnKind = Literal["number", "integer", "boolean", "category", "date", "ignore"]

@@ -11,7 +11,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, any_changed
-from settings.door import DoorSettings
+from settings.services.door_settings import DoorSettings
 
 NAME = "mlplatform door"
 OUTPUTS = ("certificate", "key", "authority", "authority_key", "expires")

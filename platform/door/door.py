@@ -26,7 +26,7 @@ from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, SERVING, Rule, namespace,
 from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword, bcrypt_hash
-from settings.door import DoorSettings
+from settings.services.door_settings import DoorSettings
 
 NAMESPACE = "mlplatform-door"
 PODS = {"app.kubernetes.io/name": NAME}

@@ -9,8 +9,8 @@ from mlplatform.door.sign_on import sign_on_steps
 from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
 from mlplatform.k8s.volumes import ConfigMapFiles, EmptyDir, Mount, SecretFiles
 
-from settings.door import DoorSettings
 from settings.paths import VERSIONS
+from settings.services.door_settings import DoorSettings
 
 NAME = "door"
 """Name of the Deployment, and of the ConfigMap and the Secret of nginx."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from settings.door import DoorSettings, Visibility
+from settings.services.door_settings import DoorSettings, Visibility
 from settings.stack import StackSettings
 
 MODEL = "model"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from settings.door import DoorSettings
+from settings.services.door_settings import DoorSettings
 
 PORT = 4180
 COOKIE = "__Host-door"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.door import DoorSettings
+from settings.services.door_settings import DoorSettings
 from tests.pipelines.conftest import mlflow_server
 
 from .processes import HOST, KEY, DoorProcesses, missing_program, running_door

@@ -28,8 +28,8 @@ from mlplatform.door.start_page import start_page_settings
 
 from airgap.bundle.index import INDEX
 from airgap.bundle.registry.certificates import issue_authority, issue_server
-from settings.door import DoorSettings
 from settings.paths import cache_directory
+from settings.services.door_settings import DoorSettings
 from tests.waiting import until
 
 KEY = "door-key"

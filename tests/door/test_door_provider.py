@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from airgap.bundle.registry.certificates import issue_authority, issue_server
-from settings.door import DoorSettings
+from settings.services.door_settings import DoorSettings
 from tests.waiting import until
 
 from .processes import HOST, DoorProcesses, answers, free_port, process, running_door

@@ -24,7 +24,6 @@ from mlplatform.platform import ClusterTarget
 
 from infra.cluster import Cluster, provider
 from infra.registry import ContainerRegistry
-from settings.door import DoorSettings
 from settings.infra import KubernetesSettings
 from settings.platform import (
     KubeflowSettings,
@@ -33,6 +32,7 @@ from settings.platform import (
     PlatformSettings,
     TrackingSettings,
 )
+from settings.services.door_settings import DoorSettings
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
 from workloads.serving.kubernetes import ModelService, serving_namespace

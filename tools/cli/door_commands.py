@@ -94,7 +94,7 @@ def user(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     """
     import bcrypt
 
-    from settings.door import PROGRAMS
+    from settings.services.door_settings import PROGRAMS
 
     parser = argparse.ArgumentParser(prog="make user", allow_abbrev=False)
     parser.add_argument("--name", required=True, help="NAME: of the person")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sys
 from dataclasses import replace
@@ -13,6 +14,22 @@ from infra.local.local_process import HOST
 from settings.serving import ServingSettings
 from tests.bench.forest import FEATURES, Flower, Forest
 from tests.bench.http.servers import Server
+
+NGINX = """daemon off; master_process on; worker_processes {workers}; pid {folder}/nginx.pid;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; default_type application/json; keepalive_requests 1000000000;
+  client_body_temp_path {folder}/nginx-body; proxy_temp_path {folder}/nginx-proxy;
+  fastcgi_temp_path {folder}/nginx-fastcgi; uwsgi_temp_path {folder}/nginx-uwsgi; scgi_temp_path {folder}/nginx-scgi;
+  server {{
+    listen {host}:{port};
+    location / {{
+      return 200 '{{"class_index":0,"species":"setosa","probabilities":{{"setosa":1.0,"versicolor":0,"virginica":0}}}}';
+    }}
+  }}
+}}
+"""
+"""Settings of nginx: the constant of `ceiling_server`, without files of the system."""
 
 
 def contenders(forest: Forest, mlserver: Path) -> list[Server]:
@@ -25,6 +42,7 @@ def contenders(forest: Forest, mlserver: Path) -> list[Server]:
         _ours_v2(forest),
         _constant("flask"),
         _constant("wsgi"),
+        *_nginx(forest.pickle.parent),
     ]
 
 
@@ -98,6 +116,17 @@ def _constant(kind: str) -> Server:
         body=_named,
         answered=None,
     )
+
+
+def _nginx(folder: Path) -> list[Server]:
+    """Return nginx with a constant answer and one worker for each of ours; nothing if it is not on PATH."""
+    program, port = shutil.which("nginx"), free_port()
+    if program is None:
+        return []
+    file = folder / "nginx.conf"
+    file.write_text(NGINX.format(folder=folder, workers=ServingSettings().workers, host=HOST, port=port))
+    command = [program, "-e", "stderr", "-c", str(file)]
+    return [Server(name="nginx", command=command, port=port, path="/score", body=_named, answered=None)]
 
 
 def _model_server(port: int) -> dict[str, str]:
