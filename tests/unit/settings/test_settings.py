@@ -374,3 +374,67 @@ def test_load_with_a_database_without_a_host_names_the_form_only(url: str, fault
 
 def test_load_of_a_lab_with_load_balancers_succeeds() -> None:
     assert load_settings("lab", EXPOSED | {"platform:pipelines": "kubeflow"})
+
+
+DOOR = {
+    "platform:door": '{"host": "10.20.0.219"}',
+    "platform:tracking": '{"service": "ClusterIP"}',
+    "platform:monitoring": '{"service": "ClusterIP"}',
+    "serving:service": "ClusterIP",
+}
+HASH = "$2b$12$" + "a" * 53
+
+
+def test_load_with_a_door_in_front_of_all_services_succeeds() -> None:
+    door = load_settings("lab", DOOR).platform.door
+    assert door
+    assert (door.service_address, door.session_hours) == ("10.20.0.219", 8)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"serving:service": "NodePort"}, ["serving:service: NodePort", "would bypass platform:door", "ClusterIP"]),
+        ({"platform:tracking": '{"service": "LoadBalancer"}'}, ["platform:tracking.service: LoadBalancer"]),
+        ({"platform:door": '{"host": "Example.com"}'}, ["platform:door.host", "Example.com"]),
+        ({"platform:door": '{"host": "10.20.0.300"}'}, ["platform:door.host", "10.20.0.300"]),
+        ({"platform:door": '{"users": {"Anna": {}}}'}, ["platform:door.users", "Anna"]),
+        (
+            {"platform:door": f'{{"users": {{"writer": {{"role": "administrator", "password_hash": "{HASH}"}}}}}}'},
+            ["users.writer", "programs use this name"],
+        ),
+        (
+            {"platform:door": f'{{"users": {{"anna": {{"password_hash": "{HASH}"}}}}}}'},
+            ["there is no administrator", "role: administrator"],
+        ),
+        (
+            {"platform:door": '{"users": {"anna": {"password_hash": "plain-word"}}}'},
+            ["platform:door.users.anna.password_hash", "no bcrypt hash", "make user"],
+        ),
+        (
+            {"platform:door": '{"oidc": {"issuer": "http://id.example", "client": "a", "client_secret": "b"}}'},
+            ["platform:door.oidc.issuer", "http://id.example", "platform:door.oidc.groups"],
+        ),
+        (
+            {"platform:door": '{"certificate": {"certificate_file": "/no/such", "key_file": "/no/such"}}'},
+            ["platform:door.certificate.certificate_file", "no such file"],
+        ),
+    ],
+)
+def test_load_with_a_wrong_door_names_the_setting(overrides: dict[str, str], expected: list[str]) -> None:
+    message = load_error(merged_door(overrides), "lab")
+    assert all(part in message for part in expected), message
+    assert "plain-word" not in message
+
+
+def merged_door(overrides: dict[str, str]) -> dict[str, str]:
+    door = json.dumps(json.loads(DOOR["platform:door"]) | json.loads(overrides.get("platform:door", "{}")))
+    return DOOR | overrides | {"platform:door": door}
+
+
+def test_load_with_a_door_without_a_cluster_or_address_raises() -> None:
+    assert "infra:cluster is none" in load_error({"platform:door": '{"host": "ml.example.com"}'})
+    door = {"platform:door": '{"host": "ml.example.com"}', "serving:service": "ClusterIP"}
+    assert "set platform:load_balancer" in load_error(door, "onprem")
+    visible = {PIPELINES: '{"iris-external": {"visibility": "public"}}'}
+    assert "iris-external.visibility: only a door knows its callers" in load_error(visible)
