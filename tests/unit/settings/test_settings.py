@@ -179,6 +179,9 @@ def test_load_of_every_committed_stack_succeeds(stack: str) -> None:
             {"infra:lab": '{"subnet": "10.96.4.0/24"}'},
             ["kubernetes.service_subnet 10.96.0.0/16 overlaps with lab.subnet"],
         ),
+        ({"infra:lab": '{"control_planes": 2}'}, ["infra:lab.control_planes", "set 1, 3 or 5", "2"]),
+        ({"infra:lab": '{"control_planes": 5}'}, ["infra:lab", "size: 3 is less than control_planes; set 5 or more"]),
+        ({"infra:kubernetes": '{"virtual_address": "10.21.0.9"}'}, ["virtual_address: 10.21.0.9 is outside of"]),
         ({"infra:kubernetes": '{"version": "v1.34"}'}, ["infra:kubernetes.version", "v1.34"]),
         ({"infra:machines": "none"}, ["machines: none does not go with cluster: kubeadm"]),
         ({"infra:machines": "hosts"}, ["infra:hosts, the machines' addresses"]),
@@ -246,7 +249,15 @@ def host(name: str, **more: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("hosts", "expected"),
     [
-        ({"machines": [host("a")]}, "one must have role: control-plane, found 0: none"),
+        ({"machines": [host("a")]}, "machines: 0 have role: control-plane (none); set 1, 3 or 5: etcd needs"),
+        (
+            {"machines": [host(name, role="control-plane") for name in "ab"]},
+            "2 have role: control-plane (a, b); set 1, 3",
+        ),
+        (
+            {"machines": [host(name, role="control-plane") for name in "abc"]},
+            "kubernetes: the control planes a, b, c need one address for their API server: set virtual_address",
+        ),
         ({"machines": [host("a", role="control-plane"), host("a")]}, "the name a is given twice"),
         ({"machines": [host("a", host_key="SHA256:abc")]}, "infra:hosts.machines.0.host_key"),
         ({"machines": [host("A_b")]}, "infra:hosts.machines.0.name"),
