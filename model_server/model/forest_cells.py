@@ -7,6 +7,7 @@ so all rows of a cell receive the same votes. A batch then costs one search for 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class ForestCells:
         self._features = list(zip(used, edges, strides, strict=True))
         self._shares = forest.shares
 
-    def predict(self, batch: NDArray[np.float32]) -> list[NDArray[np.int64] | NDArray[np.float32]]:
+    def predict(self, batch: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Return the class indices [rows] and the probabilities [rows, classes] of rows [rows, features].
 
         A missing value is above all thresholds, because NumPy sorts NaN last.

@@ -101,6 +101,8 @@ def test_wrap_onnx_file_of_another_converter(parts: Path, tmp_path: Path) -> Non
         (network(), {"classes": ORDER}, "does not add up to 1"),
         (network(), {"classes": ORDER, "holds": "scores"}, "outputs.holds: 'scores'; it must be probabilities or"),
         (network(), {"classes": ORDER, "name": "label"}, "outputs.name: label; the outputs of the model are: logits"),
+        (network(), {"classes": [0, 1]}, "outputs.classes: .* must be a list of texts; quote numbers"),
+        (network(), {"classes": ORDER, "threshold": "high"}, "outputs.threshold: 'high'; it must be a number"),
         (network(), {"class": ORDER}, "outputs: there is no class; the keys are"),
     ],
 )
