@@ -8,12 +8,15 @@ ARGS ?=
 LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py)
 # The machine of `make ssh`
 NODE ?=
+# The stack or address, and the permission to replace data, of `make restore`
+FROM ?=
+OVERWRITE ?=
 
 .DEFAULT_GOAL := help
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview picture refresh down outputs status env kubectl pages ssh test test-lab test-platform lint format bench bundle
+.PHONY: help tools up preview picture refresh down outputs status env kubectl pages ssh backup restore drill test test-lab test-platform lint format bench bundle
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -34,9 +37,17 @@ kubectl: ## run kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get
 pages: ## forward the cluster's web pages to this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview picture refresh down outputs status env:
+up preview picture refresh down outputs status env backup drill:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
+
+backup: ## save the stack's data and state to platform:backup.target
+restore: ## restore a stack: make restore STACK=new FROM=old; OVERWRITE=yes replaces data
+drill: ## restore the last backup into a temporary stack and compare it
+
+restore:
+	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
+	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(if $(FROM),--from '$(FROM)') $(if $(OVERWRITE),--overwrite) $(ARGS)
 
 kubectl pages ssh:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'

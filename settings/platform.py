@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from settings.backup import BackupSettings
 from settings.paths import PROJECT
 from settings.types import Name, Port, Section, ServiceType, Subnet
 
@@ -279,6 +280,8 @@ class PlatformSettings(Section):
     """Azure Blob Storage for the data of pipelines. Unset: pipelines read from other addresses only."""
     monitoring: MonitoringSettings | None = None
     """Prometheus in the cluster. Set `{}` to accept the defaults. Unset: no monitoring."""
+    backup: BackupSettings | None = None
+    """Backups of the stack's data and state. Unset: no backups."""
 
     @model_validator(mode="after")
     def _check_storage_class(self) -> PlatformSettings:

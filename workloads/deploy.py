@@ -18,6 +18,8 @@ from settings.workloads import PipelineSettings
 from tools.bootstrap.process import CommandError, capture
 from workloads.ml.rest_client import ALIAS
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
+from workloads.run_outputs import deployed_version, model_output, run_output, with_decision
+from workloads.runs.adopted_champion import inherited_outputs
 from workloads.runs.gate_parameters import gate_parameters, require_gate_parameter
 from workloads.runs.pipeline_sources import local_image, pipeline_digest
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
@@ -39,6 +41,8 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
     Raises:
         RunError: the settings have a canary, but no cluster for it.
     """
+    if not settings.workloads.enabled:
+        return {}
     pipelines = settings.workloads.pipelines
     serves = any(pipeline.serve for pipeline in pipelines.values())
     serving = serving_namespace(platform.target, platform.tracking) if platform.target and serves else None
@@ -53,6 +57,7 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
         run_tags=_git_tags(),
         serving=serving,
         models_from=models_from(source, platform) if source else None,
+        adopt_champions=settings.workloads.adopt_champions,
     )
     if platform.steps_image and SMOKE_TEST not in pipelines:
         # A finished rollout shows that the engine's pods run. Only a run shows that the engine works.
@@ -75,6 +80,7 @@ class _Workloads:
         run_tags: tags of each run in MLflow.
         serving: the namespace of the model servers; None if they are processes of this computer.
         models_from: models of another stack; each run waits for their copies, to keep the version numbers.
+        adopt_champions: serve the champions that MLflow has already instead of a first run.
     """
 
     platform: Platform
@@ -82,6 +88,7 @@ class _Workloads:
     run_tags: Mapping[str, str]
     serving: ServingNamespace | None
     models_from: ModelsFrom | None
+    adopt_champions: bool
     champions: dict[str, Champion] = field(default_factory=dict)
     servers: dict[str, pulumi.Output[str]] = field(default_factory=dict)
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
@@ -125,6 +132,7 @@ class _Workloads:
             timeout_minutes=pipeline.timeout_minutes,
             data_fingerprint=self._data_fingerprint(pipeline),
             inherited_outputs=self._inherited_outputs(name, pipeline),
+            adopted_model=(pipeline.model or name) if self.adopt_champions and pipeline.serve else "",
             access=self.platform.tracking.access,
             steps_tracking_url=self.platform.steps_tracking_url,
             tags=self.run_tags,
@@ -152,7 +160,7 @@ class _Workloads:
         gate = {"gate": describe_gate(pipeline.gate_conditions)} if pipeline.gate is not None else {}
         self.outputs[name.replace("-", "_")] = pulumi.Output.all(
             state=run.state, run_id=run.run_id, outputs=run.outputs, artifacts=run.artifacts, log=run.log, **gate
-        ).apply(_run_output)
+        ).apply(run_output)
         return run
 
     def serve(self, name: str, pipeline: PipelineSettings, run: PipelineRun, settings: ServingSettings) -> None:
@@ -162,7 +170,7 @@ class _Workloads:
             f"{model}-champion",
             access=self.platform.tracking.access,
             model=model,
-            deployed=run.outputs.apply(lambda outputs: _deployed_version(name, outputs)),
+            deployed=run.outputs.apply(lambda outputs: deployed_version(name, outputs)),
             run_id=run.run_id,
             pinned=str(pipeline.version or ""),
             setting=f"workloads:pipelines.{name}.version",
@@ -172,7 +180,7 @@ class _Workloads:
         self.champions[model] = champion
         output = name.replace("-", "_")
         decided = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected)
-        self.outputs[output] = decided.apply(lambda known: _with_decision(*known))
+        self.outputs[output] = decided.apply(lambda known: with_decision(*known))
         url = self.servers[model] = self._start_server(name, pipeline, model, champion, settings)
         outputs = {
             "model": pulumi.Output.all(
@@ -182,7 +190,7 @@ class _Workloads:
                 sha256=champion.sha256,
                 accuracy=champion.accuracy,
                 metrics=champion.metrics,
-            ).apply(_model_output),
+            ).apply(model_output),
             "score_url": pulumi.Output.concat(url, "/score"),
         }
         if pipeline.port is None:
@@ -217,7 +225,10 @@ class _Workloads:
         """Return outputs in place of the first run if the pipeline's model came from another stack, else {}."""
         if self.models_from is None or not pipeline.serve:
             return {}
-        return self.models_from.champions.apply(lambda versions: _inherited_outputs(pipeline.model or name, versions))
+        model = pipeline.model or name
+        return self.models_from.champions.apply(
+            lambda versions: inherited_outputs(model, versions.get(model), "another stack")
+        )
 
     def _secrets(self) -> dict[str, pulumi.Input[str]]:
         """Return the environment variables with the credentials of the steps."""
@@ -255,40 +266,6 @@ class _Workloads:
             blobs = self.platform.blobs.fingerprints if self.platform.blobs else {}
             content = blobs.get(str(pipeline.parameters.get("blob", "")), "")
         return f"{content} {pipeline.data_version}".strip()
-
-
-def _inherited_outputs(model: str, champions: Mapping[str, str]) -> dict[str, str]:
-    if model not in champions:
-        return {}
-    version = champions[model]
-    return {"version": version, "decision": f"{model} version {version} came as champion from another stack"}
-
-
-def _deployed_version(pipeline: str, outputs: dict[str, Any]) -> str:
-    if "version" not in outputs:
-        raise pulumi.RunError(
-            f"workloads:pipelines.{pipeline}.serve: the pipeline must return `version`, the registered "
-            f"model version that it deployed or an empty text; it returns: {', '.join(outputs) or 'nothing'}"
-        )
-    return str(outputs["version"])
-
-
-def _model_output(model: dict[str, Any]) -> dict[str, Any]:
-    """Return the stack output of a champion; its main metric has the name of the metric."""
-    metrics, accuracy = model.pop("metrics"), model.pop("accuracy")
-    return {**model, **(metrics or {"accuracy": accuracy})}
-
-
-def _run_output(run: dict[str, Any]) -> dict[str, Any]:
-    """Return the stack output of a run: the pipeline's outputs, with gate, state, id, artifacts and log of the run."""
-    return {**run["outputs"], **{key: value for key, value in run.items() if key != "outputs"}}
-
-
-def _with_decision(run: dict[str, Any], decision: str, rejected: str) -> dict[str, Any]:
-    """Return the stack output of a run with the platform's decision, if the pipeline has none or the gate differs."""
-    if rejected:
-        return run | {"decision": decision} | ({"deployed": False} if "deployed" in run else {})
-    return run | ({"decision": decision} if decision and not run.get("decision") else {})
 
 
 def _git_tags() -> dict[str, str]:

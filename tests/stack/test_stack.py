@@ -6,8 +6,10 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import requests
+import yaml
 
-from tests.harness import CHECKOUT, Stack, changes, git, touched
+from tests.harness import CHECKOUT, UP_SECONDS, Stack, changes, git, start_logged, touched
 from tests.waiting import until
 from workloads.ml.data.table import load_table
 
@@ -297,6 +301,43 @@ def test_preview_with_a_wrong_parameter_names_it(unsettled: Stack) -> None:
     assert code != 0
     assert "workloads:pipelines.iris-local.parameters: the pipeline has no parameter sede" in output
     assert "seed" in output
+
+
+def test_backup_has_database_files_blobs_state_and_predictions(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "restic"
+    program.parent.mkdir()
+    shutil.copy(CHECKOUT / "tests" / "restic_stand_in.py", program)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    backups = {"target": str(tmp_path / "backups"), "password": "word-of-backups"}
+    config = {"config": stack.settings | {"platform:backup": backups}}
+    stack.file.write_text(yaml.safe_dump(config))
+
+    def cli(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "tools.cli", *arguments, "--stack", stack.name]
+        process = start_logged(command, stack.project, stack.environment)
+        output, _ = process.communicate(timeout=UP_SECONDS)
+        return process.returncode, output
+
+    code, output = cli("backup")
+    assert code == 0, output
+    data, state = (tmp_path / "backups" / f"{number:08}" / "content" for number in range(2))
+    manifest = json.loads((data / "manifest.json").read_text())
+    assert set(manifest["versions"]) >= {"iris/1"}
+    assert len(manifest["runs"]) >= 3
+    assert "setosa" in manifest["predictions"]["iris"]["response"]
+    assert (data / "container" / "iris.csv").read_bytes() == (CHECKOUT / "workloads/data/iris.csv").read_bytes()
+    assert list((data / "mlflow" / "artifacts").rglob("model.onnx"))
+    with sqlite3.connect(data / "mlflow" / "mlflow.db") as database:
+        assert database.execute("select count(*) from runs").fetchone()[0] == len(manifest["runs"])
+    resources = json.loads((state / "state.json").read_text())["deployment"]["deployment"]["resources"]
+    assert any(each["urn"].endswith("iris-champion") for each in resources)
+    assert not (stack.data / "backup").exists()
+    # A stack with data is never overwritten.
+    code, output = cli("restore")
+    assert code != 0
+    assert "OVERWRITE=yes" in output
 
 
 def test_up_with_a_taken_port_names_the_process(unsettled: Stack) -> None:

@@ -15,10 +15,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.errors import UserError
 from infra.local.process_group import ProcessGroup
+from settings.errors import SettingsError
 from tools.bootstrap import paths, stacks
-from tools.bootstrap.console import log_message
+from tools.bootstrap.console import SetupError, log_message
 from tools.cli import backend
+from tools.cli.backup.backup import backup
+from tools.cli.backup.drill import drill
+from tools.cli.backup.errors import BackupError
+from tools.cli.backup.restore import restore
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
 from tools.cli.dependency_graph import mermaid, replace_diagram
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
@@ -28,6 +34,11 @@ from tools.cli.pulumi_command import Pulumi, PulumiError
 from tools.cli.stale_locks import StackBusy, remove_stale_locks
 from tools.cli.summary import summary, wrapped
 
+FAILURES = (
+    *(stacks.UnknownStack, StackBusy, PulumiError, AccessError),
+    *(BackupError, SettingsError, SetupError, UserError),
+)
+"""Errors whose message is for the user."""
 OPTIONS = ("--yes", "--skip-preview", "--suppress-permalink=true")
 
 
@@ -44,7 +55,16 @@ def main(arguments: Sequence[str]) -> int:
         if options.command != "env":
             stacks.require_stack(options.stack)
         return COMMANDS[options.command](Pulumi(options.stack), more)
-    except (stacks.UnknownStack, StackBusy, PulumiError, AccessError) as error:
+    except (
+        stacks.UnknownStack,
+        StackBusy,
+        PulumiError,
+        AccessError,
+        BackupError,
+        SettingsError,
+        SetupError,
+        UserError,
+    ) as error:
         log_message(f"Error: {error}")
         return 1
 
@@ -150,6 +170,19 @@ def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
     return outputs
 
 
+def _restore(pulumi: Pulumi, more: list[str]) -> int:
+    return restore(pulumi, more, _start)
+
+
+def _drill(pulumi: Pulumi, _more: list[str]) -> int:
+    return drill(pulumi, _start, lambda stack: _down(stack, []))
+
+
+def _start(pulumi: Pulumi) -> int:
+    """Run `up` on a stack of a restore."""
+    return _up(pulumi, [])
+
+
 COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "up": _up,
     "preview": _preview,
@@ -162,6 +195,9 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "kubectl": kubectl,
     "pages": pages,
     "ssh": ssh,
+    "backup": backup,
+    "restore": _restore,
+    "drill": _drill,
 }
 
 
