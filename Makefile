@@ -16,7 +16,7 @@ OVERWRITE ?=
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview picture refresh down outputs status env kubectl pages ssh backup restore drill test test-lab test-platform lint format bench bundle
+.PHONY: help tools up preview picture refresh down outputs status env kubectl pages ssh backup restore drill prune test test-lab test-platform lint format bench bundle
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -37,12 +37,13 @@ kubectl: ## run kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get
 pages: ## forward the cluster's web pages to this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview picture refresh down outputs status env backup drill:
+up preview picture refresh down outputs status env backup drill prune:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
 
 backup: ## save the stack's data and state to platform:backup.target
 restore: ## restore a stack: make restore STACK=new FROM=old; OVERWRITE=yes replaces data
+prune: ## delete old runs and versions by platform:keep; ARGS=--dry-run lists them
 drill: ## restore the last backup into a temporary stack and compare it
 
 restore:

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from settings.backup import BackupSettings
 from settings.paths import PROJECT
+from settings.retention import RetentionSettings
 from settings.types import Name, Port, Section, ServiceType, Subnet
 
 
@@ -282,6 +283,8 @@ class PlatformSettings(Section):
     """Prometheus in the cluster. Set `{}` to accept the defaults. Unset: no monitoring."""
     backup: BackupSettings | None = None
     """Backups of the stack's data and state. Unset: no backups."""
+    keep: RetentionSettings = RetentionSettings()
+    """Runs and model versions to keep. Unset: everything is kept."""
 
     @model_validator(mode="after")
     def _check_storage_class(self) -> PlatformSettings:

@@ -31,14 +31,17 @@ from tools.cli.kubernetes_plugin import require_kubernetes_plugin
 from tools.cli.preview import preview
 from tools.cli.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
+from tools.cli.retention.prune import planned_deletions, prune
 from tools.cli.stale_locks import StackBusy, remove_stale_locks
 from tools.cli.summary import summary, wrapped
+from tools.cli.written_settings import written_setting
 
 FAILURES = (
     *(stacks.UnknownStack, StackBusy, PulumiError, AccessError),
     *(BackupError, SettingsError, SetupError, UserError),
 )
 """Errors whose message is for the user."""
+KEEP = "platform:keep"
 OPTIONS = ("--yes", "--skip-preview", "--suppress-permalink=true")
 
 
@@ -91,6 +94,8 @@ def _up(pulumi: Pulumi, more: list[str]) -> int:
     code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
         print(f"\n{summary(pulumi.stack, _public_outputs(pulumi))}")
+        if written_setting(pulumi.stack, KEEP):
+            return prune(pulumi, [])
     return code
 
 
@@ -103,6 +108,8 @@ def _preview(pulumi: Pulumi, more: list[str]) -> int:
         # A reviewer reads the report, not the log of its job: a failure must stand in the report.
         code, plan = 1, {"diagnostics": [{"severity": "error", "message": str(error)}]}
     print(report(pulumi.stack, plan))
+    if code == 0 and written_setting(pulumi.stack, KEEP) and (planned := planned_deletions(pulumi)):
+        print("\n".join(["", "### To delete by `platform:keep`", "", *(f"- {line}" for line in planned)]))
     return code
 
 
@@ -198,6 +205,7 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "backup": backup,
     "restore": _restore,
     "drill": _drill,
+    "prune": prune,
 }
 
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from airgap.bundle.index import INDEX
@@ -38,6 +38,28 @@ def kubectl(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
         return subprocess.run([kubectl_program(), *arguments], env=os.environ | {"KUBECONFIG": str(file)}).returncode
+
+
+def run_in_deployment(
+    kubeconfig: str, namespace: str, deployment: str, command: Sequence[str], *, stdin: IO[bytes], stdout: IO[bytes]
+) -> None:
+    """Run a command in the pod of a Deployment, from one file to another.
+
+    Raises:
+        AccessError: the command failed, or this computer has no kubectl.
+    """
+    target = ("exec", "--stdin", "--namespace", namespace, f"deployment/{deployment}", "--")
+    with tempfile.TemporaryDirectory() as folder:
+        file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
+        finished = subprocess.run(
+            [kubectl_program(), "--kubeconfig", str(file), *target, *command],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+        )
+    if finished.returncode:
+        reason = finished.stderr.decode(errors="replace").strip()
+        raise AccessError(f"`{command[-1]}` in the pod of {namespace}/{deployment} failed: {reason[-1000:]}")
 
 
 def pages(pulumi: Pulumi, _arguments: Sequence[str]) -> int:
