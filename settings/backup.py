@@ -1,4 +1,4 @@
-"""Settings of backups: where they are stored, how often, and which of them are kept."""
+"""Settings of backups: where they are stored, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from settings.cron import Schedule
 from settings.types import Section
 
 TARGET = re.compile(r"/.+|sftp:(//)?[^/:]+.+|s3:https?://[^/]+/.+")
@@ -38,8 +37,6 @@ class BackupSettings(Section):
     """Access key of an S3 target. Set it together with `secret_key`."""
     secret_key: SecretStr | None = None
     """Secret key of an S3 target."""
-    schedule: Schedule | None = None
-    """Times of backups by the cluster, as a cron expression in UTC. Unset: `make backup` only."""
     keep: SnapshotRetentionSettings = SnapshotRetentionSettings()
     """Backups to keep."""
 

@@ -1,8 +1,7 @@
-"""restic, which encrypts and stores backups: the program on PATH, that of the bundle, or a build of its Go module."""
+"""restic, which encrypts and stores backups: the program on PATH, else a build of its Go module."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from tools.bootstrap.file_lock import file_lock
 from tools.bootstrap.go_toolchain import toolchain
 from tools.bootstrap.process import run_visible
 
-SOURCE = paths.PROJECT / "airgap" / "bundle" / "modules" / "restic"
+SOURCE = paths.PROJECT / "tools" / "bootstrap" / "restic"
 COMMAND = "github.com/restic/restic/cmd/restic"
 
 
@@ -27,7 +26,7 @@ def restic_program() -> Path:
     """
     versions = paths.pinned_versions()["restic"]
     built = paths.tool_directory("restic", versions["version"])
-    for found in (shutil.which("restic"), _bundled(), built / "restic"):
+    for found in (shutil.which("restic"), built / "restic"):
         if found and program_version([found, "version"]) >= parse_version(versions["minimum"]):
             return Path(found)
     with file_lock(paths.cache_directory() / "restic.lock", "Waiting for another build of restic to finish."):
@@ -35,13 +34,6 @@ def restic_program() -> Path:
             log_message("restic is not on PATH. To skip this build, install it: apt-get install restic")
             _build(built)
     return built / "restic"
-
-
-def _bundled() -> Path | None:
-    """Return the restic of the bundle, None without one."""
-    index = paths.cache_directory() / "bundle" / "bundle.json"
-    binaries = json.loads(index.read_text())["binaries"] if index.is_file() else {}
-    return index.parent / binaries["restic/restic"]["path"] if "restic/restic" in binaries else None
 
 
 def _build(target: Path) -> None:

@@ -18,6 +18,7 @@ from airgap.bundle.index import INDEX
 from tools.bootstrap import paths
 from tools.cli.pulumi_command import Pulumi
 
+ROLLOUT_SECONDS = 300
 CLUSTER_DOMAIN = ".svc"
 """The suffix of host names that resolve inside a cluster only."""
 
@@ -49,17 +50,26 @@ def run_in_deployment(
         AccessError: the command failed, or this computer has no kubectl.
     """
     target = ("exec", "--stdin", "--namespace", namespace, f"deployment/{deployment}", "--")
+    _kubectl_checked(kubeconfig, [*target, *command], stdin, stdout)
+
+
+def restart_deployment(kubeconfig: str, namespace: str, deployment: str) -> None:
+    """Replace the pods of a Deployment and return when the new ones are ready."""
+    options = ("--namespace", namespace, f"deployment/{deployment}")
+    for command in (["rollout", "restart"], ["rollout", "status", f"--timeout={ROLLOUT_SECONDS}s"]):
+        _kubectl_checked(kubeconfig, [*command, *options], subprocess.DEVNULL, subprocess.DEVNULL)
+
+
+def _kubectl_checked(
+    kubeconfig: str, arguments: Sequence[str], stdin: IO[bytes] | int, stdout: IO[bytes] | int
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
-        finished = subprocess.run(
-            [kubectl_program(), "--kubeconfig", str(file), *target, *command],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-        )
+        command = [kubectl_program(), "--kubeconfig", str(file), *arguments]
+        finished = subprocess.run(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
     if finished.returncode:
         reason = finished.stderr.decode(errors="replace").strip()
-        raise AccessError(f"`{command[-1]}` in the pod of {namespace}/{deployment} failed: {reason[-1000:]}")
+        raise AccessError(f"`kubectl {' '.join(arguments)}` failed: {reason[-1000:]}")
 
 
 def pages(pulumi: Pulumi, _arguments: Sequence[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message, step
+from tools.cli.backup.cluster_data import copy_cluster_data
 from tools.cli.backup.container_copy import download_container
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint
@@ -58,22 +59,31 @@ def required_repository(stack: str, settings: StackSettings) -> BackupRepository
     """Return the repository of a stack's settings.
 
     Raises:
-        BackupError: the settings name none.
+        BackupError: the settings name none, or name stores whose data a backup would lack.
     """
     if settings.platform.backup is None:
         raise BackupError(
             f"the stack {stack} has no setting platform:backup; set target and password, see docs/backup.md"
         )
+    tracking = settings.platform.tracking
+    for name in ("database_url", "artifacts"):
+        if getattr(tracking, name):
+            raise BackupError(
+                f"platform:tracking.{name}: backups have no stores outside the stack; use the means of that store"
+            )
     return configured_repository(settings.platform.backup)
 
 
-def _collect(pulumi: Pulumi, state: Mapping[str, Any], folder: Path) -> None:
+def _collect(pulumi: Pulumi, state: dict[str, Any], folder: Path) -> None:
     """Write the data of a stack and the manifest into a folder."""
+    outputs = secret_outputs(pulumi)
     copy_local_data(pulumi.name, folder)
+    if kubeconfig := outputs.get("kubeconfig"):
+        copy_cluster_data(kubeconfig, folder)
     if login := container_login(state):
         download_container(login, folder / CONTAINER)
     manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat()}
-    (folder / MANIFEST).write_text(json.dumps(manifest | take_fingerprint(secret_outputs(pulumi))))
+    (folder / MANIFEST).write_text(json.dumps(manifest | take_fingerprint(outputs)))
 
 
 @contextmanager

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from mlplatform.tracking_access import parse_tracking_access
 
+from infra.kubernetes_client.port_forward import PodTarget, port_forward
+from tools.cli.cluster_access import CLUSTER_DOMAIN
 from workloads.mlflow_session import mlflow_session
 from workloads.model_transfer.model_transfer import ACCESS
 from workloads.model_transfer.transfer import all_pages
+from workloads.serving.pod_template import CONTAINER_PORT
 
 FACTORS = (0, 0.25, 0.5, 1, 1.5, 2)
 """Factors of the numbers in the requests, so that they reach different leaves of a forest."""
@@ -40,7 +44,10 @@ def take_fingerprint(outputs: Mapping[str, Any]) -> dict[str, Any]:
         client = tracking.client(url)
         runs = dict(_runs(client))
         versions = dict(_versions(client))
-    predictions = {name: _predict(url) for name, url in score_urls(outputs).items()}
+    predictions = {}
+    for name, score_url in score_urls(outputs).items():
+        with _reachable(score_url, outputs) as url:
+            predictions[name] = _predict(url)
     return {"runs": runs, "versions": versions, "predictions": predictions}
 
 
@@ -65,17 +72,30 @@ def score_urls(outputs: Mapping[str, Any]) -> dict[str, str]:
     return {each["model"]["name"]: each["score_url"] for each in services if each["model"].get("version")}
 
 
-def _predict(score_url: str) -> dict[str, Any]:
+@contextmanager
+def _reachable(score_url: str, outputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the address of a model server, by a port-forward if only its cluster reaches it."""
+    address = urlsplit(score_url)
+    host = str(address.hostname)
+    if not host.endswith(CLUSTER_DOMAIN):
+        yield f"{address.scheme}://{address.netloc}"
+        return
+    name, namespace = host.removesuffix(CLUSTER_DOMAIN).split(".")
+    selector = f"app.kubernetes.io/name={name}"
+    with port_forward(PodTarget(outputs["kubeconfig"], namespace, selector, CONTAINER_PORT)) as url:
+        yield url
+
+
+def _predict(url: str) -> dict[str, Any]:
     """Send variations of the example in the server's OpenAPI document, and return request and response."""
     import requests
 
-    address = urlsplit(score_url)
-    document = requests.get(f"{address.scheme}://{address.netloc}/openapi.json", timeout=REQUEST_SECONDS)
+    document = requests.get(f"{url}/openapi.json", timeout=REQUEST_SECONDS)
     document.raise_for_status()
     content = document.json()["paths"]["/score"]["post"]["requestBody"]["content"]
     example = content["application/json"]["example"]
     rows = [{name: _scaled(value, factor) for name, value in example.items()} for factor in FACTORS]
-    response = requests.post(score_url, json=rows, timeout=REQUEST_SECONDS)
+    response = requests.post(f"{url}/score", json=rows, timeout=REQUEST_SECONDS)
     response.raise_for_status()
     return {"request": rows, "response": response.text}
 

@@ -71,7 +71,7 @@ class BackupRepository:
         """Return the newest snapshot of a part of a stack.
 
         Raises:
-            BackupError: there is none; the message lists the stacks that have snapshots.
+            BackupError: it does not exist; the message lists the stacks that have snapshots.
         """
         found = [each for each in self._snapshots() if each.part == part]
         own = [each for each in found if each.stack == stack]

@@ -13,11 +13,13 @@ from typing import Any
 from settings.backup import TARGET
 from tools.bootstrap.console import log_message, step
 from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
+from tools.cli.backup.cluster_data import has_cluster_data, replace_cluster_data
 from tools.cli.backup.container_copy import upload_container
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.local_data import has_local_data, replace_local_data, stack_folder
 from tools.cli.backup.repository import DATA, STATE, BackupRepository
 from tools.cli.backup.stack_state import container_login, export_state, import_state, resources, stack_settings
+from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 
 Up = Callable[[Pulumi], int]
@@ -57,10 +59,10 @@ def restore_data(
     Raises:
         BackupError: the stack has data, and `overwrite` is False.
     """
-    if has_local_data(pulumi.name) and not overwrite:
+    if not overwrite and _has_data(pulumi):
         raise BackupError(
-            f"the stack {pulumi.stack} has data in {stack_folder(pulumi.name) / 'mlflow'}; choose a new stack, or add "
-            "OVERWRITE=yes, which moves these data aside"
+            f"MLflow of the stack {pulumi.stack} has data already; choose a new stack, or add OVERWRITE=yes, which "
+            "moves these data aside"
         )
     snapshot = repository.latest(original, DATA)
     folder = stack_folder(pulumi.name) / "restore"
@@ -75,9 +77,16 @@ def restore_data(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _has_data(pulumi: Pulumi) -> bool:
+    """Return True if MLflow of the stack has data, on this computer or in a cluster that is up."""
+    kubeconfig = secret_outputs(pulumi).get("kubeconfig")
+    return has_cluster_data(kubeconfig) if kubeconfig else has_local_data(pulumi.name)
+
+
 def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
     """Put the data of a backup into the services of a stack, then start its workloads."""
-    if before := replace_local_data(pulumi.name, folder):
+    in_cluster = stack_settings(pulumi).infra.cluster != "none"
+    if not in_cluster and (before := replace_local_data(pulumi.name, folder)):
         log_message(f"The data of before are in {before}; delete them when you do not need them any more.")
     if not resources(export_state(pulumi)):
         # Pipelines may read the container in their first run. Therefore the services come first, then the data.
@@ -87,6 +96,9 @@ def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
         pulumi.output("config", "rm", "workloads:enabled")
         if code:
             return code
+    if in_cluster:
+        with step("Writing the data to MLflow in the cluster"):
+            replace_cluster_data(secret_outputs(pulumi)["kubeconfig"], folder)
     if login := container_login(export_state(pulumi)):
         upload_container(login, folder / CONTAINER)
     code = up(pulumi)

@@ -2,7 +2,7 @@ module mlplatform/airgap/restic
 
 go 1.24.0
 
-require github.com/restic/restic v0.18.1 // indirect
+require github.com/restic/restic v0.18.1
 
 require (
 	cel.dev/expr v0.24.0 // indirect
@@ -98,5 +98,3 @@ require (
 	google.golang.org/protobuf v1.36.7 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
-
-tool github.com/restic/restic/cmd/restic
