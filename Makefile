@@ -16,7 +16,7 @@ OVERWRITE ?=
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview picture refresh down outputs status env kubectl pages ssh backup restore drill prune test test-lab test-platform lint format bench bundle
+.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh backup restore drill prune test test-lab test-platform lint format bench bundle
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -32,12 +32,13 @@ refresh: ## compare the state with the running resources
 down: ## destroy the stack
 outputs: ## print the stack's outputs as JSON
 status: ## print a summary of the stack and the current state of its cluster
+history: ## print each model's champions over time: make history ARGS='--at 2026-11-28T20:15'
 env: ## print variables for the `pulumi` command: eval "$(make -s env)"
 kubectl: ## run kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get nodes'
 pages: ## forward the cluster's web pages to this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview picture refresh down outputs status env backup drill prune:
+up preview picture refresh down outputs status history env backup drill prune:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
 
@@ -61,15 +62,16 @@ test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `m
 	@$(VENV) -m pytest $(LAB_TESTS) $(ARGS)
 
 test-platform: tools ## test services, upgrades and migration on clusters, 90 minutes; needs the same
-	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/test_migration.py $(ARGS)
+	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/migration/test_migration.py $(ARGS)
 
-lint: tools ## run ruff, import-linter, the prose linter, shellcheck and mypy
+lint: tools ## run ruff, import-linter, the linters of prose and structure, shellcheck and mypy
 	@$(VENV) -m ruff check
 	@$(VENV) -m ruff format --check
 	@# mypy and import-linter find the folder platform/ under its import name through this link.
 	@mkdir -p .mypy_cache/bases && ln -sfn ../../platform .mypy_cache/bases/mlplatform
 	@PYTHONPATH=.mypy_cache/bases:. .venv/bin/lint-imports
 	@$(VENV) -m tools.ci.prose_lint
+	@$(VENV) -m tools.ci.structure_lint
 	@.venv/bin/shellcheck $$(git grep --untracked -lE '^#!(/usr/bin/env |/bin/)(ba)?sh')
 	@$(VENV) -m mypy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -207,3 +208,15 @@ def _bundle_digest() -> str:
     except FileNotFoundError:
         return ""
     return hashlib.sha256(json.dumps(images, sort_keys=True).encode()).hexdigest()
+
+
+def docker_config(registry: str, username: str, password: str) -> str:
+    """Return the configuration file that `docker login` writes; Docker, buildah and Kubernetes read it.
+
+    Args:
+        registry: host name and port of the registry; a path behind them is ignored.
+        username: the user.
+        password: the password.
+    """
+    login = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return json.dumps({"auths": {registry.partition("/")[0]: {"auth": login}}})

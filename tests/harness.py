@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
+from tools.bootstrap.process import start_piped
 from tools.cli import backend
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -69,19 +70,6 @@ def isolated_environment(scratch: Path) -> dict[str, str]:
     return environment | backend.variables(environment)
 
 
-def start_logged(command: list[str], cwd: Path, env: dict[str, str]) -> subprocess.Popen[str]:
-    """Start a program without input, whose output and errors can be read as one text."""
-    return subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 @dataclass
 class Stack:
     """A stack with its own state and passphrase. Each command writes `settings` to `Pulumi.<name>.yaml`."""
@@ -113,7 +101,7 @@ class Stack:
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         self.file.write_text(yaml.safe_dump({"config": self.settings}))
         command = ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color=never"]
-        return start_logged(command, self.project, self.environment)
+        return start_piped(command, cwd=self.project, env=self.environment)
 
     def pulumi(self, *arguments: str) -> tuple[int, str]:
         """Run a command and return its exit code and its output."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,18 +10,16 @@ import pulumi
 from mlplatform.platform import Platform
 
 from settings.metrics import describe_gate
-from settings.paths import PROJECT
 from settings.serving import ServingSettings
 from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
-from tools.bootstrap.process import CommandError, capture
 from workloads.ml.rest_client import ALIAS
 from workloads.model_transfer.model_transfer import ModelsFrom, models_from
-from workloads.run_outputs import deployed_version, model_output, run_output, with_decision
-from workloads.runs.adopted_champion import inherited_outputs
 from workloads.runs.gate_parameters import gate_parameters, require_gate_parameter
+from workloads.runs.origin import data_fingerprint, git_tags
 from workloads.runs.pipeline_sources import local_image, pipeline_digest
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
+from workloads.runs.run_outputs import deployed_version, inherited_outputs, model_output, run_output, with_decision
 from workloads.runs.schedule import PipelineSchedule
 from workloads.serving.champion import Champion
 from workloads.serving.kubernetes import ModelService, ServingNamespace, serving_namespace
@@ -54,7 +51,7 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
     workloads = _Workloads(
         platform,
         image=platform.steps_image or local_image(),
-        run_tags=_git_tags(),
+        run_tags=git_tags(),
         serving=serving,
         models_from=models_from(source, platform) if source else None,
         adopt_champions=settings.workloads.adopt_champions,
@@ -130,7 +127,7 @@ class _Workloads:
             platform=self._platform_parameters(name, pipeline),
             secrets=secrets,
             timeout_minutes=pipeline.timeout_minutes,
-            data_fingerprint=self._data_fingerprint(pipeline),
+            data_fingerprint=data_fingerprint(pipeline, self.platform.blobs),
             inherited_outputs=self._inherited_outputs(name, pipeline),
             adopted_model=(pipeline.model or name) if self.adopt_champions and pipeline.serve else "",
             access=self.platform.tracking.access,
@@ -225,9 +222,8 @@ class _Workloads:
         """Return outputs in place of the first run if the pipeline's model came from another stack, else {}."""
         if self.models_from is None or not pipeline.serve:
             return {}
-        model = pipeline.model or name
         return self.models_from.champions.apply(
-            lambda versions: inherited_outputs(model, versions.get(model), "another stack")
+            lambda versions: inherited_outputs(pipeline.model or name, versions, "another stack")
         )
 
     def _secrets(self) -> dict[str, pulumi.Input[str]]:
@@ -255,23 +251,3 @@ class _Workloads:
             if self.serving is None:
                 parameters["server_url"] = self.servers[pipeline.uses_model]
         return parameters
-
-    def _data_fingerprint(self, pipeline: PipelineSettings) -> str:
-        """Return the SHA-256 of the pipeline's data, if this computer has them, and the setting `data_version`."""
-        url = str(pipeline.parameters.get("data_url", ""))
-        file = PROJECT / url.removeprefix("file://")
-        if url and file.is_file():
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-        else:
-            blobs = self.platform.blobs.fingerprints if self.platform.blobs else {}
-            content = blobs.get(str(pipeline.parameters.get("blob", "")), "")
-        return f"{content} {pipeline.data_version}".strip()
-
-
-def _git_tags() -> dict[str, str]:
-    """Return the git commit of the program, with the suffix `-dirty` after changes; {} outside a git checkout."""
-    try:
-        commit = capture(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], cwd=PROJECT)
-    except CommandError:
-        return {}
-    return {"git_commit": commit.strip()}

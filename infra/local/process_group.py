@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tools.bootstrap.process import start_time
+from tools.bootstrap.process import has_start_time, start_time
 
 STOP_SECONDS = 10
 
@@ -83,7 +83,7 @@ class ProcessGroup:
             try:
                 if os.getsid(process.pid) != pid or process.status() == psutil.STATUS_ZOMBIE:
                     continue
-                if process.pid == pid and start_time(process) != started:
+                if process.pid == pid and not has_start_time(process, started):
                     return []  # the process id now belongs to another program
                 members.append(process)
             except (psutil.Error, FileNotFoundError, ProcessLookupError, PermissionError):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +14,9 @@ from typing import Protocol
 from mlplatform.images.registry_client import RegistryClient
 
 from infra.dynamic_provider import UserError
+from infra.registry import docker_config
+from settings.paths import cache_directory
+from tools.bootstrap.process import CommandError, capture, run_visible
 
 EPOCH = "1767225600"
 """2026-01-01, the date of all files in our layers, so that equal files give equal layers."""
@@ -38,7 +38,7 @@ def builder(storage: Path) -> Builder:
     Raises:
         UserError: neither program can be used; the text says what to install.
     """
-    if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
+    if shutil.which("docker") and _docker_responds():
         return Docker()
     if shutil.which("buildah") is None:
         raise UserError(
@@ -48,6 +48,14 @@ def builder(storage: Path) -> Builder:
     if os.geteuid() != 0:
         raise UserError("buildah needs root: run `pulumi` as root, or start a Docker daemon that this user may use")
     return Buildah(storage)
+
+
+def _docker_responds() -> bool:
+    try:
+        capture(["docker", "info"])
+    except CommandError:
+        return False
+    return True
 
 
 class Docker:
@@ -66,7 +74,7 @@ class Docker:
         with _login(registry) as folder:
             try:
                 _run(["docker", "push", "--quiet", reference], {"DOCKER_CONFIG": str(folder)})
-            except UserError as failure:
+            except CommandError as failure:
                 address = registry.host.partition("/")[0]
                 hint = f"\nThe daemon trusts the registry once its certificate is /etc/docker/certs.d/{address}/ca.crt"
                 raise UserError(f"{failure}{hint if registry.ca else ''}") from None
@@ -94,13 +102,8 @@ class Buildah:
     def _run(self, command: str, *arguments: str) -> None:
         self.storage.mkdir(parents=True, exist_ok=True)
         # An overlay cannot be mounted on another overlay, which is the root file system of a container.
-        on_overlay = (
-            "overlay"
-            in subprocess.run(
-                ["stat", "--file-system", "--format=%T", self.storage], capture_output=True, text=True, check=True
-            ).stdout
-        )
-        driver = "vfs" if on_overlay else "overlay"
+        file_system = capture(["stat", "--file-system", "--format=%T", self.storage])
+        driver = "vfs" if "overlay" in file_system else "overlay"
         root, runroot = str(self.storage / driver), str(self.storage / f"{driver}-run")
         _run(["buildah", "--root", root, "--runroot", runroot, "--storage-driver", driver, command, *arguments])
 
@@ -110,9 +113,8 @@ def _login(registry: RegistryClient) -> Iterator[Path]:
     """Yield a folder with the login of the registry: as arguments, all users of this computer could read it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        credentials = base64.b64encode(f"{registry.username}:{registry.password}".encode()).decode()
-        auths = {registry.host.partition("/")[0]: {"auth": credentials}}
-        (folder / "config.json").write_text(json.dumps({"auths": auths}))
+        login = docker_config(registry.host, registry.username, registry.password)
+        (folder / "config.json").write_text(login)
         if registry.ca:
             (folder / "certificates").mkdir()
             (folder / "certificates" / "ca.crt").write_text(registry.ca)
@@ -128,17 +130,4 @@ def _trust(folder: Path) -> list[str]:
 
 
 def _run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(
-        command,
-        env=os.environ | (environment or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        last = "\n".join(f"  {line}" for line in done.stdout.strip().splitlines()[-12:])
-        verb = next((str(word) for word in command if word in ("bud", "build", "push", "tag", "rmi")), "")
-        raise UserError(f"`{command[0]} {verb}` failed with exit code {done.returncode}:\n{last}")
+    run_visible(command, log=cache_directory() / "logs" / "images.log", env=os.environ | (environment or {}))

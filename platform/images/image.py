@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.registry import ContainerRegistry
 from settings.paths import PROJECT, cache_directory
+from tools.bootstrap.file_lock import file_lock
 
 REPOSITORY_PREFIX = "mlplatform"
 """The first part of the names of our images."""
@@ -141,9 +141,7 @@ def _publish(props: dict[str, Any]) -> dict[str, Any]:
 def _build(recipe: Recipe, client: RegistryClient, image: str, served: bool) -> str:
     """Build and push the image; return its digest. A lock serializes builds, which share layers and the processor."""
     folder = cache_directory() / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_lock(folder / "lock", "Another stack builds images."):
         program = builder(folder / "buildah")
         base = _mirrored_base(client)
         program.build(_context(recipe, folder), recipe.stage, base, recipe.name, client)

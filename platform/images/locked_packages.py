@@ -8,7 +8,6 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-import subprocess
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from packaging.requirements import Requirement
 
 from infra.dynamic_provider import UserError
 from settings.paths import PROJECT, VERSIONS, cache_directory
+from tools.bootstrap.process import capture
 
 PYTHON = "3.11"
 """The Python version of the base image in the Dockerfile."""
@@ -84,7 +84,7 @@ def install_packages(packages: Sequence[LockedPackage], folder: Path) -> None:
     """Install the packages into `folder`, without the folders that no image uses.
 
     Raises:
-        UserError: uv failed; the text has the end of its output.
+        CommandError: uv failed; the text has the end of its output.
     """
     folder.mkdir(parents=True)
     requirements = folder.with_suffix(".txt")
@@ -93,9 +93,7 @@ def install_packages(packages: Sequence[LockedPackage], folder: Path) -> None:
         *(_uv(), "pip", "install", "--target", folder, "--requirement", requirements, "--no-deps", "--require-hashes"),
         *("--python-version", PYTHON, "--python-platform", f"{MACHINE}-manylinux_2_28"),
     ]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"installing the packages of an image with uv failed:\n{done.stderr.strip()[-2000:]}")
+    capture(command)
     for name in UNUSED_FOLDERS:
         for unused in [each for each in folder.rglob(name) if each.is_dir()]:
             shutil.rmtree(unused, ignore_errors=True)  # a folder may be inside another one

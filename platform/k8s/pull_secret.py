@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import json
-
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from infra.registry import ContainerRegistry
+from infra.registry import ContainerRegistry, docker_config
 
 NAME = "registry"
 
@@ -18,8 +15,8 @@ def pull_secret(
 ) -> kubernetes.core.v1.Secret:
     """Create the Secret `registry` in a namespace, of type kubernetes.io/dockerconfigjson."""
     content: pulumi.Output[str] = pulumi.Output.all(
-        host=registry.host, user=registry.username, password=registry.password
-    ).apply(_docker_config)
+        registry=registry.host, username=registry.username, password=registry.password
+    ).apply(lambda known: docker_config(**known))
     return kubernetes.core.v1.Secret(
         name,
         metadata={"name": NAME, "namespace": namespace},
@@ -27,9 +24,3 @@ def pull_secret(
         string_data={".dockerconfigjson": content},
         opts=opts,
     )
-
-
-def _docker_config(registry: dict[str, str]) -> str:
-    """Return the configuration file that `docker login` writes."""
-    login = base64.b64encode(f"{registry['user']}:{registry['password']}".encode()).decode()
-    return json.dumps({"auths": {registry["host"].partition("/")[0]: {"auth": login}}})

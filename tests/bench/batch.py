@@ -13,9 +13,9 @@ import numpy as np
 from onnxruntime import InferenceSession, SessionOptions
 
 from settings.serving import ServingSettings
-from tests.bench.contenders import ours
 from tests.bench.forest import FEATURES, FLOWERS, Forest
-from tests.bench.servers import running
+from tests.bench.http.contenders import ours
+from tests.bench.http.servers import running
 
 SERVED_ROWS = ServingSettings().max_rows
 ROWS = 200_000

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.dynamic_provider import UserError
-from tests.bench import batch, in_cluster, machinery, mlserver_environment, serving
+from tests.bench import batch, machinery
 from tests.bench.forest import train
-from tests.bench.load import generator
+from tests.bench.http import in_cluster, mlserver_environment, serving
+from tests.bench.http.load import generator
 from tests.bench.machinery import Machinery, NotMeasured
 from tests.bench.plot import draw
 from tests.bench.report import in_cluster_markdown, markdown

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from tests.bench.batch import ROWS, SERVED_ROWS
 from tests.bench.forest import TREES
-from tests.bench.in_cluster import InCluster
-from tests.bench.load import CONNECTIONS
+from tests.bench.http.in_cluster import InCluster
+from tests.bench.http.load import CONNECTIONS
+from tests.bench.http.serving import AGREEMENT, SECONDS, WARM_UP_SECONDS
 from tests.bench.results import Computer, Results
-from tests.bench.serving import AGREEMENT, SECONDS, WARM_UP_SECONDS
 
 TITLES = {
     "thesis": "the thesis's server",

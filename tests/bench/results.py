@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
+from tests.bench.http.serving import Measured
 from tests.bench.machinery import Machinery
-from tests.bench.serving import Measured
 
 LIBRARIES = ("flask", "granian", "onnxruntime", "scikit-learn", "numpy")
 STEERING = ("OPENBLAS_", "OMP_", "MKL_")

@@ -36,7 +36,7 @@ def under_load(outside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
     def load(what: str, happens: Callable[[], object], patience: tuple[float, ...] = IMPATIENT) -> dict[str, float]:
         figures = (RATE, SECONDS, *patience)
-        command = [sys.executable, "-m", "tests.lab.load", f"{outside}/score", *map(str, figures)]
+        command = [sys.executable, "-m", "tests.cluster.load", f"{outside}/score", *map(str, figures)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             time.sleep(FIRST_SECONDS)
             happens()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.harness import start_logged
+from tools.bootstrap.process import start_piped
 
 from .plugin import EXECUTABLE
 
@@ -49,7 +49,7 @@ class Stack:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         program = shutil.which("pulumi", path=search_path()) or "pulumi"
-        return start_logged([program, *arguments, "--non-interactive"], self.project, self.environment)
+        return start_piped([program, *arguments, "--non-interactive"], cwd=self.project, env=self.environment)
 
     def run(self, *arguments: str, code: int = 0) -> str:
         """Run the CLI and return its output; fail unless it exits with `code`."""

@@ -11,11 +11,10 @@ from mlplatform.engine_config import KubeflowEngineConfig
 
 from infra import retry
 from infra.kubernetes_client.port_forward import PodTarget
-from tests.stand_ins import kubeconfig
 from workloads.engines.kubeflow import kubeflow_engine as module
 from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
 
-from .stand_in import NAMESPACE, StandIn, stand_in
+from .stand_in import StandIn, config_for, stand_in
 
 
 @pytest.fixture
@@ -26,17 +25,7 @@ def backend() -> Iterator[StandIn]:
 
 @pytest.fixture
 def config(backend: StandIn, tmp_path: Path) -> KubeflowEngineConfig[str]:
-    return KubeflowEngineConfig(
-        kubeconfig=kubeconfig(backend.url),
-        namespace=NAMESPACE,
-        api_selector="app=ml-pipeline",
-        api_port=8888,
-        metadata_selector="app=metadata",
-        metadata_port=8080,
-        experiment="dev",
-        keep_runs=True,
-        directory=str(tmp_path),
-    )
+    return config_for(backend.url, tmp_path)
 
 
 @pytest.fixture

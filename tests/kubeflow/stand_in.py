@@ -14,13 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import grpc
 import kfp_server_api as kfp
 import yaml
+from mlplatform.engine_config import KubeflowEngineConfig
 
+from tests.stand_ins import kubeconfig
 from workloads.engines.kubeflow import metadata_pb2 as messages
 
 NAMESPACE = "kubeflow"
@@ -32,6 +35,21 @@ KINDS = {
     "recurringruns": (kfp.V2beta1RecurringRun, "recurring_run_id", "recurringRuns"),
 }
 """Model of each resource, the field with its id, and the field of a list response."""
+
+
+def config_for(url: str, folder: Path) -> KubeflowEngineConfig[str]:
+    """Return the configuration of an engine whose API server has the URL and whose files are in the folder."""
+    return KubeflowEngineConfig(
+        kubeconfig=kubeconfig(url),
+        namespace=NAMESPACE,
+        api_selector="app=ml-pipeline",
+        api_port=8888,
+        metadata_selector="app=metadata",
+        metadata_port=8080,
+        experiment="dev",
+        keep_runs=True,
+        directory=str(folder),
+    )
 
 
 @dataclass

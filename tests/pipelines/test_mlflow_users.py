@@ -12,13 +12,13 @@ from mlflow.exceptions import MlflowException
 from mlplatform.mlflow_server.users import ADMINISTRATOR, READER, WRITER
 from mlplatform.tracking_access import TrackingAccess
 
+from tests.pipelines.training.test_model import METRICS, train_iris
 from workloads.ml import model_registry
 from workloads.ml.rest_client import MlflowRest
 from workloads.ml.tracking import client, find_or_create_run
 from workloads.mlflow_session import mlflow_session
 
 from .conftest import USERS_PASSWORD as PASSWORD
-from .test_model import METRICS, train_iris
 
 MODEL = "readable"
 API = "/api/2.0/mlflow"

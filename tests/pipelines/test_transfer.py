@@ -14,13 +14,13 @@ from mlflow.entities import Metric, Param
 from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
+from tests.pipelines.training.test_model import METRICS, train_iris
 from workloads.ml import model_registry, tracking
 from workloads.ml.model.model_directory import load_model_directory
 from workloads.model_transfer import transfer
 from workloads.model_transfer.transfer import FROM_RUN, Server
 
 from .conftest import USERS_PASSWORD, mlflow_server
-from .test_model import METRICS, train_iris
 
 FLOWERS = np.array([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]], np.float32)
 

@@ -14,10 +14,11 @@ import yaml
 from mlplatform.addons import vendored_manifests
 from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.vendored_manifests import pod_of, read_manifests
-from mlplatform.engine_config import JobEngineConfig, KubeflowEngineConfig
+from mlplatform.engine_config import JobEngineConfig
 from pulumi.runtime import rpc
 
 from settings.paths import VERSIONS
+from tests.kubeflow.stand_in import config_for
 from tests.stand_ins import kubeconfig
 from workloads.engines.base import RunRequest
 from workloads.engines.job.job_engine import JobEngine
@@ -96,18 +97,7 @@ def engine_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _kubeflow_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    config = KubeflowEngineConfig(
-        kubeconfig=kubeconfig("http://127.0.0.1:1"),
-        namespace="n",
-        api_selector="a=b",
-        api_port=1,
-        metadata_selector="a=b",
-        metadata_port=1,
-        experiment="lab",
-        keep_runs=True,
-        directory=str(tmp_path),
-    )
-    kubeflow = KubeflowEngine(config)
+    kubeflow = KubeflowEngine(config_for("http://127.0.0.1:1", tmp_path))
     kubeflow.api = recorder = Recorder()  # type: ignore[assignment]
     kubeflow._kfp = SimpleNamespace  # type: ignore[assignment,method-assign]  # ends the run once it is marked
     with pytest.raises((TypeError, AttributeError)):

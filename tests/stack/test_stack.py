@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ import yaml
 
 from tests.harness import CHECKOUT, UP_SECONDS, Stack, changes, git, start_logged, touched
 from tests.waiting import until
+from tools.cli.cluster_access import AccessError
+from tools.cli.model_history import history_lines
 from workloads.ml.data.table import load_table
+from workloads.model_transfer.model_transfer import ACCESS
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 VIRGINICA = {"petal_length": 6.0, "petal_width": 2.5, "sepal_length": 6.3, "sepal_width": 3.3}
@@ -227,6 +231,55 @@ def test_up_with_a_changed_parameter_runs_its_pipeline_only(stack: Stack) -> Non
     assert after["model"] == before["model"]
 
 
+def test_up_with_an_unregistered_version_names_the_registered_ones(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-external"]["version"] = 99
+    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0
+    assert "workloads:pipelines.iris-external.version" in output
+    assert "no version 99" in output
+    assert species(unsettled, SETOSA) == "setosa"
+
+
+def test_up_with_a_taken_port_names_the_process(unsettled: Stack) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
+         "print(s.getsockname()[1], flush=True); time.sleep(300)"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert holder.stdout
+        port = int(holder.stdout.readline())
+        unsettled.settings["serving:port"] = port
+        code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
+        assert code != 0
+        assert f"port {port} (serving:port)" in output
+        assert f"process {holder.pid}" in output
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_up_with_a_failing_step_names_the_step(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-external"]["parameters"]["blob"] = "no-such.csv"
+    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0
+    assert "pipeline iris-external failed in step preprocess-data" in output
+    assert "no-such.csv" in output
+    log = re.search(r"The whole log: (\S+)", output)
+    assert log
+    assert "no-such.csv" in Path(log[1]).read_text()
+    assert 'File "' not in output, "frames of the program are no help to its user"
+
+
+def test_preview_with_a_wrong_parameter_names_it(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"sede": 1}
+    code, output = unsettled.pulumi("preview")
+    assert code != 0
+    assert "workloads:pipelines.iris-local.parameters: the pipeline has no parameter sede" in output
+    assert "seed" in output
+
+
 def test_up_after_a_killed_up_completes_the_run(unsettled: Stack) -> None:
     unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": int(time.time())}
     before = unsettled.outputs()["iris_local"]["run_id"]
@@ -272,35 +325,11 @@ def test_up_with_a_pinned_version_rolls_back(unsettled: Stack) -> None:
     assert unsettled.outputs()["model"] == first
     served = requests.post(unsettled.outputs()["score_url"], json=SETOSA, timeout=10).json()
     assert str(served["model_version"]) == first["version"]
-
-
-def test_up_with_an_unregistered_version_names_the_registered_ones(unsettled: Stack) -> None:
-    unsettled.settings["workloads:pipelines"]["iris-external"]["version"] = 99
-    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
-    assert code != 0
-    assert "workloads:pipelines.iris-external.version" in output
-    assert "no version 99" in output
-    assert species(unsettled, SETOSA) == "setosa"
-
-
-def test_up_with_a_failing_step_names_the_step(unsettled: Stack) -> None:
-    unsettled.settings["workloads:pipelines"]["iris-external"]["parameters"]["blob"] = "no-such.csv"
-    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
-    assert code != 0
-    assert "pipeline iris-external failed in step preprocess-data" in output
-    assert "no-such.csv" in output
-    log = re.search(r"The whole log: (\S+)", output)
-    assert log
-    assert "no-such.csv" in Path(log[1]).read_text()
-    assert 'File "' not in output, "frames of the program are no help to its user"
-
-
-def test_preview_with_a_wrong_parameter_names_it(unsettled: Stack) -> None:
-    unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"sede": 1}
-    code, output = unsettled.pulumi("preview")
-    assert code != 0
-    assert "workloads:pipelines.iris-local.parameters: the pipeline has no parameter sede" in output
-    assert "seed" in output
+    text = "\n".join(history_lines(unsettled.outputs("--show-secrets")[ACCESS], "iris", None))
+    assert re.findall(r"UTC  version (\d+)", text)[-2:] == [second["version"], first["version"]]
+    assert "workloads:pipelines.iris-external.version, by " in text
+    assert first["sha256"] in text
+    assert "trees=10" in text
 
 
 def test_backup_has_database_files_blobs_state_and_predictions(
@@ -340,24 +369,14 @@ def test_backup_has_database_files_blobs_state_and_predictions(
     assert "OVERWRITE=yes" in output
 
 
-def test_up_with_a_taken_port_names_the_process(unsettled: Stack) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
-         "print(s.getsockname()[1], flush=True); time.sleep(300)"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    try:
-        assert holder.stdout
-        port = int(holder.stdout.readline())
-        unsettled.settings["serving:port"] = port
-        code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
-        assert code != 0
-        assert f"port {port} (serving:port)" in output
-        assert f"process {holder.pid}" in output
-    finally:
-        holder.kill()
-        holder.wait()
+def test_history_at_a_time_before_the_stack_or_of_a_missing_model_says_so(stack: Stack) -> None:
+    access = stack.outputs("--show-secrets")[ACCESS]
+    assert list(history_lines(access, "iris", datetime(2020, 1, 1, tzinfo=UTC))) == [
+        "Model iris",
+        "  no champion at 2020-01-01 00:00:00 UTC is recorded",
+    ]
+    with pytest.raises(AccessError, match="--model roses: MLflow has iris"):
+        list(history_lines(access, "roses", None))
 
 
 def test_server_with_follow_loads_the_new_champion(unsettled: Stack) -> None:

@@ -11,10 +11,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def cache_directory() -> Path:
-    """Return the absolute path of the folder that holds all tools and data of the project.
-
-    `settings.paths.cache_directory` is the same folder for the program; a test compares the two.
-    """
+    """Return the absolute path of the folder that holds all tools and data of the project."""
     if directory := os.environ.get("MLPLATFORM_CACHE"):
         return Path(directory).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mlplatform"

@@ -13,6 +13,7 @@ from tools.bootstrap.console import SetupError
 SHOWN_LINES = 15
 SHOWN_WORDS = 4
 SHOWN_CHARACTERS = 1500
+CLOCK_TOLERANCE_SECONDS = 1
 
 
 class Startable(Protocol):
@@ -34,6 +35,17 @@ def start_time(process: Startable) -> float:
     stat = Path(f"/proc/{process.pid}/stat")
     # The name of the program, in brackets, may contain spaces.
     return float(stat.read_text().rpartition(")")[2].split()[19]) if stat.exists() else process.create_time()
+
+
+def has_start_time(process: Startable, recorded: float) -> bool:
+    """Return True if the process started at the recorded time.
+
+    Args:
+        process: a process that exists.
+        recorded: a result of `start_time`, or the time of day that older versions of this program recorded.
+    """
+    # Ticks since boot reach the seconds since 1970 after half a year, and then the process id would have to match, too.
+    return recorded == start_time(process) or abs(recorded - process.create_time()) <= CLOCK_TOLERANCE_SECONDS
 
 
 class CommandError(SetupError):
@@ -64,20 +76,7 @@ def run_visible(
     last: deque[str] = deque(maxlen=SHOWN_LINES)
     with log.open("a") as file:
         print("$", *command, file=file, flush=True)
-        try:
-            process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            )
-        except OSError as error:
-            raise CommandError(f"{command[0]} could not be started: {error.strerror}") from None
-        with process:
+        with start_piped(command, cwd=cwd, env=env) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 file.write(line)
@@ -89,6 +88,29 @@ def run_visible(
         raise CommandError(
             f"`{_shortened(command)}` returned exit code {process.returncode}; see {log}, which ends with:\n{lines}"
         )
+
+
+def start_piped(
+    command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a program without input and return it; its standard output and error are one pipe of text.
+
+    Raises:
+        CommandError: The program did not start.
+    """
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise CommandError(f"{command[0]} could not be started: {error.strerror}") from None
 
 
 def capture(

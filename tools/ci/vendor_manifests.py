@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tools.bootstrap import paths
+from tools.bootstrap import paths, process
 
 FOLDER = paths.PROJECT / "platform" / "addons" / "vendor"
 
@@ -67,14 +66,8 @@ HEADER = """\
 
 def download_module(module: str, version: str) -> Path:
     """Download a Go module, verified against the checksum database, and return the folder of its source."""
-    done = subprocess.run(
-        ["go", "mod", "download", "-json", f"{module}@{version}"],
-        env=os.environ | {"GOFLAGS": "-mod=mod"},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return Path(json.loads(done.stdout)["Dir"])
+    command = ["go", "mod", "download", "-json", f"{module}@{version}"]
+    return Path(json.loads(process.capture(command, env=os.environ | {"GOFLAGS": "-mod=mod"}))["Dir"])
 
 
 def main() -> None:

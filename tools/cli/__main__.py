@@ -162,6 +162,12 @@ def _status(pulumi: Pulumi, _more: list[str]) -> int:
     return 0
 
 
+def _history(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.model_history import history  # Pulumi's SDK takes a second to import
+
+    return history(pulumi, more)
+
+
 def _env(pulumi: Pulumi, _more: list[str]) -> int:
     """Print lines for `eval`, and select the stack for a `pulumi up` that is typed by hand."""
     if pulumi.name in stacks.stack_names():
@@ -198,6 +204,7 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "down": _down,
     "outputs": _outputs,
     "status": _status,
+    "history": _history,
     "env": _env,
     "kubectl": kubectl,
     "pages": pages,

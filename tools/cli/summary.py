@@ -19,6 +19,8 @@ WIDTH = 100
 TIMEOUT_SECONDS = 3
 TRAINING_PAGE = "/#/experiments?workflowType=machine_learning"
 """MLflow's page of training runs; its default page is for language models."""
+PAGES = {"tracking": "runs and models", "ui": "pipelines and runs", "monitoring": "metrics and alerts"}
+"""Content of the pages whose addresses are outputs, by the first part of the outputs' names."""
 HIDDEN_VALUES = {"state", "run_id", "artifacts", "log", "decision", "deployed", "version", "gate"}
 """Values of a run that have a separate line, or that only programs read."""
 
@@ -59,16 +61,11 @@ def _lines(stack: str, outputs: Mapping[str, Any]) -> Iterator[str]:
         yield from wrapped(_pipeline(name, run, option))
     for service in services:
         yield from _service(service, option)
-    if "tracking_url" in outputs:
-        yield f"  runs and models: {_page(outputs['tracking_url'] + TRAINING_PAGE, option)}"
-    if "tracking_login" in outputs:
-        yield f"    user and password: make outputs{option} ARGS='tracking_login --show-secrets'"
-    if "ui_url" in outputs:
-        yield f"  pipelines and runs: {_page(outputs['ui_url'], option)}"
-        yield f"    user and password: make outputs{option} ARGS='ui_login --show-secrets'"
-    if "monitoring_url" in outputs:
-        yield f"  metrics and alerts: {_page(outputs['monitoring_url'], option)}"
-        yield f"    user and password: make outputs{option} ARGS='monitoring_login --show-secrets'"
+    for page, content in PAGES.items():
+        if url := outputs.get(f"{page}_url"):
+            yield f"  {content}: {_page(url + TRAINING_PAGE if page == 'tracking' else url, option)}"
+        if (login := f"{page}_login") in outputs:
+            yield f"    user and password: make outputs{option} ARGS='{login} --show-secrets'"
     yield "Next"
     commands = {
         "status": "this summary",

@@ -16,6 +16,6 @@ def run_trials(train: Input[Dataset], search: str, worker: str, tracking_url: st
         tracking_url: Address of MLflow, which stores the trials.
     """
     from workloads.ml.tuning.search import Search
-    from workloads.ml.tuning.worker import TrialWorker
+    from workloads.ml.tuning.trial_worker import TrialWorker
 
     return TrialWorker(Search.from_json(search), train.path, tracking_url, int(worker)).run()

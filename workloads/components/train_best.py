@@ -35,7 +35,7 @@ def train_best(
     from workloads.ml.tuning.search import Search
 
     print(f"trials that ended in this run, by worker: {ended}")
-    found = result.train_best(Search.from_json(search), train.path, Path(model.path), model_name, tracking_url)
+    found = result.fit_best(Search.from_json(search), train.path, Path(model.path), model_name, tracking_url)
     for name, value in found.metrics.items():
         metrics.log_metric(name, value)
         print(f"{name} {value:.4f}")

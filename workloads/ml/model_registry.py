@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from settings.metrics import CLASSIFICATION, COSTS, MAIN_METRICS, metrics_of
 from workloads.ml import tracking
+from workloads.ml.champion_history import change_to
 from workloads.ml.errors import StepError
 from workloads.ml.model.mlflow_model import save_mlflow_model
 from workloads.ml.model.model_directory import ModelDirectory, load_model_directory, require_servable, sha256_hex
@@ -54,6 +55,9 @@ def register(
         version = _add_version(mlflow, model, model_name, pipeline, run_key)
     if champion:
         mlflow.set_registered_model_alias(model_name, ALIAS, version)
+        tags = mlflow.get_registered_model(model_name).tags
+        if change := change_to(tags, version, "the pipeline registered it", f"pipeline {pipeline}, run {run_key}"):
+            mlflow.set_registered_model_tag(model_name, *change.tag())
     return version
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from workloads.ml.champion_history import change_to
 from workloads.ml.tracking import RUN_KEY_TAG
 
 ALIAS = "champion"
@@ -30,21 +31,34 @@ class MlflowRest:
         self._session = requests.Session()
         self._session.auth = login
 
-    def set_champion(self, model: str, version: str) -> None:
-        """Give an existing version the alias; delete the alias if `version` is empty."""
+    def set_champion(self, model: str, version: str, reason: str, author: str) -> None:
+        """Give an existing version the alias and record the change; delete the alias if `version` is empty."""
         alias = {"name": model, "alias": ALIAS}
         if version:
             self._request("POST", "registered-models/alias", json=alias | {"version": version})
         else:
             self._request("DELETE", "registered-models/alias", (404,), json=alias)
+        if change := change_to(self.model_tags(model), version, reason, author):
+            key, value = change.tag()
+            self._request("POST", "registered-models/set-tag", json={"name": model, "key": key, "value": value})
+
+    def models(self) -> list[str]:
+        """Return the names of all registered models, in ascending order."""
+        names: list[str] = []
+        page = ""
+        while True:
+            found = self._request("GET", "registered-models/search", params={"page_token": page} if page else {})
+            names += [each["name"] for each in found.get("registered_models", [])]
+            if not (page := found.get("next_page_token", "")):
+                return sorted(names)
+
+    def model_tags(self, model: str) -> dict[str, str]:
+        """Return the tags of a registered model; {} if there is no such model."""
+        return {tag["key"]: tag["value"] for each in self._find_model(model) for tag in each.get("tags", [])}
 
     def champion(self, model: str) -> dict[str, Any] | None:
-        """Return the version with the alias; None if there is no such model or no alias.
-
-        The model is searched for, because MLflow denies its other users any other request for a model that is missing.
-        """
-        found = self._request("GET", "registered-models/search", params={"filter": f"name='{model}'"}) or {}
-        aliases = [alias for each in found.get("registered_models", []) for alias in each.get("aliases", [])]
+        """Return the version with the alias; None if there is no such model or no alias."""
+        aliases = [alias for each in self._find_model(model) for alias in each.get("aliases", [])]
         versions = [alias["version"] for alias in aliases if alias["alias"] == ALIAS]
         return self.version(model, versions[0]) if versions else None
 
@@ -72,13 +86,16 @@ class MlflowRest:
 
         These runs differ if a pipeline trains a model again that is registered already.
         """
-        runs = []
-        if version.get("run_id"):
-            found = self._request("GET", "runs/get", (404,), params={"run_id": version["run_id"]})
-            runs.append((found or {}).get("run"))
-        runs.append(self._find_run(pipeline, run_key))
+        runs = [self.run_of(version), self._find_run(pipeline, run_key)]
         logged = [each for run in runs if run for each in run["data"].get("metrics", [])]
         return {each["key"]: float(each["value"]) for each in logged}
+
+    def run_of(self, version: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the run that registered a version, None if MLflow has none."""
+        if not version.get("run_id"):
+            return None
+        found = self._request("GET", "runs/get", (404,), params={"run_id": version["run_id"]})
+        return dict(found["run"]) if found else None
 
     def download(self, source: str, file: str) -> bytes:
         """Return a file of a version whose artifacts the server itself stores.
@@ -91,6 +108,14 @@ class MlflowRest:
         response = self._session.get(f"{self._url}{ARTIFACTS_API}/{quote(path)}", timeout=REQUEST_SECONDS)
         response.raise_for_status()
         return response.content
+
+    def _find_model(self, model: str) -> list[dict[str, Any]]:
+        """Return the registered model in a list, [] if it does not exist.
+
+        The model is searched for, because MLflow denies its other users any other request for a model that is missing.
+        """
+        found = self._request("GET", "registered-models/search", params={"filter": f"name='{model}'"})
+        return list(found.get("registered_models", []))
 
     def _find_run(self, pipeline: str, run_key: str) -> dict[str, Any] | None:
         found = self._request("GET", "experiments/get-by-name", (404,), params={"experiment_name": pipeline})

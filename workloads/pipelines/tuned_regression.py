@@ -1,14 +1,9 @@
 """The best of several regressions on a CSV file, deployed if its metrics pass the gate."""
 
-from typing import Any
-
 from kfp import dsl
 
-from workloads.components import load_component
-from workloads.components.blocks.gated_deployment import RegressionOutputs, deploy_if_better
-from workloads.components.blocks.tuned_training import train_tuned
-
-preprocess_data = load_component("preprocess_data")
+from workloads.components.blocks.gated_deployment import RegressionOutputs
+from workloads.components.blocks.tuned_deployment import deploy_tuned
 
 
 @dsl.pipeline(name="tuned-regression")
@@ -24,9 +19,17 @@ def tuned_regression(
     run_key: str = "",
 ) -> RegressionOutputs:
     """Preprocess, search, train the best and test it; deploy the model if it passes the gate."""
-    read = preprocess_data(data_url=data_url, target=target, columns=columns, task="regression")
-    data = read.set_caching_options(False).outputs  # the file at the address may have changed
-    registry: dict[str, Any] = {"model_name": model_name, "tracking_url": tracking_url, "run_key": run_key}
-    about = {"pipeline": "tuned-regression", **registry}
-    model = train_tuned(data["train"], tune=tune, seed=seed, **about)
-    return deploy_if_better(model, data["test"], gate=gate, outputs=RegressionOutputs, **about)
+    return deploy_tuned(
+        pipeline="tuned-regression",
+        task="regression",
+        outputs=RegressionOutputs,
+        table={"data_url": data_url, "target": target, "columns": columns},
+        search={"tune": tune, "seed": seed},
+        gate=gate,
+        registry={
+            "model_name": model_name,
+            "tracking_url": tracking_url,
+            "run_key": run_key,
+            "pipeline": "tuned-regression",
+        },
+    )

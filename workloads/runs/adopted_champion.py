@@ -7,13 +7,7 @@ from typing import Any
 
 from infra.errors import UserError
 from workloads.mlflow_rest import mlflow_rest
-
-
-def inherited_outputs(model: str, version: str | None, origin: str) -> dict[str, str]:
-    """Return the outputs for a champion that came from `origin`; {} without a version."""
-    if version is None:
-        return {}
-    return {"version": version, "decision": f"{model} version {version} came as champion from {origin}"}
+from workloads.runs.run_outputs import inherited_outputs
 
 
 def adopted_outputs(access: Mapping[str, Any], model: str) -> dict[str, str]:
@@ -31,4 +25,4 @@ def adopted_outputs(access: Mapping[str, Any], model: str) -> dict[str, str]:
             champion = registry.champion(model)
     except requests.RequestException as error:
         raise UserError(f"the champion of {model} cannot be read from {access['url']}: {error}") from None
-    return inherited_outputs(model, champion["version"] if champion else None, "a backup")
+    return inherited_outputs(model, {model: champion["version"]} if champion else {}, "a backup")

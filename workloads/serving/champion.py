@@ -128,7 +128,7 @@ def _set_champion(props: dict[str, Any], previous: str) -> dict[str, Any]:
                     _restore(registry, model, wanted, previous)
                     raise
                 if verdict.passed:
-                    registry.set_champion(model, wanted)
+                    registry.set_champion(model, wanted, verdict.comparison, _author())
                     decision = f"{verdict.comparison}: {model} version {wanted} is champion"
                 else:
                     _restore(registry, model, wanted, previous)
@@ -179,7 +179,20 @@ def _restore(registry: MlflowRest, model: str, wanted: str, previous: str) -> No
     """Give the alias back to `previous` if the pipeline gave it to `wanted`."""
     champion = registry.champion(model)
     if champion and champion["version"] == wanted != previous:
-        registry.set_champion(model, previous)
+        registry.set_champion(model, previous, f"version {wanted} was rejected", _author())
+
+
+def _author() -> str:
+    """Return the user of this computer who runs `up`."""
+    import getpass
+    import os
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # the user id has no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def _require_version(registry: MlflowRest, model: str, version: str, setting: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from airgap.bundle.registry.configuration import read_login, write_configuration
 from airgap.bundle.store import Store
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import SetupError, log_message
-from tools.bootstrap.process import run_visible, start_time
+from tools.bootstrap.process import has_start_time, run_visible, start_time
 
 PROGRAM = "docker-registry"
 LOOPBACK = "127.0.0.1"
@@ -207,7 +207,7 @@ def _recorded(folder: Path) -> RunningRegistry | None:
     try:
         record = json.loads((folder / "process.json").read_text())
         process = psutil.Process(record["pid"])
-        if process.status() == psutil.STATUS_ZOMBIE or start_time(process) != record["started"]:
+        if process.status() == psutil.STATUS_ZOMBIE or not has_start_time(process, record["started"]):
             return None  # it has exited, or its process id belongs to another program
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return None

@@ -58,3 +58,22 @@ def test_leader_after_a_change_of_the_clock_is_the_same(tmp_path: Path, monkeypa
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize(("shift", "ends"), [(0.0, True), (-3.0, False)])
+def test_stop_with_the_record_of_an_older_program_ends_that_process_only(
+    tmp_path: Path, shift: float, ends: bool
+) -> None:
+    group = ProcessGroup(tmp_path / "it.process.json")
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    process = group.start(command, cwd=tmp_path, env={}, log=tmp_path / "log")
+    try:
+        # Older programs recorded the time of day. With another time, the process id belongs to another program.
+        started = psutil.Process(process.pid).create_time() + shift
+        group.record.write_text(json.dumps({"pid": process.pid, "started": started}))
+        group.stop()
+        assert (process.poll() is not None) is ends
+        assert not group.record.exists()
+    finally:
+        process.kill()
+        process.wait()

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from airgap.bundle.source_table import load_sources
-from settings.paths import cache_directory
 from tools.bootstrap import paths
 from tools.bootstrap.environment import parse_version
 from tools.cli import stale_locks
@@ -77,17 +76,21 @@ def test_project_name_of_locks_equals_pulumi_yaml() -> None:
 
 
 @pytest.mark.parametrize(
-    "variables",
-    [{"MLPLATFORM_CACHE": "/a/b", "XDG_CACHE_HOME": "/c"}, {"XDG_CACHE_HOME": "/c"}, {"HOME": "/home/someone"}],
+    ("variables", "expected"),
+    [
+        ({"MLPLATFORM_CACHE": "/a/b", "XDG_CACHE_HOME": "/c"}, "/a/b"),
+        ({"XDG_CACHE_HOME": "/c"}, "/c/mlplatform"),
+        ({"HOME": "/home/someone"}, "/home/someone/.cache/mlplatform"),
+    ],
 )
-def test_cache_directory_of_bootstrap_equals_that_of_settings(
-    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def test_cache_directory_follows_the_variables(
+    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("MLPLATFORM_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert paths.cache_directory() == cache_directory()
+    assert paths.cache_directory() == Path(expected)
 
 
 def test_cache_directory_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ class TuningResult:
     plots: dict[str, bytes]
 
 
-def train_best(search: Search, train: str, folder: Path, model_name: str, tracking_url: str) -> TuningResult:
+def fit_best(search: Search, train: str, folder: Path, model_name: str, tracking_url: str) -> TuningResult:
     """Train the best estimator on the whole training part and write its model directory to `folder`.
 
     Raises:

@@ -1,0 +1,127 @@
+"""The compared servers. All of them serve the same forest."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from infra.local.local_process import HOST
+from settings.serving import ServingSettings
+from tests.bench.forest import FEATURES, Flower, Forest
+from tests.bench.http.servers import Server
+
+
+def contenders(forest: Forest, mlserver: Path) -> list[Server]:
+    """Return all servers, each on a free port; `mlserver` is MLServer's virtual environment."""
+    return [
+        _thesis(forest),
+        _mlserver("mlserver", forest, mlserver, processes=0),
+        _mlserver("mlserver-pool", forest, mlserver, processes=ServingSettings().workers),
+        ours(forest.directory),
+        _ours_v2(forest),
+        _constant("flask"),
+        _constant("wsgi"),
+    ]
+
+
+def ours(directory: Path) -> Server:
+    """Return the model server for the model in a directory, with the default number of workers."""
+    port = free_port()
+    return Server(
+        name="ours",
+        command=[sys.executable, "-m", "model_server"],
+        environment=_model_server(port) | {"MODEL_SERVER_DIRECTORY": str(directory)},
+        port=port,
+        path="/score",
+        body=_named,
+        answered=lambda text: int(json.loads(text)["class_index"]),
+    )
+
+
+def _thesis(forest: Forest) -> Server:
+    port = free_port()
+    return Server(
+        name="thesis",
+        command=[sys.executable, "-m", "flask", "--app", "tests.bench.http.thesis_server", "run", "--port", str(port)],
+        environment={"FOREST": str(forest.pickle)},
+        port=port,
+        path="/score",
+        body=_named,
+        answered=int,
+    )
+
+
+def _mlserver(name: str, forest: Forest, environment: Path, processes: int) -> Server:
+    """Return MLServer with a pool of `parallel_workers` processes (0: in the server process), without an access log."""
+    folder = forest.pickle.parent / "mlserver"
+    folder.mkdir(exist_ok=True)
+    parameters = {"uri": str(forest.pickle), "version": "1"}
+    model = {"name": "iris", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": parameters}
+    (folder / "model-settings.json").write_text(json.dumps(model))
+    port = free_port()
+    return Server(
+        name=name,
+        command=[environment / "bin" / "mlserver", "start", folder],
+        environment={
+            "MLSERVER_PARALLEL_WORKERS": str(processes),
+            "MLSERVER_DEBUG": "false",
+            "MLSERVER_HOST": HOST,
+            "MLSERVER_HTTP_PORT": str(port),
+            "MLSERVER_GRPC_PORT": str(free_port()),
+            "MLSERVER_METRICS_PORT": str(free_port()),
+            "MLSERVER_METRICS_DIR": str(folder),
+        },
+        port=port,
+        path="/v2/models/iris/infer",
+        body=_tensor,
+        answered=_label,
+    )
+
+
+def _ours_v2(forest: Forest) -> Server:
+    """Return the model server with the V2 requests that MLServer receives."""
+    return replace(ours(forest.directory), name="ours-v2", path="/v2/models/iris/infer", body=_tensor, answered=_label)
+
+
+def _constant(kind: str) -> Server:
+    port = free_port()
+    return Server(
+        name=kind,
+        command=[sys.executable, "-m", "tests.bench.http.ceiling_server", kind],
+        environment=_model_server(port),
+        port=port,
+        path="/score",
+        body=_named,
+        answered=None,
+    )
+
+
+def _model_server(port: int) -> dict[str, str]:
+    return {"MODEL_SERVER_PORT": str(port), "MODEL_SERVER_WORKERS": str(ServingSettings().workers)}
+
+
+def _named(flower: Flower) -> dict[str, float]:
+    return dict(zip(FEATURES, flower, strict=True))
+
+
+def _tensor(flower: Flower) -> dict[str, Any]:
+    tensor = {"name": "features", "shape": [1, len(flower)], "datatype": "FP32", "data": flower}
+    return {"inputs": [tensor]}
+
+
+def _label(text: str) -> int:
+    """Return the integer output, which is `predict` in MLServer and `label` in the model server."""
+    (label,) = (output["data"][0] for output in json.loads(text)["outputs"] if output["datatype"] == "INT64")
+    return int(label)
+
+
+def free_port() -> int:
+    """Return a port of loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
