@@ -24,7 +24,7 @@ import pytest
 import requests
 import yaml
 
-from tests.harness import CHECKOUT, UP_SECONDS, Stack, changes, git, start_logged, touched
+from tests.harness import CHECKOUT, Stack, changes, git, touched
 from tests.waiting import until
 from tools.cli.cluster_access import AccessError
 from tools.cli.model_history import history_lines
@@ -345,9 +345,8 @@ def test_backup_has_database_files_blobs_state_and_predictions(
 
     def cli(*arguments: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "tools.cli", *arguments, "--stack", stack.name]
-        process = start_logged(command, stack.project, stack.environment)
-        output, _ = process.communicate(timeout=UP_SECONDS)
-        return process.returncode, output
+        finished = subprocess.run(command, cwd=stack.project, env=stack.environment, capture_output=True, text=True)
+        return finished.returncode, finished.stdout + finished.stderr
 
     code, output = cli("backup")
     assert code == 0, output

@@ -9,7 +9,7 @@ import pulumi
 
 
 def inherited_outputs(model: str, champions: Mapping[str, str], origin: str) -> dict[str, str]:
-    """Return outputs in place of the first run of a pipeline, if its model has a champion of another origin; else {}."""
+    """Return outputs in place of the first run of a pipeline, if its model has a champion already; else {}."""
     if model not in champions:
         return {}
     version = champions[model]

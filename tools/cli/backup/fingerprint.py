@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from mlplatform.tracking_access import parse_tracking_access
 
+from infra.errors import UserError
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
+from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import CLUSTER_DOMAIN
 from workloads.mlflow_session import mlflow_session
 from workloads.model_transfer.model_transfer import ACCESS
@@ -35,9 +37,18 @@ def take_fingerprint(outputs: Mapping[str, Any]) -> dict[str, Any]:
         `predictions`: request and response by model; the responses are texts as the server sent them.
 
     Raises:
-        UserError, MlflowException: MLflow does not respond.
-        RequestException: a model server does not respond.
+        BackupError: MLflow or a model server does not respond.
     """
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _read(outputs)
+    except (UserError, MlflowException, requests.RequestException) as error:
+        raise BackupError(f"the stack has to be up, and it does not respond as expected: {error}") from None
+
+
+def _read(outputs: Mapping[str, Any]) -> dict[str, Any]:
     from workloads.ml import tracking
 
     with mlflow_session(parse_tracking_access(outputs[ACCESS])) as url:
