@@ -1,4 +1,7 @@
-"""docs/reference/estimators.md: complete, and right for a sample; `python -m tools.ci.estimator_table` writes all of it."""
+"""docs/reference/estimators.md: complete, and right for a sample.
+
+`python -m tools.ci.estimator_table` writes all of it.
+"""
 
 from __future__ import annotations
 
