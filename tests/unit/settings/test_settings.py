@@ -56,6 +56,20 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             ["platform:monitoring.alerts_url", "has to begin with https://"],
         ),
         ({"port": "5005"}, ["port is not a setting", "namespace:name"]),
+        *[
+            ({"platform:backup": f'{{"password": "long-enough", "target": {target}}}'}, ["platform:backup", *expected])
+            for target, *expected in (
+                ('"backups"', "write /folder, sftp:user@host:/path or s3:https://host/bucket/path (found: 'backups')"),
+                ('"s3:backups/a"', "write /folder"),
+                ('"/a", "access_key": "a"', "access_key and secret_key belong together"),
+                ('"/a", "access_key": "a", "secret_key": "b"', "the target /a is not an S3 address; remove the keys"),
+                ('"/a", "keep": {"last": 0}', ".keep.last", "greater than or equal to 1"),
+            )
+        ],
+        ({"platform:backup": '{"target": "/a", "password": "short"}'}, ["platform:backup.password", "at least 8"]),
+        ({"platform:keep": '{"runs": {}}'}, ["platform:keep.runs", "write days, newest or both"]),
+        ({"platform:keep": '{"runs": {"days": 0}}'}, ["platform:keep.runs.days", "greater than or equal to 1"]),
+        ({"platform:keep": '{"versions": {"newest": 3}}'}, ["platform:keep", "versions needs runs"]),
         ({"infra:proxy": "{}"}, ["infra:proxy", "set http, https or both, or remove the proxy"]),
         ({"infra:proxy": '{"http": "proxy:3128"}'}, ["infra:proxy.http", "'proxy:3128'"]),
         ({"infra:proxy": '{"https": "http://me:word@proxy:3128"}'}, ["infra:proxy.https"]),
