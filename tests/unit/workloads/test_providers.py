@@ -56,7 +56,8 @@ SERVER = "import sys; from http.server import *; "
 SERVER += "HTTPServer(('127.0.0.1', int(sys.argv[1])), SimpleHTTPRequestHandler).serve_forever()"
 
 def package(name):
-    provider, props = _CompiledPipelineProvider(), {"pipeline": name, "image": local_image(), "retries": 0.0, "sources": ""}
+    provider = _CompiledPipelineProvider()
+    props = {"pipeline": name, "image": local_image(), "retries": 0.0, "sources": ""}
     outs = provider.create(props).outs
     assert not provider.diff(name, outs, props).changes
     return outs["sha256"], version(name, outs)
@@ -70,7 +71,8 @@ def version(name, package):
 def process(name):
     provider, port = _ProcessProvider(), ports[name]
     props = {"name": name, "command": [sys.executable, "-c", SERVER, str(port)], "environment": {},
-             "host": "127.0.0.1", "port": port, "setting": "a:port", "ready_path": "/", "data": f"{folder}/{name}", "retain": False}
+             "host": "127.0.0.1", "port": port, "setting": "a:port", "ready_path": "/", "data": f"{folder}/{name}",
+             "retain": False}
     (Path(folder) / name).mkdir(exist_ok=True)
     (Path(folder) / name / "name").write_text(name)
     state = provider.create(props).outs
