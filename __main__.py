@@ -28,7 +28,7 @@ else:
     pin_images(settings)
     provision = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
     provisioned = provision(settings, stack, directory)
-    platform = cluster_platform(settings.platform, provisioned, directory, stack)
+    platform = cluster_platform(settings, provisioned, directory, stack)
     access = platform.tracking.access
     outputs = {
         **provisioned.outputs,

@@ -15,19 +15,34 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.errors import UserError
 from infra.local.process_group import ProcessGroup
+from settings.errors import SettingsError
 from tools.bootstrap import paths, stacks
-from tools.bootstrap.console import log_message
+from tools.bootstrap.console import SetupError, log_message
 from tools.cli import backend
+from tools.cli.backup.backup import backup
+from tools.cli.backup.drill import drill
+from tools.cli.backup.errors import BackupError
+from tools.cli.backup.restore import restore
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
-from tools.cli.dependency_graph import mermaid, replace_diagram
+from tools.cli.door_commands import revoke, token, tokens, trust, user
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
-from tools.cli.preview import preview
-from tools.cli.preview_report import report
+from tools.cli.previews.dependency_graph import mermaid, replace_diagram
+from tools.cli.previews.preview import preview
+from tools.cli.previews.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
+from tools.cli.retention.prune import planned_deletions, prune
 from tools.cli.stale_locks import StackBusy, remove_stale_locks
 from tools.cli.summary import summary, wrapped
+from tools.cli.written_settings import written_setting
 
+FAILURES = (
+    *(stacks.UnknownStack, StackBusy, PulumiError, AccessError),
+    *(BackupError, SettingsError, SetupError, UserError),
+)
+"""Errors whose message is for the user."""
+KEEP = "platform:keep"
 OPTIONS = ("--yes", "--skip-preview", "--suppress-permalink=true")
 
 
@@ -44,7 +59,16 @@ def main(arguments: Sequence[str]) -> int:
         if options.command != "env":
             stacks.require_stack(options.stack)
         return COMMANDS[options.command](Pulumi(options.stack), more)
-    except (stacks.UnknownStack, StackBusy, PulumiError, AccessError) as error:
+    except (
+        stacks.UnknownStack,
+        StackBusy,
+        PulumiError,
+        AccessError,
+        BackupError,
+        SettingsError,
+        SetupError,
+        UserError,
+    ) as error:
         log_message(f"Error: {error}")
         return 1
 
@@ -71,6 +95,8 @@ def _up(pulumi: Pulumi, more: list[str]) -> int:
     code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
         print(f"\n{summary(pulumi.stack, _public_outputs(pulumi))}")
+        if written_setting(pulumi.stack, KEEP):
+            return prune(pulumi, [])
     return code
 
 
@@ -83,6 +109,8 @@ def _preview(pulumi: Pulumi, more: list[str]) -> int:
         # A reviewer reads the report, not the log of its job: a failure must stand in the report.
         code, plan = 1, {"diagnostics": [{"severity": "error", "message": str(error)}]}
     print(report(pulumi.stack, plan))
+    if code == 0 and written_setting(pulumi.stack, KEEP) and (planned := planned_deletions(pulumi)):
+        print("\n".join(["", "### To delete by `platform:keep`", "", *(f"- {line}" for line in planned)]))
     return code
 
 
@@ -156,6 +184,19 @@ def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
     return outputs
 
 
+def _restore(pulumi: Pulumi, more: list[str]) -> int:
+    return restore(pulumi, more, _start)
+
+
+def _drill(pulumi: Pulumi, _more: list[str]) -> int:
+    return drill(pulumi, _start, lambda stack: _down(stack, []))
+
+
+def _start(pulumi: Pulumi) -> int:
+    """Run `up` on a stack of a restore."""
+    return _up(pulumi, [])
+
+
 COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "up": _up,
     "preview": _preview,
@@ -169,6 +210,15 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "kubectl": kubectl,
     "pages": pages,
     "ssh": ssh,
+    "token": token,
+    "tokens": tokens,
+    "revoke": revoke,
+    "user": user,
+    "trust": trust,
+    "backup": backup,
+    "restore": _restore,
+    "drill": _drill,
+    "prune": prune,
 }
 
 
