@@ -152,6 +152,13 @@ def test_load_with_a_wrong_column_names_it(column: object, expected: str) -> Non
     assert expected in load_error({"workloads:pipelines": json.dumps({"flats": {"columns": {"zip": column}}})})
 
 
+@pytest.mark.parametrize("value", [2**53 + 1, [1, -(2**53) - 1], {"x": {"y": 2**60}}])
+def test_load_with_a_whole_number_that_pulumi_would_round_says_how_to_write_it(value: object) -> None:
+    text = load_error({"workloads:pipelines": json.dumps({"flats": {"parameters": {"p": value}}})})
+    assert "workloads:pipelines.flats.parameters.p" in text
+    assert "is beyond 2^53, where Pulumi rounds whole numbers; write it as a text, in quotes" in text
+
+
 @pytest.mark.parametrize(
     ("gate", "conditions", "text"),
     [
