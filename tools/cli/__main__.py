@@ -89,13 +89,20 @@ def _run(pulumi: Pulumi, command: str, *arguments: str) -> int:
 
 
 def _up(pulumi: Pulumi, more: list[str]) -> int:
+    """Run `up`, then delete what the settings do not keep."""
+    code = _start(pulumi, more)
+    if code == 0 and written_setting(pulumi.stack, KEEP):
+        return prune(pulumi, [])
+    return code
+
+
+def _start(pulumi: Pulumi, more: Sequence[str] = ()) -> int:
+    """Run `up`, which deletes no old runs: a restored stack has to be equal to its original."""
     require_kubernetes_plugin(pulumi)
     _select(pulumi, "--create")
     code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
         print(f"\n{summary(pulumi.stack, _public_outputs(pulumi))}")
-        if written_setting(pulumi.stack, KEEP):
-            return prune(pulumi, [])
     return code
 
 
@@ -189,11 +196,6 @@ def _restore(pulumi: Pulumi, more: list[str]) -> int:
 
 def _drill(pulumi: Pulumi, _more: list[str]) -> int:
     return drill(pulumi, _start, lambda stack: _down(stack, []))
-
-
-def _start(pulumi: Pulumi) -> int:
-    """Run `up` on a stack of a restore."""
-    return _up(pulumi, [])
 
 
 COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
