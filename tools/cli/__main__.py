@@ -17,28 +17,23 @@ from typing import Any
 
 from infra.errors import UserError
 from infra.local.process_group import ProcessGroup
-from settings.errors import SettingsError
 from tools.bootstrap import paths, stacks
 from tools.bootstrap.console import SetupError, log_message
 from tools.cli import backend
-from tools.cli.backup.backup import backup
-from tools.cli.backup.drill import drill
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.restore import restore
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
 from tools.cli.dependency_graph import mermaid, replace_diagram
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
 from tools.cli.preview import preview
 from tools.cli.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
-from tools.cli.retention.prune import planned_deletions, prune
 from tools.cli.stale_locks import StackBusy, remove_stale_locks
 from tools.cli.summary import summary, wrapped
 from tools.cli.written_settings import written_setting
 
 FAILURES = (
     *(stacks.UnknownStack, StackBusy, PulumiError, AccessError),
-    *(BackupError, SettingsError, SetupError, UserError),
+    *(BackupError, SetupError, UserError),
 )
 """Errors whose message is for the user."""
 KEEP = "platform:keep"
@@ -92,7 +87,7 @@ def _up(pulumi: Pulumi, more: list[str]) -> int:
     """Run `up`, then delete what the settings do not keep."""
     code = _start(pulumi, more)
     if code == 0 and written_setting(pulumi.stack, KEEP):
-        return prune(pulumi, [])
+        return _prune(pulumi, [])
     return code
 
 
@@ -115,8 +110,11 @@ def _preview(pulumi: Pulumi, more: list[str]) -> int:
         # A reviewer reads the report, not the log of its job: a failure must stand in the report.
         code, plan = 1, {"diagnostics": [{"severity": "error", "message": str(error)}]}
     print(report(pulumi.stack, plan))
-    if code == 0 and written_setting(pulumi.stack, KEEP) and (planned := planned_deletions(pulumi)):
-        print("\n".join(["", "### To delete by `platform:keep`", "", *(f"- {line}" for line in planned)]))
+    if code == 0 and written_setting(pulumi.stack, KEEP):
+        from tools.cli.retention.prune import planned_deletions
+
+        if planned := planned_deletions(pulumi):
+            print("\n".join(["", "### To delete by `platform:keep`", "", *(f"- {line}" for line in planned)]))
     return code
 
 
@@ -161,6 +159,10 @@ def _outputs(pulumi: Pulumi, more: list[str]) -> int:
 def _status(pulumi: Pulumi, _more: list[str]) -> int:
     outputs = _public_outputs(pulumi)
     print(summary(pulumi.stack, outputs))
+    if written_setting(pulumi.stack, "platform:backup"):
+        from tools.cli.backup.records import backup_lines
+
+        print("\n".join(["Backups", *backup_lines(pulumi.name)]))
     if "kubeconfig" in outputs:
         from tools.cli.status import cluster_status  # its Kubernetes client takes a second to import
 
@@ -190,12 +192,31 @@ def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
     return outputs
 
 
+# Pulumi's SDK takes a second to import. Therefore the following commands import their modules when they run.
+
+
+def _backup(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.backup.backup import backup
+
+    return backup(pulumi, more)
+
+
 def _restore(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.backup.restore import restore
+
     return restore(pulumi, more, _start)
 
 
 def _drill(pulumi: Pulumi, _more: list[str]) -> int:
+    from tools.cli.backup.drill import drill
+
     return drill(pulumi, _start, lambda stack: _down(stack, []))
+
+
+def _prune(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.retention.prune import prune
+
+    return prune(pulumi, more)
 
 
 COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
@@ -211,10 +232,10 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "kubectl": kubectl,
     "pages": pages,
     "ssh": ssh,
-    "backup": backup,
+    "backup": _backup,
     "restore": _restore,
     "drill": _drill,
-    "prune": prune,
+    "prune": _prune,
 }
 
 
