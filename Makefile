@@ -6,6 +6,8 @@ PYTHON ?= python3
 ARGS ?=
 # Files of `make test-lab`
 LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py)
+# Options of pytest for tests that take minutes: one line for each
+LIVE := --quiet -p tests.live_progress
 # The machine of `make ssh`
 NODE ?=
 # The stack or address, and the permission to replace data, of `make restore`
@@ -16,7 +18,15 @@ OVERWRITE ?=
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh backup restore drill prune test test-lab test-platform lint format bench bundle
+# Arguments of `make token`, `make revoke` and `make user`
+TEAM ?=
+FOR ?=
+EXPIRES ?=
+ROLE ?=
+ID ?=
+NAME ?=
+
+.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh trust tokens token revoke user test test-lab test-platform lint format bench bundle backup restore drill prune
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +52,20 @@ up preview picture refresh down outputs status history env backup drill prune:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
 
+trust: ## print the authority of the door's certificate, and how to trust it
+tokens: ## list the tokens of the door
+token: ## make a token: make token STACK=lab TEAM=shop FOR=iris [EXPIRES=90d] [ROLE=reader]
+revoke: ## delete a token: make revoke STACK=lab ID=... from `make tokens`
+user: ## make a password for a person: make user STACK=lab NAME=anna ROLE=editor, then `make up`
+
+OPTIONS_token = --team '$(TEAM)' --for '$(FOR)' $(if $(EXPIRES),--expires '$(EXPIRES)') $(if $(ROLE),--role '$(ROLE)')
+OPTIONS_revoke = --id '$(ID)'
+OPTIONS_user = --name '$(NAME)' --role '$(ROLE)'
+
+trust tokens token revoke user:
+	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
+	@$(VENV) -m tools.cli $@ --stack '$(STACK)' -- $(OPTIONS_$@)
+
 backup: ## save the stack's data and state to platform:backup.target
 restore: ## restore a stack: make restore STACK=new FROM=old; OVERWRITE=yes replaces data
 prune: ## delete old runs and versions by platform:keep; ARGS=--dry-run lists them
@@ -59,10 +83,10 @@ test: tools ## run all tests that need no cluster
 	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster $(ARGS)
 
 test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `make bundle`
-	@$(VENV) -m pytest $(LAB_TESTS) $(ARGS)
+	@$(VENV) -m pytest $(LIVE) $(LAB_TESTS) $(ARGS)
 
 test-platform: tools ## test services, upgrades and migration on clusters, 90 minutes; needs the same
-	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/migration/test_migration.py $(ARGS)
+	@$(VENV) -m pytest $(LIVE) tests/cluster tests/lab/test_upgrade.py tests/lab/migration/test_migration.py $(ARGS)
 
 lint: tools ## run ruff, import-linter, the linters of prose and structure, shellcheck and mypy
 	@$(VENV) -m ruff check

@@ -8,9 +8,10 @@ from typing import Any
 from model_server.codecs.inference_protocol import InferenceRequest, check_members, encode_outputs, input_tensors
 from model_server.codecs.json_decoder import decode_json, decode_text
 from model_server.codecs.mlflow_protocol import decode_records
+from model_server.codecs.plain_tables import read_csv_rows, read_json_rows
 from model_server.errors import RequestError
 from model_server.loader import ModelLoader, ServedModel
-from model_server.model.model import Model, Outputs
+from model_server.model.model import Model, Outputs, Rows
 from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry
 
@@ -38,17 +39,18 @@ class DataPlane:
             rows = served.reader.parse_csv(decode_text(body))
         else:
             raise _unsupported(media_type, f"{JSON} or {CSV}")
-        outputs = self._predict(served.model, rows)
-        predictions = [served.model.task.answer(*each) for each in zip(*outputs, strict=True)]
-        return {"predictions": predictions} | served.model.about
+        return self._predict_rows(served.model, rows)
 
-    def score_fast(self, body: bytes) -> Content | None:
-        """Return the prediction of a body that is one valid JSON object; None if `score` has to decide."""
+    def score_fast(self, body: bytes, media_type: str) -> Content | None:
+        """Return what `score` returns for a plain body; None if `score` has to decide."""
         served = self._loader.served
-        if served is None:
+        if served is None or media_type not in (JSON, CSV):
             return None
-        row = served.reader.parse_fast(body)
-        return None if row is None else self._predict_row(served.model, row)
+        if media_type == JSON and not body.startswith(b"["):
+            row = served.reader.parse_fast(body)
+            return None if row is None else self._predict_row(served.model, row)
+        rows = read_json_rows(served.reader, body) if media_type == JSON else read_csv_rows(served.reader, body)
+        return None if rows is None else self._predict_rows(served.model, rows)
 
     def invocations(self, body: bytes, media_type: str) -> Content:
         """Return the predictions that MLflow's own server returns for the model, from the same requests."""
@@ -59,8 +61,8 @@ class DataPlane:
             rows = served.reader.parse_csv(decode_text(body))
         else:
             raise _unsupported(media_type, f"{JSON} or {CSV}")
-        outputs = self._predict(served.model, rows)
-        return {"predictions": [served.model.task.record(*each) for each in zip(*outputs, strict=True)]}
+        values = [output.tolist() for output in self._predict(served.model, rows)]
+        return {"predictions": [served.model.task.record(*each) for each in zip(*values, strict=True)]}
 
     def infer(
         self, name: str, version: str | None, body: bytes, media_type: str, json_length: int | None = None
@@ -153,9 +155,12 @@ class DataPlane:
         self._telemetry.record_predictions(model, model.task.classes(outputs[:1]), inputs)
         return model.task.answer(*outputs) | model.about
 
-    def _predict(self, model: Model, rows: list[list[float]]) -> Outputs:
+    def _predict_rows(self, model: Model, rows: Rows) -> Content:
+        return {"predictions": model.task.answers(*self._predict(model, rows))} | model.about
+
+    def _predict(self, model: Model, rows: Rows) -> Outputs:
         outputs, inputs = model.predict(rows)
-        self._telemetry.record_predictions(model, model.task.classes(outputs[0]), inputs)
+        self._telemetry.record_predictions(model, model.task.classes(outputs[0].tolist()), inputs)
         return outputs
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 Direction = Literal["above", "below"]
 
-CLASSIFICATION, REGRESSION = "classification", "regression"
+CLASSIFICATION, REGRESSION, ANOMALY = "classification", "regression", "anomaly"
 BETTER = "better_than_champion"
 CONDITION_KEYS = ("metric", "above", "below", BETTER)
 
@@ -33,21 +33,21 @@ class Metric:
 
 METRICS = {
     "accuracy": Metric("above", (CLASSIFICATION,), 1),
-    "precision": Metric("above", (CLASSIFICATION,), 1),
-    "recall": Metric("above", (CLASSIFICATION,), 1),
-    "f1": Metric("above", (CLASSIFICATION,), 1),
-    "roc_auc": Metric("above", (CLASSIFICATION,), 1),
+    "precision": Metric("above", (CLASSIFICATION, ANOMALY), 1),
+    "recall": Metric("above", (CLASSIFICATION, ANOMALY), 1),
+    "f1": Metric("above", (CLASSIFICATION, ANOMALY), 1),
+    "roc_auc": Metric("above", (CLASSIFICATION, ANOMALY), 1),
     "log_loss": Metric("below", (CLASSIFICATION,)),
     "rmse": Metric("below", (REGRESSION,)),
     "mae": Metric("below", (REGRESSION,)),
     "r2": Metric("above", (REGRESSION,), 1, -math.inf),
-    "size": Metric("below", (CLASSIFICATION, REGRESSION)),
-    "latency": Metric("below", (CLASSIFICATION, REGRESSION)),
+    "size": Metric("below", (CLASSIFICATION, REGRESSION, ANOMALY)),
+    "latency": Metric("below", (CLASSIFICATION, REGRESSION, ANOMALY)),
 }
 """Metrics by name: `size` of the model in bytes, `latency` of one row in milliseconds."""
 COSTS = ("size", "latency")
 """Metrics that do not depend on the model's answers."""
-MAIN_METRICS = {CLASSIFICATION: "accuracy", REGRESSION: "rmse"}
+MAIN_METRICS = {CLASSIFICATION: "accuracy", REGRESSION: "rmse", ANOMALY: "f1"}
 """Metric by which a model of a task is known: a tag of its versions, and an output of its pipeline."""
 
 

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from settings.backup import BackupSettings
 from settings.paths import PROJECT
-from settings.retention import RetentionSettings
+from settings.services.backup_settings import BackupSettings
+from settings.services.door_settings import DoorSettings
+from settings.services.retention import RetentionSettings
 from settings.types import Name, Port, Section, ServiceType, Subnet
 
 
@@ -281,6 +282,8 @@ class PlatformSettings(Section):
     """Azure Blob Storage for the data of pipelines. Unset: pipelines read from other addresses only."""
     monitoring: MonitoringSettings | None = None
     """Prometheus in the cluster. Set `{}` to accept the defaults. Unset: no monitoring."""
+    door: DoorSettings | None = None
+    """One address with HTTPS and sign-on for all pages and models of a cluster. Unset: no door."""
     backup: BackupSettings | None = None
     """Backups of the stack's data and state. Unset: no backups."""
     keep: RetentionSettings = RetentionSettings()

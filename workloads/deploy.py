@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
+from mlplatform.door.door_routes import model_service
 from mlplatform.platform import Platform
 
 from settings.metrics import describe_gate
@@ -205,10 +206,10 @@ class _Workloads:
         if self.serving:
             canary = settings.canary if pipeline.port is None else None
             return ModelService(
-                f"{model}-server", settings, self.serving, port=port, model=model, champion=champion, canary=canary
+                model_service(model), settings, self.serving, port=port, model=model, champion=champion, canary=canary
             ).url
         return model_server(
-            f"{model}-server",
+            model_service(model),
             settings,
             port=port,
             setting=f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port",

@@ -9,10 +9,12 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from model_server.codecs.input_columns import InputColumn, NumberInput
 from model_server.codecs.json_decoder import decode_json, describe_value, is_object
 from model_server.codecs.row_reader import RowReader
-from model_server.codecs.tensors import DATATYPES, Tensor, read_json_tensor, take_binary_tensor, tensor_bytes
+from model_server.codecs.tensors import BINARY_TYPES, DATATYPES, Tensor, read_json_tensor, take_binary_tensor
 from model_server.errors import RequestError
 from model_server.model.model import FEATURES, Rows
 from model_server.model.prediction_task import OutputTensor
@@ -116,7 +118,7 @@ def input_tensors(columns: Sequence[InputColumn]) -> list[Content]:
 
 
 def encode_outputs(
-    requested: dict[str, bool], outputs: Sequence[OutputTensor], values: Sequence[list[Any]]
+    requested: dict[str, bool], outputs: Sequence[OutputTensor], values: Sequence[NDArray[Any]]
 ) -> tuple[list[Content], bytes]:
     """Return the requested outputs as tensors, and the data of the binary ones.
 
@@ -129,16 +131,14 @@ def encode_outputs(
     tensors, binary = [], b""
     for name, is_binary in requested.items():
         output, data = described[name]
-        if len(output.shape) > 1:
-            data = [element for row in data for element in row]
         shape = [len(values[0]), *output.shape[1:]]
         tensor: Content = {"name": name, "datatype": output.datatype, "shape": shape}
         if is_binary:
-            content = tensor_bytes(data, output.datatype)
+            content = data.astype(BINARY_TYPES[output.datatype]).tobytes()
             binary += content
             tensor["parameters"] = {BINARY_SIZE: len(content)}
         else:
-            tensor["data"] = data
+            tensor["data"] = data.ravel().tolist()
         tensors.append(tensor)
     return tensors, binary
 

@@ -10,18 +10,22 @@ import math
 import re
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from model_server.codecs.json_decoder import describe_value
 from model_server.codecs.tensors import TEXTS
 from model_server.errors import RequestError
-from model_server.model.model_package import Feature, ModelSignature
+from model_server.model.model_package import LARGEST, Feature, ModelSignature
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """A number in CSV. Python's `float` would also accept 1_000, infinity and nan."""
 DIGITS = re.compile(r"[+-]?\d{1,300}", re.ASCII)
-NUMBER_TYPES = frozenset({int, float})
+NUMBER_TYPES: frozenset[type] = frozenset({int, float})
 BOOLEANS = {"true": True, "false": False}
 """Booleans in CSV, in lower case."""
 EXACT_INTEGERS = 1 << 24
@@ -58,6 +62,10 @@ class InputColumn(ABC):
             if is_missing:
                 return math.nan
         return self._encode(value)
+
+    def encode_all(self, values: Sequence[Any]) -> Sequence[float] | NDArray[np.float64]:
+        """Return the numbers of decoded values."""
+        return [self.encode(value) for value in values]
 
     def check_encoded(self, value: Any) -> float:
         """Return a number that the caller encoded; None and NaN are missing values."""
@@ -100,11 +108,23 @@ class NumberInput(InputColumn):
     """A column of numbers; booleans are 0 and 1 if the training data had no other values."""
 
     datatype = "FP64"
+    plain_types = NUMBER_TYPES
+    plain_limit = LARGEST
+    """Values of these types, up to this limit, need no more than a comparison with the range."""
 
     @property
     def allowed(self) -> str:
         """The accepted range."""
         return f"a number from {self.low:.6g} to {self.high:.6g}"
+
+    def encode_all(self, values: Sequence[Any]) -> Sequence[float] | NDArray[np.float64]:
+        """Return the numbers of decoded values."""
+        if self.plain_types.issuperset(map(type, values)):
+            numbers = np.array(values, np.float64)
+            low, high = max(self.low, -self.plain_limit), min(self.high, self.plain_limit)
+            if ((numbers >= low) & (numbers <= high)).all():
+                return numbers
+        return super().encode_all(values)
 
     def _encode(self, value: Any) -> float:
         if type(value) is bool and self.feature.accepts_booleans:
@@ -123,6 +143,8 @@ class IntegerInput(NumberInput):
     """A column of integers, none of which is ever rounded."""
 
     datatype = "INT64"
+    plain_types = frozenset({int})
+    plain_limit = EXACT_INTEGERS
 
     @property
     def allowed(self) -> str:

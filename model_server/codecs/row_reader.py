@@ -35,13 +35,13 @@ class RowReader:
         self._encoders: Encoders = [column.encode for column in self.columns]
         self._checks: Encoders = [column.check_encoded for column in self.columns]
         # itemgetter of a single name returns the bare value.
-        self._pick = itemgetter(*self.names) if len(self.names) > 1 else lambda values: (values[self.names[0]],)
+        self.pick = itemgetter(*self.names) if len(self.names) > 1 else lambda values: (values[self.names[0]],)
 
     def parse_fast(self, body: bytes) -> Sequence[float] | None:
         """Return the row of a body that is one valid JSON object; None if only the strict decoder can decide."""
         try:
             values = orjson.loads(body)
-            row: Sequence[Any] = self._pick(values)
+            row: Sequence[Any] = self.pick(values)
             if len(values) != len(self.names):
                 return None
             texts = 0
@@ -97,7 +97,7 @@ class RowReader:
             RequestError: a column is absent, or a name is unknown.
         """
         try:
-            ordered: Sequence[Any] = self._pick(values)
+            ordered: Sequence[Any] = self.pick(values)
             known = len(self.names)
         except KeyError:
             for column in self.columns:

@@ -124,8 +124,3 @@ def read_elements(path: str, datatype: str, content: bytes) -> list[Any]:
         message = f"{path}: text {len(texts)} is not its length in 4 bytes, then that many bytes of UTF-8"
         raise RequestError(422, "unexpected_value", message, field=path) from None
     return texts
-
-
-def tensor_bytes(values: list[Any], datatype: str) -> bytes:
-    """Return values in binary form."""
-    return np.array(values, BINARY_TYPES[datatype]).tobytes()

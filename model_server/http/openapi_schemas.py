@@ -51,7 +51,7 @@ def component_schemas(model: Model | None, max_rows: int) -> dict[str, Schema]:
         "name": {"enum": names} if model else TEXT,
         "datatype": {"enum": datatypes} if model else TEXT,
         "shape": {"type": "array", "items": {"type": "integer"}},
-        "data": {"type": "array", "items": {"type": "number"}},
+        "data": {"type": "array", "items": {"type": ["number", "boolean"]}},
     }
     outputs = {"type": "array", "items": object_schema(output)}
     row_number = {"type": ["integer", "null"], "minimum": 0, "description": "Row of a batch, counted from 0."}
@@ -73,6 +73,8 @@ def _answer(model: Model) -> Schema:
     signature = model.signature
     if signature.task == "regression":
         return {target: {"type": "number"} for target in signature.all_targets()}
+    if signature.task == "anomaly":
+        return {"anomaly": {"type": "boolean"}, "score": {"type": "number"}}
     return {
         "class_index": {"type": "integer", "minimum": 0, "maximum": len(signature.classes) - 1},
         signature.target: {"enum": list(signature.classes)},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from model_server.dataplane import BINARY, JSON, DataPlane
+from model_server.dataplane import BINARY, DataPlane
 from model_server.errors import RequestError
 from model_server.http.openapi import API_VERSION, openapi_document
 from model_server.http.page import render_page
@@ -74,9 +74,8 @@ def routes(settings: ServerSettings, plane: DataPlane, telemetry: Telemetry) -> 
 
 
 def _score(plane: DataPlane, request: Request) -> Response:
-    if request.media_type == JSON and (prediction := plane.score_fast(request.body)) is not None:
-        return json_response(prediction)
-    return json_response(plane.score(request.body, request.media_type))
+    prediction = plane.score_fast(request.body, request.media_type)
+    return json_response(plane.score(request.body, request.media_type) if prediction is None else prediction)
 
 
 def _invocations(plane: DataPlane, request: Request) -> Response:

@@ -12,14 +12,18 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model_server.errors import ModelRefused
+from model_server.model.forest_cells import ForestCells
 from model_server.model.model_package import ModelPackage, ModelSignature
 from model_server.model.prediction_task import Array, task_of
-from model_server.model.quickscorer import Forest, load_forest
+from model_server.model.quickscorer import QuickScorer
+from model_server.model.voting_forest import load_forest
 
 FEATURES = "features"
-Rows = list[list[float]]
-Outputs = tuple[Any, ...]
-"""The values of each output of the model, in the order of `PredictionTask.outputs`."""
+Rows = Sequence[Sequence[float]] | NDArray[Any]
+Outputs = list[Array]
+"""The values [rows, ...] of each output of the model, in the order of `PredictionTask.outputs`."""
+RowOutputs = tuple[Any, ...]
+"""The values of each output for one row."""
 PROBES = 1000
 """Rows for which a forest must predict the same as ONNX Runtime before it predicts instead."""
 MISSING_SHARE = 0.2
@@ -29,7 +33,8 @@ MISSING_SHARE = 0.2
 class Model:
     """A package in memory; several threads may predict at once.
 
-    A forest predicts single rows within the interpreter. ONNX Runtime predicts everything else.
+    A forest that votes predicts single rows within the interpreter, and batches by its cells if these are few. ONNX
+    Runtime predicts everything else.
 
     Raises:
         ModelRefused: ONNX Runtime cannot load the model, or its outputs contradict its signature.
@@ -59,46 +64,52 @@ class Model:
             raise
         except Exception as error:  # ONNX Runtime's errors have no common base class
             raise ModelRefused("ONNX Runtime refuses it", str(error)[:300]) from None
-        self._forest = self._proven_forest(package.onnx, features)
+        self._scorer: QuickScorer | None = None
+        self._cells: ForestCells | None = None
+        self._use_forest(package.onnx, features)
         self._float32_row = struct.Struct(f"={features}f")
 
     def predict(self, rows: Rows) -> tuple[Outputs, bytes]:
-        """Predict rows [rows, features] in the model's order.
-
-        Returns:
-            The outputs as lists [rows, ...], and the rows as bytes of float32 [rows, features].
-        """
-        if self._forest and len(rows) == 1:
-            outputs, inputs = self.predict_row(rows[0])
-            return tuple([value] for value in outputs), inputs
-        batch = np.array(rows, dtype=np.float32)
-        arrays = self._run(batch)
-        if not np.isfinite(arrays[-1]).all():
+        """Predict rows [rows, features] in the model's order; return also the rows as bytes of float32."""
+        if self._scorer and len(rows) == 1:
+            (label, probabilities), inputs = self.predict_row(rows[0])
+            return [np.array([label], np.int64), np.array([probabilities], np.float32)], inputs
+        batch = np.asarray(rows, np.float32)
+        outputs = self._cells.predict(batch) if self._cells else self._run(batch)
+        if not np.isfinite(outputs[-1]).all():
             raise FloatingPointError("the model predicts numbers that are not finite")
-        return tuple(array.tolist() for array in arrays), batch.tobytes()
+        return outputs, batch.tobytes()
 
-    def predict_row(self, row: Sequence[float]) -> tuple[Outputs, bytes]:
+    def predict_row(self, row: Sequence[float]) -> tuple[RowOutputs, bytes]:
         """Predict one row [features]; return its outputs, and the row as bytes of float32."""
-        if self._forest is None:
-            outputs, inputs = self.predict([list(row)])
-            return tuple(value for (value,) in outputs), inputs
+        if self._scorer is None:
+            outputs, inputs = self.predict([row])
+            return tuple(output[0].tolist() for output in outputs), inputs
         inputs = self._float32_row.pack(*row)
         rounded: Sequence[float] = self._float32_row.unpack(inputs)
-        return self._forest.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
+        return self._scorer.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
 
-    def _run(self, batch: NDArray[np.float32]) -> list[Array]:
-        arrays: list[Array] = self._session.run(self._output_names, {FEATURES: batch})
+    def _run(self, batch: NDArray[np.float32]) -> Outputs:
+        arrays: Outputs = self._session.run(self._output_names, {FEATURES: batch})
         return arrays
 
-    def _proven_forest(self, onnx: bytes, features: int) -> Forest | None:
-        """Return the forest of the model if it predicts the same as ONNX Runtime."""
+    def _use_forest(self, onnx: bytes, features: int) -> None:
+        """Predict with the forest of the model, wherever it predicts the same as ONNX Runtime."""
         forest = load_forest(onnx, features, len(self.signature.classes))
         if forest is None:
-            return None
+            return
         rows = forest.probes(PROBES)
         rows[(np.random.default_rng(0).random(rows.shape) < MISSING_SHARE) & self._missing] = np.nan
-        expected = list(zip(*(array.tolist() for array in self._run(rows)), strict=True))
-        return forest if [forest.predict(_nan_as_infinity(row)) for row in rows.tolist()] == expected else None
+        expected = self._run(rows)
+        if forest.has_small_masks:
+            scorer = QuickScorer(forest)
+            values = list(zip(*(output.tolist() for output in expected), strict=True))
+            if [scorer.predict(_nan_as_infinity(row)) for row in rows.tolist()] == values:
+                self._scorer = scorer
+        if forest.has_few_cells:
+            cells = ForestCells(forest)
+            if all(np.array_equal(*outputs) for outputs in zip(cells.predict(rows), expected, strict=True)):
+                self._cells = cells
 
     def _smoke_test(self) -> None:
         """Predict rows of the training data's ranges, and a row in which all values are missing that may be."""

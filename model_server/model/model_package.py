@@ -26,8 +26,9 @@ SIGNATURE_FILE = "signature.json"
 RESERVED_KEYS = {
     "classification": frozenset({"class_index", "probabilities", "model_name", "model_version"}),
     "regression": frozenset({"unit", "model_name", "model_version"}),
+    "anomaly": frozenset[str](),
 }
-"""Keys of a response beside the signature's targets, by task."""
+"""Keys of a response beside the signature's targets, by task. A response of an anomaly detection has no target."""
 TYPES = ("number", "integer", "boolean", "category", "date")
 """Types of a feature in format 2."""
 LARGEST = 3.4028234663852886e38
@@ -104,7 +105,7 @@ class ModelSignature(BaseModel):
 
     format: Literal[1, 2]
     model: Text
-    task: Literal["classification", "regression"] = "classification"
+    task: Literal["classification", "regression", "anomaly"] = "classification"
     target: Text
     targets: tuple[Text, ...] = ()
     """All targets of a regression; empty if `target` is the only one."""
@@ -126,7 +127,9 @@ class ModelSignature(BaseModel):
             raise ValueError("classes must not be empty in a classification")
         if self.task == "regression" and (self.classes or self.format == 1 or self.target not in targets):
             raise ValueError("a regression needs format 2, no classes, and its target among its targets")
-        if self.task == "classification" and targets != (self.target,):
+        if self.task == "anomaly" and (len(self.classes) != 2 or self.format == 1):
+            raise ValueError("an anomaly detection needs format 2 and two classes: the normal one, then the other")
+        if self.task != "regression" and targets != (self.target,):
             raise ValueError("targets may be several in a regression alone")
         for target in targets:
             if target in RESERVED_KEYS[self.task]:

@@ -1,15 +1,17 @@
-"""The two tasks of models: their ONNX outputs, and the answers that the outputs become.
+"""The tasks of models: their ONNX outputs, and the answers that the outputs become.
 
-Both classes have the same members. `outputs` are in the order of the arguments of all methods. `about` are members of
+All classes have the same members. `outputs` are in the order of the arguments of all methods. `about` are members of
 every response beside the predictions.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from model_server.errors import ModelRefused
@@ -57,6 +59,19 @@ class Classification:
             "probabilities": dict(zip(self._classes, probabilities, strict=True)),
         }
 
+    def answers(self, labels: Array, probabilities: Array) -> list[orjson.Fragment]:
+        """Return the answer of each row as JSON; equal answers are encoded once."""
+        key = struct.Struct(f"=q{len(self._classes)}f")
+        columns = [
+            np.ascontiguousarray(each).view(np.uint8).reshape(len(labels), -1) for each in (labels, probabilities)
+        ]
+        keys: list[bytes] = np.concatenate(columns, axis=1).view(f"V{key.size}").ravel().tolist()
+        encoded = {}
+        for each in set(keys):
+            label, *shares = key.unpack(each)
+            encoded[each] = orjson.Fragment(orjson.dumps(self.answer(label, shares)))
+        return [encoded[each] for each in keys]
+
     def record(self, label: int, probabilities: list[float]) -> dict[str, Any]:
         """Return the class index, the class, and the probability of each class."""
         return dict(zip(self._columns, [label, self._classes[label], *probabilities], strict=True))
@@ -86,7 +101,12 @@ class Regression:
 
     def answer(self, values: list[float]) -> dict[str, Any]:
         """Return the value of each target as the shortest decimal of the float32: 5.1, not 5.099999904632568."""
-        return {target: float(str(np.float32(value))) for target, value in zip(self._targets, values, strict=True)}
+        (answer,) = self.answers(np.array([values], np.float32))
+        return answer
+
+    def answers(self, values: Array) -> list[dict[str, Any]]:
+        """Return the answer of each row."""
+        return [dict(zip(self._targets, row, strict=True)) for row in _short_decimals(values)]
 
     def record(self, values: list[float]) -> dict[str, Any]:
         """Return the value of each target."""
@@ -97,7 +117,52 @@ class Regression:
         return [0] * len(output)
 
 
-PredictionTask = Classification | Regression
+class AnomalyDetection:
+    """Decision whether a row is an anomaly, with a score that is higher the more the row deviates."""
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self._columns = _free_names(signature, ["anomaly", "score"])
+        self.about: dict[str, str] = {}
+        self.outputs = (OutputTensor("anomaly", "BOOL", [-1]), OutputTensor("score", "FP32", [-1]))
+
+    def check(self, rows: int, arrays: Sequence[Array]) -> None:
+        """Raise ModelRefused unless there are a boolean and a finite number for each row."""
+        found = [(output.shape, str(output.dtype)) for output in arrays]
+        if found != [((rows,), "bool"), ((rows,), "float32")]:
+            raise ModelRefused(f"its outputs are {found}, not {rows} of bool and {rows} of float32")
+        if not np.isfinite(arrays[1]).all():
+            raise ModelRefused("its scores are not finite numbers")
+
+    def answer(self, anomaly: bool, score: float) -> dict[str, Any]:
+        """Return the decision, and the score as the shortest decimal of the float32."""
+        (answer,) = self.answers(np.array([anomaly]), np.array([score], np.float32))
+        return answer
+
+    def answers(self, anomalies: Array, scores: Array) -> list[dict[str, Any]]:
+        """Return the answer of each row."""
+        rows = zip(anomalies.tolist(), _short_decimals(scores), strict=True)
+        return [{"anomaly": anomaly, "score": score} for anomaly, score in rows]
+
+    def record(self, anomaly: bool, score: float) -> dict[str, Any]:
+        """Return the decision and the score."""
+        return dict(zip(self._columns, [anomaly, score], strict=True))
+
+    def classes(self, output: Sequence[bool]) -> Sequence[int]:
+        """Return 1 for each anomaly, 0 for each other row."""
+        return [int(anomaly) for anomaly in output]
+
+
+PredictionTask = Classification | Regression | AnomalyDetection
+TASKS: dict[str, type[PredictionTask]] = {
+    "classification": Classification,
+    "regression": Regression,
+    "anomaly": AnomalyDetection,
+}
+
+
+def _short_decimals(values: Array) -> Any:
+    """Return the values of a float32 array as lists of the shortest decimals: 5.1, not 5.099999904632568."""
+    return orjson.loads(orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def _free_names(signature: ModelSignature, columns: Sequence[str]) -> list[str]:
@@ -108,4 +173,4 @@ def _free_names(signature: ModelSignature, columns: Sequence[str]) -> list[str]:
 
 def task_of(signature: ModelSignature) -> PredictionTask:
     """Return the task of a model."""
-    return Regression(signature) if signature.task == "regression" else Classification(signature)
+    return TASKS[signature.task](signature)

@@ -77,6 +77,13 @@ def test_image_copy_command_names_upstream_and_architecture() -> None:
     )
 
 
+def test_image_copy_with_a_known_digest_copies_that_content(tmp_path: Path) -> None:
+    copy = ImageCopy("registry.test/a/b:1.0", "arm64", "sha256:0")
+    assert "docker://registry.test/a/b@sha256:0" in copy.command(Path("/cache/layout"))
+    store = Store(tmp_path)
+    assert copy.artifact(store).key != ImageCopy("registry.test/a/b:1.0", "arm64").artifact(store).key
+
+
 def test_image_copy_command_from_file_names_the_file() -> None:
     command = ImageCopy("registry.test/a/b:1.0", "arm64").command(Path("/cache/layout"), "oci:/media/stick/b:saved")
     assert command[-2:] == ["oci:/media/stick/b:saved", "oci:/cache/layout:bundle"]

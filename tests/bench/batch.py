@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from onnxruntime import InferenceSession, SessionOptions
 
+from model_server.model.model import Model
+from model_server.model.model_package import read_package
 from settings.serving import ServingSettings
 from tests.bench.forest import FEATURES, FLOWERS, Forest
 from tests.bench.http.contenders import ours
@@ -19,6 +21,7 @@ from tests.bench.http.servers import running
 
 SERVED_ROWS = ServingSettings().max_rows
 ROWS = 200_000
+BASE, OURS = "scikit-learn, 1 thread", "ours, 1 thread"
 REPEATS = 5
 
 
@@ -41,7 +44,7 @@ def through_the_server(forest: Forest, folder: Path) -> dict[str, float]:
 
 
 def in_this_process(forest: Forest) -> dict[str, float]:
-    """Return rows a second of scikit-learn's `predict` and of ONNX Runtime, with one thread and one thread per core."""
+    """Return rows a second of the libraries with one thread and one per core, and of the server's model, by name."""
     rows = _flowers(ROWS).astype(np.float32)
 
     def sklearn(threads: int) -> Callable[[], object]:
@@ -54,8 +57,10 @@ def in_this_process(forest: Forest) -> dict[str, float]:
         session = InferenceSession(forest.directory / "model.onnx", options)
         return lambda: session.run(["label"], {"features": rows})
 
+    model = Model(None, read_package(forest.directory, None, {}))
     return {
-        "scikit-learn, 1 thread": _rows_per_second(ROWS, sklearn(1)),
+        BASE: _rows_per_second(ROWS, sklearn(1)),
+        OURS: _rows_per_second(ROWS, lambda: model.predict(rows)),
         "ONNX Runtime, 1 thread": _rows_per_second(ROWS, onnx(1)),
         "scikit-learn, all cores": _rows_per_second(ROWS, sklearn(-1)),
         "ONNX Runtime, all cores": _rows_per_second(ROWS, onnx(0)),

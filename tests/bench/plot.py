@@ -10,7 +10,7 @@ from tests.bench.report import TITLES
 from tests.bench.results import Results
 
 OURS, OTHER, CONSTANT = "#1f6feb", "#9aa5b1", "#d8dee6"
-COLOURS = {"ours": OURS, "ours-v2": OURS, "flask": CONSTANT, "wsgi": CONSTANT}
+COLOURS = {"ours": OURS, "ours-v2": OURS, "flask": CONSTANT, "wsgi": CONSTANT, "nginx": CONSTANT}
 
 
 def draw(results: Results, file: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tests.bench.batch import ROWS, SERVED_ROWS
+from tests.bench.batch import BASE, ROWS, SERVED_ROWS
 from tests.bench.forest import TREES
 from tests.bench.http.in_cluster import InCluster
 from tests.bench.http.load import CONNECTIONS
@@ -19,6 +19,7 @@ TITLES = {
     "ours-v2": "ours, with V2 requests",
     "flask": "a constant, from Flask",
     "wsgi": "a constant, bare: the ceiling",
+    "nginx": "a constant, from nginx",
 }
 
 
@@ -117,7 +118,7 @@ def _serving(results: Results) -> str:
 def _goals(results: Results) -> str:
     rows = [
         (
-            f"{goal.figure}: {TITLES[goal.name]} / {TITLES[goal.other]}",
+            f"{goal.figure}: {TITLES.get(goal.name, goal.name)} / {TITLES.get(goal.other, goal.other)}",
             goal.aim,
             f"{goal.found:.2f}",
             "met" if goal.met else "not met",
@@ -130,7 +131,9 @@ def _goals(results: Results) -> str:
 def _rows(results: Results) -> str:
     served = [(f"ours, {SERVED_ROWS:,} rows a POST of {kind}", rate) for kind, rate in results.served_rows.items()]
     local = [(f"{library}, {ROWS:,} rows in process", rate) for library, rate in results.library_rows.items()]
-    return _table(("batch prediction", "rows/s"), [(name, f"{rate:,.0f}") for name, rate in served + local])
+    base = results.library_rows[BASE]
+    rows = [(name, f"{rate:,.0f}", f"{rate / base:.2f}") for name, rate in served + local]
+    return _table(("batch prediction", "rows/s", f"this / {BASE}"), rows)
 
 
 def _machinery(results: Results) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from tests.bench.batch import BASE, OURS, SERVED_ROWS
 from tests.bench.http.serving import Measured
 from tests.bench.machinery import Machinery
 
@@ -79,21 +80,30 @@ class Results:
         return one.requests_per_second / two.requests_per_second
 
     def goals(self) -> list[Goal]:
-        """Return the goals of the model server, against MLServer in its default and its fastest configuration."""
+        """Return the goals of the model server.
+
+        MLServer is compared in its default and its fastest configuration, rows a second with scikit-learn's `predict`.
+        """
         return [
             self._rate("ours", "thesis", 50),
             self._rate("ours", "mlserver", 40),
             self._rate("ours", "mlserver-pool", 40),
             self._rate("ours-v2", "mlserver-pool", 40),
-            self._rate("ours", "wsgi", 0.6),
+            self._rate("ours", "wsgi", 0.8),
             self._p99("ours", "thesis"),
             self._p99("ours", "mlserver"),
             self._p99("ours", "mlserver-pool"),
+            self._rows("in process", self.library_rows[OURS], 5),
+            *(self._rows(f"{SERVED_ROWS:,} a POST of {kind}", rate, 2.5) for kind, rate in self.served_rows.items()),
         ]
 
     def _rate(self, name: str, other: str, least: float) -> Goal:
         found = self.ratio(name, other)
         return Goal(name, other, "requests/s", f"at least {least}", found, found >= least)
+
+    def _rows(self, what: str, rate: float, least: float) -> Goal:
+        found = rate / self.library_rows[BASE]
+        return Goal("ours", BASE, f"rows/s, {what}", f"at least {least}", found, found >= least)
 
     def _p99(self, name: str, other: str) -> Goal:
         one, two = (self.serving[server].best.figures.p99_ms for server in (name, other))

@@ -22,10 +22,11 @@ from tools.bootstrap.console import SetupError, log_message
 from tools.cli import backend
 from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
-from tools.cli.dependency_graph import mermaid, replace_diagram
+from tools.cli.door_commands import revoke, token, tokens, trust, user
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
-from tools.cli.preview import preview
-from tools.cli.preview_report import report
+from tools.cli.previews.dependency_graph import mermaid, replace_diagram
+from tools.cli.previews.preview import preview
+from tools.cli.previews.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
 from tools.cli.stale_locks import StackBusy, remove_stale_locks
 from tools.cli.summary import summary, wrapped
@@ -59,7 +60,6 @@ def main(arguments: Sequence[str]) -> int:
         PulumiError,
         AccessError,
         BackupError,
-        SettingsError,
         SetupError,
         UserError,
     ) as error:
@@ -232,6 +232,11 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "kubectl": kubectl,
     "pages": pages,
     "ssh": ssh,
+    "token": token,
+    "tokens": tokens,
+    "revoke": revoke,
+    "user": user,
+    "trust": trust,
     "backup": _backup,
     "restore": _restore,
     "drill": _drill,

@@ -29,7 +29,7 @@ def preprocess_data(
         train: Parquet with the encoded features and the target; `load_table` and `load_description` read it.
         test: The test part, in the same format.
         report: HTML page with the columns, their distributions and what is suspicious.
-        target: Column with the classes, or with the numbers to predict; all others are features.
+        target: Column with the classes, the numbers to predict, or the anomalies; all others are features.
         account_url: Address of an Azure storage account.
         container: Container of the storage account.
         blob: Path of the file in the container.
@@ -37,7 +37,7 @@ def preprocess_data(
         csv_format: Separator, decimal and encoding of a CSV file, as far as they are not detected.
         seed: Seed of the split.
         columns: Types and missing values of columns, as far as they are not certain from the cells.
-        task: classification or regression; needed for a target of many numbers.
+        task: classification, regression or anomaly; needed for a target of many numbers, and for anomalies.
         further_targets: Further columns with numbers that a regression predicts.
     """
     from pathlib import Path

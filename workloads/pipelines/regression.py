@@ -1,14 +1,9 @@
 """A regression on a CSV file, deployed if its metrics pass the gate."""
 
-from typing import Any
-
 from kfp import dsl
 
-from workloads.components import load_component
-from workloads.components.blocks.gated_deployment import RegressionOutputs, deploy_if_better
-
-preprocess_data = load_component("preprocess_data")
-train_model = load_component("train_model")
+from workloads.components.blocks.estimator_deployment import deploy_estimator
+from workloads.components.blocks.gated_deployment import RegressionOutputs
 
 
 @dsl.pipeline(name="regression")
@@ -32,11 +27,14 @@ def regression(
     """Preprocess, train and test; deploy the model if it passes the gate."""
     location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
     table = {"target": target, "further_targets": further_targets, "csv_format": csv_format, "columns": columns}
-    preprocessed = preprocess_data(task="regression", **table, **location)
-    data = preprocessed.set_caching_options(False).outputs  # the file at the address may have changed
-    chosen = {"estimator": estimator, "parameters": parameters, "seed": seed}
-    model = train_model(train=data["train"], model_name=model_name, **chosen).outputs["model"]
-    options: dict[str, Any] = {"gate": gate, "model_name": model_name, "tracking_url": tracking_url}
-    return deploy_if_better(
-        model, data["test"], pipeline="regression", run_key=run_key, outputs=RegressionOutputs, **options
+    return deploy_estimator(
+        "regression",
+        RegressionOutputs,
+        data={**table, **location},
+        estimator={"estimator": estimator, "parameters": parameters, "seed": seed},
+        pipeline="regression",
+        model_name=model_name,
+        tracking_url=tracking_url,
+        gate=gate,
+        run_key=run_key,
     )

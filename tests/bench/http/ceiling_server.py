@@ -53,5 +53,5 @@ def load_flask(_settings: ServerSettings) -> WSGIApplication:
 
 
 if __name__ == "__main__":
-    with patch("model_server.http.worker.load", {"wsgi": load_wsgi, "flask": load_flask}[sys.argv[1]]):
+    with patch("model_server.http.worker.load_application", {"wsgi": load_wsgi, "flask": load_flask}[sys.argv[1]]):
         sys.exit(main([]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sys
 from dataclasses import replace
@@ -14,6 +15,22 @@ from settings.serving import ServingSettings
 from tests.bench.forest import FEATURES, Flower, Forest
 from tests.bench.http.servers import Server
 
+NGINX = """daemon off; master_process on; worker_processes {workers}; pid {folder}/nginx.pid;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; default_type application/json; keepalive_requests 1000000000;
+  client_body_temp_path {folder}/nginx-body; proxy_temp_path {folder}/nginx-proxy;
+  fastcgi_temp_path {folder}/nginx-fastcgi; uwsgi_temp_path {folder}/nginx-uwsgi; scgi_temp_path {folder}/nginx-scgi;
+  server {{
+    listen {host}:{port};
+    location / {{
+      return 200 '{{"class_index":0,"species":"setosa","probabilities":{{"setosa":1.0,"versicolor":0,"virginica":0}}}}';
+    }}
+  }}
+}}
+"""
+"""Settings of nginx: the constant of `ceiling_server`, without files of the system."""
+
 
 def contenders(forest: Forest, mlserver: Path) -> list[Server]:
     """Return all servers, each on a free port; `mlserver` is MLServer's virtual environment."""
@@ -23,8 +40,9 @@ def contenders(forest: Forest, mlserver: Path) -> list[Server]:
         _mlserver("mlserver-pool", forest, mlserver, processes=ServingSettings().workers),
         ours(forest.directory),
         _ours_v2(forest),
-        _constant("flask"),
-        _constant("wsgi"),
+        ceiling("flask"),
+        ceiling("wsgi"),
+        *_nginx(forest.pickle.parent),
     ]
 
 
@@ -87,7 +105,8 @@ def _ours_v2(forest: Forest) -> Server:
     return replace(ours(forest.directory), name="ours-v2", path="/v2/models/iris/infer", body=_tensor, answered=_label)
 
 
-def _constant(kind: str) -> Server:
+def ceiling(kind: str) -> Server:
+    """Return the model server without its work; `kind` is `flask` or `wsgi`."""
     port = free_port()
     return Server(
         name=kind,
@@ -98,6 +117,17 @@ def _constant(kind: str) -> Server:
         body=_named,
         answered=None,
     )
+
+
+def _nginx(folder: Path) -> list[Server]:
+    """Return nginx with a constant answer and one worker for each of ours; nothing if it is not on PATH."""
+    program, port = shutil.which("nginx"), free_port()
+    if program is None:
+        return []
+    file = folder / "nginx.conf"
+    file.write_text(NGINX.format(folder=folder, workers=ServingSettings().workers, host=HOST, port=port))
+    command = [program, "-e", "stderr", "-c", str(file)]
+    return [Server(name="nginx", command=command, port=port, path="/score", body=_named, answered=None)]
 
 
 def _model_server(port: int) -> dict[str, str]:

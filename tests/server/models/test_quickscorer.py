@@ -1,4 +1,4 @@
-"""QuickScorer predicts single rows exactly as ONNX Runtime does."""
+"""A forest predicts single rows and batches exactly as ONNX Runtime does."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from sklearn.linear_model import LogisticRegression
 
 from model_server.codecs.json_decoder import decode_json
 from model_server.codecs.row_reader import RowReader
-from model_server.model import quickscorer
+from model_server.model.forest_cells import ForestCells
 from model_server.model.model import Model
 from model_server.model.model_package import verify_package
+from model_server.model.quickscorer import QuickScorer
+from model_server.model.voting_forest import Leaf, VotingForest, load_forest
 from tests.server.running import Server, running
 from workloads.ml.model.model_directory import build_signature, save_model_directory, sha256_hex
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
@@ -30,8 +32,8 @@ def trained(data: Any, trees: int = 100, **settings: Any) -> RandomForestClassif
     return RandomForestClassifier(trees, random_state=0, **settings).fit(data.data, data.target)
 
 
-def forest_of(data: Any, content: bytes) -> quickscorer.Forest | None:
-    return quickscorer.load_forest(content, data.data.shape[1], len(data.target_names))
+def forest_of(data: Any, content: bytes) -> VotingForest | None:
+    return load_forest(content, data.data.shape[1], len(data.target_names))
 
 
 def session_predicts(content: bytes, rows: Any) -> list[tuple[int, list[float]]]:
@@ -47,14 +49,38 @@ def test_predict_all_rows_equals_onnx_runtime_exactly(load: Any, trees: int) -> 
     found = forest_of(data, content)
     assert found
     rows = np.concatenate([found.probes(2000), data.data.astype(np.float32)])
-    assert [found.predict(row) for row in rows.tolist()] == session_predicts(content, rows)
+    scorer = QuickScorer(found)
+    assert [scorer.predict(row) for row in rows.tolist()] == session_predicts(content, rows)
+
+
+@pytest.mark.parametrize("trees", [1, 2, 100])
+def test_cells_all_rows_equal_onnx_runtime_exactly(trees: int) -> None:
+    data = load_iris()
+    content = forest_to_onnx(trained(data, trees))
+    found = forest_of(data, content)
+    assert found
+    assert found.has_few_cells
+    rows = np.concatenate([found.probes(20_000), data.data.astype(np.float32)])
+    labels, shares = ForestCells(found).predict(rows)
+    assert list(zip(labels.tolist(), shares.tolist(), strict=True)) == session_predicts(content, rows)
+
+
+def test_cells_missing_value_is_above_all_thresholds() -> None:
+    leaves = [Leaf(0, [(0, 0), (0, 0)]), Leaf(1, [(1, 1), (0, 0)])]
+    cells = ForestCells(VotingForest([[1.0], []], leaves, classes=2, trees=1))
+    assert [output.tolist() for output in cells.predict(np.array([[np.nan, 0], [0, np.nan]], np.float32))] == [
+        [1, 0],
+        [[0.0, 1.0], [1.0, 0.0]],
+    ]
 
 
 def test_probes_lie_on_both_sides_of_every_threshold() -> None:
-    found = quickscorer.Forest([[1.0], []], [[1, 2], [3]], [1, 2], trees=1)
+    leaves = [Leaf(0, [(0, 0), (0, 0)]), Leaf(1, [(1, 1), (0, 0)])]
+    found = VotingForest([[1.0], []], leaves, classes=2, trees=1)
+    scorer = QuickScorer(found)
     above = float(np.nextafter(np.float32(1), np.float32(2)))
     assert {tuple(row) for row in found.probes(50).tolist()} >= {(1.0, 0.0), (above, 0.0)}
-    assert (found.predict([1.0, 0.0]), found.predict([above, 0.0])) == ((0, [1.0, 0.0]), (1, [0.0, 1.0]))
+    assert (scorer.predict([1.0, 0.0]), scorer.predict([above, 0.0])) == ((0, [1.0, 0.0]), (1, [0.0, 1.0]))
 
 
 @pytest.mark.parametrize(
@@ -147,8 +173,15 @@ def test_predict_row_forest_does_not_use_session(voting: Path, monkeypatch: pyte
     ((label, shares),) = session_predicts((voting / "model.onnx").read_bytes(), load_iris().data[:1].astype(np.float32))
     monkeypatch.setattr(served, "_session", None)
     assert served.predict_row(load_iris().data[0].tolist())[0] == (label, shares)
-    with pytest.raises(AttributeError):
-        served.predict(load_iris().data[:2].tolist())
+    assert [output.tolist() for output in served.predict(load_iris().data[:1].tolist())[0]] == [[label], [shares]]
+
+
+def test_predict_batch_forest_of_few_cells_does_not_use_session(voting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served, rows = loaded(voting), load_iris().data.astype(np.float32)
+    expected = session_predicts((voting / "model.onnx").read_bytes(), rows)
+    monkeypatch.setattr(served, "_session", None)
+    labels, shares = served.predict(rows)[0]
+    assert list(zip(labels.tolist(), shares.tolist(), strict=True)) == expected
 
 
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width", "petal\\u005fwidth", "colour"]
@@ -187,8 +220,9 @@ def test_predict_model_with_other_tie_break_uses_onnx_runtime(voting: Path, tmp_
     found = forest_of(data, content)
     assert found
     rows = found.probes(500)
-    tied = [row for row in rows if found.predict(row.tolist()) != session_predicts(content, row[None])[0]]
-    assert tied
-    for row in tied:
-        (labels, probabilities), _ = served.predict([row.tolist()])
-        assert [(labels[0], probabilities[0])] == session_predicts(content, row[None])
+    scorer = QuickScorer(found)
+    tied = rows[[scorer.predict(row.tolist()) != session_predicts(content, row[None])[0] for row in rows]]
+    assert len(tied)
+    for batch in (tied, tied[:1]):
+        (labels, shares), _ = served.predict(batch)
+        assert list(zip(labels.tolist(), shares.tolist(), strict=True)) == session_predicts(content, batch)

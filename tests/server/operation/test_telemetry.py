@@ -59,7 +59,7 @@ def test_record_predictions_large_batch_is_counted_at_once(
 ) -> None:
     rows = np.resize(trained.data, (IMMEDIATE_BYTES // 16, 4)).tolist()
     (labels, _), inputs = model.predict(rows)
-    telemetry.record_predictions(model, labels, inputs)
+    telemetry.record_predictions(model, labels.tolist(), inputs)
     assert total(telemetry._values) == len(rows) * len(trained.features)
     telemetry.flush()
     assert total(telemetry._values) == len(rows) * len(trained.features)

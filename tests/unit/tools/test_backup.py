@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.backup import BackupSettings, SnapshotRetentionSettings
+from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
 from tests.harness import CHECKOUT
 from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
@@ -17,7 +17,7 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import differences, score_urls
 from tools.cli.backup.local_data import copy_local_data, has_local_data, replace_local_data, stack_folder
 from tools.cli.backup.records import BACKUP, backup_lines, record_success
-from tools.cli.backup.repository import DATA, STATE, BackupRepository, configured_repository
+from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from settings.retention import KeepRuleSettings
-from tools.cli.retention.plan import Kept, RunRecord, VersionRecord, outdated_runs, outdated_versions
+from settings.services.retention import KeepRuleSettings
+from tools.cli.retention.deletion_plan import Kept, RunRecord, VersionRecord, outdated_runs, outdated_versions
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NOTHING = Kept((), ())

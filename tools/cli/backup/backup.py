@@ -18,7 +18,7 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint
 from tools.cli.backup.local_data import copy_local_data, stack_folder
 from tools.cli.backup.records import BACKUP, record_success
-from tools.cli.backup.repository import BackupRepository, configured_repository
+from tools.cli.backup.restic_repository import BackupRepository, configured_repository
 from tools.cli.backup.stack_state import container_login, export_state, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi

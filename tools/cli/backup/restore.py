@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from settings.backup import TARGET
+from settings.services.backup_settings import TARGET
 from tools.bootstrap.console import log_message, step
 from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
 from tools.cli.backup.cluster_data import has_cluster_data, replace_cluster_data
 from tools.cli.backup.container_copy import upload_container
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.local_data import has_local_data, replace_local_data, stack_folder
-from tools.cli.backup.repository import DATA, STATE, BackupRepository
+from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository
 from tools.cli.backup.stack_state import container_login, export_state, import_state, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi

@@ -15,7 +15,7 @@ from tools.cli.backup.local_data import stack_folder
 from tools.cli.backup.stack_state import stack_settings
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
-from tools.cli.retention.plan import Kept, RunRecord, VersionRecord, outdated_runs, outdated_versions
+from tools.cli.retention.deletion_plan import Kept, RunRecord, VersionRecord, outdated_runs, outdated_versions
 from tools.cli.retention.references import kept_items
 from tools.cli.retention.tracking_records import TrackingRecords, tracking_records
 

@@ -8,7 +8,7 @@ from settings.stack import StackSettings
 from tools.bootstrap.stacks import stack_names
 from tools.cli.backup.stack_state import export_state, resources
 from tools.cli.pulumi_command import Pulumi
-from tools.cli.retention.plan import Kept
+from tools.cli.retention.deletion_plan import Kept
 from tools.cli.retention.tracking_records import TrackingRecords
 from tools.cli.written_settings import written_setting
 

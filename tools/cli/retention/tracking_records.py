@@ -23,7 +23,7 @@ from tools.cli.backup.local_data import stack_folder
 from tools.cli.backup.stack_state import stack_settings
 from tools.cli.cluster_access import run_in_deployment
 from tools.cli.pulumi_command import Pulumi
-from tools.cli.retention.plan import RunRecord, VersionRecord
+from tools.cli.retention.deletion_plan import RunRecord, VersionRecord
 from workloads.ml.tracking import RUN_KEY_TAG
 from workloads.ml.tuning.trial_runs import PARENT
 from workloads.mlflow_session import mlflow_session

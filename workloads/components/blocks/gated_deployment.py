@@ -29,6 +29,15 @@ class RegressionOutputs(NamedTuple):
     decision: str
 
 
+class AnomalyOutputs(NamedTuple):
+    """Outputs of a pipeline that deploys an anomaly detection; `version` is empty if the model was not deployed."""
+
+    f1: float
+    deployed: bool
+    version: str
+    decision: str
+
+
 def deploy_if_better(
     model: Any,
     test: Any,
@@ -54,7 +63,7 @@ def deploy_if_better(
         run_key: The pipeline's parameter `run_key`.
         gate: The pipeline's parameter `gate`: the conditions of the setting.
         baseline: Accuracy in [0, 1] that the model must exceed if `gate` is empty.
-        outputs: `DeploymentOutputs` for a classification, `RegressionOutputs` for a regression.
+        outputs: `DeploymentOutputs` for a classification, `RegressionOutputs` for a regression, or `AnomalyOutputs`.
 
     Returns:
         The outputs of the pipeline; the first has the name and the value of the model's main metric.

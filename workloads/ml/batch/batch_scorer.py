@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class BatchScorer:
     """Model that adds the columns of its predictions to tables.
 
-    They are `class` by name and its `probability` in [0, 1]; of a regression, `predicted_<target>` for each target.
+    They are `class` by name and its `probability` in [0, 1]; of a regression, `predicted_<target>` for each target; of
+    an anomaly detection, `anomaly` and `score`.
     Case and punctuation of the features' names may differ. Other columns are copied, except the targets.
 
     Args:
@@ -36,8 +37,10 @@ class BatchScorer:
         self._decimal = decimal
         targets = targets_of(model.signature)
         self._dropped = [target] if target else targets
-        self._regression = signature_task(model.signature) is Task.REGRESSION
-        self._names = [f"predicted_{name}" for name in targets] if self._regression else ["class", "probability"]
+        self._task = signature_task(model.signature)
+        self._names = {Task.CLASSIFICATION: ["class", "probability"], Task.ANOMALY: ["anomaly", "score"]}.get(
+            self._task, [f"predicted_{name}" for name in targets]
+        )
 
     def score(self, table: pa.Table, first_row: int = 0) -> pa.Table:
         """Return the rows of a chunk with the columns of the predictions.
@@ -54,8 +57,10 @@ class BatchScorer:
         if taken := [name for name in self._names if name in copied]:
             raise StepError(f"the data have a column {', '.join(taken)} already; rename it: predictions get that name")
         answers = self._predictor.answer(encode_rows(table, self._features, self._decimal, first_row))
-        if self._regression:
+        if self._task is Task.REGRESSION:
             predicted: list[Any] = list(answers.values.T)
+        elif self._task is Task.ANOMALY:
+            predicted = [answers.values == 1, answers.probabilities[:, 0]]
         else:
             predicted = [self._classes[answers.values], answers.probabilities.max(axis=1)]
         scored = table.select(copied)

@@ -11,7 +11,6 @@ from workloads.ml.data.columns import Column, ColumnType
 from workloads.ml.data.encoding import ColumnSchema
 from workloads.ml.data.findings import explained_share
 from workloads.ml.data.table import Table
-from workloads.ml.data.target import Task
 
 MOST_COLUMNS = 100
 MOST_CORRELATIONS = 20
@@ -64,7 +63,7 @@ def _feature_row(schema: ColumnSchema, column: Column, explained: float) -> str:
 
 
 def _target(table: Table) -> str:
-    if table.task is Task.CLASSIFICATION:
+    if table.classes:
         counts = np.bincount(table.labels, minlength=len(table.classes))
         rows = zip(table.classes, counts.tolist(), strict=True)
         lines = "".join(f"<tr><td>{escape(name)}</td><td>{count}</td></tr>" for name, count in rows)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from workloads.ml.data.columns import Column, ColumnType
 from workloads.ml.data.table import Table
-from workloads.ml.data.target import Labels, Task, Values
+from workloads.ml.data.target import Labels, Values
 
 ALONE = 0.99
 """Share of the target that one column explains, from which on it is suspicious."""
@@ -44,7 +44,7 @@ def explained_share(column: Column, kind: str, table: Table) -> float:
     share of a classification counts from the accuracy of the most frequent class.
     """
     bins = _bins(column, discrete=kind in (ColumnType.BOOLEAN, ColumnType.CATEGORY))
-    if table.task is Task.CLASSIFICATION:
+    if table.classes:
         return _explained_classes(bins, table.labels.astype(np.int64), len(table.classes))
     targets = table.labels.astype(np.float64).reshape(len(bins), -1)
     return max(_explained_values(column, bins, values) for values in targets.T)

@@ -18,7 +18,7 @@ from workloads.ml.data.column_settings import DROP, NO_SETTING, ColumnSettings, 
 from workloads.ml.data.columns import ColumnType, column_type, name_key, with_nulls
 from workloads.ml.data.csv_reader import CsvFormat, read_csv
 from workloads.ml.data.encoding import ColumnSchema, Rows, find_columns
-from workloads.ml.data.target import Labels, Task, Values, encode_classes, encode_values, parse_task
+from workloads.ml.data.target import Labels, Task, Values, encode_targets, parse_task
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
@@ -182,13 +182,7 @@ def parse(
     table, decisions = _drop_rows(table, settings)
     decimal = (csv_format or CsvFormat()).decimal
     cells = [_target_cells(table, name, settings) for name in targets]
-    classes: list[str] = []
-    labels: Labels | Values
-    if chosen is Task.REGRESSION:
-        values = [encode_values(*each, decimal) for each in zip(wanted, cells, strict=True)]
-        labels = values[0] if len(values) == 1 else np.column_stack(values)
-    else:
-        classes, labels = encode_classes(wanted[0], cells[0], chosen, decimal)
+    classes, labels = encode_targets(wanted, cells, chosen, decimal)
     schema, rows, detected = read_features(table, features, settings, decimal)
     return Table(
         columns=schema,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ Values = NDArray[np.float64]
 """[rows] of one target, or [rows, targets]."""
 MINIMUM_CLASS_ROWS = 5
 """Least rows of a class: the test part takes one row in five, and both parts need each class."""
+ANOMALY_CLASSES = ["normal", "anomaly"]
+ANOMALY_TEXTS = {"false": 0, "0": 0, "true": 1, "1": 1}
+"""Class index of the cells of an anomaly detection's target, in lower case."""
 MINIMUM_ROWS = 10
 """Least rows of a regression."""
 MOST_NUMERIC_CLASSES = 20
@@ -35,6 +39,7 @@ class Task(StrEnum):
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
+    ANOMALY = "anomaly"
 
 
 def parse_task(task: str) -> Task | None:
@@ -44,8 +49,24 @@ def parse_task(task: str) -> Task | None:
         StepError: The text is no task.
     """
     if task and task not in list(Task):
-        raise StepError(f"task: {task!r}; it must be {' or '.join(Task)}, or empty: a target of texts holds classes")
+        raise StepError(f"task: {task!r}; it must be {', '.join(Task)}, or empty: a target of texts holds classes")
     return Task(task) if task else None
+
+
+def encode_targets(
+    names: Sequence[str], columns: Sequence[pa.ChunkedArray], task: Task | None, decimal: str
+) -> tuple[list[str], Labels | Values]:
+    """Return the classes, none for a regression, and the labels of the rows.
+
+    Raises:
+        StepError: The cells do not fit the task.
+    """
+    if task is Task.REGRESSION:
+        values = [encode_values(name, column, decimal) for name, column in zip(names, columns, strict=True)]
+        return [], values[0] if len(values) == 1 else np.column_stack(values)
+    if task is Task.ANOMALY:
+        return ANOMALY_CLASSES, encode_anomalies(names[0], columns[0])
+    return encode_classes(names[0], columns[0], task, decimal)
 
 
 def encode_classes(target: str, column: pa.ChunkedArray, task: Task | None, decimal: str) -> tuple[list[str], Labels]:
@@ -97,6 +118,29 @@ def encode_values(target: str, column: pa.ChunkedArray, decimal: str) -> Values:
     if np.ptp(values) == 0:
         raise StepError(f"target: all numbers of column {target} are {values[0]:g}; there is nothing to predict")
     return values
+
+
+def encode_anomalies(target: str, column: pa.ChunkedArray) -> Labels:
+    """Return 1 for each row that is an anomaly, 0 for each normal one.
+
+    Raises:
+        StepError: A cell is neither true or 1, nor false or 0, or there are too few rows of a kind.
+    """
+    cells = [str(cell).lower() if cell is not None else "" for cell in cell_texts(column)]
+    for row, cell in enumerate(cells, 1):
+        if cell not in ANOMALY_TEXTS:
+            raise StepError(
+                f"target: column {target}, row {row}: {cell or 'empty'}; with `task: anomaly`, a cell must be true or "
+                "1 for an anomaly, false or 0 for a normal row"
+            )
+    labels = np.fromiter((ANOMALY_TEXTS[cell] for cell in cells), dtype=np.int64, count=len(cells))
+    for kind, count in zip(ANOMALY_CLASSES, np.bincount(labels, minlength=2), strict=True):
+        if count < MINIMUM_CLASS_ROWS:
+            raise StepError(
+                f"target: column {target} marks {count} of {len(labels)} rows as {kind}; at least "
+                f"{MINIMUM_CLASS_ROWS} are needed: the detector is trained on normal rows, and tested on both"
+            )
+    return labels
 
 
 def _check_numeric_classes(target: str, classes: list[str], decimal: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from settings.metrics import REGRESSION
+from settings.metrics import CLASSIFICATION, REGRESSION
 from workloads.ml.data.encoding import Rows
 from workloads.ml.data.target import Labels, Values
 from workloads.ml.errors import StepError
@@ -62,8 +62,8 @@ def compare_with_champion(
 ) -> dict[str, float]:
     """Return the champion's metrics, with `CHAMPION_PREFIX`, and the number of answers that change.
 
-    An answer of a classification changes if the class does. An answer of a regression changes if the number moves by
-    more than the champion's root mean squared error.
+    An answer of a classification or an anomaly detection changes if the class does. An answer of a regression changes
+    if the number moves by more than the champion's root mean squared error.
 
     Args:
         champion: The champion.
@@ -83,7 +83,8 @@ def compare_with_champion(
         moved = np.abs(np.asarray(found.values, dtype=np.float64) - np.asarray(answers.values)).max(axis=1)
         changed = moved > metrics["rmse"]
     else:
-        found = _in_classes_of(new.signature["classes"], champion.signature["classes"], found)
+        if new.task == CLASSIFICATION:
+            found = _in_classes_of(new.signature["classes"], champion.signature["classes"], found)
         metrics = champion.measure(champion_rows, truth, found)
         changed = np.asarray(found.values != answers.values)
     champion_metrics = {CHAMPION_PREFIX + name: value for name, value in metrics.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from settings.metrics import BETTER, REGRESSION, metrics_of
+from settings.metrics import BETTER, CLASSIFICATION, REGRESSION, metrics_of
 from workloads.ml.data.encoding import Rows
 from workloads.ml.data.table import load_table
 from workloads.ml.data.target import Labels, Values
@@ -118,7 +118,7 @@ def _compare(
 def _describe(
     model: Predictor, rows: Rows, truth: Labels | Values, answers: Answers
 ) -> tuple[dict[str, bytes], Mapping[str, Any]]:
-    """Return the plots, and the fields of the result that only a classification has."""
+    """Return the plots, and the fields of the result that a regression lacks."""
     importance = report.plot_permutation_importance(model.importance(rows, truth), model.main_metric)
     if model.task == REGRESSION:
         values = np.asarray(truth, dtype=np.float64).reshape(len(rows), -1)
@@ -129,9 +129,11 @@ def _describe(
     labels = np.asarray(truth, dtype=np.int64)
     matrix = confusion(labels, np.asarray(answers.values, dtype=np.int64), len(classes))
     plots = {"confusion_matrix": report.plot_confusion(matrix, classes)}
-    plots |= report.plot_curves(labels, answers.probabilities, classes)
-    roc: list[list[float]] = []
-    if len(classes) == 2 and len(set(labels.tolist())) == 2:
-        roc = thinned(*roc_curve(labels == 1, answers.probabilities[:, 1]))
+    both = len(classes) == 2 and len(set(labels.tolist())) == 2
+    if model.task == CLASSIFICATION:
+        plots |= report.plot_curves(labels, answers.probabilities, classes)
+    elif both:
+        plots |= report.plot_scores(labels == 1, answers.probabilities[:, -1])
+    roc = thinned(*roc_curve(labels == 1, answers.probabilities[:, -1])) if both else []
     fields = {"classes": classes, "confusion": matrix, "roc": roc}
     return plots | {"permutation_importance": importance}, fields

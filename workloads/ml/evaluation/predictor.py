@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from settings.metrics import CLASSIFICATION, MAIN_METRICS, METRICS, REGRESSION
+from settings.metrics import ANOMALY, CLASSIFICATION, MAIN_METRICS, METRICS, REGRESSION
 from workloads.ml.data.encoding import Rows
 from workloads.ml.data.target import Labels, Values
-from workloads.ml.evaluation.scores import confusion, probability_scores, regression_scores, scores
+from workloads.ml.evaluation.scores import anomaly_scores, confusion, probability_scores, regression_scores, scores
 
 if TYPE_CHECKING:
     from workloads.ml.model.model_directory import ModelDirectory
@@ -31,7 +31,7 @@ class Answers:
 
     Args:
         values: Class indices [rows], or the numbers of a regression [rows, targets].
-        probabilities: [rows, classes]; empty for a regression.
+        probabilities: [rows, classes]; empty for a regression. Of an anomaly detection, the scores [rows, 1].
     """
 
     values: NDArray[np.generic]
@@ -63,6 +63,9 @@ class Predictor:
         if self.task == REGRESSION:
             (values,) = self._session.run(["value"], {"features": rows})
             return Answers(values.reshape(len(rows), -1), np.empty((len(rows), 0), np.float32))
+        if self.task == ANOMALY:
+            anomalies, found = self._session.run(["anomaly", "score"], {"features": rows})
+            return Answers(anomalies.astype(np.int64), found.reshape(-1, 1))
         return Answers(*self._session.run(["label", "probabilities"], {"features": rows}))
 
     def measure(self, rows: Rows, truth: Labels | Values, answers: Answers) -> dict[str, float]:
@@ -110,6 +113,8 @@ def measure_answers(truth: Labels | Values, answers: Answers) -> dict[str, float
         values = np.asarray(truth, dtype=np.float64).reshape(len(truth), -1)
         return regression_scores(values, np.asarray(answers.values, dtype=np.float64))
     labels = np.asarray(truth, dtype=np.int64)
+    if classes == 1:
+        return anomaly_scores(labels == 1, answers.values == 1, answers.probabilities[:, 0])
     # The last row and column of the matrix are the unknown class; it has no true rows and does not count as a class.
     matrix = confusion(labels, np.asarray(answers.values, dtype=np.int64), classes + 1)
     return {**scores(matrix[:classes]), **probability_scores(labels, answers.probabilities)}

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workloads.ml.data.target import Labels, Values
 from workloads.ml.evaluation.curves import calibration_curve, precision_recall_curve, roc_curve
@@ -65,6 +66,16 @@ def plot_curves(labels: Labels, probabilities: Probabilities, classes: list[str]
         "roc_curve": _plot_lines([*roc, DIAGONAL], "ROC curve", "false positive rate", "true positive rate"),
         "precision_recall_curve": _plot_lines(precision, "Precision and recall", "recall", "precision"),
         "calibration": _plot_lines(calibration, "Calibration", "predicted probability", "share of true ones", "o-"),
+    }
+
+
+def plot_scores(truth: NDArray[np.bool_], column: NDArray[np.floating]) -> dict[str, bytes]:
+    """Return the ROC curve and the precision-recall curve of scores as PNG by name."""
+    roc = ("", *roc_curve(truth, column)[:2])
+    precision = ("", *precision_recall_curve(truth, column))
+    return {
+        "roc_curve": _plot_lines([roc, DIAGONAL], "ROC curve", "false positive rate", "true positive rate"),
+        "precision_recall_curve": _plot_lines([precision], "Precision and recall", "recall", "precision"),
     }
 
 

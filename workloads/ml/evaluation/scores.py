@@ -56,6 +56,25 @@ def probability_scores(labels: Labels, probabilities: Probabilities) -> dict[str
     return {"roc_auc": float(np.mean(areas)), **loss}
 
 
+def anomaly_scores(
+    truth: NDArray[np.bool_], found: NDArray[np.bool_], column: NDArray[np.floating]
+) -> dict[str, float]:
+    """Return precision, recall and F1 of the found anomalies, and the area under the ROC curve of their scores.
+
+    Args:
+        truth: [rows], True for the anomalies.
+        found: [rows], True for the rows that the model calls anomalies.
+        column: [rows], scores of the rows.
+    """
+    correct = int((truth & found).sum())
+    measured = {
+        "precision": correct / max(int(found.sum()), 1),
+        "recall": correct / max(int(truth.sum()), 1),
+        "f1": 2 * correct / max(int(found.sum() + truth.sum()), 1),
+    }
+    return measured | ({"roc_auc": roc_area(truth, column)} if 0 < truth.sum() < len(truth) else {})
+
+
 def roc_area(truth: NDArray[np.bool_], column: NDArray[np.floating]) -> float:
     """Return the area under the ROC curve: the chance that a row of the class scores above another one.
 

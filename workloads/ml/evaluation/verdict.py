@@ -66,7 +66,7 @@ def require_score(name: str, metrics: Mapping[str, float]) -> float:
     found = ", ".join(metric for metric in metrics if metric in METRICS) or "none"
     raise StepError(
         f"the model has no metric {name}, which is an output of the pipeline; its metrics are: {found}. Return "
-        "DeploymentOutputs for a classification, RegressionOutputs for a regression"
+        "DeploymentOutputs for a classification, RegressionOutputs for a regression, AnomalyOutputs for anomalies"
     )
 
 

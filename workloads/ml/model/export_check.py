@@ -82,16 +82,62 @@ def check_values(
             f"{name} cannot be exported: for {len(probes)} rows the exported model returns values of shape "
             f"{values.shape}, not {expected.shape}; use another regressor"
         )
-    tolerance = TOLERANCE * np.asarray(scales)
+    _require_near(name, "regressor", regressor.predict, probing, probes, values, TOLERANCE * np.asarray(scales))
+
+
+def check_scores(name: str, detector: Any, onnx: bytes, rows: Rows, columns: Sequence[ColumnSchema] = ()) -> None:
+    """Compare the scores and the decisions of the exported model with those of the trained outlier detector.
+
+    Args:
+        name: Name of the detector in messages.
+        detector: The trained detector or scikit-learn pipeline.
+        onnx: The exported model.
+        rows: Training rows [rows, features].
+        columns: Schema of the features; empty if all are numbers that are never missing.
+
+    Raises:
+        StepError: A score differs by more than 1e-4 of the standard deviation of all scores, or a decision differs.
+    """
+    from onnxruntime import InferenceSession
+
+    def score(each: Rows) -> NDArray[np.float64]:
+        return -np.asarray(detector.decision_function(each))
+
+    probing = ProbeRows(rows, columns)
+    probes = probing.rows(detector.predict)
+    anomalies, scores = InferenceSession(onnx).run(["anomaly", "score"], {"features": probes})
+    expected = score(probes)
+    if (anomalies.shape, scores.shape) != (expected.shape, expected.shape):
+        raise StepError(
+            f"{name} cannot be exported: for {len(probes)} rows the exported model returns decisions of shape "
+            f"{anomalies.shape} and scores of shape {scores.shape}, not {expected.shape}; use another detector"
+        )
+    tolerance = TOLERANCE * np.array([expected.std()])
+    _require_near(name, "detector", score, probing, probes, scores.reshape(-1, 1), tolerance)
+    # A score at the threshold may be rounded to either side.
+    if ((detector.predict(probes) < 0) != anomalies)[np.abs(scores) > tolerance].any():
+        raise StepError(f"{name} cannot be exported: for a row near its training data the decisions differ")
+
+
+def _require_near(
+    name: str,
+    kind: str,
+    predict: Any,
+    probing: ProbeRows,
+    probes: Rows,
+    values: NDArray[np.float32],
+    tolerance: Outputs,
+) -> None:
+    """Raise StepError unless numbers [rows, targets] differ from those of `predict` by at most the tolerance."""
+    expected = _matrix(predict(probes))
     differences = np.nan_to_num(np.abs(expected - values), nan=np.inf)
     for index in _largest_first((differences / tolerance).max(axis=1), 1):
-        near = _matrix(regressor.predict(probing.neighbours(probes[index])))
-        if not _is_inside(near, values[index], tolerance):
+        if not _is_inside(_matrix(predict(probing.neighbours(probes[index]))), values[index], tolerance):
             target = int(np.argmax(differences[index] / tolerance))
             raise StepError(
                 f"{name} cannot be exported: for a row near its training data the exported model predicts "
                 f"{values[index, target]:.7g}, the trained one {expected[index, target]:.7g}; at most "
-                f"{tolerance[target]:.2g} of difference is allowed. Scale the features, or use another regressor"
+                f"{tolerance[target]:.2g} of difference is allowed. Scale the features, or use another {kind}"
             )
 
 

@@ -29,7 +29,7 @@ def train_forest(train: str, folder: Path, model_name: str, trees: int, seed: in
         The out-of-bag score, from the rows that a tree was not trained on: the accuracy in [0, 1], or R2.
 
     Raises:
-        StepError: `trees` is below 1.
+        StepError: `trees` is below 1, or the table is for the detection of anomalies.
     """
     if trees < 1:
         raise StepError(f"trees: {trees}; a forest has at least one")
@@ -37,6 +37,8 @@ def train_forest(train: str, folder: Path, model_name: str, trees: int, seed: in
 
     rows, labels = load_table(train)
     description = load_description(train)
+    if description["task"] == Task.ANOMALY:
+        raise StepError("task: anomaly needs a detector; write for example `estimator: IsolationForest`")
     regression = description["task"] == Task.REGRESSION
     kind, save = (RandomForestRegressor, save_regressor) if regression else (RandomForestClassifier, save_classifier)
     forest = kind(n_estimators=trees, oob_score=True, random_state=seed).fit(rows, labels)

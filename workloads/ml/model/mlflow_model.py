@@ -21,8 +21,9 @@ def save_mlflow_model(model: ModelDirectory, folder: Path) -> None:
     """Write the model directory together with the files of an MLflow Model.
 
     The columns of the predictions are `label` (class index), `class` (its name), and `probability_<class>` for each
-    class; of a regression, `predicted_<target>` for each target. A column whose name is also the name of a feature is
-    preceded by `predicted_`. Columns of texts must have the dtype `object`: MLflow's ONNX flavor takes no other.
+    class; of a regression, `predicted_<target>` for each target; of an anomaly detection, `anomaly` and `score`. A
+    column whose name is also the name of a feature is preceded by `predicted_`. Columns of texts must have the dtype
+    `object`: MLflow's ONNX flavor takes no other.
     """
     import mlflow.onnx
     from mlflow.models import Model, ModelSignature

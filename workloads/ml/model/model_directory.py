@@ -89,6 +89,13 @@ class ModelDirectory:
         labels, probabilities = InferenceSession(self.onnx).run(["label", "probabilities"], {"features": rows})
         return labels, probabilities
 
+    def predict_anomalies(self, rows: Rows) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Return which rows are anomalies [rows], and their scores [rows]."""
+        from onnxruntime import InferenceSession
+
+        anomalies, scores = InferenceSession(self.onnx).run(["anomaly", "score"], {"features": rows})
+        return anomalies, scores
+
     def predict_values(self, rows: Rows) -> NDArray[np.float32]:
         """Return the numbers that a regression predicts [rows, targets]."""
         from onnxruntime import InferenceSession
@@ -202,6 +209,8 @@ def require_servable(model: ModelDirectory) -> None:
     try:
         if signature_task(model.signature) is Task.REGRESSION:
             _check_values(refused, model.predict_values(rows), (len(rows), len(targets_of(model.signature))))
+        elif signature_task(model.signature) is Task.ANOMALY:
+            _check_anomalies(refused, *model.predict_anomalies(rows), len(rows))
         else:
             _check_classes(refused, *model.predict(rows), (len(rows), len(model.signature["classes"])))
     except StepError:
@@ -224,6 +233,14 @@ def _check_values(refused: str, values: NDArray[np.float32], shape: tuple[int, i
         raise StepError(f"{refused}: its output `value` must be float32 of the shape {shape}, not {values.shape}")
     if not np.isfinite(values).all():
         raise StepError(f"{refused}: its output `value` is not finite for a row of the training range")
+
+
+def _check_anomalies(refused: str, anomalies: NDArray[Any], scores: NDArray[Any], rows: int) -> None:
+    found = [(output.shape, str(output.dtype)) for output in (anomalies, scores)]
+    if found != [((rows,), "bool"), ((rows,), "float32")]:
+        raise StepError(f"{refused}: its outputs `anomaly` and `score` must be bool and float32 [rows], not {found}")
+    if not np.isfinite(scores).all():
+        raise StepError(f"{refused}: its output `score` is not finite for a row of the training range")
 
 
 def _check_classes(refused: str, labels: Labels, probabilities: NDArray[np.float32], shape: tuple[int, int]) -> None:

@@ -2,7 +2,8 @@
 
 The input of each model is `features` float32 [rows, features]. The outputs of a classifier are `label` int64 [rows],
 the index of the class, and `probabilities` float32 [rows, classes]. The output of a regressor is `value` float32
-[rows, targets]. Exporting the same estimator again gives the same bytes.
+[rows, targets]. Those of a detector are `anomaly` bool [rows] and `score` float32 [rows]. Exporting the same estimator
+again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 OPSET = 21
 ML_OPSET = 1
+DETECTOR_ML_OPSET = 3
+"""An isolation forest needs a newer version than the other estimators."""
 
 
 def classifier_to_onnx(classifier: Any, *, missing: bool = False) -> bytes:
@@ -57,6 +60,27 @@ def regressor_to_onnx(regressor: Any, targets: int, *, missing: bool = False) ->
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def detector_to_onnx(detector: Any) -> bytes:
+    """Return the ONNX model of an outlier detector or scikit-learn pipeline.
+
+    Its outputs are `anomaly` bool [rows] and `score` float32 [rows], the negative of scikit-learn's decision function:
+    a row is an anomaly if its score is above 0.
+    """
+    from onnx import TensorProto, helper
+
+    model = _convert(detector, "detector", None, DETECTOR_ML_OPSET)
+    graph = model.graph
+    graph.initializer.append(helper.make_tensor("score_shape", TensorProto.INT64, [1], [-1]))
+    graph.initializer.append(helper.make_tensor("threshold", TensorProto.FLOAT, [], [0]))
+    graph.node.append(helper.make_node("Neg", [graph.output[1].name], ["negative"]))
+    graph.node.append(helper.make_node("Reshape", ["negative", "score_shape"], ["score"]))
+    graph.node.append(helper.make_node("Greater", ["score", "threshold"], ["anomaly"]))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("anomaly", TensorProto.BOOL, [None]))
+    graph.output.append(helper.make_tensor_value_info("score", TensorProto.FLOAT, [None]))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
 def forest_to_onnx(forest: RandomForestClassifier, *, missing: bool = False) -> bytes:
     """Return the ONNX model of a forest, with ties between classes resolved as scikit-learn does.
 
@@ -89,7 +113,7 @@ def forest_to_onnx(forest: RandomForestClassifier, *, missing: bool = False) -> 
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _convert(estimator: Any, name: str, options: dict[str, Any] | None) -> Any:
+def _convert(estimator: Any, name: str, options: dict[str, Any] | None, ml_opset: int = ML_OPSET) -> Any:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType
 
@@ -102,7 +126,7 @@ def _convert(estimator: Any, name: str, options: dict[str, Any] | None) -> Any:
         name=name,
         initial_types=[("features", FloatTensorType([None, estimator.n_features_in_]))],
         options=options,
-        target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
+        target_opset={"": OPSET, "ai.onnx.ml": ml_opset},
     )
 
 

@@ -56,6 +56,8 @@ def build_table_graph(model: ModelDirectory) -> tuple[Any, Outputs]:
     graph.nodes += original.graph.node
     if signature_task(model.signature) is Task.REGRESSION:
         graph.add_values(targets_of(model.signature))
+    elif signature_task(model.signature) is Task.ANOMALY:
+        graph.add_anomalies()
     else:
         graph.add_classes(model.signature["classes"])
     made = helper.make_graph(
@@ -158,6 +160,13 @@ class _GraphBuilder:
     def add_values(self, targets: list[str]) -> None:
         """Add the outputs of a regression."""
         self._columns(f"{PREFIX}value", [f"predicted_{name}" for name in targets])
+
+    def add_anomalies(self) -> None:
+        """Add the outputs of an anomaly detection."""
+        from onnx import TensorProto
+
+        self._output("anomaly", "Identity", [f"{PREFIX}anomaly"], ("boolean", TensorProto.BOOL))
+        self._output("score", "Identity", [f"{PREFIX}score"], ("float", TensorProto.FLOAT))
 
     def _columns(self, matrix: str, names: list[str]) -> None:
         from onnx import TensorProto

@@ -35,7 +35,7 @@ def build_estimator(name: str, parameters: Mapping[str, Any], task: Task, seed: 
     Raises:
         StepError: There is no such estimator for the task, or a parameter does not exist.
     """
-    from sklearn.base import is_classifier, is_regressor
+    from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
     kind = _find(name)
     allowed = _parameters_of(kind)
@@ -44,16 +44,22 @@ def build_estimator(name: str, parameters: Mapping[str, Any], task: Task, seed: 
     values = {key: _value(key, value, task, seed) for key, value in parameters.items()}
     if "random_state" in allowed:
         values.setdefault("random_state", seed)
+    if name.rpartition(".")[2] == "LocalOutlierFactor" and values.setdefault("novelty", True) is not True:
+        raise StepError("parameters.novelty: it must be true; otherwise LocalOutlierFactor predicts no new rows")
     if kind.__module__.startswith("lightgbm"):
         values.setdefault("verbose", -1)  # otherwise LightGBM logs a line for each leaf that it cannot split
     try:
         estimator = kind(**values)
-        fits = is_classifier(estimator) if task is Task.CLASSIFICATION else is_regressor(estimator)
+        wanted, is_wanted = {
+            Task.CLASSIFICATION: ("a classifier", is_classifier),
+            Task.REGRESSION: ("a regressor", is_regressor),
+            Task.ANOMALY: ("an outlier detector", is_outlier_detector),
+        }[task]
+        fits = is_wanted(estimator)
     except Exception as error:  # a constructor may raise anything
         raise StepError(f"estimator: {name} cannot be created: {first_line(error)}") from None
     if not fits:
-        wanted = "classifier" if task is Task.CLASSIFICATION else "regressor"
-        raise StepError(f"estimator: {name} is not a {wanted}, and the task is {task}")
+        raise StepError(f"estimator: {name} is not {wanted}, and the task is {task}")
     return estimator
 
 
@@ -75,6 +81,7 @@ def first_line(error: Exception) -> str:
 
 
 def _find(name: str) -> type:
+    from sklearn.base import OutlierMixin
     from sklearn.utils import all_estimators
 
     path, _, class_name = name.rpartition(".")
@@ -89,6 +96,7 @@ def _find(name: str) -> type:
         if name in names:
             return _class(import_module(library), name)
     known: dict[str, type] = dict(all_estimators(type_filter=["classifier", "regressor"]))
+    known |= {kind.__name__: kind for _, kind in all_estimators() if issubclass(kind, OutlierMixin)}
     if name not in known:
         others = [*known, *(each for names in BOOSTERS.values() for each in names)]
         similar = get_close_matches(name, others, n=5, cutoff=0.5)

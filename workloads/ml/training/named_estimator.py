@@ -10,10 +10,17 @@ from typing import Any
 from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.model.classifier import save_classifier
+from workloads.ml.model.detector import save_detector
 from workloads.ml.model.model_directory import IMPORTANCE_FILE
 from workloads.ml.model.regressor import save_regressor
 from workloads.ml.training.estimators import build_estimator, fit_estimator
 from workloads.ml.training.preparation import prepare
+
+SAVERS = {
+    Task.CLASSIFICATION: save_classifier,
+    Task.REGRESSION: save_regressor,
+    Task.ANOMALY: save_detector,
+}
 
 
 def train_estimator(
@@ -41,9 +48,12 @@ def train_estimator(
     description = load_description(train)
     task = Task(description["task"])
     prepared, preparation = prepare(build_estimator(name, parameters, task, seed), description["columns"])
+    if task is Task.ANOMALY:
+        # What deviates from normal rows is an anomaly, whether the training data have its like or not.
+        rows, labels = rows[labels == 0], None
+        preparation += f"; it is trained on the {len(rows)} normal rows"
     fit_estimator(name, prepared, rows, labels)
-    save = save_classifier if task is Task.CLASSIFICATION else save_regressor
-    save(prepared, rows, description, folder, model_name)
+    SAVERS[task](prepared, rows, description, folder, model_name)
     shares = getattr(prepared, "feature_importances_", None)
     if shares is not None:
         importance = dict(zip(description["features"], (float(share) for share in shares), strict=True))

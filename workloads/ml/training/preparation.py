@@ -10,10 +10,19 @@ import numpy as np
 from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.encoding import ColumnSchema, allows_nan
 
-TREES = ("DecisionTree", "ExtraTree", "RandomForest", "GradientBoosting", "HistGradientBoosting", "XGB", "LGBM")
+TREES = (
+    "DecisionTree",
+    "ExtraTree",
+    "RandomForest",
+    "GradientBoosting",
+    "HistGradientBoosting",
+    "XGB",
+    "LGBM",
+    "IsolationForest",
+)
 """Beginnings of the names of estimators that split single columns: they need neither scaling nor one-hot columns."""
-WITHOUT_MISSING = ("GradientBoosting",)
-"""Trees that take no missing values."""
+WITHOUT_MISSING = ("GradientBoosting", "IsolationForest")
+"""Trees that take no missing values, or whose export does not."""
 DISCRETE = (ColumnType.BOOLEAN, ColumnType.CATEGORY)
 
 

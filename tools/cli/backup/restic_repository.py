@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from settings.backup import BackupSettings, SnapshotRetentionSettings
+from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup.errors import BackupError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from settings.retention import KeepRuleSettings
+from settings.services.retention import KeepRuleSettings
 
 Record = TypeVar("Record")
 

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Run kubeadm join for a control plane, after a reset if an earlier join did not finish. `infra.kubeadm.join` does not run
+# it on control planes of the cluster.
+# Input: those of configuration.sh. TAINTED as in init.sh. DISCOVERY, the API server that knows the token.
+# On standard input: a line with a bootstrap token, the hash of the cluster's CA and the key of its certificates; then the
+# encryption keys of Secrets.
+set -euo pipefail
+umask 077
+
+read -r token ca_hash key
+encryption=$(cat)
+
+ready=/etc/kubernetes/.control-plane-ready
+if kubeadm_began "$ready" /etc/kubernetes/pki/ca.crt; then
+  echo "join: an earlier kubeadm join did not finish; resetting"
+  kubeadm_reset
+fi
+rm -f "$ready"
+install -d -m 755 /etc/kubernetes
+printf '%s\n' "$encryption" >/etc/kubernetes/encryption.yaml
+write_policies >/dev/null
+install -d -m 700 /var/log/kubernetes
+
+ignored=()
+# A container shares these with its host: swap, and the kernel's configuration file.
+if systemd-detect-virt --container --quiet; then
+  ignored=("--ignore-preflight-errors=Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables")
+fi
+# From a pipe, so token and key are neither on the disk nor in the process list.
+kubeadm join --config /dev/stdin "${ignored[@]}" <<CONFIGURATION
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: JoinConfiguration
+discovery:
+  bootstrapToken:
+    apiServerEndpoint: $DISCOVERY
+    token: $token
+    caCertHashes: ["$ca_hash"]
+controlPlane:
+  localAPIEndpoint:
+    advertiseAddress: $ADDRESS
+  certificateKey: $key
+nodeRegistration:
+  name: $NODE
+  criSocket: unix:///run/containerd/containerd.sock
+  kubeletExtraArgs:
+    - name: node-ip
+      value: $ADDRESS
+$([ "$TAINTED" = true ] || echo "  taints: []")
+CONFIGURATION
+if [ "$TAINTED" = false ]; then receive_external_traffic; fi
+touch "$ready"
+echo "control plane: $NODE has joined at $ADDRESS:6443"

@@ -1,0 +1,39 @@
+"""A detection of anomalies in a CSV file, deployed if its metrics pass the gate."""
+
+from kfp import dsl
+
+from workloads.components.blocks.estimator_deployment import deploy_estimator
+from workloads.components.blocks.gated_deployment import AnomalyOutputs
+
+
+@dsl.pipeline(name="anomaly")
+def anomaly(
+    tracking_url: str,
+    target: str,
+    model_name: str,
+    gate: list = [],  # noqa: B006
+    account_url: str = "",
+    container: str = "",
+    blob: str = "",
+    data_url: str = "",
+    csv_format: dict = {},  # noqa: B006
+    columns: dict = {},  # noqa: B006
+    estimator: str = "IsolationForest",
+    parameters: dict = {},  # noqa: B006
+    seed: int = 123,
+    run_key: str = "",
+) -> AnomalyOutputs:
+    """Preprocess, train on the normal rows and test on all; deploy the model if it passes the gate."""
+    location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
+    table = {"target": target, "csv_format": csv_format, "columns": columns}
+    return deploy_estimator(
+        "anomaly",
+        AnomalyOutputs,
+        data={**table, **location},
+        estimator={"estimator": estimator, "parameters": parameters, "seed": seed},
+        pipeline="anomaly",
+        model_name=model_name,
+        tracking_url=tracking_url,
+        gate=gate,
+        run_key=run_key,
+    )
