@@ -69,6 +69,7 @@ def settings_below(name: str, field: FieldInfo) -> Iterator[str]:
     # A section by name has a table in which the settings have their short names.
     if not sections or get_origin(field.annotation) is dict:
         yield name
+        return
     for section in sections:
         for key, deeper in section.model_fields.items():
             yield from settings_below(f"{name}.{key}", deeper)
