@@ -96,9 +96,11 @@ class Door(pulumi.ComponentResource):
     """Two pods with nginx and oauth2-proxy behind one Service, and the start page.
 
     Attributes:
+        url: the address, with a slash at its end.
         outputs: `door_url`; `door_login` as a secret, and `door_authority`, where the stack makes them.
     """
 
+    url: str
     outputs: dict[str, pulumi.Input[Any]]
 
     def __init__(
@@ -114,7 +116,8 @@ class Door(pulumi.ComponentResource):
         self._settings, self._behind, self._key = settings, behind, access.key
         certificate = access.certificate
         self._namespace = namespace(NAMESPACE, cluster.under(self), registry)
-        self.outputs = {"door_url": f"https://{settings.host}/"}
+        self.url = f"https://{settings.host}/"
+        self.outputs = {"door_url": self.url}
         if certificate.authority:
             self.outputs["door_authority"] = certificate.authority
         targets = {page.namespace for page in behind.pages.values()} | {SERVING}
@@ -136,7 +139,7 @@ class Door(pulumi.ComponentResource):
             egress,
         )
         # A policy cannot name the host of a provider.
-        provider: list[Rule] = [{**ANY_ADDRESS, **tcp_ports(443, 8443)}] if settings.oidc else []
+        provider: list[Rule] = [{**ANY_ADDRESS, **tcp_ports(settings.oidc.port)}] if settings.oidc else []
         own: Rule = {"to": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": START_PAGE}}}]}
         policy = self._namespace.allow(
             NAME, PODS, ingress=[tcp_ports(HTTP_PORT, HTTPS_PORT)], egress=[*egress, own, *provider]
