@@ -7,6 +7,7 @@ so all rows of a cell receive the same votes. A batch then costs one search for 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,14 @@ class ForestCells:
         votes = np.zeros((forest.classes, *lengths), np.min_scalar_type(forest.trees))
         for leaf in forest.leaves:
             intervals = [leaf.intervals[feature] for feature in used]
-            votes[leaf.label, *(slice(first, last + 1) for first, last in intervals)] += 1
+            votes[leaf.label][tuple(slice(first, last + 1) for first, last in intervals)] += 1
         self._votes = np.ascontiguousarray(votes.reshape(forest.classes, -1).T)
         strides = [math.prod(lengths[position + 1 :]) for position in range(len(used))]
         edges = [np.array(forest.edges[feature], np.float32) for feature in used]
         self._features = list(zip(used, edges, strides, strict=True))
         self._shares = forest.shares
 
-    def predict(self, batch: NDArray[np.float32]) -> list[NDArray[np.int64] | NDArray[np.float32]]:
+    def predict(self, batch: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Return the class indices [rows] and the probabilities [rows, classes] of rows [rows, features].
 
         A missing value is above all thresholds, because NumPy sorts NaN last.

@@ -12,7 +12,7 @@ PORT = 4180
 COOKIE = "__Host-door"
 """Name of the session cookie. By this prefix, browsers accept it only from this host, over HTTPS and for all paths."""
 NO_PROVIDER = "https://sign-on.invalid"
-"""Addresses of a provider that nobody is sent to: oauth2-proxy does not start without a provider."""
+"""Address that no browser receives: oauth2-proxy does not start without a provider."""
 
 
 def sign_on_configuration(

@@ -10,7 +10,7 @@ from typing import Any
 import mlplatform.start_page as program
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.door.routes import ROLES
+from mlplatform.door.door_routes import ROLES
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment, service
 from mlplatform.k8s.namespace import Namespace, Rule, tcp_ports
@@ -81,10 +81,11 @@ def start_page(
         data={file.name: file.read_text() for file in sorted(folder.iterdir()) if file.is_file()},
         opts=namespace.options(),
     )
+    settings_text: pulumi.Output[str] = pulumi.Output.secret(settings.apply(json.dumps))
     secret = kubernetes.core.v1.Secret(
         NAME,
         metadata=metadata,
-        string_data={SETTINGS_FILE: pulumi.Output.secret(settings.apply(json.dumps)), KEY: key},
+        string_data={SETTINGS_FILE: settings_text, KEY: key},
         opts=namespace.options(),
     )
     policy = namespace.allow(NAME, PODS, ingress=[{"from": [door], **tcp_ports(PORT)}], egress=egress)

@@ -12,7 +12,7 @@ READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 SEARCH = "/search"
 """End of the paths of searches, which MLflow's client sends as POST."""
 _roles: dict[str, str] = {}
-"""Roles of the persons whom this process has set up, by name."""
+"""Roles of the persons that this process has created in MLflow, by name."""
 
 
 def authenticate_user() -> Any:

@@ -33,10 +33,10 @@ TEMPLATE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
 
 
 async def start(request: Request) -> Response:
-    """Return the page for the caller that the door names; refuse a request of anybody else."""
+    """Return the page for the caller that the door names; refuse every other request."""
     key = request.headers.get("X-Door-Key", "")
     if not hmac.compare_digest(key, os.environ["DOOR_KEY"]):
-        return PlainTextResponse("only the door may ask for this page", 403)
+        return PlainTextResponse("only the door may request this page", 403)
     settings = json.loads(Path(os.environ["START_PAGE_SETTINGS"]).read_text())
     caller = Caller(request.headers["X-Door-User"], request.headers["X-Door-Role"], key)
     overview = await run_in_threadpool(Overview.of, settings, caller)

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
@@ -75,6 +76,11 @@ class OidcSettings(Section):
     ca_file: str | None = None
     """File with the certificate authority of the provider, in PEM format. Unset: a public authority."""
 
+    @property
+    def port(self) -> int:
+        """Return the port of the provider."""
+        return urlsplit(self.issuer).port or 443
+
     @field_validator("groups")
     @classmethod
     def _check_groups(cls, groups: dict[str, Role]) -> dict[str, Role]:
@@ -91,14 +97,14 @@ class OidcSettings(Section):
 
 
 class DoorSettings(Section):
-    """One address with HTTPS and sign-on for the pages and models of a cluster, see [Door](door.md)."""
+    """Address with HTTPS and sign-on for the pages and models of a cluster, see [Door](door.md)."""
 
     host: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
     """Host name or IPv4 address of the door, which its certificate has."""
     address: ipaddress.IPv4Address | None = None
     """Address that the load balancer gives to the door. Unset: `host` if that is an address, else any."""
     certificate: DoorCertificateSettings | None = None
-    """Certificate of `host`. Unset: the stack makes one with an authority of its own; `make trust` prints that."""
+    """Certificate of `host`. Unset: the stack makes one with its authority; `make trust` prints the authority."""
     users: dict[UserName, DoorUserSettings] = Field(default_factory=dict)
     """Persons by name, without `oidc`. Unset: one administrator `operator`, whose password is in the output
     `door_login`."""
@@ -132,5 +138,5 @@ class DoorSettings(Section):
             if is_reserved(name):
                 raise ValueError(f"users.{name}: the platform's programs use this name in MLflow; choose another name")
         if self.users and not any(user.role == "administrator" for user in self.users.values()):
-            raise ValueError("users: nobody is administrator; set role: administrator for at least one person")
+            raise ValueError("users: there is no administrator; set role: administrator for at least one person")
         return self

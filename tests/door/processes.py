@@ -22,7 +22,7 @@ from typing import Any
 import bcrypt
 import requests
 from mlplatform.door import door_pod
-from mlplatform.door.routes import ServedModel, access_rules, routes_file, services_file
+from mlplatform.door.door_routes import PublishedModel, access_rules, routes_file, services_file
 from mlplatform.door.sign_on import sign_on_configuration, sign_on_steps, users_file
 from mlplatform.door.start_page import start_page_settings
 
@@ -36,9 +36,9 @@ KEY = "door-key"
 COOKIE_SECRET = "A" * 43
 HOST = "127.0.0.1"
 MODELS = {
-    "iris": ServedModel(5005, "team", 1 << 20),
-    "rose": ServedModel(5006, "public", 1 << 20),
-    "secret": ServedModel(5007, "private", 1 << 20),
+    "iris": PublishedModel(5005, "team", 1 << 20),
+    "rose": PublishedModel(5006, "public", 1 << 20),
+    "secret": PublishedModel(5007, "private", 1 << 20),
 }
 PASSWORDS = {"anna": "correct horse", "ed": "battery staple", "rob": "read only 12"}
 ROLES = {"anna": "administrator", "ed": "editor", "rob": "reader"}

@@ -23,7 +23,7 @@ CREATE = "/mlflow/api/2.0/mlflow/experiments/create"
 
 @pytest.fixture(scope="module")
 def provider_door(folder: Path, mlflow_url: str) -> Iterator[DoorProcesses]:
-    """Yield a door with a provider; both have certificates of authorities of their own."""
+    """Yield a door with a provider; each has a certificate of a separate authority."""
     files, port = folder / "provider-door", free_port()
     files.mkdir()
     authority = issue_authority("provider CA")

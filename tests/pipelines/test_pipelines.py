@@ -205,8 +205,10 @@ def test_batch_predict_in_shards_predicts_as_one_step(
 
 def test_pipeline_names() -> None:
     assert pipelines.pipeline_names() == [
+        "anomaly",
         "batch-predict",
         "drift-check",
+        "foreign-model",
         "iris-external",
         "iris-local",
         "regression",
@@ -220,7 +222,8 @@ def test_load_unknown_pipeline_raises_error_with_names() -> None:
     with pytest.raises(
         ValueError,
         match="pipeline iris does not exist; "
-        "the pipelines are: batch-predict, drift-check, iris-external, iris-local, regression, smoke-test",
+        "the pipelines are: anomaly, batch-predict, drift-check, foreign-model, "
+        "iris-external, iris-local, regression, smoke-test",
     ):
         pipelines.load_pipeline("iris")
 

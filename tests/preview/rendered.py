@@ -14,7 +14,7 @@ from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
 from mlplatform.door.door import Behind, Door, Page, door_access
-from mlplatform.door.routes import ServedModel
+from mlplatform.door.door_routes import PublishedModel
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
@@ -108,7 +108,7 @@ def door(settings: dict[str, Any]) -> dict[str, Any]:
         ),
         "pipeline": Page("kubeflow", "ml-pipeline-ui.kubeflow.svc:8080", "kubeflow", text("word")),
     }
-    models = {"iris": ServedModel(5005, "team", 1024), "rose": ServedModel(5006, "public", 1024)}
+    models = {"iris": PublishedModel(5005, "team", 1024), "rose": PublishedModel(5006, "public", 1024)}
     cluster, registry = a_cluster(), a_registry()
     behind = Behind(pages, models, {"train": "0 3 * * *"})
     return Door(parsed, door_access(parsed), behind, cluster, registry, Image(LIBRARIES, registry)).outputs

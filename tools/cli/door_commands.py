@@ -11,6 +11,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from tools.cli.cluster_access import AccessError, secret_outputs
@@ -54,7 +55,7 @@ def token(pulumi: Pulumi, arguments: Sequence[str]) -> int:
 
 
 def tokens(pulumi: Pulumi, _arguments: Sequence[str]) -> int:
-    """List the tokens of the door, without what would let anybody use them."""
+    """List the tokens of the door, without their secret parts."""
     for each in sorted(
         _TokenStore(_door_outputs(pulumi)["kubeconfig"]).read().values(), key=lambda one: one["expires"]
     ):
@@ -228,4 +229,4 @@ class _TokenStore:
         core = self._api.core
         body = {"metadata": {"annotations": {"mlplatform/tokens": datetime.now(UTC).isoformat()}}}
         for pod in core.list_namespaced_pod(NAMESPACE, label_selector=f"app.kubernetes.io/name={NAME}").items:
-            self._api.none_if_missing(lambda name=pod.metadata.name: core.patch_namespaced_pod(name, NAMESPACE, body))
+            self._api.none_if_missing(partial(core.patch_namespaced_pod, pod.metadata.name, NAMESPACE, body))

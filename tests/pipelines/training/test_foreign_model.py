@@ -14,8 +14,8 @@ from sklearn.neural_network import MLPClassifier
 from workloads.ml.data import table
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation.evaluate import evaluate_model
-from workloads.ml.model.foreign_model import ForeignOutputs, wrap_onnx
 from workloads.ml.model.model_directory import ModelDirectory, load_model_directory
+from workloads.ml.model.onnx_wrapper import ForeignOutputs, wrap_onnx
 
 ORDER = ["small", "large"]
 """Classes in the order of the network's columns; the table sorts them the other way round."""
@@ -101,6 +101,8 @@ def test_wrap_onnx_file_of_another_converter(parts: Path, tmp_path: Path) -> Non
         (network(), {"classes": ORDER}, "does not add up to 1"),
         (network(), {"classes": ORDER, "holds": "scores"}, "outputs.holds: 'scores'; it must be probabilities or"),
         (network(), {"classes": ORDER, "name": "label"}, "outputs.name: label; the outputs of the model are: logits"),
+        (network(), {"classes": [0, 1]}, "outputs.classes: .* must be a list of texts; quote numbers"),
+        (network(), {"classes": ORDER, "threshold": "high"}, "outputs.threshold: 'high'; it must be a number"),
         (network(), {"class": ORDER}, "outputs: there is no class; the keys are"),
     ],
 )

@@ -102,6 +102,8 @@ def plan_search(train: str, tune: Mapping[str, Any], seed: int, experiment_id: s
     rows, labels = load_table(train)
     description = load_description(train)
     task = Task(description["task"])
+    if task is Task.ANOMALY:
+        raise StepError("tune: a detector of anomalies cannot be tuned; set its estimator and parameters instead")
     targets = 1 if labels.ndim == 1 else labels.shape[1]
     spaces = search_spaces(section, task, targets)
     _require_metric(section, task)

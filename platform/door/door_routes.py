@@ -10,18 +10,19 @@ from settings.services.door_settings import DoorSettings, Visibility
 from settings.stack import StackSettings
 
 MODEL = "model"
+MODELS_PATH = "models/"
 ROLES: dict[str, Sequence[str]] = {
     "start": ("administrator", "editor", "reader"),
     "mlflow": ("administrator", "editor", "reader"),
     "monitoring": ("administrator", "editor", "reader"),
-    # Kubeflow's pages cannot tell readers from editors.
+    # Kubeflow's pages cannot distinguish readers from editors.
     "pipeline": ("administrator", "editor"),
 }
 """Roles that may use an area. MLflow itself limits what each role does there."""
 
 
 @dataclass(frozen=True)
-class ServedModel:
+class PublishedModel:
     """A model behind the door: the port of its Service, its callers, and the longest body of a request."""
 
     port: int
@@ -35,7 +36,7 @@ def services_file(addresses: Mapping[str, str]) -> str:
 
 
 def routes_file(
-    door: DoorSettings, models: Mapping[str, ServedModel], files: str, page: str | None, *, kubeflow: bool
+    door: DoorSettings, models: Mapping[str, PublishedModel], files: str, page: str | None, *, kubeflow: bool
 ) -> str:
     """Return the locations of nginx for the services behind the door.
 
@@ -56,10 +57,10 @@ def model_service(model: str) -> str:
     return f"{model}-server"
 
 
-def served_models(settings: StackSettings) -> dict[str, ServedModel]:
+def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
     """Return the served models of a stack by name."""
     return {
-        pipeline.model or name: ServedModel(
+        pipeline.model or name: PublishedModel(
             pipeline.port or settings.serving.port, pipeline.visibility, settings.serving.max_body_bytes
         )
         for name, pipeline in settings.workloads.pipelines.items()
@@ -87,12 +88,12 @@ def _pipeline(files: str) -> str:
     return _location("pipeline", files, f"{login}  proxy_pass http://pipeline;\n")
 
 
-def _model(name: str, model: ServedModel, files: str, rate: int) -> str:
+def _model(name: str, model: PublishedModel, files: str, rate: int) -> str:
     """Return the location of a model. A prediction changes nothing, so nginx repeats one that a pod did not answer."""
     limits = f"  limit_req zone=callers burst={rate} nodelay;\n  client_max_body_size {model.max_body_bytes};\n"
     retry = "  proxy_next_upstream error timeout non_idempotent;\n  proxy_next_upstream_tries 2;\n"
     target = f"  proxy_pass http://{model_upstream(name)}/;\n"
-    return _location(MODEL, files, limits + retry + target, f"models/{name}", name)
+    return _location(MODEL, files, limits + retry + target, f"{MODELS_PATH}{name}", name)
 
 
 def model_upstream(model: str) -> str:
@@ -100,7 +101,9 @@ def model_upstream(model: str) -> str:
     return f"model_{model}"
 
 
-def access_rules(door: DoorSettings, users: Mapping[str, str], models: Mapping[str, ServedModel], sign_on: str) -> str:
+def access_rules(
+    door: DoorSettings, users: Mapping[str, str], models: Mapping[str, PublishedModel], sign_on: str
+) -> str:
     """Return access.json, which door.js reads: `users` are roles by name, `sign_on` is the URL of oauth2-proxy."""
     rules = {
         "sign_on": sign_on,

@@ -48,12 +48,16 @@ class ForeignOutputs:
         """Return the outputs that the parameter describes.
 
         Raises:
-            StepError: A key is unknown, or `holds` has another value.
+            StepError: A key is unknown, or a value is invalid.
         """
         allowed = [field.name for field in fields(cls)]
         if unknown := sorted(set(outputs) - set(allowed)):
             raise StepError(f"outputs: there is no {', '.join(unknown)}; the keys are: {', '.join(allowed)}")
         found = cls(**outputs)
+        if not isinstance(found.classes, list | tuple) or not all(isinstance(name, str) for name in found.classes):
+            raise StepError(f"outputs.classes: {found.classes!r}; it must be a list of texts; quote numbers")
+        if found.threshold is not None and type(found.threshold) not in (int, float):
+            raise StepError(f"outputs.threshold: {found.threshold!r}; it must be a number")
         if found.holds not in (PROBABILITIES, LOGITS):
             raise StepError(f"outputs.holds: {found.holds!r}; it must be {PROBABILITIES} or {LOGITS}")
         return found
