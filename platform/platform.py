@@ -59,7 +59,8 @@ class Platform:
         target: the cluster for services; None if services are processes of this computer.
         steps_image: the image of the steps; None if the engine needs no image for each step.
         monitoring: None if Prometheus is not installed.
-        outputs: stack outputs of the engine and of monitoring.
+        outputs: stack outputs of the engine, of monitoring and of the door.
+        door_url: the address of the door, with a slash at its end; "" without a door.
     """
 
     engine: EngineConfig[pulumi.Input[str]]
@@ -72,6 +73,7 @@ class Platform:
     steps_image: pulumi.Output[str] | None = None
     monitoring: Monitoring | None = None
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
+    door_url: str = ""
 
 
 def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
@@ -99,7 +101,7 @@ def cluster_platform(
     cluster, registry = provisioned.cluster, provisioned.registry
     libraries = Image(LIBRARIES, registry)
     door = door_access(settings.door) if settings.door else None
-    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, door and door.key).server
+    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, door.key if door else None).server
     blobs = _data_sets(settings.blobs, provisioned, directory)
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}
@@ -127,7 +129,7 @@ def cluster_platform(
         outputs=outputs,
     )
     if settings.monitoring:
-        platform = _with_monitoring(platform, settings, door and door.certificate.expires)
+        platform = _with_monitoring(platform, settings, door.certificate.expires if door else None)
     return _with_door(platform, stack_settings, door, libraries) if door else platform
 
 
@@ -178,7 +180,7 @@ def _with_door(platform: Platform, settings: StackSettings, access: DoorAccess, 
         platform.target.registry,
         libraries,
     )
-    return replace(platform, outputs={**platform.outputs, **door.outputs})
+    return replace(platform, outputs={**platform.outputs, **door.outputs}, door_url=door.url)
 
 
 def _schedules(settings: StackSettings) -> dict[str, str]:

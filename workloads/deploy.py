@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
-from mlplatform.door.door_routes import model_service
+from mlplatform.door.door_routes import MODELS_PATH, model_service
 from mlplatform.platform import Platform
 
 from settings.metrics import describe_gate
@@ -180,6 +180,8 @@ class _Workloads:
         decided = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected)
         self.outputs[output] = decided.apply(lambda known: with_decision(*known))
         url = self.servers[model] = self._start_server(name, pipeline, model, champion, settings)
+        if door := self.platform.door_url:
+            url = pulumi.Output.from_input(f"{door}{MODELS_PATH}{model}")
         outputs = {
             "model": pulumi.Output.all(
                 name=model,

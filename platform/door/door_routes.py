@@ -10,6 +10,7 @@ from settings.services.door_settings import DoorSettings, Visibility
 from settings.stack import StackSettings
 
 MODEL = "model"
+MODELS_PATH = "models/"
 ROLES: dict[str, Sequence[str]] = {
     "start": ("administrator", "editor", "reader"),
     "mlflow": ("administrator", "editor", "reader"),
@@ -92,7 +93,7 @@ def _model(name: str, model: PublishedModel, files: str, rate: int) -> str:
     limits = f"  limit_req zone=callers burst={rate} nodelay;\n  client_max_body_size {model.max_body_bytes};\n"
     retry = "  proxy_next_upstream error timeout non_idempotent;\n  proxy_next_upstream_tries 2;\n"
     target = f"  proxy_pass http://{model_upstream(name)}/;\n"
-    return _location(MODEL, files, limits + retry + target, f"models/{name}", name)
+    return _location(MODEL, files, limits + retry + target, f"{MODELS_PATH}{name}", name)
 
 
 def model_upstream(model: str) -> str:

@@ -41,7 +41,9 @@ def load() -> None:
     before = Path(f"before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     with tempfile.TemporaryDirectory(dir=".") as scratch:
         with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
-            archive.extractall(scratch, filter="data")
+            # Python 3.11.2 of Debian 12 lacks the argument `filter`, and ignores this attribute.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(scratch)
         for new in Path(scratch).iterdir():
             if Path(new.name).exists():
                 before.mkdir(exist_ok=True)

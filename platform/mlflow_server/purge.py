@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from mlplatform.mlflow_server.users import ADMINISTRATOR, PASSWORDS
+
 IDS_AT_ONCE = 100
 
 
@@ -16,8 +18,8 @@ def main() -> None:
     """Remove the runs, of which each must have been deleted in MLflow before."""
     from mlflow.cli import gc
 
-    if password := os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD"):
-        os.environ |= {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": password}
+    if password := os.environ.get(PASSWORDS[ADMINISTRATOR]):
+        os.environ |= {"MLFLOW_TRACKING_USERNAME": ADMINISTRATOR, "MLFLOW_TRACKING_PASSWORD": password}
     runs = sys.stdin.read().split()
     database = os.environ["MLFLOW_BACKEND_STORE_URI"]
     for first in range(0, len(runs), IDS_AT_ONCE):

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
@@ -74,6 +75,11 @@ class OidcSettings(Section):
     """Scopes to request."""
     ca_file: str | None = None
     """File with the certificate authority of the provider, in PEM format. Unset: a public authority."""
+
+    @property
+    def port(self) -> int:
+        """Return the port of the provider."""
+        return urlsplit(self.issuer).port or 443
 
     @field_validator("groups")
     @classmethod

@@ -17,6 +17,7 @@ from tools.cli.backup.container_copy import download_container
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint
 from tools.cli.backup.local_data import copy_local_data, stack_folder
+from tools.cli.backup.records import BACKUP, record_success
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
 from tools.cli.backup.stack_state import container_login, export_state, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs
@@ -48,6 +49,7 @@ def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
     repository.save_state(json.dumps(state), pulumi.name)
     assert settings.platform.backup
     repository.delete_outdated(pulumi.name, settings.platform.backup.keep)
+    record_success(pulumi.name, BACKUP)
     log_message(
         f"Saved {summary['total_files_processed']} files, {summary['total_bytes_processed'] / 1e6:.1f} MB, of which "
         f"{summary['data_added'] / 1e6:.1f} MB are new, and Pulumi's state with its secrets."

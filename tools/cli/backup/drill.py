@@ -16,6 +16,7 @@ from tools.cli.backup.backup import required_repository
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import differences, take_fingerprint
 from tools.cli.backup.local_data import stack_folder
+from tools.cli.backup.records import DRILL, record_success
 from tools.cli.backup.restore import Up, restore_data
 from tools.cli.backup.stack_state import copy_config, stack_settings
 from tools.cli.cluster_access import secret_outputs
@@ -53,6 +54,8 @@ def drill(pulumi: Pulumi, up: Up, down: Callable[[Pulumi], int]) -> int:
         log_message(f"  {line}")
     result = f"{len(found)} of {counts} differ" if found else f"all are equal: {counts}"
     log_message(f"Drill of stack {pulumi.stack}: {result}. Recovery time {recovery}, age of the data {_rounded(age)}.")
+    if not found:
+        record_success(pulumi.name, DRILL)
     return 1 if found else 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from settings.errors import SettingsError
 from settings.loading import load_settings
 from settings.stack import StackSettings
 from tools.bootstrap.paths import PROJECT
@@ -18,8 +19,15 @@ TOKEN = ":ContainerToken"
 
 
 def stack_settings(pulumi: Pulumi) -> StackSettings:
-    """Return the settings of a stack, with those of `pulumi config set`."""
-    return load_settings(pulumi.name, {name: value["value"] for name, value in _config(pulumi).items()})
+    """Return the settings of a stack, with those of `pulumi config set`.
+
+    Raises:
+        BackupError: a setting is wrong.
+    """
+    try:
+        return load_settings(pulumi.name, {name: value["value"] for name, value in _config(pulumi).items()})
+    except SettingsError as error:
+        raise BackupError(str(error)) from None
 
 
 def export_state(pulumi: Pulumi) -> dict[str, Any]:

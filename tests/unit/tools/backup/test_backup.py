@@ -16,6 +16,7 @@ from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import differences, score_urls
 from tools.cli.backup.local_data import copy_local_data, has_local_data, replace_local_data, stack_folder
+from tools.cli.backup.records import BACKUP, backup_lines, record_success
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
 
 
@@ -118,3 +119,14 @@ def test_score_urls_are_those_of_models_with_a_champion() -> None:
         "new_service": {"model": {"name": "new", "version": ""}, "score_url": "http://c/score"},
     }
     assert score_urls(outputs) == {"iris": "http://a/score", "rent": "http://b/score"}
+
+
+def test_backup_lines_report_the_age_and_what_is_overdue() -> None:
+    record_success("a", BACKUP)
+    backup, drill = backup_lines("a")
+    assert "UTC, 0 days and 0 hours ago" in backup
+    assert "overdue" not in backup
+    assert drill == "  drill: none from this computer yet: run `make drill STACK=a`"
+    (stack_folder("a") / "last-backup.json").write_text('{"time": "2020-01-01T00:00:00+00:00"}')
+    backup, _ = backup_lines("a")
+    assert backup.endswith("ago, overdue: run `make backup STACK=a`")
