@@ -15,7 +15,13 @@ from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import differences, score_urls
-from tools.cli.backup.local_data import copy_local_data, has_local_data, replace_local_data, stack_folder
+from tools.cli.backup.local_data import (
+    copy_local_data,
+    has_local_data,
+    new_kept_folder,
+    replace_local_data,
+    stack_folder,
+)
 from tools.cli.backup.records import BACKUP, backup_lines, record_success
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
 
@@ -85,7 +91,7 @@ def test_replace_local_data_moves_the_data_of_before_aside(tmp_path: Path) -> No
             database.execute("insert into runs values (?)", [value])
         database.close()
     copy_local_data("source", tmp_path / "copy")
-    before = replace_local_data("target", tmp_path / "copy")
+    before = replace_local_data("target", tmp_path / "copy", new_kept_folder("target"))
     assert has_local_data("target")
     assert before
     for folder, stack, value in ((stack_folder("target"), "source", 1), (before, "target", 2)):

@@ -32,13 +32,19 @@ def drill(pulumi: Pulumi, up: Up, down: Callable[[Pulumi], int]) -> int:
         0 if each run, version and prediction of the backup is in the restored stack, else 1.
 
     Raises:
-        BackupError: the stack has a cluster or no backup, or the restored stack did not come up.
+        BackupError: the stack has a cluster, external stores or no backup, or the restored stack did not come up.
     """
     settings = stack_settings(pulumi)
     if settings.infra.cluster != "none":
         raise BackupError(
             "drills are for stacks without a cluster; restore into another stack: make restore STACK=... "
             f"FROM={pulumi.stack}"
+        )
+    tracking = settings.platform.tracking
+    if tracking.database_url or tracking.artifacts:
+        raise BackupError(
+            "platform:tracking: a drill would write to database_url or artifacts of the running stack. Restore "
+            "into a stack with other stores: make restore STACK=... FROM=..."
         )
     repository = required_repository(pulumi.stack, settings)
     with _temporary_stack(pulumi, settings, down) as stack:
