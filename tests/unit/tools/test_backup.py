@@ -14,7 +14,7 @@ from tests.harness import CHECKOUT
 from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.fingerprint import differences, score_urls
+from tools.cli.backup.fingerprint import differences, score_urls, unchanged_records
 from tools.cli.backup.local_data import (
     copy_local_data,
     has_local_data,
@@ -107,14 +107,27 @@ def test_differences_names_missing_and_changed_records_but_not_new_ones() -> Non
         "runs": {"r1": "x", "r2": "y"},
         "versions": {"iris/1": "v"},
         "predictions": {"iris": {"response": "0.1"}},
+        "blobs": {"iris.csv": "b"},
     }
     assert list(differences(original, original | {"runs": {"r1": "x", "r2": "y", "r3": "z"}})) == []
-    restored = {"runs": {"r1": "x"}, "versions": {"iris/1": "w"}, "predictions": {"iris": {"response": "0.10"}}}
+    restored = {
+        "runs": {"r1": "x"},
+        "versions": {"iris/1": "w"},
+        "predictions": {"iris": {"response": "0.10"}},
+        "blobs": {},
+    }
     assert list(differences(original, restored)) == [
         "runs: r2 is missing",
         "versions: iris/1 differs",
         "predictions: iris differs",
+        "blobs: iris.csv is missing",
     ]
+
+
+def test_unchanged_records_leaves_out_what_changed_during_a_copy() -> None:
+    before = {"runs": {"ended": "x", "running": "r"}}
+    after = {"runs": {"ended": "x", "running": "e", "new": "n"}}
+    assert unchanged_records(before, after) == {"runs": {"ended": "x"}}
 
 
 def test_score_urls_are_those_of_models_with_a_champion() -> None:

@@ -16,7 +16,7 @@ from tools.cli.backup.cluster_data import CONTENT, copy_cluster_data
 from tools.cli.backup.container_copy import download_container
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.external_stores import copy_external_data
-from tools.cli.backup.fingerprint import take_fingerprint
+from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
 from tools.cli.backup.local_data import copy_local_data, stack_folder
 from tools.cli.backup.records import BACKUP, record_success
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
@@ -73,15 +73,16 @@ def required_repository(stack: str, settings: StackSettings) -> BackupRepository
 
 def _collect(pulumi: Pulumi, settings: StackSettings, state: dict[str, Any], folder: Path) -> None:
     """Write the data of a stack and the manifest into a folder."""
-    outputs = secret_outputs(pulumi)
+    outputs, login = secret_outputs(pulumi), container_login(state)
+    before = take_fingerprint(outputs, login)
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)
     copy_external_data(settings.platform.tracking, folder / CONTENT)
-    if login := container_login(state):
+    if login:
         download_container(login, folder / CONTAINER)
     manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat()}
-    (folder / MANIFEST).write_text(json.dumps(manifest | take_fingerprint(outputs)))
+    (folder / MANIFEST).write_text(json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, login))))
 
 
 @contextmanager
