@@ -10,6 +10,9 @@ LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py pre
 LIVE := --quiet -p tests.live_progress
 # The machine of `make ssh`
 NODE ?=
+# The stack or address, and the permission to replace data, of `make restore`
+FROM ?=
+OVERWRITE ?=
 
 .DEFAULT_GOAL := help
 
@@ -23,7 +26,7 @@ ROLE ?=
 ID ?=
 NAME ?=
 
-.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh trust tokens token revoke user test test-lab test-platform lint format bench bundle
+.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh trust tokens token revoke user test test-lab test-platform lint format bench bundle backup restore drill prune
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +48,7 @@ kubectl: ## run kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get
 pages: ## forward the cluster's web pages to this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview picture refresh down outputs status history env:
+up preview picture refresh down outputs status history env backup drill prune:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
 
@@ -62,6 +65,15 @@ OPTIONS_user = --name '$(NAME)' --role '$(ROLE)'
 trust tokens token revoke user:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' -- $(OPTIONS_$@)
+
+backup: ## save the stack's data and state to platform:backup.target
+restore: ## restore a stack: make restore STACK=new FROM=old; OVERWRITE=yes replaces data
+prune: ## delete old runs and versions by platform:keep; ARGS=--dry-run lists them
+drill: ## restore the last backup into a temporary stack and compare it
+
+restore:
+	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
+	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(if $(FROM),--from '$(FROM)') $(if $(OVERWRITE),--overwrite) $(ARGS)
 
 kubectl pages ssh:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'

@@ -101,7 +101,7 @@ def cluster_platform(
     cluster, registry = provisioned.cluster, provisioned.registry
     libraries = Image(LIBRARIES, registry)
     door = door_access(settings.door) if settings.door else None
-    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, door and door.key).server
+    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, door.key if door else None).server
     blobs = _data_sets(settings.blobs, provisioned, directory)
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}
@@ -129,7 +129,7 @@ def cluster_platform(
         outputs=outputs,
     )
     if settings.monitoring:
-        platform = _with_monitoring(platform, settings, door and door.certificate.expires)
+        platform = _with_monitoring(platform, settings, door.certificate.expires if door else None)
     return _with_door(platform, stack_settings, door, libraries) if door else platform
 
 

@@ -139,3 +139,9 @@ class WorkloadsSettings(Section):
     """Pipelines to run, by name."""
     models_from: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+/[\w.-]+)?$")] | None = None
     """Stack to copy models from, as its name or `organization/project/name`; see [Moving](migrate.md)."""
+    enabled: bool = True
+    """Run pipelines and serve models. `false` deploys the services of the platform only, and stops running model
+    servers."""
+    adopt_champions: bool = False
+    """Serve the champions that MLflow has already, as after a [restore](backup.md). The pipelines of these models first
+    run after a change of their package, parameters or data."""

@@ -39,6 +39,8 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
     Raises:
         RunError: the settings have a canary, but no cluster for it.
     """
+    if not settings.workloads.enabled:
+        return {}
     pipelines = settings.workloads.pipelines
     serves = any(pipeline.serve for pipeline in pipelines.values())
     serving = serving_namespace(platform.target, platform.tracking) if platform.target and serves else None
@@ -53,6 +55,7 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
         run_tags=git_tags(),
         serving=serving,
         models_from=models_from(source, platform) if source else None,
+        adopt_champions=settings.workloads.adopt_champions,
     )
     if platform.steps_image and SMOKE_TEST not in pipelines:
         # A finished rollout shows that the engine's pods run. Only a run shows that the engine works.
@@ -75,6 +78,7 @@ class _Workloads:
         run_tags: tags of each run in MLflow.
         serving: the namespace of the model servers; None if they are processes of this computer.
         models_from: models of another stack; each run waits for their copies, to keep the version numbers.
+        adopt_champions: serve the champions that MLflow has already instead of a first run.
     """
 
     platform: Platform
@@ -82,6 +86,7 @@ class _Workloads:
     run_tags: Mapping[str, str]
     serving: ServingNamespace | None
     models_from: ModelsFrom | None
+    adopt_champions: bool
     champions: dict[str, Champion] = field(default_factory=dict)
     servers: dict[str, pulumi.Output[str]] = field(default_factory=dict)
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
@@ -125,6 +130,7 @@ class _Workloads:
             timeout_minutes=pipeline.timeout_minutes,
             data_fingerprint=data_fingerprint(pipeline, self.platform.blobs),
             inherited_outputs=self._inherited_outputs(name, pipeline),
+            adopted_model=(pipeline.model or name) if self.adopt_champions and pipeline.serve else "",
             access=self.platform.tracking.access,
             steps_tracking_url=self.platform.steps_tracking_url,
             tags=self.run_tags,
@@ -219,7 +225,9 @@ class _Workloads:
         """Return outputs in place of the first run if the pipeline's model came from another stack, else {}."""
         if self.models_from is None or not pipeline.serve:
             return {}
-        return self.models_from.champions.apply(lambda versions: inherited_outputs(pipeline.model or name, versions))
+        return self.models_from.champions.apply(
+            lambda versions: inherited_outputs(pipeline.model or name, versions, "another stack")
+        )
 
     def _secrets(self) -> dict[str, pulumi.Input[str]]:
         """Return the environment variables with the credentials of the steps."""

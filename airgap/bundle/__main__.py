@@ -11,7 +11,7 @@ from typing import get_args
 
 from airgap.bundle import build_requirements, index
 from airgap.bundle.artifacts import Artifacts
-from airgap.bundle.build import build_selection, check_requirements, prune
+from airgap.bundle.build import build_selection, check_requirements, prune_artifacts
 from airgap.bundle.build_requirements import require_programs
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.builders.upstream_image import is_reachable
@@ -36,7 +36,7 @@ def main() -> int:
                 _build(store, arguments)
             case "prune":
                 with store.locked():
-                    removed = prune(store, Artifacts.of(load_sources(), store, GoToolchain.find(store, 1)))
+                    removed = prune_artifacts(store, Artifacts.of(load_sources(), store, GoToolchain.find(store, 1)))
                 log_message(f"{removed} folders of other versions removed.")
             case "check":
                 if names := index.missing_images(load_sources(), store):

@@ -66,7 +66,7 @@ def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, sele
         log_message(f"Skipped: {upstream} is only upstream, and its registry is unreachable from here.")
 
 
-def prune(store: Store, artifacts: Artifacts) -> int:
+def prune_artifacts(store: Store, artifacts: Artifacts) -> int:
     """Remove artifacts of other versions of the table; return the number of removed folders."""
     tables = (artifacts.binary_artifacts, artifacts.base_artifacts, artifacts.image_artifacts, artifacts.copy_artifacts)
     upstream_files = {artifact.folder for table in tables for artifact in table.values()}

@@ -171,11 +171,13 @@ class Door(pulumi.ComponentResource):
             for name, model in self._behind.models.items()
         }
         services = {"start_page": f"{START_PAGE}.{NAMESPACE}.svc:{START_PAGE_PORT}", **pages, **models}
-        page, kubeflow = monitoring and monitoring.path, "pipeline" in pages
+        page = monitoring.path if monitoring else None
         roles = {user: each.role for user, each in self._settings.users.items()} or {OPERATOR: "administrator"}
         return files("files") | {
             "services": services_file(services),
-            "routes.conf": routes_file(self._settings, self._behind.models, FILES_FOLDER, page, kubeflow=kubeflow),
+            "routes.conf": routes_file(
+                self._settings, self._behind.models, FILES_FOLDER, page, kubeflow="pipeline" in pages
+            ),
             "access.json": access_rules(self._settings, roles, self._behind.models, f"http://127.0.0.1:{SIGN_ON_PORT}"),
         }
 
@@ -201,6 +203,9 @@ class Door(pulumi.ComponentResource):
             self.outputs["door_login"] = pulumi.Output.secret({"username": OPERATOR, "password": password})
         ca = Path(settings.oidc.ca_file).expanduser().read_text() if settings.oidc and settings.oidc.ca_file else None
         ca_file = f"{SIGN_ON_FOLDER}/ca.crt" if ca else None
+        users: pulumi.Output[str] = pulumi.Output.all(*hashes.values()).apply(
+            lambda known: users_file(dict(zip(hashes, known, strict=True)))
+        )
         cookie_secret = RandomPassword("door-cookie-secret", pulumi.ResourceOptions(parent=self)).value
         return self._secret(
             SIGN_ON,
@@ -208,7 +213,7 @@ class Door(pulumi.ComponentResource):
                 "oauth2-proxy.cfg": cookie_secret.apply(
                     lambda key: sign_on_configuration(settings, key, SIGN_ON_FOLDER, settings.host, ca_file=ca_file)
                 ),
-                "users": pulumi.Output.secret(pulumi.Output.from_input(hashes).apply(users_file)),
+                "users": pulumi.Output.secret(users),
                 **({"ca.crt": ca} if ca else {}),
             },
         )

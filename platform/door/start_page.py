@@ -81,10 +81,11 @@ def start_page(
         data={file.name: file.read_text() for file in sorted(folder.iterdir()) if file.is_file()},
         opts=namespace.options(),
     )
+    settings_text: pulumi.Output[str] = pulumi.Output.secret(settings.apply(json.dumps))
     secret = kubernetes.core.v1.Secret(
         NAME,
         metadata=metadata,
-        string_data={SETTINGS_FILE: pulumi.Output.secret(settings.apply(json.dumps)), KEY: key},
+        string_data={SETTINGS_FILE: settings_text, KEY: key},
         opts=namespace.options(),
     )
     policy = namespace.allow(NAME, PODS, ingress=[{"from": [door], **tcp_ports(PORT)}], egress=egress)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness import Stack, copy_of_checkout, temporary_stacks
-from tools.cli.preview import LINEAR
+from tools.cli.previews.preview import LINEAR
 
 NUMBERS = (1, 100, 300, 1000)
 SETTINGS: dict[str, Any] = {"infra:machines": "none", "infra:cluster": "none", "platform:pipelines": "embedded"}

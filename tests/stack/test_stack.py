@@ -6,8 +6,10 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
+import yaml
 
 from tests.harness import CHECKOUT, Stack, changes, git, touched
 from tests.waiting import until
@@ -327,6 +330,42 @@ def test_up_with_a_pinned_version_rolls_back(unsettled: Stack) -> None:
     assert "workloads:pipelines.iris-external.version, by " in text
     assert first["sha256"] in text
     assert "trees=10" in text
+
+
+def test_backup_has_database_files_blobs_state_and_predictions(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "restic"
+    program.parent.mkdir()
+    shutil.copy(CHECKOUT / "tests" / "restic_stand_in.py", program)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    backups = {"target": str(tmp_path / "backups"), "password": "word-of-backups"}
+    config = {"config": stack.settings | {"platform:backup": backups}}
+    stack.file.write_text(yaml.safe_dump(config))
+
+    def cli(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "tools.cli", *arguments, "--stack", stack.name]
+        finished = subprocess.run(command, cwd=stack.project, env=stack.environment, capture_output=True, text=True)
+        return finished.returncode, finished.stdout + finished.stderr
+
+    code, output = cli("backup")
+    assert code == 0, output
+    data, state = (tmp_path / "backups" / f"{number:08}" / "content" for number in range(2))
+    manifest = json.loads((data / "manifest.json").read_text())
+    assert set(manifest["versions"]) >= {"iris/1"}
+    assert len(manifest["runs"]) >= 3
+    assert "setosa" in manifest["predictions"]["iris"]["response"]
+    assert (data / "container" / "iris.csv").read_bytes() == (CHECKOUT / "workloads/data/iris.csv").read_bytes()
+    assert list((data / "mlflow" / "artifacts").rglob("model.onnx"))
+    with sqlite3.connect(data / "mlflow" / "mlflow.db") as database:
+        assert database.execute("select count(*) from runs").fetchone()[0] == len(manifest["runs"])
+    resources = json.loads((state / "state.json").read_text())["deployment"]["deployment"]["resources"]
+    assert any(each["urn"].endswith("iris-champion") for each in resources)
+    assert not (stack.data / "backup").exists()
+    # A stack with data is never overwritten.
+    code, output = cli("restore")
+    assert code != 0
+    assert "OVERWRITE=yes" in output
 
 
 def test_history_at_a_time_before_the_stack_or_of_a_missing_model_says_so(stack: Stack) -> None:

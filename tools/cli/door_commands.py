@@ -11,6 +11,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from tools.cli.cluster_access import AccessError, secret_outputs
@@ -228,4 +229,4 @@ class _TokenStore:
         core = self._api.core
         body = {"metadata": {"annotations": {"mlplatform/tokens": datetime.now(UTC).isoformat()}}}
         for pod in core.list_namespaced_pod(NAMESPACE, label_selector=f"app.kubernetes.io/name={NAME}").items:
-            self._api.none_if_missing(lambda name=pod.metadata.name: core.patch_namespaced_pod(name, NAMESPACE, body))
+            self._api.none_if_missing(partial(core.patch_namespaced_pod, pod.metadata.name, NAMESPACE, body))

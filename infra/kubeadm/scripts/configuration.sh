@@ -64,12 +64,7 @@ kubeadm_configuration() {
   cat <<CONFIGURATION
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
-nodeRegistration:
-  name: $NODE
-  criSocket: unix:///run/containerd/containerd.sock
-  kubeletExtraArgs:
-    - name: node-ip
-      value: $ADDRESS
+$(node_registration)
 $([ "${TAINTED-true}" = true ] || echo "  taints: []")
 localAPIEndpoint:
   advertiseAddress: $ADDRESS

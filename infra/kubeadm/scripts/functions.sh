@@ -35,3 +35,37 @@ kubeadm_began() {
   done
   return 1
 }
+
+# Print the option of kubeadm for checks that fail in a container: it shares swap and the kernel's configuration with its
+# host.
+option_for_checks() {
+  if systemd-detect-virt --container --quiet; then
+    echo "--ignore-preflight-errors=Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables"
+  fi
+}
+
+# Print the section of a kubeadm configuration that describes this node; a line `taints` may follow.
+node_registration() {
+  cat <<REGISTRATION
+nodeRegistration:
+  name: $NODE
+  criSocket: unix:///run/containerd/containerd.sock
+  kubeletExtraArgs:
+    - name: node-ip
+      value: $ADDRESS
+REGISTRATION
+}
+
+# Print the configuration of kubeadm join: API server $1, token $2, hash $3 of the cluster's CA. A line `taints` may follow.
+join_configuration() {
+  cat <<CONFIGURATION
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: JoinConfiguration
+discovery:
+  bootstrapToken:
+    apiServerEndpoint: $1
+    token: $2
+    caCertHashes: ["$3"]
+$(node_registration)
+CONFIGURATION
+}

@@ -43,11 +43,7 @@ trap 'rm -f "$configuration"' EXIT
 policies=$(write_policies)
 kubeadm_configuration "$policies" >"$configuration"
 
-ignored=()
-if systemd-detect-virt --container --quiet; then
-  # A container shares these with its host: swap, and the kernel's configuration file.
-  ignored=("--ignore-preflight-errors=Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables")
-fi
+mapfile -t ignored < <(option_for_checks)
 kubeadm init --config "$configuration" --skip-token-print --skip-certificate-key-print "${ignored[@]}"
 
 # Each join creates its own token. The default token of kubeadm would let its readers join for a day.

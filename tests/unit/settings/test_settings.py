@@ -56,6 +56,20 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             ["platform:monitoring.alerts_url", "has to begin with https://"],
         ),
         ({"port": "5005"}, ["port is not a setting", "namespace:name"]),
+        *[
+            ({"platform:backup": f'{{"password": "long-enough", "target": {target}}}'}, ["platform:backup", *expected])
+            for target, *expected in (
+                ('"backups"', "write /folder, sftp:user@host:/path or s3:https://host/bucket/path (found: 'backups')"),
+                ('"s3:backups/a"', "write /folder"),
+                ('"/a", "access_key": "a"', "access_key and secret_key belong together"),
+                ('"/a", "access_key": "a", "secret_key": "b"', "the target /a is not an S3 address; remove the keys"),
+                ('"/a", "keep": {"last": 0}', ".keep.last", "greater than or equal to 1"),
+            )
+        ],
+        ({"platform:backup": '{"target": "/a", "password": "short"}'}, ["platform:backup.password", "at least 8"]),
+        ({"platform:keep": '{"runs": {}}'}, ["platform:keep.runs", "write days, newest or both"]),
+        ({"platform:keep": '{"runs": {"days": 0}}'}, ["platform:keep.runs.days", "greater than or equal to 1"]),
+        ({"platform:keep": '{"versions": {"newest": 3}}'}, ["platform:keep", "versions needs runs"]),
         ({"infra:proxy": "{}"}, ["infra:proxy", "set http, https or both, or remove the proxy"]),
         ({"infra:proxy": '{"http": "proxy:3128"}'}, ["infra:proxy.http", "'proxy:3128'"]),
         ({"infra:proxy": '{"https": "http://me:word@proxy:3128"}'}, ["infra:proxy.https"]),
@@ -136,6 +150,13 @@ def test_load_columns_passes_them_with_the_parameters() -> None:
 )
 def test_load_with_a_wrong_column_names_it(column: object, expected: str) -> None:
     assert expected in load_error({"workloads:pipelines": json.dumps({"flats": {"columns": {"zip": column}}})})
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, [1, -(2**53) - 1], {"x": {"y": 2**60}}])
+def test_load_with_a_whole_number_that_pulumi_would_round_says_how_to_write_it(value: object) -> None:
+    text = load_error({"workloads:pipelines": json.dumps({"flats": {"parameters": {"p": value}}})})
+    assert "workloads:pipelines.flats.parameters.p" in text
+    assert "is beyond 2^53, where Pulumi rounds whole numbers; write it as a text, in quotes" in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from settings.paths import PROJECT
-from settings.services.door_settings import DoorUserSettings
 from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
 from tools.ci.settings_reference import settings_page
@@ -25,7 +24,7 @@ def test_settings_page_names_every_setting() -> None:
     text = (PROJECT / "docs/settings.md").read_text()
     missing = [name for name in plain_settings() if f"`{name}`" not in text]
     assert missing == []
-    for name in (*PipelineSettings.model_fields, *DoorUserSettings.model_fields):
+    for name in PipelineSettings.model_fields:
         assert f"| `{name}` |" in text, name
 
 
@@ -55,7 +54,7 @@ def test_reference_shows_no_pipe_of_a_pattern_as_the_end_of_a_cell() -> None:
 
 
 def plain_settings() -> Iterator[str]:
-    """Yield the full name of every setting that is no section, except those of each pipeline and person."""
+    """Yield the full name of every setting that is no section, except those of each pipeline."""
     for namespace, section in StackSettings.model_fields.items():
         if namespace == "workloads":
             yield "workloads:pipelines"
@@ -65,14 +64,12 @@ def plain_settings() -> Iterator[str]:
 
 
 def settings_below(name: str, field: FieldInfo) -> Iterator[str]:
-    sections = nested_sections(field)
-    # A section by name has a table in which the settings have their short names.
-    if not sections or get_origin(field.annotation) is dict:
+    sections, by_name = nested_sections(field), get_origin(field.annotation) is dict
+    if by_name or not sections:
         yield name
-        return
     for section in sections:
         for key, deeper in section.model_fields.items():
-            yield from settings_below(f"{name}.{key}", deeper)
+            yield from settings_below(key if by_name else f"{name}.{key}", deeper)
 
 
 def all_sections(section: type[BaseModel]) -> Iterator[type[BaseModel]]:

@@ -21,31 +21,15 @@ printf '%s\n' "$encryption" >/etc/kubernetes/encryption.yaml
 write_policies >/dev/null
 install -d -m 700 /var/log/kubernetes
 
-ignored=()
-# A container shares these with its host: swap, and the kernel's configuration file.
-if systemd-detect-virt --container --quiet; then
-  ignored=("--ignore-preflight-errors=Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables")
-fi
+mapfile -t ignored < <(option_for_checks)
 # From a pipe, so token and key are neither on the disk nor in the process list.
 kubeadm join --config /dev/stdin "${ignored[@]}" <<CONFIGURATION
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: JoinConfiguration
-discovery:
-  bootstrapToken:
-    apiServerEndpoint: $DISCOVERY
-    token: $token
-    caCertHashes: ["$ca_hash"]
+$(join_configuration "$DISCOVERY" "$token" "$ca_hash")
+$([ "$TAINTED" = true ] || echo "  taints: []")
 controlPlane:
   localAPIEndpoint:
     advertiseAddress: $ADDRESS
   certificateKey: $key
-nodeRegistration:
-  name: $NODE
-  criSocket: unix:///run/containerd/containerd.sock
-  kubeletExtraArgs:
-    - name: node-ip
-      value: $ADDRESS
-$([ "$TAINTED" = true ] || echo "  taints: []")
 CONFIGURATION
 if [ "$TAINTED" = false ]; then receive_external_traffic; fi
 touch "$ready"
