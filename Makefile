@@ -6,14 +6,27 @@ PYTHON ?= python3
 ARGS ?=
 # Files of `make test-lab`
 LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py)
+# Options of pytest for tests that take minutes: one line for each
+LIVE := --quiet -p tests.live_progress
 # The machine of `make ssh`
 NODE ?=
+# The stack or address, and the permission to replace data, of `make restore`
+FROM ?=
+OVERWRITE ?=
 
 .DEFAULT_GOAL := help
 
 VENV := .venv/bin/python
 
-.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh test test-lab test-platform lint format bench bundle
+# Arguments of `make token`, `make revoke` and `make user`
+TEAM ?=
+FOR ?=
+EXPIRES ?=
+ROLE ?=
+ID ?=
+NAME ?=
+
+.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh trust tokens token revoke user test test-lab test-platform lint format bench bundle backup restore drill prune
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -35,9 +48,32 @@ kubectl: ## run kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get
 pages: ## forward the cluster's web pages to this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview picture refresh down outputs status history env:
+up preview picture refresh down outputs status history env backup drill prune:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
+
+trust: ## print the authority of the door's certificate, and how to trust it
+tokens: ## list the tokens of the door
+token: ## make a token: make token STACK=lab TEAM=shop FOR=iris [EXPIRES=90d] [ROLE=reader]
+revoke: ## delete a token: make revoke STACK=lab ID=... from `make tokens`
+user: ## make a password for a person: make user STACK=lab NAME=anna ROLE=editor, then `make up`
+
+OPTIONS_token = --team '$(TEAM)' --for '$(FOR)' $(if $(EXPIRES),--expires '$(EXPIRES)') $(if $(ROLE),--role '$(ROLE)')
+OPTIONS_revoke = --id '$(ID)'
+OPTIONS_user = --name '$(NAME)' --role '$(ROLE)'
+
+trust tokens token revoke user:
+	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
+	@$(VENV) -m tools.cli $@ --stack '$(STACK)' -- $(OPTIONS_$@)
+
+backup: ## save the stack's data and state to platform:backup.target
+restore: ## restore a stack: make restore STACK=new FROM=old; OVERWRITE=yes replaces data
+prune: ## delete old runs and versions by platform:keep; ARGS=--dry-run lists them
+drill: ## restore the last backup into a temporary stack and compare it
+
+restore:
+	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
+	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(if $(FROM),--from '$(FROM)') $(if $(OVERWRITE),--overwrite) $(ARGS)
 
 kubectl pages ssh:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
@@ -47,18 +83,19 @@ test: tools ## run all tests that need no cluster
 	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster $(ARGS)
 
 test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `make bundle`
-	@$(VENV) -m pytest $(LAB_TESTS) $(ARGS)
+	@$(VENV) -m pytest $(LIVE) $(LAB_TESTS) $(ARGS)
 
-test-platform: tools ## test services, upgrades and migration on clusters, 90 minutes; needs the same
-	@$(VENV) -m pytest tests/cluster tests/lab/test_upgrade.py tests/lab/migration/test_migration.py $(ARGS)
+test-platform: tools ## test services, upgrades and migration on clusters, two hours; needs the same
+	@$(VENV) -m pytest $(LIVE) tests/cluster tests/lab/test_upgrade.py tests/lab/test_control_planes.py tests/lab/migration/test_migration.py $(ARGS)
 
-lint: tools ## run ruff, import-linter, the prose linter, shellcheck and mypy
+lint: tools ## run ruff, import-linter, the linters of prose and structure, shellcheck and mypy
 	@$(VENV) -m ruff check
 	@$(VENV) -m ruff format --check
 	@# mypy and import-linter find the folder platform/ under its import name through this link.
 	@mkdir -p .mypy_cache/bases && ln -sfn ../../platform .mypy_cache/bases/mlplatform
 	@PYTHONPATH=.mypy_cache/bases:. .venv/bin/lint-imports
 	@$(VENV) -m tools.ci.prose_lint
+	@$(VENV) -m tools.ci.structure_lint
 	@.venv/bin/shellcheck $$(git grep --untracked -lE '^#!(/usr/bin/env |/bin/)(ba)?sh')
 	@$(VENV) -m mypy
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pulumi
 from mlplatform.cluster_provisioning import provision_kubeadm_cluster, provision_managed_cluster
+from mlplatform.images.pinned_images import pin_images
 from mlplatform.kubeflow import kubeflow_images
 from mlplatform.platform import cluster_platform, local_platform
 from pulumi.runtime.config import CONFIG, get_config_env
@@ -24,9 +25,10 @@ if settings.infra.cluster == "none":
 else:
     if settings.platform.pipelines == "kubeflow" and settings.infra.machines in ("lab", "hosts"):
         kubeflow_images.require_images(settings.platform.registry)
+    pin_images(settings)
     provision = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
     provisioned = provision(settings, stack, directory)
-    platform = cluster_platform(settings.platform, provisioned, directory, stack)
+    platform = cluster_platform(settings, provisioned, directory, stack)
     access = platform.tracking.access
     outputs = {
         **provisioned.outputs,

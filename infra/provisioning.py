@@ -10,7 +10,7 @@ import pulumi
 
 from infra.blob_account import BlobAccount
 from infra.hosts import hosts
-from infra.lab.lab import Lab
+from infra.lab.lab import VIRTUAL_ADDRESS, Lab
 from infra.machine import Machine
 from infra.registry import ContainerRegistry
 from settings.infra import InfraSettings
@@ -22,13 +22,14 @@ class ProvisionedMachines:
 
     `address` is this computer's address on the machines' network, None if it has no address there. Servers at that
     address wait for `network`. `endpoint` is the host name of the API server for this computer, None for the control
-    plane's public address.
+    plane's public address. `virtual_address` is the address of the API server that keepalived moves, None without one.
     """
 
     machines: Sequence[Machine]
     address: str | None = None
     network: Sequence[pulumi.Resource] = field(default_factory=tuple)
     endpoint: pulumi.Input[str] | None = None
+    virtual_address: str | None = None
     registry: ContainerRegistry | None = None
     storage: BlobAccount | None = None
 
@@ -41,9 +42,14 @@ def provision_machines(settings: InfraSettings, stack: str, directory: Path) -> 
         stack: name of the stack.
         directory: folder for files of the stack on this computer.
     """
+    virtual_address = str(settings.kubernetes.virtual_address) if settings.kubernetes.virtual_address else None
     if settings.machines == "lab":
         lab = Lab("lab", settings=settings.lab, stack=stack, directory=directory)
-        return ProvisionedMachines(lab.machines, str(settings.lab.subnet[1]), [lab.network])
+        if settings.lab.control_planes > 1 and not virtual_address:
+            virtual_address = str(settings.lab.subnet[VIRTUAL_ADDRESS])
+        return ProvisionedMachines(
+            lab.machines, str(settings.lab.subnet[1]), [lab.network], virtual_address=virtual_address
+        )
     if settings.machines == "azure":
         # The SDK takes five seconds to import.
         from infra.azure.site import AzureSite
@@ -52,4 +58,6 @@ def provision_machines(settings: InfraSettings, stack: str, directory: Path) -> 
         site = AzureSite("azure", settings=settings.azure, stack=stack)
         return ProvisionedMachines(site.machines, endpoint=site.endpoint, registry=site.registry, storage=site.storage)
     assert settings.hosts is not None  # checked by the settings
-    return ProvisionedMachines(hosts(settings.hosts), endpoint=settings.kubernetes.endpoint)
+    return ProvisionedMachines(
+        hosts(settings.hosts), endpoint=settings.kubernetes.endpoint, virtual_address=virtual_address
+    )

@@ -9,6 +9,10 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider
 
+DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+TO_BCRYPT = bytes.maketrans(DIGITS + b"+/", b"./" + DIGITS)
+"""Translation from standard Base64 to the alphabet of bcrypt."""
+
 
 def key_pair() -> tuple[str, str]:
     """Return a new Ed25519 key pair: the private key in OpenSSH's format, the public key as in authorized_keys."""
@@ -68,3 +72,17 @@ class RandomPassword(Resource, module="infra", name="Password"):
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         secret = pulumi.ResourceOptions(additional_secret_outputs=["value"])
         super().__init__(_PasswordProvider(), name, {"value": None}, pulumi.ResourceOptions.merge(secret, opts))
+
+
+def bcrypt_hash(password: str) -> str:
+    """Return the bcrypt hash of a random password.
+
+    A random salt would change the hash at each `up`, so the salt is derived from the password.
+    """
+    import base64
+    import hashlib
+
+    import bcrypt
+
+    salt = base64.b64encode(hashlib.sha256(password.encode()).digest()[:16]).rstrip(b"=").translate(TO_BCRYPT)
+    return bcrypt.hashpw(password.encode(), b"$2b$10$" + salt).decode()

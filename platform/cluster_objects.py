@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mlplatform import job_namespace, mlflow
 from mlplatform.addons import metallb, metrics_server, openebs
 from mlplatform.addons.vendored_manifests import read_manifests
+from mlplatform.door import door
 from mlplatform.k8s.namespace import SERVING
 from mlplatform.k8s.owned_objects import PATHS, ClusterObject
 from mlplatform.kubeflow import argo, deployment_factory
@@ -36,6 +37,8 @@ def _services(settings: StackSettings) -> Iterator[ClusterObject]:
         yield ClusterObject("Namespace", deployment_factory.NAMESPACE, remedy)
         for name in [SCHEDULES, *(f"{plural}.{argo.GROUP}" for plural in argo.KINDS)]:
             yield ClusterObject("CustomResourceDefinition", name, remedy)
+    if platform.door:
+        yield ClusterObject("Namespace", door.NAMESPACE, f"{RENAME}, or remove platform:door")
     if platform.monitoring:
         remedy = f"{RENAME}, or remove platform:monitoring"
         for name in (scraping.NAMESPACE, node_exporter.NAMESPACE):

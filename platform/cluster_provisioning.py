@@ -54,6 +54,7 @@ def provision_kubeadm_cluster(settings: StackSettings, stack: str, directory: Pa
         settings=settings.infra.kubernetes,
         registry=registry,
         endpoint=provisioned.endpoint,
+        virtual_address=provisioned.virtual_address,
         network=settings.platform.network,
         proxy=settings.infra.proxy,
     )

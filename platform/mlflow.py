@@ -25,7 +25,7 @@ from mlplatform.mlflow_pod import (
     program_files,
 )
 from mlplatform.mlflow_server.prepare import BACKED_UP
-from mlplatform.mlflow_server.users import ADMINISTRATOR, PASSWORDS, READER, WRITER
+from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, PASSWORDS, READER, WRITER
 from mlplatform.mlflow_stores import store_egress, store_variables
 from mlplatform.tracking_access import TrackingAccess
 
@@ -110,10 +110,17 @@ class MlflowServer(pulumi.ComponentResource):
     server: TrackingServer
 
     def __init__(
-        self, settings: TrackingSettings, cluster: Cluster, registry: ContainerRegistry, libraries: Image
+        self,
+        settings: TrackingSettings,
+        cluster: Cluster,
+        registry: ContainerRegistry,
+        libraries: Image,
+        door_key: pulumi.Output[str] | None = None,
     ) -> None:
+        """Create the server; with a `door_key`, it believes the user and role that a request with this key names."""
         super().__init__("mlplatform:platform:MlflowServer", NAME)
         plain, hidden = store_variables(settings, "/data/")
+        hidden = {**hidden, **({DOOR_KEY: door_key} if door_key else {})}
         tracking = namespace(NAMESPACE, cluster.under(self), registry, volumes=True)
         owned = pulumi.ResourceOptions(parent=self)
         passwords = {

@@ -10,30 +10,41 @@ from typing import Any
 import pulumi
 from mlplatform.blob_store import BlobStore, blob_store
 from mlplatform.cluster_provisioning import ProvisionedCluster
+from mlplatform.door.door import Behind, Door, DoorAccess, Page, door_access
+from mlplatform.door.door_routes import served_models
 from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
+from mlplatform.kubeflow.deployment_factory import NAMESPACE as KUBEFLOW
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
+from mlplatform.kubeflow.ui import NAME as KUBEFLOW_PAGES
+from mlplatform.kubeflow.ui import USER as KUBEFLOW_USER
+from mlplatform.mlflow import NAMESPACE as TRACKING
 from mlplatform.mlflow import MlflowServer, TrackingServer, tracking_process
+from mlplatform.mlflow_pod import NAME as MLFLOW
 from mlplatform.monitoring.monitoring import Monitoring
+from mlplatform.monitoring.prometheus import PAGE as STATUS_PAGE
+from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
 from mlplatform.step_egress import step_egress
 
 from infra.cluster import Cluster
 from infra.local.local_process import HOST
 from infra.registry import ContainerRegistry
 from settings.platform import BlobSettings, PlatformSettings
+from settings.stack import StackSettings
 
 
 @dataclass(frozen=True)
 class ClusterTarget:
     """Cluster for the services of the workloads, and the registry of their images.
 
-    `monitored` is True if Prometheus scrapes the cluster.
+    `monitored` is True if Prometheus scrapes the cluster, `door` if models are behind the door.
     """
 
     cluster: Cluster
     registry: ContainerRegistry
     monitored: bool = False
+    door: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,8 @@ class Platform:
         target: the cluster for services; None if services are processes of this computer.
         steps_image: the image of the steps; None if the engine needs no image for each step.
         monitoring: None if Prometheus is not installed.
-        outputs: stack outputs of the engine and of monitoring.
+        outputs: stack outputs of the engine, of monitoring and of the door.
+        door_url: the address of the door, with a slash at its end; "" without a door.
     """
 
     engine: EngineConfig[pulumi.Input[str]]
@@ -61,6 +73,7 @@ class Platform:
     steps_image: pulumi.Output[str] | None = None
     monitoring: Monitoring | None = None
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
+    door_url: str = ""
 
 
 def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
@@ -77,16 +90,18 @@ def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
 
 
 def cluster_platform(
-    settings: PlatformSettings, provisioned: ProvisionedCluster, directory: Path, stack: str
+    stack_settings: StackSettings, provisioned: ProvisionedCluster, directory: Path, stack: str
 ) -> Platform:
     """Install the services of a stack in its cluster, with images from its registry.
 
     Raises:
         RunError: the settings select the emulator of Azure Blob Storage, which pods cannot reach.
     """
+    settings = stack_settings.platform
     cluster, registry = provisioned.cluster, provisioned.registry
     libraries = Image(LIBRARIES, registry)
-    tracking = MlflowServer(settings.tracking, cluster, registry, libraries).server
+    door = door_access(settings.door) if settings.door else None
+    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, door.key if door else None).server
     blobs = _data_sets(settings.blobs, provisioned, directory)
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}
@@ -109,11 +124,13 @@ def cluster_platform(
         tracking=tracking,
         blobs=blobs,
         directory=directory,
-        target=ClusterTarget(cluster, registry),
+        target=ClusterTarget(cluster, registry, door=door is not None),
         steps_image=steps_image,
         outputs=outputs,
     )
-    return _with_monitoring(platform, settings) if settings.monitoring else platform
+    if settings.monitoring:
+        platform = _with_monitoring(platform, settings, door.certificate.expires if door else None)
+    return _with_door(platform, stack_settings, door, libraries) if door else platform
 
 
 def _data_sets(settings: BlobSettings | None, provisioned: ProvisionedCluster, directory: Path) -> BlobStore | None:
@@ -125,15 +142,47 @@ def _data_sets(settings: BlobSettings | None, provisioned: ProvisionedCluster, d
     )
 
 
-def _with_monitoring(platform: Platform, settings: PlatformSettings) -> Platform:
+def _with_monitoring(
+    platform: Platform, settings: PlatformSettings, door_expires: pulumi.Output[float] | None
+) -> Platform:
     """Install Prometheus and return the platform with it."""
     assert settings.monitoring
     assert platform.target
     kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()
-    prometheus = Monitoring(settings.monitoring, platform.target.cluster, platform.target.registry, kubeflow)
+    prometheus = Monitoring(
+        settings.monitoring, platform.target.cluster, platform.target.registry, kubeflow, door_expires
+    )
     return replace(
         platform,
         target=replace(platform.target, monitored=True),
         monitoring=prometheus,
         outputs={**platform.outputs, **prometheus.outputs},
     )
+
+
+def _with_door(platform: Platform, settings: StackSettings, access: DoorAccess, libraries: Image) -> Platform:
+    """Install the door in front of the services and return the platform with its outputs."""
+    assert settings.platform.door
+    assert platform.target
+    pages = {"mlflow": Page(TRACKING, f"{MLFLOW}.{TRACKING}.svc:{settings.platform.tracking.port}")}
+    if monitoring := platform.monitoring:
+        address = monitoring.inside_url.removeprefix("http://")
+        pages["monitoring"] = Page(MONITORING, address, monitoring.username, monitoring.password, STATUS_PAGE)
+    if settings.platform.pipelines == "kubeflow":
+        login = pulumi.Output.from_input(platform.outputs["ui_login"])
+        address = f"{KUBEFLOW_PAGES}.{KUBEFLOW}.svc:{settings.platform.kubeflow.port}"
+        pages["pipeline"] = Page(KUBEFLOW, address, KUBEFLOW_USER, login.apply(lambda known: known["password"]))
+    door = Door(
+        settings.platform.door,
+        access,
+        Behind(pages, served_models(settings), _schedules(settings)),
+        platform.target.cluster,
+        platform.target.registry,
+        libraries,
+    )
+    return replace(platform, outputs={**platform.outputs, **door.outputs}, door_url=door.url)
+
+
+def _schedules(settings: StackSettings) -> dict[str, str]:
+    """Return the cron expressions of pipelines by name."""
+    return {name: each.schedule for name, each in settings.workloads.pipelines.items() if each.schedule}

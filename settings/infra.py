@@ -9,17 +9,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
+from settings.control_planes import ControlPlanes, check_control_planes
 from settings.paths import VERSIONS
 from settings.types import PRIVATE, HostKey, HostName, Name, Section, Subnet
 
 
 class LabSettings(Section):
-    """Machines inside this computer: the first is the control plane, the others are workers."""
+    """Machines inside this computer: control planes and workers."""
 
     size: int = Field(default=3, ge=1, le=10)
-    """Number of machines. A single machine is control plane and worker at once."""
+    """Number of machines. Without workers, the control planes run pods, too."""
+    control_planes: ControlPlanes = 1
+    """Number of control planes among the machines: 1, 3 or 5. The others are workers."""
     subnet: Subnet = ipaddress.IPv4Network("10.20.0.0/24")
     """Subnet of the bridge that connects the machines. This computer gets its first address."""
+
+    @model_validator(mode="after")
+    def _check_size(self) -> LabSettings:
+        if self.control_planes > self.size:
+            raise ValueError(f"size: {self.size} is less than control_planes; set {self.control_planes} or more")
+        return self
 
 
 class BastionSettings(Section):
@@ -45,7 +54,7 @@ class HostSettings(Section):
     private_address: str | None = None
     """Address of the machine for the other machines. Unset: `address`."""
     role: Literal["control-plane", "worker"] = "worker"
-    """Role in the cluster. Exactly one machine has `control-plane`."""
+    """Role in the cluster. One, three or five machines have `control-plane`; see `infra:kubernetes.virtual_address`."""
     host_key: HostKey
     """Public host key: the output of `ssh-keyscan -t ed25519 ADDRESS` after the address. A machine that presents
     another key is refused."""
@@ -74,11 +83,7 @@ class HostsSettings(Section):
         names = [machine.name for machine in self.machines]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"machines: the name {', '.join(repeated)} is given twice; give each machine another name")
-        planes = [machine.name for machine in self.machines if machine.role == "control-plane"]
-        if len(planes) != 1:
-            raise ValueError(
-                f"machines: one must have role: control-plane, found {len(planes)}: {', '.join(planes) or 'none'}"
-            )
+        check_control_planes([machine.name for machine in self.machines if machine.role == "control-plane"])
         return self
 
 
@@ -216,8 +221,12 @@ class KubernetesSettings(Section):
     names: list[str] = Field(default_factory=list)
     """Further names and addresses of the API server, for its certificate."""
     endpoint: str | None = None
-    """With `infra:machines: hosts`: host name or address of the API server for this computer. Unset: the address of
-    the control plane."""
+    """With `infra:machines: hosts`: host name or address of the API server for this computer. With several control
+    planes and no `virtual_address`, it is a load balancer in front of them (port 6443), which the nodes use, too.
+    Unset: `virtual_address`, or the address of the control plane."""
+    virtual_address: ipaddress.IPv4Address | None = None
+    """Unused address in the control planes' network, for the API server. keepalived moves it when a machine or an API
+    server fails. Unset: none; a lab with several control planes takes the tenth address of its subnet."""
 
 
 class InfraSettings(Section):
@@ -268,4 +277,24 @@ class InfraSettings(Section):
                 raise ValueError(
                     f"{name} {subnet} overlaps with {other_name} {other_subnet}; set two ranges that do not overlap"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_api_address(self) -> InfraSettings:
+        address, hosts = self.kubernetes.virtual_address, self.hosts.machines if self.hosts else []
+        planes = [host.name for host in hosts if host.role == "control-plane"]
+        if self.machines == "hosts" and len(planes) > 1 and not address and not self.kubernetes.endpoint:
+            raise ValueError(
+                f"kubernetes: the control planes {', '.join(planes)} need one address for their API server: set "
+                "virtual_address to an unused address in their network, or endpoint to your load balancer"
+            )
+        if address and self.machines == "azure":
+            raise ValueError(
+                f"kubernetes.virtual_address: {address}: Azure does not move addresses; remove the setting"
+            )
+        if address and self.machines == "lab" and address not in self.lab.subnet:
+            raise ValueError(f"kubernetes.virtual_address: {address} is outside of lab.subnet {self.lab.subnet}")
+        taken = [host.name for host in hosts if str(address) in (host.address, host.private_address)]
+        if self.machines == "hosts" and taken:
+            raise ValueError(f"kubernetes.virtual_address: {address} is the address of {taken[0]}; set an unused one")
         return self

@@ -89,6 +89,42 @@ class StackSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_door(self) -> StackSettings:
+        platform = self.platform
+        if platform.door is None:
+            hidden = [name for name, each in self.workloads.pipelines.items() if "visibility" in each.model_fields_set]
+            if hidden:
+                raise ValueError(
+                    f"workloads:pipelines.{hidden[0]}.visibility: only a door knows its callers; set platform:door, or "
+                    "remove visibility"
+                )
+            return self
+        if self.infra.cluster == "none":
+            raise ValueError(
+                "platform:door: the door is for a cluster, and infra:cluster is none; remove platform:door"
+            )
+        if self.infra.cluster == "kubeadm" and platform.load_balancer is None:
+            raise ValueError("platform:door: the door needs an address; set platform:load_balancer")
+        if beside := [f"{setting}: {kind}" for setting, kind in self._pages().items() if kind != "ClusterIP"]:
+            raise ValueError(
+                f"{', '.join(beside)}: this address would bypass platform:door; set ClusterIP, or remove platform:door"
+            )
+        return self
+
+    def _pages(self) -> dict[str, str]:
+        """Return the type of the Service of each page and of the models, by its setting."""
+        platform = self.platform
+        services: dict[str, str] = {
+            "platform:tracking.service": platform.tracking.service,
+            "serving:service": self.serving.service,
+        }
+        if platform.monitoring:
+            services["platform:monitoring.service"] = platform.monitoring.service
+        if platform.pipelines == "kubeflow":
+            services["platform:kubeflow.service"] = platform.kubeflow.service
+        return services
+
+    @model_validator(mode="after")
     def _check_plain_http(self) -> StackSettings:
         platform = self.platform
         if platform.allow_plain_http or self.infra.machines == "lab":
@@ -101,15 +137,12 @@ class StackSettings(Section):
             )
         if self.infra.cluster == "none":
             return self
-        services = {
-            "tracking": platform.tracking.service,
-            "monitoring": platform.monitoring.service if platform.monitoring else "ClusterIP",
-            "kubeflow": platform.kubeflow.service if platform.pipelines == "kubeflow" else "ClusterIP",
-        }
-        if exposed := [f"platform:{name}.service: {kind}" for name, kind in services.items() if kind != "ClusterIP"]:
+        pages = {setting: kind for setting, kind in self._pages().items() if setting != "serving:service"}
+        if exposed := [f"{setting}: {kind}" for setting, kind in pages.items() if kind != "ClusterIP"]:
             raise ValueError(
                 f"{', '.join(exposed)}: its password would cross the network without TLS; set ClusterIP, which "
-                "`make pages` forwards to this computer, or platform:allow_plain_http: true if you trust that network"
+                "`make pages` forwards to this computer and platform:door offers over HTTPS, or "
+                "platform:allow_plain_http: true if you trust that network"
             )
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$")]
@@ -16,7 +16,19 @@ ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer"]
 Subnet = ipaddress.IPv4Network
 PRIVATE = tuple(ipaddress.IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 """Private address ranges of RFC 1918."""
-Parameter = bool | int | float | str | list[Any] | dict[str, Any]
+LARGEST_EXACT_INTEGER = 2**53
+
+
+def _require_exact(value: Any) -> Any:
+    """Refuse whole numbers that Pulumi would round, because it passes all numbers as doubles."""
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _require_exact(each)
+    if isinstance(value, int) and abs(value) > LARGEST_EXACT_INTEGER:
+        raise ValueError(f"{value} is beyond 2^53, where Pulumi rounds whole numbers; write it as a text, in quotes")
+    return value
+
+
+Parameter = Annotated[bool | int | float | str | list[Any] | dict[str, Any], AfterValidator(_require_exact)]
 
 
 class Section(BaseModel):

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from settings.cron import Schedule
-from settings.gate import GateSetting, gate_conditions
-from settings.tuning import TuneSection
+from settings.pipelines.cron import Schedule
+from settings.pipelines.gate import GateSetting, gate_conditions
+from settings.pipelines.tuning import TuneSection
+from settings.services.door_settings import Visibility
 from settings.types import Name, Parameter, Port, Section
 
 ColumnKind = Literal["number", "integer", "boolean", "category", "date", "ignore"]
@@ -70,6 +71,9 @@ class PipelineSettings(Section):
     """Port of the model server for this model. Unset: `serving:port`. Set a different port for each further model."""
     version: int | None = Field(default=None, ge=1)
     """Registered version to serve instead of the newest that passed the gate. Set it to roll back."""
+    visibility: Visibility = "team"
+    """Callers of the model at `platform:door`: `private` is administrators and tokens for the model, `team` adds
+    all persons that signed in, and `public` all clients."""
     uses_model: Name | None = None
     """Served model that the pipeline works with. The pipeline runs after the pipeline that trains this model, and
     receives the champion as its parameters `model_name` and `model_version`."""
@@ -135,3 +139,9 @@ class WorkloadsSettings(Section):
     """Pipelines to run, by name."""
     models_from: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+/[\w.-]+)?$")] | None = None
     """Stack to copy models from, as its name or `organization/project/name`; see [Moving](migrate.md)."""
+    enabled: bool = True
+    """Run pipelines and serve models. `false` deploys the services of the platform only, and stops running model
+    servers."""
+    adopt_champions: bool = False
+    """Serve the champions that MLflow has already, as after a [restore](backup.md). The pipelines of these models first
+    run after a change of their package, parameters or data."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
+from mlplatform.door.door_routes import MODELS_PATH, model_service
 from mlplatform.platform import Platform
 
 from settings.metrics import describe_gate
@@ -38,6 +39,8 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
     Raises:
         RunError: the settings have a canary, but no cluster for it.
     """
+    if not settings.workloads.enabled:
+        return {}
     pipelines = settings.workloads.pipelines
     serves = any(pipeline.serve for pipeline in pipelines.values())
     serving = serving_namespace(platform.target, platform.tracking) if platform.target and serves else None
@@ -52,6 +55,7 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
         run_tags=git_tags(),
         serving=serving,
         models_from=models_from(source, platform) if source else None,
+        adopt_champions=settings.workloads.adopt_champions,
     )
     if platform.steps_image and SMOKE_TEST not in pipelines:
         # A finished rollout shows that the engine's pods run. Only a run shows that the engine works.
@@ -74,6 +78,7 @@ class _Workloads:
         run_tags: tags of each run in MLflow.
         serving: the namespace of the model servers; None if they are processes of this computer.
         models_from: models of another stack; each run waits for their copies, to keep the version numbers.
+        adopt_champions: serve the champions that MLflow has already instead of a first run.
     """
 
     platform: Platform
@@ -81,6 +86,7 @@ class _Workloads:
     run_tags: Mapping[str, str]
     serving: ServingNamespace | None
     models_from: ModelsFrom | None
+    adopt_champions: bool
     champions: dict[str, Champion] = field(default_factory=dict)
     servers: dict[str, pulumi.Output[str]] = field(default_factory=dict)
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
@@ -124,6 +130,7 @@ class _Workloads:
             timeout_minutes=pipeline.timeout_minutes,
             data_fingerprint=data_fingerprint(pipeline, self.platform.blobs),
             inherited_outputs=self._inherited_outputs(name, pipeline),
+            adopted_model=(pipeline.model or name) if self.adopt_champions and pipeline.serve else "",
             access=self.platform.tracking.access,
             steps_tracking_url=self.platform.steps_tracking_url,
             tags=self.run_tags,
@@ -173,6 +180,8 @@ class _Workloads:
         decided = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected)
         self.outputs[output] = decided.apply(lambda known: with_decision(*known))
         url = self.servers[model] = self._start_server(name, pipeline, model, champion, settings)
+        if door := self.platform.door_url:
+            url = pulumi.Output.from_input(f"{door}{MODELS_PATH}{model}")
         outputs = {
             "model": pulumi.Output.all(
                 name=model,
@@ -199,10 +208,10 @@ class _Workloads:
         if self.serving:
             canary = settings.canary if pipeline.port is None else None
             return ModelService(
-                f"{model}-server", settings, self.serving, port=port, model=model, champion=champion, canary=canary
+                model_service(model), settings, self.serving, port=port, model=model, champion=champion, canary=canary
             ).url
         return model_server(
-            f"{model}-server",
+            model_service(model),
             settings,
             port=port,
             setting=f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port",
@@ -216,7 +225,9 @@ class _Workloads:
         """Return outputs in place of the first run if the pipeline's model came from another stack, else {}."""
         if self.models_from is None or not pipeline.serve:
             return {}
-        return self.models_from.champions.apply(lambda versions: inherited_outputs(pipeline.model or name, versions))
+        return self.models_from.champions.apply(
+            lambda versions: inherited_outputs(pipeline.model or name, versions, "another stack")
+        )
 
     def _secrets(self) -> dict[str, pulumi.Input[str]]:
         """Return the environment variables with the credentials of the steps."""

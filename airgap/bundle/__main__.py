@@ -11,12 +11,12 @@ from typing import get_args
 
 from airgap.bundle import build_requirements, index
 from airgap.bundle.artifacts import Artifacts
-from airgap.bundle.build import build_selection, check_requirements, prune
-from airgap.bundle.build_progress import Progress
+from airgap.bundle.build import build_selection, check_requirements, prune_artifacts
 from airgap.bundle.build_requirements import require_programs
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.builders.upstream_image import is_reachable
 from airgap.bundle.index import read_index, write_index
+from airgap.bundle.progress import Progress
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.sbom import BillOfMaterials
@@ -36,7 +36,7 @@ def main() -> int:
                 _build(store, arguments)
             case "prune":
                 with store.locked():
-                    removed = prune(store, Artifacts.of(load_sources(), store, GoToolchain.find(store, 1)))
+                    removed = prune_artifacts(store, Artifacts.of(load_sources(), store, GoToolchain.find(store, 1)))
                 log_message(f"{removed} folders of other versions removed.")
             case "check":
                 if names := index.missing_images(load_sources(), store):
@@ -84,9 +84,9 @@ def _import(store: Store, image: str, source: str) -> None:
         go = GoToolchain.find(store, 1)
         artifacts = Artifacts.of(table, store, go)
         shutil.rmtree(artifacts.copy_artifacts[image].folder, ignore_errors=True)
-        progress = Progress(f"images {image}")
-        artifacts.image_copies[image].fetch(artifacts.copy_artifacts[image], progress, source)
-        progress.done("imported")
+        with Progress(f"images {image}", f"import {image}") as progress:
+            artifacts.image_copies[image].fetch(artifacts.copy_artifacts[image], progress, source)
+            progress.done("imported")
         write_index(table, store, artifacts, BillOfMaterials(table, go), prefer_copies=False)
 
 

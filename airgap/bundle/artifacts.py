@@ -12,6 +12,7 @@ from airgap.bundle.builders.go_program import GoBuild, GoToolchain
 from airgap.bundle.builders.upstream_image import ImageCopy
 from airgap.bundle.source_table import MODULES, SCRATCH, SourceTable
 from airgap.bundle.store import Artifact, Store
+from tools.bootstrap.paths import pinned_versions
 
 KINDS = ("binaries", "bases", "images")
 
@@ -48,7 +49,11 @@ class Artifacts:
         }
         references = {name: table.upstream_name(name) for name in table.image}
         references |= {reference: reference for reference in table.upstream.images}
-        image_copies = {name: ImageCopy(reference, go.architecture) for name, reference in references.items()}
+        digests = pinned_versions()["digests"]
+        image_copies = {
+            name: ImageCopy(reference, go.architecture, digests.get(reference))
+            for name, reference in references.items()
+        }
         return cls(
             binary_builds,
             base_builds,

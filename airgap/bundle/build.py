@@ -8,9 +8,9 @@ from functools import partial
 
 from airgap.bundle import build_requirements
 from airgap.bundle.artifacts import KINDS, Artifacts
-from airgap.bundle.build_progress import Progress, size
 from airgap.bundle.build_requirements import require_programs, require_root_for
 from airgap.bundle.builders.debian_image import BuildahStore
+from airgap.bundle.progress import Progress
 from airgap.bundle.selection import Selection
 from airgap.bundle.source_table import SourceTable
 from airgap.bundle.store import Artifact, Store
@@ -51,20 +51,22 @@ def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, sele
     with BuildahStore.temporary(store, table.epoch) as buildah:
         steps = list(_steps(artifacts, selection, buildah))
         for number, step in enumerate(steps, 1):
-            progress = Progress(f"[{number}/{len(steps)}] {step.artifact.kind} {step.entry}")
+            name = f"{step.artifact.kind} {step.entry}"
+            title = f"[{number}/{len(steps)}] {name}"
             if step.artifact.exists:
-                progress.done(f"already built, {size(_size(step.artifact))}")
+                log_message(f"{title}: already built, {_size(step.artifact)}")
                 continue
             try:
-                step.create(progress)
+                with Progress(title, name) as progress:
+                    step.create(progress)
+                    progress.done(f"built, {_size(step.artifact)}")
             except SetupError as error:
                 raise SetupError(f"{step.entry}: {error}") from None
-            progress.done(f"built, {size(_size(step.artifact))}")
     for upstream in selection.unavailable:
         log_message(f"Skipped: {upstream} is only upstream, and its registry is unreachable from here.")
 
 
-def prune(store: Store, artifacts: Artifacts) -> int:
+def prune_artifacts(store: Store, artifacts: Artifacts) -> int:
     """Remove artifacts of other versions of the table; return the number of removed folders."""
     tables = (artifacts.binary_artifacts, artifacts.base_artifacts, artifacts.image_artifacts, artifacts.copy_artifacts)
     upstream_files = {artifact.folder for table in tables for artifact in table.values()}
@@ -86,9 +88,11 @@ def _steps(artifacts: Artifacts, selection: Selection, buildah: BuildahStore) ->
         yield BuildStep(entry, artifact, partial(artifacts.image_copies[entry].fetch, artifact))
 
 
-def _size(artifact: Artifact) -> int:
-    """Return the size in bytes of an artifact's binaries or image."""
+def _size(artifact: Artifact) -> str:
+    """Return the size of an artifact's binaries or image as text."""
     record = artifact.record()
     if "binaries" in record:
-        return sum(binary["size"] for binary in record["binaries"].values())
-    return int(record["size"])
+        count = sum(binary["size"] for binary in record["binaries"].values())
+    else:
+        count = int(record["size"])
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -13,12 +13,21 @@ from typing import Generic, TypeVar
 from pydantic import TypeAdapter
 
 from infra.errors import UserError
-from infra.kubeadm.join import join, leave
+from infra.kubeadm.init import find
+from infra.kubeadm.join import join, join_control_plane_now, leave
 from infra.kubeadm.ready import ready
 from infra.kubeadm.reconcile import reconcile
 from infra.kubeadm.reset import reset
-from infra.kubeadm.step import MachineRequest, NodeRequest, ReconcileRequest, VersionRequest
+from infra.kubeadm.step import (
+    AddressRequest,
+    ControlPlaneRequest,
+    MachineRequest,
+    NodeRequest,
+    ReconcileRequest,
+    VersionRequest,
+)
 from infra.kubeadm.upgrade import upgrade
+from infra.kubeadm.virtual_address import give_up, hold
 
 R = TypeVar("R", bound=MachineRequest)
 
@@ -36,9 +45,13 @@ class Action(Generic[R]):
 
 
 ACTIONS: dict[str, Callable[[str], None]] = {
+    "hold-address": Action(hold, AddressRequest),
+    "give-address-up": Action(give_up, AddressRequest),
+    "find-cluster": Action(find, NodeRequest),
     "upgrade": Action(upgrade, VersionRequest),
     "reconcile": Action(reconcile, ReconcileRequest),
     "join": Action(join, NodeRequest),
+    "join-control-plane": Action(join_control_plane_now, ControlPlaneRequest),
     "leave": Action(leave, NodeRequest),
     "ready": Action(ready, VersionRequest),
     "reset": Action(reset, MachineRequest),

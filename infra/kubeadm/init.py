@@ -1,21 +1,35 @@
-"""Step "init": create the control plane, and read its kubeconfig and certificates."""
+"""Step "init": create the first control plane, and read its kubeconfig and certificates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import pulumi
-from pulumi_command import remote
+from pulumi_command import local, remote
 
+from infra.errors import UserError
+from infra.kubeadm.owner import check_owner
 from infra.kubeadm.plan import ClusterPlan
-from infra.kubeadm.step import remote_script
+from infra.kubeadm.step import NodeRequest, local_step, node_inputs, remote_script
+from infra.machine import Machine
+from infra.ssh import connected
+
+CONTROL_PLANE_READY = "/etc/kubernetes/.control-plane-ready"
+"""File on control planes whose `kubeadm init` or `kubeadm join` has finished."""
+CLUSTER_EXISTS = "/etc/mlplatform/cluster-exists"
+"""File on a machine that must not run `kubeadm init`, because other control planes have the cluster."""
 
 
-def configuration_variables(plan: ClusterPlan) -> dict[str, pulumi.Input[str]]:
-    """Return the variables of `scripts/configuration.sh`."""
-    control_plane, settings = plan.control_plane, plan.settings
+def configuration_variables(plan: ClusterPlan, control_plane: Machine) -> dict[str, pulumi.Input[str]]:
+    """Return the variables of `scripts/configuration.sh` on a control plane."""
+    settings = plan.settings
     names = [control_plane.public_address, plan.api_host, *settings.names]
-    return {
+    if plan.node_api_host is not None:
+        names.append(plan.node_api_host)
+    for other in plan.control_planes:
+        if other is not control_plane:
+            names += [other.private_address, other.public_address]
+    variables: dict[str, pulumi.Input[str]] = {
         "NODE": control_plane.name,
         "ADDRESS": control_plane.private_address,
         # `init.sh` uses the version of the first run only. `upgrade.py` applies later ones.
@@ -25,13 +39,49 @@ def configuration_variables(plan: ClusterPlan) -> dict[str, pulumi.Input[str]]:
         "CLUSTER": plan.name,
         "NAMES": pulumi.Output.all(*names).apply(lambda known: " ".join(dict.fromkeys(known))),
     }
+    return variables if plan.node_api_host is None else variables | {"ENDPOINT": plan.node_api_host}
 
 
-def init_control_plane(plan: ClusterPlan, packages: pulumi.Resource) -> remote.Command:
-    """Run `kubeadm init` on the control plane."""
+def find_cluster(plan: ClusterPlan, depends_on: Sequence[pulumi.Resource]) -> local.Command:
+    """Find out whether the other control planes have the cluster, before the first one runs `kubeadm init`."""
+    name = f"{plan.control_plane.name}-find-cluster"
+    options = plan.options(depends_on, deleted_with=plan.control_plane.resource)
+    return local_step(name, node_inputs(plan, plan.control_plane), create="find-cluster", opts=options)
+
+
+def find(request: NodeRequest) -> None:
+    """Mark a new first control plane if another one has the cluster: it has to join, and not to create a second one.
+
+    Raises:
+        UserError: no reachable control plane has the cluster, and one cannot be reached, which may have it.
+    """
+    exists, errors = False, []
+    with connected(request.node) as machine:
+        if machine.run(f"sudo --non-interactive test -f {CONTROL_PLANE_READY}").code == 0:
+            print(f"{request.node.name} is a control plane")
+            return
+        for other in request.other_control_planes:
+            try:
+                with connected(other) as shell:
+                    check_owner(shell, other.name, request.owner)
+                    exists = exists or shell.run(f"sudo --non-interactive test -f {CONTROL_PLANE_READY}").code == 0
+            except UserError as error:
+                errors.append(str(error))
+        if exists:
+            machine.run(f"sudo --non-interactive touch {CLUSTER_EXISTS}").checked("marking the machine")
+        elif errors:
+            raise UserError(
+                f"{request.node.name} is no control plane, and another one may have the cluster: make all of them "
+                "reachable, or remove the machines that are lost from the settings:\n" + "\n".join(errors)
+            )
+    print(f"{request.node.name} {'joins the cluster of the others' if exists else 'creates the cluster'}")
+
+
+def init_control_plane(plan: ClusterPlan, depends_on: Sequence[pulumi.Resource]) -> remote.Command:
+    """Run `kubeadm init` on the first control plane, unless `find_cluster` has found the cluster on another one."""
     name = f"{plan.control_plane.name}-init"
-    variables = {**configuration_variables(plan), "TAINTED": "true" if plan.workers else "false"}
-    return remote_script(name, plan.control_plane, plan, "init.sh", variables, opts=plan.options([packages]))
+    variables = {**configuration_variables(plan, plan.control_plane), "TAINTED": "true" if plan.workers else "false"}
+    return remote_script(name, plan.control_plane, plan, "init.sh", variables, opts=plan.options(depends_on))
 
 
 def admin_kubeconfig(plan: ClusterPlan, init: remote.Command, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
@@ -46,7 +96,8 @@ def admin_kubeconfig(plan: ClusterPlan, init: remote.Command, opts: pulumi.Resou
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions.merge(opts, secret),
     )
-    private = pulumi.Output.concat("https://", plan.control_plane.private_address, ":6443")
+    private_host = plan.node_api_host or plan.control_plane.private_address
+    private = pulumi.Output.concat("https://", private_host, ":6443")
     public = pulumi.Output.concat("https://", plan.api_host, ":6443")
     return pulumi.Output.all(text=read.stdout, private=private, public=public).apply(
         lambda values: values["text"].replace(values["private"], values["public"])
@@ -71,5 +122,9 @@ def certificate_expiry(plan: ClusterPlan, init: remote.Command, opts: pulumi.Res
 
 
 def _certificate_triggers(plan: ClusterPlan, init: remote.Command) -> Sequence[pulumi.Input[str]]:
-    """Return triggers for reading again: both `kubeadm init` and an upgrade issue new certificates."""
-    return [init.stdout, plan.settings.version]
+    """Return triggers for reading again.
+
+    Both `kubeadm init` and an upgrade issue new certificates. Another address of the API server changes the kubeconfig.
+    """
+    moved = [] if plan.node_api_host is None else [plan.node_api_host]
+    return [init.stdout, plan.settings.version, *moved]

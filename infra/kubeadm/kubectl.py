@@ -1,4 +1,4 @@
-"""kubectl on the control plane, for steps that wait for or change nodes."""
+"""kubectl on a control plane, for steps that wait for or change nodes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from infra.errors import UserError
-from infra.kubeadm.owner import left_alone, read_owner
+from infra.kubeadm.owner import OtherOwnerError, check_owner
+from infra.kubeadm.step import NodeRequest
 from infra.machine import ResolvedMachine
 from infra.retry import poll
 from infra.ssh import CommandResult, Shell, connected
@@ -25,22 +26,31 @@ POLL_SECONDS = 1
 
 
 class Kubectl:
-    """kubectl with the administrator's kubeconfig, run on the control plane over `shell`.
+    """kubectl with the administrator's kubeconfig, run on a control plane over `shell`.
 
+    With several control planes, `local_server` is true: requests go to the API server of that machine.
     All methods raise UserError when kubectl fails, with its message.
     """
 
-    def __init__(self, shell: Shell) -> None:
-        self.shell = shell
+    def __init__(self, shell: Shell, machine: ResolvedMachine, *, local_server: bool) -> None:
+        self.shell, self.machine = shell, machine
+        self._server = f" --server https://{machine.address}:6443" if local_server else ""
+
+    def unready_reason(self) -> str | None:
+        """Return why the machine's API server cannot be used, None if it is ready."""
+        if self.shell.run("sudo --non-interactive test -f /etc/kubernetes/admin.conf").code:
+            return f"{self.machine.name} is no control plane yet"
+        result = self.run("get --raw /readyz --request-timeout=5s")
+        return f"the API server of {self.machine.name} is not ready: {result.error.strip()}" if result.code else None
 
     def node_exists(self, node: str) -> bool:
         """Return True if the cluster has that node."""
-        result = self._run(f"get node {node} --ignore-not-found --output name")
+        result = self.run(f"get node {node} --ignore-not-found --output name")
         return bool(result.checked(f"reading node {node}"))
 
     def kubelet_version(self, node: str) -> str:
         """Return the version that the node's kubelet reported last, such as v1.34.4."""
-        result = self._run(f"get node {node} --output jsonpath='{{.status.nodeInfo.kubeletVersion}}'")
+        result = self.run(f"get node {node} --output jsonpath='{{.status.nodeInfo.kubeletVersion}}'")
         return result.checked(f"reading node {node}").strip()
 
     def server_version(self) -> str:
@@ -49,7 +59,7 @@ class Kubectl:
 
         def respond() -> CommandResult | None:
             nonlocal response
-            response = self._run("get --raw /version")
+            response = self.run("get --raw /version")
             return None if response.code else response
 
         poll(respond, timeout=READY_SECONDS, interval=POLL_SECONDS)
@@ -58,7 +68,7 @@ class Kubectl:
 
     def cordon(self, node: str) -> None:
         """Mark the node as unschedulable."""
-        self._run(f"cordon {node}").checked(f"cordoning {node}")
+        self.run(f"cordon {node}").checked(f"cordoning {node}")
 
     def drain(self, node: str) -> None:
         """Evict the node's pods; delete those whose disruption budget forbids the eviction.
@@ -66,16 +76,19 @@ class Kubectl:
         The user has decided to upgrade or remove the machine, so a disruption budget only delays that.
         """
         drain = f"drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout={DRAIN_SECONDS}s"
-        if self._run(drain).code:
-            self._run(f"{drain} --disable-eviction").checked(f"draining {node}")
+        if self.run(drain).code:
+            self.run(f"{drain} --disable-eviction").checked(f"draining {node}")
 
-    def delete_node(self, node: str) -> None:
-        """Remove the node from the cluster, after a drain if it is Ready."""
-        ready = self._run(f"wait --for=condition=Ready node/{node} --timeout=1s").code == 0
+    def drain_if_ready(self, node: str) -> None:
+        """Mark the node as unschedulable, and evict its pods if it is Ready."""
+        ready = self.run(f"wait --for=condition=Ready node/{node} --timeout=1s").code == 0
         self.cordon(node)
         if ready:
             self.drain(node)
-        self._run(f"delete node {node} --wait=true").checked(f"removing node {node}")
+
+    def delete_node(self, node: str) -> None:
+        """Remove the node from the cluster."""
+        self.run(f"delete node {node} --wait=true").checked(f"removing node {node}")
 
     def wait_for_node(self, node: str, version: str) -> None:
         """Wait until the kubelet of that version reports the node as Ready, and uncordon the node.
@@ -92,17 +105,17 @@ class Kubectl:
 
         def ready() -> bool | None:
             nonlocal result
-            result = self._run(f"get node {node} --output jsonpath='{fields}'")
+            result = self.run(f"get node {node} --output jsonpath='{fields}'")
             match result.output.split():
                 case [current, "True"] if current == version:
                     return True
                 case [current, "True", "true"] if current == version:
                     # kubectl reports success even if the node stays cordoned, so the next attempt checks again.
-                    self._run(f"uncordon {node}")
+                    self.run(f"uncordon {node}")
             return None
 
         if not poll(ready, timeout=READY_SECONDS, interval=POLL_SECONDS):
-            description = self._run(f"describe node {node}").output
+            description = self.run(f"describe node {node}").output
             conditions = description.partition("Conditions:")[2].partition("Addresses:")[0]
             raise UserError(
                 f"{node} is not Ready with {version} after {READY_SECONDS} s: "
@@ -120,7 +133,7 @@ class Kubectl:
         def accepted() -> bool | None:
             nonlocal result
             self.shell.run(f"sudo --non-interactive systemctl start {APPROVER}")
-            result = self._run(f"get --raw /api/v1/nodes/{node}/proxy/healthz")
+            result = self.run(f"get --raw /api/v1/nodes/{node}/proxy/healthz")
             return True if result.code == 0 else None
 
         if not poll(accepted, timeout=READY_SECONDS, interval=POLL_SECONDS):
@@ -140,7 +153,7 @@ class Kubectl:
 
         def stable() -> bool | None:
             nonlocal ready_since
-            response = self._run("get --raw /readyz --request-timeout=5s")
+            response = self.run("get --raw /readyz --request-timeout=5s")
             now = time.monotonic()
             if response.code:
                 ready_since = now
@@ -156,7 +169,7 @@ class Kubectl:
         A drain stops pods, and the next node must not be drained before they run again. A Deployment that stays
         unavailable may have been so before the drain, so the upgrade continues.
         """
-        result = self._run(
+        result = self.run(
             f"wait --for=condition=Available deployment --all --all-namespaces --timeout={DRAIN_SECONDS}s"
         )
         if result.code:
@@ -165,26 +178,59 @@ class Kubectl:
     def spread_coredns(self) -> None:
         """Delete one CoreDNS pod if all of them run on one node. kubeadm starts them while there is one node only."""
         line = '{range .items[*]}{.metadata.name} {.spec.nodeName}{"\\n"}{end}'
-        result = self._run(f"--namespace kube-system get pods --selector k8s-app=kube-dns --output jsonpath='{line}'")
+        result = self.run(f"--namespace kube-system get pods --selector k8s-app=kube-dns --output jsonpath='{line}'")
         pods = [fields.split() for fields in result.checked("reading the pods of CoreDNS").splitlines()]
         nodes = {tuple(node) for _, *node in pods}
         # Pods without a node are still unscheduled; the scheduler spreads them.
         if len(pods) > 1 and len(nodes) == 1 and nodes != {()}:
             delete = f"--namespace kube-system delete pod {pods[0][0]} --wait=false"
-            self._run(delete).checked("deleting a pod of CoreDNS")
+            self.run(delete).checked("deleting a pod of CoreDNS")
 
-    def _run(self, arguments: str) -> CommandResult:
-        return self.shell.run(f"{KUBECTL} {arguments}")
+    def run(self, arguments: str) -> CommandResult:
+        """Run kubectl with these arguments."""
+        return self.shell.run(f"{KUBECTL}{self._server} {arguments}")
 
 
 @contextmanager
-def kubectl_on(control_plane: ResolvedMachine, owner: str) -> Iterator[Kubectl]:
-    """Connect to the control plane.
+def kubectl_on(request: NodeRequest, machines: Sequence[ResolvedMachine] = ()) -> Iterator[Kubectl]:
+    """Connect to the control plane, or to the first of several whose API server is ready.
+
+    Args:
+        request: of the step.
+        machines: the control planes to try; default is all.
 
     Raises:
-        UserError: it cannot be reached, or another stack has it now.
+        OtherOwnerError: another stack has them now.
+        UserError: none of them can be reached, or no API server is ready within five minutes.
     """
-    with connected(control_plane) as shell:
-        if (found := read_owner(shell)) != owner:
-            raise UserError(left_alone(control_plane.name, found, owner))
-        yield Kubectl(shell)
+    if not request.other_control_planes:
+        with connected(request.control_plane) as shell:
+            check_owner(shell, request.control_plane.name, request.owner)
+            yield Kubectl(shell, request.control_plane, local_server=False)
+        return
+    with ExitStack() as stack:
+        errors: list[UserError] = []
+
+        def first_ready() -> Kubectl | None:
+            errors.clear()
+            for machine in machines or request.control_planes:
+                with ExitStack() as attempt:
+                    try:
+                        shell = attempt.enter_context(connected(machine))
+                        check_owner(shell, machine.name, request.owner)
+                    except UserError as error:
+                        errors.append(error)
+                        continue
+                    kubectl = Kubectl(shell, machine, local_server=True)
+                    if reason := kubectl.unready_reason():
+                        errors.append(UserError(reason))
+                        continue
+                    stack.enter_context(attempt.pop_all())
+                    return kubectl
+            return None
+
+        kubectl = poll(first_ready, timeout=READY_SECONDS, interval=POLL_SECONDS)
+        if kubectl is None:
+            kind = OtherOwnerError if all(isinstance(error, OtherOwnerError) for error in errors) else UserError
+            raise kind("no control plane can be used:\n" + "\n".join(map(str, errors)))
+        yield kubectl

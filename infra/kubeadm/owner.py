@@ -14,6 +14,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, Resource
 from pulumi_command import remote
 
+from infra.errors import UserError
 from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import remote_script
 from infra.machine import Machine
@@ -21,6 +22,10 @@ from infra.secrets import GeneratedProvider
 from infra.ssh import Shell
 
 OWNER_FILE = "/etc/mlplatform/owner"
+
+
+class OtherOwnerError(UserError):
+    """A machine of another stack, or of none."""
 
 
 class _MachineOwnerProvider(GeneratedProvider):
@@ -51,6 +56,16 @@ def claim_machine(machine: Machine, plan: ClusterPlan, depends_on: Sequence[pulu
 def read_owner(shell: Shell) -> str:
     """Return the content of the machine's owner file, "" if it has none."""
     return shell.run(f"cat {shlex.quote(OWNER_FILE)} 2>/dev/null || true").output.strip()
+
+
+def check_owner(shell: Shell, name: str, owner: str) -> None:
+    """Check that the machine belongs to this stack.
+
+    Raises:
+        OtherOwnerError: it has another owner, or none.
+    """
+    if (found := read_owner(shell)) != owner:
+        raise OtherOwnerError(left_alone(name, found, owner))
 
 
 def left_alone(name: str, found: str, owner: str) -> str:

@@ -21,7 +21,9 @@ def install_node_packages(machine: Machine, plan: ClusterPlan, depends_on: Seque
     """Install everything that kubeadm needs; return the last command."""
     registry = plan.registry
     options = plan.options(depends_on)
-    system = remote_script(f"{machine.name}-system", machine, plan, "system.sh", plan.proxy, opts=options)
+    holds_address = plan.virtual_address and machine.role == "control-plane"
+    variables = {**plan.proxy, **({"MORE_PACKAGES": "keepalived"} if holds_address else {})}
+    system = remote_script(f"{machine.name}-system", machine, plan, "system.sh", variables, opts=options)
     containerd = remote_script(
         f"{machine.name}-containerd",
         machine,

@@ -35,6 +35,7 @@ def proxy_environment(
     settings: KubernetesSettings,
     machines: Sequence[Machine],
     registry: ContainerRegistry | None,
+    api_hosts: Sequence[pulumi.Input[str]],
 ) -> ProxyEnvironment:
     """Return the variables that curl, apt and containerd read. They reach the cluster and the registry directly."""
     if proxy is None:
@@ -43,6 +44,7 @@ def proxy_environment(
         *("localhost", "127.0.0.1", ".svc", ".cluster.local"),
         *(str(settings.pod_subnet), str(settings.service_subnet)),
         *(machine.private_address for machine in machines),
+        *api_hosts,
         *([registry.host.apply(_host_name)] if registry else []),
         *proxy.no_proxy,
     ]
@@ -64,18 +66,22 @@ def _host_name(registry: str) -> str:
 class ClusterPlan:
     """A cluster to install: its machines, settings and package source.
 
-    `api_host` is the host name or address at which this computer reaches the API server. `owner` is the
+    `api_host` is the host name or address at which this computer reaches the API server. Nodes reach it at
+    `node_api_host`, None for the address of the only control plane. `virtual_address` is that address if keepalived
+    moves it among the control planes, None without keepalived. `owner` is the
     content of the machines' owner files. `network` is weave or flannel. `proxy` holds environment variables for
     downloads. `component` is the parent of every resource of the cluster.
     """
 
     name: str
-    control_plane: Machine
+    control_planes: Sequence[Machine]
     workers: Sequence[Machine]
     settings: KubernetesSettings
     registry: ContainerRegistry | None
     packages: PackageSource
     api_host: pulumi.Input[str]
+    node_api_host: pulumi.Input[str] | None
+    virtual_address: str | None
     owner: pulumi.Output[str]
     network: str
     proxy: ProxyEnvironment
@@ -83,8 +89,18 @@ class ClusterPlan:
 
     @property
     def machines(self) -> list[Machine]:
-        """All machines, the control plane first."""
-        return [self.control_plane, *self.workers]
+        """All machines, the control planes first."""
+        return [*self.control_planes, *self.workers]
+
+    @property
+    def control_plane(self) -> Machine:
+        """The first control plane, which creates the cluster."""
+        return self.control_planes[0]
+
+    @property
+    def other_control_planes(self) -> Sequence[Machine]:
+        """The control planes that join the first one."""
+        return self.control_planes[1:]
 
     def options(
         self, depends_on: Sequence[pulumi.Resource], deleted_with: pulumi.Resource | None = None

@@ -24,7 +24,7 @@ def ready(request: VersionRequest) -> None:
         UserError: the upgrade failed, or the node is not Ready within five minutes.
     """
     name, wanted = request.node.name, f"v{request.version}"
-    with kubectl_on(request.control_plane, request.owner) as kubectl:
+    with kubectl_on(request) as kubectl:
         outdated = kubectl.kubelet_version(name) != wanted
         if outdated:
             upgrade_node(request, kubectl)

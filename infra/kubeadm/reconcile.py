@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import pulumi
 from pulumi_command import local
 
+from infra.errors import UserError
 from infra.kubeadm.init import configuration_variables
 from infra.kubeadm.kubectl import kubectl_on
 from infra.kubeadm.plan import ClusterPlan
@@ -23,9 +25,10 @@ APPROVAL = "approve-certificates.sh"
 def reconcile_node(machine: Machine, plan: ClusterPlan, opts: pulumi.ResourceOptions) -> local.Command:
     """Apply the configuration to one node, and again when the configuration or its variables change."""
     texts = standard_input(SCRIPT) + standard_input(APPROVER, script_text(APPROVAL))
+    control_plane = machine if machine.role == "control-plane" else plan.control_plane
     inputs = {
         **node_inputs(plan, machine),
-        "environment": {**configuration_variables(plan), "ROLE": machine.role},
+        "environment": {**configuration_variables(plan, control_plane), "ROLE": machine.role},
         "digest": hashlib.sha256(texts.encode()).hexdigest(),
     }
     return local_step(f"{machine.name}-reconcile", inputs, create="reconcile", opts=opts)
@@ -34,14 +37,23 @@ def reconcile_node(machine: Machine, plan: ClusterPlan, opts: pulumi.ResourceOpt
 def reconcile(request: ReconcileRequest) -> None:
     """Run the script on the node, and wait until the API server accepts the certificate of its kubelet.
 
+    Each control plane expects the requests of each node, because any of them can be the last one.
+
     Raises:
         UserError: kubeadm failed, or a component did not start with the new configuration and has the old one again.
     """
     node = request.node
-    with connected(node) as shell, kubectl_on(request.control_plane, request.owner) as kubectl:
-        expected = {"NODE": node.name, "ADDRESS": node.address}
-        action = f"{node.name}: expecting its certificate requests"
-        print(run_script(kubectl.shell, action, request, APPROVER, expected, script_text(APPROVAL)))
+    expected = {"NODE": node.name, "ADDRESS": node.address}
+    action = f"{node.name}: expecting its certificate requests"
+    for machine in request.control_planes:
+        try:
+            with connected(machine) as shell:
+                print(run_script(shell, action, request, APPROVER, expected, script_text(APPROVAL)))
+        except UserError as error:
+            if not request.other_control_planes:
+                raise
+            print(f"{machine.name} does not approve certificates of {node.name} yet: {error}", file=sys.stderr)
+    with connected(node) as shell, kubectl_on(request) as kubectl:
         action = f"{node.name}: applying the configuration"
         print(run_script(shell, action, request, SCRIPT, request.environment))
         kubectl.wait_for_serving_certificate(node.name)

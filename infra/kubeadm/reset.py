@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import pulumi
 from pulumi_command import local
 
 from infra.errors import UserError
-from infra.kubeadm.owner import left_alone, read_owner
+from infra.kubeadm.owner import OtherOwnerError, check_owner
 from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import MachineRequest, local_step, run_script
 from infra.machine import Machine
@@ -35,15 +35,24 @@ def reset(request: MachineRequest) -> None:
     Raises:
         UserError: the reset failed; with the last lines of kubeadm.
     """
+    run_if_reachable(request, "reset", "reset.sh", {})
+
+
+def run_if_reachable(request: MachineRequest, action: str, script: str, environment: Mapping[str, str]) -> None:
+    """Run a script on a machine that leaves. Log a warning if it cannot be reached or has another owner.
+
+    Raises:
+        UserError: the script failed.
+    """
     name = request.node.name
     with ExitStack() as stack:
         try:
             shell = stack.enter_context(connected(request.node))
+            check_owner(shell, name, request.owner)
+        except OtherOwnerError as error:
+            print(error)
+            return
         except UserError as error:
-            print(f"{name} was not reset: {error}", file=sys.stderr)
+            print(f"{name} was not {action}: {error}", file=sys.stderr)
             return
-        found = read_owner(shell)
-        if found != request.owner:
-            print(left_alone(name, found, request.owner))
-            return
-        print(run_script(shell, f"{name}: reset", request, "reset.sh", {}))
+        print(run_script(shell, f"{name}: {action}", request, script, environment))

@@ -6,7 +6,7 @@ plane runs on this computer as `python -m infra.kubeadm ACTION` and connects to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -30,9 +30,15 @@ class MachineRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeRequest(MachineRequest):
-    """Standard input of a local step that coordinates a machine with the control plane, which may be the same one."""
+    """Standard input of a local step that coordinates a machine with the control planes, which may include it."""
 
     control_plane: ResolvedMachine
+    other_control_planes: Sequence[ResolvedMachine] = ()
+
+    @property
+    def control_planes(self) -> Sequence[ResolvedMachine]:
+        """All control planes."""
+        return (self.control_plane, *self.other_control_planes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,16 @@ class VersionRequest(NodeRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlPlaneRequest(NodeRequest):
+    """Standard input of a local step that joins a control plane.
+
+    `environment` holds the variables of `scripts/configuration.sh`, and TAINTED as in `scripts/init.sh`.
+    """
+
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReconcileRequest(NodeRequest):
     """Standard input of a local step that applies the kubeadm configuration to the node.
 
@@ -60,9 +76,19 @@ class ReconcileRequest(NodeRequest):
     digest: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class AddressRequest(NodeRequest):
+    """Standard input of a local step that lets the control plane hold the API server's address."""
+
+    virtual_address: str
+
+
 def node_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Input[object]]:
     """Return the inputs of a `NodeRequest`."""
-    return {"node": machine.properties, "owner": plan.owner, "control_plane": plan.control_plane.properties}
+    inputs = {"node": machine.properties, "owner": plan.owner, "control_plane": plan.control_plane.properties}
+    if plan.other_control_planes:
+        inputs["other_control_planes"] = [other.properties for other in plan.other_control_planes]
+    return inputs
 
 
 def version_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Input[object]]:

@@ -1,4 +1,4 @@
-"""Step "upgrade": bring the control plane to the wanted Kubernetes version. `ready.py` upgrades workers."""
+"""Step "upgrade": bring a control plane to the wanted Kubernetes version. `ready.py` upgrades workers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from infra.errors import UserError
 from infra.kubeadm.kubectl import Kubectl, kubectl_on
 from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import VersionRequest, local_step, run_script, version_inputs
+from infra.machine import Machine
 from infra.ssh import connected
 
 
-def upgrade_control_plane(plan: ClusterPlan, opts: pulumi.ResourceOptions) -> local.Command:
-    """Upgrade the control plane. It comes before all workers: kubeadm does not join workers to an older one."""
+def upgrade_control_plane(machine: Machine, plan: ClusterPlan, opts: pulumi.ResourceOptions) -> local.Command:
+    """Upgrade one control plane. They come before all workers: kubeadm does not join workers to an older one."""
     return local_step(
-        f"{plan.control_plane.name}-upgrade",
-        version_inputs(plan, plan.control_plane),
+        f"{machine.name}-upgrade",
+        version_inputs(plan, machine),
         create="upgrade",
         opts=opts,
     )
@@ -31,7 +32,7 @@ def upgrade(request: VersionRequest) -> None:
         UserError: kubeadm cannot upgrade from the current version to the wanted one (nothing was changed), or failed.
     """
     name, wanted = request.node.name, f"v{request.version}"
-    with kubectl_on(request.control_plane, request.owner) as kubectl:
+    with kubectl_on(request, [request.node]) as kubectl:
         # An upgrade that was killed may have upgraded the API server and not the kubelet.
         server, kubelet = kubectl.server_version(), kubectl.kubelet_version(name)
         if kubelet == server == wanted:
@@ -57,7 +58,9 @@ def upgrade_node(request: VersionRequest, kubectl: Kubectl) -> None:
             print(run_script(shell, action, request, "kubernetes.sh", environment, request.credentials))
 
         install("kubeadm")
-        environment = {"VERSION": version, "ROLE": node.role}
+        # `kubeadm upgrade apply` upgrades the cluster's objects, too, and runs on one control plane.
+        other = node.name in {machine.name for machine in request.other_control_planes}
+        environment = {"VERSION": version, "ROLE": "other-control-plane" if other else node.role}
         print(run_script(shell, f"{node.name}: kubeadm upgrade", request, "upgrade.sh", environment))
         kubectl.cordon(node.name)
         kubectl.drain(node.name)

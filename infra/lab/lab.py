@@ -11,16 +11,20 @@ from infra.lab.lab_machine import LabMachine
 from infra.lab.lab_network import LabNetwork
 from infra.lab.lab_root import USER, LabRoot
 from infra.lab.requirements import require_inotify_instances
-from infra.machine import Machine
+from infra.machine import Machine, Role
 from infra.secrets import SshKey
 from settings.infra import LabSettings
 
 FIRST_MACHINE = 11
-"""Position of the control plane's address in the subnet; workers follow it."""
+"""Position of the first control plane's address in the subnet; workers follow it."""
+OTHER_CONTROL_PLANES = 6
+"""Position of the second control plane's address in the subnet; others follow it."""
+VIRTUAL_ADDRESS = 10
+"""Position of the API server's address in the subnet, with several control planes."""
 
 
 class Lab(pulumi.ComponentResource):
-    """A network of this computer with one control plane and workers on it.
+    """A network of this computer with control planes and workers on it.
 
     Args:
         settings: size and subnet.
@@ -28,7 +32,7 @@ class Lab(pulumi.ComponentResource):
         directory: folder for the machines' files.
 
     Attributes:
-        machines: the control plane first.
+        machines: the control planes first.
         network: the network, on which this computer has an address too.
 
     Raises:
@@ -56,13 +60,12 @@ class Lab(pulumi.ComponentResource):
         root = LabRoot("lab-root", child)
         key = SshKey("lab-key", child)
         self.machines = []
-        for index in range(settings.size):
-            machine_name = f"worker-{index}" if index else "control-plane"
+        for machine_name, role, position in machine_positions(settings):
             machine = LabMachine(
                 machine_name,
                 stack=stack,
                 subnet=str(settings.subnet),
-                address=str(settings.subnet[FIRST_MACHINE + index]),
+                address=str(settings.subnet[position]),
                 root=root.path,
                 authorized_key=key.public_key,
                 folder=directory / "lab" / machine_name,
@@ -71,7 +74,7 @@ class Lab(pulumi.ComponentResource):
             self.machines.append(
                 Machine(
                     name=machine_name,
-                    role="worker" if index else "control-plane",
+                    role=role,
                     public_address=machine.address,
                     private_address=machine.address,
                     user=USER,
@@ -81,3 +84,16 @@ class Lab(pulumi.ComponentResource):
                 )
             )
         self.register_outputs({})
+
+
+def machine_positions(settings: LabSettings) -> list[tuple[str, Role, int]]:
+    """Return name, role and position in the subnet of each machine. They do not depend on the number of the others."""
+    others: list[tuple[str, Role, int]] = [
+        (f"control-plane-{index + 1}", "control-plane", OTHER_CONTROL_PLANES + index - 1)
+        for index in range(1, settings.control_planes)
+    ]
+    workers: list[tuple[str, Role, int]] = [
+        (f"worker-{index}", "worker", FIRST_MACHINE + index)
+        for index in range(1, settings.size - settings.control_planes + 1)
+    ]
+    return [("control-plane", "control-plane", FIRST_MACHINE), *others, *workers]

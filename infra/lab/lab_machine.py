@@ -43,6 +43,9 @@ class _LabMachineProvider(DynamicProvider):
         return UpdateResult(_olds | {"running": True})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Report a machine without its files as deleted: `up` creates a new one."""
+        if not Path(props["folder"]).is_dir():
+            return ReadResult("", {})
         return ReadResult(id_, props | {"running": _container(props).running()})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:

@@ -51,8 +51,8 @@ def root_file_system() -> Path:
     Raises:
         UserError: this process is not root, a program is missing, or the build failed.
     """
-    from airgap.bundle.build_progress import Progress
     from airgap.bundle.builders.debian import ROOTFS, DebianBuild
+    from airgap.bundle.progress import Progress
     from airgap.bundle.source_table import load_sources
     from airgap.bundle.store import Store
     from tools.bootstrap.atomic_install import atomic_install
@@ -67,7 +67,9 @@ def root_file_system() -> Path:
     try:
         with file_lock(cache_directory() / "lab" / "lock", "Another stack builds the machines' root file system."):
             if not archive.exists:
-                build.build(archive, Progress("root file system of the lab's machines"))
+                with Progress("root file system of the lab's machines", f"{archive.kind} machine") as progress:
+                    build.build(archive, progress)
+                    progress.done("built")
             if not target.exists():
                 with atomic_install(target) as partial:
                     _unpack(archive.folder / ROOTFS, partial)

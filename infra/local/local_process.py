@@ -22,7 +22,8 @@ from infra.retry import poll
 HOST = "127.0.0.1"
 PYTHON = str(Path(sys.prefix).resolve() / "bin" / "python")
 """The interpreter of the project's environment, by a path that does not depend on the calling program."""
-START_SECONDS = 90
+START_SECONDS = 300
+"""A busy computer starts MLflow in minutes. A process that ends fails at once."""
 TAIL_LINES = 12
 
 
@@ -73,7 +74,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
         retain: keep the folder `data` when the resource is deleted.
 
     Raises (as a failed resource):
-        UserError: the port is taken, or the process ended or did not answer within 90 seconds; with its last log lines.
+        UserError: the port is taken, or the process ended or did not answer within 300 s; with its last log lines.
             After an update, the process with the old inputs runs again.
     """
 

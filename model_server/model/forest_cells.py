@@ -24,7 +24,7 @@ class ForestCells:
         votes = np.zeros((forest.classes, *lengths), np.min_scalar_type(forest.trees))
         for leaf in forest.leaves:
             intervals = [leaf.intervals[feature] for feature in used]
-            votes[leaf.label, *(slice(first, last + 1) for first, last in intervals)] += 1
+            votes[leaf.label][tuple(slice(first, last + 1) for first, last in intervals)] += 1
         self._votes = np.ascontiguousarray(votes.reshape(forest.classes, -1).T)
         strides = [math.prod(lengths[position + 1 :]) for position in range(len(used))]
         edges = [np.array(forest.edges[feature], np.float32) for feature in used]

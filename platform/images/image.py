@@ -200,7 +200,8 @@ def _mirrored_base(client: RegistryClient) -> str | None:
     """Return the private registry's copy of the base image, or None if the build pulls it from upstream."""
     base = _base_image()
     repository, _, tag = base.rpartition(":")
-    return f"{client.host}/{base}" if client.digest(repository, tag) else None
+    digest = client.digest(repository, tag)
+    return f"{client.host}/{repository}@{digest}" if digest else None
 
 
 def _client(props: dict[str, Any]) -> RegistryClient:

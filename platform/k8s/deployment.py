@@ -26,8 +26,9 @@ def deployment(
     settings: Sequence[MountedSettings] = (),
     selector: Mapping[str, str] | None = None,
     strategy: Literal["Recreate", "RollingUpdate"] = "Recreate",
+    replicas: int = 1,
 ) -> kubernetes.apps.v1.Deployment:
-    """Create a Deployment with one pod.
+    """Create a Deployment.
 
     Args:
         name: name of the Deployment.
@@ -39,6 +40,7 @@ def deployment(
         selector: the labels that identify the pod; all of `labels` if None.
         strategy: with Recreate, a pod ends before its successor starts: two would write to one volume, or act twice on
             the same event.
+        replicas: number of pods.
     """
     metadata: dict[str, Any] = {"labels": dict(labels)}
     if settings:
@@ -47,7 +49,7 @@ def deployment(
         name,
         metadata={"name": name, "namespace": namespace.name, "labels": dict(labels)},
         spec={
-            "replicas": 1,
+            "replicas": replicas,
             "strategy": {"type": strategy},
             "selector": {"matchLabels": dict(selector or labels)},
             "template": {"metadata": metadata, "spec": pod.manifest()},

@@ -53,14 +53,19 @@ class Claim(Volume):
 
 @dataclass(frozen=True)
 class SecretFiles(Volume):
-    """Files from a Secret: `paths` are file names by key; None takes all keys as names."""
+    """Files from a Secret: `paths` are file names by key; None takes all keys as names.
+
+    An `optional` Secret may not exist yet.
+    """
 
     secret: str
     paths: Mapping[str, str] | None = None
+    optional: bool = False
 
     def manifest(self) -> dict[str, Any]:
         """Return the `secret` of the volume."""
-        return {"secret": {"secretName": self.secret, **_items(self.paths)}}
+        optional = {"optional": True} if self.optional else {}
+        return {"secret": {"secretName": self.secret, **_items(self.paths), **optional}}
 
 
 @dataclass(frozen=True)

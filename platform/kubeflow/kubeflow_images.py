@@ -26,7 +26,7 @@ IMAGES = {
     "argoexec": f"quay.io/argoproj/argoexec:{_VERSIONS['argo']}",
     "database": f"docker.io/library/mariadb:{_VERSIONS['mariadb']}",
     "objects": f"ghcr.io/chrislusf/seaweedfs:{_VERSIONS['seaweedfs']}",
-    "gate": f"docker.io/nginxinc/nginx-unprivileged:{_VERSIONS['nginx']}",
+    "gate": f"docker.io/nginxinc/nginx-unprivileged:{VERSIONS['door']['nginx']}",
 }
 
 

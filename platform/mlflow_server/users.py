@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 ADMINISTRATOR = "admin"
 """User of this program, and of persons in MLflow's pages."""
@@ -16,6 +19,8 @@ PASSWORDS = {
     READER: "MLFLOW_READER_PASSWORD",
 }
 """Environment variable of the password by user."""
+DOOR_KEY = "MLFLOW_DOOR_KEY"
+"""Environment variable of the key with which the door proves itself."""
 WRITABLE = ("experiment", "registered_model")
 
 
@@ -32,6 +37,24 @@ def set_up_users(database_url: str, passwords: Mapping[str, str]) -> None:
         if not store.has_user(user):
             store.create_user(user, password)
         store.update_user(user, password=password, is_admin=user == ADMINISTRATOR)
+    _grant_edits(store, WRITER)
+
+
+def set_up_person(store: Any, user: str, role: str) -> bool:
+    """Create a person who signed in at the door, with the rights of the role; return False for a program's name."""
+    from mlflow.exceptions import MlflowException
+
+    if user in PASSWORDS:
+        return False
+    with suppress(MlflowException):  # the person exists
+        store.create_user(user, secrets.token_urlsafe(32))
+    store.update_user(user, is_admin=role == "administrator")
+    if role == "editor":
+        _grant_edits(store, user)
+    return True
+
+
+def _grant_edits(store: Any, user: str) -> None:
     for kind in WRITABLE:
         # Every user has the default permission READ.
-        store.grant_user_permission(WRITER, kind, "*", "EDIT")
+        store.grant_user_permission(user, kind, "*", "EDIT")

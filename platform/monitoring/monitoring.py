@@ -29,6 +29,7 @@ class Monitoring(pulumi.ComponentResource):
 
     Args:
         kubeflow: resources of the namespace of Kubeflow Pipelines; empty if it is not installed.
+        door_expires: the time at which the certificate of the door expires, in seconds since 1970.
 
     Attributes:
         inside_url: the URL of Prometheus for pods.
@@ -47,6 +48,7 @@ class Monitoring(pulumi.ComponentResource):
         cluster: Cluster,
         registry: ContainerRegistry,
         kubeflow: Sequence[pulumi.Resource] = (),
+        door_expires: pulumi.Output[float] | None = None,
     ) -> None:
         super().__init__("mlplatform:platform:Monitoring", "monitoring")
         inside = cluster.under(self)
@@ -60,7 +62,8 @@ class Monitoring(pulumi.ComponentResource):
             alertmanager(monitoring, settings.alerts_url)
         if kubeflow:
             allow_scrape(KUBEFLOW, {"app": KUBEFLOW_API}, KUBEFLOW_PORT, inside.options(*kubeflow))
-        service = prometheus(settings, monitoring, self.password, registry.certificate_expires, kubeflow=bool(kubeflow))
+        certificates = {"registry": registry.certificate_expires, "door": door_expires}
+        service = prometheus(settings, monitoring, self.password, certificates, kubeflow=bool(kubeflow))
         url = service_url(service, settings.service, cluster, self.inside_url)
         self.outputs = {
             "monitoring_url": pulumi.Output.concat(url, PAGE),

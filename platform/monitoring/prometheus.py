@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
-import bcrypt
 import pulumi
 import pulumi_kubernetes as kubernetes
 import yaml
@@ -22,12 +20,13 @@ from mlplatform.monitoring.scrape_config import LOGIN, PASSWORD_FILE, USER, conf
 from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, PROMETHEUS, labels, metadata
 from mlplatform.monitoring.scraping import PROMETHEUS_PORT as PORT
 
+from infra.secrets import bcrypt_hash
 from settings.platform import MonitoringSettings
 
 PAGE = "/consoles/index.html"
 FILES = Path(__file__).with_name("files")
 DATA = "/prometheus"
-REGISTRY_RULES = "registry.rules.yaml"
+CERTIFICATE_RULES = "certificates.rules.yaml"
 SETTINGS = "/etc/prometheus"
 CLUSTER_RULES = [
     {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
@@ -35,16 +34,13 @@ CLUSTER_RULES = [
     {"nonResourceURLs": ["/metrics"], "verbs": ["get"]},
 ]
 """Rights to discover the kubelets, and to read their metrics and those of the API server."""
-DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-TO_BCRYPT = bytes.maketrans(DIGITS + b"+/", b"./" + DIGITS)
-"""Translation from standard Base64 to the alphabet of bcrypt."""
 
 
 def prometheus(
     settings: MonitoringSettings,
     namespace: Namespace,
     password: pulumi.Output[str],
-    registry_expires: pulumi.Output[float] | None,
+    certificates: Mapping[str, pulumi.Output[float] | None],
     *,
     kubeflow: bool,
 ) -> kubernetes.core.v1.Service:
@@ -54,13 +50,13 @@ def prometheus(
         settings: of monitoring.
         namespace: of Prometheus.
         password: of its pages and its API.
-        registry_expires: the time at which the certificate of the bundle's registry expires, in seconds since 1970.
+        certificates: the times at which certificates expire, in seconds since 1970; None for one that does not exist.
         kubeflow: whether it scrapes Kubeflow Pipelines.
     """
     account = service_account(
         PROMETHEUS, namespace.name, namespace.cluster, *namespace.resources, cluster_rules=CLUSTER_RULES
     )
-    files_by_name = _files(settings, namespace, kubeflow) | {REGISTRY_RULES: _registry_rules(registry_expires)}
+    files_by_name = _files(settings, namespace, kubeflow) | {CERTIFICATE_RULES: _certificate_rules(certificates)}
     files = kubernetes.core.v1.ConfigMap(
         PROMETHEUS, metadata=metadata(PROMETHEUS), data=files_by_name, opts=namespace.options()
     )
@@ -69,7 +65,7 @@ def prometheus(
         metadata=metadata(PROMETHEUS),
         string_data={
             Path(PASSWORD_FILE).name: password,
-            "web.yaml": password.apply(lambda known: yaml.safe_dump({"basic_auth_users": {USER: _bcrypt(known)}})),
+            "web.yaml": password.apply(lambda known: yaml.safe_dump({"basic_auth_users": {USER: bcrypt_hash(known)}})),
             # promtool in the same pod logs in with this file.
             "client.yaml": yaml.safe_dump({"basic_auth": {"username": USER, "password_file": PASSWORD_FILE}}),
         },
@@ -98,16 +94,18 @@ def _files(settings: MonitoringSettings, namespace: Namespace, kubeflow: bool) -
     return {"prometheus.yaml": yaml.safe_dump(scraping, sort_keys=False), **files}
 
 
-def _registry_rules(expires: pulumi.Output[float] | None) -> pulumi.Output[str]:
-    """Return rules with the expiry of the certificate as a metric: Prometheus cannot reach the registry itself."""
-    record = "registry_certificate_expiration_timestamp_seconds"
-    return pulumi.Output.from_input(expires).apply(
-        lambda known: yaml.safe_dump(
-            {"groups": [{"name": "registry", "rules": [{"record": record, "expr": f"vector({known:.0f})"}]}]}
-            if known
-            else {"groups": []}
-        )
-    )
+def _certificate_rules(certificates: Mapping[str, pulumi.Output[float] | None]) -> pulumi.Output[str]:
+    """Return rules with the expiry of each certificate as a metric: Prometheus itself cannot read the certificates."""
+
+    def rules(known: Mapping[str, float | None]) -> str:
+        records = [
+            {"record": f"{name}_certificate_expiration_timestamp_seconds", "expr": f"vector({expires:.0f})"}
+            for name, expires in known.items()
+            if expires
+        ]
+        return yaml.safe_dump({"groups": [{"name": "certificates", "rules": records}] if records else []})
+
+    return pulumi.Output.all(**certificates).apply(rules)
 
 
 def _network_policy(namespace: Namespace) -> kubernetes.networking.v1.NetworkPolicy:
@@ -158,7 +156,9 @@ def _pod() -> Pod:
         ],
     )
     rules = [file.name for file in sorted(FILES.glob("*.yaml"))]
-    paths = {name: name for name in ("prometheus.yaml", REGISTRY_RULES, *rules)} | {"index.html": "consoles/index.html"}
+    paths = {name: name for name in ("prometheus.yaml", CERTIFICATE_RULES, *rules)} | {
+        "index.html": "consoles/index.html"
+    }
     volumes = {
         "data": Claim(PROMETHEUS),
         "settings": ConfigMapFiles(PROMETHEUS, paths),
@@ -166,12 +166,3 @@ def _pod() -> Pod:
     }
     # On SIGTERM, Prometheus writes its memory to the volume.
     return Pod([server], volumes=volumes, account=PROMETHEUS, grace_seconds=60)
-
-
-def _bcrypt(password: str) -> str:
-    """Return the bcrypt hash of a random password.
-
-    A random salt would change the hash at each `up`, so the salt is derived from the password.
-    """
-    salt = base64.b64encode(hashlib.sha256(password.encode()).digest()[:16]).rstrip(b"=").translate(TO_BCRYPT)
-    return bcrypt.hashpw(password.encode(), b"$2b$10$" + salt).decode()

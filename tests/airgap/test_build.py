@@ -13,7 +13,7 @@ import pytest
 
 from airgap.bundle import index
 from airgap.bundle.artifacts import Artifacts
-from airgap.bundle.build import build_selection, prune
+from airgap.bundle.build import build_selection, prune_artifacts
 from airgap.bundle.build_requirements import require_programs, require_root_for
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.index import read_index, write_index
@@ -112,7 +112,7 @@ def test_prune_removes_only_other_versions(bundle: BundleBuild) -> None:
     artifact = bundle.artifacts.binary_artifacts["greeting"]
     for stale in ("greeting-0000", ".greeting-1111.partial"):
         shutil.copytree(artifact.folder, artifact.folder.with_name(stale))
-    assert prune(bundle.store, bundle.artifacts) == 2
+    assert prune_artifacts(bundle.store, bundle.artifacts) == 2
     assert list(artifact.folder.parent.iterdir()) == [artifact.folder]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.build_progress import Progress
 from airgap.bundle.builders.go_program import STRICT, USER_SETTINGS, GoBuild, GoToolchain, default_name
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Artifact, Store
 from tests.airgap import proxy
@@ -31,7 +31,7 @@ def greeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoBuild:
 
 
 def built(build: GoBuild, store: Store) -> Artifact:
-    build.build(artifact := build.artifact(store), Progress("greeting"))
+    build.build(artifact := build.artifact(store), Progress("greeting", "greeting"))
     return artifact
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from airgap.bundle.build_progress import Progress
 from airgap.bundle.builders.c_program import CProgramBuild
 from airgap.bundle.builders.debian_image import BuildahStore, ImageBuild
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Artifact, Store
 from tests.airgap.conftest import needs_buildah, needs_compiler
@@ -23,13 +23,13 @@ from tools.bootstrap.paths import PROJECT
 TABLE = load_sources()
 BUILD = """
 from airgap.bundle.builders.c_program import CProgramBuild
-from airgap.bundle.build_progress import Progress
+from airgap.bundle.progress import Progress
 from airgap.bundle.store import Store
 from airgap.bundle.source_table import load_sources
 table, store = load_sources(), Store.default()
 build = CProgramBuild(table, "pause", table.c["pause"])
 with store.locked():
-    build.build(build.artifact(store), Progress("pause"))
+    build.build(build.artifact(store), Progress("pause", "pause"))
 """
 SLOW_COMPILER = """#!/bin/sh
 case "$*" in *-o*) touch "$STARTED"; exec sleep 60;; esac
@@ -39,14 +39,14 @@ exec {compiler} "$@"
 
 def program(store: Store) -> Artifact:
     build = CProgramBuild(TABLE, "pause", TABLE.c["pause"])
-    build.build(artifact := build.artifact(store), Progress("pause"))
+    build.build(artifact := build.artifact(store), Progress("pause", "pause"))
     return artifact
 
 
 def image(store: Store) -> Artifact:
     build = ImageBuild(TABLE, "pause", TABLE.image["pause"], {"pause": program(store)}, {})
     with BuildahStore.temporary(store, TABLE.epoch) as buildah:
-        build.build(artifact := build.artifact(store), buildah, Progress("pause"))
+        build.build(artifact := build.artifact(store), buildah, Progress("pause", "pause"))
     return artifact
 
 

@@ -38,8 +38,8 @@ def test_select_with_upstream_copies_all_images() -> None:
 
 def test_select_one_unreachable_registry_builds_its_images_and_their_inputs() -> None:
     selection = select_artifacts(TABLE, "auto", NO_ENTRIES, lambda host: host != "docker.io")
-    assert (selection.sources, selection.bases) == (["weave", "prometheus"], ["tools", "python"])
-    assert selection.built == ["weave-kube", "weave-npc", "prometheus", "python"]
+    assert (selection.sources, selection.bases) == (["weave", "prometheus"], ["tools", "python", "nginx"])
+    assert selection.built == ["weave-kube", "weave-npc", "prometheus", "nginx", "python"]
 
 
 def test_select_explicit_origin_sends_no_request() -> None:
@@ -75,6 +75,13 @@ def test_image_copy_command_names_upstream_and_architecture() -> None:
         "skopeo --override-os linux --override-arch arm64 copy --retry-times 3 "
         "docker://registry.test/a/b:1.0 oci:/cache/layout:bundle"
     )
+
+
+def test_image_copy_with_a_known_digest_copies_that_content(tmp_path: Path) -> None:
+    copy = ImageCopy("registry.test/a/b:1.0", "arm64", "sha256:0")
+    assert "docker://registry.test/a/b@sha256:0" in copy.command(Path("/cache/layout"))
+    store = Store(tmp_path)
+    assert copy.artifact(store).key != ImageCopy("registry.test/a/b:1.0", "arm64").artifact(store).key
 
 
 def test_image_copy_command_from_file_names_the_file() -> None:

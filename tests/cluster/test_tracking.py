@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import requests
 from mlplatform import mlflow
@@ -10,6 +11,7 @@ from mlplatform.tracking_access import TrackingAccess
 
 from infra.kubernetes_client.client import KubernetesClient
 from tests.waiting import until
+from tools.cli.backup.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
 from workloads.mlflow_session import mlflow_session
 
 from .conftest import pods, ready
@@ -45,4 +47,27 @@ def test_tracking_data_survives_its_pod(api: KubernetesClient, tracking_access: 
         assert client(url).get_experiment_by_name(name) is not None
         artifact = f"{url}/get-artifact?path=note.txt&run_uuid={run.info.run_id}"
         assert requests.get(artifact, auth=tracking_access.login, timeout=30).text == "still here"
+        client(url).delete_experiment(run.info.experiment_id)
+
+
+def test_restored_data_of_a_backup_replace_those_of_the_volume(
+    kubeconfig: str, tracking_access: TrackingAccess[str], tmp_path: Path
+) -> None:
+    from workloads.ml.tracking import client
+
+    name = f"saved-{uuid.uuid4().hex[:8]}"
+    with mlflow_session(tracking_access) as url:
+        run = client(url).create_run(client(url).create_experiment(name))
+        client(url).log_text(run.info.run_id, "as it was", "note.txt")
+    copy_cluster_data(kubeconfig, tmp_path)
+    assert has_cluster_data(kubeconfig)
+    with mlflow_session(tracking_access) as url:
+        client(url).log_text(run.info.run_id, "changed", "note.txt")
+        client(url).log_metric(run.info.run_id, "later", 1)
+    replace_cluster_data(kubeconfig, tmp_path)
+    with mlflow_session(tracking_access) as url:
+        restored = client(url).get_run(run.info.run_id)
+        assert restored.data.metrics == {}
+        artifact = f"{url}/get-artifact?path=note.txt&run_uuid={run.info.run_id}"
+        assert requests.get(artifact, auth=tracking_access.login, timeout=30).text == "as it was"
         client(url).delete_experiment(run.info.experiment_id)

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
+from infra.lab.bridge import Bridge
+from infra.lab.lab import machine_positions
+from settings.infra import LabSettings
 from tests.harness import CHECKOUT, Stack, copy_of_checkout, temporary_stacks
 
 from .network import free_network
@@ -39,5 +42,8 @@ def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stac
 
 
 def cut_power(stack: Stack, machine: str) -> None:
-    """Kill all processes of a machine, like a power cut."""
+    """Kill all processes of a machine and disconnect it, like a power cut: its kernel must not respond either."""
+    settings = LabSettings.model_validate(stack.settings["infra:lab"])
+    positions = {name: position for name, _, position in machine_positions(settings)}
     subprocess.run(["runc", "kill", "--all", f"{stack.name}.{machine}", "KILL"], check=True)
+    Bridge(stack.name, str(settings.subnet)).disconnect(machine, str(settings.subnet[positions[machine]]))

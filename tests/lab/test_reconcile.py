@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.harness import Stack
+from tests.harness import Stack, changes
 
 from .cluster import Cluster, until
 from .test_hardship import on
@@ -38,20 +38,39 @@ def test_timer_approves_the_next_certificate_without_an_up(lab: Stack, cluster: 
     )
 
 
-def test_up_applies_the_configuration_to_an_older_cluster(lab: Stack, cluster: Cluster) -> None:
+def test_up_of_a_changed_program_configures_an_older_cluster_node_by_node(lab: Stack, cluster: Cluster) -> None:
     pods = _uids(cluster)
-    # Flags and settings of the kubelet as an older program would have left them.
+    # Flags and settings that an older program did not set.
     on(lab, "control-plane", f"sudo sed -i '/--profiling=false/d; /--kubelet-certificate-authority/d' {MANIFEST}")
-    on(lab, "worker-1", f"sudo sed -i '/^serverTLSBootstrap/d; /^podPidsLimit/d' {KUBELET}")
+    on(lab, "worker-1", f"sudo sed -i '/^serverTLSBootstrap/d' {KUBELET}")
     on(lab, "worker-1", "sudo systemctl restart kubelet")
     until(lambda: "--profiling=false" not in _arguments(cluster), what="the API server without the flag")
-    output = lab.up("--replace", "**control-plane-reconcile", "--replace", "**worker-1-reconcile")
-    replaced = set(re.findall(r"command:remote:Command (\S+) replaced", output))
-    assert replaced == {"control-plane-reconcile", "worker-1-reconcile"}
-    assert {"--profiling=false", "--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt"} <= _arguments(cluster)
-    assert "serverTLSBootstrap: true" in on(lab, "worker-1", f"sudo cat {KUBELET}")
-    assert cluster.kubectl("get", "--raw", "/api/v1/nodes/worker-1/proxy/healthz") == "ok"
+    # Another flag, another audit policy and another setting of the kubelet than the program had at the last `up`.
+    _edit(lab, {'value: "30"': 'value: "29"', "omitStages:": "# Changed.\nomitStages:", "Limit: 4096": "Limit: 4000"})
+    output = lab.up()
+    order = dict.fromkeys(re.findall(r"command:local:Command (\S+)-reconcile (updat\w+)", output))
+    assert list(order) == [(node, state) for node in NODES for state in ("updating", "updated")], output
+    flags = {"--profiling=false", "--kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt", "--audit-log-maxage=29"}
+    assert flags <= _arguments(cluster)
+    policy = on(lab, "control-plane", "sudo sh -c 'cat /etc/kubernetes/policies-*/audit-policy.yaml'")
+    assert policy.count("# Changed.") == 1
+    for node in NODES:
+        settings = on(lab, node, f"sudo cat {KUBELET}")
+        assert "serverTLSBootstrap: true" in settings
+        assert "podPidsLimit: 4000" in settings
+        assert cluster.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/healthz") == "ok"
     assert _uids(cluster) == pods  # no node was drained
+    assert set(changes(lab.up())) == {"unchanged"}
+
+
+def _edit(lab: Stack, replacements: dict[str, str]) -> None:
+    """Change the program that these stacks run. It stays changed, so that later tests need no other configuration."""
+    program = lab.project / "infra" / "kubeadm" / "scripts" / "configuration.sh"
+    text = program.read_text()
+    for old, new in replacements.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    program.write_text(text)
 
 
 def _arguments(cluster: Cluster) -> set[str]:

@@ -222,7 +222,8 @@ def test_load_unknown_pipeline_raises_error_with_names() -> None:
     with pytest.raises(
         ValueError,
         match="pipeline iris does not exist; "
-        "the pipelines are: anomaly, batch-predict, drift-check, foreign-model, iris-external, iris-local, regression, smoke-test",
+        "the pipelines are: anomaly, batch-predict, drift-check, foreign-model, "
+        "iris-external, iris-local, regression, smoke-test",
     ):
         pipelines.load_pipeline("iris")
 

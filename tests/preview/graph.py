@@ -72,6 +72,8 @@ class Graph(pulumi.runtime.Mocks):
                 return {"loginServer": "registry.azurecr.io"}
             case "StorageAccount":
                 return {"primaryEndpoints": {"blob": "https://datasets.blob.core.windows.net/"}}
+            case "DoorCertificate":
+                return {"certificate": "cert", "key": "key", "authority": "ca", "authority_key": "key", "expires": 1.0}
             case "Image":
                 return {"reference": f"registry.test/mlplatform/{args.name}@sha256:{'0' * 64}"}
             case "ClusterFacts":

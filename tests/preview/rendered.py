@@ -13,6 +13,8 @@ from mlplatform.addons.metallb import MetalLb
 from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
+from mlplatform.door.door import Behind, Door, Page, door_access
+from mlplatform.door.door_routes import PublishedModel
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
@@ -30,6 +32,7 @@ from settings.platform import (
     PlatformSettings,
     TrackingSettings,
 )
+from settings.services.door_settings import DoorSettings
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
 from workloads.serving.kubernetes import ModelService, serving_namespace
@@ -95,6 +98,22 @@ def _workloads() -> None:
         ModelService(name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2))
 
 
+def door(settings: dict[str, Any]) -> dict[str, Any]:
+    """Create a door in front of all pages and two models; return its outputs."""
+    parsed = DoorSettings.model_validate({"host": "ml.example.com"} | settings)
+    pages = {
+        "mlflow": Page("mlplatform-tracking", "mlflow.mlplatform-tracking.svc:5050"),
+        "monitoring": Page(
+            "mlplatform-monitoring", "prometheus.mlplatform-monitoring.svc:9090", "me", text("word"), "/s"
+        ),
+        "pipeline": Page("kubeflow", "ml-pipeline-ui.kubeflow.svc:8080", "kubeflow", text("word")),
+    }
+    models = {"iris": PublishedModel(5005, "team", 1024), "rose": PublishedModel(5006, "public", 1024)}
+    cluster, registry = a_cluster(), a_registry()
+    behind = Behind(pages, models, {"train": "0 3 * * *"})
+    return Door(parsed, door_access(parsed), behind, cluster, registry, Image(LIBRARIES, registry)).outputs
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "weave": lambda: _network("bundle"),
     "weave upstream": lambda: _network("upstream", weave_fast_datapath=True),
@@ -105,6 +124,7 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "openebs": lambda: OpenEbs(a_cluster(), is_default=True),
     "kubeflow": lambda: kubeflow({}),
     "kubeflow with stores of the settings": lambda: kubeflow({"database": DATABASE, "objects": OBJECTS}),
+    "door": lambda: door({}),
     "monitoring": _monitoring,
     "workloads": _workloads,
 }

@@ -130,7 +130,7 @@ def test_cluster_without_control_plane_or_required_registry_raises() -> None:
     def program() -> Any:
         worker = {"role": "worker", "public_address": "10.0.0.2", "private_address": "10.0.0.2", "user": "me"}
         machine = Machine(name="worker-1", key="key", host_key="ssh-ed25519 AAAA", **worker)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="one machine has to be the control plane, found 0"):
+        with pytest.raises(ValueError, match="machines: 0 have role: control-plane"):
             KubeadmCluster("none", machines=[machine], settings=KubernetesSettings())
         plane = Machine(name="plane", key="key", host_key="ssh-ed25519 AAAA", **worker | {"role": "control-plane"})  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="packages: bundle takes them from a registry"):

@@ -6,8 +6,10 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
+import yaml
 
 from tests.harness import CHECKOUT, Stack, changes, git, touched
 from tests.waiting import until
@@ -228,6 +231,55 @@ def test_up_with_a_changed_parameter_runs_its_pipeline_only(stack: Stack) -> Non
     assert after["model"] == before["model"]
 
 
+def test_up_with_an_unregistered_version_names_the_registered_ones(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-external"]["version"] = 99
+    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0
+    assert "workloads:pipelines.iris-external.version" in output
+    assert "no version 99" in output
+    assert species(unsettled, SETOSA) == "setosa"
+
+
+def test_up_with_a_taken_port_names_the_process(unsettled: Stack) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
+         "print(s.getsockname()[1], flush=True); time.sleep(300)"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert holder.stdout
+        port = int(holder.stdout.readline())
+        unsettled.settings["serving:port"] = port
+        code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
+        assert code != 0
+        assert f"port {port} (serving:port)" in output
+        assert f"process {holder.pid}" in output
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_up_with_a_failing_step_names_the_step(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-external"]["parameters"]["blob"] = "no-such.csv"
+    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0
+    assert "pipeline iris-external failed in step preprocess-data" in output
+    assert "no-such.csv" in output
+    log = re.search(r"The whole log: (\S+)", output)
+    assert log
+    assert "no-such.csv" in Path(log[1]).read_text()
+    assert 'File "' not in output, "frames of the program are no help to its user"
+
+
+def test_preview_with_a_wrong_parameter_names_it(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"sede": 1}
+    code, output = unsettled.pulumi("preview")
+    assert code != 0
+    assert "workloads:pipelines.iris-local.parameters: the pipeline has no parameter sede" in output
+    assert "seed" in output
+
+
 def test_up_after_a_killed_up_completes_the_run(unsettled: Stack) -> None:
     unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": int(time.time())}
     before = unsettled.outputs()["iris_local"]["run_id"]
@@ -280,6 +332,42 @@ def test_up_with_a_pinned_version_rolls_back(unsettled: Stack) -> None:
     assert "trees=10" in text
 
 
+def test_backup_has_database_files_blobs_state_and_predictions(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "restic"
+    program.parent.mkdir()
+    shutil.copy(CHECKOUT / "tests" / "restic_stand_in.py", program)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    backups = {"target": str(tmp_path / "backups"), "password": "word-of-backups"}
+    config = {"config": stack.settings | {"platform:backup": backups}}
+    stack.file.write_text(yaml.safe_dump(config))
+
+    def cli(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "tools.cli", *arguments, "--stack", stack.name]
+        finished = subprocess.run(command, cwd=stack.project, env=stack.environment, capture_output=True, text=True)
+        return finished.returncode, finished.stdout + finished.stderr
+
+    code, output = cli("backup")
+    assert code == 0, output
+    data, state = (tmp_path / "backups" / f"{number:08}" / "content" for number in range(2))
+    manifest = json.loads((data / "manifest.json").read_text())
+    assert set(manifest["versions"]) >= {"iris/1"}
+    assert len(manifest["runs"]) >= 3
+    assert "setosa" in manifest["predictions"]["iris"]["response"]
+    assert (data / "container" / "iris.csv").read_bytes() == (CHECKOUT / "workloads/data/iris.csv").read_bytes()
+    assert list((data / "mlflow" / "artifacts").rglob("model.onnx"))
+    with sqlite3.connect(data / "mlflow" / "mlflow.db") as database:
+        assert database.execute("select count(*) from runs").fetchone()[0] == len(manifest["runs"])
+    resources = json.loads((state / "state.json").read_text())["deployment"]["deployment"]["resources"]
+    assert any(each["urn"].endswith("iris-champion") for each in resources)
+    assert not (stack.data / "backup").exists()
+    # A stack with data is never overwritten.
+    code, output = cli("restore")
+    assert code != 0
+    assert "OVERWRITE=yes" in output
+
+
 def test_history_at_a_time_before_the_stack_or_of_a_missing_model_says_so(stack: Stack) -> None:
     access = stack.outputs("--show-secrets")[ACCESS]
     assert list(history_lines(access, "iris", datetime(2020, 1, 1, tzinfo=UTC))) == [
@@ -288,55 +376,6 @@ def test_history_at_a_time_before_the_stack_or_of_a_missing_model_says_so(stack:
     ]
     with pytest.raises(AccessError, match="--model roses: MLflow has iris"):
         list(history_lines(access, "roses", None))
-
-
-def test_up_with_an_unregistered_version_names_the_registered_ones(unsettled: Stack) -> None:
-    unsettled.settings["workloads:pipelines"]["iris-external"]["version"] = 99
-    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
-    assert code != 0
-    assert "workloads:pipelines.iris-external.version" in output
-    assert "no version 99" in output
-    assert species(unsettled, SETOSA) == "setosa"
-
-
-def test_up_with_a_failing_step_names_the_step(unsettled: Stack) -> None:
-    unsettled.settings["workloads:pipelines"]["iris-external"]["parameters"]["blob"] = "no-such.csv"
-    code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
-    assert code != 0
-    assert "pipeline iris-external failed in step preprocess-data" in output
-    assert "no-such.csv" in output
-    log = re.search(r"The whole log: (\S+)", output)
-    assert log
-    assert "no-such.csv" in Path(log[1]).read_text()
-    assert 'File "' not in output, "frames of the program are no help to its user"
-
-
-def test_preview_with_a_wrong_parameter_names_it(unsettled: Stack) -> None:
-    unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"sede": 1}
-    code, output = unsettled.pulumi("preview")
-    assert code != 0
-    assert "workloads:pipelines.iris-local.parameters: the pipeline has no parameter sede" in output
-    assert "seed" in output
-
-
-def test_up_with_a_taken_port_names_the_process(unsettled: Stack) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0));"
-         "print(s.getsockname()[1], flush=True); time.sleep(300)"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    try:
-        assert holder.stdout
-        port = int(holder.stdout.readline())
-        unsettled.settings["serving:port"] = port
-        code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
-        assert code != 0
-        assert f"port {port} (serving:port)" in output
-        assert f"process {holder.pid}" in output
-    finally:
-        holder.kill()
-        holder.wait()
 
 
 def test_server_with_follow_loads_the_new_champion(unsettled: Stack) -> None:

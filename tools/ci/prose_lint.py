@@ -10,12 +10,13 @@ from __future__ import annotations
 import ast
 import io
 import re
-import subprocess
 import sys
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tools.bootstrap import process
 
 LONGEST_SENTENCE = 25
 """Number of words."""
@@ -193,17 +194,15 @@ def _markdown_blocks(text: str) -> Iterator[Block]:
     yield Block(1, "\n".join(line if line.lstrip().startswith("|") else "" for line in lines), has_sentences=False)
 
 
+def tracked_files(arguments: Sequence[str] = ()) -> list[str]:
+    """Return the existing files of the git checkout without ignored ones, or those in the given files and folders."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *arguments]
+    return [name for name in process.capture(command).splitlines() if Path(name).is_file()]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print the faults of the given files and folders, and return 1 if any exists."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    paths = [
-        Path(name) for name in listed if name.endswith(SUFFIXES) and not EXCLUDED.search(name) and Path(name).is_file()
-    ]
+    paths = [Path(name) for name in tracked_files(arguments) if name.endswith(SUFFIXES) and not EXCLUDED.search(name)]
     found = [fault for path in paths for fault in faults(path.as_posix(), path.read_text())]
     for fault in found:
         print(fault)

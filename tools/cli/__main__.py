@@ -15,19 +15,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.errors import UserError
 from infra.local.process_group import ProcessGroup
 from tools.bootstrap import paths, stacks
-from tools.bootstrap.console import log_message
+from tools.bootstrap.console import SetupError, log_message
 from tools.cli import backend
+from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
-from tools.cli.dependency_graph import mermaid, replace_diagram
+from tools.cli.door_commands import revoke, token, tokens, trust, user
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
-from tools.cli.preview import preview
-from tools.cli.preview_report import report
+from tools.cli.previews.dependency_graph import mermaid, replace_diagram
+from tools.cli.previews.preview import preview
+from tools.cli.previews.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
 from tools.cli.stale_locks import StackBusy, remove_stale_locks
 from tools.cli.summary import summary, wrapped
+from tools.cli.written_settings import written_setting
 
+FAILURES = (
+    *(stacks.UnknownStack, StackBusy, PulumiError, AccessError),
+    *(BackupError, SetupError, UserError),
+)
+"""Errors whose message is for the user."""
+KEEP = "platform:keep"
 OPTIONS = ("--yes", "--skip-preview", "--suppress-permalink=true")
 
 
@@ -44,7 +54,15 @@ def main(arguments: Sequence[str]) -> int:
         if options.command != "env":
             stacks.require_stack(options.stack)
         return COMMANDS[options.command](Pulumi(options.stack), more)
-    except (stacks.UnknownStack, StackBusy, PulumiError, AccessError) as error:
+    except (
+        stacks.UnknownStack,
+        StackBusy,
+        PulumiError,
+        AccessError,
+        BackupError,
+        SetupError,
+        UserError,
+    ) as error:
         log_message(f"Error: {error}")
         return 1
 
@@ -66,6 +84,15 @@ def _run(pulumi: Pulumi, command: str, *arguments: str) -> int:
 
 
 def _up(pulumi: Pulumi, more: list[str]) -> int:
+    """Run `up`, then delete what the settings do not keep."""
+    code = _start(pulumi, more)
+    if code == 0 and written_setting(pulumi.stack, KEEP):
+        return _prune(pulumi, [])
+    return code
+
+
+def _start(pulumi: Pulumi, more: Sequence[str] = ()) -> int:
+    """Run `up`, which deletes no old runs: a restored stack has to be equal to its original."""
     require_kubernetes_plugin(pulumi)
     _select(pulumi, "--create")
     code = _run(pulumi, "up", "--suppress-outputs", *more)
@@ -83,6 +110,11 @@ def _preview(pulumi: Pulumi, more: list[str]) -> int:
         # A reviewer reads the report, not the log of its job: a failure must stand in the report.
         code, plan = 1, {"diagnostics": [{"severity": "error", "message": str(error)}]}
     print(report(pulumi.stack, plan))
+    if code == 0 and written_setting(pulumi.stack, KEEP):
+        from tools.cli.retention.prune import planned_deletions
+
+        if planned := planned_deletions(pulumi):
+            print("\n".join(["", "### To delete by `platform:keep`", "", *(f"- {line}" for line in planned)]))
     return code
 
 
@@ -127,6 +159,10 @@ def _outputs(pulumi: Pulumi, more: list[str]) -> int:
 def _status(pulumi: Pulumi, _more: list[str]) -> int:
     outputs = _public_outputs(pulumi)
     print(summary(pulumi.stack, outputs))
+    if written_setting(pulumi.stack, "platform:backup"):
+        from tools.cli.backup.records import backup_lines
+
+        print("\n".join(["Backups", *backup_lines(pulumi.name)]))
     if "kubeconfig" in outputs:
         from tools.cli.status import cluster_status  # its Kubernetes client takes a second to import
 
@@ -156,6 +192,33 @@ def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
     return outputs
 
 
+# Pulumi's SDK takes a second to import. Therefore the following commands import their modules when they run.
+
+
+def _backup(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.backup.backup import backup
+
+    return backup(pulumi, more)
+
+
+def _restore(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.backup.restore import restore
+
+    return restore(pulumi, more, _start)
+
+
+def _drill(pulumi: Pulumi, _more: list[str]) -> int:
+    from tools.cli.backup.drill import drill
+
+    return drill(pulumi, _start, lambda stack: _down(stack, []))
+
+
+def _prune(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.retention.prune import prune
+
+    return prune(pulumi, more)
+
+
 COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "up": _up,
     "preview": _preview,
@@ -169,6 +232,15 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "kubectl": kubectl,
     "pages": pages,
     "ssh": ssh,
+    "token": token,
+    "tokens": tokens,
+    "revoke": revoke,
+    "user": user,
+    "trust": trust,
+    "backup": _backup,
+    "restore": _restore,
+    "drill": _drill,
+    "prune": _prune,
 }
 
 

@@ -11,13 +11,14 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from airgap.bundle.index import INDEX
 from tools.bootstrap import paths
 from tools.cli.pulumi_command import Pulumi
 
+ROLLOUT_SECONDS = 300
 CLUSTER_DOMAIN = ".svc"
 """The suffix of host names that resolve inside a cluster only."""
 
@@ -38,6 +39,37 @@ def kubectl(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
         return subprocess.run([kubectl_program(), *arguments], env=os.environ | {"KUBECONFIG": str(file)}).returncode
+
+
+def run_in_deployment(
+    kubeconfig: str, namespace: str, deployment: str, command: Sequence[str], *, stdin: IO[bytes], stdout: IO[bytes]
+) -> None:
+    """Run a command in the pod of a Deployment, from one file to another.
+
+    Raises:
+        AccessError: the command failed, or this computer has no kubectl.
+    """
+    target = ("exec", "--stdin", "--namespace", namespace, f"deployment/{deployment}", "--")
+    _kubectl_checked(kubeconfig, [*target, *command], stdin, stdout)
+
+
+def restart_deployment(kubeconfig: str, namespace: str, deployment: str) -> None:
+    """Replace the pods of a Deployment and return when the new ones are ready."""
+    options = ("--namespace", namespace, f"deployment/{deployment}")
+    for command in (["rollout", "restart"], ["rollout", "status", f"--timeout={ROLLOUT_SECONDS}s"]):
+        _kubectl_checked(kubeconfig, [*command, *options], subprocess.DEVNULL, subprocess.DEVNULL)
+
+
+def _kubectl_checked(
+    kubeconfig: str, arguments: Sequence[str], stdin: IO[bytes] | int, stdout: IO[bytes] | int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
+        command = [kubectl_program(), "--kubeconfig", str(file), *arguments]
+        finished = subprocess.run(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
+    if finished.returncode:
+        reason = finished.stderr.decode(errors="replace").strip()
+        raise AccessError(f"`kubectl {' '.join(arguments)}` failed: {reason[-1000:]}")
 
 
 def pages(pulumi: Pulumi, _arguments: Sequence[str]) -> int:

@@ -9,11 +9,10 @@ import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 
-import yaml
-
 from airgap.bundle.index import INDEX
-from tools.bootstrap.paths import PROJECT, cache_directory
+from tools.bootstrap.paths import cache_directory
 from tools.cli.pulumi_command import Pulumi, PulumiError
+from tools.cli.written_settings import written_setting
 
 PLUGIN = "pulumi-resource-kubernetes"
 DOWNLOAD_SITES = ("https://get.pulumi.com", "https://api.github.com")
@@ -27,7 +26,8 @@ def require_kubernetes_plugin(pulumi: Pulumi) -> None:
     Raises:
         PulumiError: The stack has a cluster, and the plugin is neither installed nor downloadable.
     """
-    if _cluster(pulumi.stack) == "none" or _is_installed(pulumi) or any(map(_answers, DOWNLOAD_SITES)):
+    cluster = written_setting(pulumi.stack, "infra:cluster") or "none"
+    if cluster == "none" or _is_installed(pulumi) or any(map(_answers, DOWNLOAD_SITES)):
         return
     number = version("pulumi-kubernetes")
     file = _bundled()
@@ -36,18 +36,6 @@ def require_kubernetes_plugin(pulumi: Pulumi) -> None:
         f"stack {pulumi.stack} has a cluster, and Pulumi's Kubernetes plugin {number} is not installed and cannot be "
         f"downloaded here; run {remedy}"
     )
-
-
-def _cluster(stack: str) -> str:
-    """Return the setting `infra:cluster`: that of `pulumi config set`, else the committed one."""
-    name = stack.rpartition("/")[2]  # without organization and project
-    for folder in (PROJECT / ".stacks", PROJECT):
-        file = folder / f"Pulumi.{name}.yaml"
-        content = yaml.safe_load(file.read_text()) if file.is_file() else None
-        config = content.get("config") if isinstance(content, dict) else None
-        if isinstance(config, dict) and "infra:cluster" in config:
-            return str(config["infra:cluster"])
-    return "none"
 
 
 def _is_installed(pulumi: Pulumi) -> bool:

@@ -51,28 +51,36 @@ class Pulumi:
         """The backend that keeps the stack's state."""
         return backend.selected(self.environment) or backend.Backend("")
 
-    def output(self, *arguments: str) -> str:
+    def output(self, *arguments: str, stdin: str | None = None) -> str:
         """Run a command without showing its output, and return it.
+
+        Args:
+            *arguments: the command and its options.
+            stdin: the text that the command reads; None for the input of this process.
 
         Raises:
             PulumiError: The command failed.
         """
-        finished = self.execute(*arguments)
+        finished = self.execute(*arguments, stdin=stdin)
         if finished.returncode:
             raise self.error(arguments, finished)
         return finished.stdout
 
-    def execute(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def execute(
+        self, *arguments: str, stdin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command without showing its output, and return its result also when it fails.
 
         Args:
             *arguments: the command and its options.
+            stdin: the text that the command reads; None for the input of this process.
             **environment: additional variables.
         """
         return subprocess.run(
             self._command(arguments),
             cwd=PROJECT,
             env={**self.environment, **environment},
+            input=stdin,
             capture_output=True,
             text=True,
         )

@@ -19,7 +19,12 @@ WIDTH = 100
 TIMEOUT_SECONDS = 3
 TRAINING_PAGE = "/#/experiments?workflowType=machine_learning"
 """MLflow's page of training runs; its default page is for language models."""
-PAGES = {"tracking": "runs and models", "ui": "pipelines and runs", "monitoring": "metrics and alerts"}
+PAGES = {
+    "door": "all pages and models",
+    "tracking": "runs and models",
+    "ui": "pipelines and runs",
+    "monitoring": "metrics and alerts",
+}
 """Content of the pages whose addresses are outputs, by the first part of the outputs' names."""
 HIDDEN_VALUES = {"state", "run_id", "artifacts", "log", "decision", "deployed", "version", "gate"}
 """Values of a run that have a separate line, or that only programs read."""

@@ -25,7 +25,7 @@ def wrap_model(
     from pathlib import Path
 
     from workloads.ml.data.storage import read_data
-    from workloads.ml.model.foreign_model import ForeignOutputs, wrap_onnx
+    from workloads.ml.model.onnx_wrapper import ForeignOutputs, wrap_onnx
 
     content, source = read_data("", "", "", onnx_url)
     found = ForeignOutputs.from_mapping(outputs)

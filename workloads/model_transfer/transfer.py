@@ -69,11 +69,21 @@ def transfer(source: Server, target: Server) -> dict[str, str]:
         MlflowException: a server returned an error or did not respond.
     """
     with source.client() as theirs:
-        models = [each for each in _all_pages(theirs.search_registered_models) if ALIAS in each.aliases]
+        models = [each for each in all_pages(theirs.search_registered_models) if ALIAS in each.aliases]
         versions = {each.name: _versions(theirs, each.name) for each in models}
     for each in models:
         _copy_model(each, versions[each.name], source, target)
     return {each.name: str(each.aliases[ALIAS]) for each in models}
+
+
+def all_pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Yield the items of all pages of a search of MLflow's client; `search` takes `page_token`."""
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        if not (token := page.token):
+            return
 
 
 def _copy_model(registered: RegisteredModel, versions: dict[int, ModelVersion], source: Server, target: Server) -> None:
@@ -202,17 +212,8 @@ def _write_run(ours: MlflowClient, downloaded: DownloadedRun) -> Run:
 
 
 def _versions(mlflow: MlflowClient, name: str) -> dict[int, ModelVersion]:
-    found = _all_pages(lambda **page: mlflow.search_model_versions(f"name = '{name}'", **page))
+    found = all_pages(lambda **page: mlflow.search_model_versions(f"name = '{name}'", **page))
     return {int(version.version): version for version in found}
-
-
-def _all_pages(search: Callable[..., Any]) -> Iterator[Any]:
-    token = None
-    while True:
-        page = search(page_token=token)
-        yield from page
-        if not (token := page.token):
-            return
 
 
 def _digest(folder: Path) -> str:

@@ -26,5 +26,12 @@ def foreign_model(
     data = preprocess_data(**table).set_caching_options(False).outputs
     wrapped = wrap_model(train=data["train"], onnx_url=onnx_url, outputs=outputs, model_name=model_name)
     model = wrapped.set_caching_options(False).outputs["model"]  # the file at the address may have changed
-    registry = {"model_name": model_name, "tracking_url": tracking_url}
-    return deploy_if_better(model, data["test"], gate=gate, pipeline="foreign-model", run_key=run_key, **registry)
+    return deploy_if_better(
+        model,
+        data["test"],
+        model_name=model_name,
+        tracking_url=tracking_url,
+        gate=gate,
+        pipeline="foreign-model",
+        run_key=run_key,
+    )

@@ -9,7 +9,7 @@ from pulumi.runtime.rpc import UNKNOWN
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from infra.dynamic_provider import UserError
-from workloads.engines.dag.parameter_values import ParameterError, require_finite
+from workloads.engines.dag.parameter_values import ParameterError, require_exact
 
 RUN_PARAMETERS = ("run_key", "tracking_url")
 """Parameters that `add_run_parameters` sets."""
@@ -74,7 +74,7 @@ def _parse(setting: str, parameter_type: str, value: Any) -> Any:
     except ValidationError:
         raise UserError(f"{setting}: {value!r} is not of the pipeline's type for it, {parameter_type}") from None
     try:
-        require_finite(setting, parsed)
+        require_exact(setting, parsed)
     except ParameterError as error:
         raise UserError(str(error)) from None
     return parsed

@@ -19,6 +19,7 @@ from workloads.engines.base import RunRequest, RunResult, RunState
 from workloads.engines.dag.package_support import UnsupportedPackage
 from workloads.engines.factory import create_engine
 from workloads.mlflow_session import mlflow_session
+from workloads.runs.adopted_champion import adopted_outputs
 from workloads.runs.arguments import add_run_parameters, resolve_arguments
 from workloads.runs.compiler import CompileError, Compiler
 from workloads.runs.lost_result import result_is_lost
@@ -157,8 +158,8 @@ class _PipelineRunProvider(DynamicProvider):
         return DiffResult(changes=_arguments(_news) != _olds["arguments"] or result_is_lost(_olds, _news["access"]))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        if props["inherited_outputs"]:
-            result = RunResult(RunState.INHERITED, props["inherited_outputs"], [], "")
+        if inherited := props["inherited_outputs"] or adopted_outputs(props["access"], props["adopted_model"]):
+            result = RunResult(RunState.INHERITED, inherited, [], "")
             return CreateResult(props["pipeline"], props | _outputs(_arguments(props), result, ""))
         return CreateResult(props["pipeline"], _run(props))
 
@@ -183,6 +184,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         data_fingerprint: fingerprint of the data that the pipeline reads.
         inherited_outputs: outputs of the first run if the model came from another stack, else {}. The pipeline then
             first runs after a change.
+        adopted_model: the model whose champion in MLflow replaces the first run in the same way; "" for none.
         tags: tags of the run in MLflow, such as the git commit. A new value alone starts no run.
 
     Outputs:
@@ -216,6 +218,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
         timeout_minutes: int,
         data_fingerprint: str,
         inherited_outputs: pulumi.Input[Mapping[str, str]],
+        adopted_model: str,
         access: TrackingAccess[pulumi.Input[str]],
         steps_tracking_url: pulumi.Input[str],
         tags: Mapping[str, str],
@@ -233,6 +236,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
             "timeout_minutes": timeout_minutes,
             "data_fingerprint": data_fingerprint,
             "inherited_outputs": inherited_outputs,
+            "adopted_model": adopted_model,
             "access": access.inputs(),
             "steps_tracking_url": steps_tracking_url,
             "tags": dict(tags),

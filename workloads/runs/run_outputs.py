@@ -8,12 +8,12 @@ from typing import Any
 import pulumi
 
 
-def inherited_outputs(model: str, champions: Mapping[str, str]) -> dict[str, str]:
-    """Return outputs in place of the first run of a pipeline, if its model came from another stack; else {}."""
+def inherited_outputs(model: str, champions: Mapping[str, str], origin: str) -> dict[str, str]:
+    """Return outputs in place of the first run of a pipeline, if its model has a champion already; else {}."""
     if model not in champions:
         return {}
     version = champions[model]
-    return {"version": version, "decision": f"{model} version {version} came as champion from another stack"}
+    return {"version": version, "decision": f"{model} version {version} came as champion from {origin}"}
 
 
 def deployed_version(pipeline: str, outputs: dict[str, Any]) -> str:

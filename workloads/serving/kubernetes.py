@@ -8,13 +8,15 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from mlplatform.door.door import NAMESPACE as DOOR
 from mlplatform.images.image import MODEL_SERVER, Image
 from mlplatform.k8s.deployment import settings_digest
-from mlplatform.k8s.namespace import DNS, SERVING, Namespace, namespace, tcp_ports
+from mlplatform.k8s.namespace import DNS, SERVING, Namespace, Rule, namespace, tcp_ports
 from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow import NAMESPACE as TRACKING
 from mlplatform.mlflow import TrackingServer
 from mlplatform.mlflow_pod import CONTAINER_PORT as TRACKING_PORT
+from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
 from mlplatform.monitoring.scraping import grant_pod_discovery
 from mlplatform.platform import ClusterTarget
 
@@ -101,7 +103,7 @@ class ModelService(pulumi.ComponentResource):
         self._policy = self._namespace.allow(
             name,
             labels,
-            ingress=[tcp_ports(CONTAINER_PORT, HEALTH_PORT, *([GRPC_PORT] if settings.grpc_port else []))],
+            ingress=_ingress(settings, serving.target),
             egress=[
                 DNS,
                 {
@@ -199,3 +201,13 @@ class ModelService(pulumi.ComponentResource):
             },
             opts=self._namespace.options(deployment),
         )
+
+
+def _ingress(settings: ServingSettings, target: ClusterTarget) -> list[Rule]:
+    """Return the rules for connections to the pods; the door and Prometheus alone connect to models behind a door."""
+    predictions = [CONTAINER_PORT, *([GRPC_PORT] if settings.grpc_port else [])]
+    if not target.door:
+        return [tcp_ports(*predictions, HEALTH_PORT)]
+    names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [DOOR, MONITORING]}
+    peers = [{"namespaceSelector": {"matchExpressions": [names]}}]
+    return [{"from": peers, **tcp_ports(*predictions)}, tcp_ports(HEALTH_PORT)]

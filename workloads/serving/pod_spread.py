@@ -5,13 +5,14 @@ Kubernetes selects a node when a pod starts and keeps it. After a long outage of
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import pulumi
 
 from infra.kubernetes_client.client import KubernetesClient
+from infra.retry import poll
 
 REQUEST_SECONDS = 5
 POLL_SECONDS = 1
@@ -50,17 +51,17 @@ class PodSpread:
                 return
             expected = len(retry(self._running_pods))
             self._evict(pod.metadata.name)
-            deadline = time.monotonic() + timeout_seconds
-            while sum(map(_is_ready, retry(self._running_pods))) < expected:
-                if time.monotonic() > deadline:
-                    pulumi.log.warn(
-                        f"{self._namespace}/{pod.metadata.name} was evicted, but no replacement became ready within "
-                        f"{timeout_seconds:g} s"
-                    )
-                    return
-                time.sleep(POLL_SECONDS)
+            if not poll(partial(self._replaced, expected), timeout=timeout_seconds, interval=POLL_SECONDS):
+                pulumi.log.warn(
+                    f"{self._namespace}/{pod.metadata.name} was evicted, but no replacement became ready within "
+                    f"{timeout_seconds:g} s"
+                )
+                return
         if retry(self._pod_to_move):
             pulumi.log.warn(f"{self._namespace}: the scheduler placed pods on the same node again; they stay there")
+
+    def _replaced(self, count: int) -> Literal[True] | None:
+        return True if sum(map(_is_ready, self._api.retry(self._running_pods))) >= count else None
 
     def _pod_to_move(self) -> Any | None:
         """Return a pod of the node with the most pods, if another node has at least two pods fewer; else None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from airgap.bundle.build_progress import Progress
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import HERE, CSource, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap.process import capture, run_visible

@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap.bundle.build_progress import Progress
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import DebianBase, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap.console import SetupError

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airgap.bundle.build_progress import Progress
 from airgap.bundle.builders.debian import ROOTFS
 from airgap.bundle.builders.go_program import UPSTREAM
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import SCRATCH, ImageFile, ImageSource, SourceTable
 from airgap.bundle.store import Artifact, Store
 from tools.bootstrap.process import run_visible

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from airgap.bundle.build_progress import Progress
+from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import MODULES, Binary, GoSource, ImageFile, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap import pulumi_cli

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from airgap.bundle.build_progress import Progress
 from airgap.bundle.builders.debian_image import LAYOUT, TAG, describe_layout
+from airgap.bundle.progress import Progress
 from airgap.bundle.store import Artifact, Store
 from tools.bootstrap.process import run_visible
 
@@ -33,20 +33,24 @@ def is_reachable(host: str) -> bool:
 
 @dataclass(frozen=True)
 class ImageCopy:
-    """The copy of an upstream image, `host/repository:tag`."""
+    """The copy of an upstream image, `host/repository:tag`, with that `digest` if it is known."""
 
     upstream: str
     architecture: str
+    digest: str | None = None
 
     def artifact(self, store: Store) -> Artifact:
-        """Return the artifact, keyed by the reference and the architecture."""
+        """Return the artifact, keyed by the reference, the architecture and the digest."""
         name = self.upstream.replace("/", "_").replace(":", "_")
-        return store.artifact("images", name, {"upstream": self.upstream, "architecture": self.architecture})
+        key = {"upstream": self.upstream, "architecture": self.architecture}
+        return store.artifact("images", name, key | ({"digest": self.digest} if self.digest else {}))
 
     def command(self, layout: Path, source: str = "") -> list[str]:
         """Return the command that copies the image into an OCI layout, from `source` (skopeo's syntax) or upstream."""
         command = ["skopeo", "--override-os", "linux", "--override-arch", self.architecture, "copy"]
-        return [*command, "--retry-times", "3", source or f"docker://{self.upstream}", f"oci:{layout}:{TAG}"]
+        # skopeo takes either a tag or a digest, and verifies the latter.
+        reference = f"{self.upstream.rpartition(':')[0]}@{self.digest}" if self.digest else self.upstream
+        return [*command, "--retry-times", "3", source or f"docker://{reference}", f"oci:{layout}:{TAG}"]
 
     def fetch(self, artifact: Artifact, progress: Progress, source: str = "") -> None:
         """Copy the image into the cache.

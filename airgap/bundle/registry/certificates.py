@@ -1,10 +1,11 @@
-"""The registry's certificate authority and its server certificate."""
+"""Certificate authorities, and the server certificates that they issue."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -14,6 +15,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS, SERVER_DAYS = 3650, 397
 RENEWED_BEFORE = datetime.timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A certificate and its private key in PEM format."""
+
+    certificate: bytes
+    key: bytes
 
 
 def write_private(file: Path, content: bytes) -> None:
@@ -26,16 +35,17 @@ def write_private(file: Path, content: bytes) -> None:
 
 
 def issue(folder: Path, names: list[str]) -> None:
-    """Ensure that `folder` has ca.crt and ca.key, and server.crt and server.key for exactly these names.
+    """Ensure that the registry's `folder` has ca.crt and ca.key, and server.crt and server.key for exactly these names.
 
     The authority is created once, because machines trust it. The server certificate is renewed when its names change or
     30 days before it expires.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (folder / "ca.crt").exists():
-        _issue_authority(folder)
+        _write(folder, "ca", issue_authority("mlplatform registry CA"))
     if renewal_is_due(folder) or not _has_names(folder / "server.crt", names):
-        _issue_server(folder, names)
+        authority = KeyPair((folder / "ca.crt").read_bytes(), (folder / "ca.key").read_bytes())
+        _write(folder, "server", issue_server(authority, "mlplatform registry", names))
 
 
 def expiry(folder: Path) -> datetime.datetime | None:
@@ -50,37 +60,45 @@ def renewal_is_due(folder: Path) -> bool:
     return expires is None or expires - datetime.datetime.now(datetime.UTC) <= RENEWED_BEFORE
 
 
-def _issue_authority(folder: Path) -> None:
+def issue_authority(name: str) -> KeyPair:
+    """Return a new certificate authority with this common name."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mlplatform registry CA")])
+    subject = _common_name(name)
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     certificate = (
-        _builder(name, name, key.public_key(), CA_DAYS)
+        _builder(subject, subject, key.public_key(), CA_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    write_private(folder / "ca.key", _pem(key))
-    (folder / "ca.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
 
 
-def _issue_server(folder: Path, names: list[str]) -> None:
-    authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
-    authority_key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+def issue_server(authority: KeyPair, common_name: str, names: list[str]) -> KeyPair:
+    """Return a new server certificate of the authority for these host names and addresses."""
+    issuer = x509.load_pem_x509_certificate(authority.certificate)
+    authority_key = serialization.load_pem_private_key(authority.key, None)
     assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mlplatform registry")])
     certificate = (
-        _builder(name, authority.subject, key.public_key(), SERVER_DAYS)
+        _builder(_common_name(common_name), issuer.subject, key.public_key(), SERVER_DAYS)
         .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    write_private(folder / "server.key", _pem(key))
-    (folder / "server.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+
+
+def _write(folder: Path, name: str, pair: KeyPair) -> None:
+    write_private(folder / f"{name}.key", pair.key)
+    (folder / f"{name}.crt").write_bytes(pair.certificate)
+
+
+def _common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _builder(

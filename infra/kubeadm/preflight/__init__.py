@@ -36,6 +36,7 @@ def run_preflight(machine: Machine, plan: ClusterPlan) -> Preflight:
         others=[other.properties for other in plan.machines if other is not machine],
         owner=plan.owner,
         network=plan.network,
+        virtual_address=plan.virtual_address,
         opts=plan.options(machine.depends_on, deleted_with=machine.resource),
     )
 
@@ -44,20 +45,24 @@ class _PreflightProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Check a machine with another address again. Other peers or another key do not matter."""
         moved = any_changed(_olds["machine"], _news["machine"], ("host", "port"))
+        moved = moved or _olds.get("virtual_address") != _news.get("virtual_address")
         return DiffResult(changes=moved, replaces=["machine"] if moved else [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         machine, others = _parse(props)
-        facts = gather_facts(machine, others)
+        virtual_address = props.get("virtual_address") or ""
+        facts = gather_facts(machine, others, virtual_address)
         other_facts = {}
         for other in others:
             try:
                 peers = [peer for peer in (machine, *others) if peer is not other]
-                other_facts[other.name] = gather_facts(other, peers)
+                other_facts[other.name] = gather_facts(other, peers, virtual_address)
             except UserError:
                 continue  # the preflight of that machine reports it
         findings = list(check_machine(machine, facts, other_facts, props["owner"]))
         all_facts = {machine.name: facts, **other_facts}
+        if machine.role == "control-plane":
+            findings += _check_virtual_address(virtual_address, machine.name, all_facts)
         nodes = {name for name, known in all_facts.items() if known.is_node}
         # Without another finding: a listener must not take a port that a finding is about.
         if others and not findings:
@@ -77,7 +82,7 @@ class _PreflightProvider(DynamicProvider):
             return ReadResult(id_, props)
         machine, others = _parse(props)
         try:
-            facts = gather_facts(machine, others)
+            facts = gather_facts(machine, others, props.get("virtual_address") or "")
         except UserError:  # unknown; other resources on the machine report that it is unreachable
             return ReadResult(id_, props)
         joined = facts.is_node and facts.owner == props.get("owner")
@@ -99,10 +104,13 @@ class Preflight(Resource, module="infra", name="Preflight"):
         others: Sequence[Mapping[str, pulumi.Input[Any]]],
         owner: pulumi.Input[str],
         network: str,
+        virtual_address: str | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props: dict[str, Any] = {"machine": dict(machine), "others": [dict(other) for other in others]}
         props |= {"owner": owner, "network": network}
+        if virtual_address:
+            props["virtual_address"] = virtual_address
         super().__init__(_PreflightProvider(), name, props, opts)
 
 
@@ -142,6 +150,18 @@ def _check_owner(facts: MachineFacts, owner: str) -> Iterator[str]:
         yield (
             f"  it is a node of a cluster that this stack did not create ({facts.membership}): remove it from that "
             "cluster, run `kubeadm reset` there and delete /etc/kubernetes"
+        )
+
+
+def _check_virtual_address(address: str, machine: str, facts: Mapping[str, MachineFacts]) -> Iterator[str]:
+    """Yield a finding if a machine outside of the cluster has the address, or one that is no node yet."""
+    holders = [name for name, known in facts.items() if known.virtual_address == "own"]
+    if any(facts[name].is_node for name in holders):
+        return
+    if facts[machine].virtual_address in ("own", "used"):
+        yield (
+            f"  {address} (infra:kubernetes.virtual_address) is in use by {', '.join(holders) or 'another machine'}: "
+            "set an unused address in the network of the control planes"
         )
 
 

@@ -48,6 +48,8 @@ class MachineFacts:
     listening_ports: frozenset[int]
     unreachable_peers: tuple[str, ...]
     """Private addresses of other machines that did not accept a connection to port 22."""
+    virtual_address: str
+    """State of the API server's address: `free`, `used` by another machine, or `own`; "" without such an address."""
     clock_skew: float
     """Seconds by which the clock is ahead of this computer's."""
 
@@ -80,6 +82,7 @@ def parse_facts(output: str, started: float, finished: float) -> MachineFacts:
         sudo_error=None if sudo == "yes" else " ".join(sudo_error),
         listening_ports=frozenset(int(port) for port in _all(lines, "listening")),
         unreachable_peers=_all(lines, "unreachable"),
+        virtual_address=text.get("virtual_address", ""),
         # The machine read its clock at an unknown moment in this interval.
         clock_skew=clock - min(max(clock, started), finished),
     )
@@ -94,7 +97,7 @@ _locks: dict[str, threading.Lock] = {}
 """The preflights of all machines need the facts of all machines. In one `up`, each machine is queried once."""
 
 
-def gather_facts(machine: ResolvedMachine, peers: Iterable[ResolvedMachine]) -> MachineFacts:
+def gather_facts(machine: ResolvedMachine, peers: Iterable[ResolvedMachine], virtual_address: str) -> MachineFacts:
     """Return the facts of a machine, which also tries to connect to its peers.
 
     Raises:
@@ -106,6 +109,8 @@ def gather_facts(machine: ResolvedMachine, peers: Iterable[ResolvedMachine]) -> 
     with _locks.setdefault(machine.name, threading.Lock()):
         if machine.name not in _cache:
             environment = {"ADDRESS": machine.address, "PEERS": " ".join(peer.address for peer in peers)}
+            if virtual_address:
+                environment["VIRTUAL_ADDRESS"] = virtual_address
             command = command_line("preflight/facts.sh", environment, sudo=False)
             with connected(machine) as shell:
                 started = time.time()

@@ -17,16 +17,22 @@ from infra.machine import ResolvedMachine
 from infra.ssh import Shell, connected
 
 NODE_PORTS = {"control-plane": ("6443/tcp", "10250/tcp"), "worker": ("10250/tcp",)}
-"""Ports of kube-apiserver and kubelet. etcd listens for the control plane only."""
+"""Ports of kube-apiserver and kubelet."""
+ETCD_PORTS = ("2379/tcp", "2380/tcp")
+"""Ports on which several control planes reach the etcd of each other."""
 POD_NETWORK_PORTS = {"weave": ("6783/tcp", "6783/udp", "6784/udp"), "flannel": ("8472/udp",)}
 LISTEN_SECONDS = 60
 """A listener ends after this time, even if this program is killed."""
 THREADS = 16
 
 
-def required_ports(machine: ResolvedMachine, network: str) -> tuple[str, ...]:
-    """Return the ports on which other nodes reach the machine, as in `6443/tcp`."""
-    return (*NODE_PORTS[machine.role], *POD_NETWORK_PORTS.get(network, ()))
+def required_ports(machine: ResolvedMachine, peer: ResolvedMachine, network: str) -> tuple[str, ...]:
+    """Return the ports on which a peer reaches the machine, as in `6443/tcp`."""
+    return (*NODE_PORTS[machine.role], *_etcd_ports(machine, peer), *POD_NETWORK_PORTS.get(network, ()))
+
+
+def _etcd_ports(machine: ResolvedMachine, peer: ResolvedMachine) -> tuple[str, ...]:
+    return ETCD_PORTS if machine.role == peer.role == "control-plane" else ()
 
 
 _results: dict[tuple[str, ...], dict[str, list[str]]] = {}
@@ -59,8 +65,12 @@ def _probe_all(machines: Sequence[ResolvedMachine], nodes: Collection[str], netw
 
         def listen(machine: ResolvedMachine) -> None:
             if machine.name not in nodes:
-                shell, ports = shells[machine.name], " ".join(required_ports(machine, network))
-                pid = _run(shell, "preflight/listen.sh", {"PORTS": ports, "SECONDS_TO_LISTEN": str(LISTEN_SECONDS)})
+                ports = dict.fromkeys(
+                    port for peer in machines if peer is not machine for port in required_ports(machine, peer, network)
+                )
+                variables = {"PORTS": " ".join(ports), "SECONDS_TO_LISTEN": str(LISTEN_SECONDS)}
+                shell = shells[machine.name]
+                pid = _run(shell, "preflight/listen.sh", variables)
                 stack.callback(shell.run, f"kill {pid}")
 
         def probe(machine: ResolvedMachine) -> list[str]:
@@ -82,8 +92,10 @@ def _listening_ports(
     target: ResolvedMachine, source: ResolvedMachine, nodes: Collection[str], network: str
 ) -> tuple[str, ...]:
     if target.name not in nodes:
-        return required_ports(target, network)
-    return ("6443/tcp",) if target.role == "control-plane" and source.name not in nodes else ()
+        return required_ports(target, source, network)
+    if target.role == "control-plane" and source.name not in nodes:
+        return ("6443/tcp", *_etcd_ports(target, source))
+    return ()
 
 
 def _run(shell: Shell, script: str, environment: Mapping[str, str]) -> str:

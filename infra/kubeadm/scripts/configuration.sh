@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The kubeadm configuration of this version of the program, for init.sh and reconcile.sh, which have it in front of them.
+# The kubeadm configuration of this version of the program, for the scripts that have it in front of them.
 # Input: NODE and ADDRESS of the control plane, VERSION, POD_SUBNET, SERVICE_SUBNET, CLUSTER. NAMES: more host names of
-# the API server, with spaces.
+# the API server, with spaces. ENDPOINT: host of the API server for nodes; unset is ADDRESS.
 
 # Write the audit policy and the defaults of Pod Security into a folder that is named by their content, and print it.
 # The API server reads them at its start: another folder in its manifest restarts it, and the old manifest still works.
@@ -64,12 +64,7 @@ kubeadm_configuration() {
   cat <<CONFIGURATION
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
-nodeRegistration:
-  name: $NODE
-  criSocket: unix:///run/containerd/containerd.sock
-  kubeletExtraArgs:
-    - name: node-ip
-      value: $ADDRESS
+$(node_registration)
 $([ "${TAINTED-true}" = true ] || echo "  taints: []")
 localAPIEndpoint:
   advertiseAddress: $ADDRESS
@@ -78,7 +73,7 @@ apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 clusterName: $CLUSTER
 kubernetesVersion: v$VERSION
-controlPlaneEndpoint: $ADDRESS:6443
+controlPlaneEndpoint: ${ENDPOINT-$ADDRESS}:6443
 networking:
   podSubnet: $POD_SUBNET
   serviceSubnet: $SERVICE_SUBNET

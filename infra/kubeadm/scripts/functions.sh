@@ -1,13 +1,29 @@
 #!/usr/bin/env bash
 # Functions of the other scripts, which `infra.kubeadm.scripts` puts in front of them.
 
-# Run kubeadm reset. Its output is shown only if it fails.
+# Run kubeadm reset. Its output is shown only if it fails. `infra.kubeadm.etcd` removes the member of etcd: kubeadm would
+# wait for minutes for a majority of members, which a cluster that ends does not have.
 kubeadm_reset() {
   local output
-  output=$(kubeadm reset --force 2>&1) || {
+  output=$(kubeadm reset --force --skip-phases=remove-etcd-member 2>&1) || {
     printf 'kubeadm reset failed:\n%s\n' "$(tail -n 20 <<<"$output")" >&2
     return 1
   }
+  rm -rf /var/lib/etcd/member
+}
+
+# Remove the configuration of keepalived that `control-plane/keepalived.sh` wrote, and release the address.
+remove_keepalived() {
+  local file=/etc/keepalived/keepalived.conf
+  if [ -f "$file" ] && head -1 "$file" | grep -q '^# Written by mlplatform'; then
+    systemctl disable --now --quiet keepalived
+    rm -f "$file"
+  fi
+}
+
+# Let load balancers send traffic to this node. kubeadm excludes control planes; without workers, no other node remains.
+receive_external_traffic() {
+  kubectl --kubeconfig /etc/kubernetes/admin.conf label node "$NODE" node.kubernetes.io/exclude-from-external-load-balancers- >/dev/null
 }
 
 # Return 0 if kubeadm init or join began on this machine.
@@ -18,4 +34,38 @@ kubeadm_began() {
     if [ -e "$file" ]; then return 0; fi
   done
   return 1
+}
+
+# Print the option of kubeadm for checks that fail in a container: it shares swap and the kernel's configuration with its
+# host.
+option_for_checks() {
+  if systemd-detect-virt --container --quiet; then
+    echo "--ignore-preflight-errors=Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables"
+  fi
+}
+
+# Print the section of a kubeadm configuration that describes this node; a line `taints` may follow.
+node_registration() {
+  cat <<REGISTRATION
+nodeRegistration:
+  name: $NODE
+  criSocket: unix:///run/containerd/containerd.sock
+  kubeletExtraArgs:
+    - name: node-ip
+      value: $ADDRESS
+REGISTRATION
+}
+
+# Print the configuration of kubeadm join: API server $1, token $2, hash $3 of the cluster's CA. A line `taints` may follow.
+join_configuration() {
+  cat <<CONFIGURATION
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: JoinConfiguration
+discovery:
+  bootstrapToken:
+    apiServerEndpoint: $1
+    token: $2
+    caCertHashes: ["$3"]
+$(node_registration)
+CONFIGURATION
 }

@@ -11,12 +11,16 @@ if [ -f "$ready" ]; then
   echo "control plane: $NODE was initialized before"
   exit
 fi
+if [ -f /etc/mlplatform/cluster-exists ]; then
+  echo "control plane: other control planes have the cluster; step join adds $NODE"
+  exit
+fi
 if kubeadm_began; then
   echo "control plane: an earlier kubeadm init did not finish; resetting"
   kubeadm_reset
 fi
 
-# The encryption keys of Secrets never leave this machine.
+# Control planes alone have the encryption keys of Secrets.
 if [ ! -f /etc/kubernetes/encryption.yaml ]; then
   install -d -m 755 /etc/kubernetes
   cat >/etc/kubernetes/encryption.yaml <<KEYS
@@ -39,20 +43,13 @@ trap 'rm -f "$configuration"' EXIT
 policies=$(write_policies)
 kubeadm_configuration "$policies" >"$configuration"
 
-ignored=()
-if systemd-detect-virt --container --quiet; then
-  # A container shares these with its host: swap, and the kernel's configuration file.
-  ignored=("--ignore-preflight-errors=Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables")
-fi
+mapfile -t ignored < <(option_for_checks)
 kubeadm init --config "$configuration" --skip-token-print --skip-certificate-key-print "${ignored[@]}"
 
 # Each join creates its own token. The default token of kubeadm would let its readers join for a day.
 for token in $(kubeadm token list --output jsonpath='{.token}{"\n"}'); do
   kubeadm token delete "$token" >/dev/null
 done
-if [ "$TAINTED" = false ]; then
-  # kubeadm excludes control planes from load balancers; without workers, no other node can receive their traffic.
-  kubectl label node "$NODE" node.kubernetes.io/exclude-from-external-load-balancers- >/dev/null
-fi
+if [ "$TAINTED" = false ]; then receive_external_traffic; fi
 touch "$ready"
 echo "control plane: $NODE runs v$VERSION at $ADDRESS:6443"

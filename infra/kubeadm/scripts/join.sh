@@ -9,24 +9,6 @@ if kubeadm_began /etc/kubernetes/pki/ca.crt; then
   echo "join: an earlier kubeadm join did not finish; resetting"
   kubeadm_reset
 fi
-ignored=()
-# A container shares these with its host: swap, and the kernel's configuration file.
-if systemd-detect-virt --container --quiet; then
-  ignored=("--ignore-preflight-errors=Swap,SystemVerification,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables")
-fi
+mapfile -t ignored < <(option_for_checks)
 # From a pipe, so the token is neither on the disk nor in the process list.
-kubeadm join --config /dev/stdin "${ignored[@]}" <<CONFIGURATION
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: JoinConfiguration
-discovery:
-  bootstrapToken:
-    apiServerEndpoint: $ENDPOINT
-    token: $token
-    caCertHashes: ["$ca_hash"]
-nodeRegistration:
-  name: $NODE
-  criSocket: unix:///run/containerd/containerd.sock
-  kubeletExtraArgs:
-    - name: node-ip
-      value: $ADDRESS
-CONFIGURATION
+kubeadm join --config /dev/stdin "${ignored[@]}" <<<"$(join_configuration "$ENDPOINT" "$token" "$ca_hash")"

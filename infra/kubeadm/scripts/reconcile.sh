@@ -25,26 +25,82 @@ wait_for() {
   done
 }
 
+# Print the names and addresses in a certificate, one a line, sorted.
+certificate_names() {
+  openssl x509 -noout -ext subjectAltName | sed -n '2{s/DNS://g;s/IP Address://g;s/[ ,]\+/\n/g;p}' | sed '/^$/d' | sort -u
+}
+
+# Issue a certificate of the API server with all its names if the current one lacks some. The API server reloads it.
+reissue_certificate() {
+  local certificate=/etc/kubernetes/pki/apiserver missing
+  missing=$(xargs -n 1 <<<"$ADDRESS $NAMES ${ENDPOINT-}" | sort -u | comm -23 - <(certificate_names <$certificate.crt))
+  if [ -z "$missing" ]; then return; fi
+  mv $certificate.crt $certificate.crt.old
+  mv $certificate.key $certificate.key.old
+  logged_kubeadm init phase certs apiserver --config "$1" || {
+    mv $certificate.crt.old $certificate.crt
+    mv $certificate.key.old $certificate.key
+    return 1
+  }
+  wait_for serves_certificate $certificate.crt
+  rm -f $certificate.{crt,key}.old
+  echo "control plane: its certificate has new names: $(xargs <<<"$missing")"
+}
+
+serves_certificate() {
+  [ "$(openssl s_client -connect "$ADDRESS:6443" </dev/null 2>/dev/null | openssl x509 -noout -fingerprint)" = \
+    "$(openssl x509 -noout -fingerprint <"$1")" ]
+}
+
+# Replace the API server's address in a kubeconfig. Return 1 without a difference.
+use_server() {
+  local file=$1 server=$2
+  if [ ! -f "$file" ] || grep -q "^ *server: $server\$" "$file"; then return 1; fi
+  sed -i "s|^\( *server: \).*|\1$server|" "$file"
+}
+
+# Let the cluster's clients use ENDPOINT. Only a cluster whose address has changed has a difference.
+use_endpoint() {
+  local server=https://${ENDPOINT-$ADDRESS}:6443 file namespace name object
+  if ! grep -q "^ *server: $server\$" "$KUBECONFIG"; then
+    wait_for curl --fail --silent --show-error --max-time 5 --cacert /etc/kubernetes/pki/ca.crt --output /dev/null "$server/livez"
+  fi
+  for file in /etc/kubernetes/{admin,super-admin}.conf; do use_server "$file" "$server" || true; done
+  # Joins read the first one, and the pods of kube-proxy the second one.
+  for object in kube-public/cluster-info kube-system/kube-proxy; do
+    namespace=${object%/*} name=${object#*/}
+    object=$(kubectl --namespace "$namespace" get configmap "$name" --output yaml)
+    if grep -q "^ *server: $server\$" <<<"$object"; then continue; fi
+    printf '%s\n' "$object" | sed "s|^\( *server: \).*|\1$server|" | kubectl replace --filename - >/dev/null
+    if [ "$name" = kube-proxy ]; then kubectl --namespace kube-system rollout restart daemonset kube-proxy >/dev/null; fi
+    echo "cluster: $name has the API server's address $server"
+  done
+}
+
 manifests_digest() { cat /etc/kubernetes/manifests/*.yaml | sha256sum; }
 
 reconcile_control_plane() {
   export KUBECONFIG=/etc/kubernetes/admin.conf
-  local configuration policies before
+  local configuration policies before own=()
   configuration=$(mktemp)
   # shellcheck disable=SC2064 # the variable is local
   trap "rm -f '$configuration'" EXIT
   policies=$(write_policies)
   kubeadm_configuration "$policies" >"$configuration"
-  wait_for kubectl get --raw /readyz --request-timeout=5s
+  # ENDPOINT may lead to the API server of another control plane.
+  if [ -n "${ENDPOINT-}" ]; then own=(--server "https://$ADDRESS:6443"); fi
+  wait_for kubectl get --raw /readyz --request-timeout=5s "${own[@]}"
   logged_kubeadm init phase upload-config all --config "$configuration"
+  reissue_certificate "$configuration"
+  use_endpoint
   before=$(manifests_digest)
   # kubeadm replaces each manifest that differs, waits for its pod, and puts the old ones back if a pod does not start.
   logged_kubeadm upgrade apply phase control-plane "v$VERSION" --certificate-renewal=false
   if [ "$(manifests_digest)" = "$before" ]; then
     echo "control plane: its flags are those of this version"
   else
-    wait_for kubectl get --raw /livez --request-timeout=5s
-    wait_for kubectl get --raw /readyz --request-timeout=5s
+    wait_for kubectl get --raw /livez --request-timeout=5s "${own[@]}"
+    wait_for kubectl get --raw /readyz --request-timeout=5s "${own[@]}"
     echo "control plane: restarted with the flags of this version"
   fi
   local folder
@@ -52,6 +108,16 @@ reconcile_control_plane() {
     if [ "$folder" != "$policies" ]; then rm -rf "$folder"; fi
   done
   rm -f /etc/kubernetes/audit-policy.yaml /etc/kubernetes/admission.yaml
+}
+
+# A kubelet on a control plane uses the API server of its machine.
+use_endpoint_in_kubelet() {
+  local file=/etc/kubernetes/kubelet.conf server=https://${ENDPOINT-$ADDRESS}:6443
+  if [ "$ROLE" = control-plane ] && grep -q "^ *server: https://$ADDRESS:6443\$" "$file"; then return; fi
+  if use_server "$file" "$server"; then
+    systemctl restart kubelet
+    echo "kubelet: the API server's address is $server"
+  fi
 }
 
 reconcile_kubelet() {
@@ -75,6 +141,7 @@ reconcile_kubelet() {
 }
 
 if [ "$ROLE" = control-plane ]; then reconcile_control_plane; fi
+use_endpoint_in_kubelet
 reconcile_kubelet
 # kubeadm and the packages let every user of the machine read these.
 for file in /var/lib/kubelet/config.yaml /etc/kubernetes/pki/{,etcd/}*.crt \

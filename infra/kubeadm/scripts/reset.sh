@@ -58,6 +58,7 @@ for file in /etc/containerd/certs.d/*/hosts.toml; do
   if [ -f "$file" ] && head -1 "$file" | grep -q '^# Written by mlplatform'; then rm -rf "${file%/*}"; fi
 done
 rm -f /etc/containerd/certs.d/mirror-ca.crt /etc/systemd/system/containerd.service.d/mlplatform-proxy.conf
+remove_keepalived
 timer=mlplatform-approve-certificates.timer
 if systemctl cat "$timer" >/dev/null 2>&1; then
   systemctl disable --now --quiet "$timer"

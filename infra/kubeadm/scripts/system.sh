@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Prepare the distribution: install packages of the container runtime, load kernel modules, set sysctls, disable swap.
 # Safe to run again.
+# Input: MORE_PACKAGES, further packages, or unset.
 set -euo pipefail
 
 packages=(ca-certificates conntrack containerd curl ebtables ethtool ipset iptables openssl runc socat util-linux)
+if [ -n "${MORE_PACKAGES-}" ]; then packages+=("$MORE_PACKAGES"); fi
 missing=()
 for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")

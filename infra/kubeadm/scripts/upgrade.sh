@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Run kubeadm upgrade: of a control plane's pods, or of a worker's settings. Safe to run again.
-# Input: VERSION, as in 1.34.4, the version of the installed kubeadm; ROLE, `control-plane` or `worker`.
+# Input: VERSION, as in 1.34.4, the version of the installed kubeadm; ROLE: `control-plane`, `other-control-plane` for
+# all but the first one, or `worker`.
 set -euo pipefail
 
 case $ROLE in
   control-plane) arguments=(apply "v$VERSION" --yes) ;;
-  worker) arguments=(node) ;;
+  other-control-plane | worker) arguments=(node) ;;
 esac
 ignored=()
 if systemd-detect-virt --container --quiet; then

@@ -40,8 +40,8 @@ def contenders(forest: Forest, mlserver: Path) -> list[Server]:
         _mlserver("mlserver-pool", forest, mlserver, processes=ServingSettings().workers),
         ours(forest.directory),
         _ours_v2(forest),
-        _constant("flask"),
-        _constant("wsgi"),
+        ceiling("flask"),
+        ceiling("wsgi"),
         *_nginx(forest.pickle.parent),
     ]
 
@@ -105,7 +105,8 @@ def _ours_v2(forest: Forest) -> Server:
     return replace(ours(forest.directory), name="ours-v2", path="/v2/models/iris/infer", body=_tensor, answered=_label)
 
 
-def _constant(kind: str) -> Server:
+def ceiling(kind: str) -> Server:
+    """Return the model server without its work; `kind` is `flask` or `wsgi`."""
     port = free_port()
     return Server(
         name=kind,

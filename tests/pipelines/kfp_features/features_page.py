@@ -1,6 +1,6 @@
-"""The page docs/kfp-features.md.
+"""The page docs/reference/kfp-features.md.
 
-Write it with `python -m tests.pipelines.kfp_features.features_page > docs/kfp-features.md`.
+Write it with `python -m tests.pipelines.kfp_features.features_page > docs/reference/kfp-features.md`.
 """
 
 from __future__ import annotations

@@ -154,4 +154,4 @@ def test_run_whose_image_needs_a_missing_python_starts_no_step(tmp_path: Path) -
 
 
 def test_page_of_features_is_generated() -> None:
-    assert (PROJECT / "docs" / "kfp-features.md").read_text() == page()
+    assert (PROJECT / "docs" / "reference" / "kfp-features.md").read_text() == page()

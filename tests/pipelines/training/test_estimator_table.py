@@ -1,4 +1,7 @@
-"""docs/estimators.md: complete, and right for a sample; `python -m tools.ci.estimator_table` writes all of it."""
+"""docs/reference/estimators.md: complete, and right for a sample.
+
+`python -m tools.ci.estimator_table` writes all of it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ ROW = re.compile(r"^\| `(\w+)`[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 
 def verdicts(task: Task) -> dict[str, tuple[str, ...]]:
     """Return the verdicts of the page by name of the estimator."""
-    page = (PROJECT / "docs" / "estimators.md").read_text()
+    page = (PROJECT / "docs" / "reference" / "estimators.md").read_text()
     section = page.partition(f"## {task.capitalize()}\n")[2].partition("\n## ")[0]
     return {name: tuple(found) for name, *found in ROW.findall(section)}
 

@@ -14,8 +14,8 @@ from sklearn.neural_network import MLPClassifier
 from workloads.ml.data import table
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation.evaluate import evaluate_model
-from workloads.ml.model.foreign_model import ForeignOutputs, wrap_onnx
 from workloads.ml.model.model_directory import ModelDirectory, load_model_directory
+from workloads.ml.model.onnx_wrapper import ForeignOutputs, wrap_onnx
 
 ORDER = ["small", "large"]
 """Classes in the order of the network's columns; the table sorts them the other way round."""

@@ -209,7 +209,7 @@ def rendered(settings: StackSettings) -> Graph:
         from workloads.serving.kubernetes import serving_namespace
 
         provisioned = provision_managed_cluster(settings, "managed", Path("/nowhere"))
-        platform = cluster_platform(settings.platform, provisioned, Path("/nowhere"), "managed")
+        platform = cluster_platform(settings, provisioned, Path("/nowhere"), "managed")
         assert platform.target
         if settings.workloads.pipelines:
             serving_namespace(platform.target, platform.tracking)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.harness import CHECKOUT, copy_of_checkout, temporary_stacks
-from tools.cli.dependency_graph import COMPOSERS, DIAGRAM, Box, mermaid, replace_diagram, transitive_reduction
+from tools.cli.previews.dependency_graph import COMPOSERS, DIAGRAM, Box, mermaid, replace_diagram, transitive_reduction
 
 A, B, C, D = (Box("infra/x.py", name) for name in "abcd")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.cli.preview_report import report
+from tools.cli.previews.preview_report import report
 
 RUN, CHAMPION = "pulumi-python:dynamic/workloads:PipelineRun", "pulumi-python:dynamic/workloads:Champion"
 VM = "azure-native:compute:VirtualMachine"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,18 +13,9 @@ from infra.kubeadm import join, kubectl
 from infra.kubeadm import reconcile as reconcile_module
 from infra.kubeadm import reset as reset_module
 from infra.kubeadm.__main__ import main
-from infra.machine import ResolvedMachine, SshLogin
-from infra.secrets import key_pair
-from infra.ssh import CommandResult
-from tests.harness import free_ports
+from infra.machine import ResolvedMachine
+from tests.recorder import Recorder, properties
 from tests.sandbox import OWNER
-
-
-def properties(name: str, role: str) -> dict[str, Any]:
-    """Return `Machine.properties` of a machine whose SSH server is off, with the floats that Pulumi sends."""
-    private, public = key_pair()
-    login = {"host": "127.0.0.1", "port": float(free_ports(1)[0]), "user": "me", "key": private, "host_key": public}
-    return {"name": name, "role": role, "address": "10.0.0.1", **login, "bastion": None}
 
 
 def run(action: str, request: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -48,37 +37,6 @@ def test_main_reset_of_an_unreachable_machine_returns_0_with_a_warning(
 ) -> None:
     assert run("reset", {"node": properties("worker-1", "worker"), "owner": OWNER}, monkeypatch) == 0
     assert "worker-1 was not reset: worker-1: no SSH at" in capsys.readouterr().err
-
-
-class Recorder:
-    """Machines that accept every command and record it."""
-
-    def __init__(self, nodes: str = "", owner: str = OWNER, failing: str = "") -> None:
-        self.nodes, self.owner, self.failing = nodes, owner, failing
-        self.commands: list[tuple[str, str]] = []
-
-    @contextmanager
-    def connected(self, login: SshLogin) -> Iterator[Shell]:
-        yield Shell(self, login.name)
-
-
-class Shell:
-    def __init__(self, recorder: Recorder, machine: str) -> None:
-        self._recorder, self._machine = recorder, machine
-
-    def run(self, command: str, stdin: str = "", seconds: float | None = None) -> CommandResult:
-        self._recorder.commands.append((self._machine, command))
-        if self._recorder.failing and self._recorder.failing in command:
-            return CommandResult(1, "", "it failed")
-        if "/etc/mlplatform/owner" in command:
-            return CommandResult(0, f"{self._recorder.owner}\n", "")
-        if "get node" in command:
-            return CommandResult(0, self._recorder.nodes, "")
-        if "token create" in command:
-            return CommandResult(0, "abcdef.0123456789abcdef\n", "")
-        if "join.sh" in command:
-            assert "abcdef.0123456789abcdef sha256:" in stdin
-        return CommandResult(0, "", "")
 
 
 @pytest.mark.parametrize("nodes", ["", "node/worker-1\n"])
@@ -104,7 +62,7 @@ def test_step_on_a_machine_of_another_owner_leaves_it_alone(
     action: str, owner: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machines = Recorder("node/worker-1\n", owner)
-    for module in (join, reset_module):
+    for module in (join, kubectl, reset_module):
         monkeypatch.setattr(module, "connected", machines.connected)
     request = {"node": properties("worker-1", "worker"), "owner": OWNER}
     if action == "leave":

@@ -11,8 +11,11 @@ import pytest
 
 from infra.dynamic_provider import UserError
 from infra.lab import requirements
+from infra.lab.lab import VIRTUAL_ADDRESS, machine_positions
 from infra.lab.lab_machine import _LabMachineProvider
 from infra.lab.lab_network import _LabNetworkProvider
+from infra.lab.machine_container import MachineContainer
+from settings.infra import LabSettings
 
 PROPS = {"hostname": "worker-1", "stack": "other", "subnet": "10.99.0.0/24", "address": "10.99.0.12", "folder": "/x"}
 
@@ -34,3 +37,26 @@ def test_more_machines_than_inotify_instances_raises_with_the_remedy(
     requirements.require_inotify_instances(6)
     with pytest.raises(pulumi.RunError, match=r"infra:lab\.size: 7 machines need about 140 .* limit is 128: raise it"):
         requirements.require_inotify_instances(7)
+
+
+def test_read_of_a_machine_without_its_files_reports_it_as_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MachineContainer, "running", lambda _: False)
+    props = PROPS | {"folder": str(tmp_path / "worker-1")}
+    assert _LabMachineProvider().read("worker-1", props).id == ""
+    (tmp_path / "worker-1").mkdir()
+    assert _LabMachineProvider().read("worker-1", props).outs == props | {"running": False}
+
+
+def test_positions_of_machines_do_not_depend_on_the_number_of_others() -> None:
+    three, five = LabSettings(), LabSettings(size=7, control_planes=5)
+    assert machine_positions(three) == [
+        ("control-plane", "control-plane", 11),
+        ("worker-1", "worker", 12),
+        ("worker-2", "worker", 13),
+    ]
+    others = machine_positions(five)[1:5]
+    assert [(name, position) for name, _, position in others] == [(f"control-plane-{n}", n + 4) for n in (2, 3, 4, 5)]
+    assert set(machine_positions(three)) < set(machine_positions(five))
+    assert VIRTUAL_ADDRESS not in {position for _, _, position in machine_positions(five)}

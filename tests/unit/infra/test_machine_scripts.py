@@ -135,9 +135,113 @@ def test_join_after_an_unfinished_join_resets_first(machine: Sandbox, file: str)
     result = machine.run("join.sh", "token hash\n", NODE="worker-1", ADDRESS="10.0.0.2", ENDPOINT="10.0.0.1:6443")
     assert result.returncode == 0, result.stderr
     assert [call for call in machine.calls if call.startswith("kubeadm")] == [
-        "kubeadm reset --force",
+        "kubeadm reset --force --skip-phases=remove-etcd-member",
         "kubeadm join --config /dev/stdin",
     ]
+
+
+@pytest.fixture
+def plane(machine: Sandbox) -> Sandbox:
+    """Return a machine that becomes a control plane."""
+    for name in ("openssl", "kubectl"):
+        machine.program(name)
+    machine.program("kubeadm", 'case "$1" in join) cat >&2 ;; esac')
+    (machine.root / "var/log").mkdir()
+    return machine
+
+
+VARIABLES = {
+    "NODE": "plane-2",
+    "ADDRESS": "10.0.0.2",
+    "VERSION": "1.34.4",
+    "POD_SUBNET": "10.32.0.0/16",
+    "SERVICE_SUBNET": "10.96.0.0/16",
+    "CLUSTER": "lab",
+    "NAMES": "10.0.0.1",
+    "ENDPOINT": "10.0.0.10",
+    "DISCOVERY": "10.0.0.1:6443",
+}
+
+
+@pytest.mark.parametrize("tainted", ["true", "false"])
+def test_join_of_a_control_plane_has_keys_and_policies_before_kubeadm(plane: Sandbox, tainted: str) -> None:
+    stdin = "token hash key\nkind: EncryptionConfiguration\n"
+    result = plane.run("control-plane/join.sh", stdin, TAINTED=tainted, **VARIABLES)
+    assert result.returncode == 0, result.stderr
+    kubernetes = plane.root / "etc/kubernetes"
+    keys = kubernetes / "encryption.yaml"
+    assert (keys.read_text(), keys.stat().st_mode & 0o777) == ("kind: EncryptionConfiguration\n", 0o600)
+    assert len([*kubernetes.glob("policies-*/audit-policy.yaml")]) == 1
+    assert (kubernetes / ".control-plane-ready").exists()
+    joins = [call for call in plane.calls if call.startswith("kubeadm")]
+    assert joins == ["kubeadm join --config /dev/stdin"]
+    assert "certificateKey: key" in result.stderr
+    assert "advertiseAddress: 10.0.0.2" in result.stderr
+    assert ("taints: []" in result.stderr) is (tainted == "false")
+    assert any("exclude-from-external-load-balancers-" in call for call in plane.calls) is (tainted == "false")
+
+
+def test_join_of_a_control_plane_after_a_failed_one_resets_and_is_not_ready_before_its_end(plane: Sandbox) -> None:
+    plane.write("etc/kubernetes/pki/ca.crt")
+    plane.write("var/lib/etcd/member/snap/db")
+    plane.write("var/lib/etcd/default/member/snap/db")
+    plane.program("kubeadm", '[ "$1" != join ]')
+    assert plane.run("control-plane/join.sh", "token hash key\nkeys\n", TAINTED="true", **VARIABLES).returncode == 1
+    assert [call.split()[1] for call in plane.calls if call.startswith("kubeadm")] == ["reset", "join"]
+    assert not (plane.root / "etc/kubernetes/.control-plane-ready").exists()
+    assert not (plane.root / "var/lib/etcd/member").exists()
+    assert (plane.root / "var/lib/etcd/default/member/snap/db").exists()  # of another program
+
+
+def test_init_on_a_machine_of_an_existing_cluster_leaves_it_to_the_join(plane: Sandbox) -> None:
+    plane.write("etc/mlplatform/cluster-exists")
+    result = plane.run("init.sh", TAINTED="true", **VARIABLES)
+    assert result.returncode == 0, result.stderr
+    assert "other control planes have the cluster" in result.stdout
+    assert plane.calls == []
+
+
+KEEPALIVED = {"VIRTUAL_ADDRESS": "10.0.0.10", "ADDRESS": "10.0.0.2", "PEERS": "10.0.0.1 10.0.0.3"}
+
+
+@pytest.fixture
+def keepalived(machine: Sandbox) -> Sandbox:
+    machine.program("ip", 'echo "7: ens3    inet 10.0.0.2/24 brd 10.0.0.255 scope global ens3"')
+    machine.program("systemctl", 'case "$*" in "is-active"*) exit 3 ;; esac')
+    return machine
+
+
+def test_keepalived_holds_the_address_while_the_api_server_is_alive_without_preemption(keepalived: Sandbox) -> None:
+    result = keepalived.run("control-plane/keepalived.sh", **KEEPALIVED)
+    assert result.returncode == 0, result.stderr
+    text = (keepalived.root / "etc/keepalived/keepalived.conf").read_text()
+    for line in (
+        "interface ens3",
+        "https://10.0.0.2:6443/livez",
+        "state BACKUP\n  nopreempt\n",
+        "unicast_src_ip 10.0.0.2\n  unicast_peer {\n    10.0.0.1\n    10.0.0.3\n  }\n",
+        "10.0.0.10/32\n",
+    ):
+        assert line in text, text
+    assert keepalived.calls[-1] == "systemctl start keepalived"
+
+
+@pytest.mark.parametrize("script", ["control-plane/keepalived.sh", "reset.sh"])
+def test_keepalived_of_a_machine_that_leaves_is_removed_and_another_ones_stays(
+    keepalived: Sandbox, script: str
+) -> None:
+    file = keepalived.write("etc/keepalived/keepalived.conf", "# of the administrator")
+    result = keepalived.run("control-plane/keepalived.sh", **KEEPALIVED)
+    assert result.returncode == 1
+    assert "another program wrote" in result.stderr
+    assert keepalived.run(script, VIRTUAL_ADDRESS="").returncode == 0
+    assert file.exists()
+    file.unlink()
+    keepalived.write("etc/mlplatform/owner", OWNER)
+    assert keepalived.run("control-plane/keepalived.sh", **KEEPALIVED).returncode == 0
+    assert keepalived.run(script, VIRTUAL_ADDRESS="").returncode == 0
+    assert not file.exists()
+    assert "systemctl disable --now --quiet keepalived" in keepalived.calls
 
 
 def test_join_of_a_new_machine_does_not_reset(machine: Sandbox) -> None:

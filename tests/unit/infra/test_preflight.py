@@ -9,7 +9,9 @@ import pytest
 
 from infra.errors import UserError
 from infra.kubeadm import preflight
-from infra.kubeadm.preflight.facts import parse_facts
+from infra.kubeadm.preflight.facts import MachineFacts, parse_facts
+from infra.kubeadm.preflight.ports import required_ports
+from infra.machine import ResolvedMachine
 from tests.sandbox import OWNER
 
 PROVIDER = preflight._PreflightProvider()
@@ -145,7 +147,7 @@ def test_create_of_machines_with_blocked_ports_names_ports_and_firewalls(monkeyp
         "worker-1": FACTS,
         "plane": replace(FACTS, hostname="plane", machine_id="4567", memory_mib=4000, firewalls=("ufw",)),
     }
-    monkeypatch.setattr(preflight, "gather_facts", lambda machine, _: facts[machine.name])
+    monkeypatch.setattr(preflight, "gather_facts", lambda machine, *_: facts[machine.name])
     requests: list[Any] = []
 
     def blocked(machines: Any, nodes: Any, network: str) -> dict[str, list[str]]:
@@ -161,3 +163,43 @@ def test_create_of_machines_with_blocked_ports_names_ports_and_firewalls(monkeyp
         "allow these ports between the machines in their firewalls (active: plane has ufw)"
     ) in str(error.value)
     assert PROVIDER.create(PROPS | {"machine": plane, "others": [MACHINE]}).id == "plane"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "finding"),
+    [
+        (replace(FACTS, virtual_address="free"), replace(FACTS, virtual_address="free"), ""),
+        (replace(FACTS, virtual_address="used"), replace(FACTS, virtual_address="used"), "by another machine"),
+        (replace(FACTS, virtual_address="used"), replace(FACTS, virtual_address="own"), "by plane-2"),
+        # The cluster exists: keepalived on a node of it holds the address.
+        (replace(FACTS, virtual_address="used"), replace(FACTS, virtual_address="own", is_node=True, owner=OWNER), ""),
+    ],
+    ids=["free", "used", "no-node", "node"],
+)
+def test_create_with_a_virtual_address_in_use_outside_of_the_cluster_raises(
+    own: MachineFacts, other: MachineFacts, finding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planes = [MACHINE | {"name": name, "role": "control-plane", "address": name} for name in ("plane-1", "plane-2")]
+    facts = {
+        "plane-1": replace(own, hostname="plane-1", memory_mib=4000),
+        "plane-2": replace(other, hostname="plane-2", machine_id="4567", memory_mib=4000),
+    }
+    monkeypatch.setattr(preflight, "gather_facts", lambda machine, *_: facts[machine.name])
+    monkeypatch.setattr(preflight, "blocked_ports", lambda *_: {})
+    props = PROPS | {"machine": planes[0], "others": planes[1:], "virtual_address": "10.0.0.10"}
+    if not finding:
+        assert PROVIDER.create(props).id == "plane-1"
+        return
+    with pytest.raises(UserError, match=rf"10.0.0.10 \(infra:kubernetes.virtual_address\) is in use {finding}"):
+        PROVIDER.create(props)
+
+
+def test_diff_of_another_virtual_address_checks_again() -> None:
+    assert PROVIDER.diff("worker-1", PROPS, PROPS | {"virtual_address": "10.0.0.10"}).replaces == ["machine"]
+
+
+def test_required_ports_of_etcd_are_those_between_control_planes_only() -> None:
+    worker = ResolvedMachine.parse(MACHINE)
+    plane = replace(worker, role="control-plane")
+    assert set(required_ports(plane, plane, "")) - set(required_ports(plane, worker, "")) == {"2379/tcp", "2380/tcp"}
+    assert required_ports(worker, plane, "") == ("10250/tcp",)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import ipaddress
 import shutil
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -35,11 +37,15 @@ def machine(tmp_path: Path) -> Sandbox:
     machine = Sandbox(tmp_path)
     for name in ("systemctl", "kubectl", "curl", "sleep"):
         machine.program(name)
-    for name in ("cp", "cmp"):
+    for name in ("cp", "cmp", "comm", "openssl"):
         (tmp_path / "fake-programs" / name).symlink_to(shutil.which(name) or name)
     machine.program("systemd-detect-virt", "exit 1")
+    machine.program("kubectl", 'case "$*" in *"get configmap"*) echo "    server: https://10.0.0.1:6443" ;; esac')
     (tmp_path / "var/log").mkdir()
     machine.write("etc/kubernetes/pki/ca.crt").chmod(0o644)
+    certificate(machine, "10.0.0.1")
+    for name in ("admin", "kubelet"):
+        machine.write(f"etc/kubernetes/{name}.conf", "    server: https://10.0.0.1:6443")
     machine.write("etc/kubernetes/manifests/kube-apiserver.yaml", "old flags")
     machine.write("etc/kubernetes/audit-policy.yaml", "rules: []")
     machine.write("etc/kubernetes/policies-0123456789abcdef/audit-policy.yaml", "rules: []")
@@ -53,6 +59,7 @@ def kubeadm(machine: Sandbox, flags: str, kubelet: str) -> None:
     machine.program(
         "kubeadm",
         f"""case "$*" in
+        "init phase certs apiserver"*) cp {machine.root}/new.crt /etc/kubernetes/pki/apiserver.crt ;;
         "init phase upload-config"*) cat "${{@: -1}}" >{machine.root}/uploaded ;;
         "upgrade apply"*) echo "{flags}" >/etc/kubernetes/manifests/kube-apiserver.yaml ;;
         "upgrade node"*) echo "{kubelet}" >/var/lib/kubelet/config.yaml ;;
@@ -64,7 +71,7 @@ def test_reconcile_of_an_older_control_plane_applies_both_and_waits(machine: San
     result = machine.run("reconcile.sh", ROLE="control-plane", **VARIABLES)
     assert result.returncode == 0, result.stderr
     commands = [call.partition(" --config")[0] for call in machine.calls if call.startswith(("kubeadm", "kubectl"))]
-    assert list(dict.fromkeys(commands[5:])) == [
+    assert [command for command in dict.fromkeys(commands[5:]) if "configmap" not in command] == [
         "kubeadm init phase upload-config all",
         "kubeadm upgrade apply phase control-plane v1.34.4 --certificate-renewal=false",
         "kubectl get --raw /livez --request-timeout=5s",
@@ -88,6 +95,66 @@ def test_reconcile_without_a_difference_restarts_nothing(machine: Sandbox) -> No
     assert "flags are those of this version" in result.stdout
     assert "settings are those of this version" in result.stdout
     assert [call for call in machine.calls[before:] if call.startswith(("systemctl r", "curl"))] == []
+
+
+def certificate(machine: Sandbox, *names: str, file: str = "etc/kubernetes/pki/apiserver.crt") -> None:
+    """Write a certificate of the API server with these names and addresses, and a key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
+    alternative: list[x509.GeneralName] = []
+    for name in names:
+        with suppress(ValueError):
+            alternative.append(x509.IPAddress(ipaddress.ip_address(name)))
+            continue
+        alternative.append(x509.DNSName(name))
+    now = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 1, now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    machine.write(file, built.public_bytes(serialization.Encoding.PEM).decode())
+    machine.write("etc/kubernetes/pki/apiserver.key", "key")
+
+
+def test_reconcile_with_a_new_name_reissues_the_certificate_of_the_api_server(machine: Sandbox) -> None:
+    names = {**VARIABLES, "NAMES": "10.0.0.1 api.example.com"}
+    certificate(machine, "10.0.0.1", "api.example.com", "plane", file="new.crt")
+    (machine.root / "fake-programs/openssl").rename(machine.root / "fake-programs/real-openssl")
+    # The API server serves the file that it has reloaded.
+    machine.program(
+        "openssl",
+        'case $1 in s_client) cat /etc/kubernetes/pki/apiserver.crt ;; *) exec real-openssl "$@" ;; esac',
+    )
+    for _ in range(2):
+        result = machine.run("reconcile.sh", ROLE="control-plane", **names)
+        assert result.returncode == 0, result.stderr
+    assert [call for call in machine.calls if "certs apiserver" in call][1:] == []
+    assert "certSANs: [10.0.0.1, 10.0.0.1, api.example.com]" in (machine.root / "uploaded").read_text()
+
+
+def test_reconcile_with_a_new_endpoint_moves_every_kubeconfig_and_restarts_kube_proxy(machine: Sandbox) -> None:
+    certificate(machine, "10.0.0.1", "10.0.0.10")
+    machine.program(
+        "kubectl",
+        f"""case "$*" in
+        *"get configmap"*) echo "    server: https://10.0.0.1:6443" ;;
+        replace*) cat >>{machine.root}/replaced ;;
+        esac""",
+    )
+    endpoint = {**VARIABLES, "NAMES": "10.0.0.1", "ENDPOINT": "10.0.0.10"}
+    result = machine.run("reconcile.sh", ROLE="control-plane", **endpoint)
+    assert result.returncode == 0, result.stderr
+    kubernetes, server = machine.root / "etc/kubernetes", "    server: https://10.0.0.10:6443\n"
+    assert (kubernetes / "admin.conf").read_text() == server
+    assert (kubernetes / "kubelet.conf").read_text() == "    server: https://10.0.0.1:6443\n"  # its own API server
+    assert (machine.root / "replaced").read_text() == 2 * server
+    assert "kubectl --namespace kube-system rollout restart daemonset kube-proxy" in machine.calls
+    assert "controlPlaneEndpoint: 10.0.0.10:6443" in (machine.root / "uploaded").read_text()
+    result = machine.run("reconcile.sh", ROLE="worker", **endpoint)
+    assert result.returncode == 0, result.stderr
+    assert (kubernetes / "kubelet.conf").read_text() == server
+    assert "kubelet: the API server's address is https://10.0.0.10:6443" in result.stdout
 
 
 def test_reconcile_of_a_worker_changes_its_kubelet_only(machine: Sandbox) -> None:
@@ -125,7 +192,6 @@ def test_reconcile_with_a_failed_kubeadm_fails_with_its_last_lines(machine: Sand
 def approver(machine: Sandbox) -> Sandbox:
     """Return a control plane with the timer, for the nodes plane and worker-1."""
     (machine.root / "etc/systemd/system").mkdir(parents=True)
-    (machine.root / "fake-programs/openssl").symlink_to(shutil.which("openssl") or "openssl")
     text = script_text("approve-certificates.sh")
     for node, address in {"plane": "10.0.0.1", "worker-1": "10.0.0.2"}.items():
         result = machine.run("approver.sh", text, NODE=node, ADDRESS=address)

@@ -56,6 +56,20 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             ["platform:monitoring.alerts_url", "has to begin with https://"],
         ),
         ({"port": "5005"}, ["port is not a setting", "namespace:name"]),
+        *[
+            ({"platform:backup": f'{{"password": "long-enough", "target": {target}}}'}, ["platform:backup", *expected])
+            for target, *expected in (
+                ('"backups"', "write /folder, sftp:user@host:/path or s3:https://host/bucket/path (found: 'backups')"),
+                ('"s3:backups/a"', "write /folder"),
+                ('"/a", "access_key": "a"', "access_key and secret_key belong together"),
+                ('"/a", "access_key": "a", "secret_key": "b"', "the target /a is not an S3 address; remove the keys"),
+                ('"/a", "keep": {"last": 0}', ".keep.last", "greater than or equal to 1"),
+            )
+        ],
+        ({"platform:backup": '{"target": "/a", "password": "short"}'}, ["platform:backup.password", "at least 8"]),
+        ({"platform:keep": '{"runs": {}}'}, ["platform:keep.runs", "write days, newest or both"]),
+        ({"platform:keep": '{"runs": {"days": 0}}'}, ["platform:keep.runs.days", "greater than or equal to 1"]),
+        ({"platform:keep": '{"versions": {"newest": 3}}'}, ["platform:keep", "versions needs runs"]),
         ({"infra:proxy": "{}"}, ["infra:proxy", "set http, https or both, or remove the proxy"]),
         ({"infra:proxy": '{"http": "proxy:3128"}'}, ["infra:proxy.http", "'proxy:3128'"]),
         ({"infra:proxy": '{"https": "http://me:word@proxy:3128"}'}, ["infra:proxy.https"]),
@@ -138,6 +152,13 @@ def test_load_with_a_wrong_column_names_it(column: object, expected: str) -> Non
     assert expected in load_error({"workloads:pipelines": json.dumps({"flats": {"columns": {"zip": column}}})})
 
 
+@pytest.mark.parametrize("value", [2**53 + 1, [1, -(2**53) - 1], {"x": {"y": 2**60}}])
+def test_load_with_a_whole_number_that_pulumi_would_round_says_how_to_write_it(value: object) -> None:
+    text = load_error({"workloads:pipelines": json.dumps({"flats": {"parameters": {"p": value}}})})
+    assert "workloads:pipelines.flats.parameters.p" in text
+    assert "is beyond 2^53, where Pulumi rounds whole numbers; write it as a text, in quotes" in text
+
+
 @pytest.mark.parametrize(
     ("gate", "conditions", "text"),
     [
@@ -179,6 +200,9 @@ def test_load_of_every_committed_stack_succeeds(stack: str) -> None:
             {"infra:lab": '{"subnet": "10.96.4.0/24"}'},
             ["kubernetes.service_subnet 10.96.0.0/16 overlaps with lab.subnet"],
         ),
+        ({"infra:lab": '{"control_planes": 2}'}, ["infra:lab.control_planes", "set 1, 3 or 5", "2"]),
+        ({"infra:lab": '{"control_planes": 5}'}, ["infra:lab", "size: 3 is less than control_planes; set 5 or more"]),
+        ({"infra:kubernetes": '{"virtual_address": "10.21.0.9"}'}, ["virtual_address: 10.21.0.9 is outside of"]),
         ({"infra:kubernetes": '{"version": "v1.34"}'}, ["infra:kubernetes.version", "v1.34"]),
         ({"infra:machines": "none"}, ["machines: none does not go with cluster: kubeadm"]),
         ({"infra:machines": "hosts"}, ["infra:hosts, the machines' addresses"]),
@@ -246,7 +270,15 @@ def host(name: str, **more: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("hosts", "expected"),
     [
-        ({"machines": [host("a")]}, "one must have role: control-plane, found 0: none"),
+        ({"machines": [host("a")]}, "machines: 0 have role: control-plane (none); set 1, 3 or 5: etcd needs"),
+        (
+            {"machines": [host(name, role="control-plane") for name in "ab"]},
+            "2 have role: control-plane (a, b); set 1, 3",
+        ),
+        (
+            {"machines": [host(name, role="control-plane") for name in "abc"]},
+            "kubernetes: the control planes a, b, c need one address for their API server: set virtual_address",
+        ),
         ({"machines": [host("a", role="control-plane"), host("a")]}, "the name a is given twice"),
         ({"machines": [host("a", host_key="SHA256:abc")]}, "infra:hosts.machines.0.host_key"),
         ({"machines": [host("A_b")]}, "infra:hosts.machines.0.name"),
@@ -374,3 +406,67 @@ def test_load_with_a_database_without_a_host_names_the_form_only(url: str, fault
 
 def test_load_of_a_lab_with_load_balancers_succeeds() -> None:
     assert load_settings("lab", EXPOSED | {"platform:pipelines": "kubeflow"})
+
+
+DOOR = {
+    "platform:door": '{"host": "10.20.0.219"}',
+    "platform:tracking": '{"service": "ClusterIP"}',
+    "platform:monitoring": '{"service": "ClusterIP"}',
+    "serving:service": "ClusterIP",
+}
+HASH = "$2b$12$" + "a" * 53
+
+
+def test_load_with_a_door_in_front_of_all_services_succeeds() -> None:
+    door = load_settings("lab", DOOR).platform.door
+    assert door
+    assert (door.service_address, door.session_hours) == ("10.20.0.219", 8)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"serving:service": "NodePort"}, ["serving:service: NodePort", "would bypass platform:door", "ClusterIP"]),
+        ({"platform:tracking": '{"service": "LoadBalancer"}'}, ["platform:tracking.service: LoadBalancer"]),
+        ({"platform:door": '{"host": "Example.com"}'}, ["platform:door.host", "Example.com"]),
+        ({"platform:door": '{"host": "10.20.0.300"}'}, ["platform:door.host", "10.20.0.300"]),
+        ({"platform:door": '{"users": {"Anna": {}}}'}, ["platform:door.users", "Anna"]),
+        (
+            {"platform:door": f'{{"users": {{"writer": {{"role": "administrator", "password_hash": "{HASH}"}}}}}}'},
+            ["users.writer", "programs use this name"],
+        ),
+        (
+            {"platform:door": f'{{"users": {{"anna": {{"password_hash": "{HASH}"}}}}}}'},
+            ["there is no administrator", "role: administrator"],
+        ),
+        (
+            {"platform:door": '{"users": {"anna": {"password_hash": "plain-word"}}}'},
+            ["platform:door.users.anna.password_hash", "no bcrypt hash", "make user"],
+        ),
+        (
+            {"platform:door": '{"oidc": {"issuer": "http://id.example", "client": "a", "client_secret": "b"}}'},
+            ["platform:door.oidc.issuer", "http://id.example", "platform:door.oidc.groups"],
+        ),
+        (
+            {"platform:door": '{"certificate": {"certificate_file": "/no/such", "key_file": "/no/such"}}'},
+            ["platform:door.certificate.certificate_file", "no such file"],
+        ),
+    ],
+)
+def test_load_with_a_wrong_door_names_the_setting(overrides: dict[str, str], expected: list[str]) -> None:
+    message = load_error(merged_door(overrides), "lab")
+    assert all(part in message for part in expected), message
+    assert "plain-word" not in message
+
+
+def merged_door(overrides: dict[str, str]) -> dict[str, str]:
+    door = json.dumps(json.loads(DOOR["platform:door"]) | json.loads(overrides.get("platform:door", "{}")))
+    return DOOR | overrides | {"platform:door": door}
+
+
+def test_load_with_a_door_without_a_cluster_or_address_raises() -> None:
+    assert "infra:cluster is none" in load_error({"platform:door": '{"host": "ml.example.com"}'})
+    door = {"platform:door": '{"host": "ml.example.com"}', "serving:service": "ClusterIP"}
+    assert "set platform:load_balancer" in load_error(door, "onprem")
+    visible = {PIPELINES: '{"iris-external": {"visibility": "public"}}'}
+    assert "iris-external.visibility: only a door knows its callers" in load_error(visible)

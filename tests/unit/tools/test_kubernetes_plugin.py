@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.stand_ins import Answering, answering
-from tools.cli import kubernetes_plugin
+from tools.cli import kubernetes_plugin, written_settings
 from tools.cli.kubernetes_plugin import PLUGIN, require_kubernetes_plugin
 from tools.cli.pulumi_command import Pulumi, PulumiError
 
@@ -24,7 +24,7 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, cluster in (("with", "kubeadm"), ("without", "none")):
         (tmp_path / f"Pulumi.{name}.yaml").write_text(f"config:\n  infra:cluster: {cluster}\n")
     executable(tmp_path / "bin" / "pulumi")
-    monkeypatch.setattr(kubernetes_plugin, "PROJECT", tmp_path)
+    monkeypatch.setattr(written_settings, "PROJECT", tmp_path)
     monkeypatch.setattr(kubernetes_plugin, "DOWNLOAD_SITES", (UNREACHABLE,))
     monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))

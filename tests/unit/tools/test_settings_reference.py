@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -64,12 +64,12 @@ def plain_settings() -> Iterator[str]:
 
 
 def settings_below(name: str, field: FieldInfo) -> Iterator[str]:
-    sections = nested_sections(field)
-    if not sections:
+    sections, by_name = nested_sections(field), get_origin(field.annotation) is dict
+    if by_name or not sections:
         yield name
     for section in sections:
         for key, deeper in section.model_fields.items():
-            yield from settings_below(f"{name}.{key}", deeper)
+            yield from settings_below(key if by_name else f"{name}.{key}", deeper)
 
 
 def all_sections(section: type[BaseModel]) -> Iterator[type[BaseModel]]:

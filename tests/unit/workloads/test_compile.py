@@ -12,7 +12,7 @@ import pytest
 
 from settings.paths import PROJECT
 
-FOLDERS = ("infra", "settings", "workloads")
+FOLDERS = ("infra", "settings", "tools", "workloads")
 CHANGED_FILE = """
 from pathlib import Path
 

@@ -82,6 +82,7 @@ def test_typed_returns_the_value_as_kubeflow_pipelines_passes_it(
         ("BOOLEAN", 1, "a is 1, but must be of the type BOOLEAN"),
         ("LIST", "[]", r"a is '\[\]', but must be of the type LIST"),
         ("STRUCT", {"x": [float("nan")]}, r"a\.x\[0\] is nan, which no parameter"),
+        ("NUMBER_INTEGER", 2**53 + 1, r"a is 9007199254740993, and parameters .* up to 2\^53 only"),
     ],
 )
 def test_typed_with_another_type_names_the_value(parameter_type: str, value: Any, error: str) -> None:

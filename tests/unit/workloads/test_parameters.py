@@ -71,6 +71,13 @@ def test_resolve_arguments_with_a_number_that_json_lacks_names_the_setting(value
         arguments("NUMBER_DOUBLE", value)
 
 
+def test_resolve_arguments_with_a_whole_number_that_would_be_rounded_names_the_setting() -> None:
+    assert arguments("NUMBER_INTEGER", str(2**53)) == 2**53
+    with pytest.raises(UserError, match=rf"^{SETTING}\.p is 9007199254740993, and parameters .* up to 2\^53 only"):
+        arguments("NUMBER_INTEGER", str(2**53 + 1))
+    assert arguments("STRING", str(2**53 + 1)) == "9007199254740993"
+
+
 def test_resolve_arguments_with_a_nested_infinity_names_its_place() -> None:
     with pytest.raises(UserError, match=rf"^{SETTING}\.p\[1\]\.x is inf, which no parameter"):
         arguments("LIST", [1.0, {"x": float("inf")}])

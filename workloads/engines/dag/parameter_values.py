@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-LARGEST_EXACT_INTEGER = 2.0**53
+from settings.types import LARGEST_EXACT_INTEGER
+
 PARAMETER = re.compile(r"\{\{\$\.inputs\.parameters\['+(?P<name>[^']+)'+\]\}\}")
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "NUMBER_INTEGER": (int, float),
@@ -32,7 +33,7 @@ def typed(name: str, value: Any, parameter_type: str) -> Any:
     Raises:
         ParameterError: the value has another type.
     """
-    require_finite(name, value)
+    require_exact(name, value)
     value = _with_integers(value)
     if parameter_type == "STRING":
         return parameter_text(value)
@@ -73,18 +74,23 @@ def fill_placeholders(value: Any, constants: Mapping[str, str], inputs: Mapping[
     return PARAMETER.sub(lambda found: parameter_text(inputs.get(found["name"])), value)
 
 
-def require_finite(name: str, value: Any) -> None:
-    """Raise a ParameterError if the value is or contains NaN or an infinity, which JSON cannot express."""
+def require_exact(name: str, value: Any) -> None:
+    """Raise a ParameterError if the value is or contains a number that JSON cannot express, or not exactly."""
     if isinstance(value, dict):
         for key, each in value.items():
-            require_finite(f"{name}.{key}", each)
+            require_exact(f"{name}.{key}", each)
     elif isinstance(value, list):
         for index, each in enumerate(value):
-            require_finite(f"{name}[{index}]", each)
+            require_exact(f"{name}[{index}]", each)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ParameterError(
             f"{name} is {value}, which no parameter and no metadata can hold: they are JSON; "
             "use a text, leave it out, or write it to an artifact's file"
+        )
+    elif isinstance(value, int) and abs(value) > LARGEST_EXACT_INTEGER:
+        raise ParameterError(
+            f"{name} is {value}, and parameters and metadata keep whole numbers up to 2^53 only: their numbers are "
+            "doubles; use a text, or write it to an artifact's file"
         )
 
 

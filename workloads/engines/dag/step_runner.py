@@ -13,7 +13,7 @@ from typing import Any
 
 from workloads.engines.base import StepState
 from workloads.engines.dag.artifact_files import Artifact, ArtifactFiles, artifact_scheme
-from workloads.engines.dag.parameter_values import ParameterError, fill_placeholders, require_finite, typed
+from workloads.engines.dag.parameter_values import ParameterError, fill_placeholders, require_exact, typed
 from workloads.engines.dag.run_log import RunLog, StepLog
 from workloads.engines.dag.step_environment import EnvironmentFailure, StepEnvironments
 
@@ -207,7 +207,7 @@ def _read_parameter(name: str, text: str, parameter_type: str) -> Any:
 
 def _written_artifact(artifact: Mapping[str, Any], artifact_type: Mapping[str, str], place: Path) -> Artifact:
     metadata = artifact.get("metadata", {})
-    require_finite(f"the metadata of the output {place.name}", metadata)
+    require_exact(f"the metadata of the output {place.name}", metadata)
     if own_path := artifact.get("custom_path"):  # the step wrote elsewhere, with `artifact.set_path`
         copy = shutil.copytree if Path(own_path).is_dir() else shutil.copy2
         copy(own_path, place)

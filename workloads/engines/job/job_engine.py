@@ -17,6 +17,7 @@ from mlplatform.job_namespace import PODS
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.pod_logs import exit_reasons, waiting_reasons
+from infra.retry import poll
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState
 from workloads.engines.dag.package_support import require_support
 from workloads.engines.job.job_manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
@@ -152,14 +153,11 @@ class JobEngine(Engine):
         self.api.none_if_missing(
             lambda: self.api.batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
         )
-        deadline = time.monotonic() + STOP_SECONDS
-        while self._read_job(name):
-            if time.monotonic() > deadline:
-                raise UserError(
-                    f"the Job {self.namespace}/{name} still exists {STOP_SECONDS} s after its deletion; check its "
-                    "finalizers and pods"
-                )
-            time.sleep(POLL_SECONDS)
+        if not poll(lambda: self._read_job(name) is None or None, timeout=STOP_SECONDS, interval=POLL_SECONDS):
+            raise UserError(
+                f"the Job {self.namespace}/{name} still exists {STOP_SECONDS} s after its deletion; check its "
+                "finalizers and pods"
+            )
 
 
 def _job_name(pipeline: str, key: str) -> str:

@@ -50,9 +50,9 @@ def train_estimator(
     prepared, preparation = prepare(build_estimator(name, parameters, task, seed), description["columns"])
     if task is Task.ANOMALY:
         # What deviates from normal rows is an anomaly, whether the training data have its like or not.
-        rows, labels = rows[labels == 0], None
+        rows = rows[labels == 0]
         preparation += f"; it is trained on the {len(rows)} normal rows"
-    fit_estimator(name, prepared, rows, labels)
+    fit_estimator(name, prepared, rows, None if task is Task.ANOMALY else labels)
     SAVERS[task](prepared, rows, description, folder, model_name)
     shares = getattr(prepared, "feature_importances_", None)
     if shares is not None:

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from settings.metrics import COSTS, MAIN_METRICS, METRICS, metrics_of
-from settings.tuning import DEFAULT_TRIALS, MOST_TRIALS, TuneSection
+from settings.pipelines.tuning import DEFAULT_TRIALS, MOST_TRIALS, TuneSection
 from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError

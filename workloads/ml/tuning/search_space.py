@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from settings.tuning import ParameterRange, TuneSection
+from settings.pipelines.tuning import ParameterRange, TuneSection
 from workloads.ml.data.target import Task
 from workloads.ml.training.estimators import ONE_OR_ALL
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Print facts about this machine, one `key value` a line, for the preflight. Changes nothing.
-# Input: ADDRESS, its private address; PEERS, the private addresses of the other machines.
+# Input: ADDRESS, its private address; PEERS, the private addresses of the other machines; VIRTUAL_ADDRESS, the address
+# that the API server is to have, or unset.
 set -uo pipefail
 
 # shellcheck source=/dev/null
@@ -16,6 +17,18 @@ df --output=avail -k /var/lib | awk 'NR == 2 {print "disk_free_mib", int($1 / 10
 echo "cgroups $(test -f /sys/fs/cgroup/cgroup.controllers && echo v2 || echo v1)"
 echo "init $(test -d /run/systemd/system && echo systemd || echo other)"
 ip -oneline -4 address show | grep -q " ${ADDRESS}/" && echo "has_address yes"
+if [ -n "${VIRTUAL_ADDRESS-}" ]; then
+  # A machine that has the address responds with its hardware address, whatever its firewall drops.
+  sudo --non-interactive ip neighbour flush to "$VIRTUAL_ADDRESS" 2>/dev/null
+  timeout 3 bash -c "exec 3<>/dev/tcp/$VIRTUAL_ADDRESS/6443" 2>/dev/null
+  if ip -oneline -4 address show | grep -q " ${VIRTUAL_ADDRESS}/"; then
+    echo "virtual_address own"
+  elif ip neighbour show to "$VIRTUAL_ADDRESS" | grep -q lladdr; then
+    echo "virtual_address used"
+  else
+    echo "virtual_address free"
+  fi
+fi
 # With --non-interactive, sudo prints an error instead of a password prompt.
 if error=$(sudo --non-interactive true 2>&1); then echo "sudo yes"; else echo "sudo no ${error//$'\n'/ }"; fi
 if [ -f /etc/mlplatform/owner ]; then echo "owner $(cat /etc/mlplatform/owner)"; fi

@@ -12,6 +12,8 @@ from tools.bootstrap.paths import PROJECT
 from tools.cli.pulumi_command import Pulumi
 
 POLICIES = PROJECT / "policies"
+LINEAR = {"PULUMI_SKIP_CHECKPOINTS": "true"}
+"""Environment of a preview, which stores no state. Without it, the CLI serializes all resources after each resource."""
 
 
 def preview(pulumi: Pulumi, more: Sequence[str]) -> tuple[int, dict[str, Any]]:
@@ -24,7 +26,7 @@ def preview(pulumi: Pulumi, more: Sequence[str]) -> tuple[int, dict[str, Any]]:
         log = Path(scratch) / "events"
         arguments = ("preview", "--json", "--policy-pack", str(POLICIES), "--event-log", str(log), *more)
         # The CLI's JSON lacks the violations. Its event log has them, but the option needs the CLI's debug commands.
-        finished = pulumi.execute(*arguments, PULUMI_DEBUG_COMMANDS="true")
+        finished = pulumi.execute(*arguments, PULUMI_DEBUG_COMMANDS="true", **LINEAR)
         try:
             plan = json.loads(finished.stdout)
         except ValueError:

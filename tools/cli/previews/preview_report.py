@@ -80,7 +80,7 @@ def report(stack: str, preview: Mapping[str, Any]) -> str:
 
     Args:
         stack: the stack's name.
-        preview: the CLI's JSON, as `tools.cli.preview` returns it.
+        preview: the CLI's JSON, as `tools.cli.previews.preview` returns it.
     """
     return "\n".join(_lines(stack, preview, planned_resources(preview)))
 

@@ -1,0 +1,49 @@
+"""Members of the cluster's etcd, one on each control plane."""
+
+from __future__ import annotations
+
+import json
+
+from infra.errors import UserError
+from infra.kubeadm.kubectl import POLL_SECONDS, Kubectl
+from infra.machine import ResolvedMachine
+from infra.retry import poll
+from infra.ssh import CommandResult
+
+PKI = "/etc/kubernetes/pki/etcd"
+MEMBER_SECONDS = 60
+"""etcd refuses to remove a member while another one has just restarted."""
+
+
+def remove_member(kubectl: Kubectl, machine: ResolvedMachine) -> None:
+    """Remove the member of a control plane that leaves, or that will join again. Do nothing if etcd has no such member.
+
+    Raises:
+        UserError: etcd cannot be queried, or refuses to remove the member, for a minute.
+    """
+    listed = _etcdctl(kubectl, "member list --write-out=json").checked("reading the members of etcd")
+    for member in json.loads(listed)["members"]:
+        # A member that has not started has no name.
+        address = f"https://{machine.address}:2380"
+        if member.get("name") == machine.name or address in member["peerURLs"]:
+            _remove(kubectl, machine.name, f"{member['ID']:x}")
+
+
+def _remove(kubectl: Kubectl, name: str, member: str) -> None:
+    result = CommandResult(0, "", "")
+
+    def removed() -> bool | None:
+        nonlocal result
+        result = _etcdctl(kubectl, f"member remove {member}")
+        return True if result.code == 0 else None
+
+    if not poll(removed, timeout=MEMBER_SECONDS, interval=POLL_SECONDS):
+        raise UserError(f"removing the etcd member of {name} failed: {result.error.strip()}")
+    print(f"{name}: its etcd member is removed")
+
+
+def _etcdctl(kubectl: Kubectl, arguments: str) -> CommandResult:
+    """Run etcdctl beside the member of the machine that `kubectl` is connected to."""
+    certificates = f"--cacert {PKI}/ca.crt --cert {PKI}/peer.crt --key {PKI}/peer.key"
+    etcdctl = f"etcdctl --endpoints https://127.0.0.1:2379 {certificates} {arguments}"
+    return kubectl.run(f"--namespace kube-system exec etcd-{kubectl.machine.name} -- {etcdctl}")

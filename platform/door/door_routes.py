@@ -1,0 +1,121 @@
+"""Addresses behind the door: what nginx passes to which service, and who may call it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from settings.services.door_settings import DoorSettings, Visibility
+from settings.stack import StackSettings
+
+MODEL = "model"
+MODELS_PATH = "models/"
+ROLES: dict[str, Sequence[str]] = {
+    "start": ("administrator", "editor", "reader"),
+    "mlflow": ("administrator", "editor", "reader"),
+    "monitoring": ("administrator", "editor", "reader"),
+    # Kubeflow's pages cannot distinguish readers from editors.
+    "pipeline": ("administrator", "editor"),
+}
+"""Roles that may use an area. MLflow itself limits what each role does there."""
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A model behind the door: the port of its Service, its callers, and the longest body of a request."""
+
+    port: int
+    visibility: Visibility
+    max_body_bytes: int
+
+
+def services_file(addresses: Mapping[str, str]) -> str:
+    """Return the services behind the door for `serve.sh`; `addresses` are `host:port` by nginx's name."""
+    return "".join(f"{name} {address.replace(':', ' ')}\n" for name, address in addresses.items())
+
+
+def routes_file(
+    door: DoorSettings, models: Mapping[str, PublishedModel], files: str, page: str | None, *, kubeflow: bool
+) -> str:
+    """Return the locations of nginx for the services behind the door.
+
+    Args:
+        door: the settings.
+        models: the served models by name.
+        files: the folder of nginx's files.
+        page: the path of the status page of Prometheus, None without Prometheus.
+        kubeflow: whether there are the pages of Kubeflow Pipelines.
+    """
+    routes = [_mlflow(files), *([_monitoring(files, page)] if page else []), *([_pipeline(files)] if kubeflow else [])]
+    routes += [_model(name, model, files, door.requests_per_second) for name, model in models.items()]
+    return "".join(routes)
+
+
+def model_service(model: str) -> str:
+    """Return the name of the Service of a model."""
+    return f"{model}-server"
+
+
+def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
+    """Return the served models of a stack by name."""
+    return {
+        pipeline.model or name: PublishedModel(
+            pipeline.port or settings.serving.port, pipeline.visibility, settings.serving.max_body_bytes
+        )
+        for name, pipeline in settings.workloads.pipelines.items()
+        if pipeline.serve
+    }
+
+
+def _mlflow(files: str) -> str:
+    """Return the location of MLflow, which gets the name and the role of the caller."""
+    identity = "".join(f"  proxy_set_header X-Door-{name} $door_{name.lower()};\n" for name in ("User", "Role", "Key"))
+    upload = "  client_max_body_size 0;\n  proxy_request_buffering off;\n  proxy_read_timeout 300s;\n"
+    return _location("mlflow", files, f"{upload}{identity}  proxy_pass http://mlflow/;\n")
+
+
+def _monitoring(files: str, page: str) -> str:
+    """Return the location of Prometheus, whose status page is at the path `page`."""
+    login = "  proxy_set_header Authorization $monitoring_login;\n"
+    start = f"location = /monitoring/ {{ return 302 /monitoring{page}; }}\n"
+    return start + _location("monitoring", files, f"{login}  proxy_pass http://monitoring/;\n")
+
+
+def _pipeline(files: str) -> str:
+    """Return the location of the pages of Kubeflow Pipelines, which expect this path."""
+    login = "  proxy_set_header Authorization $pipeline_login;\n"
+    return _location("pipeline", files, f"{login}  proxy_pass http://pipeline;\n")
+
+
+def _model(name: str, model: PublishedModel, files: str, rate: int) -> str:
+    """Return the location of a model. A prediction changes nothing, so nginx repeats one that a pod did not answer."""
+    limits = f"  limit_req zone=callers burst={rate} nodelay;\n  client_max_body_size {model.max_body_bytes};\n"
+    retry = "  proxy_next_upstream error timeout non_idempotent;\n  proxy_next_upstream_tries 2;\n"
+    target = f"  proxy_pass http://{model_upstream(name)}/;\n"
+    return _location(MODEL, files, limits + retry + target, f"{MODELS_PATH}{name}", name)
+
+
+def model_upstream(model: str) -> str:
+    """Return nginx's name for the servers of a model."""
+    return f"model_{model}"
+
+
+def access_rules(
+    door: DoorSettings, users: Mapping[str, str], models: Mapping[str, PublishedModel], sign_on: str
+) -> str:
+    """Return access.json, which door.js reads: `users` are roles by name, `sign_on` is the URL of oauth2-proxy."""
+    rules = {
+        "sign_on": sign_on,
+        "provider": door.oidc is not None,
+        "users": dict(users),
+        "groups": door.oidc.groups if door.oidc else {},
+        "areas": {area: dict.fromkeys(roles, True) for area, roles in ROLES.items()},
+        "models": {name: model.visibility for name, model in models.items()},
+    }
+    return json.dumps(rules, sort_keys=True)
+
+
+def _location(area: str, files: str, body: str, path: str = "", model: str = "") -> str:
+    guard = f"  include {files}/guard.conf;\n  include {files}/proxy.conf;\n"
+    return f'location /{path or area}/ {{\n  set $area {area};\n  set $model "{model}";\n{guard}{body}}}\n'

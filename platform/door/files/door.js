@@ -1,0 +1,117 @@
+// The rights of a request. nginx runs `authorize` before it passes a request on.
+//
+// `access` is access.json: {"sign_on": URL, "provider": bool, "users": {name: role}, "groups": {group: role},
+// "areas": {area: {role: true}}, "models": {model: "private", "team" or "public"}}. `tokens` is tokens.json: the SHA-256 of a
+// token to {"id", "for": {"model:NAME" or area: true}, "role", "expires": seconds since 1970}. Both are objects outside of JavaScript, whose
+// lists have no methods.
+
+import crypto from 'crypto';
+import fs from 'fs';
+
+const IDENTITY = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$/;
+const ROLES = ['administrator', 'editor', 'reader'];
+const TOKEN = /^Bearer (mlp_[A-Za-z0-9_-]{43})$/;
+const CHANGES = ['POST', 'PUT', 'PATCH', 'DELETE'];
+
+// Return "1" for a change that a page of another site sends with the browser's session.
+function foreign(r) {
+    if (CHANGES.indexOf(r.method) < 0) {
+        return '';
+    }
+    const site = r.headersIn['Sec-Fetch-Site'];
+    if (site && site !== 'same-origin' && site !== 'none') {
+        return '1';
+    }
+    const origin = r.headersIn.Origin;
+    return origin && origin !== `https://${r.headersIn.Host}` ? '1' : '';
+}
+
+async function authorize(r) {
+    const area = r.variables.area, model = r.variables.model;
+    if (area === 'model' && access.models[model] === 'public') {
+        r.return(200);
+        return;
+    }
+    const authorization = r.variables.http_authorization;
+    const caller = authorization ? byToken(authorization, area === 'model' ? `model:${model}` : area) : await bySession(r, area);
+    if (caller.status === 200) {
+        r.headersOut['X-Door-User'] = caller.user;
+        r.headersOut['X-Door-Role'] = caller.role;
+    }
+    r.return(caller.status);
+}
+
+function byToken(authorization, target) {
+    const match = TOKEN.exec(authorization);
+    const grant = match && tokens[crypto.createHash('sha256').update(match[1]).digest('hex')];
+    if (!grant || grant.expires <= Date.now() / 1000) {
+        return {status: 401};
+    }
+    return grant.for[target] ? {status: 200, user: `token.${grant.id}`, role: grant.role} : {status: 403};
+}
+
+async function bySession(r, area) {
+    const cookie = r.variables.http_cookie;
+    if (!cookie) {
+        return {status: 401};
+    }
+    const reply = await ngx.fetch(`${access.sign_on}/oauth2/auth`, {headers: {Cookie: cookie}});
+    if (reply.status !== 202) {
+        return {status: 401};
+    }
+    const user = reply.headers.get('X-Auth-Request-Email') || reply.headers.get('X-Auth-Request-User') || '';
+    const groups = (reply.headers.get('X-Auth-Request-Groups') || '').split(',');
+    const role = IDENTITY.test(user) ? roleOf(user, groups) : '';
+    return role && permits(r, area, role) ? {status: 200, user: user, role: role} : {status: 403};
+}
+
+function roleOf(user, groups) {
+    if (!access.provider) {
+        return access.users[user] || '';
+    }
+    return ROLES.find((role) => groups.some((group) => access.groups[group] === role)) || '';
+}
+
+function permits(r, area, role) {
+    if (area === 'model') {
+        return access.models[r.variables.model] === 'team' || role === 'administrator';
+    }
+    return access.areas[area][role] === true;
+}
+
+// Send a browser to the sign-in page, and answer 401 to a program.
+function ask_to_sign_in(r) {
+    if (!isPage(r)) {
+        r.headersOut['WWW-Authenticate'] = 'Bearer';
+        fail(r, 401, 'sign in, or send a valid token: Authorization: Bearer mlp_...');
+        return;
+    }
+    const step = access.provider ? 'start' : 'sign_in';
+    r.headersOut['Cache-Control'] = 'no-store';
+    r.return(302, `/oauth2/${step}?rd=${encodeURIComponent(r.variables.request_uri)}`);
+}
+
+function deny(r) {
+    if (!isPage(r)) {
+        fail(r, 403, 'this user or token has no right to this address');
+        return;
+    }
+    r.headersOut['Content-Type'] = 'text/html';
+    r.return(403, fs.readFileSync(r.variables.denied_page));
+}
+
+function unknown_model(r) {
+    fail(r, 404, 'there is no such model');
+}
+
+function isPage(r) {
+    const accepts = r.variables.http_accept || '';
+    return !r.variables.http_authorization && r.variables.request_method === 'GET' && accepts.indexOf('text/html') >= 0;
+}
+
+function fail(r, status, reason) {
+    r.headersOut['Content-Type'] = 'application/json';
+    r.return(status, `${JSON.stringify({error: reason})}\n`);
+}
+
+export default {ask_to_sign_in, authorize, deny, foreign, unknown_model};

@@ -1,0 +1,182 @@
+"""The content of the start page, from MLflow, Prometheus and the model servers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import requests
+
+TIMEOUT_SECONDS = 5
+CHAMPION = "champion"
+METRICS = ("accuracy", "rmse")
+"""Tags of a model version with its main metric."""
+SHOWN_RUNS = 10
+DRIFTED = 0.2
+"""Population stability index (PSI) above which a feature has drifted."""
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A person, the role of the person, and the key with which MLflow believes both."""
+
+    user: str
+    role: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request to MLflow in the name of the person."""
+        return {"X-Door-User": self.user, "X-Door-Role": self.role, "X-Door-Key": self.key}
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A served model: the texts of its row."""
+
+    name: str
+    version: str
+    metric: str
+    healthy: bool
+    visibility: str
+    drift: str
+    drifted: bool
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run: the texts of its row."""
+
+    name: str
+    experiment: str
+    path: str
+    state: str
+    started: str
+    duration: str
+
+
+@dataclass
+class Overview:
+    """Models, runs and faults: services that did not respond."""
+
+    models: list[ModelRow] = field(default_factory=list)
+    runs: list[RunRow] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, settings: Settings, caller: Caller) -> Overview:
+        """Read the services at the same time; a service that does not respond leaves its fields empty."""
+        overview = cls()
+        with ThreadPoolExecutor() as pool:
+            drift = pool.submit(overview._read, "monitoring", {}, _drift, settings)
+            runs = pool.submit(overview._read, "MLflow", [], _runs, settings, caller)
+            names = sorted(settings["models"])
+            versions = pool.map(lambda name: overview._read("MLflow", None, _champion, settings, caller, name), names)
+            healthy = pool.map(lambda name: _is_healthy(settings["models"][name]["url"]), names)
+            overview.models = [
+                _model_row(name, version, is_healthy, settings["models"][name]["visibility"], drift.result())
+                for name, version, is_healthy in zip(names, versions, healthy, strict=True)
+            ]
+            overview.runs = runs.result()
+        return overview
+
+    def _read(self, service: str, default: Any, read: Any, *arguments: Any) -> Any:
+        try:
+            return read(*arguments)
+        except (requests.RequestException, ValueError, KeyError):
+            fault = f"{service} does not respond."
+            if fault not in self.faults:
+                self.faults.append(fault)
+            return default
+
+
+def _mlflow(settings: Settings, caller: Caller, method: str, path: str, **content: Any) -> Any:
+    url = f"{settings['mlflow']}/api/2.0/mlflow/{path}"
+    response = requests.request(method, url, headers=caller.headers, timeout=TIMEOUT_SECONDS, **content)
+    if response.status_code == 404:
+        return {}
+    response.raise_for_status()
+    return response.json()
+
+
+def _champion(settings: Settings, caller: Caller, model: str) -> Any:
+    """Return the version of the model with the alias, None without one."""
+    query = {"name": model, "alias": CHAMPION}
+    try:
+        return _mlflow(settings, caller, "GET", "registered-models/alias", params=query).get("model_version")
+    except requests.HTTPError as error:
+        if error.response.status_code in (400, 403):  # no alias, or no model
+            return None
+        raise
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/v2/health/ready", timeout=TIMEOUT_SECONDS).ok
+    except requests.RequestException:
+        return False
+
+
+def _drift(settings: Settings) -> dict[str, tuple[str, float]]:
+    """Return the feature with the highest drift, and its PSI, by model."""
+    if not settings["prometheus"]:
+        return {}
+    server = settings["prometheus"]
+    response = requests.get(
+        f"{server['url']}/api/v1/query",
+        params={"query": "topk by (model) (1, feature:model_input_psi:1h)"},
+        auth=(server["username"], server["password"]),
+        timeout=TIMEOUT_SECONDS,
+    )
+    response.raise_for_status()
+    samples = response.json()["data"]["result"]
+    return {each["metric"]["model"]: (each["metric"]["feature"], float(each["value"][1])) for each in samples}
+
+
+def _model_row(
+    name: str, version: Any, healthy: bool, visibility: str, drift: Mapping[str, tuple[str, float]]
+) -> ModelRow:
+    tags = {each["key"]: each["value"] for each in (version or {}).get("tags", [])}
+    metric = ", ".join(f"{metric} {float(tags[metric]):.3f}" for metric in METRICS if metric in tags)
+    feature, index = drift.get(name, ("", 0.0))
+    return ModelRow(
+        name=name,
+        version=version["version"] if version else "",
+        metric=metric,
+        healthy=healthy,
+        visibility=visibility,
+        drift=f"{index:.2f} ({feature})" if feature else "",
+        drifted=index > DRIFTED,
+    )
+
+
+def _runs(settings: Settings, caller: Caller) -> list[RunRow]:
+    """Return the newest runs that the person may see."""
+    found = _mlflow(settings, caller, "GET", "experiments/search", params={"max_results": 100}).get("experiments", [])
+    experiments = {each["experiment_id"]: each["name"] for each in found}
+    if not experiments:
+        return []
+    query = {
+        "experiment_ids": list(experiments),
+        "order_by": ["attributes.start_time DESC"],
+        "max_results": SHOWN_RUNS,
+    }
+    runs = _mlflow(settings, caller, "POST", "runs/search", json=query).get("runs", [])
+    return [_run_row(each["info"], experiments) for each in runs]
+
+
+def _run_row(info: Mapping[str, Any], experiments: Mapping[str, str]) -> RunRow:
+    started = datetime.fromtimestamp(int(info["start_time"]) / 1000, UTC)
+    seconds = (int(info["end_time"]) - int(info["start_time"])) // 1000 if info.get("end_time") else None
+    return RunRow(
+        name=info.get("run_name") or info["run_id"],
+        experiment=experiments[info["experiment_id"]],
+        path=f"/mlflow/#/experiments/{info['experiment_id']}/runs/{info['run_id']}",
+        state=info["status"].lower(),
+        started=f"{started:%Y-%m-%d %H:%M} UTC",
+        duration="" if seconds is None else str(timedelta(seconds=seconds)),
+    )

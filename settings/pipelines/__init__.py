@@ -1,0 +1,1 @@
+"""Settings of one pipeline: schedule, gate, and search for parameters."""

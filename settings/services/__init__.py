@@ -1,0 +1,1 @@
+"""Settings of services around the platform."""

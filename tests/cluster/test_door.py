@@ -1,0 +1,207 @@
+"""The door of a cluster: sign-on, tokens, spoofed identities from inside the cluster, and changes under load."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from mlplatform.door.door import NAMESPACE, OPERATOR, PODS
+from mlplatform.mlflow import NAMESPACE as TRACKING
+
+from infra.kubernetes_client.client import KubernetesClient
+from tests.harness import Stack
+from tests.lab.cluster import Cluster, cluster_at, pod
+from tests.waiting import until
+from tools.cli import door_commands
+from workloads.serving import kubernetes
+
+from .conftest import pods, ready
+
+FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
+SERVICES = ("platform:tracking", "platform:monitoring")
+RENEWAL_SECONDS = 120
+"""Seconds until a kubelet has updated the files of a Secret, and nginx has read them."""
+
+
+class OpenDoor:
+    """The door of a stack, as a person or a program outside the cluster uses it."""
+
+    def __init__(self, outputs: dict[str, Any], folder: Path) -> None:
+        self.url = str(outputs["door_url"]).rstrip("/")
+        self.kubeconfig = str(outputs["kubeconfig"])
+        self._password = outputs["door_login"]["password"]
+        self.ca = folder / "door-ca.crt"
+        self.ca.write_text(outputs["door_authority"])
+
+    def session(self) -> requests.Session:
+        session = requests.Session()
+        session.verify, session.trust_env = str(self.ca), False
+        return session
+
+    def signed_in(self) -> requests.Session:
+        session = self.session()
+        login = {"username": OPERATOR, "password": self._password, "rd": "/door/signed-out"}
+        answer = session.post(f"{self.url}/oauth2/sign_in", data=login, headers={"Origin": self.url}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return session
+
+    def with_token(self, token: str) -> requests.Session:
+        session = self.session()
+        session.headers["Authorization"] = f"Bearer {token}"
+        return session
+
+
+@pytest.fixture(scope="module")
+def door(whole: Stack | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenDoor]:
+    """Put a door in front of the lab, and remove it afterwards: other tests use the addresses of the services."""
+    if whole is None:
+        pytest.skip("the door needs settings that the environment's cluster does not have")
+    before = dict(whole.settings)
+    addresses = whole.settings["platform:load_balancer"]["addresses"]
+    whole.settings |= {name: {"service": "ClusterIP"} for name in SERVICES}
+    whole.settings |= {
+        "serving:service": "ClusterIP",
+        "platform:door": {"host": str(ipaddress.IPv4Address(addresses.partition("-")[2])), "requests_per_second": 1000},
+    }
+    whole.up()
+    yield OpenDoor(whole.outputs("--show-secrets"), tmp_path_factory.mktemp("door"))
+    whole.settings = before
+    whole.up()
+
+
+@pytest.fixture(scope="module")
+def inside(door: OpenDoor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, str]]:
+    """Yield a cluster and the namespace of a pod `caller` with curl, outside all namespaces of the platform."""
+    cluster = cluster_at(door.kubeconfig, tmp_path_factory.mktemp("kubeconfig"))
+    namespace = cluster.namespace("door-caller")
+    cluster.apply(pod("caller", namespace))
+    cluster.wait("pod/caller", "-n", namespace, "--for=condition=Ready")
+    yield cluster, namespace
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def curl(inside: tuple[Cluster, str], url: str, *options: str) -> str:
+    """Return the status of a request from the pod `caller`; 000 without a connection."""
+    cluster, namespace = inside
+    command = ["curl", "-sk", "-m", "8", "-o", "/dev/null", "-w", "%{http_code}", *options, url]
+    return cluster.execute("caller", namespace, *command, check=False)[:3]
+
+
+def make_token(door: OpenDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], target: str) -> str:
+    monkeypatch.setattr(door_commands, "_door_outputs", lambda _: {"kubeconfig": door.kubeconfig})
+    assert door_commands.token(None, ["--for", target, "--team", "shop", "--expires", "1h"]) == 0  # type: ignore[arg-type]
+    return capsys.readouterr().out.strip()
+
+
+def test_door_start_page_lists_the_served_model(door: OpenDoor) -> None:
+    page = door.signed_in().get(f"{door.url}/", timeout=30)
+    assert page.status_code == 200
+    assert f"{OPERATOR}, administrator" in page.text
+    assert '<a href="/models/iris/">iris</a>' in page.text
+    assert "accuracy 0." in page.text or "accuracy 1." in page.text
+    assert "does not respond" not in page.text
+
+
+def test_door_leads_to_mlflow_monitoring_and_the_model(door: OpenDoor) -> None:
+    session = door.signed_in()
+    assert "mlflow" in session.get(f"{door.url}/mlflow/", timeout=30).text.lower()
+    assert session.get(f"{door.url}/monitoring/", timeout=30).status_code == 200
+    query = session.get(f"{door.url}/monitoring/api/v1/query?query=up", timeout=30).json()
+    assert query["status"] == "success"
+    assert "iris" in session.get(f"{door.url}/models/iris/", timeout=30).text
+    for path in ("/", "/mlflow/", "/monitoring/api/v1/query", "/models/iris/"):
+        assert door.session().get(door.url + path, timeout=30).status_code == 401, path
+
+
+def test_door_session_of_another_site_changes_nothing(door: OpenDoor) -> None:
+    create = f"{door.url}/mlflow/api/2.0/mlflow/experiments/create"
+    headers = {"Origin": "https://evil.example"}
+    assert door.signed_in().post(create, json={"name": "forged"}, headers=headers, timeout=30).status_code == 403
+
+
+def test_door_token_predicts_until_it_is_revoked(
+    door: OpenDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = make_token(door, monkeypatch, capsys, "iris")
+    program = door.with_token(text)
+
+    def status() -> int:
+        return program.post(f"{door.url}/models/iris/score", json=FLOWER, timeout=30).status_code
+
+    until(lambda: status() == 200, seconds=RENEWAL_SECONDS, what="the token")
+    assert program.post(f"{door.url}/models/iris/score", json=FLOWER, timeout=30).json()
+    assert program.get(f"{door.url}/mlflow/", timeout=30).status_code == 403
+    assert door_commands.tokens(None, []) == 0  # type: ignore[arg-type]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " shop " in line]
+    assert text not in line
+    assert door_commands.revoke(None, ["--id", line.split()[0]]) == 0  # type: ignore[arg-type]
+    until(lambda: status() == 401, seconds=RENEWAL_SECONDS, what="the end of the token")
+
+
+def test_identity_from_inside_the_cluster_is_not_believed(
+    door: OpenDoor, inside: tuple[Cluster, str], api: KubernetesClient
+) -> None:
+    spoofed = ["-H", "X-Door-User: anna", "-H", "X-Door-Role: administrator", "-H", "X-Forwarded-User: anna"]
+    mlflow = f"http://mlflow.{TRACKING}.svc:5050/api/2.0/mlflow/experiments/search?max_results=1"
+    assert curl(inside, mlflow, *spoofed) == "401"
+    assert curl(inside, mlflow, *spoofed, "-H", "X-Door-Key: guess") == "403"
+    inner = f"https://door.{NAMESPACE}.svc/mlflow/"
+    assert curl(inside, inner, *spoofed, "-H", "Accept: application/json") == "401"
+    # The start page and the models accept connections of the door alone.
+    assert curl(inside, f"http://start-page.{NAMESPACE}.svc:8000/", *spoofed) == "000"
+    service = api.core.list_namespaced_service(kubernetes.NAMESPACE).items[0]
+    model = f"http://{service.metadata.name}.{kubernetes.NAMESPACE}.svc:{service.spec.ports[0].port}/v2/health/ready"
+    assert curl(inside, model) == "000"
+    (address,) = [each.status.pod_ip for each in pods(api, NAMESPACE, PODS)][:1]
+    assert curl(inside, f"http://{address}:4180/oauth2/auth", *spoofed) == "000"
+
+
+def test_door_loses_no_request_while_a_pod_and_its_files_change(
+    door: OpenDoor, api: KubernetesClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = door.with_token(make_token(door, monkeypatch, capsys, "iris"))
+    until(
+        lambda: program.post(f"{door.url}/models/iris/score", json=FLOWER, timeout=30).status_code == 200,
+        seconds=RENEWAL_SECONDS,
+        what="the token",
+    )
+    with load(program, f"{door.url}/models/iris/score") as failures:
+        (old, *_) = pods(api, NAMESPACE, PODS)
+        api.core.delete_namespaced_pod(old.metadata.name, NAMESPACE)
+        make_token(door, monkeypatch, capsys, "iris")
+        until(lambda: [ready(each) for each in pods(api, NAMESPACE, PODS)] == [True, True], seconds=180)
+    assert failures == []
+
+
+@contextmanager
+def load(program: requests.Session, url: str) -> Iterator[list[str]]:
+    """Send predictions, each repeated once after a failure; yield the failures of both attempts."""
+    failures: list[str] = []
+    stop = threading.Event()
+
+    def attempt() -> str:
+        try:
+            answer = program.post(url, json=FLOWER, timeout=15)
+        except requests.RequestException as error:
+            return repr(error)
+        return "" if answer.status_code == 200 else f"{answer.status_code} {json.dumps(answer.text)}"
+
+    def send() -> None:
+        while not stop.is_set():
+            if attempt() and (failure := attempt()):
+                failures.append(failure)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield failures
+    finally:
+        stop.set()
+        sender.join()

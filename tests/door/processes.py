@@ -1,0 +1,239 @@
+"""The door as processes of this computer: nginx, oauth2-proxy, the start page and MLflow, and stand-ins behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import requests
+from mlplatform.door import door_pod
+from mlplatform.door.door_routes import PublishedModel, access_rules, routes_file, services_file
+from mlplatform.door.sign_on import sign_on_configuration, sign_on_steps, users_file
+from mlplatform.door.start_page import start_page_settings
+
+from airgap.bundle.index import INDEX
+from airgap.bundle.registry.certificates import issue_authority, issue_server
+from settings.paths import cache_directory
+from settings.services.door_settings import DoorSettings
+from tests.waiting import until
+
+KEY = "door-key"
+COOKIE_SECRET = "A" * 43
+HOST = "127.0.0.1"
+MODELS = {
+    "iris": PublishedModel(5005, "team", 1 << 20),
+    "rose": PublishedModel(5006, "public", 1 << 20),
+    "secret": PublishedModel(5007, "private", 1 << 20),
+}
+PASSWORDS = {"anna": "correct horse", "ed": "battery staple", "rob": "read only 12"}
+ROLES = {"anna": "administrator", "ed": "editor", "rob": "reader"}
+
+
+def oauth2_proxy_program() -> str | None:
+    """Return the path of oauth2-proxy on PATH, else of the bundle's, None without one."""
+    if on_path := shutil.which("oauth2-proxy"):
+        return on_path
+    index = cache_directory() / "bundle" / INDEX
+    binaries = json.loads(index.read_text())["binaries"] if index.is_file() else {}
+    found = binaries.get("oauth2-proxy/oauth2-proxy")
+    return str(index.parent / found["path"]) if found else None
+
+
+def missing_program() -> str | None:
+    """Return what the door lacks on this computer, None if it can run."""
+    if shutil.which("nginx") is None or not Path("/usr/lib/nginx/modules/ngx_http_js_module.so").is_file():
+        return "nginx with its JavaScript module is not installed (apt-get install nginx libnginx-mod-http-js)"
+    return None if oauth2_proxy_program() else "oauth2-proxy is not built (python -m airgap.bundle build oauth2-proxy)"
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Echo(BaseHTTPRequestHandler):
+    """A service that answers with the path and headers it received, and tries to set a cookie."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Set-Cookie", "__Host-door=stolen")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+
+@contextmanager
+def echo_server() -> Iterator[int]:
+    with ThreadingHTTPServer((HOST, 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@dataclass
+class DoorProcesses:
+    """A running door at `url`. `folder` has its files; `ca` is the authority of its certificate."""
+
+    folder: Path
+    port: int
+    plain_port: int
+    ca: Path
+    processes: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def url(self) -> str:
+        return f"https://{HOST}:{self.port}"
+
+    def session(self) -> requests.Session:
+        """Return a browser without JavaScript that trusts the authority."""
+        session = requests.Session()
+        session.verify = str(self.ca)
+        session.trust_env = False  # REQUESTS_CA_BUNDLE would replace the authority
+        session.headers["Accept"] = "text/html"
+        return session
+
+    def signed_in(self, user: str) -> requests.Session:
+        session = self.session()
+        answer = session.post(
+            f"{self.url}/oauth2/sign_in",
+            data={"username": user, "password": PASSWORDS[user], "rd": "/door/signed-out"},
+            headers={"Origin": self.url},
+        )
+        assert answer.status_code == 200, answer.text
+        return session
+
+    def write_tokens(self, tokens: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace the valid tokens, by their text."""
+        content = {hashlib.sha256(token.encode()).hexdigest(): grant for token, grant in tokens.items()}
+        (self.folder / "tokens.json").write_text(json.dumps(content))
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+
+@contextmanager
+def running_door(folder: Path, door: DoorSettings, mlflow_url: str, **ports: int) -> Iterator[DoorProcesses]:
+    """Run a door for MLflow at a URL and an echo server as each model; yield it once it is ready."""
+    authority = issue_authority("test CA")
+    server = issue_server(authority, "test", [HOST])
+    for name, content in {
+        "tls.crt": server.certificate,
+        "tls.key": server.key,
+        "ca.crt": authority.certificate,
+    }.items():
+        (folder / name).write_bytes(content)
+    https, http, sign_on, start = (ports.get(name) or free_port() for name in ("https", "http", "sign_on", "start"))
+    running = DoorProcesses(folder, https, http, folder / "ca.crt")
+    with running.processes as processes:
+        echo = processes.enter_context(echo_server())
+        hashes = {user: bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode() for user, word in PASSWORDS.items()}
+        services = {
+            "mlflow": mlflow_url.removeprefix("http://"),
+            "start_page": f"{HOST}:{start}",
+            "monitoring": f"{HOST}:{echo}",
+            **{f"model_{name}": f"{HOST}:{echo}" for name in MODELS},
+        }
+        settings = start_page_settings(
+            mlflow_url, None, {name: (f"http://{HOST}:{echo}", model.visibility) for name, model in MODELS.items()}, {}
+        )
+        shutil.copytree(door_pod.FOLDER / "files", folder / "files")
+        shutil.copytree(door_pod.FOLDER / "pages", folder / "pages")
+        configuration = sign_on_configuration(
+            door, COOKIE_SECRET, str(folder), f"{HOST}:{https}", sign_on, door.oidc and door.oidc.ca_file
+        )
+        for name, content_text in {
+            "users": users_file(hashes),
+            "oauth2-proxy.cfg": configuration,
+            "services": services_file(services),
+            "routes.conf": routes_file(door, MODELS, str(folder / "files"), "/status", kubeflow=False),
+            "access.json": access_rules(door, {} if door.oidc else ROLES, MODELS, f"http://{HOST}:{sign_on}"),
+            "tokens.json": "{}",
+            "keys.conf": f'set $door_key "{KEY}";\nset $monitoring_login "Basic cHJvbTp3b3Jk";\n',
+            "start-page.json": json.dumps(settings),
+        }.items():
+            (folder / name).write_text(content_text)
+        variables = door_pod.nginx_variables(door) | {
+            "FILES": str(folder / "files"),
+            "STATE": str(folder / "state"),
+            "ADDRESS": HOST,
+            "HTTP_PORT": str(http),
+            "HTTPS_PORT": str(https),
+            "HTTPS_SUFFIX": f":{https}",
+            "SIGN_ON_PORT": str(sign_on),
+            "SIGN_ON_STEPS": sign_on_steps(door),
+            "DRAIN_SECONDS": "0",
+            "CERTIFICATE": str(folder),
+            **{
+                variable: str(folder / name)
+                for variable, name in {
+                    "ACCESS": "access.json",
+                    "TOKENS": "tokens.json",
+                    "KEYS": "keys.conf",
+                    "ROUTES": "routes.conf",
+                    "SERVICES": "services",
+                }.items()
+            },
+        }
+        page_variables = {"START_PAGE_SETTINGS": str(folder / "start-page.json"), "DOOR_KEY": KEY}
+        application = ["-m", "uvicorn", "mlplatform.start_page.application:application", "--port", str(start)]
+        run = partial(process, processes, folder)
+        run("sign-on", [str(oauth2_proxy_program()), f"--config={folder}/oauth2-proxy.cfg"])
+        run("start-page", [sys.executable, *application], page_variables)
+        run("nginx", ["sh", str(folder / "files" / "serve.sh")], variables)
+        ready = partial(answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health")
+        until(ready, seconds=60, what="the door")
+        yield running
+
+
+def answers(*urls: str, verify: str | bool = True) -> bool:
+    try:
+        return all(requests.get(url, timeout=5, verify=verify).status_code == 200 for url in urls)
+    except requests.RequestException:
+        return False
+
+
+def process(stack: ExitStack, folder: Path, name: str, command: list[str], variables: Mapping[str, str] = {}) -> None:
+    """Start a process that ends with the stack; its output is in `<name>.log`."""
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=os.environ | variables, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+
+    def end() -> None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+    stack.callback(end)
+
+
+def expires(seconds: float = 3600) -> float:
+    """Return the time in so many seconds, as tokens.json has it."""
+    return time.time() + seconds

@@ -1,0 +1,222 @@
+"""The door with users of the settings: HTTPS, sessions, roles, and requests that try to get around it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import socket
+import ssl
+import time
+
+import pytest
+import requests
+
+from .processes import COOKIE_SECRET, HOST, KEY, DoorProcesses
+
+COOKIE = "__Host-door"
+EXPERIMENTS = "/mlflow/api/2.0/mlflow/experiments/search?max_results=1"
+CREATE = "/mlflow/api/2.0/mlflow/experiments/create"
+
+
+@pytest.fixture(scope="module")
+def editor(door: DoorProcesses) -> requests.Session:
+    return door.signed_in("ed")
+
+
+@pytest.fixture(scope="module")
+def reader(door: DoorProcesses) -> requests.Session:
+    return door.signed_in("rob")
+
+
+def test_plain_http_is_redirected_to_https(door: DoorProcesses) -> None:
+    answer = requests.get(f"http://{HOST}:{door.plain_port}/mlflow/?a=b", allow_redirects=False, timeout=30)
+    assert (answer.status_code, answer.headers["Location"]) == (308, f"{door.url}/mlflow/?a=b")
+
+
+def test_tls_older_than_1_2_is_refused(door: DoorProcesses) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(door.ca)
+    with socket.create_connection((HOST, door.port)) as plain, context.wrap_socket(plain, server_hostname=HOST) as tls:
+        assert tls.version() == "TLSv1.3"
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with (
+        pytest.raises((ssl.SSLError, ConnectionError)),
+        socket.create_connection((HOST, door.port)) as plain,
+        context.wrap_socket(plain, server_hostname=HOST),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("path", ["/", "/mlflow/", EXPERIMENTS, "/monitoring/x", "/models/iris/", "/models/none/"])
+def test_nothing_is_shown_without_sign_on(door: DoorProcesses, path: str) -> None:
+    page = door.session().get(door.url + path, allow_redirects=False)
+    assert page.status_code == 302
+    assert page.headers["Location"].startswith("/oauth2/sign_in?rd=%2F")
+    program = door.session().get(door.url + path, headers={"Accept": "application/json"})
+    assert (program.status_code, program.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+def test_wrong_password_gets_no_session(door: DoorProcesses) -> None:
+    session = door.session()
+    login = {"username": "ed", "password": "wrong", "rd": "/"}
+    answer = session.post(f"{door.url}/oauth2/sign_in", data=login, headers={"Origin": door.url})
+    assert answer.status_code == 401
+    assert "wrong" in answer.text
+    assert not session.cookies
+
+
+def test_session_cookie_is_secure_http_only_and_same_site(door: DoorProcesses) -> None:
+    answer = door.session().post(
+        f"{door.url}/oauth2/sign_in",
+        data={"username": "ed", "password": "battery staple", "rd": "/"},
+        headers={"Origin": door.url},
+        allow_redirects=False,
+    )
+    name, *attributes = answer.headers["Set-Cookie"].split("; ")
+    assert name.startswith(f"{COOKIE}=")
+    assert {"Path=/", "HttpOnly", "Secure", "SameSite=Lax"} <= set(attributes)
+    assert not any(each.startswith("Domain") for each in attributes)
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "https:evil.example", "/%0d%0aX: y"]
+)
+def test_sign_on_never_redirects_to_another_site(door: DoorProcesses, target: str) -> None:
+    login = {"username": "ed", "password": "battery staple", "rd": target}
+    answer = door.session().post(
+        f"{door.url}/oauth2/sign_in", data=login, headers={"Origin": door.url}, allow_redirects=False
+    )
+    assert answer.status_code == 302
+    assert answer.headers["Location"] in ("/", "/%0d%0aX:%20y", "/%0d%0aX: y")
+
+
+def test_sign_out_ends_the_session_of_the_browser(door: DoorProcesses) -> None:
+    leaving = door.signed_in("ed")
+    assert leaving.get(f"{door.url}/").status_code == 200
+    assert leaving.get(f"{door.url}/door/sign-out").status_code == 405
+    answer = leaving.post(f"{door.url}/door/sign-out", headers={"Origin": door.url})
+    assert answer.url == f"{door.url}/door/signed-out"
+    assert COOKIE not in leaving.cookies
+    assert "Sign in" in leaving.get(f"{door.url}/").text
+
+
+def test_changed_session_cookie_is_refused(door: DoorProcesses, editor: requests.Session) -> None:
+    value = editor.cookies.get(COOKIE)
+    assert value
+    changed = value[:-8] + ("A" if value[-8] != "A" else "B") + value[-7:]
+    headers = {"Cookie": f"{COOKIE}={changed}", "Accept": "application/json"}
+    assert requests.get(f"{door.url}/", headers=headers, verify=str(door.ca), timeout=30).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("age_hours", "key", "status"), [(0, COOKIE_SECRET, 200), (9, COOKIE_SECRET, 401), (0, "B" * 43, 401)]
+)
+def test_session_ends_after_its_hours_and_needs_the_key(
+    door: DoorProcesses, editor: requests.Session, age_hours: float, key: str, status: int
+) -> None:
+    """Sign the cookie of a session again, with an age and a key."""
+    content = str(editor.cookies.get(COOKIE)).split("|")[0]
+    created = str(int(time.time() - age_hours * 3600))
+    digest = hmac.new(key.encode(), f"{COOKIE}{content}{created}".encode(), hashlib.sha256).digest()
+    cookie = f"{COOKIE}={content}|{created}|{base64.urlsafe_b64encode(digest).decode()}"
+    headers = {"Cookie": cookie, "Accept": "application/json"}
+    assert requests.get(f"{door.url}/", headers=headers, verify=str(door.ca), timeout=30).status_code == status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+    ids=["origin", "opaque origin", "fetch metadata"],
+)
+def test_change_from_another_site_is_refused(
+    door: DoorProcesses, editor: requests.Session, headers: dict[str, str]
+) -> None:
+    answer = editor.post(door.url + CREATE, json={"name": "forged"}, headers=headers)
+    assert answer.status_code == 403
+    assert "another site" in answer.text
+
+
+def test_mlflow_gets_the_person_and_the_role(
+    door: DoorProcesses, editor: requests.Session, reader: requests.Session
+) -> None:
+    created = editor.post(door.url + CREATE, json={"name": "of-ed"}, headers={"Origin": door.url})
+    assert created.status_code == 200, created.text
+    current = "/mlflow/api/2.0/mlflow/users/get?username=ed"
+    assert editor.get(door.url + current).json()["user"]["username"] == "ed"
+    assert reader.get(door.url + EXPERIMENTS).status_code == 200
+    assert reader.post(door.url + CREATE, json={"name": "of-rob"}, headers={"Origin": door.url}).status_code == 403
+    users = "/mlflow/api/2.0/mlflow/users/create"
+    new = {"username": "mallory", "password": "password1234"}
+    assert editor.post(door.url + users, json=new, headers={"Origin": door.url}).status_code == 403
+
+
+SPOOFED = {
+    "X-Forwarded-User": "anna",
+    "X-Forwarded-Email": "anna",
+    "X-Forwarded-Groups": "administrator",
+    "X-Auth-Request-User": "anna",
+    "X-Door-User": "anna",
+    "X-Door-Role": "administrator",
+    "X-Door-Key": KEY,
+    "Remote-User": "anna",
+    "Kubeflow-Userid": "anna",
+}
+
+
+def test_identity_headers_of_the_caller_are_removed(
+    door: DoorProcesses, editor: requests.Session, reader: requests.Session
+) -> None:
+    answer = editor.get(f"{door.url}/models/iris/v2", headers=SPOOFED | {"X-Forwarded-For": "192.0.2.1"})
+    received = answer.json()
+    assert received["path"] == "/v2"
+    headers = {name.lower(): value for name, value in received["headers"].items()}
+    assert not {name.lower() for name in SPOOFED} & headers.keys()
+    assert not {"cookie", "authorization"} & headers.keys()
+    assert headers["x-forwarded-for"] == HOST
+    assert "Set-Cookie" not in answer.headers
+    created = reader.post(door.url + CREATE, json={"name": "spoofed"}, headers={**SPOOFED, "Origin": door.url})
+    assert created.status_code == 403
+    assert door.session().get(door.url + "/mlflow/", headers=SPOOFED, allow_redirects=False).status_code == 302
+
+
+def test_services_refuse_requests_that_bypass_the_door(door: DoorProcesses, mlflow_url: str) -> None:
+    url = mlflow_url + EXPERIMENTS.removeprefix("/mlflow")
+    identity = {"X-Door-User": "anna", "X-Door-Role": "administrator"}
+    assert requests.get(url, headers=identity, timeout=30).status_code == 401
+    assert requests.get(url, headers={**identity, "X-Door-Key": "guess"}, timeout=30).status_code == 403
+    assert requests.get(url, headers={**identity, "X-Door-Key": ""}, timeout=30).status_code == 403
+    program = {"X-Door-User": "writer", "X-Door-Role": "administrator", "X-Door-Key": KEY}
+    assert requests.get(url, headers=program, timeout=30).status_code == 403
+    start = next(line for line in (door.folder / "services").read_text().splitlines() if line.startswith("start_page"))
+    page = f"http://{HOST}:{start.split()[-1]}/"
+    assert requests.get(page, headers={**identity, "X-Door-Key": "guess"}, timeout=30).status_code == 403
+
+
+def test_monitoring_gets_the_login_of_the_door(door: DoorProcesses, editor: requests.Session) -> None:
+    assert editor.get(f"{door.url}/monitoring/api").json()["headers"]["Authorization"] == "Basic cHJvbTp3b3Jk"
+    start = editor.get(f"{door.url}/monitoring/", allow_redirects=False)
+    assert start.headers["Location"] == "/monitoring/status"
+
+
+def test_private_model_is_for_administrators(door: DoorProcesses, editor: requests.Session) -> None:
+    assert editor.get(f"{door.url}/models/secret/").status_code == 403
+    assert door.signed_in("anna").get(f"{door.url}/models/secret/").status_code == 200
+    assert door.session().post(f"{door.url}/models/rose/score", json={}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/models/rose/..%2Fsecret/", "/models/rose/%2e%2e/secret/", "/models//secret/"])
+def test_path_tricks_reach_no_other_model(door: DoorProcesses, path: str) -> None:
+    connection = requests.Session()
+    request = requests.Request("POST", door.url + path).prepare()
+    request.url = door.url + path  # as written, without normalization
+    assert connection.send(request, verify=str(door.ca)).status_code in (401, 404)
+
+
+def test_every_answer_has_security_headers(door: DoorProcesses, editor: requests.Session) -> None:
+    for answer in (editor.get(f"{door.url}/"), editor.get(f"{door.url}/mlflow/"), door.session().get(f"{door.url}/")):
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
+        assert answer.headers["Server"] == "nginx"

@@ -1,0 +1,118 @@
+"""The door as rendered: its pods, secrets, network rules, and what becomes of the services behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from mlplatform.platform import ClusterTarget
+
+from airgap.bundle.source_table import load_sources
+from policies import pods
+from settings.serving import ServingSettings
+from tests.preview.graph import Graph, run
+from tests.preview.rendered import a_cluster, a_registry, door, text
+from tests.preview.services.test_tracking import rendered as tracking_rendered
+from tests.preview.test_manifests import plain
+from workloads.serving.champion import Champion
+from workloads.serving.kubernetes import ModelService, serving_namespace
+
+HASH = "$2b$10$" + "a" * 53
+PROVIDER = {"issuer": "https://id.example.com", "client": "door", "client_secret": "s3cret", "groups": {"ml": "editor"}}
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return run(lambda: door({}))[0]
+
+
+def secret(graph: Graph, name: str) -> dict[str, str]:
+    content: dict[str, str] = plain(graph.of("Secret")[name])["stringData"]
+    return content
+
+
+@pytest.mark.parametrize("rule", [pods.unpinned_image, pods.without_limits, pods.root_user, pods.plain_secret])
+def test_pods_of_the_door_obey_the_policies(graph: Graph, rule: Callable[[str, Any], Iterator[str]]) -> None:
+    deployments = graph.of("Deployment")
+    assert set(deployments) == {"door", "start-page"}
+    assert [fault for each in deployments.values() for fault in rule("kubernetes:apps/v1:Deployment", each)] == []
+
+
+def test_images_of_the_door_are_those_of_the_bundle(graph: Graph) -> None:
+    table = load_sources()
+    bundled = {table.upstream_name(name) for name in table.image}
+    containers = graph.of("Deployment")["door"]["spec"]["template"]["spec"]["containers"]
+    assert {each["image"] for each in containers} <= bundled
+
+
+def test_door_without_users_has_an_operator_with_a_generated_password() -> None:
+    graph, outputs = run(lambda: door({}))
+    assert json.loads(graph.of("ConfigMap")["door"]["data"]["access.json"])["users"] == {"operator": "administrator"}
+    assert secret(graph, "door-sign-on")["users"].startswith("operator:$2b$")
+    assert set(outputs) == {"door_url", "door_login", "door_authority"}
+
+
+def test_users_of_the_settings_sign_in_with_their_hashes() -> None:
+    graph, outputs = run(lambda: door({"users": {"anna": {"role": "administrator", "password_hash": HASH}}}))
+    assert secret(graph, "door-sign-on")["users"] == f"anna:{HASH}\n"
+    assert json.loads(graph.of("ConfigMap")["door"]["data"]["access.json"])["users"] == {"anna": "administrator"}
+    assert "door_login" not in outputs
+
+
+def test_provider_of_the_settings_replaces_the_sign_in_form() -> None:
+    graph, _ = run(lambda: door({"oidc": PROVIDER}))
+    configuration = secret(graph, "door-sign-on")["oauth2-proxy.cfg"]
+    assert 'oidc_issuer_url = "https://id.example.com"' in configuration
+    assert 'redirect_url = "https://ml.example.com/oauth2/callback"' in configuration
+    assert "htpasswd_file" not in configuration
+    rules = json.loads(graph.of("ConfigMap")["door"]["data"]["access.json"])
+    assert (rules["provider"], rules["users"], rules["groups"]) == (
+        True,
+        {"operator": "administrator"},
+        {"ml": "editor"},
+    )
+    assert "s3cret" not in json.dumps(graph.of("ConfigMap"))
+
+
+def test_keys_and_passwords_are_secrets_alone(graph: Graph) -> None:
+    assert "door-key" in secret(graph, "door")["keys.conf"]
+    shown = json.dumps([graph.of("ConfigMap"), graph.of("Deployment")])
+    assert not [word for word in ("door-key", "door-password", "door-cookie-secret", "Basic ") if word in shown]
+
+
+def test_address_of_the_settings_is_requested_from_the_load_balancer() -> None:
+    def annotations(settings: dict[str, Any]) -> dict[str, str]:
+        service = run(lambda: door(settings))[0].of("Service")["door"]
+        assert service["spec"]["type"] == "LoadBalancer"
+        return dict(service["metadata"].get("annotations", {}))
+
+    assert annotations({}) == {}
+    assert set(annotations({"host": "10.20.0.219"}).values()) == {"10.20.0.219"}
+    assert set(annotations({"address": "10.20.0.218"}).values()) == {"10.20.0.218"}
+
+
+def test_only_the_door_reaches_the_start_page(graph: Graph) -> None:
+    (rule,) = graph.of("NetworkPolicy")["start-page"]["spec"]["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "door"}}}]
+
+
+@pytest.mark.parametrize("behind_door", [True, False])
+def test_only_the_door_and_prometheus_reach_models_behind_a_door(behind_door: bool) -> None:
+    def serve(tracking: Any) -> None:
+        target = ClusterTarget(a_cluster(), a_registry(), door=behind_door)
+        champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
+        shared = serving_namespace(target, tracking)
+        ModelService("iris-server", ServingSettings(), shared, port=8080, model="iris", champion=champion, canary=None)
+
+    rules = tracking_rendered({}, serve).of("NetworkPolicy")["iris-server"]["spec"]["ingress"]
+    (predictions,) = [rule for rule in rules if rule["ports"][0]["port"] == 5005]
+    names = [
+        name
+        for peer in predictions.get("from", [])
+        for expression in peer["namespaceSelector"]["matchExpressions"]
+        for name in expression["values"]
+    ]
+    assert names == (["mlplatform-door", "mlplatform-monitoring"] if behind_door else [])

@@ -1,0 +1,145 @@
+"""Steps of a cluster with three control planes, with machines that record commands."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from infra.kubeadm import init, join, kubectl, virtual_address
+from infra.kubeadm import reset as reset_module
+from infra.kubeadm.__main__ import main
+from tests.recorder import TOKEN, Recorder, properties
+from tests.sandbox import OWNER
+
+PLANES = [properties(f"plane-{number}", "control-plane", f"10.0.0.{number}") for number in (1, 2, 3)]
+ENVIRONMENT = {"NODE": "plane-3", "ADDRESS": "10.0.0.3", "TAINTED": "true"}
+MEMBERS = {
+    "members": [
+        {"ID": 10, "name": "plane-1", "peerURLs": ["https://10.0.0.1:2380"]},
+        # A member that has not started has no name.
+        {"ID": 12648430, "peerURLs": ["https://10.0.0.3:2380"]},
+    ]
+}
+
+
+def run(
+    action: str, machines: Recorder, monkeypatch: pytest.MonkeyPatch, node: dict[str, Any] = PLANES[2], **more: Any
+) -> int:
+    for module in (init, join, kubectl, virtual_address, reset_module):
+        monkeypatch.setattr(module, "connected", machines.connected)
+    monkeypatch.setattr(kubectl, "READY_SECONDS", 0)
+    request = {"node": node, "owner": OWNER, "control_plane": PLANES[0], "other_control_planes": PLANES[1:], **more}
+    monkeypatch.setattr(sys, "argv", ["kubeadm", action])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(request)))
+    return main()
+
+
+def new_machine(**more: Any) -> Recorder:
+    """Return machines of which plane-3 is no control plane yet."""
+    return Recorder(
+        failing="plane-3: sudo --non-interactive test -f", printed={"member list": json.dumps(MEMBERS)}, **more
+    )
+
+
+def test_join_of_a_control_plane_removes_its_old_member_and_keeps_key_and_token_out_of_commands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machines = new_machine()
+    machines.printed |= {"encryption.yaml": "keys-of-secrets", "get secret kubeadm-certs": "bootstrap-token-fedcba"}
+    assert run("join-control-plane", machines, monkeypatch, environment=ENVIRONMENT) == 0
+    order = ["member remove c0ffee", "token create", "upload-certificates.sh", "control-plane/join.sh", "delete secret"]
+    found = [
+        next(part for part in order if part in command) for _, command in machines.commands if _any(order, command)
+    ]
+    assert found == order
+    assert machines.named("control-plane/join.sh") == ["plane-3"]
+    (stdin,) = [stdin for command, stdin in machines.inputs if "control-plane/join.sh" in command]
+    _, _, key = stdin.splitlines()[-2].split()
+    assert (len(key), stdin.splitlines()[-1]) == (64, "keys-of-secrets")
+    assert not any(secret in command for _, command in machines.commands for secret in (key, TOKEN, "keys-of-secrets"))
+    assert "kubeadm-certs bootstrap-token-fedcba" in machines.commands[-2][1]
+    assert machines.commands[-1][1].endswith("kubeadm token delete abcdef")
+
+
+def _any(parts: list[str], command: str) -> bool:
+    return any(part in command for part in parts)
+
+
+def test_join_of_a_control_plane_of_the_cluster_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Recorder("node/plane-3\n")
+    assert run("join-control-plane", machines, monkeypatch, environment=ENVIRONMENT) == 0
+    assert machines.named("join.sh") == machines.named("token create") == []
+
+
+@pytest.mark.parametrize(
+    "failing", ["plane-1: sudo --non-interactive test -f", "plane-1: sudo --non-interactive kubectl"]
+)
+@pytest.mark.parametrize("off", [(), ("plane-1",)])
+def test_step_with_a_lost_first_control_plane_uses_the_next_one(
+    failing: str, off: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines = Recorder(failing=failing, off=off)
+    assert run("join", machines, monkeypatch, node=properties("worker-1", "worker")) == 0
+    assert machines.named("token create") == ["plane-2"]
+    (server,) = {command.split(" --server ")[1].split()[0] for _, command in machines.commands if "get node" in command}
+    assert server == "https://10.0.0.2:6443"
+
+
+def test_step_without_any_control_plane_names_the_reason_of_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machines = Recorder(off=("plane-1",), failing="plane-2: sudo --non-interactive kubectl")
+    worker = properties("worker-1", "worker")
+    assert run("join", machines, monkeypatch, node=worker, other_control_planes=PLANES[1:2]) == 1
+    error = capsys.readouterr().err
+    assert "plane-1: no SSH" in error
+    assert "the API server of plane-2 is not ready: it failed" in error
+
+
+@pytest.mark.parametrize("off", [(), ("plane-3",)])
+def test_leave_of_a_control_plane_drains_it_then_removes_its_member_then_the_node(
+    off: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines = Recorder("node/plane-3\n", off=off, printed={"member list": json.dumps(MEMBERS)})
+    assert run("leave", machines, monkeypatch) == 0
+    order = ["drain plane-3", "stop keepalived", "member remove c0ffee", "delete node plane-3"]
+    found = [
+        next(part for part in order if part in command) for _, command in machines.commands if _any(order, command)
+    ]
+    assert found == [part for part in order if not off or part != "stop keepalived"]
+    assert machines.named("delete node") == ["plane-1"]
+    assert machines.named("/etc/mlplatform/nodes/plane-3") == ["plane-1", "plane-2"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "off", "code", "marked"),
+    [
+        ("test -f", (), 0, False),
+        ("plane-1: sudo --non-interactive test -f", (), 0, True),
+        ("plane-1: sudo --non-interactive test -f", ("plane-2",), 0, True),
+        ("test -f", ("plane-2",), 1, False),
+        ("", (), 0, False),
+    ],
+    ids=["new", "exists", "exists-in-part", "unknown", "finished"],
+)
+def test_find_cluster_marks_a_new_first_machine_only_if_another_one_has_the_cluster(
+    failing: str, off: tuple[str, ...], code: int, marked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines = Recorder(failing=failing, off=off)
+    assert run("find-cluster", machines, monkeypatch, node=PLANES[0]) == code
+    assert bool(machines.named("touch /etc/mlplatform/cluster-exists")) is marked
+
+
+def test_hold_address_names_the_other_control_planes_and_give_up_of_a_dead_machine_succeeds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machines = Recorder()
+    assert run("hold-address", machines, monkeypatch, virtual_address="10.0.0.10") == 0
+    (command,) = [command for _, command in machines.commands if "keepalived.sh" in command]
+    assert "VIRTUAL_ADDRESS=10.0.0.10 ADDRESS=10.0.0.3 PEERS='10.0.0.1 10.0.0.2'" in command
+    assert run("give-address-up", Recorder(off=("plane-3",)), monkeypatch, virtual_address="10.0.0.10") == 0
+    assert "plane-3: no SSH" in capsys.readouterr().err

@@ -1,0 +1,151 @@
+"""Tests of backups: the repository, refused restores, and the comparison of a restored stack."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
+from tests.harness import CHECKOUT
+from tools.bootstrap import paths
+from tools.bootstrap.restic_program import restic_program
+from tools.cli.backup.errors import BackupError
+from tools.cli.backup.fingerprint import differences, score_urls, unchanged_records
+from tools.cli.backup.local_data import (
+    copy_local_data,
+    has_local_data,
+    new_kept_folder,
+    replace_local_data,
+    stack_folder,
+)
+from tools.cli.backup.records import BACKUP, backup_lines, record_success
+from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
+
+
+@pytest.fixture(autouse=True)
+def restic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put the stand-in for restic on PATH, and use an empty cache."""
+    program = tmp_path / "bin" / "restic"
+    program.parent.mkdir()
+    shutil.copy(CHECKOUT / "tests" / "restic_stand_in.py", program)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path / "cache"))
+    return program
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> BackupRepository:
+    return configured_repository(BackupSettings(target=str(tmp_path / "backups"), password="a-long-password"))
+
+
+def test_restic_program_with_an_old_one_on_path_uses_another(restic: Path, tmp_path: Path) -> None:
+    assert restic_program() == restic
+    built = paths.tool_directory("restic", paths.pinned_versions()["restic"]["version"]) / "restic"
+    built.parent.mkdir(parents=True)
+    shutil.copy(restic, built)
+    restic.write_text("#!/bin/sh\necho restic 0.9.6\n")
+    assert restic_program() == built
+
+
+def test_latest_returns_the_newest_snapshot_of_stack_and_part(repository: BackupRepository, tmp_path: Path) -> None:
+    repository.create_if_missing()
+    for content, stack in (("old", "a"), ("new", "a"), ("other", "b")):
+        folder = tmp_path / content
+        folder.mkdir()
+        (folder / "file").write_text(content)
+        repository.save_folder(folder, stack)
+    repository.save_state("state of a", "a")
+    repository.create_if_missing()  # leaves the repository as it is
+    assert repository.read_file(repository.latest("a", DATA), "file").strip() == "new"
+    assert repository.read_file(repository.latest("a", STATE), "state.json").strip() == "state of a"
+    with pytest.raises(BackupError, match="no backup of the data of stack c; it has those of: a, b"):
+        repository.latest("c", DATA)
+
+
+def test_create_if_missing_with_another_password_raises(repository: BackupRepository) -> None:
+    repository.create_if_missing()
+    with pytest.raises(BackupError, match="password does not open"):
+        BackupRepository(repository.address, {"RESTIC_PASSWORD": "wrong"}).create_if_missing()
+
+
+def test_delete_outdated_passes_each_rule_that_is_not_zero(repository: BackupRepository) -> None:
+    repository.create_if_missing()
+    repository.delete_outdated("a", SnapshotRetentionSettings(last=2, daily=0, weekly=1, monthly=3))
+    passed = (Path(repository.address) / "forgotten").read_text()
+    assert "--host a --group-by host,tags --prune" in passed
+    assert passed.endswith("--keep-last=2 --keep-weekly=1 --keep-monthly=3")
+
+
+def test_replace_local_data_moves_the_data_of_before_aside(tmp_path: Path) -> None:
+    for stack, value in (("source", 1), ("target", 2)):
+        artifacts = stack_folder(stack) / "mlflow" / "artifacts"
+        artifacts.mkdir(parents=True)
+        (artifacts / "file").write_text(stack)
+        with sqlite3.connect(artifacts.parent / "mlflow.db") as database:
+            database.execute("create table runs (value integer)")
+            database.execute("insert into runs values (?)", [value])
+        database.close()
+    copy_local_data("source", tmp_path / "copy")
+    before = replace_local_data("target", tmp_path / "copy", new_kept_folder("target"))
+    assert has_local_data("target")
+    assert before
+    for folder, stack, value in ((stack_folder("target"), "source", 1), (before, "target", 2)):
+        assert (folder / "mlflow/artifacts/file").read_text() == stack
+        database = sqlite3.connect(folder / "mlflow/mlflow.db")
+        assert database.execute("select value from runs").fetchall() == [(value,)]
+        database.close()
+    assert (stack_folder("source") / "mlflow/artifacts/file").read_text() == "source"
+
+
+def test_differences_names_missing_and_changed_records_but_not_new_ones() -> None:
+    original = {
+        "runs": {"r1": "x", "r2": "y"},
+        "versions": {"iris/1": "v"},
+        "predictions": {"iris": {"response": "0.1"}},
+        "blobs": {"iris.csv": "b"},
+    }
+    assert list(differences(original, original | {"runs": {"r1": "x", "r2": "y", "r3": "z"}})) == []
+    restored = {
+        "runs": {"r1": "x"},
+        "versions": {"iris/1": "w"},
+        "predictions": {"iris": {"response": "0.10"}},
+        "blobs": {},
+    }
+    assert list(differences(original, restored)) == [
+        "runs: r2 is missing",
+        "versions: iris/1 differs",
+        "predictions: iris differs",
+        "blobs: iris.csv is missing",
+    ]
+
+
+def test_unchanged_records_leaves_out_what_changed_during_a_copy() -> None:
+    before = {"runs": {"ended": "x", "running": "r"}}
+    after = {"runs": {"ended": "x", "running": "e", "new": "n"}}
+    assert unchanged_records(before, after) == {"runs": {"ended": "x"}}
+
+
+def test_score_urls_are_those_of_models_with_a_champion() -> None:
+    outputs = {
+        "model": {"name": "iris", "version": "1"},
+        "score_url": "http://a/score",
+        "rent_service": {"model": {"name": "rent", "version": "2"}, "score_url": "http://b/score"},
+        "new_service": {"model": {"name": "new", "version": ""}, "score_url": "http://c/score"},
+    }
+    assert score_urls(outputs) == {"iris": "http://a/score", "rent": "http://b/score"}
+
+
+def test_backup_lines_report_the_age_and_what_is_overdue() -> None:
+    record_success("a", BACKUP)
+    backup, drill = backup_lines("a")
+    assert "UTC, 0 days and 0 hours ago" in backup
+    assert "overdue" not in backup
+    assert drill == "  drill: none from this computer yet: run `make drill STACK=a`"
+    (stack_folder("a") / "last-backup.json").write_text('{"time": "2020-01-01T00:00:00+00:00"}')
+    backup, _ = backup_lines("a")
+    assert backup.endswith("ago, overdue: run `make backup STACK=a`")

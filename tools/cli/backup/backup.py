@@ -1,0 +1,97 @@
+"""Backup of a stack: `make backup STACK=...`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from settings.stack import StackSettings
+from tools.bootstrap.console import log_message, step
+from tools.cli.backup.cluster_data import CONTENT, copy_cluster_data
+from tools.cli.backup.container_copy import download_container
+from tools.cli.backup.errors import BackupError
+from tools.cli.backup.external_stores import copy_external_data
+from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
+from tools.cli.backup.local_data import copy_local_data, stack_folder
+from tools.cli.backup.records import BACKUP, record_success
+from tools.cli.backup.restic_repository import BackupRepository, configured_repository
+from tools.cli.backup.stack_state import container_login, export_state, resources, stack_settings
+from tools.cli.cluster_access import secret_outputs
+from tools.cli.pulumi_command import Pulumi
+
+MANIFEST = "manifest.json"
+"""File of a backup with its time and the fingerprint of the stack."""
+CONTAINER = "container"
+"""Folder of a backup with the blobs of the stack's container."""
+
+
+def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
+    """Save data and state of a running stack, delete outdated backups, and return the exit code.
+
+    Raises:
+        BackupError: the stack has no settings for backups or no resources, or a part of it cannot be read.
+    """
+    settings = stack_settings(pulumi)
+    repository = required_repository(pulumi.stack, settings)
+    state = export_state(pulumi)
+    if not resources(state):
+        raise BackupError(f"the stack {pulumi.stack} has nothing to back up; run `make up STACK={pulumi.stack}` first")
+    repository.create_if_missing()
+    with _scratch_folder(pulumi.name) as folder:
+        with step(f"Copying the data of stack {pulumi.stack}"):
+            _collect(pulumi, settings, state, folder)
+        with step(f"Saving them to {repository.address}"):
+            summary = repository.save_folder(folder, pulumi.name)
+    repository.save_state(json.dumps(state), pulumi.name)
+    assert settings.platform.backup
+    repository.delete_outdated(pulumi.name, settings.platform.backup.keep)
+    record_success(pulumi.name, BACKUP)
+    log_message(
+        f"Saved {summary['total_files_processed']} files, {summary['total_bytes_processed'] / 1e6:.1f} MB, of which "
+        f"{summary['data_added'] / 1e6:.1f} MB are new, and Pulumi's state with its secrets."
+    )
+    return 0
+
+
+def required_repository(stack: str, settings: StackSettings) -> BackupRepository:
+    """Return the repository of a stack's settings.
+
+    Raises:
+        BackupError: the settings name none.
+    """
+    if settings.platform.backup is None:
+        raise BackupError(
+            f"the stack {stack} has no setting platform:backup; set target and password, see docs/backup.md"
+        )
+    return configured_repository(settings.platform.backup)
+
+
+def _collect(pulumi: Pulumi, settings: StackSettings, state: dict[str, Any], folder: Path) -> None:
+    """Write the data of a stack and the manifest into a folder."""
+    outputs, login = secret_outputs(pulumi), container_login(state)
+    before = take_fingerprint(outputs, login)
+    copy_local_data(pulumi.name, folder)
+    if kubeconfig := outputs.get("kubeconfig"):
+        copy_cluster_data(kubeconfig, folder)
+    copy_external_data(settings.platform.tracking, folder / CONTENT)
+    if login:
+        download_container(login, folder / CONTAINER)
+    manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat()}
+    (folder / MANIFEST).write_text(json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, login))))
+
+
+@contextmanager
+def _scratch_folder(stack: str) -> Iterator[Path]:
+    """Yield an empty private folder on the file system of the stack's data; its path is the same for each backup."""
+    folder = stack_folder(stack) / "backup"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,117 @@
+"""Drill of a restore: `make drill STACK=...` brings up a new stack from the last backup and compares it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+
+from settings.stack import StackSettings
+from tools.bootstrap.console import log_message
+from tools.bootstrap.paths import PROJECT
+from tools.cli.backup.backup import required_repository
+from tools.cli.backup.errors import BackupError
+from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
+from tools.cli.backup.local_data import stack_folder
+from tools.cli.backup.records import DRILL, record_success
+from tools.cli.backup.restore import Up, restore_data
+from tools.cli.backup.stack_state import container_login, copy_config, export_state, stack_settings
+from tools.cli.cluster_access import secret_outputs
+from tools.cli.pulumi_command import Pulumi
+
+SHOWN_DIFFERENCES = 20
+
+
+def drill(pulumi: Pulumi, up: Up, down: Callable[[Pulumi], int]) -> int:
+    """Restore the last backup into a new stack, compare it with its original, and remove it again.
+
+    Returns:
+        0 if each run, version and prediction of the backup is in the restored stack, else 1.
+
+    Raises:
+        BackupError: the stack has a cluster, external stores or no backup, or the restored stack did not come up.
+    """
+    settings = stack_settings(pulumi)
+    if settings.infra.cluster != "none":
+        raise BackupError(
+            "drills are for stacks without a cluster; restore into another stack: make restore STACK=... "
+            f"FROM={pulumi.stack}"
+        )
+    tracking = settings.platform.tracking
+    if tracking.database_url or tracking.artifacts:
+        raise BackupError(
+            "platform:tracking: a drill would write to database_url or artifacts of the running stack. Restore "
+            "into a stack with other stores: make restore STACK=... FROM=..."
+        )
+    repository = required_repository(pulumi.stack, settings)
+    with _temporary_stack(pulumi, settings, down) as stack:
+        started = time.monotonic()
+        code, manifest = restore_data(stack, repository, pulumi.name, overwrite=False, up=up)
+        if code:
+            raise BackupError("the drill failed: the restored stack did not come up; see the messages above")
+        recovery = timedelta(seconds=round(time.monotonic() - started))
+        restored = take_fingerprint(secret_outputs(stack), container_login(export_state(stack)))
+        found = list(differences(manifest, restored))
+    age = datetime.now(UTC) - datetime.fromisoformat(manifest["time"])
+    counts = ", ".join(f"{len(manifest[kind])} {kind}" for kind in KINDS)
+    for line in found[:SHOWN_DIFFERENCES]:
+        log_message(f"  {line}")
+    result = f"{len(found)} of {counts} differ" if found else f"all are equal: {counts}"
+    log_message(f"Drill of stack {pulumi.stack}: {result}. Recovery time {recovery}, age of the data {_rounded(age)}.")
+    if not found:
+        record_success(pulumi.name, DRILL)
+    return 1 if found else 0
+
+
+@contextmanager
+def _temporary_stack(pulumi: Pulumi, settings: StackSettings, down: Callable[[Pulumi], int]) -> Iterator[Pulumi]:
+    """Yield a new stack with the settings of another on free ports; remove it with its data at the end."""
+    stack = Pulumi(f"{pulumi.stack}-drill")
+    file = PROJECT / f"Pulumi.{stack.name}.yaml"
+    committed = PROJECT / f"Pulumi.{pulumi.name}.yaml"
+    with ExitStack() as cleanup:
+        if committed.is_file():
+            shutil.copyfile(committed, file)
+            cleanup.callback(file.unlink, missing_ok=True)
+        stack.output("stack", "select", "--create")
+        cleanup.callback(shutil.rmtree, stack_folder(stack.name), ignore_errors=True)
+        cleanup.callback(_remove, stack, down)
+        copy_config(pulumi, stack)
+        names = list(_port_settings(settings))
+        for name, port in zip(names, _free_ports(len(names)), strict=True):
+            stack.output("config", "set", "--path", name, str(port))
+        yield stack
+
+
+def _remove(stack: Pulumi, down: Callable[[Pulumi], int]) -> None:
+    if down(stack) == 0:
+        stack.output("stack", "rm", "--yes")
+
+
+def _port_settings(settings: StackSettings) -> Iterator[str]:
+    """Yield the settings of the ports that the services of a stack on this computer listen on."""
+    yield "platform:tracking.port"
+    if settings.platform.blobs:
+        yield "platform:blobs.port"
+    yield "serving:port"
+    if settings.serving.grpc_port:
+        yield "serving:grpc_port"
+    for name, pipeline in settings.workloads.pipelines.items():
+        if pipeline.port:
+            yield f"workloads:pipelines.{name}.port"
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return different ports that no process listens on."""
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _rounded(duration: timedelta) -> timedelta:
+    return timedelta(seconds=round(duration.total_seconds()))

@@ -1,0 +1,5 @@
+"""Errors of backups and restores."""
+
+
+class BackupError(Exception):
+    """A backup or restore that failed, or that was refused; the message says what to do."""

@@ -1,0 +1,81 @@
+"""Data of a stack whose services are processes of this computer: MLflow's files, and the files of pipeline runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mlplatform.mlflow_server.data_archive import DATABASE
+
+from infra.local.process_group import ProcessGroup
+from tools.bootstrap.paths import cache_directory
+
+FOLDERS = ("mlflow", "runs", "pipelines")
+"""Folders with the data of a stack, below its own."""
+
+
+def stack_folder(stack: str) -> Path:
+    """Return the folder of this computer with the data of a stack."""
+    return cache_directory() / "stacks" / stack
+
+
+def copy_local_data(stack: str, folder: Path) -> None:
+    """Copy the data of a stack into a folder; files are linked instead of copied, the database is a consistent copy.
+
+    MLflow writes a file of a run before the database names its run's end. Therefore the database comes first.
+    """
+    source = stack_folder(stack)
+    database = source / "mlflow" / DATABASE
+    (folder / "mlflow").mkdir(parents=True)
+    if database.is_file():
+        with (
+            closing(sqlite3.connect(database)) as original,
+            closing(sqlite3.connect(folder / "mlflow" / DATABASE)) as copy,
+        ):
+            original.backup(copy)
+    for name in ("mlflow/artifacts", "runs", "pipelines"):
+        if (source / name).is_dir():
+            shutil.copytree(source / name, folder / name, copy_function=_link_or_copy)
+
+
+def has_local_data(stack: str) -> bool:
+    """Return True if a stack has a database of MLflow on this computer."""
+    return (stack_folder(stack) / "mlflow" / DATABASE).exists()
+
+
+def new_kept_folder(stack: str) -> Path:
+    """Return the path of a new folder for the data that a restore replaces."""
+    return stack_folder(stack) / f"before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def stop_local_mlflow(stack: str) -> None:
+    """Stop MLflow if it is a process of this computer; the next `up` starts it."""
+    ProcessGroup(stack_folder(stack) / "mlflow.process.json").stop()
+
+
+def replace_local_data(stack: str, folder: Path, kept: Path) -> Path | None:
+    """Move the data of a backup from `folder` into the folder of a stack, while MLflow is stopped.
+
+    Returns:
+        The folder `kept` with the data of before; None if there were none.
+    """
+    target = stack_folder(stack)
+    for name in FOLDERS:
+        if (target / name).exists():
+            kept.mkdir(exist_ok=True)
+            (target / name).rename(kept / name)
+        if (folder / name).exists():
+            (folder / name).rename(target / name)
+    return kept if kept.exists() else None
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Link a file; copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,33 @@
+"""Times of the last successful backup and drill of a stack, for `make status`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from tools.cli.backup.local_data import stack_folder
+
+BACKUP, DRILL = "backup", "drill"
+OVERDUE = {BACKUP: timedelta(days=2), DRILL: timedelta(days=31)}
+"""Age from which a record is reported as overdue."""
+
+
+def record_success(stack: str, kind: str) -> None:
+    """Record that a backup or a drill has succeeded now."""
+    file = stack_folder(stack) / f"last-{kind}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"time": datetime.now(UTC).isoformat()}))
+
+
+def backup_lines(stack: str) -> Iterator[str]:
+    """Yield a line on the last backup and one on the last drill, as this computer has recorded them."""
+    for kind, limit in OVERDUE.items():
+        file = stack_folder(stack) / f"last-{kind}.json"
+        if not file.exists():
+            yield f"  {kind}: none from this computer yet: run `make {kind} STACK={stack}`"
+            continue
+        time = datetime.fromisoformat(json.loads(file.read_text())["time"])
+        age = datetime.now(UTC) - time
+        overdue = f", overdue: run `make {kind} STACK={stack}`" if age > limit else ""
+        yield f"  {kind}: {time:%Y-%m-%d %H:%M} UTC, {age.days} days and {age.seconds // 3600} hours ago{overdue}"

@@ -1,0 +1,134 @@
+"""Restore of a stack from a backup: `make restore STACK=... FROM=...`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from settings.services.backup_settings import TARGET
+from tools.bootstrap.console import log_message, step
+from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
+from tools.cli.backup.cluster_data import CONTENT, has_cluster_data, replace_cluster_data
+from tools.cli.backup.container_copy import upload_container
+from tools.cli.backup.errors import BackupError
+from tools.cli.backup.external_stores import has_external_data, restore_external_data
+from tools.cli.backup.local_data import (
+    has_local_data,
+    new_kept_folder,
+    replace_local_data,
+    stack_folder,
+    stop_local_mlflow,
+)
+from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository
+from tools.cli.backup.stack_state import container_login, export_state, import_state, resources, stack_settings
+from tools.cli.cluster_access import secret_outputs
+from tools.cli.pulumi_command import Pulumi
+
+Up = Callable[[Pulumi], int]
+"""Function that runs `up` on a stack and returns its exit code."""
+
+
+def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
+    """Restore the data, or with `--part state` the state, of a stack from a backup, and return the exit code.
+
+    Raises:
+        BackupError: there is no such backup, or the stack has data and `--overwrite` is not given.
+    """
+    parser = argparse.ArgumentParser(prog="make restore", allow_abbrev=False)
+    parser.add_argument("--from", dest="source", default=pulumi.stack, help="a stack, or the address of its backups")
+    parser.add_argument("--of", help="stack whose backup is restored, if FROM is an address; default: STACK")
+    parser.add_argument("--part", choices=(DATA, STATE), default=DATA)
+    parser.add_argument("--overwrite", action="store_true", help="replace data that exist, and keep them beside")
+    options = parser.parse_args([each for each in arguments if each])
+    pulumi.output("stack", "select", "--create")
+    repository, original = _chosen_repository(pulumi, options.source, options.of)
+    if options.part == STATE:
+        snapshot = repository.latest(original, STATE)
+        import_state(pulumi, json.loads(repository.read_file(snapshot, f"{STATE}.json")))
+        log_message(f"The state of {snapshot.time:%Y-%m-%d %H:%M} UTC is restored. Next: make up STACK={pulumi.stack}")
+        return 0
+    return restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up)[0]
+
+
+def restore_data(
+    pulumi: Pulumi, repository: BackupRepository, original: str, *, overwrite: bool, up: Up
+) -> tuple[int, dict[str, Any]]:
+    """Bring up a stack with the newest data of the stack `original`.
+
+    Returns:
+        The exit code of `up`, and the manifest of the backup.
+
+    Raises:
+        BackupError: the stack has data, and `overwrite` is False.
+    """
+    if not overwrite and _has_data(pulumi):
+        raise BackupError(
+            f"MLflow of the stack {pulumi.stack} has data already; choose a new stack, or add OVERWRITE=yes, which "
+            "moves these data aside"
+        )
+    snapshot = repository.latest(original, DATA)
+    folder = stack_folder(pulumi.name) / "restore"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        with step(f"Reading the backup of stack {original} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
+            repository.restore(snapshot, folder)
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        return _load(pulumi, folder, up), manifest
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_data(pulumi: Pulumi) -> bool:
+    """Return True if MLflow of the stack has data, on this computer or in a cluster that is up."""
+    if database := stack_settings(pulumi).platform.tracking.database_url:
+        return has_external_data(database.get_secret_value())
+    kubeconfig = secret_outputs(pulumi).get("kubeconfig")
+    return has_cluster_data(kubeconfig) if kubeconfig else has_local_data(pulumi.name)
+
+
+def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
+    """Put the data of a backup into the services of a stack, then start its workloads."""
+    settings = stack_settings(pulumi)
+    in_cluster = settings.infra.cluster != "none"
+    stop_local_mlflow(pulumi.name)
+    kept = new_kept_folder(pulumi.name)
+    restore_external_data(settings.platform.tracking, folder / CONTENT, kept)
+    if not in_cluster and (before := replace_local_data(pulumi.name, folder, kept)):
+        log_message(f"The data of before are in {before}; delete them when you do not need them any more.")
+    if not resources(export_state(pulumi)):
+        # Pipelines may read the container in their first run. Therefore the services come first, then the data.
+        pulumi.output("config", "set", "workloads:enabled", "false")
+        pulumi.output("config", "set", "workloads:adopt_champions", "true")
+        code = up(pulumi)
+        pulumi.output("config", "rm", "workloads:enabled")
+        if code:
+            return code
+    if in_cluster:
+        with step("Writing the data to MLflow in the cluster"):
+            replace_cluster_data(secret_outputs(pulumi)["kubeconfig"], folder)
+    if login := container_login(export_state(pulumi)):
+        upload_container(login, folder / CONTAINER)
+    code = up(pulumi)
+    if code == 0 and stack_settings(pulumi).workloads.adopt_champions:
+        pulumi.output("config", "rm", "workloads:adopt_champions")
+    return code
+
+
+def _chosen_repository(pulumi: Pulumi, source: str, original: str | None) -> tuple[BackupRepository, str]:
+    """Return the repository that FROM names, and the stack whose backup is restored.
+
+    FROM is a stack of this checkout, or an address whose password is in RESTIC_PASSWORD.
+    """
+    if not TARGET.fullmatch(source):
+        return required_repository(source, stack_settings(Pulumi(source))), original or Pulumi(source).name
+    if not os.environ.keys() & {"RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"}:
+        raise BackupError(
+            f"FROM={source} is an address: set RESTIC_PASSWORD to its password (platform:backup.password)"
+        )
+    return BackupRepository(source, {}), original or pulumi.name

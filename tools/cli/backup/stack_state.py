@@ -1,0 +1,93 @@
+"""Settings and Pulumi's state of a stack, read and written through the Pulumi CLI."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from settings.errors import SettingsError
+from settings.loading import load_settings
+from settings.stack import StackSettings
+from tools.bootstrap.paths import PROJECT
+from tools.cli.backup.errors import BackupError
+from tools.cli.pulumi_command import Pulumi
+
+TOKEN = ":ContainerToken"
+"""End of the type of the resource that has the login to the container of the stack's data."""
+
+
+def stack_settings(pulumi: Pulumi) -> StackSettings:
+    """Return the settings of a stack, with those of `pulumi config set`.
+
+    Raises:
+        BackupError: a setting is wrong.
+    """
+    try:
+        return load_settings(pulumi.name, {name: value["value"] for name, value in _config(pulumi).items()})
+    except SettingsError as error:
+        raise BackupError(str(error)) from None
+
+
+def export_state(pulumi: Pulumi) -> dict[str, Any]:
+    """Return Pulumi's state of a stack and the values of `pulumi config set`, both with decrypted secrets."""
+    deployment = json.loads(pulumi.output("stack", "export", "--show-secrets"))
+    return {"stack": pulumi.name, "deployment": deployment, "config": _config(pulumi)}
+
+
+def import_state(pulumi: Pulumi, state: dict[str, Any]) -> None:
+    """Give a stack the state and the values of `export_state`, encrypted with the passphrase of this computer.
+
+    Raises:
+        BackupError: the stack has resources already, the state is that of another stack, or the backend is a service.
+    """
+    if not pulumi.backend.uses_passphrase:
+        raise BackupError("the backend of this computer keeps its own copies of states; import one with its means")
+    if state["stack"] != pulumi.name:
+        raise BackupError(f"the state is that of stack {state['stack']}; restore it as STACK={state['stack']}")
+    if resources(export_state(pulumi)):
+        raise BackupError(
+            f"the stack {pulumi.stack} has resources in its backend, and a restore never replaces a state that is in "
+            f"use. To replace it, remove it first: pulumi stack rm --force {pulumi.stack}"
+        )
+    _set_config(pulumi, state["config"])
+    salt = yaml.safe_load((PROJECT / ".stacks" / f"Pulumi.{pulumi.name}.yaml").read_text())["encryptionsalt"]
+    state["deployment"]["deployment"]["secrets_providers"] = {"type": "passphrase", "state": {"salt": salt}}
+    pulumi.output("stack", "import", stdin=json.dumps(state["deployment"]))
+
+
+def copy_config(source: Pulumi, target: Pulumi) -> None:
+    """Give a stack the values of `pulumi config set` of another one."""
+    _set_config(target, _config(source))
+
+
+def resources(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the resources of an exported state, without the stack itself and its providers."""
+    found = state["deployment"]["deployment"].get("resources") or []
+    return [each for each in found if not each["type"].startswith("pulumi:")]
+
+
+def container_login(state: dict[str, Any]) -> dict[str, str] | None:
+    """Return `account_url`, `account_key` and `container` of the stack's data; None if it has no such container."""
+    for resource in resources(state):
+        if resource["type"].endswith(TOKEN):
+            return {name: _plain(resource["inputs"][name]) for name in ("account_url", "account_key", "container")}
+    return None
+
+
+def _set_config(pulumi: Pulumi, config: dict[str, Any]) -> None:
+    for name, value in config.items():
+        # Standard input keeps the value out of the list of processes.
+        secret = "--secret" if value.get("secret") else "--plaintext"
+        pulumi.output("config", "set", secret, name, stdin=value["value"])
+
+
+def _config(pulumi: Pulumi) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(pulumi.output("config", "--json", "--show-secrets"))
+    return config
+
+
+def _plain(value: Any) -> str:
+    """Return a value of an exported state, without the envelope of a secret."""
+    return str(json.loads(value["plaintext"])) if isinstance(value, dict) else str(value)

@@ -1,0 +1,1 @@
+"""Previews of a stack, for a person and for a pull request."""

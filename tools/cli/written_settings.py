@@ -1,0 +1,25 @@
+"""Settings of a stack as its files have them, without Pulumi: fast, and without any passphrase."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from tools.bootstrap.paths import PROJECT
+
+
+def written_setting(stack: str, key: str) -> Any:
+    """Return the value of a setting such as `infra:cluster`: that of `pulumi config set`, else the committed one.
+
+    Returns:
+        None if neither file has the setting.
+    """
+    name = stack.rpartition("/")[2]  # without organization and project
+    for folder in (PROJECT / ".stacks", PROJECT):
+        file = folder / f"Pulumi.{name}.yaml"
+        content = yaml.safe_load(file.read_text()) if file.is_file() else None
+        config = content.get("config") if isinstance(content, dict) else None
+        if isinstance(config, dict) and key in config:
+            return config[key]
+    return None
