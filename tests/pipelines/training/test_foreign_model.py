@@ -45,7 +45,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("parts")
     rows = np.random.default_rng(0).normal(size=(200, 2)).round(3)
     marks = {
-        "classification": [ORDER[a + b > 0] for a, b in rows],
+        "classification": [ORDER[int(a + b > 0)] for a, b in rows],
         "regression": [a + b for a, b in rows],
         "anomaly": [str(a + b > 1) for a, b in rows],
     }
