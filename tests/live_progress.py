@@ -42,8 +42,7 @@ class LiveTests:
         title = f"[{self._number}/{self._total}] {item.nodeid.removeprefix('tests/')}"
         with Progress(title, item.nodeid, self._output) as self._progress:
             result = yield
-            outcome = next((each for each in self._outcomes if each != "passed"), "passed")
-            self._progress.done(outcome, succeeded=outcome == "passed")
+            self._progress.done(self._outcome(), succeeded=self._outcome() == "passed")
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -58,8 +57,8 @@ class LiveTests:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self) -> Iterator[None]:
-        """Show that the fixtures are removed."""
-        return (yield from self._shown("cleaning up"))
+        """Show the outcome while the fixtures are removed, which takes minutes for a lab."""
+        return (yield from self._shown(f"{self._outcome()}, cleaning up"))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note the outcome of a phase."""
@@ -70,6 +69,9 @@ class LiveTests:
         if report.failed:
             return "failed", "", "FAILED"  # the word begins the line of the summary
         return report.outcome if report.when == "call" or report.skipped else "", "", ""
+
+    def _outcome(self) -> str:
+        return next((each for each in self._outcomes if each != "passed"), "passed")
 
     def _shown(self, activity: str) -> Iterator[None]:
         assert self._progress is not None

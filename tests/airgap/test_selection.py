@@ -38,8 +38,8 @@ def test_select_with_upstream_copies_all_images() -> None:
 
 def test_select_one_unreachable_registry_builds_its_images_and_their_inputs() -> None:
     selection = select_artifacts(TABLE, "auto", NO_ENTRIES, lambda host: host != "docker.io")
-    assert (selection.sources, selection.bases) == (["weave", "prometheus"], ["tools", "python"])
-    assert selection.built == ["weave-kube", "weave-npc", "prometheus", "python"]
+    assert (selection.sources, selection.bases) == (["weave", "prometheus"], ["tools", "python", "nginx"])
+    assert selection.built == ["weave-kube", "weave-npc", "prometheus", "nginx", "python"]
 
 
 def test_select_explicit_origin_sends_no_request() -> None:

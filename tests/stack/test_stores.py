@@ -18,7 +18,10 @@ import psycopg
 import pytest
 import requests
 
+from settings.platform import TrackingSettings
 from tests.harness import Stack, free_ports
+from tools.cli.backup.errors import BackupError
+from tools.cli.backup.external_stores import copy_external_data, has_external_data, restore_external_data
 
 PASSWORD, KEY = "a-word-of-the-database", "a-key-of-the-store"
 WHO = {"user": "nobody"} if os.geteuid() == 0 else {}
@@ -132,3 +135,43 @@ def test_runs_and_models_are_in_the_database_and_files_in_the_bucket(
 
     written = [*stack.written, *(file.read_text() for file in (stack.scratch / "state").rglob("*.json"))]
     assert [text for text in written for word in (PASSWORD, KEY) if word in text] == []
+
+
+def test_restored_data_of_external_stores_are_those_of_the_backup(
+    database: str, bucket: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find_spec("pgserver")
+    assert found
+    assert found.origin
+    monkeypatch.setenv("PATH", f"{Path(found.origin).parent / 'pginstall/bin'}{os.pathsep}{os.environ['PATH']}")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create database backed_up")
+    url = database.removesuffix("postgres") + "backed_up"
+    tracking = TrackingSettings(database_url=url, artifacts=bucket | {"url": "s3://mlflow/backed-up"})
+    client = boto3.client(
+        "s3",
+        endpoint_url=bucket["endpoint_url"],
+        aws_access_key_id="owner",
+        aws_secret_access_key=KEY,
+        region_name="us-east-1",
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        assert not has_external_data(url)
+        connection.execute("create table registered_models (name text)")
+        connection.execute("create table runs (id text)")
+        connection.execute("insert into runs values ('r1')")
+        client.put_object(Bucket="mlflow", Key="backed-up/1/model.onnx", Body=b"as it was")
+        copy_external_data(tracking, tmp_path)
+        connection.execute("insert into runs values ('r2')")
+    client.delete_object(Bucket="mlflow", Key="backed-up/1/model.onnx")
+    assert has_external_data(url)
+    restore_external_data(tracking, tmp_path, tmp_path / "kept")
+    with psycopg.connect(url) as connection:
+        assert connection.execute("select id from runs").fetchall() == [("r1",)]
+    body = client.get_object(Bucket="mlflow", Key="backed-up/1/model.onnx")["Body"].read()
+    assert body == b"as it was"
+    assert (tmp_path / "kept" / "mlflow.dump").stat().st_size > 0
+    assert [each.name for each in tmp_path.iterdir()] == ["kept"]
+    (tmp_path / "mlflow.db").touch()
+    with pytest.raises(BackupError, match=r"the backup has mlflow\.db, and this stack needs mlflow\.dump"):
+        restore_external_data(tracking, tmp_path, tmp_path / "kept")

@@ -205,8 +205,9 @@ class ModelService(pulumi.ComponentResource):
 
 def _ingress(settings: ServingSettings, target: ClusterTarget) -> list[Rule]:
     """Return the rules for connections to the pods; the door and Prometheus alone connect to models behind a door."""
-    predictions: Rule = tcp_ports(CONTAINER_PORT, *([GRPC_PORT] if settings.grpc_port else []))
-    if target.door:
-        names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [DOOR, MONITORING]}
-        predictions = {"from": [{"namespaceSelector": {"matchExpressions": [names]}}], **predictions}
-    return [predictions, tcp_ports(HEALTH_PORT)]
+    predictions = [CONTAINER_PORT, *([GRPC_PORT] if settings.grpc_port else [])]
+    if not target.door:
+        return [tcp_ports(*predictions, HEALTH_PORT)]
+    names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [DOOR, MONITORING]}
+    peers = [{"namespaceSelector": {"matchExpressions": [names]}}]
+    return [{"from": peers, **tcp_ports(*predictions)}, tcp_ports(HEALTH_PORT)]

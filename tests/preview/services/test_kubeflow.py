@@ -146,7 +146,8 @@ def test_images_are_in_the_bundle_table(graph: Graph) -> None:
         if "argoexec" in argument
     }
     assert used == set(IMAGES.values())
-    assert used <= set(load_sources().upstream.images)
+    table = load_sources()
+    assert used <= {*table.upstream.images, *map(table.upstream_name, table.image)}
 
 
 def test_external_database_and_bucket_replace_the_own_servers() -> None:

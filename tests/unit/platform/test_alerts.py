@@ -31,6 +31,7 @@ SIZE = 'node_filesystem_size_bytes{node="worker-1",device="/dev/vda",mountpoint=
 VOLUME = 'kubelet_volume_stats_%s_bytes{namespace="mlplatform-tracking",persistentvolumeclaim="mlflow"}'
 DAY = 24 * 3600
 EXPIRES = "registry_certificate_expiration_timestamp_seconds"
+DOOR_EXPIRES = "door_certificate_expiration_timestamp_seconds"
 TTL = 'kubelet_certificate_manager_server_ttl_seconds{node="worker-1"}'
 CERTIFICATES = 'apiserver_client_certificate_expiration_seconds_bucket{le="%s"}'
 WAITING = 'kube_pod_container_status_waiting_reason{namespace="n",pod="p",container="c",reason="%s"}'
@@ -64,6 +65,7 @@ FIRES: dict[str, Case] = {
     "VolumeFull": Case({VOLUME % "available": "9x40", VOLUME % "capacity": "100x40"}, 10),
     "CertificateExpires": Case({CERTIFICATES % "2.592e+06": "0+1x80", CERTIFICATES % "+Inf": "0+9x80"}, 35),
     "RegistryCertificateExpires": Case({EXPIRES: f"{20 * DAY}x40"}, 20),
+    "DoorCertificateExpires": Case({DOOR_EXPIRES: f"{20 * DAY}x40"}, 20),
     "KubeletCertificateExpires": Case({TTL: f"{13 * DAY}x40"}, 20),
     "PodCrashLooping": Case({WAITING % "CrashLoopBackOff": "1 0 1x8 0 1x30"}, 12),
     "PodNotReady": Case({READY: "0x60", PHASE % "Running": "1x60"}, 20),
@@ -89,6 +91,7 @@ QUIET: dict[str, dict[str, Case]] = {
         "one that was last used long ago": Case({CERTIFICATES % "2.592e+06": "5x80"}, 35),
     },
     "RegistryCertificateExpires": {"a certificate of a year": Case({EXPIRES: f"{300 * DAY}x40"}, 20)},
+    "DoorCertificateExpires": {"a certificate of a year": Case({DOOR_EXPIRES: f"{300 * DAY}x40"}, 20)},
     "KubeletCertificateExpires": {"one that the kubelet renews soon": Case({TTL: f"{36 * DAY}x40"}, 20)},
     "PodCrashLooping": {
         "a pod that waits for its image": Case({WAITING % "ContainerCreating": "1x40"}, 12),

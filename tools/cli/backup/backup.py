@@ -12,10 +12,11 @@ from typing import Any
 
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message, step
-from tools.cli.backup.cluster_data import copy_cluster_data
+from tools.cli.backup.cluster_data import CONTENT, copy_cluster_data
 from tools.cli.backup.container_copy import download_container
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.fingerprint import take_fingerprint
+from tools.cli.backup.external_stores import copy_external_data
+from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
 from tools.cli.backup.local_data import copy_local_data, stack_folder
 from tools.cli.backup.records import BACKUP, record_success
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
@@ -43,7 +44,7 @@ def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
     repository.create_if_missing()
     with _scratch_folder(pulumi.name) as folder:
         with step(f"Copying the data of stack {pulumi.stack}"):
-            _collect(pulumi, state, folder)
+            _collect(pulumi, settings, state, folder)
         with step(f"Saving them to {repository.address}"):
             summary = repository.save_folder(folder, pulumi.name)
     repository.save_state(json.dumps(state), pulumi.name)
@@ -61,31 +62,27 @@ def required_repository(stack: str, settings: StackSettings) -> BackupRepository
     """Return the repository of a stack's settings.
 
     Raises:
-        BackupError: the settings name none, or name stores whose data a backup would lack.
+        BackupError: the settings name none.
     """
     if settings.platform.backup is None:
         raise BackupError(
             f"the stack {stack} has no setting platform:backup; set target and password, see docs/backup.md"
         )
-    tracking = settings.platform.tracking
-    for name in ("database_url", "artifacts"):
-        if getattr(tracking, name):
-            raise BackupError(
-                f"platform:tracking.{name}: backups have no stores outside the stack; use the means of that store"
-            )
     return configured_repository(settings.platform.backup)
 
 
-def _collect(pulumi: Pulumi, state: dict[str, Any], folder: Path) -> None:
+def _collect(pulumi: Pulumi, settings: StackSettings, state: dict[str, Any], folder: Path) -> None:
     """Write the data of a stack and the manifest into a folder."""
-    outputs = secret_outputs(pulumi)
+    outputs, login = secret_outputs(pulumi), container_login(state)
+    before = take_fingerprint(outputs, login)
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)
-    if login := container_login(state):
+    copy_external_data(settings.platform.tracking, folder / CONTENT)
+    if login:
         download_container(login, folder / CONTAINER)
     manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat()}
-    (folder / MANIFEST).write_text(json.dumps(manifest | take_fingerprint(outputs)))
+    (folder / MANIFEST).write_text(json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, login))))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,19 @@ def download_container(login: Mapping[str, str], folder: Path) -> int:
     return count
 
 
+def container_digests(login: Mapping[str, str]) -> dict[str, str]:
+    """Return the SHA-256 of each blob of a container by name.
+
+    Raises:
+        BackupError: the account does not respond, or refuses the login.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        download_container(login, folder)
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        return {file.relative_to(folder).as_posix(): _digest(file) for file in files}
+
+
 def upload_container(login: Mapping[str, str], folder: Path) -> int:
     """Upload the files below a folder that the container lacks, and return the number of all files.
 
@@ -56,6 +71,11 @@ def upload_container(login: Mapping[str, str], folder: Path) -> int:
     except AzureError as error:
         raise _failure("written", login, error) from None
     return len(files)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _container(login: Mapping[str, str]) -> Any:

@@ -14,11 +14,11 @@ from tools.bootstrap.console import log_message
 from tools.bootstrap.paths import PROJECT
 from tools.cli.backup.backup import required_repository
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.fingerprint import differences, take_fingerprint
+from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
 from tools.cli.backup.local_data import stack_folder
 from tools.cli.backup.records import DRILL, record_success
 from tools.cli.backup.restore import Up, restore_data
-from tools.cli.backup.stack_state import copy_config, stack_settings
+from tools.cli.backup.stack_state import container_login, copy_config, export_state, stack_settings
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 
@@ -32,13 +32,19 @@ def drill(pulumi: Pulumi, up: Up, down: Callable[[Pulumi], int]) -> int:
         0 if each run, version and prediction of the backup is in the restored stack, else 1.
 
     Raises:
-        BackupError: the stack has a cluster or no backup, or the restored stack did not come up.
+        BackupError: the stack has a cluster, external stores or no backup, or the restored stack did not come up.
     """
     settings = stack_settings(pulumi)
     if settings.infra.cluster != "none":
         raise BackupError(
             "drills are for stacks without a cluster; restore into another stack: make restore STACK=... "
             f"FROM={pulumi.stack}"
+        )
+    tracking = settings.platform.tracking
+    if tracking.database_url or tracking.artifacts:
+        raise BackupError(
+            "platform:tracking: a drill would write to database_url or artifacts of the running stack. Restore "
+            "into a stack with other stores: make restore STACK=... FROM=..."
         )
     repository = required_repository(pulumi.stack, settings)
     with _temporary_stack(pulumi, settings, down) as stack:
@@ -47,9 +53,10 @@ def drill(pulumi: Pulumi, up: Up, down: Callable[[Pulumi], int]) -> int:
         if code:
             raise BackupError("the drill failed: the restored stack did not come up; see the messages above")
         recovery = timedelta(seconds=round(time.monotonic() - started))
-        found = list(differences(manifest, take_fingerprint(secret_outputs(stack))))
+        restored = take_fingerprint(secret_outputs(stack), container_login(export_state(stack)))
+        found = list(differences(manifest, restored))
     age = datetime.now(UTC) - datetime.fromisoformat(manifest["time"])
-    counts = ", ".join(f"{len(manifest[kind])} {kind}" for kind in ("runs", "versions", "predictions"))
+    counts = ", ".join(f"{len(manifest[kind])} {kind}" for kind in KINDS)
     for line in found[:SHOWN_DIFFERENCES]:
         log_message(f"  {line}")
     result = f"{len(found)} of {counts} differ" if found else f"all are equal: {counts}"

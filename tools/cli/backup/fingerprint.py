@@ -14,6 +14,7 @@ from mlplatform.tracking_access import parse_tracking_access
 
 from infra.errors import UserError
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
+from tools.cli.backup.container_copy import container_digests
 from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import CLUSTER_DOMAIN
 from workloads.mlflow_session import mlflow_session
@@ -23,18 +24,21 @@ from workloads.serving.pod_template import CONTAINER_PORT
 
 FACTORS = (0, 0.25, 0.5, 1, 1.5, 2)
 """Factors of the numbers in the requests, so that they reach different leaves of a forest."""
+KINDS = ("runs", "versions", "predictions", "blobs")
 REQUEST_SECONDS = 60
 
 
-def take_fingerprint(outputs: Mapping[str, Any]) -> dict[str, Any]:
+def take_fingerprint(outputs: Mapping[str, Any], login: Mapping[str, str] | None) -> dict[str, Any]:
     """Return the fingerprint of a running stack.
 
     Args:
         outputs: the stack's outputs with decrypted secrets.
+        login: the login to the container of the stack's data; None without such a container.
 
     Returns:
         `runs` and `versions`: digests of the records in MLflow by run id and by `model/version`.
         `predictions`: request and response by model; the responses are texts as the server sent them.
+        `blobs`: digests of the contents of the container by name.
 
     Raises:
         BackupError: MLflow or a model server does not respond.
@@ -43,7 +47,7 @@ def take_fingerprint(outputs: Mapping[str, Any]) -> dict[str, Any]:
     from mlflow.exceptions import MlflowException
 
     try:
-        return _read(outputs)
+        return _read(outputs) | {"blobs": container_digests(login) if login else {}}
     except (UserError, MlflowException, requests.RequestException) as error:
         raise BackupError(f"the stack has to be up, and it does not respond as expected: {error}") from None
 
@@ -62,12 +66,22 @@ def _read(outputs: Mapping[str, Any]) -> dict[str, Any]:
     return {"runs": runs, "versions": versions, "predictions": predictions}
 
 
+def unchanged_records(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two fingerprints have in common.
+
+    A run may end while its data are copied. Records that are equal before and after a copy are in the copy.
+    """
+    return {
+        kind: {name: value for name, value in after[kind].items() if before[kind].get(name) == value} for kind in after
+    }
+
+
 def differences(original: Mapping[str, Any], restored: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each record or prediction of the original that the restored stack lacks or has differently.
 
     A restored stack may have more runs: pipelines that train no served model run when it starts.
     """
-    for kind in ("runs", "versions", "predictions"):
+    for kind in KINDS:
         for name, value in original[kind].items():
             if name not in restored[kind]:
                 yield f"{kind}: {name} is missing"

@@ -9,10 +9,11 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mlplatform.mlflow_server.data_archive import DATABASE
+
 from infra.local.process_group import ProcessGroup
 from tools.bootstrap.paths import cache_directory
 
-DATABASE = "mlflow.db"
 FOLDERS = ("mlflow", "runs", "pipelines")
 """Folders with the data of a stack, below its own."""
 
@@ -46,22 +47,30 @@ def has_local_data(stack: str) -> bool:
     return (stack_folder(stack) / "mlflow" / DATABASE).exists()
 
 
-def replace_local_data(stack: str, folder: Path) -> Path | None:
-    """Stop MLflow and move the data of a backup from `folder` into the folder of a stack.
+def new_kept_folder(stack: str) -> Path:
+    """Return the path of a new folder for the data that a restore replaces."""
+    return stack_folder(stack) / f"before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def stop_local_mlflow(stack: str) -> None:
+    """Stop MLflow if it is a process of this computer; the next `up` starts it."""
+    ProcessGroup(stack_folder(stack) / "mlflow.process.json").stop()
+
+
+def replace_local_data(stack: str, folder: Path, kept: Path) -> Path | None:
+    """Move the data of a backup from `folder` into the folder of a stack, while MLflow is stopped.
 
     Returns:
-        The folder that the stack's data of before were moved to; None if there were none.
+        The folder `kept` with the data of before; None if there were none.
     """
     target = stack_folder(stack)
-    ProcessGroup(target / "mlflow.process.json").stop()
-    before = target / f"before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for name in FOLDERS:
         if (target / name).exists():
-            before.mkdir(exist_ok=True)
-            (target / name).rename(before / name)
+            kept.mkdir(exist_ok=True)
+            (target / name).rename(kept / name)
         if (folder / name).exists():
             (folder / name).rename(target / name)
-    return before if before.exists() else None
+    return kept if kept.exists() else None
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -13,10 +13,17 @@ from typing import Any
 from settings.services.backup_settings import TARGET
 from tools.bootstrap.console import log_message, step
 from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
-from tools.cli.backup.cluster_data import has_cluster_data, replace_cluster_data
+from tools.cli.backup.cluster_data import CONTENT, has_cluster_data, replace_cluster_data
 from tools.cli.backup.container_copy import upload_container
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.local_data import has_local_data, replace_local_data, stack_folder
+from tools.cli.backup.external_stores import has_external_data, restore_external_data
+from tools.cli.backup.local_data import (
+    has_local_data,
+    new_kept_folder,
+    replace_local_data,
+    stack_folder,
+    stop_local_mlflow,
+)
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository
 from tools.cli.backup.stack_state import container_login, export_state, import_state, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs
@@ -79,14 +86,20 @@ def restore_data(
 
 def _has_data(pulumi: Pulumi) -> bool:
     """Return True if MLflow of the stack has data, on this computer or in a cluster that is up."""
+    if database := stack_settings(pulumi).platform.tracking.database_url:
+        return has_external_data(database.get_secret_value())
     kubeconfig = secret_outputs(pulumi).get("kubeconfig")
     return has_cluster_data(kubeconfig) if kubeconfig else has_local_data(pulumi.name)
 
 
 def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
     """Put the data of a backup into the services of a stack, then start its workloads."""
-    in_cluster = stack_settings(pulumi).infra.cluster != "none"
-    if not in_cluster and (before := replace_local_data(pulumi.name, folder)):
+    settings = stack_settings(pulumi)
+    in_cluster = settings.infra.cluster != "none"
+    stop_local_mlflow(pulumi.name)
+    kept = new_kept_folder(pulumi.name)
+    restore_external_data(settings.platform.tracking, folder / CONTENT, kept)
+    if not in_cluster and (before := replace_local_data(pulumi.name, folder, kept)):
         log_message(f"The data of before are in {before}; delete them when you do not need them any more.")
     if not resources(export_state(pulumi)):
         # Pipelines may read the container in their first run. Therefore the services come first, then the data.

@@ -14,8 +14,14 @@ from tests.harness import CHECKOUT
 from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.fingerprint import differences, score_urls
-from tools.cli.backup.local_data import copy_local_data, has_local_data, replace_local_data, stack_folder
+from tools.cli.backup.fingerprint import differences, score_urls, unchanged_records
+from tools.cli.backup.local_data import (
+    copy_local_data,
+    has_local_data,
+    new_kept_folder,
+    replace_local_data,
+    stack_folder,
+)
 from tools.cli.backup.records import BACKUP, backup_lines, record_success
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
 
@@ -85,7 +91,7 @@ def test_replace_local_data_moves_the_data_of_before_aside(tmp_path: Path) -> No
             database.execute("insert into runs values (?)", [value])
         database.close()
     copy_local_data("source", tmp_path / "copy")
-    before = replace_local_data("target", tmp_path / "copy")
+    before = replace_local_data("target", tmp_path / "copy", new_kept_folder("target"))
     assert has_local_data("target")
     assert before
     for folder, stack, value in ((stack_folder("target"), "source", 1), (before, "target", 2)):
@@ -101,14 +107,27 @@ def test_differences_names_missing_and_changed_records_but_not_new_ones() -> Non
         "runs": {"r1": "x", "r2": "y"},
         "versions": {"iris/1": "v"},
         "predictions": {"iris": {"response": "0.1"}},
+        "blobs": {"iris.csv": "b"},
     }
     assert list(differences(original, original | {"runs": {"r1": "x", "r2": "y", "r3": "z"}})) == []
-    restored = {"runs": {"r1": "x"}, "versions": {"iris/1": "w"}, "predictions": {"iris": {"response": "0.10"}}}
+    restored = {
+        "runs": {"r1": "x"},
+        "versions": {"iris/1": "w"},
+        "predictions": {"iris": {"response": "0.10"}},
+        "blobs": {},
+    }
     assert list(differences(original, restored)) == [
         "runs: r2 is missing",
         "versions: iris/1 differs",
         "predictions: iris differs",
+        "blobs: iris.csv is missing",
     ]
+
+
+def test_unchanged_records_leaves_out_what_changed_during_a_copy() -> None:
+    before = {"runs": {"ended": "x", "running": "r"}}
+    after = {"runs": {"ended": "x", "running": "e", "new": "n"}}
+    assert unchanged_records(before, after) == {"runs": {"ended": "x"}}
 
 
 def test_score_urls_are_those_of_models_with_a_champion() -> None:

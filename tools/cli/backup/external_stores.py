@@ -1,0 +1,109 @@
+"""Data of MLflow in stores outside the stack: a PostgreSQL database and an S3 bucket."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from mlplatform.mlflow_server.data_archive import ARTIFACTS, DATABASE
+
+from settings.platform import ArtifactStoreSettings, TrackingSettings
+from tools.cli.backup.errors import BackupError
+
+DUMP = "mlflow.dump"
+"""File of a backup with a PostgreSQL database."""
+
+
+def copy_external_data(tracking: TrackingSettings, folder: Path) -> None:
+    """Write the data of the stores that the settings name into a folder, the database first.
+
+    Raises:
+        BackupError: a store does not respond, or this computer has no pg_dump of the server's version.
+    """
+    if tracking.database_url:
+        dump_database(tracking.database_url.get_secret_value(), folder / DUMP)
+    if tracking.artifacts:
+        files, path = _file_system(tracking.artifacts)
+        if files.exists(path):
+            files.get(f"{path}/", f"{folder / ARTIFACTS}/", recursive=True)
+
+
+def has_external_data(database_url: str) -> bool:
+    """Return True if the database has a run or a registered model."""
+    import psycopg
+
+    try:
+        with psycopg.connect(database_url) as connection:
+            if connection.execute("select to_regclass('runs')").fetchone() == (None,):
+                return False
+            found = connection.execute("select exists (table runs) or exists (table registered_models)").fetchone()
+    except psycopg.Error as error:
+        raise BackupError(f"platform:tracking.database_url: the database cannot be read: {error}") from None
+    return found == (True,)
+
+
+def restore_external_data(tracking: TrackingSettings, folder: Path, kept: Path) -> None:
+    """Load the data of a backup into the stores that the settings name, and take them out of the folder.
+
+    A database that has data is first dumped to the folder `kept`.
+
+    Raises:
+        BackupError: the backup has another kind of database, or a store does not respond.
+    """
+    present, other = (DUMP, DATABASE) if tracking.database_url else (DATABASE, DUMP)
+    if (folder / other).exists() and not (folder / present).exists():
+        raise BackupError(
+            f"platform:tracking.database_url: the backup has {other}, and this stack needs {present}: PostgreSQL with "
+            "the setting, SQLite without it. Change the setting"
+        )
+    if tracking.database_url:
+        url = tracking.database_url.get_secret_value()
+        if has_external_data(url):
+            kept.mkdir(parents=True, exist_ok=True)
+            dump_database(url, kept / DUMP)
+        options = ("--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction")
+        _run_client("pg_restore", url, *options, str(folder / DUMP))
+        (folder / DUMP).unlink()
+    if tracking.artifacts and (folder / ARTIFACTS).is_dir():
+        files, path = _file_system(tracking.artifacts)
+        files.put(f"{folder / ARTIFACTS}/", f"{path}/", recursive=True)
+        shutil.rmtree(folder / ARTIFACTS)
+
+
+def dump_database(url: str, file: Path) -> None:
+    """Write a consistent dump of a PostgreSQL database."""
+    _run_client("pg_dump", url, "--format=custom", f"--file={file}")
+
+
+def _run_client(program: str, url: str, *arguments: str) -> None:
+    """Run a client of PostgreSQL; the password is in its environment, where other users cannot read it."""
+    parts = urlsplit(url)
+    address = parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@")).geturl()
+    environment = os.environ | ({"PGPASSWORD": unquote(parts.password)} if parts.password else {})
+    try:
+        finished = subprocess.run(
+            [program, f"--dbname={address}", *arguments], env=environment, capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        raise BackupError(f"{program} is not on PATH; install PostgreSQL's client (postgresql-client)") from None
+    if finished.returncode:
+        raise BackupError(f"platform:tracking.database_url: {program} failed: {finished.stderr.strip()[-1000:]}")
+
+
+def _file_system(store: ArtifactStoreSettings) -> tuple[Any, str]:
+    """Return the file system of a bucket, and the path of the artifacts in it."""
+    import fsspec
+
+    files = fsspec.filesystem(
+        "s3",
+        key=store.access_key,
+        secret=store.secret_key.get_secret_value(),
+        endpoint_url=store.endpoint_url,
+        client_kwargs={"region_name": store.region},
+        skip_instance_cache=True,
+    )
+    return files, store.url.removeprefix("s3://").rstrip("/")
