@@ -22,7 +22,8 @@ class ProvisionedMachines:
 
     `address` is this computer's address on the machines' network, None if it has no address there. Servers at that
     address wait for `network`. `endpoint` is the host name of the API server for this computer, None for the control
-    plane's public address. `virtual_address` is the address of the API server that keepalived moves, None without one.
+    plane's public address. `virtual_address` is used for the API server of several control planes unless the settings
+    have one.
     """
 
     machines: Sequence[Machine]
@@ -42,14 +43,11 @@ def provision_machines(settings: InfraSettings, stack: str, directory: Path) -> 
         stack: name of the stack.
         directory: folder for files of the stack on this computer.
     """
-    virtual_address = str(settings.kubernetes.virtual_address) if settings.kubernetes.virtual_address else None
     if settings.machines == "lab":
         lab = Lab("lab", settings=settings.lab, stack=stack, directory=directory)
-        if settings.lab.control_planes > 1 and not virtual_address:
-            virtual_address = str(settings.lab.subnet[VIRTUAL_ADDRESS])
-        return ProvisionedMachines(
-            lab.machines, str(settings.lab.subnet[1]), [lab.network], virtual_address=virtual_address
-        )
+        subnet, several = settings.lab.subnet, settings.lab.control_planes > 1
+        virtual_address = str(subnet[VIRTUAL_ADDRESS]) if several else None
+        return ProvisionedMachines(lab.machines, str(subnet[1]), [lab.network], virtual_address=virtual_address)
     if settings.machines == "azure":
         # The SDK takes five seconds to import.
         from infra.azure.site import AzureSite
@@ -58,6 +56,4 @@ def provision_machines(settings: InfraSettings, stack: str, directory: Path) -> 
         site = AzureSite("azure", settings=settings.azure, stack=stack)
         return ProvisionedMachines(site.machines, endpoint=site.endpoint, registry=site.registry, storage=site.storage)
     assert settings.hosts is not None  # checked by the settings
-    return ProvisionedMachines(
-        hosts(settings.hosts), endpoint=settings.kubernetes.endpoint, virtual_address=virtual_address
-    )
+    return ProvisionedMachines(hosts(settings.hosts), endpoint=settings.kubernetes.endpoint)

@@ -55,7 +55,8 @@ class KubeadmCluster(pulumi.ComponentResource):
         registry: mirror of all images; None pulls from upstream.
         endpoint: host name or address at which this computer reaches the API server; default is `virtual_address`, or
             the control plane's. Without `virtual_address`, several control planes need it for their nodes, too.
-        virtual_address: unused address in the network of the control planes, for keepalived to move among them.
+        virtual_address: unused address in the network of the control planes, for keepalived to move among them. That of
+            the settings comes first.
         network: the pod network that the caller installs; the preflight checks its ports between the machines.
         proxy: HTTP proxy of the site for downloads of the machines.
 
@@ -91,6 +92,8 @@ class KubeadmCluster(pulumi.ComponentResource):
         control_planes = [machine for machine in machines if machine.role == "control-plane"]
         check_control_planes([machine.name for machine in control_planes])
         several = len(control_planes) > 1
+        if settings.virtual_address:
+            virtual_address = str(settings.virtual_address)
         node_api_host = virtual_address or (endpoint if several else None)
         if several and node_api_host is None:
             raise ValueError("several control planes need one address: set virtual_address or endpoint")
