@@ -28,6 +28,7 @@ def opened(browser: Browser, **options: Any) -> Iterator[Page]:
 def sign_in(page: Page, door: DoorProcesses, user: str, path: str = "/") -> None:
     """Sign in with the keyboard alone; the field of the user has the focus."""
     page.goto(door.url + path)
+    expect(page.get_by_label("User")).to_be_focused()
     page.keyboard.type(user)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORDS[user])

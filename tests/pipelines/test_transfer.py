@@ -16,6 +16,7 @@ from mlplatform.tracking_access import TrackingAccess
 from infra.errors import UserError
 from tests.pipelines.training.test_model import METRICS, train_iris
 from workloads.ml import model_registry, tracking
+from workloads.ml.champion_history import champion_changes
 from workloads.ml.model.model_directory import load_model_directory
 from workloads.model_transfer import transfer
 from workloads.model_transfer.transfer import FROM_RUN, Server
@@ -84,6 +85,7 @@ def test_transfer_copies_versions_aliases_and_runs(source: Server, target: Serve
         client.set_registered_model_alias(name, "runner-up", "1")
         client.update_registered_model(name, "Tells flowers apart")
         client.set_registered_model_tag(name, "owner", "botany")
+        tags = client.get_registered_model(name).tags
         there = client.get_run(run_id)
         answers = model_registry.fetch(source.access.url, name, "3").predict(FLOWERS)
 
@@ -92,7 +94,9 @@ def test_transfer_copies_versions_aliases_and_runs(source: Server, target: Serve
     with target.client() as client:
         found = client.get_registered_model(name)
         assert found.aliases == {"champion": "3", "runner-up": "1"}
-        assert (found.description, found.tags) == ("Tells flowers apart", {"owner": "botany"})
+        assert (found.description, found.tags) == ("Tells flowers apart", tags)
+        assert found.tags["owner"] == "botany"
+        assert [change.version for change in champion_changes(found.tags)] == ["1", "2", "3"]
         version = client.get_model_version(name, "3")
         assert version.tags["sha256"] == load_model_directory(tmp_path / "7/model").signature["sha256"]
         here = client.get_run(version.run_id)

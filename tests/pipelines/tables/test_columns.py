@@ -163,7 +163,7 @@ def test_parse_rows_without_target_are_refused_or_dropped() -> None:
     [
         ("price", "", "column price holds 116 different numbers, such as 94.6; set `task: regression` to predict the"),
         ("price", "classification", "class 94.6 of column price has 1 of 120 rows"),
-        ("price", "regresion", "task: 'regresion'; it must be classification or regression"),
+        ("price", "regresion", "task: 'regresion'; it must be classification, regression, anomaly, or empty"),
         ("fast", "regression", "column fast, row 1: 'no'; the column is of type number"),
         (["price", "rooms"], "", "several targets need `task: regression`"),
         (["price", "Price"], "regression", "target: column price is named twice"),
