@@ -45,6 +45,8 @@ def mlflow_session(access: TrackingAccess[str]) -> Iterator[str]:
         if access.login is None:
             yield url
             return
+        from mlflow.tracking._tracking_service import utils as tracking_service
+
         _register_auth_provider()
         logins = _logins.setdefault(urlsplit(url).netloc, [])
         logins.append(access.login)
@@ -52,6 +54,8 @@ def mlflow_session(access: TrackingAccess[str]) -> Iterator[str]:
             yield url
         finally:
             logins.remove(access.login)
+            # MLflow keeps the address of each run's files. The next session may have another port.
+            tracking_service._artifact_repos_cache.clear()
 
 
 @cache

@@ -63,6 +63,17 @@ def test_reader_gets_version_alias_and_files(url: str) -> None:
         assert len(reader.search_runs([experiment.experiment_id])) == 1
 
 
+def test_session_at_another_address_uploads_files_of_the_same_run(url: str) -> None:
+    """A port-forward gives each session another port; MLflow's client keeps the address of a run's files."""
+    other = url.replace("127.0.0.1", "localhost")
+    with mlflow_session(TrackingAccess(url, WRITER, PASSWORD)):
+        run = find_or_create_run(client(url), "moved", "moved-1").info.run_id
+        client(url).log_text(run, "first", "first.txt")
+    with mlflow_session(TrackingAccess(other, WRITER, PASSWORD)):
+        client(other).log_text(run, "second", "second.txt")
+        assert [file.path for file in client(other).list_artifacts(run)] == ["first.txt", "second.txt"]
+
+
 CHANGES: dict[str, Callable[[MlflowClient, str], object]] = {
     "create an experiment": lambda mlflow, _: mlflow.create_experiment("new"),
     "create a model": lambda mlflow, _: mlflow.create_registered_model("new"),
