@@ -206,7 +206,7 @@ def running_door(folder: Path, door: DoorSettings, mlflow_url: str, **ports: int
         run("start-page", [sys.executable, *application], page_variables)
         run("nginx", ["sh", str(folder / "files" / "serve.sh")], variables)
         ready = partial(answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health")
-        until(ready, seconds=60, what="the door")
+        until(ready, seconds=300, what="the door")
         yield running
 
 
