@@ -19,6 +19,7 @@ from workloads.ml.data.encoding import ColumnSchema, Rows
 from workloads.ml.data.target import Labels, Task, Values
 from workloads.ml.errors import StepError
 from workloads.ml.model.classifier import export_classifier
+from workloads.ml.model.detector import export_detector
 from workloads.ml.model.regressor import export_regressor
 from workloads.ml.training.estimators import BOOSTERS, build_estimator, fit_estimator
 from workloads.ml.training.preparation import prepare
@@ -67,7 +68,8 @@ else is refused before it is registered. The check runs again on your data, with
 
 `numbers` is a table of three numbers, `mixed` one of a number, a boolean and a category with missing
 values. Classifiers learn three classes, or two if they refuse three; regressors learn one number, or
-two if they need two. `python -m tools.ci.estimator_table` writes this page.
+two if they need two; detectors of anomalies learn the rows alone.
+`python -m tools.ci.estimator_table` writes this page.
 """
 
 
@@ -84,8 +86,11 @@ def main() -> None:
 
 def names(task: Task) -> list[str]:
     """Return the names of all estimators for a task."""
+    from sklearn.base import OutlierMixin
     from sklearn.utils import all_estimators
 
+    if task is Task.ANOMALY:
+        return sorted(name for name, found in all_estimators() if issubclass(found, OutlierMixin))
     kind = "classifier" if task is Task.CLASSIFICATION else "regressor"
     boosters = [name for names in BOOSTERS.values() for name in names if name.endswith(kind.capitalize())]
     return sorted([name for name, _ in all_estimators(type_filter=kind)] + boosters)
@@ -110,8 +115,10 @@ def verdict(name: str, task: Task, columns: list[ColumnSchema]) -> str:
 
 def _export(name: str, task: Task, columns: list[ColumnSchema], rows: Rows, labels: Labels | Values) -> None:
     estimator = build_estimator(name, PARAMETERS.get(name, {}), task, SEED)
-    fitted = fit_estimator(name, prepare(estimator, columns)[0], rows, labels)
-    if task is Task.CLASSIFICATION:
+    fitted = fit_estimator(name, prepare(estimator, columns)[0], rows, None if task is Task.ANOMALY else labels)
+    if task is Task.ANOMALY:
+        export_detector(fitted, rows, columns)
+    elif task is Task.CLASSIFICATION:
         export_classifier(fitted, rows, columns)
     else:
         export_regressor(fitted, rows, np.atleast_1d(labels.std(axis=0)).tolist(), columns)
