@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from tools.cli.backup.local_data import stack_folder
+from tools.bootstrap.paths import cache_directory
 
 BACKUP, DRILL = "backup", "drill"
 OVERDUE = {BACKUP: timedelta(days=2), DRILL: timedelta(days=31)}
 """Age from which a record is reported as overdue."""
 
 
+def record_file(stack: str, kind: str) -> Path:
+    """Return the file with the last success. It is not in the stack's data: `make down` leaves no such file there."""
+    return cache_directory() / "backups" / f"{stack}.{kind}.json"
+
+
 def record_success(stack: str, kind: str) -> None:
     """Record that a backup or a drill has succeeded now."""
-    file = stack_folder(stack) / f"last-{kind}.json"
+    file = record_file(stack, kind)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"time": datetime.now(UTC).isoformat()}))
 
@@ -23,7 +29,7 @@ def record_success(stack: str, kind: str) -> None:
 def backup_lines(stack: str) -> Iterator[str]:
     """Yield a line on the last backup and one on the last drill, as this computer has recorded them."""
     for kind, limit in OVERDUE.items():
-        file = stack_folder(stack) / f"last-{kind}.json"
+        file = record_file(stack, kind)
         if not file.exists():
             yield f"  {kind}: none from this computer yet: run `make {kind} STACK={stack}`"
             continue

@@ -22,7 +22,7 @@ from tools.cli.backup.local_data import (
     replace_local_data,
     stack_folder,
 )
-from tools.cli.backup.records import BACKUP, backup_lines, record_success
+from tools.cli.backup.records import BACKUP, backup_lines, record_file, record_success
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
 
 
@@ -146,6 +146,6 @@ def test_backup_lines_report_the_age_and_what_is_overdue() -> None:
     assert "UTC, 0 days and 0 hours ago" in backup
     assert "overdue" not in backup
     assert drill == "  drill: none from this computer yet: run `make drill STACK=a`"
-    (stack_folder("a") / "last-backup.json").write_text('{"time": "2020-01-01T00:00:00+00:00"}')
+    record_file("a", BACKUP).write_text('{"time": "2020-01-01T00:00:00+00:00"}')
     backup, _ = backup_lines("a")
     assert backup.endswith("ago, overdue: run `make backup STACK=a`")
