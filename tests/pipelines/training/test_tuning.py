@@ -17,6 +17,7 @@ import pytest
 
 from tests.pipelines.conftest import IRIS, prepare_run, run
 from tests.pipelines.flats import COLUMNS, flats_csv
+from tests.pipelines.training.test_anomaly import pumps
 from workloads import pipelines
 from workloads.ml import tracking
 from workloads.ml.data import table
@@ -210,7 +211,14 @@ def test_equal_searches_share_a_study_whatever_their_number_of_trials(parts: dic
     assert len({study(), *others}) == 6
 
 
-@pytest.mark.parametrize("task", list(Task))
+def test_plan_search_for_anomalies_is_refused(tmp_path: Path) -> None:
+    parsed = table.parse(pumps(), "broken", columns={"heat": {"missing": True}}, task="anomaly")
+    table.save_table(str(tmp_path / "train"), parsed, np.ones(len(parsed.labels), dtype=bool))
+    with pytest.raises(StepError, match="tune: a detector of anomalies cannot be tuned"):
+        plan_search(str(tmp_path / "train"), {"sampler": "grid", "trials": 5}, 0, "", "")
+
+
+@pytest.mark.parametrize("task", [Task.CLASSIFICATION, Task.REGRESSION])
 def test_default_spaces_of_each_task_are_built(parts: dict[str, str], task: Task) -> None:
     search = plan_search(parts[task], {"sampler": "grid", "trials": 5}, 0, "", "")
     assert list(search.spaces) == ["forest", "boosting", "linear"]
