@@ -38,7 +38,8 @@ class Registry(Answering):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        type(self).moves.append(body["version"])
+        if self.path.endswith("registered-models/alias"):
+            type(self).moves.append(body["version"])
         self.answer(200, {})
 
     def do_DELETE(self) -> None:
