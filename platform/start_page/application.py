@@ -26,7 +26,7 @@ RIGHTS = {
     "editor": "You may see everything, and change runs and models.",
     "reader": "You may see everything, and change nothing.",
 }
-"""What a role may do, by its name."""
+"""Rights of a role, by its name."""
 TEMPLATE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
     Path(__file__).with_name("start.html").read_text()
 )
