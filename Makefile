@@ -10,21 +10,22 @@ LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py pre
 LIVE := --quiet -p tests.live_progress
 # The machine of `make ssh`
 NODE ?=
-# The stack or address, and the permission to replace data, of `make restore`
-FROM ?=
-OVERWRITE ?=
+# The stack or address, and the permission to replace data, of `make restore`. Only the command line sets them: variables
+# of the environment with these names mean something else.
+FROM =
+OVERWRITE =
 
 .DEFAULT_GOAL := help
 
 VENV := .venv/bin/python
 
-# Arguments of `make token`, `make revoke` and `make user`
-TEAM ?=
-FOR ?=
-EXPIRES ?=
-ROLE ?=
-ID ?=
-NAME ?=
+# Arguments of `make token`, `make revoke` and `make user`, from the command line only
+TEAM =
+FOR =
+EXPIRES =
+ROLE =
+ID =
+NAME =
 
 .PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh trust tokens token revoke user test test-lab test-platform lint format bench bundle backup restore drill prune
 
