@@ -51,6 +51,7 @@ class Result(Protocol):
 def client(tracking_url: str) -> MlflowClient:
     """Return a client that prints nothing and fails within seconds if the server is unreachable."""
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     from mlflow import MlflowClient
 
