@@ -16,7 +16,6 @@ from mlplatform.door.door_pod import HTTP_PORT, HTTPS_PORT, NAME, PAGES, SIGN_ON
 from mlplatform.door.door_routes import (
     PublishedModel,
     access_rules,
-    model_service,
     model_upstream,
     routes_file,
     services_file,
@@ -166,10 +165,7 @@ class Door(pulumi.ComponentResource):
     def _nginx_files(self) -> dict[str, str]:
         monitoring = self._behind.pages.get("monitoring")
         pages = {area: page.address for area, page in self._behind.pages.items()}
-        models = {
-            model_upstream(name): f"{model_service(name)}.{SERVING}.svc:{model.port}"
-            for name, model in self._behind.models.items()
-        }
+        models = {model_upstream(name): model.address for name, model in self._behind.models.items()}
         services = {"start_page": f"{START_PAGE}.{NAMESPACE}.svc:{START_PAGE_PORT}", **pages, **models}
         page = monitoring.path if monitoring else None
         roles = {user: each.role for user, each in self._settings.users.items()} or {OPERATOR: "administrator"}
@@ -221,7 +217,7 @@ class Door(pulumi.ComponentResource):
     def _start_page_settings(self) -> pulumi.Output[dict[str, Any]]:
         behind = self._behind
         models = {
-            name: (f"http://{model_service(name)}.{SERVING}.svc:{model.port}", model.visibility)
+            name: (f"http://{model.address}{model.path.rstrip('/')}", model.visibility)
             for name, model in behind.models.items()
         }
         mlflow, monitoring = f"http://{behind.pages['mlflow'].address}", behind.pages.get("monitoring")

@@ -95,7 +95,10 @@ def _workloads() -> None:
         "pinned": ServingSettings(),
         "grpc": ServingSettings.model_validate({"grpc_port": 8001}),
     }.items():
-        ModelService(name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2))
+        ModelService(name, settings, shared, port=8080, champions={name: champion}, canary=CanarySettings(version=2))
+    several = ServingSettings.model_validate({"follow": True, "together": ["iris", "wine"]})
+    champions = dict.fromkeys(several.together, champion)
+    ModelService("shared-models", several, shared, port=8080, champions=champions, canary=None)
 
 
 def door(settings: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +111,10 @@ def door(settings: dict[str, Any]) -> dict[str, Any]:
         ),
         "pipeline": Page("kubeflow", "ml-pipeline-ui.kubeflow.svc:8080", "kubeflow", text("word")),
     }
-    models = {"iris": PublishedModel(5005, "team", 1024), "rose": PublishedModel(5006, "public", 1024)}
+    models = {
+        "iris": PublishedModel("iris-server", 5005, "team", 1024),
+        "rose": PublishedModel("shared-models", 5006, "public", 1024, "/models/rose/"),
+    }
     cluster, registry = a_cluster(), a_registry()
     behind = Behind(pages, models, {"train": "0 3 * * *"})
     return Door(parsed, door_access(parsed), behind, cluster, registry, Image(LIBRARIES, registry)).outputs
