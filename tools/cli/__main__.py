@@ -195,6 +195,12 @@ def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
 # Pulumi's SDK takes a second to import. Therefore the following commands import their modules when they run.
 
 
+def _notebook(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.notebook_server import notebook
+
+    return notebook(pulumi, more)
+
+
 def _backup(pulumi: Pulumi, more: list[str]) -> int:
     from tools.cli.backup.backup import backup
 
@@ -229,6 +235,7 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "status": _status,
     "history": _history,
     "env": _env,
+    "notebook": _notebook,
     "kubectl": kubectl,
     "pages": pages,
     "ssh": ssh,
