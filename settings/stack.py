@@ -111,6 +111,32 @@ class StackSettings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_teams(self) -> StackSettings:
+        teams = self.workloads.teams
+        if not teams:
+            return self
+        self.workloads.require_clear_owners()
+        door = self.platform.door
+        if door is None:
+            raise ValueError("workloads:teams: only a door knows persons; set platform:door, or remove teams")
+        if self.platform.pipelines == "kubeflow":
+            raise ValueError(
+                "workloads:teams: Kubeflow Pipelines cannot separate teams: its steps share a namespace, a service "
+                "account and the keys of one object store, and its pages show all runs; set platform:pipelines: job, "
+                "or remove teams"
+            )
+        for name, team in teams.items():
+            if team.groups and door.oidc is None:
+                raise ValueError(f"workloads:teams.{name}.groups: only a provider has groups; set platform:door.oidc")
+            unknown = [] if door.oidc else [person for person in team.people if person not in door.users]
+            if unknown:
+                raise ValueError(
+                    f"workloads:teams.{name}.people: platform:door.users has no {unknown[0]}; make a password with "
+                    "`make user`, or remove the person"
+                )
+        return self
+
     def _pages(self) -> dict[str, str]:
         """Return the type of the Service of each page and of the models, by its setting."""
         platform = self.platform

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-from mlplatform.k8s.namespace import namespace
+from mlplatform.k8s.namespace import SERVING, namespace
 from mlplatform.k8s.service_url import service_url
 from mlplatform.kubeflow.api_server import HTTP as KUBEFLOW_PORT
 from mlplatform.kubeflow.api_server import NAME as KUBEFLOW_API
@@ -30,6 +30,7 @@ class Monitoring(pulumi.ComponentResource):
     Args:
         kubeflow: resources of the namespace of Kubeflow Pipelines; empty if it is not installed.
         door_expires: the time at which the certificate of the door expires, in seconds since 1970.
+        teams: namespaces of teams with model servers.
 
     Attributes:
         inside_url: the URL of Prometheus for pods.
@@ -49,6 +50,7 @@ class Monitoring(pulumi.ComponentResource):
         registry: ContainerRegistry,
         kubeflow: Sequence[pulumi.Resource] = (),
         door_expires: pulumi.Output[float] | None = None,
+        teams: Sequence[str] = (),
     ) -> None:
         super().__init__("mlplatform:platform:Monitoring", "monitoring")
         inside = cluster.under(self)
@@ -63,7 +65,8 @@ class Monitoring(pulumi.ComponentResource):
         if kubeflow:
             allow_scrape(KUBEFLOW, {"app": KUBEFLOW_API}, KUBEFLOW_PORT, inside.options(*kubeflow))
         certificates = {"registry": registry.certificate_expires, "door": door_expires}
-        service = prometheus(settings, monitoring, self.password, certificates, kubeflow=bool(kubeflow))
+        servers = [SERVING, *teams]
+        service = prometheus(settings, monitoring, self.password, certificates, servers, kubeflow=bool(kubeflow))
         url = service_url(service, settings.service, cluster, self.inside_url)
         self.outputs = {
             "monitoring_url": pulumi.Output.concat(url, PAGE),
