@@ -163,7 +163,13 @@ def _with_monitoring(
     kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()
     spaces = [team.namespace.name for team in platform.teams.values()]
     prometheus = Monitoring(
-        settings.monitoring, platform.target.cluster, platform.target.registry, kubeflow, door_expires, spaces
+        settings.monitoring,
+        platform.target.cluster,
+        platform.target.registry,
+        kubeflow,
+        door_expires,
+        spaces,
+        backed_up=settings.backup is not None,
     )
     return replace(
         platform,

@@ -91,6 +91,7 @@ def _configure_controller(deployment: Manifest) -> None:
     }
     for field in ("ports", "volumeMounts"):
         del controller[field]
+    vendored_manifests.probe_readiness_at_once(controller)
     del pod_of(deployment)["volumes"]
     _remove_scrape_annotations(deployment)
 
