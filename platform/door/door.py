@@ -169,7 +169,7 @@ class Door(pulumi.ComponentResource):
     def _nginx_files(self) -> dict[str, str]:
         monitoring = self._behind.pages.get("monitoring")
         pages = {area: page.address for area, page in self._behind.pages.items()}
-        models = {model_upstream(name): model.address(name) for name, model in self._behind.models.items()}
+        models = {model_upstream(name): model.address for name, model in self._behind.models.items()}
         services = {"start_page": f"{START_PAGE}.{NAMESPACE}.svc:{START_PAGE_PORT}", **pages, **models}
         page = monitoring.path if monitoring else None
         roles = {user: each.role for user, each in self._settings.users.items()} or {OPERATOR: "administrator"}
@@ -224,7 +224,7 @@ class Door(pulumi.ComponentResource):
         behind = self._behind
         models = {
             name: {
-                "url": f"http://{model.address(name)}",
+                "url": f"http://{model.address}{model.path.rstrip('/')}",
                 "visibility": model.visibility,
                 "team": model.team,
             }

@@ -11,10 +11,14 @@ from mlplatform.k8s.namespace import team_namespace
 
 from settings.services.door_settings import DoorSettings, Visibility
 from settings.services.team_settings import TeamSettings
+from settings.serving import ServingSettings
 from settings.stack import StackSettings
+from settings.workloads import PipelineSettings
 
 MODEL = "model"
 MODELS_PATH = "models/"
+SHARED_SERVICE = "shared-models"
+"""Service of the models of `serving:together`."""
 ROLES: dict[str, Sequence[str]] = {
     "start": ("administrator", "editor", "reader"),
     "mlflow": ("administrator", "editor", "reader"),
@@ -29,16 +33,28 @@ UNDIVIDED = "monitoring"
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model behind the door: the port of its Service, its callers, the longest body of a request, and its team."""
+    """A model behind the door.
 
+    Args:
+        service: the Service of its server.
+        port: the port of the Service.
+        visibility: its callers.
+        max_body_bytes: the longest body of a request.
+        path: the path of its addresses, with a slash at its end; not `/` if the server has several models.
+        team: its team; "" for a model of all.
+    """
+
+    service: str
     port: int
     visibility: Visibility
     max_body_bytes: int
+    path: str = "/"
     team: str = ""
 
-    def address(self, name: str) -> str:
-        """Return `host:port` of the model with this name, for pods."""
-        return f"{model_service(name)}.{team_namespace(self.team)}.svc:{self.port}"
+    @property
+    def address(self) -> str:
+        """Return `host:port` for pods."""
+        return f"{self.service}.{team_namespace(self.team)}.svc:{self.port}"
 
 
 def services_file(addresses: Mapping[str, str]) -> str:
@@ -64,23 +80,35 @@ def routes_file(
 
 
 def model_service(model: str) -> str:
-    """Return the name of the Service of a model."""
+    """Return the name of the Service of a model that has a server for itself."""
     return f"{model}-server"
+
+
+def model_path(model: str) -> str:
+    """Return the path of a model, on a server of several models as behind the door."""
+    return f"{MODELS_PATH}{model}"
 
 
 def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
     """Return the served models of a stack by name."""
     teams = settings.workloads.pipeline_teams
     return {
-        pipeline.model or name: PublishedModel(
-            pipeline.port or settings.serving.port,
-            pipeline.visibility,
-            settings.serving.max_body_bytes,
-            teams.get(name, ""),
-        )
+        pipeline.model or name: _published(pipeline.model or name, pipeline, settings.serving, teams.get(name, ""))
         for name, pipeline in settings.workloads.pipelines.items()
         if pipeline.serve
     }
+
+
+def _published(model: str, pipeline: PipelineSettings, serving: ServingSettings, team: str) -> PublishedModel:
+    shared = model in serving.together
+    return PublishedModel(
+        SHARED_SERVICE if shared else model_service(model),
+        pipeline.port or serving.port,
+        pipeline.visibility,
+        serving.max_body_bytes,
+        f"/{model_path(model)}/" if shared else "/",
+        team,
+    )
 
 
 def _mlflow(files: str) -> str:
@@ -108,8 +136,8 @@ def _model(name: str, model: PublishedModel, files: str, rate: int) -> str:
     """Return the location of a model. A prediction changes nothing, so nginx repeats one that a pod did not answer."""
     limits = f"  limit_req zone=callers burst={rate} nodelay;\n  client_max_body_size {model.max_body_bytes};\n"
     retry = "  proxy_next_upstream error timeout non_idempotent;\n  proxy_next_upstream_tries 2;\n"
-    target = f"  proxy_pass http://{model_upstream(name)}/;\n"
-    return _location(MODEL, files, limits + retry + target, f"{MODELS_PATH}{name}", name)
+    target = f"  proxy_pass http://{model_upstream(name)}{model.path};\n"
+    return _location(MODEL, files, limits + retry + target, model_path(name), name)
 
 
 def model_upstream(model: str) -> str:

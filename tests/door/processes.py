@@ -37,9 +37,9 @@ KEY = "door-key"
 COOKIE_SECRET = "A" * 43
 HOST = "127.0.0.1"
 MODELS = {
-    "iris": PublishedModel(5005, "team", 1 << 20),
-    "rose": PublishedModel(5006, "public", 1 << 20),
-    "secret": PublishedModel(5007, "private", 1 << 20),
+    "iris": PublishedModel("iris-server", 5005, "team", 1 << 20),
+    "rose": PublishedModel("rose-server", 5006, "public", 1 << 20),
+    "secret": PublishedModel("secret-server", 5007, "private", 1 << 20),
 }
 PASSWORDS = {
     "anna": "correct horse",
