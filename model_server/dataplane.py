@@ -53,8 +53,8 @@ class DataPlane:
             rows = served.reader.parse_csv(decode_text(body))
         else:
             raise _unsupported(media_type, f"{JSON} or {CSV}")
-        explained = {KEY: self._contributions(model, rows)} if explain else {}
-        return self._predict_rows(model, rows) | explained
+        predictions = self._predict_rows(model, rows)
+        return predictions | {KEY: self._contributions(model, rows)} if explain else predictions
 
     def score_fast(self, body: bytes, media_type: str) -> Content | None:
         """Return what `score` returns for a plain body; None if `score` has to decide."""

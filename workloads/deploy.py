@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 from mlplatform.door.door_routes import SHARED_SERVICE, model_path, model_service
 from mlplatform.platform import Platform
+from mlplatform.team import Team
 
 from settings.metrics import describe_gate
 from settings.serving import ServingSettings
@@ -22,8 +23,9 @@ from workloads.runs.pipeline_sources import local_image, pipeline_digest
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
 from workloads.runs.run_outputs import deployed_version, inherited_outputs, model_output, run_output, with_decision
 from workloads.runs.schedule import PipelineSchedule
+from workloads.runs.step_credentials import step_credentials
 from workloads.serving.champion import Champion
-from workloads.serving.kubernetes import ModelService, ServingNamespace, serving_namespace
+from workloads.serving.kubernetes import ModelService, ServingNamespace, serving_namespace, team_servers
 from workloads.serving.local_service import model_server
 
 SMOKE_TEST = "smoke-test"
@@ -54,6 +56,8 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
         image=platform.steps_image or local_image(),
         run_tags=git_tags(),
         serving=serving,
+        servers_of={name: team_servers(serving, team) for name, team in platform.teams.items()} if serving else {},
+        team_of=settings.workloads.pipeline_teams,
         models_from=models_from(source, platform) if source else None,
         adopt_champions=settings.workloads.adopt_champions,
     )
@@ -76,7 +80,9 @@ class _Workloads:
     Args:
         image: the image of the pipelines' steps.
         run_tags: tags of each run in MLflow.
-        serving: the namespace of the model servers; None if they are processes of this computer.
+        serving: the namespace of shared model servers; None if they are processes of this computer.
+        servers_of: the namespaces of model servers by team.
+        team_of: the teams of pipelines.
         models_from: models of another stack; each run waits for their copies, to keep the version numbers.
         adopt_champions: serve the champions that MLflow has already instead of a first run.
     """
@@ -85,6 +91,8 @@ class _Workloads:
     image: pulumi.Input[str]
     run_tags: Mapping[str, str]
     serving: ServingNamespace | None
+    servers_of: Mapping[str, ServingNamespace]
+    team_of: Mapping[str, str]
     models_from: ModelsFrom | None
     adopt_champions: bool
     champions: dict[str, Champion] = field(default_factory=dict)
@@ -93,7 +101,10 @@ class _Workloads:
 
     def run(self, name: str, pipeline: PipelineSettings) -> PipelineRun:
         """Compile, upload, run and schedule a pipeline."""
-        secrets = self._secrets()
+        team = self.platform.teams.get(self.team_of.get(name, ""))
+        engine = team.engine if team else self.platform.engine
+        run_after = [*self.platform.run_after, *(team.run_after if team else [])]
+        secrets = step_credentials(self.platform, team)
         target = self.platform.target
         # With the cluster, its engine ends. A request to it would only time out if the cluster is down already.
         ends_with_cluster = pulumi.ResourceOptions(deleted_with=target.cluster.resource if target else None)
@@ -106,26 +117,24 @@ class _Workloads:
         )
         version = PipelineVersion(
             f"{name}-version",
-            engine=self.platform.engine,
+            engine=engine,
             pipeline=name,
             compiled=compiled,
             secrets=sorted(secrets),
             timeout_minutes=pipeline.timeout_minutes,
-            opts=pulumi.ResourceOptions.merge(
-                ends_with_cluster, pulumi.ResourceOptions(depends_on=self.platform.run_after)
-            ),
+            opts=pulumi.ResourceOptions.merge(ends_with_cluster, pulumi.ResourceOptions(depends_on=run_after)),
         )
         if pipeline.gate is not None and not pipeline.serve:
             compiled.parameters.apply(lambda declared: require_gate_parameter(name, declared))
         blobs = self.platform.blobs
         run = PipelineRun(
             f"{name}-run",
-            engine=self.platform.engine,
+            engine=engine,
             pipeline=name,
             version=version,
             compiled=compiled,
             parameters=pipeline.arguments,
-            platform=self._platform_parameters(name, pipeline),
+            platform=self._platform_parameters(name, pipeline, team),
             secrets=secrets,
             timeout_minutes=pipeline.timeout_minutes,
             data_fingerprint=data_fingerprint(pipeline, self.platform.blobs),
@@ -136,7 +145,7 @@ class _Workloads:
             tags=self.run_tags,
             opts=pulumi.ResourceOptions(
                 depends_on=[
-                    *self.platform.run_after,
+                    *run_after,
                     *(blobs.uploads if blobs else []),
                     *([self.models_from] if self.models_from else []),
                 ]
@@ -145,7 +154,7 @@ class _Workloads:
         if pipeline.schedule:
             PipelineSchedule(
                 f"{name}-schedule",
-                engine=self.platform.engine,
+                engine=engine,
                 pipeline=name,
                 schedule=pipeline.schedule,
                 version=version,
@@ -238,7 +247,7 @@ class _Workloads:
             url = ModelService(
                 server,
                 settings,
-                self.serving,
+                self.servers_of.get(self.team_of.get(pipeline, ""), self.serving),
                 port=port or settings.port,
                 champions=champions,
                 canary=None if port else settings.canary,
@@ -263,25 +272,16 @@ class _Workloads:
             lambda versions: inherited_outputs(pipeline.model or name, versions, "another stack")
         )
 
-    def _secrets(self) -> dict[str, pulumi.Input[str]]:
-        """Return the environment variables with the credentials of the steps."""
-        secrets: dict[str, pulumi.Input[str]] = {}
-        if blobs := self.platform.blobs:
-            secrets["AZURE_STORAGE_SAS_TOKEN"] = blobs.token
-        if login := self.platform.tracking.writer:
-            secrets["MLFLOW_TRACKING_USERNAME"], secrets["MLFLOW_TRACKING_PASSWORD"] = login
-        if monitoring := self.platform.monitoring:
-            secrets |= {"PROMETHEUS_USERNAME": monitoring.username, "PROMETHEUS_PASSWORD": monitoring.password}
-        return secrets
-
-    def _platform_parameters(self, name: str, pipeline: PipelineSettings) -> dict[str, pulumi.Input[Any]]:
+    def _platform_parameters(
+        self, name: str, pipeline: PipelineSettings, team: Team | None
+    ) -> dict[str, pulumi.Input[Any]]:
         """Return values for parameters that a pipeline may declare."""
         parameters: dict[str, pulumi.Input[Any]] = {"model_name": pipeline.uses_model or pipeline.model or name}
         if blobs := self.platform.blobs:
             parameters |= {"account_url": blobs.account_url, "container": blobs.container}
         if pipeline.gate is not None:
             parameters |= gate_parameters(pipeline.gate_conditions)
-        if monitoring := self.platform.monitoring:
+        if (monitoring := self.platform.monitoring) and not team:
             parameters["prometheus_url"] = monitoring.inside_url
         if pipeline.uses_model:
             parameters["model_version"] = self.champions[pipeline.uses_model].version

@@ -137,7 +137,8 @@ class Contributions:
 
 def _first_model(graph: Any) -> tuple[list[Callable[[NDArray[np.float32]], NDArray[np.float32]]], Any]:
     """Return the steps that change each feature alone, and the node of the trees or the linear model behind them."""
-    steps, current = [], "features"
+    steps: list[Callable[[NDArray[np.float32]], NDArray[np.float32]]] = []
+    current = "features"
     for node in graph.node:
         if node.input[0] != current:
             break

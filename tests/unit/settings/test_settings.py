@@ -131,6 +131,10 @@ def test_load_without_a_file_returns_the_defaults() -> None:
                     [f"{PIPELINES}.iris-external.port: serving:together"],
                 ),
                 (
+                    {"workloads:teams": '{"shop": {"people": ["sam"], "pipelines": ["iris-external"]}}'},
+                    ["serving:together: the model iris belongs to the team shop"],
+                ),
+                (
                     {"serving:together": '["iris", "x"]', PIPELINES: '{"x": {"serve": true, "uses_model": "iris"}}'},
                     ["serving:together: the pipeline x uses the model iris while it trains x"],
                 ),

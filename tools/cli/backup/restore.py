@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
 from tools.cli.backup.cluster_data import CONTENT, has_cluster_data, replace_cluster_data
 from tools.cli.backup.container_copy import upload_container
 from tools.cli.backup.errors import BackupError
+from tools.cli.backup.etcd_copy import ETCD, SNAPSHOT
 from tools.cli.backup.external_stores import has_external_data, restore_external_data
 from tools.cli.backup.local_data import (
     has_local_data,
@@ -25,16 +26,23 @@ from tools.cli.backup.local_data import (
     stop_local_mlflow,
 )
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository
-from tools.cli.backup.stack_state import container_login, export_state, import_state, resources, stack_settings
+from tools.cli.backup.stack_state import (
+    container_login,
+    export_state,
+    import_state,
+    resources,
+    stack_settings,
+    write_config_copy,
+)
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 
-Up = Callable[[Pulumi], int]
-"""Function that runs `up` on a stack and returns its exit code."""
+Up = Callable[[Pulumi, Sequence[str]], int]
+"""Function that runs `up` on a stack, with options of Pulumi, and returns its exit code."""
 
 
 def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
-    """Restore the data, or with `--part state` the state, of a stack from a backup, and return the exit code.
+    """Restore a stack from a backup and return the exit code: its data, or with `--part` its state or files of etcd.
 
     Raises:
         BackupError: there is no such backup, or the stack has data and `--overwrite` is not given.
@@ -42,7 +50,7 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     parser = argparse.ArgumentParser(prog="make restore", allow_abbrev=False)
     parser.add_argument("--from", dest="source", default=pulumi.stack, help="a stack, or the address of its backups")
     parser.add_argument("--of", help="stack whose backup is restored, if FROM is an address; default: STACK")
-    parser.add_argument("--part", choices=(DATA, STATE), default=DATA)
+    parser.add_argument("--part", choices=(DATA, STATE, ETCD), default=DATA)
     parser.add_argument("--overwrite", action="store_true", help="replace data that exist, and keep them beside")
     options = parser.parse_args([each for each in arguments if each])
     pulumi.output("stack", "select", "--create")
@@ -52,7 +60,19 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
         import_state(pulumi, json.loads(repository.read_file(snapshot, f"{STATE}.json")))
         log_message(f"The state of {snapshot.time:%Y-%m-%d %H:%M} UTC is restored. Next: make up STACK={pulumi.stack}")
         return 0
+    if options.part == ETCD:
+        return _write_etcd(repository, original, stack_folder(pulumi.name))
     return restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up)[0]
+
+
+def _write_etcd(repository: BackupRepository, original: str, folder: Path) -> int:
+    """Write the snapshot of etcd and the keys below a folder; an administrator replaces etcd by hand."""
+    snapshot = repository.latest(original, DATA)
+    repository.restore(snapshot, folder, only=ETCD)
+    if not (folder / ETCD / SNAPSHOT).exists():
+        raise BackupError(f"the backup of stack {original} has no etcd: its stack had no machines")
+    log_message(f"etcd of {snapshot.time:%Y-%m-%d %H:%M} UTC is in {folder / ETCD}. To restore it, see docs/operate.md")
+    return 0
 
 
 def restore_data(
@@ -103,18 +123,17 @@ def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
         log_message(f"The data of before are in {before}; delete them when you do not need them any more.")
     if not resources(export_state(pulumi)):
         # Pipelines may read the container in their first run. Therefore the services come first, then the data.
-        pulumi.output("config", "set", "workloads:enabled", "false")
         pulumi.output("config", "set", "workloads:adopt_champions", "true")
-        code = up(pulumi)
-        pulumi.output("config", "rm", "workloads:enabled")
-        if code:
+        services_only = folder / "services-only.yaml"
+        write_config_copy(pulumi, services_only, "workloads:enabled", "false")
+        if code := up(pulumi, ["--config-file", str(services_only)]):
             return code
     if in_cluster:
         with step("Writing the data to MLflow in the cluster"):
             replace_cluster_data(secret_outputs(pulumi)["kubeconfig"], folder)
     if login := container_login(export_state(pulumi)):
         upload_container(login, folder / CONTAINER)
-    code = up(pulumi)
+    code = up(pulumi, [])
     if code == 0 and stack_settings(pulumi).workloads.adopt_champions:
         pulumi.output("config", "rm", "workloads:adopt_champions")
     return code
