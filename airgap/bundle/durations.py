@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.bootstrap.paths import cache_directory
 
 
-def expected_seconds(step: str) -> float | None:
-    """Return the duration of the step's last successful run, None without one."""
-    return _read().get(step)
+@dataclass(frozen=True)
+class Durations:
+    """Durations of each step's last successful run, in a JSON file."""
+
+    file: Path
+
+    def expected(self, step: str) -> float | None:
+        """Return the duration of the step's last successful run in seconds, None without one."""
+        return self._read().get(step)
+
+    def record(self, seconds: Mapping[str, float]) -> None:
+        """Record durations of successful runs. A concurrent record of another process may be lost."""
+        recorded = self._read() | {step: round(duration, 1) for step, duration in seconds.items()}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=self.file.parent, prefix=self.file.name, delete=False) as partial:
+            partial.write(json.dumps(recorded, indent=1, sort_keys=True))
+        Path(partial.name).rename(self.file)
+
+    def _read(self) -> dict[str, float]:
+        try:
+            return dict(json.loads(self.file.read_text()))
+        except (FileNotFoundError, ValueError):
+            return {}
 
 
-def record_duration(step: str, seconds: float) -> None:
-    """Record the duration of a successful run. A concurrent record of another process may be lost."""
-    file = _file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(_read() | {step: round(seconds, 1)}, indent=1, sort_keys=True))
-    partial.rename(file)
+def computer_durations() -> Durations:
+    """Return the durations of builds and tests on this computer."""
+    return Durations(cache_directory() / "durations.json")
 
 
 def format_duration(seconds: float) -> str:
@@ -28,12 +47,6 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"
 
 
-def _file() -> Path:
-    return cache_directory() / "durations.json"
-
-
-def _read() -> dict[str, float]:
-    try:
-        return dict(json.loads(_file().read_text()))
-    except (FileNotFoundError, ValueError):
-        return {}
+def format_elapsed(elapsed: float, expected: float | None) -> str:
+    """Return elapsed and expected seconds as text, such as `12 s of about 40 s`."""
+    return format_duration(elapsed) + (f" of about {format_duration(expected)}" if expected else "")

@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
-from airgap.bundle.durations import expected_seconds, format_duration, record_duration
+from airgap.bundle.durations import computer_durations, format_duration, format_elapsed
 
 LOG_INTERVAL_SECONDS = 30
 REFRESH_SECONDS = 1
@@ -33,7 +33,8 @@ class Progress:
         self._step = step
         self._output = output or sys.stderr
         self._live = self._output.isatty()
-        self._expected = expected_seconds(step)
+        self._durations = computer_durations()
+        self._expected = self._durations.expected(step)
         self._start = self._last_line = time.monotonic()
         self._activity = ""
         self._ended = threading.Event()
@@ -67,12 +68,10 @@ class Progress:
             self._ended.set()
             self._write(f"{ERASE_LINE if self._live else ''}{self.title}: {result}, {format_duration(seconds)}\n")
         if succeeded:
-            record_duration(self._step, seconds)
+            self._durations.record({self._step: seconds})
 
     def _line(self) -> str:
-        elapsed = format_duration(time.monotonic() - self._start)
-        expected = f" of about {format_duration(self._expected)}" if self._expected else ""
-        return f"{self.title}: {self._activity} ({elapsed}{expected})"
+        return f"{self.title}: {self._activity} ({format_elapsed(time.monotonic() - self._start, self._expected)})"
 
     def _refresh(self) -> None:
         while not self._ended.wait(REFRESH_SECONDS):

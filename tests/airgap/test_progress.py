@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle import progress
-from airgap.bundle.durations import expected_seconds, format_duration, record_duration
+from airgap.bundle.durations import computer_durations, format_duration
 from airgap.bundle.progress import Progress
 from tests.waiting import until
 
@@ -36,7 +36,7 @@ def test_terminal_line_shows_activity_and_expected_time_until_the_result(
 ) -> None:
     person, program = terminal
     monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.01)
-    record_duration("image etcd", 200)
+    computer_durations().record({"image etcd": 200})
     seen = ""
 
     def shown(text: str) -> bool:
@@ -69,11 +69,13 @@ def test_duration_is_recorded_by_success_only(cache: Path) -> None:
         raise OSError("no disk")
     with Progress("a test", "a test", io.StringIO()) as step:
         step.done("failed", succeeded=False)
-    assert (expected_seconds("image etcd"), expected_seconds("a test")) == (None, None)
-    (cache / "durations.json").write_text("{")
-    record_duration("image etcd", 61.04)
-    record_duration("pause", 3)
-    assert (expected_seconds("image etcd"), expected_seconds("pause")) == (61.0, 3)
+    durations = computer_durations()
+    assert (durations.expected("image etcd"), durations.expected("a test")) == (None, None)
+    durations.file.write_text("{")
+    durations.record({"image etcd": 61.04})
+    durations.record({"pause": 3})
+    assert (durations.expected("image etcd"), durations.expected("pause")) == (61.0, 3)
+    assert list(cache.iterdir()) == [durations.file]
     assert [format_duration(seconds) for seconds in (0.4, 59.4, 59.6, 182)] == [
         "0 s",
         "59 s",

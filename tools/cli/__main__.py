@@ -24,13 +24,13 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
 from tools.cli.door_commands import revoke, token, tokens, trust, user
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
-from tools.cli.pipe_output import tolerate_lost_readers
 from tools.cli.previews.dependency_graph import mermaid, replace_diagram
 from tools.cli.previews.preview import preview
 from tools.cli.previews.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
 from tools.cli.stale_locks import StackBusy, remove_stale_locks
 from tools.cli.summary import summary, wrapped
+from tools.cli.terminal.pipe_output import tolerate_lost_readers
 from tools.cli.written_settings import written_setting
 
 FAILURES = (stacks.UnknownStack, StackBusy, PulumiError, AccessError, BackupError, SetupError, UserError)

@@ -13,6 +13,7 @@ from tools.bootstrap import paths
 from tools.bootstrap.paths import PROJECT
 from tools.cli import backend
 from tools.cli.stale_locks import recorded
+from tools.cli.terminal.status_lines import status_lines
 
 HINTS = {
     "no stack named": "it was never brought up here; run `make up STACK={stack}`",
@@ -97,10 +98,11 @@ class Pulumi:
         Pulumi handles Ctrl-C and SIGTERM itself: it finishes the operations that have begun.
         """
         signal.signal(signal.SIGINT, lambda *_: None)  # before the start, so that Ctrl-C cannot end only this process
-        process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=self.environment)
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        with recorded(process.pid):
-            code = process.wait()
+        with status_lines() as variables:
+            process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env={**self.environment, **variables})
+            signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+            with recorded(process.pid):
+                code = process.wait()
         return code if code >= 0 else 128 - code  # a shell's exit code for a signal
 
     def _formatted(self, hint: str) -> str:

@@ -44,6 +44,7 @@ class RunRequest:
         key: digest of package, arguments and data; equal for runs that compute the same.
         tracking_url: the address of MLflow for the steps.
         timeout_minutes: a run that takes longer has failed.
+        resource: the URN of the Pulumi resource of the run, for its progress; "" without one.
     """
 
     pipeline: str
@@ -54,6 +55,7 @@ class RunRequest:
     key: str = ""
     tracking_url: str = ""
     timeout_minutes: int = 360
+    resource: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import yaml
 from mlplatform.engine_config import EmbeddedEngineConfig
@@ -18,6 +19,7 @@ from infra.local.process_group import ProcessGroup, inherited_environment
 from settings.paths import PROJECT, cache_directory
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState, timeout_error
 from workloads.engines.dag.package_support import require_support
+from workloads.engines.step_progress import StepProgress
 
 CACHE_VARIABLES = {"MPLCONFIGDIR": str(cache_directory() / "matplotlib")}
 """Environment variables that keep caches of the steps' libraries out of the user's home directory."""
@@ -61,7 +63,8 @@ class EmbeddedEngine(Engine):
             stdin=subprocess.PIPE,  # the pipe closes when this process ends, and the runner ends with it
         )
         try:
-            ended = _wait(process, 60 * request.timeout_minutes)
+            with StepProgress(request, self.directory) as progress, log.open("rb") as written:
+                ended = _follow(process, written, progress, 60 * request.timeout_minutes)
         finally:
             group.stop()
         if not ended:
@@ -69,8 +72,8 @@ class EmbeddedEngine(Engine):
         return _read_result(folder / "result.json", log)
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait for the end of the run.
+def _follow(process: subprocess.Popen[bytes], log: BinaryIO, progress: StepProgress, seconds: float) -> bool:
+    """Wait for the end of the run and read its log into its progress.
 
     Returns:
         True if the run ended within the time.
@@ -86,8 +89,18 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
         except subprocess.TimeoutExpired:
             if os.getppid() != parent:
                 raise UserError("the run was stopped because `pulumi` ended") from None
+        finally:
+            for line in _new_lines(log):
+                progress.read(line)
         if time.monotonic() > deadline:
             return False
+
+
+def _new_lines(log: BinaryIO) -> Iterator[str]:
+    """Yield the complete lines that the log has from its position on."""
+    while (line := log.readline()).endswith(b"\n"):
+        yield line.decode(errors="replace").rstrip("\n")
+    log.seek(-len(line), os.SEEK_CUR)
 
 
 def _read_result(file: Path, log: Path) -> RunResult:

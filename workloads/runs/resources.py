@@ -186,6 +186,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
             first runs after a change.
         adopted_model: the model whose champion in MLflow replaces the first run in the same way; "" for none.
         tags: tags of the run in MLflow, such as the git commit. A new value alone starts no run.
+        opts: options of the resource, without a parent.
 
     Outputs:
         arguments: the arguments of the run, without its id and the address of MLflow.
@@ -240,6 +241,7 @@ class PipelineRun(Resource, module="workloads", name="PipelineRun"):
             "access": access.inputs(),
             "steps_tracking_url": steps_tracking_url,
             "tags": dict(tags),
+            "resource": pulumi.create_urn(name, f"pulumi-python:{self._resource_type_name}"),
             **dict.fromkeys(("arguments", "state", "run_id", "outputs", "artifacts", "log")),
         }
         super().__init__(_PipelineRunProvider(), name, props, opts)
@@ -269,6 +271,7 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
         secrets=props["secrets"],
         tracking_url=props["steps_tracking_url"],
         timeout_minutes=int(props["timeout_minutes"]),
+        resource=props["resource"],
     )
     tags = props["tags"] | {"package_sha256": props["sha256"]}
     result = run_and_record(engine, request, parse_tracking_access(props["access"]), arguments, tags)

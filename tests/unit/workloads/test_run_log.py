@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
+from workloads.engines.base import RunRequest
 from workloads.engines.job.pod_follower import PodFollower
 from workloads.engines.pod_entrypoint import decode_result, encode_result
+from workloads.engines.step_progress import StepProgress
 
+PROGRESS = StepProgress(RunRequest("iris", "iris-1", "1", {}), Path("/nowhere"))
 RESULT = {"state": "SUCCEEDED", "outputs": {"accuracy": 0.9}, "steps": [], "failed_step": None, "error": ""}
 
 
 def test_process_with_overlapping_reads_writes_each_line_once() -> None:
     out = io.StringIO()
-    follower = PodFollower("iris", out)
+    follower = PodFollower(PROGRESS, out)
     first = "2026-11-25T10:00:00.1Z one\n2026-11-25T10:00:00.12Z two\n"
     log = follower.log_of("pod-a")
     follower.process(log.new_lines(first))
@@ -24,7 +28,7 @@ def test_process_with_overlapping_reads_writes_each_line_once() -> None:
 
 def test_log_of_a_new_pod_starts_again() -> None:
     out = io.StringIO()
-    follower = PodFollower("iris", out)
+    follower = PodFollower(PROGRESS, out)
     follower.process(follower.log_of("pod-a").new_lines("2026-11-25T10:05:00Z lost\n"))
     log = follower.log_of("pod-b")
     assert log.since_seconds() is None
@@ -35,7 +39,7 @@ def test_log_of_a_new_pod_starts_again() -> None:
 
 def test_process_with_a_result_line_keeps_it_out_of_the_log() -> None:
     out = io.StringIO()
-    follower = PodFollower("iris", out)
+    follower = PodFollower(PROGRESS, out)
     lines = f"2026-11-25T10:00:00Z train: SUCCEEDED in 3.1 s\n2026-11-25T10:00:01Z {encode_result(RESULT)}\n"
     follower.process(follower.log_of("pod").new_lines(lines))
     assert follower.result == RESULT == decode_result(encode_result(RESULT))

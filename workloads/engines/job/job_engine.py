@@ -22,6 +22,7 @@ from workloads.engines.base import Engine, RunRequest, RunResult, RunState
 from workloads.engines.dag.package_support import require_support
 from workloads.engines.job.job_manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
 from workloads.engines.job.pod_follower import PodFollower
+from workloads.engines.step_progress import StepProgress
 
 POLL_SECONDS = 1.5
 PENDING_SECONDS = 90
@@ -95,8 +96,8 @@ class JobEngine(Engine):
         file = self.runs / request.run_id / "run.log"
         file.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + 60 * request.timeout_minutes + STOP_SECONDS
-        with file.open("w") as log:
-            follower = PodFollower(request.pipeline, log)
+        with file.open("w") as log, StepProgress(request, self.runs.parent) as progress:
+            follower = PodFollower(progress, log)
             while True:
                 job = self._read_job(name)
                 if job is None:

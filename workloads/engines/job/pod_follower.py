@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-import pulumi
-
 from infra.kubernetes_client.pod_logs import PodLog
 from workloads.engines.pod_entrypoint import RESULT_PREFIX, decode_result
+from workloads.engines.step_progress import StepProgress
 
-STEP_ENDED = re.compile(r"[\w/:.-]+: (SUCCEEDED|FAILED) in [\d.]+ s$")
 LAST_LINES = 10
 
 
 class PodFollower:
-    """Copy of a run's log to `out`; the end of each step is also logged for the user.
+    """Copy of a run's log to `out` and to the progress of the run.
 
     A run whose pod is lost starts again in a new pod with a new log.
 
@@ -26,10 +23,10 @@ class PodFollower:
         last_lines: the last lines of the current pod's log.
     """
 
-    def __init__(self, pipeline: str, out: TextIO) -> None:
+    def __init__(self, progress: StepProgress, out: TextIO) -> None:
         self.result: dict[str, Any] | None = None
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._pipeline = pipeline
+        self._progress = progress
         self._out = out
         self._pod = ""
         self._log = PodLog()
@@ -53,5 +50,4 @@ class PodFollower:
             return
         self._out.write(f"{line}\n")
         self.last_lines.append(line)
-        if STEP_ENDED.match(line):
-            pulumi.log.info(f"{self._pipeline}: {line}")
+        self._progress.read(line)

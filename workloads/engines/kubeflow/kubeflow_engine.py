@@ -25,6 +25,7 @@ from workloads.engines.kubeflow.metadata import MetadataStore
 from workloads.engines.kubeflow.run_graph import RunGraph
 from workloads.engines.kubeflow.run_pods import RUN_LABEL, RunPods
 from workloads.engines.kubeflow.run_progress import RunProgress
+from workloads.engines.step_progress import StepProgress
 
 POLL_SECONDS = 2
 STOP_SECONDS = 300
@@ -160,10 +161,10 @@ class KubeflowEngine(SchedulingEngine):
         """Copy the logs of a run until it ends and return its result."""
         package = _uploaded_pipeline(kfp, request.version_id)
         deadline = time.monotonic() + 60 * request.timeout_minutes + STOP_SECONDS
-        progress = RunProgress(lambda line: pulumi.log.info(f"{request.pipeline}: {line}"))
         file = self.runs / request.run_id / "run.log"
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("w") as log:
+        with file.open("w") as log, StepProgress(request, self.runs.parent) as steps:
+            progress = RunProgress(steps.read)
             pods = RunPods(self.api, self.namespace, run_id, log)
             while True:
                 run = kfp.call(kfp.runs.run_service_get_run, run_id)
