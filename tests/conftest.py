@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from tests.harness import copy_of_checkout
 
 LONGEST = ("tests/stack/test_stack.py", "tests/stack/test_migration.py")
 """Files that run for minutes. Started last, they would leave the other processes idle."""
@@ -39,3 +43,19 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of this checkout for the stacks of tests; a test that changes its files restores them."""
+    return copy_of_checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run one MLflow server for all processes of pytest-xdist, because a start takes seconds; yield its address."""
+    from tests.mlflow_servers import shared_mlflow_server  # other tests need no Pulumi
+
+    folder = tmp_path_factory.getbasetemp()
+    with shared_mlflow_server((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "mlflow") as url:
+        yield url

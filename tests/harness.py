@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pty
 import re
 import shutil
 import socket
 import subprocess
+import sys
+import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,8 +85,11 @@ class Stack:
     written: list[str] = field(default_factory=list)
     """Output of all commands without --show-secrets."""
     up_seconds: float = UP_SECONDS
+    settled: dict[str, Any] = field(default_factory=dict)
+    """Settings that each test starts with."""
     changed: bool = False
-    """True if a test has brought up other settings than `settings`."""
+    """True if a test has brought up other settings than `settled`."""
+    _outputs: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -99,9 +106,42 @@ class Stack:
         return cache_directory() / "stacks" / self.name
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
-        self.file.write_text(yaml.safe_dump({"config": self.settings}))
+        self._write_settings()
+        if arguments[0] in ("up", "destroy"):
+            self._outputs.clear()
         command = ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color=never"]
         return start_piped(command, cwd=self.project, env=self.environment)
+
+    def make(self, verb: str, settings: dict[str, Any] | None = None) -> tuple[int, str]:
+        """Run a command as `make` does, also with other settings, and return its exit code and its output."""
+        self._write_settings(settings)
+        command = self._make(verb)
+        finished = subprocess.run(command, cwd=self.project, env=self.environment, capture_output=True, text=True)
+        return finished.returncode, finished.stdout + finished.stderr
+
+    def make_on_terminal(self, verb: str) -> str:
+        """Run a command as `make` does on a terminal, and return everything that the terminal has shown."""
+        self._write_settings()
+        person, program = pty.openpty()
+        termios.tcsetwinsize(program, (30, 100))
+        process = subprocess.Popen(
+            self._make(verb), cwd=self.project, env=self.environment, stdin=program, stdout=program, stderr=program
+        )
+        os.close(program)
+        shown = b""
+        with suppress(OSError):  # the last program that has the terminal ends
+            while read := os.read(person, 65536):
+                shown += read
+        os.close(person)
+        assert process.wait() == 0, shown.decode()
+        return shown.decode()
+
+    def _make(self, verb: str) -> list[str]:
+        self._outputs.clear()
+        return [sys.executable, "-m", "tools.cli", verb, "--stack", self.name]
+
+    def _write_settings(self, settings: dict[str, Any] | None = None) -> None:
+        self.file.write_text(yaml.safe_dump({"config": settings or self.settings}))
 
     def pulumi(self, *arguments: str) -> tuple[int, str]:
         """Run a command and return its exit code and its output."""
@@ -117,9 +157,28 @@ class Stack:
         return output
 
     def outputs(self, *options: str) -> dict[str, Any]:
-        code, output = self.pulumi("stack", "output", "--json", *options)
-        assert code == 0, output
-        return dict(json.loads(output[output.index("{") :]))
+        """Return the outputs of the last command that could change them."""
+        if options not in self._outputs:
+            code, output = self.pulumi("stack", "output", "--json", *options)
+            assert code == 0, output
+            self._outputs[options] = json.loads(output[output.index("{") :])
+        return copy.deepcopy(self._outputs[options])
+
+    @property
+    def has_state(self) -> bool:
+        """True if a command has put resources into the state of the stack."""
+        (file,) = (self.scratch / "state/.pulumi/stacks").glob(f"*/{self.name}.json")
+        return "resources" in (json.loads(file.read_text())["checkpoint"].get("latest") or {})
+
+    def settle(self) -> None:
+        """Let later tests start with the present settings: a return to the earlier ones would train models again."""
+        self.settled = copy.deepcopy(self.settings)
+        self.changed = False
+
+    def destroy(self) -> tuple[int, str]:
+        """Destroy the stack, also after a killed command, and return the exit code and the output."""
+        self.pulumi("cancel", "--yes")
+        return self.pulumi("destroy", "--yes")
 
     def processes(self, program: str = "") -> list[psutil.Process]:
         """Return the processes of this stack, found by the stack's folder in their command line or working directory.
@@ -158,8 +217,7 @@ def temporary_stacks(project: Path) -> Iterator[Callable[..., Stack]]:
         yield make
     finally:
         for stack in stacks:
-            stack.pulumi("cancel", "--yes")
-            code, output = stack.pulumi("destroy", "--yes")
+            code, output = stack.destroy() if stack.has_state else (0, "")
             stack.file.unlink(missing_ok=True)
             if code:
                 failed.append(output)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from settings.services.door_settings import DoorSettings
-from tests.pipelines.conftest import mlflow_server
+from tests.mlflow_servers import mlflow_server
 
 from .processes import HOST, KEY, DoorProcesses, missing_program, running_door
 

@@ -15,7 +15,7 @@ from mlplatform.team_rights import owned_by_teams
 from settings.services.door_settings import DoorSettings
 from settings.stack import StackSettings
 from settings.workloads import WorkloadsSettings
-from tests.pipelines.conftest import mlflow_server
+from tests.mlflow_servers import mlflow_server
 from tests.waiting import until
 
 from .processes import HOST, KEY, DoorProcesses, expires, running_door

@@ -14,6 +14,7 @@ from mlflow.entities import Metric, Param
 from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
+from tests.mlflow_servers import mlflow_server
 from tests.pipelines.training.test_model import METRICS, train_iris
 from workloads.ml import model_registry, tracking
 from workloads.ml.champion_history import champion_changes
@@ -21,7 +22,7 @@ from workloads.ml.model.model_directory import load_model_directory
 from workloads.model_transfer import transfer
 from workloads.model_transfer.transfer import FROM_RUN, Server
 
-from .conftest import USERS_PASSWORD, mlflow_server
+from .conftest import USERS_PASSWORD
 
 FLOWERS = np.array([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]], np.float32)
 

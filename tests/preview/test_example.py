@@ -37,16 +37,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def example(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the example outside of this checkout, with the stack `mine` of its README."""
-    folder = tmp_path / "three-hosts"
+    folder = tmp_path_factory.mktemp("example") / "three-hosts"
     folder.mkdir()
     for file in (CHECKOUT / EXAMPLE).iterdir():
         if file.is_file():
             (folder / file.name).write_text(file.read_text())
     (folder / ".venv").symlink_to((CHECKOUT / ".venv").resolve())
-    key = tmp_path / "key"
+    key = folder.parent / "key"
     key.write_text(key_pair()[0])
     settings = yaml.safe_load((folder / "Pulumi.example.yaml").read_text())
     settings["config"]["three-hosts:hosts"]["private_key_file"] = str(key)
@@ -86,23 +86,26 @@ def test_wheel_contains_modules_versions_and_scripts(installed: Path, tmp_path: 
     assert list((installed / "infra" / "kubeadm" / "scripts").glob("*.sh"))
 
 
-def test_preview_plans_a_cluster_without_the_platform(example: Path, installed: Path) -> None:
-    assert pulumi(example, installed, "stack", "init")[0] == 0
-    code, output = pulumi(example, installed, "preview")
-    assert code == 0, output
-    for planned in ("control-plane-init", "worker-1-join", "worker-2-ready", "weave-net", "mlplatform:infra:Kubeadm"):
-        assert planned in output
-    for platform_resource in ("mlflow", "openebs", "Image", "metallb"):
-        assert platform_resource not in output
-
-
-def test_upgrade_starts_with_the_control_plane_and_then_takes_one_worker_at_a_time(
-    example: Path, installed: Path
-) -> None:
+@pytest.fixture(scope="module")
+def planned(example: Path, installed: Path) -> dict[str, dict[str, Any]]:
+    """Return the planned state of each resource by URN."""
     assert pulumi(example, installed, "stack", "init")[0] == 0
     code, output = pulumi(example, installed, "preview", "--json")
     assert code == 0, output
-    planned = {step["urn"]: step["newState"] for step in json.loads(output[output.index("{") :])["steps"]}
+    return {step["urn"]: step["newState"] for step in json.loads(output[output.index("{") :])["steps"]}
+
+
+def test_preview_plans_a_cluster_without_the_platform(planned: dict[str, dict[str, Any]]) -> None:
+    urns = "\n".join(planned)
+    for expected in ("control-plane-init", "worker-1-join", "worker-2-ready", "weave-net", "mlplatform:infra:Kubeadm"):
+        assert expected in urns
+    for platform_resource in ("mlflow", "openebs", "Image", "metallb"):
+        assert platform_resource not in urns
+
+
+def test_upgrade_starts_with_the_control_plane_and_then_takes_one_worker_at_a_time(
+    planned: dict[str, dict[str, Any]],
+) -> None:
     commands = {urn.rpartition("::")[2]: urn for urn in planned if ":Command::" in urn or ":DaemonSet::" in urn}
 
     def waits_for(name: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""A trained forest, a server that serves it, and an MLflow server, shared by all tests of this folder."""
+"""A trained forest, a server that serves it, and a client of MLflow, shared by all tests of this folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.registry import Registry, Starting, starting_mlflow
+from tests.server.registry import Registry
 from tests.server.running import Server, running
 from tests.server.training import Trained, train_iris
 from tests.server.typed_models import train_class, train_price
@@ -60,17 +60,8 @@ def empty(folder: Path) -> Iterator[Server]:
         yield started
 
 
-@pytest.fixture(scope="session", autouse=True)
-def starting_registry(request: pytest.FixtureRequest, folder: Path) -> Iterator[Starting | None]:
-    """Start MLflow with the first test, because starting takes long; skip it if no test needs it."""
-    if not any("registry" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        yield None
-        return
-    with starting_mlflow(folder / "mlflow") as starting:
-        yield starting
-
-
 @pytest.fixture(scope="session")
-def registry(starting_registry: Starting | None) -> Registry:
-    assert starting_registry
-    return starting_registry.ready()
+def registry(mlflow_url: str) -> Registry:
+    from mlflow import MlflowClient  # takes seconds, so only tests with a registry import it
+
+    return Registry(mlflow_url, MlflowClient(mlflow_url))

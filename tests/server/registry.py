@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +12,10 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from tests.server.running import HOST, free_port, wait_until
+from tests.server.running import HOST
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -42,56 +36,6 @@ class Registry:
 
     def champion(self, name: str, version: str) -> None:
         self.client.set_registered_model_alias(name, "champion", version)
-
-
-@dataclass(frozen=True)
-class Starting:
-    """An MLflow server that may not respond yet."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    log: Path
-
-    def ready(self) -> Registry:
-        from mlflow import MlflowClient  # takes seconds, so only tests with a registry import it
-
-        wait_until(self._healthy, f"MLflow did not start; see {self.log}", START_SECONDS)
-        return Registry(self.url, MlflowClient(self.url))
-
-    def _healthy(self) -> bool:
-        try:
-            return requests.get(f"{self.url}/health", timeout=5).ok
-        except requests.RequestException:
-            return False
-
-
-@contextmanager
-def starting_mlflow(folder: Path) -> Iterator[Starting]:
-    """Start MLflow without waiting: other tests run meanwhile."""
-    folder.mkdir()
-    port = free_port()
-    options = {
-        "--host": HOST,
-        "--port": str(port),
-        "--workers": "1",
-        "--backend-store-uri": f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination": str(folder / "artifacts"),
-    }
-    command = [sys.executable, "-m", "mlflow", "server", *(word for pair in options.items() for word in pair)]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield Starting(process, f"http://{HOST}:{port}", log)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Running stack with the settings of `dev` on free ports; every test starts with these settings."""
+"""Running stack with the settings of `dev` on free ports; every test starts with settled settings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, Stack, copy_of_checkout, free_ports, temporary_stacks
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_of_checkout(tmp_path_factory.mktemp("checkout"))
+from tests.harness import CHECKOUT, Stack, free_ports, temporary_stacks
 
 
 @pytest.fixture(scope="session")
@@ -39,24 +34,24 @@ def make_stack(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def running(make_stack: object) -> Stack:
     stack = make_stack("whole")  # type: ignore[operator]
     stack.up()
+    stack.settle()
     return stack
 
 
 @pytest.fixture
 def unsettled(running: Stack) -> Iterator[Stack]:
-    """Yield the running stack with the default settings, but without an `up`.
+    """Yield the running stack with its settled settings, but without an `up`.
 
     For a test that starts with its own `up`: a second one would train models without need.
     """
-    before = copy.deepcopy(running.settings)
     yield running
-    running.changed = running.settings != before or running.changed
-    running.settings = before
+    running.changed = running.settings != running.settled or running.changed
+    running.settings = copy.deepcopy(running.settled)
 
 
 @pytest.fixture
 def stack(unsettled: Stack) -> Stack:
-    """Return the running stack after an `up` with the default settings."""
+    """Return the running stack after an `up` with its settled settings."""
     if unsettled.changed:
         unsettled.up()
         unsettled.changed = False

@@ -22,7 +22,6 @@ from typing import Any
 import psutil
 import pytest
 import requests
-import yaml
 
 from tests.harness import CHECKOUT, Stack, changes, git, touched
 from tests.waiting import until
@@ -221,16 +220,6 @@ def test_up_with_a_new_pipeline_needs_one_file_and_one_setting(stack: Stack) -> 
         file.unlink()
 
 
-def test_up_with_a_changed_parameter_runs_its_pipeline_only(stack: Stack) -> None:
-    before = stack.outputs()
-    stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": 7}
-    assert touched(stack.up()) == {"iris-local-run"}
-    after = stack.outputs()
-    assert after["iris_local"]["run_id"] != before["iris_local"]["run_id"]
-    assert after["iris_external"] == before["iris_external"]
-    assert after["model"] == before["model"]
-
-
 def test_up_with_an_unregistered_version_names_the_registered_ones(unsettled: Stack) -> None:
     unsettled.settings["workloads:pipelines"]["iris-external"]["version"] = 99
     code, output = unsettled.pulumi("up", "--yes", "--skip-preview")
@@ -280,31 +269,48 @@ def test_preview_with_a_wrong_parameter_names_it(unsettled: Stack) -> None:
     assert "seed" in output
 
 
-def test_up_after_a_killed_up_completes_the_run(unsettled: Stack) -> None:
-    unsettled.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": int(time.time())}
-    before = unsettled.outputs()["iris_local"]["run_id"]
+def test_up_with_a_changed_parameter_runs_its_pipeline_only_and_refuses_a_second_up(stack: Stack) -> None:
+    before = stack.outputs()
+    stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": 7}
+    up = stack.command("up", "--yes", "--skip-preview")
+    (runner, *_) = until(lambda: stack.processes("workloads.engines.kfp_runner"))
+    runner.suspend()
+    (lock,) = (stack.scratch / "state/.pulumi/locks").rglob("*.json")
+    os.utime(lock, (0, 0))  # as if the clock had been set forward
+    code, output = stack.make("up")
+    assert code != 0
+    assert f"another Pulumi is working on the stack {stack.name}: process {up.pid} of " in output
+    code, output = stack.pulumi("up", "--yes", "--skip-preview")
+    assert code != 0
+    assert "the stack is currently locked by 1 lock(s)" in output
+    assert lock.exists()
+    runner.resume()
+    output, _ = up.communicate()
+    assert up.returncode == 0, output
+    assert touched(output) == {"iris-local-run"}
+    assert re.search(r"iris-local-run .*decision-tree: SUCCEEDED in [\d.]+ s", output), output
+    stack.settle()
+    after = stack.outputs()
+    assert after["iris_local"]["run_id"] != before["iris_local"]["run_id"]
+    assert after["iris_external"] == before["iris_external"]
+    assert after["model"] == before["model"]
+
+
+def test_up_after_a_killed_up_completes_the_run_and_its_gate_keeps_the_old_model(unsettled: Stack) -> None:
+    before = unsettled.outputs()
+    (server,) = [p.pid for p in unsettled.processes("model_server") if p.pid == os.getsid(p.pid)]
+    unsettled.settings["workloads:pipelines"]["iris-external"]["gate"] = 0.999
     up = unsettled.command("up", "--yes", "--skip-preview")
-    assert up.stdout
-    for line in up.stdout:
-        if "iris-local-run updating" in line:
-            break
-    until(lambda: unsettled.processes("workloads.engines.kfp_runner"), seconds=30)
+    until(lambda: unsettled.processes("workloads.engines.kfp_runner"))
     up.send_signal(signal.SIGKILL)
-    up.wait()
+    up.communicate()
     until(lambda: not unsettled.processes("workloads.engines.kfp_runner"), seconds=30)
     code, output = unsettled.pulumi("cancel", "--yes")
     assert code == 0, output
     unsettled.up()
-    assert unsettled.outputs()["iris_local"]["run_id"] != before
-    assert unsettled.outputs()["iris_local"]["state"] == "SUCCEEDED"
-
-
-def test_up_with_an_accuracy_below_the_gate_keeps_the_old_model(unsettled: Stack) -> None:
-    before = unsettled.outputs()
-    (server,) = [p.pid for p in unsettled.processes("model_server") if p.pid == os.getsid(p.pid)]
-    unsettled.settings["workloads:pipelines"]["iris-external"]["gate"] = 0.999
-    unsettled.up()
     after = unsettled.outputs()
+    assert after["iris_external"]["run_id"] != before["iris_external"]["run_id"]
+    assert after["iris_external"]["state"] == "SUCCEEDED"
     assert after["iris_external"]["deployed"] is False
     assert "0.999" in after["iris_external"]["decision"]
     assert after["model"] == before["model"]
@@ -314,9 +320,11 @@ def test_up_with_an_accuracy_below_the_gate_keeps_the_old_model(unsettled: Stack
 
 def test_up_with_a_pinned_version_rolls_back(unsettled: Stack) -> None:
     first = unsettled.outputs()["model"]
+    del unsettled.settings["workloads:pipelines"]["batch-predict"]  # each other champion would run it again
     external = unsettled.settings["workloads:pipelines"]["iris-external"]
     external["parameters"]["trees"] = 10
-    unsettled.up()
+    shown = unsettled.make_on_terminal("up")
+    assert re.search(r"\x1b\[2Kiris-external [a-z]+-(data|model): \d+ s of about \d+ s", shown), shown
     second = unsettled.outputs()["model"]
     assert int(second["version"]) > int(first["version"])
     assert second["sha256"] != first["sha256"]
@@ -332,6 +340,26 @@ def test_up_with_a_pinned_version_rolls_back(unsettled: Stack) -> None:
     assert "trees=10" in text
 
 
+def test_server_with_follow_loads_the_new_champion(unsettled: Stack) -> None:
+    from mlflow import MlflowClient
+
+    del unsettled.settings["workloads:pipelines"]["batch-predict"]
+    external = unsettled.settings["workloads:pipelines"]["iris-external"]
+    external["parameters"]["trees"] = 10
+    unsettled.settings["serving:follow"] = True
+    unsettled.up()
+    unsettled.settle()
+    outputs = unsettled.outputs()
+
+    def served() -> str:
+        return str(requests.post(outputs["score_url"], json=SETOSA, timeout=10).json()["model_version"])
+
+    second = outputs["model"]["version"]
+    until(lambda: served() == second, seconds=30)
+    MlflowClient(outputs["tracking_url"]).set_registered_model_alias("iris", "champion", "1")
+    until(lambda: served() == "1", seconds=30)
+
+
 def test_backup_has_database_files_blobs_state_and_predictions(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,15 +368,8 @@ def test_backup_has_database_files_blobs_state_and_predictions(
     shutil.copy(CHECKOUT / "tests" / "restic_stand_in.py", program)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     backups = {"target": str(tmp_path / "backups"), "password": "word-of-backups"}
-    config = {"config": stack.settings | {"platform:backup": backups}}
-    stack.file.write_text(yaml.safe_dump(config))
-
-    def cli(*arguments: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "tools.cli", *arguments, "--stack", stack.name]
-        finished = subprocess.run(command, cwd=stack.project, env=stack.environment, capture_output=True, text=True)
-        return finished.returncode, finished.stdout + finished.stderr
-
-    code, output = cli("backup")
+    settings = stack.settings | {"platform:backup": backups}
+    code, output = stack.make("backup", settings)
     assert code == 0, output
     data, state = (tmp_path / "backups" / f"{number:08}" / "content" for number in range(2))
     manifest = json.loads((data / "manifest.json").read_text())
@@ -363,7 +384,7 @@ def test_backup_has_database_files_blobs_state_and_predictions(
     assert any(each["urn"].endswith("iris-champion") for each in resources)
     assert not (stack.data / "backup").exists()
     # A stack with data is never overwritten.
-    code, output = cli("restore")
+    code, output = stack.make("restore", settings)
     assert code != 0
     assert "OVERWRITE=yes" in output
 
@@ -376,24 +397,6 @@ def test_history_at_a_time_before_the_stack_or_of_a_missing_model_says_so(stack:
     ]
     with pytest.raises(AccessError, match="--model roses: MLflow has iris"):
         list(history_lines(access, "roses", None))
-
-
-def test_server_with_follow_loads_the_new_champion(unsettled: Stack) -> None:
-    from mlflow import MlflowClient
-
-    external = unsettled.settings["workloads:pipelines"]["iris-external"]
-    external["parameters"]["trees"] = 10
-    unsettled.settings["serving:follow"] = True
-    unsettled.up()
-    outputs = unsettled.outputs()
-
-    def served() -> str:
-        return str(requests.post(outputs["score_url"], json=SETOSA, timeout=10).json()["model_version"])
-
-    second = outputs["model"]["version"]
-    until(lambda: served() == second, seconds=30)
-    MlflowClient(outputs["tracking_url"]).set_registered_model_alias("iris", "champion", "1")
-    until(lambda: served() == "1", seconds=30)
 
 
 def test_secrets_after_up_are_never_in_clear_text(unsettled: Stack) -> None:

@@ -7,22 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.harness import copy_of_checkout, isolated_environment
+from tests.harness import isolated_environment
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_of_checkout(tmp_path_factory.mktemp("checkout"))
-
-
-def preview(checkout: Path, scratch: Path, stack: str) -> tuple[int, str]:
+def preview(project: Path, scratch: Path, stack: str) -> tuple[int, str]:
     """Return exit code and preview report of a stack, with its committed settings."""
     no_login = {name: "" for name in os.environ if name.startswith(("ARM_", "AZURE_"))}
     result = subprocess.run(
         [sys.executable, "-m", "tools.cli", "preview", "--stack", stack],
-        cwd=checkout,
+        cwd=project,
         env=isolated_environment(scratch) | no_login,
         capture_output=True,
         text=True,
@@ -30,8 +23,8 @@ def preview(checkout: Path, scratch: Path, stack: str) -> tuple[int, str]:
     return result.returncode, result.stdout + result.stderr
 
 
-def test_first_preview_lists_network_machines_cluster_and_platform(checkout: Path, tmp_path: Path) -> None:
-    code, output = preview(checkout, tmp_path, "azure")
+def test_first_preview_lists_network_machines_cluster_and_platform(project: Path, tmp_path: Path) -> None:
+    code, output = preview(project, tmp_path, "azure")
     assert code == 0, output
     assert "- compute:VirtualMachine: `control-plane`, `worker-1`, `worker-2`\n" in output
     for planned in (
@@ -49,8 +42,8 @@ def test_first_preview_lists_network_machines_cluster_and_platform(checkout: Pat
     assert " a month" not in output
 
 
-def test_first_preview_of_a_managed_cluster_lists_cluster_and_platform(checkout: Path, tmp_path: Path) -> None:
-    code, output = preview(checkout, tmp_path, "managed")
+def test_first_preview_of_a_managed_cluster_lists_cluster_and_platform(project: Path, tmp_path: Path) -> None:
+    code, output = preview(project, tmp_path, "managed")
     assert code == 0, output
     for planned in (
         "- containerservice:ManagedCluster: `cluster`",
@@ -66,12 +59,12 @@ def test_first_preview_of_a_managed_cluster_lists_cluster_and_platform(checkout:
         assert vendor_part not in output
 
 
-def test_preview_with_a_policy_violation_fails(checkout: Path, tmp_path: Path) -> None:
-    network = checkout / "infra" / "azure" / "virtual_network.py"
+def test_preview_with_a_policy_violation_fails(project: Path, tmp_path: Path) -> None:
+    network = project / "infra" / "azure" / "virtual_network.py"
     original = network.read_text()
     network.write_text(original.replace("operator = [str(settings.operator)]", 'operator = ["0.0.0.0/0"]'))
     try:
-        code, output = preview(checkout, tmp_path, "azure")
+        code, output = preview(project, tmp_path, "azure")
     finally:
         network.write_text(original)
     assert code != 0

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, copy_of_checkout, temporary_stacks
+from tests.harness import CHECKOUT, temporary_stacks
 
 WITH_DELETE = {"PipelineVersion", "PipelineSchedule"}
 """Dynamic resources whose delete sends requests to the cluster."""
 
 
 @pytest.mark.parametrize("pipelines", ["job", "kubeflow"])
-def test_every_resource_in_the_cluster_is_deleted_with_it(
-    pipelines: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_every_resource_in_the_cluster_is_deleted_with_it(pipelines: str, project: Path, tmp_path: Path) -> None:
     settings = yaml.safe_load((CHECKOUT / "Pulumi.onprem.yaml").read_text())["config"]
     machine = {"name": "alpha", "role": "control-plane", "address": "192.0.2.1", "host_key": "ssh-ed25519 AAAA"}
     settings |= {
@@ -25,10 +24,8 @@ def test_every_resource_in_the_cluster_is_deleted_with_it(
         "platform:pipelines": pipelines,
         "workloads:pipelines": {"iris-local": {"schedule": "0 0 3 * * *"} if pipelines == "kubeflow" else {}},
     }
-    with temporary_stacks(copy_of_checkout(tmp_path_factory.mktemp("checkout"))) as make:
-        code, output = make(f"deletion-{pipelines}", tmp_path_factory.mktemp("stack"), settings).pulumi(
-            "preview", "--json"
-        )
+    with temporary_stacks(project) as make:
+        code, output = make(f"deletion-{pipelines}", tmp_path, settings).pulumi("preview", "--json")
     assert code == 0, output
     states = [step["newState"] for step in json.JSONDecoder().raw_decode(output[output.index("{") :])[0]["steps"]]
     in_cluster = [state for state in states if _needs_cluster(state["type"])]

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.harness import Stack, copy_of_checkout, temporary_stacks
+from tests.harness import Stack, temporary_stacks
 
 from .test_managed import CONFIG
 
 
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
+def make(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
     """Return a function that creates stacks with a kubeconfig and more settings of the platform."""
-    with temporary_stacks(copy_of_checkout(tmp_path_factory.mktemp("checkout"))) as made:
+    with temporary_stacks(project) as made:
 
         def stack(name: str, **platform: Any) -> Stack:
             registry = {"url": "https://registry.example.com/team", "username": "builder", "password": "s3cret-w0rd"}
@@ -58,27 +59,30 @@ def test_preview_with_settings_for_missing_features_installs_them(make: Callable
     assert 'storage_class  : "openebs-hostpath"' in output
 
 
-def test_preview_with_kubeflow_puts_the_smoke_test_before_all_runs(make: Callable[..., Stack]) -> None:
-    code, output = make("kubeflow", pipelines="kubeflow").pulumi("preview", "--json")
+@pytest.fixture(scope="module")
+def states(make: Callable[..., Stack]) -> dict[str, dict[str, Any]]:
+    """Return the planned state of each resource of a stack with everything, by URN."""
+    settings = {"storage": "openebs", "metrics": "own", "load_balancer": {"addresses": "10.9.8.0/28"}}
+    code, output = make("owned", pipelines="kubeflow", monitoring={}, **settings).pulumi("preview", "--json")
     assert code == 0, output
     steps = json.loads(output[output.index("{") : output.rindex("}") + 1])["steps"]
-    waits_for = {step["urn"].rpartition("::")[2]: step["newState"].get("dependencies", []) for step in steps}
+    return {step["urn"]: step["newState"] for step in steps}
+
+
+def test_preview_with_kubeflow_puts_the_smoke_test_before_all_runs(states: dict[str, dict[str, Any]]) -> None:
+    waits_for = {urn.rpartition("::")[2]: state.get("dependencies", []) for urn, state in states.items()}
     before = {name for name, urns in waits_for.items() if any(urn.endswith("::smoke-test-run") for urn in urns)}
     assert {"iris-local-version", "iris-local-run"} <= before
     assert not any(urn.endswith("::iris-local-version") for urn in waits_for["smoke-test-run"])
 
 
-def test_preview_every_object_waits_for_the_ownership(make: Callable[..., Stack]) -> None:
-    settings = {"storage": "openebs", "metrics": "own", "load_balancer": {"addresses": "10.9.8.0/28"}}
-    code, output = make("owned", pipelines="kubeflow", monitoring={}, **settings).pulumi("preview", "--json")
-    assert code == 0, output
-    steps = json.loads(output[output.index("{") : output.rindex("}") + 1])["steps"]
-    objects = [step["newState"] for step in steps if step["newState"]["type"].startswith("kubernetes:")]
+def test_preview_every_object_waits_for_the_ownership(states: dict[str, dict[str, Any]]) -> None:
+    objects = {urn: state for urn, state in states.items() if state["type"].startswith("kubernetes:")}
     assert len(objects) > 100
     early = [
-        each["urn"]
-        for each in objects
-        if not any(urn.endswith("::cluster-ownership") for urn in each.get("dependencies", []))
+        urn
+        for urn, state in objects.items()
+        if not any(each.endswith("::cluster-ownership") for each in state.get("dependencies", []))
     ]
     assert early == []
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, copy_of_checkout, temporary_stacks
+from tests.harness import CHECKOUT, temporary_stacks
 from tools.cli.previews.dependency_graph import COMPOSERS, DIAGRAM, Box, mermaid, replace_diagram, transitive_reduction
 
 A, B, C, D = (Box("infra/x.py", name) for name in "abcd")
@@ -57,10 +58,10 @@ def _json_of(output: str) -> dict[str, Any]:
     return content
 
 
-def test_diagram_in_the_docs_is_current(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_diagram_in_the_docs_is_current(project: Path, tmp_path: Path) -> None:
     settings = yaml.safe_load((CHECKOUT / "Pulumi.lab.yaml").read_text())["config"]
-    with temporary_stacks(copy_of_checkout(tmp_path_factory.mktemp("checkout"))) as make_stack:
-        code, output = make_stack("picture", tmp_path_factory.mktemp("picture"), settings).pulumi("preview", "--json")
+    with temporary_stacks(project) as make_stack:
+        code, output = make_stack("picture", tmp_path, settings).pulumi("preview", "--json")
     assert code == 0, output
     (current,) = DIAGRAM.findall((CHECKOUT / "docs/stacks.md").read_text())
     diagram = mermaid(_json_of(output))
