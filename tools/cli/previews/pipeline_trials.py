@@ -23,7 +23,7 @@ from infra.local.free_ports import free_ports
 from infra.local.local_process import HOST, PYTHON
 from infra.local.process_group import ProcessGroup, inherited_environment
 from infra.retry import poll
-from settings.metrics import METRICS
+from settings.metrics import COSTS, METRICS
 from settings.workloads import PipelineSettings
 from tools.cli.backup.stack_state import export_state, plain_value, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs
@@ -99,7 +99,7 @@ def outcome(model: str, version: str, result: RunResult) -> str:
     scores = [
         f"{name} {metrics[CHAMPION_PREFIX + name]:.3g} becomes {metrics[name]:.3g}"
         for name in METRICS
-        if name in metrics and CHAMPION_PREFIX + name in metrics
+        if name not in COSTS and name in metrics and CHAMPION_PREFIX + name in metrics
     ]
     changed = f"{metrics[CHANGED_ANSWERS]:.0f} of the answers of {model} version {version} on the test rows change"
     return "; ".join([changed, ", ".join(scores)]) if scores else changed
