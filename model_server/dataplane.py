@@ -13,7 +13,7 @@ from model_server.codecs.mlflow_protocol import decode_records
 from model_server.codecs.plain_tables import read_csv_rows, read_json_rows
 from model_server.errors import RequestError
 from model_server.loader import ModelLoader, ServedModel
-from model_server.model.contributions import KEY, NoContributions
+from model_server.model.contributions import KEY
 from model_server.model.model import Model, Outputs, Rows
 from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry
@@ -153,10 +153,9 @@ class DataPlane:
         }
 
     def _contributions(self, model: Model, rows: Rows) -> list[Content]:
-        try:
-            contributions = model.contributions
-        except NoContributions as error:
-            raise RequestError(400, "no_contributions", f"{model.name}: {error}") from None
+        contributions = model.contributions
+        if isinstance(contributions, str):
+            raise RequestError(400, "no_contributions", f"{model.name}: {contributions}")
         most = max(1, MOST_OPERATIONS // contributions.cost)
         if len(rows) > most:
             message = f"more rows than one request for contributions of {model.name} may have: {most}"

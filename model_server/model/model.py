@@ -93,21 +93,20 @@ class Model:
         return self._scorer.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
 
     @cached_property
-    def contributions(self) -> Contributions:
-        """The contributions of the features; the first use reads the graph, which takes up to seconds.
+    def contributions(self) -> Contributions | str:
+        """The contributions of the features, or the reason why the model has none.
 
-        Raises:
-            NoContributions: the model has none.
+        The first use reads the graph, which takes up to seconds.
         """
-        return Contributions(self._onnx, self.signature, lambda rows: self._run(rows)[-1])
+        try:
+            return Contributions(self._onnx, self.signature, lambda rows: self._run(rows)[-1])
+        except NoContributions as error:
+            return str(error)
 
     @property
     def has_contributions(self) -> bool:
         """True if the contributions of the features can be computed."""
-        try:
-            return bool(self.contributions)
-        except NoContributions:
-            return False
+        return isinstance(self.contributions, Contributions)
 
     def _run(self, batch: NDArray[np.float32]) -> Outputs:
         arrays: Outputs = self._session.run(self._output_names, {FEATURES: batch})

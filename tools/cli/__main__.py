@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,9 @@ def _start(pulumi: Pulumi, more: Sequence[str] = ()) -> int:
 
 
 def _preview(pulumi: Pulumi, more: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make preview", allow_abbrev=False)
+    parser.add_argument("--try", dest="tries", action="store_true", help="run changed pipelines of served models here")
+    options, more = parser.parse_known_args(more)
     try:
         require_kubernetes_plugin(pulumi)
         pulumi.output("stack", "select", "--create")
@@ -99,13 +102,22 @@ def _preview(pulumi: Pulumi, more: list[str]) -> int:
     except PulumiError as error:
         # A reviewer reads the report, not the log of its job: a failure must stand in the report.
         code, plan = 1, {"diagnostics": [{"severity": "error", "message": str(error)}]}
-    print(report(pulumi.stack, plan))
+    print(report(pulumi.stack, plan), flush=True)
+    if code == 0 and options.tries:
+        from tools.cli.previews.pipeline_trials import trial_lines
+
+        _print_section("Trials of changed pipelines", trial_lines(pulumi, plan))
     if code == 0 and written_setting(pulumi.stack, KEEP):
         from tools.cli.retention.prune import planned_deletions
 
-        if planned := planned_deletions(pulumi):
-            print("\n".join(["", "### To delete by `platform:keep`", "", *(f"- {line}" for line in planned)]))
+        _print_section("To delete by `platform:keep`", planned_deletions(pulumi))
     return code
+
+
+def _print_section(heading: str, lines: Iterable[str]) -> None:
+    """Print a section of a preview's report as its lines appear; nothing without lines."""
+    for number, line in enumerate(lines):
+        print(f"- {line}" if number else f"\n### {heading}\n\n- {line}", flush=True)
 
 
 def _picture(pulumi: Pulumi, more: list[str]) -> int:

@@ -62,9 +62,7 @@ def test_cells_all_rows_equal_onnx_runtime_exactly(trees: int) -> None:
     found = forest_of(data, content)
     assert found
     assert found.has_few_cells
-    rows = np.concatenate([found.probes(20_000), data.data.astype(np.float32)])
-    labels, shares = ForestCells(found).predict(rows)
-    assert list(zip(labels.tolist(), shares.tolist(), strict=True)) == session_predicts(content, rows)
+    assert_equal_to_session(ForestCells(found), content, np.concatenate([found.probes(20_000), data.data]))
 
 
 @pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
@@ -75,9 +73,13 @@ def test_formulas_all_rows_equal_onnx_runtime_exactly(load: Any, trees: int) -> 
     found = forest_of(data, content)
     assert found
     assert found.has_few_branches
-    rows = np.concatenate([found.probes(MOST_ROWS), data.data.astype(np.float32)])
+    assert_equal_to_session(ForestFormulas(found), content, np.concatenate([found.probes(MOST_ROWS), data.data]))
+
+
+def assert_equal_to_session(batches: ForestCells | ForestFormulas, content: bytes, rows: Any) -> None:
+    rows = rows.astype(np.float32)
     expected = onnxruntime.InferenceSession(content).run(["label", "probabilities"], {"features": rows})
-    assert all(np.array_equal(*each) for each in zip(ForestFormulas(found).predict(rows), expected, strict=True))
+    assert all(np.array_equal(*each) for each in zip(batches.predict(rows), expected, strict=True))
 
 
 @pytest.mark.parametrize("kind", [ForestCells, ForestFormulas])

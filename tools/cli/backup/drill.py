@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
+from infra.local.free_ports import free_ports
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
 from tools.bootstrap.paths import PROJECT
@@ -85,7 +85,7 @@ def _temporary_stack(pulumi: Pulumi, settings: StackSettings, down: Callable[[Pu
         cleanup.callback(_remove, stack, down)
         copy_config(pulumi, stack)
         names = list(_port_settings(settings))
-        for name, port in zip(names, _free_ports(len(names)), strict=True):
+        for name, port in zip(names, free_ports(len(names)), strict=True):
             stack.output("config", "set", "--path", name, str(port))
         yield stack
 
@@ -106,15 +106,6 @@ def _port_settings(settings: StackSettings) -> Iterator[str]:
     for name, pipeline in settings.workloads.pipelines.items():
         if pipeline.port:
             yield f"workloads:pipelines.{name}.port"
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return different ports that no process listens on."""
-    with ExitStack() as opened:
-        sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _rounded(duration: timedelta) -> timedelta:

@@ -83,7 +83,9 @@ def container_login(state: dict[str, Any]) -> dict[str, str] | None:
     """Return `account_url`, `account_key` and `container` of the stack's data; None if it has no such container."""
     for resource in resources(state):
         if resource["type"].endswith(TOKEN):
-            return {name: _plain(resource["inputs"][name]) for name in ("account_url", "account_key", "container")}
+            return {
+                name: str(plain_value(resource["inputs"][name])) for name in ("account_url", "account_key", "container")
+            }
     return None
 
 
@@ -106,6 +108,6 @@ def _config(pulumi: Pulumi) -> dict[str, Any]:
     return config
 
 
-def _plain(value: Any) -> str:
+def plain_value(value: Any) -> Any:
     """Return a value of an exported state, without the envelope of a secret."""
-    return str(json.loads(value["plaintext"])) if isinstance(value, dict) else str(value)
+    return json.loads(value["plaintext"]) if isinstance(value, dict) and "plaintext" in value else value
