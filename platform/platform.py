@@ -150,7 +150,12 @@ def _with_monitoring(
     assert platform.target
     kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()
     prometheus = Monitoring(
-        settings.monitoring, platform.target.cluster, platform.target.registry, kubeflow, door_expires
+        settings.monitoring,
+        platform.target.cluster,
+        platform.target.registry,
+        kubeflow,
+        door_expires,
+        backed_up=settings.backup is not None,
     )
     return replace(
         platform,

@@ -113,6 +113,7 @@ def _configure_controller(deployment: Manifest) -> None:
     }
     for field in ("ports", "volumeMounts"):
         del controller[field]
+    vendored_manifests.probe_readiness_at_once(controller)
     del pod_of(deployment)["volumes"]
     # They point to the metrics port, which `--port=0` closes.
     del deployment["spec"]["template"]["metadata"]["annotations"]

@@ -26,5 +26,6 @@ class MetricsServer(pulumi.ComponentResource):
             "args": [*server["args"], VERIFY if cluster.verified_kubelets else "--kubelet-insecure-tls"],
             "resources": {"requests": {"cpu": "20m", "memory": "50Mi"}, "limits": {"cpu": "200m", "memory": "200Mi"}},
         }
+        vendored_manifests.probe_readiness_at_once(server)
         vendored_manifests.create(objects.values(), cluster.under(self))
         self.register_outputs({})

@@ -1,4 +1,4 @@
-"""kube-state-metrics: the state of nodes and pods in the API server, as metrics."""
+"""kube-state-metrics: the state of nodes, pods and leases in the API server, as metrics."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ NAME = "kube-state-metrics"
 PORT, TELEMETRY_PORT = 8080, 8081
 """The port of the cluster's metrics, and that of metrics on the process itself."""
 METRICS = (
+    "kube_lease_renew_time",
     "kube_node_info",
     "kube_node_spec_taint",
     "kube_node_spec_unschedulable",
@@ -27,13 +28,16 @@ METRICS = (
 
 
 def kube_state_metrics(namespace: Namespace) -> None:
-    """Create one kube-state-metrics for the cluster, with the right to list nodes and pods only."""
+    """Create one kube-state-metrics for the cluster, with the right to list nodes, pods and leases only."""
     account = service_account(
         NAME,
         namespace.name,
         namespace.cluster,
         *namespace.resources,
-        cluster_rules=[{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list", "watch"]}],
+        cluster_rules=[
+            {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list", "watch"]},
+        ],
     )
     policy = namespace.allow(
         NAME,
@@ -47,7 +51,7 @@ def kube_state_metrics(namespace: Namespace) -> None:
         Resources(cpu=("10m", "200m"), memory=("32Mi", "128Mi")),
         args=[
             *(f"--port={PORT}", f"--telemetry-port={TELEMETRY_PORT}"),
-            *("--resources=nodes,pods", f"--metric-allowlist={','.join(METRICS)}"),
+            *("--resources=leases,nodes,pods", f"--metric-allowlist={','.join(METRICS)}"),
         ],
         ports={"http": PORT},
         probes=Probes(

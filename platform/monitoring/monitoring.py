@@ -30,6 +30,7 @@ class Monitoring(pulumi.ComponentResource):
     Args:
         kubeflow: resources of the namespace of Kubeflow Pipelines; empty if it is not installed.
         door_expires: the time at which the certificate of the door expires, in seconds since 1970.
+        backed_up: whether the settings have a target of backups.
 
     Attributes:
         inside_url: the URL of Prometheus for pods.
@@ -49,6 +50,8 @@ class Monitoring(pulumi.ComponentResource):
         registry: ContainerRegistry,
         kubeflow: Sequence[pulumi.Resource] = (),
         door_expires: pulumi.Output[float] | None = None,
+        *,
+        backed_up: bool = False,
     ) -> None:
         super().__init__("mlplatform:platform:Monitoring", "monitoring")
         inside = cluster.under(self)
@@ -62,8 +65,12 @@ class Monitoring(pulumi.ComponentResource):
             alertmanager(monitoring, settings.alerts_url)
         if kubeflow:
             allow_scrape(KUBEFLOW, {"app": KUBEFLOW_API}, KUBEFLOW_PORT, inside.options(*kubeflow))
-        certificates = {"registry": registry.certificate_expires, "door": door_expires}
-        service = prometheus(settings, monitoring, self.password, certificates, kubeflow=bool(kubeflow))
+        constants = {
+            "registry_certificate_expiration_timestamp_seconds": registry.certificate_expires,
+            "door_certificate_expiration_timestamp_seconds": door_expires,
+            "backup_expected": 1 if backed_up else None,
+        }
+        service = prometheus(settings, monitoring, self.password, constants, kubeflow=bool(kubeflow))
         url = service_url(service, settings.service, cluster, self.inside_url)
         self.outputs = {
             "monitoring_url": pulumi.Output.concat(url, PAGE),

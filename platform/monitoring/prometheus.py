@@ -26,7 +26,7 @@ from settings.platform import MonitoringSettings
 PAGE = "/consoles/index.html"
 FILES = Path(__file__).with_name("files")
 DATA = "/prometheus"
-CERTIFICATE_RULES = "certificates.rules.yaml"
+CONSTANT_RULES = "constants.rules.yaml"
 SETTINGS = "/etc/prometheus"
 CLUSTER_RULES = [
     {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
@@ -40,7 +40,7 @@ def prometheus(
     settings: MonitoringSettings,
     namespace: Namespace,
     password: pulumi.Output[str],
-    certificates: Mapping[str, pulumi.Output[float] | None],
+    constants: Mapping[str, pulumi.Input[float] | None],
     *,
     kubeflow: bool,
 ) -> kubernetes.core.v1.Service:
@@ -50,13 +50,13 @@ def prometheus(
         settings: of monitoring.
         namespace: of Prometheus.
         password: of its pages and its API.
-        certificates: the times at which certificates expire, in seconds since 1970; None for one that does not exist.
+        constants: metrics that Prometheus cannot scrape, by name; None for one that this stack does not have.
         kubeflow: whether it scrapes Kubeflow Pipelines.
     """
     account = service_account(
         PROMETHEUS, namespace.name, namespace.cluster, *namespace.resources, cluster_rules=CLUSTER_RULES
     )
-    files_by_name = _files(settings, namespace, kubeflow) | {CERTIFICATE_RULES: _certificate_rules(certificates)}
+    files_by_name = _files(settings, namespace, kubeflow) | {CONSTANT_RULES: _constant_rules(constants)}
     files = kubernetes.core.v1.ConfigMap(
         PROMETHEUS, metadata=metadata(PROMETHEUS), data=files_by_name, opts=namespace.options()
     )
@@ -94,18 +94,14 @@ def _files(settings: MonitoringSettings, namespace: Namespace, kubeflow: bool) -
     return {"prometheus.yaml": yaml.safe_dump(scraping, sort_keys=False), **files}
 
 
-def _certificate_rules(certificates: Mapping[str, pulumi.Output[float] | None]) -> pulumi.Output[str]:
-    """Return rules with the expiry of each certificate as a metric: Prometheus itself cannot read the certificates."""
+def _constant_rules(constants: Mapping[str, pulumi.Input[float] | None]) -> pulumi.Output[str]:
+    """Return rules that record each constant as a metric."""
 
     def rules(known: Mapping[str, float | None]) -> str:
-        records = [
-            {"record": f"{name}_certificate_expiration_timestamp_seconds", "expr": f"vector({expires:.0f})"}
-            for name, expires in known.items()
-            if expires
-        ]
-        return yaml.safe_dump({"groups": [{"name": "certificates", "rules": records}] if records else []})
+        records = [{"record": name, "expr": f"vector({value:.0f})"} for name, value in known.items() if value]
+        return yaml.safe_dump({"groups": [{"name": "constants", "rules": records}] if records else []})
 
-    return pulumi.Output.all(**certificates).apply(rules)
+    return pulumi.Output.all(**constants).apply(rules)
 
 
 def _network_policy(namespace: Namespace) -> kubernetes.networking.v1.NetworkPolicy:
@@ -156,9 +152,7 @@ def _pod() -> Pod:
         ],
     )
     rules = [file.name for file in sorted(FILES.glob("*.yaml"))]
-    paths = {name: name for name in ("prometheus.yaml", CERTIFICATE_RULES, *rules)} | {
-        "index.html": "consoles/index.html"
-    }
+    paths = {name: name for name in ("prometheus.yaml", CONSTANT_RULES, *rules)} | {"index.html": "consoles/index.html"}
     volumes = {
         "data": Claim(PROMETHEUS),
         "settings": ConfigMapFiles(PROMETHEUS, paths),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from mlplatform.monitoring.scraping import NAMESPACE, PROMETHEUS, labels
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tests.waiting import until
+from tools.cli.backup.records import BACKUP, renew_lease
 from workloads.serving import kubernetes
 
 from .conftest import pods, ready, secret
@@ -131,6 +133,14 @@ def test_prometheus_replaces_a_deleted_model_pod_with_its_successor(
     gone = min(before)
     api.core.delete_namespaced_pod(gone, kubernetes.NAMESPACE)
     until(lambda: len(read()) >= len(before) and gone not in read(), seconds=180)
+
+
+def test_prometheus_knows_the_time_of_the_last_backup(kubeconfig: str, prometheus: Asked) -> None:
+    begin = time.time()
+    for _ in range(2):  # the first call creates the lease, the second one renews it
+        renew_lease(kubeconfig)
+    query = f'kube_lease_renew_time{{namespace="{NAMESPACE}",lease="{BACKUP}"}}'
+    until(lambda: (prometheus.value(query) or 0) >= int(begin), seconds=SCRAPED_SECONDS)
 
 
 def test_prometheus_crashing_pod_is_a_pending_alert(api: KubernetesClient, prometheus: Asked) -> None:

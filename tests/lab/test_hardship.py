@@ -19,6 +19,7 @@ import pytest
 from infra.kubeadm.packages import PAUSE
 from infra.kubeadm.scripts import command_line, standard_input
 from tests.harness import Stack, changes, touched
+from tools.cli.backup.etcd_copy import ETCD, SNAPSHOT, copy_etcd
 
 from .cluster import Cluster, until
 from .conftest import cluster_of
@@ -72,6 +73,14 @@ def test_restore_of_an_etcd_snapshot_brings_deleted_objects_back(lab: Stack, clu
         what="return of the deleted object",
     )
     until(lambda: all(cluster.nodes_ready().values()), seconds=180)
+
+
+def test_copy_of_etcd_has_its_objects_and_the_keys_of_its_secrets(lab: Stack, cluster: Cluster, tmp_path: Path) -> None:
+    cluster.kubectl("create", "configmap", "in-the-backup")
+    copy_etcd(lab.outputs("--show-secrets")["machines"], tmp_path)
+    names = {str(file.relative_to(tmp_path / ETCD)) for file in (tmp_path / ETCD).rglob("*") if file.is_file()}
+    assert {SNAPSHOT, "encryption.yaml", "pki/ca.key", "pki/etcd/ca.key", "pki/sa.key"} <= names
+    assert b"/registry/configmaps/default/in-the-backup" in (tmp_path / ETCD / SNAPSHOT).read_bytes()
 
 
 def test_up_after_ten_killed_ups_converges(make_lab: Callable[[str], Stack], tmp_path: Path) -> None:

@@ -190,6 +190,15 @@ def test_addon_images_are_those_of_versions_toml(graphs: Mapping[str, Graph], pr
     assert not any("staging" in image for image in images)
 
 
+@pytest.mark.parametrize("program", ["metallb", "metrics-server"])
+def test_addon_readiness_is_probed_at_once_and_often(graphs: Mapping[str, Graph], program: str) -> None:
+    (deployment,) = [each for each in objects(graphs[program]).values() if each["kind"] == "Deployment"]
+    for container in pod_of(deployment)["containers"]:
+        probe = container["readinessProbe"]
+        assert probe.get("initialDelaySeconds", 0) == 0
+        assert probe["periodSeconds"] <= 5
+
+
 def test_flannel_network_is_that_of_the_settings(graphs: Mapping[str, Graph]) -> None:
     data = objects(graphs["flannel"])["ConfigMap kube-flannel-cfg"]["data"]
     assert yaml.safe_load(data["net-conf.json"])["Network"] == "10.32.0.0/16"

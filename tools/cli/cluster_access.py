@@ -53,6 +53,14 @@ def run_in_deployment(
     _kubectl_checked(kubeconfig, [*target, *command], stdin, stdout)
 
 
+def apply_manifest(kubeconfig: str, manifest: Mapping[str, Any]) -> None:
+    """Create an object of the cluster, or give it the fields of the manifest."""
+    with tempfile.TemporaryFile() as file:
+        file.write(json.dumps(manifest).encode())
+        file.seek(0)
+        _kubectl_checked(kubeconfig, ["apply", "--filename", "-"], file, subprocess.DEVNULL)
+
+
 def restart_deployment(kubeconfig: str, namespace: str, deployment: str) -> None:
     """Replace the pods of a Deployment and return when the new ones are ready."""
     options = ("--namespace", namespace, f"deployment/{deployment}")
@@ -119,14 +127,31 @@ def ssh(pulumi: Pulumi, arguments: Sequence[str]) -> int:
             f"the stack {pulumi.stack} has no machine {node!r}; its machines: {', '.join(machines) or 'none'}. "
             f"Choose one: make ssh STACK={pulumi.stack} NODE=..."
         )
-    machine = machines[node]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        options = _ssh_options(folder, machine)
-        if bastion := machine["bastion"]:
-            hop = ["ssh", *_ssh_options(folder, bastion | {"name": "bastion"}), "-W", "%h:%p", _login(bastion)]
-            options += ["-o", f"ProxyCommand={shlex.join(hop)}"]
-        return subprocess.run(["ssh", *options, _login(machine), *command]).returncode
+    with tempfile.TemporaryDirectory() as folder:
+        return subprocess.run([*_ssh_command(Path(folder), machines[node]), *command]).returncode
+
+
+def run_on_machine(machine: Mapping[str, Any], command: str, *, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+    """Run a command line on a machine of the output `machines`, from one file to another.
+
+    Raises:
+        AccessError: the command failed, or the machine cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [*_ssh_command(Path(folder), machine), command]
+        finished = subprocess.run(arguments, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
+    if finished.returncode:
+        reason = finished.stderr.decode(errors="replace").strip()
+        raise AccessError(f"`{command}` on {machine['name']} failed: {reason[-1000:]}")
+
+
+def _ssh_command(folder: Path, machine: Mapping[str, Any]) -> list[str]:
+    """Return the ssh command for a machine, through its bastion if it has one; its keys are written to `folder`."""
+    options = _ssh_options(folder, machine)
+    if bastion := machine["bastion"]:
+        hop = ["ssh", *_ssh_options(folder, bastion | {"name": "bastion"}), "-W", "%h:%p", _login(bastion)]
+        options += ["-o", f"ProxyCommand={shlex.join(hop)}"]
+    return ["ssh", *options, _login(machine)]
 
 
 def _ssh_options(folder: Path, machine: Mapping[str, Any]) -> list[str]:

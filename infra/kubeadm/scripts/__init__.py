@@ -26,7 +26,13 @@ fi
 CONFIGURATION = "configuration.sh"
 """The kubeadm configuration, as functions of other scripts."""
 WITH_CONFIGURATION = {"init.sh", "reconcile.sh", "control-plane/join.sh"}
-WITHOUT_OWNER_CHECK = {"preflight/facts.sh", "preflight/listen.sh", "preflight/probe.sh", "owner.sh"}
+WITHOUT_OWNER_CHECK = {
+    "preflight/facts.sh",
+    "preflight/listen.sh",
+    "preflight/probe.sh",
+    "owner.sh",
+    "control-plane/etcd-snapshot.sh",
+}
 """Scripts that change nothing, or write the owner file."""
 
 

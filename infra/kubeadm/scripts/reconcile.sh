@@ -14,11 +14,14 @@ logged_kubeadm() {
   }
 }
 
-# Wait until the command succeeds five times in a row: a process that is about to restart responds, too.
+# Wait until the command succeeds $1 times in a row, once a second. A process that is about to restart responds, too:
+# after a change, five successes show that it has restarted.
 wait_for() {
-  local attempts=0 successes=0 output
-  until [ "$successes" = 5 ]; do
+  local wanted=$1 attempts=0 successes=0 output
+  shift
+  while true; do
     if output=$("$@" 2>&1); then successes=$((successes + 1)); else successes=0; fi
+    if [ "$successes" = "$wanted" ]; then return; fi
     attempts=$((attempts + 1))
     [ "$attempts" -lt 120 ] || { printf 'failed for two minutes: %s: %s\n' "$*" "$output" >&2; return 1; }
     sleep 1
@@ -42,7 +45,7 @@ reissue_certificate() {
     mv $certificate.key.old $certificate.key
     return 1
   }
-  wait_for serves_certificate $certificate.crt
+  wait_for 5 serves_certificate $certificate.crt
   rm -f $certificate.{crt,key}.old
   echo "control plane: its certificate has new names: $(xargs <<<"$missing")"
 }
@@ -63,7 +66,7 @@ use_server() {
 use_endpoint() {
   local server=https://${ENDPOINT-$ADDRESS}:6443 file namespace name object
   if ! grep -q "^ *server: $server\$" "$KUBECONFIG"; then
-    wait_for curl --fail --silent --show-error --max-time 5 --cacert /etc/kubernetes/pki/ca.crt --output /dev/null "$server/livez"
+    wait_for 5 curl --fail --silent --show-error --max-time 5 --cacert /etc/kubernetes/pki/ca.crt --output /dev/null "$server/livez"
   fi
   for file in /etc/kubernetes/{admin,super-admin}.conf; do use_server "$file" "$server" || true; done
   # Joins read the first one, and the pods of kube-proxy the second one.
@@ -89,7 +92,7 @@ reconcile_control_plane() {
   kubeadm_configuration "$policies" >"$configuration"
   # ENDPOINT may lead to the API server of another control plane.
   if [ -n "${ENDPOINT-}" ]; then own=(--server "https://$ADDRESS:6443"); fi
-  wait_for kubectl get --raw /readyz --request-timeout=5s "${own[@]}"
+  wait_for 1 kubectl get --raw /readyz --request-timeout=5s "${own[@]}"
   logged_kubeadm init phase upload-config all --config "$configuration"
   reissue_certificate "$configuration"
   use_endpoint
@@ -99,8 +102,8 @@ reconcile_control_plane() {
   if [ "$(manifests_digest)" = "$before" ]; then
     echo "control plane: its flags are those of this version"
   else
-    wait_for kubectl get --raw /livez --request-timeout=5s "${own[@]}"
-    wait_for kubectl get --raw /readyz --request-timeout=5s "${own[@]}"
+    wait_for 5 kubectl get --raw /livez --request-timeout=5s "${own[@]}"
+    wait_for 5 kubectl get --raw /readyz --request-timeout=5s "${own[@]}"
     echo "control plane: restarted with the flags of this version"
   fi
   local folder
@@ -129,7 +132,7 @@ reconcile_kubelet() {
     echo "kubelet: its settings are those of this version"
   else
     systemctl restart kubelet
-    wait_for curl --fail --silent --show-error --max-time 5 http://127.0.0.1:10248/healthz || {
+    wait_for 5 curl --fail --silent --show-error --max-time 5 http://127.0.0.1:10248/healthz || {
       cp "$old" "$settings"
       systemctl restart kubelet
       echo "kubelet: it did not start with the new settings and has the old ones again" >&2

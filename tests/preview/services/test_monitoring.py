@@ -27,7 +27,9 @@ KINDS = ("Deployment", "DaemonSet")
 WEBHOOK = "https://hooks.example.com/t0ken"
 
 
-def render(kubeflow: bool = True, verified_kubelets: bool = False, **settings: Any) -> tuple[Graph, Any]:
+def render(
+    kubeflow: bool = True, verified_kubelets: bool = False, backed_up: bool = False, **settings: Any
+) -> tuple[Graph, Any]:
     def program() -> Any:
         text = pulumi.Output.from_input("text")
         cluster = Cluster(
@@ -43,7 +45,11 @@ def render(kubeflow: bool = True, verified_kubelets: bool = False, **settings: A
         kubeflow_namespace = namespace("kubeflow", cluster, registry)
         grant_pod_discovery(namespace(SERVING, cluster, registry))
         return Monitoring(
-            MonitoringSettings(**settings), cluster, registry, kubeflow_namespace.resources if kubeflow else ()
+            MonitoringSettings(**settings),
+            cluster,
+            registry,
+            kubeflow_namespace.resources if kubeflow else (),
+            backed_up=backed_up,
         ).outputs
 
     return run(program)
@@ -122,7 +128,7 @@ def test_kubelets_are_verified_where_the_cluster_signs_their_certificates(verifi
     assert jobs["api-server"]["tls_config"] == authority
 
 
-def test_rights_are_limited_to_reading_nodes_pods_and_metrics(graph: Graph) -> None:
+def test_rights_are_limited_to_reading_nodes_pods_leases_and_metrics(graph: Graph) -> None:
     everywhere = {
         name: [(rule.get("resources") or rule["nonResourceURLs"], rule["verbs"]) for rule in role["rules"]]
         for name, role in graph.of("ClusterRole").items()
@@ -133,7 +139,7 @@ def test_rights_are_limited_to_reading_nodes_pods_and_metrics(graph: Graph) -> N
             (["nodes/metrics"], ["get"]),
             (["/metrics"], ["get"]),
         ],
-        "kube-state-metrics": [(["nodes", "pods"], ["list", "watch"])],
+        "kube-state-metrics": [(["nodes", "pods"], ["list", "watch"]), (["leases"], ["list", "watch"])],
     }
     assert {role["metadata"]["namespace"] for role in graph.of("Role").values()} == {SERVING, "mlplatform-nodes"}
     assert all(role["rules"][0]["resources"] == ["pods"] for role in graph.of("Role").values())
@@ -203,6 +209,16 @@ def test_webhook_is_only_in_a_secret_and_in_no_message(graph: Graph) -> None:
     assert rpc.unwrap_rpc_secret(graph.of("Secret")["alertmanager"]["stringData"])["url"] == WEBHOOK
     assert WEBHOOK not in str({key: inputs for key, inputs in graph.resources.items() if key[0] != "Secret"})
     assert WEBHOOK not in repr(MonitoringSettings(alerts_url=WEBHOOK))
+
+
+def test_constants_tell_whether_backups_are_expected() -> None:
+    def rules(backed_up: bool) -> str:
+        graph, _ = render(backed_up=backed_up)
+        text: str = graph.of("ConfigMap")["prometheus"]["data"]["constants.rules.yaml"]
+        return text
+
+    assert yaml.safe_load(rules(True))["groups"][0]["rules"] == [{"record": "backup_expected", "expr": "vector(1)"}]
+    assert "backup_expected" not in rules(False)
 
 
 def test_rules_and_page_are_mounted_in_the_pod(graph: Graph) -> None:

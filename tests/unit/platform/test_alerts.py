@@ -32,6 +32,7 @@ VOLUME = 'kubelet_volume_stats_%s_bytes{namespace="mlplatform-tracking",persiste
 DAY = 24 * 3600
 EXPIRES = "registry_certificate_expiration_timestamp_seconds"
 DOOR_EXPIRES = "door_certificate_expiration_timestamp_seconds"
+BACKED_UP = 'kube_lease_renew_time{namespace="mlplatform-monitoring",lease="backup"}'
 TTL = 'kubelet_certificate_manager_server_ttl_seconds{node="worker-1"}'
 CERTIFICATES = 'apiserver_client_certificate_expiration_seconds_bucket{le="%s"}'
 WAITING = 'kube_pod_container_status_waiting_reason{namespace="n",pod="p",container="c",reason="%s"}'
@@ -67,6 +68,8 @@ FIRES: dict[str, Case] = {
     "RegistryCertificateExpires": Case({EXPIRES: f"{20 * DAY}x40"}, 20),
     "DoorCertificateExpires": Case({DOOR_EXPIRES: f"{20 * DAY}x40"}, 20),
     "KubeletCertificateExpires": Case({TTL: f"{13 * DAY}x40"}, 20),
+    "BackupOverdue": Case({BACKED_UP: f"{-3 * DAY}x60"}, 20),
+    "BackupMissing": Case({"backup_expected": "1x3000"}, 25 * 60),
     "PodCrashLooping": Case({WAITING % "CrashLoopBackOff": "1 0 1x8 0 1x30"}, 12),
     "PodNotReady": Case({READY: "0x60", PHASE % "Running": "1x60"}, 20),
     "TargetDown": Case({'up{job="nodes",instance="node-exporter-1"}': "0x40"}, 10),
@@ -93,6 +96,15 @@ QUIET: dict[str, dict[str, Case]] = {
     "RegistryCertificateExpires": {"a certificate of a year": Case({EXPIRES: f"{300 * DAY}x40"}, 20)},
     "DoorCertificateExpires": {"a certificate of a year": Case({DOOR_EXPIRES: f"{300 * DAY}x40"}, 20)},
     "KubeletCertificateExpires": {"one that the kubelet renews soon": Case({TTL: f"{36 * DAY}x40"}, 20)},
+    "BackupOverdue": {
+        "a backup of yesterday": Case({BACKED_UP: f"{-DAY}x60"}, 20),
+        "a stack without backups": Case({"up": "1x60"}, 20),
+    },
+    "BackupMissing": {
+        "a first backup": Case({"backup_expected": "1x3000", BACKED_UP: f"{DAY}x3000"}, 25 * 60),
+        "a stack without a target": Case({"up": "1x3000"}, 25 * 60),
+        "a stack of today": Case({"backup_expected": "1x3000"}, 12 * 60),
+    },
     "PodCrashLooping": {
         "a pod that waits for its image": Case({WAITING % "ContainerCreating": "1x40"}, 12),
         "one that was restarted once": Case({WAITING % "CrashLoopBackOff": "0x4 1 0x40"}, 12),

@@ -15,10 +15,11 @@ from tools.bootstrap.console import log_message, step
 from tools.cli.backup.cluster_data import CONTENT, copy_cluster_data
 from tools.cli.backup.container_copy import download_container
 from tools.cli.backup.errors import BackupError
+from tools.cli.backup.etcd_copy import copy_etcd
 from tools.cli.backup.external_stores import copy_external_data
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
 from tools.cli.backup.local_data import copy_local_data, stack_folder
-from tools.cli.backup.records import BACKUP, record_success
+from tools.cli.backup.records import BACKUP, record_success, renew_lease
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
 from tools.cli.backup.stack_state import container_login, export_state, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs
@@ -42,15 +43,18 @@ def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
     if not resources(state):
         raise BackupError(f"the stack {pulumi.stack} has nothing to back up; run `make up STACK={pulumi.stack}` first")
     repository.create_if_missing()
+    outputs = secret_outputs(pulumi)
     with _scratch_folder(pulumi.name) as folder:
         with step(f"Copying the data of stack {pulumi.stack}"):
-            _collect(pulumi, settings, state, folder)
+            _collect(pulumi, settings, outputs, state, folder)
         with step(f"Saving them to {repository.address}"):
             summary = repository.save_folder(folder, pulumi.name)
     repository.save_state(json.dumps(state), pulumi.name)
     assert settings.platform.backup
     repository.delete_outdated(pulumi.name, settings.platform.backup.keep)
     record_success(pulumi.name, BACKUP)
+    if "monitoring_url" in outputs:
+        renew_lease(outputs["kubeconfig"])
     log_message(
         f"Saved {summary['total_files_processed']} files, {summary['total_bytes_processed'] / 1e6:.1f} MB, of which "
         f"{summary['data_added'] / 1e6:.1f} MB are new, and Pulumi's state with its secrets."
@@ -71,13 +75,16 @@ def required_repository(stack: str, settings: StackSettings) -> BackupRepository
     return configured_repository(settings.platform.backup)
 
 
-def _collect(pulumi: Pulumi, settings: StackSettings, state: dict[str, Any], folder: Path) -> None:
+def _collect(
+    pulumi: Pulumi, settings: StackSettings, outputs: dict[str, Any], state: dict[str, Any], folder: Path
+) -> None:
     """Write the data of a stack and the manifest into a folder."""
-    outputs, login = secret_outputs(pulumi), container_login(state)
+    login = container_login(state)
     before = take_fingerprint(outputs, login)
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)
+    copy_etcd(outputs.get("machines") or [], folder)
     copy_external_data(settings.platform.tracking, folder / CONTENT)
     if login:
         download_container(login, folder / CONTAINER)

@@ -1,4 +1,4 @@
-"""Times of the last successful backup and drill of a stack, for `make status`."""
+"""Times of the last successful backup and drill of a stack, for `make status` and for the alerts of its cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mlplatform.monitoring.scraping import NAMESPACE
+
 from tools.bootstrap.paths import cache_directory
+from tools.cli.cluster_access import apply_manifest
 
 BACKUP, DRILL = "backup", "drill"
 OVERDUE = {BACKUP: timedelta(days=2), DRILL: timedelta(days=31)}
@@ -24,6 +27,19 @@ def record_success(stack: str, kind: str) -> None:
     file = record_file(stack, kind)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"time": datetime.now(UTC).isoformat()}))
+
+
+def renew_lease(kubeconfig: str) -> None:
+    """Record in the cluster that a backup has succeeded now: its alerts read the time of this lease."""
+    apply_manifest(
+        kubeconfig,
+        {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": BACKUP, "namespace": NAMESPACE},
+            "spec": {"holderIdentity": "make-backup", "renewTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"},
+        },
+    )
 
 
 def backup_lines(stack: str) -> Iterator[str]:

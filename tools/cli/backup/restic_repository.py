@@ -80,9 +80,10 @@ class BackupRepository:
             raise BackupError(f"{self.address} has no backup of the {part} of stack {stack}; it has those of: {others}")
         return max(own, key=lambda each: each.time)
 
-    def restore(self, snapshot: Snapshot, folder: Path) -> None:
-        """Write the files of a DATA snapshot into a folder, and verify their content."""
-        self._output("restore", snapshot.id, "--target", str(folder), "--verify", "--quiet")
+    def restore(self, snapshot: Snapshot, folder: Path, *, only: str | None = None) -> None:
+        """Write the files of a DATA snapshot, or `only` one folder of it, into a folder, and verify their content."""
+        chosen = ("--include", f"/{only}") if only else ()
+        self._output("restore", snapshot.id, "--target", str(folder), "--verify", "--quiet", *chosen)
 
     def read_file(self, snapshot: Snapshot, name: str) -> str:
         """Return the text of a file of a snapshot."""

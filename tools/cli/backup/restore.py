@@ -16,6 +16,7 @@ from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
 from tools.cli.backup.cluster_data import CONTENT, has_cluster_data, replace_cluster_data
 from tools.cli.backup.container_copy import upload_container
 from tools.cli.backup.errors import BackupError
+from tools.cli.backup.etcd_copy import ETCD, SNAPSHOT
 from tools.cli.backup.external_stores import has_external_data, restore_external_data
 from tools.cli.backup.local_data import (
     has_local_data,
@@ -34,7 +35,7 @@ Up = Callable[[Pulumi], int]
 
 
 def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
-    """Restore the data, or with `--part state` the state, of a stack from a backup, and return the exit code.
+    """Restore a stack from a backup and return the exit code: its data, or with `--part` its state or files of etcd.
 
     Raises:
         BackupError: there is no such backup, or the stack has data and `--overwrite` is not given.
@@ -42,7 +43,7 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     parser = argparse.ArgumentParser(prog="make restore", allow_abbrev=False)
     parser.add_argument("--from", dest="source", default=pulumi.stack, help="a stack, or the address of its backups")
     parser.add_argument("--of", help="stack whose backup is restored, if FROM is an address; default: STACK")
-    parser.add_argument("--part", choices=(DATA, STATE), default=DATA)
+    parser.add_argument("--part", choices=(DATA, STATE, ETCD), default=DATA)
     parser.add_argument("--overwrite", action="store_true", help="replace data that exist, and keep them beside")
     options = parser.parse_args([each for each in arguments if each])
     pulumi.output("stack", "select", "--create")
@@ -52,7 +53,19 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
         import_state(pulumi, json.loads(repository.read_file(snapshot, f"{STATE}.json")))
         log_message(f"The state of {snapshot.time:%Y-%m-%d %H:%M} UTC is restored. Next: make up STACK={pulumi.stack}")
         return 0
+    if options.part == ETCD:
+        return _write_etcd(repository, original, stack_folder(pulumi.name))
     return restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up)[0]
+
+
+def _write_etcd(repository: BackupRepository, original: str, folder: Path) -> int:
+    """Write the snapshot of etcd and the keys below a folder; an administrator replaces etcd by hand."""
+    snapshot = repository.latest(original, DATA)
+    repository.restore(snapshot, folder, only=ETCD)
+    if not (folder / ETCD / SNAPSHOT).exists():
+        raise BackupError(f"the backup of stack {original} has no etcd: its stack had no machines")
+    log_message(f"etcd of {snapshot.time:%Y-%m-%d %H:%M} UTC is in {folder / ETCD}. To restore it, see docs/operate.md")
+    return 0
 
 
 def restore_data(
