@@ -27,7 +27,7 @@ ROLE =
 ID =
 NAME =
 
-.PHONY: help tools up preview picture refresh down outputs status history env kubectl pages ssh trust tokens token revoke user test test-lab test-platform lint format bench bundle backup restore drill prune
+.PHONY: help tools up preview picture refresh down outputs status history env notebook kubectl pages ssh trust tokens token revoke user test test-notebook test-lab test-platform lint format bench bundle backup restore drill prune
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -45,11 +45,12 @@ outputs: ## print the stack's outputs as JSON
 status: ## print a summary of the stack and the current state of its cluster
 history: ## print each model's champions over time: make history ARGS='--at 2026-11-28T20:15'
 env: ## print variables for the `pulumi` command: eval "$(make -s env)"
+notebook: ## open JupyterLab with the stack's libraries, MLflow and data, on this computer
 kubectl: ## run kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get nodes'
 pages: ## forward the cluster's web pages to this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview picture refresh down outputs status history env backup drill prune:
+up preview picture refresh down outputs status history env notebook backup drill prune:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
 
@@ -81,7 +82,10 @@ kubectl pages ssh:
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 
 test: tools ## run all tests that need no cluster
-	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster $(ARGS)
+	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster --ignore tests/stack/test_notebook.py $(ARGS)
+
+test-notebook: tools ## test `make notebook` with JupyterLab, two minutes
+	@$(VENV) -m pytest tests/stack/test_notebook.py $(ARGS)
 
 test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `make bundle`
 	@$(VENV) -m pytest $(LIVE) $(LAB_TESTS) $(ARGS)

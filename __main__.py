@@ -22,6 +22,9 @@ outputs: dict[str, pulumi.Input[Any]]
 if settings.infra.cluster == "none":
     platform = local_platform(settings.platform, directory)
     outputs = {"tracking_url": platform.tracking.url, **deploy(settings, platform)}
+    if blobs := platform.blobs:
+        store = {"account_url": blobs.account_url, "container": blobs.container, "token": blobs.token}
+        outputs["data_access"] = pulumi.Output.secret(store)  # for `make notebook`
 else:
     if settings.platform.pipelines == "kubeflow" and settings.infra.machines in ("lab", "hosts"):
         kubeflow_images.require_images(settings.platform.registry)

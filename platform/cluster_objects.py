@@ -8,7 +8,7 @@ from mlplatform import job_namespace, mlflow
 from mlplatform.addons import metallb, metrics_server, openebs
 from mlplatform.addons.vendored_manifests import read_manifests
 from mlplatform.door import door
-from mlplatform.k8s.namespace import SERVING
+from mlplatform.k8s.namespace import SERVING, team_namespace
 from mlplatform.k8s.owned_objects import PATHS, ClusterObject
 from mlplatform.kubeflow import argo, deployment_factory
 from mlplatform.kubeflow.api_server import SCHEDULES
@@ -32,6 +32,8 @@ def _services(settings: StackSettings) -> Iterator[ClusterObject]:
         yield ClusterObject("Namespace", SERVING, f"{RENAME}, or serve no model")
     if platform.pipelines == "job":
         yield ClusterObject("Namespace", job_namespace.NAMESPACE, always)
+    for team in settings.workloads.teams:
+        yield ClusterObject("Namespace", team_namespace(team), f"{RENAME}, or rename the team {team}")
     if platform.pipelines == "kubeflow":
         remedy = f"{RENAME}, or set platform:pipelines: job"
         yield ClusterObject("Namespace", deployment_factory.NAMESPACE, remedy)

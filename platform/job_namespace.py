@@ -17,6 +17,8 @@ from infra.registry import ContainerRegistry
 NAMESPACE = "mlplatform-pipelines"
 PODS = {"app.kubernetes.io/name": "pipeline-run"}
 """Labels of the objects that the engine creates."""
+RUN_POLICY = "pipeline-run"
+"""Name of the network policy of runs."""
 
 
 def job_engine(
@@ -35,7 +37,7 @@ def job_engine(
     """
     runs = namespace(NAMESPACE, cluster, registry)
     image = Image(WORKLOADS, registry, pulumi.ResourceOptions(depends_on=[libraries]))
-    policy = runs.allow("pipeline-run", PODS, egress=egress)
+    policy = runs.allow(RUN_POLICY, PODS, egress=egress)
     config: JobEngineConfig[pulumi.Input[str]] = JobEngineConfig(
         kubeconfig=cluster.kubeconfig, namespace=NAMESPACE, image=image.reference, directory=str(directory)
     )

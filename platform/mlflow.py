@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -14,17 +17,19 @@ from mlplatform.k8s.namespace import namespace, tcp_ports
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow_pod import (
-    AUTH,
     AUTH_FILE,
     CONTAINER_PORT,
     MODULE,
     NAME,
     SERVER,
     SESSION_KEY,
+    TEAMS,
+    auth_configuration,
     mlflow_pod,
     program_files,
 )
 from mlplatform.mlflow_server.prepare import BACKED_UP
+from mlplatform.mlflow_server.teams import SHARED, team_user
 from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, PASSWORDS, READER, WRITER
 from mlplatform.mlflow_stores import store_egress, store_variables
 from mlplatform.tracking_access import TrackingAccess
@@ -48,6 +53,14 @@ Login = tuple[str, pulumi.Output[str]]
 
 
 @dataclass(frozen=True)
+class TeamLogins:
+    """Logins of a team's programs: `writer` for steps, `reader` for model servers."""
+
+    writer: Login
+    reader: Login
+
+
+@dataclass(frozen=True)
 class TrackingServer:
     """Addresses of an MLflow server.
 
@@ -57,6 +70,7 @@ class TrackingServer:
         resources: resources that a client of the server waits for.
         writer: login for steps of pipelines; None for a server without authentication.
         reader: login for model servers; None for a server without authentication.
+        teams: logins of the programs of each team.
     """
 
     inside_url: pulumi.Output[str]
@@ -64,6 +78,7 @@ class TrackingServer:
     resources: list[pulumi.Resource]
     writer: Login | None = None
     reader: Login | None = None
+    teams: Mapping[str, TeamLogins] = field(default_factory=dict)
 
     @property
     def url(self) -> pulumi.Output[str]:
@@ -116,8 +131,18 @@ class MlflowServer(pulumi.ComponentResource):
         registry: ContainerRegistry,
         libraries: Image,
         door_key: pulumi.Output[str] | None = None,
+        teams: Mapping[str, Any] | None = None,
     ) -> None:
-        """Create the server; with a `door_key`, it believes the user and role that a request with this key names."""
+        """Create the server.
+
+        Args:
+            settings: the settings.
+            cluster: the cluster.
+            registry: the registry of images.
+            libraries: the image with MLflow.
+            door_key: the server believes the user, role and teams that a request with this key names.
+            teams: what each team owns, see `mlplatform.mlflow_server.teams`; None or {} without teams.
+        """
         super().__init__("mlplatform:platform:MlflowServer", NAME)
         plain, hidden = store_variables(settings, "/data/")
         hidden = {**hidden, **({DOOR_KEY: door_key} if door_key else {})}
@@ -128,13 +153,15 @@ class MlflowServer(pulumi.ComponentResource):
             WRITER: RandomPassword("mlflow-writer-password", owned).value,
             READER: RandomPassword("mlflow-reader-password", owned).value,
         }
+        logins = {team: _team_logins(team, owned) for team in teams or () if team != SHARED}
         secret = kubernetes.core.v1.Secret(
             NAME,
             metadata={"name": NAME, "namespace": NAMESPACE, "labels": PODS},
             string_data={
                 **{PASSWORDS[user]: password for user, password in passwords.items()},
                 SESSION_KEY: RandomPassword("mlflow-session-key", owned).value,
-                AUTH_FILE: AUTH,
+                AUTH_FILE: auth_configuration(teams=bool(teams)),
+                **({TEAMS: _teams_file(teams, logins)} if teams else {}),
                 **hidden,
             },
             opts=tracking.options(),
@@ -148,7 +175,8 @@ class MlflowServer(pulumi.ComponentResource):
         volume = persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)
         # Users open the pages from any address: the password protects them.
         policy = tracking.allow(NAME, PODS, ingress=[tcp_ports(CONTAINER_PORT)], egress=store_egress(settings))
-        pod = mlflow_pod(libraries.reference, {**DISABLED_FEATURES, **plain}, hidden, _prepare_options(settings))
+        variables, prepare = {**DISABLED_FEATURES, **plain}, _prepare_options(settings)
+        pod = mlflow_pod(libraries.reference, variables, hidden, prepare, teams=bool(teams))
         # A SQLite file takes one writer: the old pod ends before the new pod starts.
         server = deployment(NAME, tracking, PODS, pod, volume, policy, settings=[secret, programs])
         ports = {"http": (settings.port, CONTAINER_PORT)}
@@ -167,8 +195,30 @@ class MlflowServer(pulumi.ComponentResource):
             resources=[address],
             writer=(WRITER, passwords[WRITER]),
             reader=(READER, passwords[READER]),
+            teams=logins,
         )
         self.register_outputs({"url": self.server.url})
+
+
+def _team_logins(team: str, options: pulumi.ResourceOptions) -> TeamLogins:
+    """Create the passwords of a team's programs."""
+    writer, reader = (
+        (team_user(user, team), RandomPassword(f"mlflow-{user}-{team}-password", options).value)
+        for user in (WRITER, READER)
+    )
+    return TeamLogins(writer, reader)
+
+
+def _teams_file(teams: Mapping[str, Any], logins: Mapping[str, TeamLogins]) -> pulumi.Output[str]:
+    """Return teams.json, which `mlplatform.mlflow_server.teams` describes."""
+    passwords = {
+        team: pulumi.Output.all(**{WRITER: each.writer[1], READER: each.reader[1]}) for team, each in logins.items()
+    }
+
+    def content(known: Mapping[str, Any]) -> str:
+        return json.dumps({team: {**owned, "passwords": known.get(team, {})} for team, owned in teams.items()})
+
+    return pulumi.Output.secret(pulumi.Output.all(**passwords).apply(content))
 
 
 def _prepare_options(settings: TrackingSettings) -> list[str]:

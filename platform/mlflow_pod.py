@@ -9,6 +9,7 @@ import mlplatform.mlflow_server as programs
 import pulumi
 from mlplatform.k8s.pod import Container, EnvironmentValue, HttpGet, Pod, Probe, Probes, Resources, SecretKey
 from mlplatform.k8s.volumes import Claim, ConfigMapFiles, EmptyDir, Mount, SecretFiles
+from mlplatform.mlflow_server.teams import TEAMS_FILE
 from mlplatform.mlflow_server.users import ADMINISTRATOR, PASSWORDS
 
 NAME = "mlflow"
@@ -20,8 +21,10 @@ PROGRAMS = "/etc/mlplatform"
 PACKAGES_FOLDER = "/opt/mlplatform/packages"
 """The folder of the image with MLflow, as the Dockerfile names it."""
 AUTH_FILE = "basic_auth.ini"
+TEAMS = "teams.json"
+"""File with what each team owns."""
 AUTH = f"""[mlflow]
-default_permission = READ
+default_permission = {{default}}
 database_uri = sqlite:///{DATA}/basic_auth.db
 admin_username = admin
 authorization_function = mlplatform.mlflow_server.authorization:authenticate_user
@@ -33,6 +36,17 @@ SERVER = ("-m", "mlflow", "server", "--workers", "1")
 """Arguments of Python for the server."""
 
 
+def auth_configuration(*, teams: bool) -> str:
+    """Return MLflow's configuration of users. Without teams, each user reads everything."""
+    return AUTH.format(default="NO_PERMISSIONS" if teams else "READ")
+
+
+def team_variables(folder: str) -> dict[str, str]:
+    """Return the environment variables of a server with teams, whose file is in `folder`."""
+    # MLflow then refuses requests for which it has no rule.
+    return {TEAMS_FILE: f"{folder}/{TEAMS}", "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true"}
+
+
 def program_files() -> dict[str, str]:
     """Return the sources of the programs beside the server by file name, as data of a ConfigMap."""
     folder = Path(next(iter(programs.__path__)))
@@ -40,7 +54,12 @@ def program_files() -> dict[str, str]:
 
 
 def mlflow_pod(
-    image: pulumi.Input[str], plain: Mapping[str, str], hidden: Iterable[str], prepare: Sequence[str] = ()
+    image: pulumi.Input[str],
+    plain: Mapping[str, str],
+    hidden: Iterable[str],
+    prepare: Sequence[str] = (),
+    *,
+    teams: bool = False,
 ) -> Pod:
     """Return the pod of the server.
 
@@ -49,9 +68,12 @@ def mlflow_pod(
         plain: environment variables of the server.
         hidden: names of the environment variables that are keys of the Secret.
         prepare: options of the program that prepares the databases.
+        teams: whether the Secret has the file with teams.
     """
+    settings = {name: name for name in (AUTH_FILE, *([TEAMS] if teams else []))}
     environment: dict[str, EnvironmentValue] = {
         **plain,
+        **(team_variables(SETTINGS) if teams else {}),
         "PYTHONPATH": f"{PROGRAMS}:{PACKAGES_FOLDER}",
         "MLFLOW_AUTH_CONFIG_PATH": f"{SETTINGS}/{AUTH_FILE}",
         # External host names are unknown here, and every request needs a password: disable the check of the Host
@@ -94,7 +116,7 @@ def mlflow_pod(
     )
     volumes = {
         "data": Claim(NAME),
-        "settings": SecretFiles(NAME, {AUTH_FILE: AUTH_FILE}),
+        "settings": SecretFiles(NAME, settings),
         "programs": ConfigMapFiles(NAME),
         "tmp": EmptyDir("1Gi"),
     }

@@ -26,6 +26,8 @@ from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.monitoring.prometheus import PAGE as STATUS_PAGE
 from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
 from mlplatform.step_egress import step_egress
+from mlplatform.team import Team
+from mlplatform.team_rights import owned_by_teams
 
 from infra.cluster import Cluster
 from infra.local.local_process import HOST
@@ -61,6 +63,7 @@ class Platform:
         monitoring: None if Prometheus is not installed.
         outputs: stack outputs of the engine, of monitoring and of the door.
         door_url: the address of the door, with a slash at its end; "" without a door.
+        teams: the namespace, engine and logins of each team.
     """
 
     engine: EngineConfig[pulumi.Input[str]]
@@ -74,6 +77,7 @@ class Platform:
     monitoring: Monitoring | None = None
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
     door_url: str = ""
+    teams: Mapping[str, Team] = field(default_factory=dict)
 
 
 def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
@@ -101,10 +105,13 @@ def cluster_platform(
     cluster, registry = provisioned.cluster, provisioned.registry
     libraries = Image(LIBRARIES, registry)
     door = door_access(settings.door) if settings.door else None
-    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, door.key if door else None).server
+    teams = owned_by_teams(stack_settings.workloads)
+    key = door.key if door else None
+    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, key, teams).server
     blobs = _data_sets(settings.blobs, provisioned, directory)
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}
+    spaces: Mapping[str, Team] = {}
     egress = step_egress(cluster, settings.egress)
     if settings.pipelines == "kubeflow":
         kubeflow = KubeflowPipelines(settings.kubeflow, cluster, registry, libraries, directory, stack, egress)
@@ -115,8 +122,12 @@ def cluster_platform(
             kubeflow.outputs,
         )
     else:
-        engine, run_after = job_engine(cluster, registry, libraries, directory, egress)
-        steps_image = None
+        job, run_after = job_engine(cluster, registry, libraries, directory, egress)
+        engine, steps_image = job, None
+        spaces = {
+            name: Team(name, team, job, tracking.teams[name], cluster, registry, egress)
+            for name, team in stack_settings.workloads.teams.items()
+        }
     platform = Platform(
         engine=engine,
         run_after=[*run_after, *tracking.resources],
@@ -127,6 +138,7 @@ def cluster_platform(
         target=ClusterTarget(cluster, registry, door=door is not None),
         steps_image=steps_image,
         outputs=outputs,
+        teams=spaces,
     )
     if settings.monitoring:
         platform = _with_monitoring(platform, settings, door.certificate.expires if door else None)
@@ -149,12 +161,14 @@ def _with_monitoring(
     assert settings.monitoring
     assert platform.target
     kubeflow = platform.run_after if settings.pipelines == "kubeflow" else ()
+    spaces = [team.namespace.name for team in platform.teams.values()]
     prometheus = Monitoring(
         settings.monitoring,
         platform.target.cluster,
         platform.target.registry,
         kubeflow,
         door_expires,
+        spaces,
         backed_up=settings.backup is not None,
     )
     return replace(
@@ -180,7 +194,7 @@ def _with_door(platform: Platform, settings: StackSettings, access: DoorAccess, 
     door = Door(
         settings.platform.door,
         access,
-        Behind(pages, served_models(settings), _schedules(settings)),
+        Behind(pages, served_models(settings), _schedules(settings), settings.workloads.teams),
         platform.target.cluster,
         platform.target.registry,
         libraries,

@@ -10,6 +10,7 @@ from settings.pipelines.cron import Schedule
 from settings.pipelines.gate import GateSetting, gate_conditions
 from settings.pipelines.tuning import TuneSection
 from settings.services.door_settings import Visibility
+from settings.services.team_settings import TeamName, TeamSettings, owners
 from settings.types import Name, Parameter, Port, Section
 
 ColumnKind = Literal["number", "integer", "boolean", "category", "date", "ignore"]
@@ -139,9 +140,52 @@ class WorkloadsSettings(Section):
     """Pipelines to run, by name."""
     models_from: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+/[\w.-]+)?$")] | None = None
     """Stack to copy models from, as its name or `organization/project/name`; see [Moving](migrate.md)."""
+    teams: dict[TeamName, TeamSettings] = Field(default_factory=dict)
+    """Teams by name. Pipelines and models without a team are shared. Needs `platform:door` and `platform:pipelines:
+    job`."""
     enabled: bool = True
     """Run pipelines and serve models. `false` deploys the services of the platform only, and stops running model
     servers."""
     adopt_champions: bool = False
     """Serve the champions that MLflow has already, as after a [restore](backup.md). The pipelines of these models first
     run after a change of their package, parameters or data."""
+
+    @property
+    def pipeline_teams(self) -> dict[str, str]:
+        """Return the team of each pipeline that has one."""
+        return owners({name: team.pipelines for name, team in self.teams.items()}, "pipelines")
+
+    @property
+    def model_teams(self) -> dict[str, str]:
+        """Return the team of each registered model that has one."""
+        return owners({name: self._models(team) for name, team in self.teams.items()}, "models")
+
+    def _models(self, team: TeamSettings) -> list[str]:
+        known = {name: self.pipelines[name] for name in team.pipelines if name in self.pipelines}
+        trained = [each.model or name for name, each in known.items() if each.uses_model is None]
+        return [*dict.fromkeys([*trained, *team.models])]
+
+    def require_clear_owners(self) -> None:
+        """Require that teams own pipelines that exist, each with its model.
+
+        Raises:
+            ValueError: a pipeline or model has two owners, or does not exist.
+        """
+        for name, team in self.pipeline_teams.items():
+            if name not in self.pipelines:
+                known = ", ".join(self.pipelines) or "none"
+                raise ValueError(f"workloads:teams.{team}.pipelines: there is no pipeline {name}; there are: {known}")
+        models = self.model_teams
+        for name, pipeline in self.pipelines.items():
+            team, model = self.pipeline_teams.get(name, ""), pipeline.model or name
+            if models.get(model, team) != team:
+                raise ValueError(
+                    f"workloads:pipelines.{name}.model: the model {model} belongs to the team {models[model]}; add the "
+                    "pipeline to this team, or choose another model"
+                )
+            used = models.get(pipeline.uses_model or "", team)
+            if used not in ("", team):
+                raise ValueError(
+                    f"workloads:pipelines.{name}.uses_model: the model {pipeline.uses_model} belongs to the team "
+                    f"{used}; add the pipeline to this team, or share the model"
+                )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model_server.errors import ModelRefused
+from model_server.model.contributions import MISSING_SHARE, Contributions, NoContributions
 from model_server.model.forest_cells import ForestCells
+from model_server.model.forest_formulas import ForestFormulas
 from model_server.model.model_package import ModelPackage, ModelSignature
 from model_server.model.prediction_task import Array, task_of
 from model_server.model.quickscorer import QuickScorer
@@ -26,15 +29,13 @@ RowOutputs = tuple[Any, ...]
 """The values of each output for one row."""
 PROBES = 1000
 """Rows for which a forest must predict the same as ONNX Runtime before it predicts instead."""
-MISSING_SHARE = 0.2
-"""Share of missing values among these rows, for features that may be missing."""
 
 
 class Model:
     """A package in memory; several threads may predict at once.
 
-    A forest that votes predicts single rows within the interpreter, and batches by its cells if these are few. ONNX
-    Runtime predicts everything else.
+    A forest that votes predicts single rows within the interpreter. It predicts batches by its cells, or by formulas of
+    its branches, if these are few. ONNX Runtime predicts everything else.
 
     Raises:
         ModelRefused: ONNX Runtime cannot load the model, or its outputs contradict its signature.
@@ -49,6 +50,7 @@ class Model:
         self.identity = {"model_name": self.name, "model_version": self.version}
         self.about: dict[str, str] = self.task.about | self.identity
         self._output_names = [output.name for output in self.task.outputs]
+        self._onnx = package.onnx
         features = len(self.signature.features)
         self._missing = np.array([f.may_miss for f in self.signature.features])
         self._may_miss = bool(self._missing.any())
@@ -65,7 +67,7 @@ class Model:
         except Exception as error:  # ONNX Runtime's errors have no common base class
             raise ModelRefused("ONNX Runtime refuses it", str(error)[:300]) from None
         self._scorer: QuickScorer | None = None
-        self._cells: ForestCells | None = None
+        self._batches: ForestCells | ForestFormulas | None = None
         self._use_forest(package.onnx, features)
         self._float32_row = struct.Struct(f"={features}f")
 
@@ -75,7 +77,8 @@ class Model:
             (label, probabilities), inputs = self.predict_row(rows[0])
             return [np.array([label], np.int64), np.array([probabilities], np.float32)], inputs
         batch = np.asarray(rows, np.float32)
-        outputs = self._cells.predict(batch) if self._cells else self._run(batch)
+        fast = self._batches if self._batches and len(batch) >= self._batches.least_rows else None
+        outputs = fast.predict(batch) if fast else self._run(batch)
         if not np.isfinite(outputs[-1]).all():
             raise FloatingPointError("the model predicts numbers that are not finite")
         return outputs, batch.tobytes()
@@ -88,6 +91,23 @@ class Model:
         inputs = self._float32_row.pack(*row)
         rounded: Sequence[float] = self._float32_row.unpack(inputs)
         return self._scorer.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
+
+    @cached_property
+    def contributions(self) -> Contributions:
+        """The contributions of the features; the first use reads the graph, which takes up to seconds.
+
+        Raises:
+            NoContributions: the model has none.
+        """
+        return Contributions(self._onnx, self.signature, lambda rows: self._run(rows)[-1])
+
+    @property
+    def has_contributions(self) -> bool:
+        """True if the contributions of the features can be computed."""
+        try:
+            return bool(self.contributions)
+        except NoContributions:
+            return False
 
     def _run(self, batch: NDArray[np.float32]) -> Outputs:
         arrays: Outputs = self._session.run(self._output_names, {FEATURES: batch})
@@ -106,10 +126,13 @@ class Model:
             values = list(zip(*(output.tolist() for output in expected), strict=True))
             if [scorer.predict(_nan_as_infinity(row)) for row in rows.tolist()] == values:
                 self._scorer = scorer
+        batches: ForestCells | ForestFormulas | None = None
         if forest.has_few_cells:
-            cells = ForestCells(forest)
-            if all(np.array_equal(*outputs) for outputs in zip(cells.predict(rows), expected, strict=True)):
-                self._cells = cells
+            batches = ForestCells(forest)
+        elif forest.has_few_branches:
+            batches = ForestFormulas(forest)
+        if batches and all(np.array_equal(*outputs) for outputs in zip(batches.predict(rows), expected, strict=True)):
+            self._batches = batches
 
     def _smoke_test(self) -> None:
         """Predict rows of the training data's ranges, and a row in which all values are missing that may be."""

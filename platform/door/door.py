@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mlplatform.door.door_pod import HTTP_PORT, HTTPS_PORT, NAME, PAGES, SIGN_ON
 from mlplatform.door.door_routes import (
     PublishedModel,
     access_rules,
-    model_service,
+    area_roles,
     model_upstream,
     routes_file,
     services_file,
@@ -28,12 +28,13 @@ from mlplatform.door.start_page import PORT as START_PAGE_PORT
 from mlplatform.door.start_page import start_page, start_page_settings
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment
-from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, SERVING, Rule, namespace, tcp_ports
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Rule, namespace, tcp_ports, team_namespace
 
 from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword, bcrypt_hash
 from settings.services.door_settings import DoorSettings
+from settings.services.team_settings import TeamSettings
 
 NAMESPACE = "mlplatform-door"
 PODS = {"app.kubernetes.io/name": NAME}
@@ -69,11 +70,12 @@ class Page:
 
 @dataclass(frozen=True)
 class Behind:
-    """Services behind a door: pages by area, served models, and schedules by pipeline."""
+    """Services behind a door: pages by area, served models, schedules by pipeline, and the teams that own them."""
 
     pages: Mapping[str, Page]
     models: Mapping[str, PublishedModel]
     schedules: Mapping[str, str]
+    teams: Mapping[str, TeamSettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ class Door(pulumi.ComponentResource):
         self.outputs = {"door_url": self.url}
         if certificate.authority:
             self.outputs["door_authority"] = certificate.authority
-        targets = {page.namespace for page in behind.pages.values()} | {SERVING}
+        servers = {team_namespace(team) for team in ("", *behind.teams)}
+        targets = {page.namespace for page in behind.pages.values()} | servers
         egress: list[Rule] = [
             DNS,
             {
@@ -166,10 +169,7 @@ class Door(pulumi.ComponentResource):
     def _nginx_files(self) -> dict[str, str]:
         monitoring = self._behind.pages.get("monitoring")
         pages = {area: page.address for area, page in self._behind.pages.items()}
-        models = {
-            model_upstream(name): f"{model_service(name)}.{SERVING}.svc:{model.port}"
-            for name, model in self._behind.models.items()
-        }
+        models = {model_upstream(name): model.address for name, model in self._behind.models.items()}
         services = {"start_page": f"{START_PAGE}.{NAMESPACE}.svc:{START_PAGE_PORT}", **pages, **models}
         page = monitoring.path if monitoring else None
         roles = {user: each.role for user, each in self._settings.users.items()} or {OPERATOR: "administrator"}
@@ -178,7 +178,9 @@ class Door(pulumi.ComponentResource):
             "routes.conf": routes_file(
                 self._settings, self._behind.models, FILES_FOLDER, page, kubeflow="pipeline" in pages
             ),
-            "access.json": access_rules(self._settings, roles, self._behind.models, f"http://127.0.0.1:{SIGN_ON_PORT}"),
+            "access.json": access_rules(
+                self._settings, roles, self._behind.models, self._behind.teams, f"http://127.0.0.1:{SIGN_ON_PORT}"
+            ),
         }
 
     def _keys(self) -> pulumi.Output[str]:
@@ -221,7 +223,11 @@ class Door(pulumi.ComponentResource):
     def _start_page_settings(self) -> pulumi.Output[dict[str, Any]]:
         behind = self._behind
         models = {
-            name: (f"http://{model_service(name)}.{SERVING}.svc:{model.port}", model.visibility)
+            name: {
+                "url": f"http://{model.address}{model.path.rstrip('/')}",
+                "visibility": model.visibility,
+                "team": model.team,
+            }
             for name, model in behind.models.items()
         }
         mlflow, monitoring = f"http://{behind.pages['mlflow'].address}", behind.pages.get("monitoring")
@@ -233,8 +239,9 @@ class Door(pulumi.ComponentResource):
                 if monitoring
                 else None
             )
+            roles = area_roles(behind.teams)
             return start_page_settings(
-                mlflow, prometheus, models, behind.schedules, kubeflow="pipeline" in behind.pages
+                mlflow, prometheus, models, behind.schedules, roles, kubeflow="pipeline" in behind.pages
             )
 
         return password.apply(settings)

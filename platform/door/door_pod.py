@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from mlplatform.door.sign_on import PORT as SIGN_ON_PORT
@@ -26,11 +27,17 @@ IMAGES = {
     "oauth2-proxy": f"quay.io/oauth2-proxy/oauth2-proxy:{_VERSIONS['oauth2-proxy']}",
 }
 FOLDER = Path(__file__).parent
+PAGE = re.compile(r"<!-- page: (.+) -->\n")
+"""Line of a page that its beginning replaces."""
 
 
 def files(folder: str) -> dict[str, str]:
-    """Return the texts of a folder beside this module by file name."""
-    return {file.name: file.read_text() for file in sorted((FOLDER / folder).iterdir())}
+    """Return the texts of a folder beside this module by file name; pages get their common beginning."""
+    beginning = (FOLDER / "head.html").read_text()
+    return {
+        file.name: PAGE.sub(lambda page: beginning.replace("@TITLE@", page[1]), file.read_text())
+        for file in sorted((FOLDER / folder).iterdir())
+    }
 
 
 def nginx_variables(door: DoorSettings) -> dict[str, str]:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from mlplatform.k8s.namespace import team_namespace
 
 from settings.services.door_settings import DoorSettings, Visibility
+from settings.services.team_settings import TeamSettings
+from settings.serving import ServingSettings
 from settings.stack import StackSettings
+from settings.workloads import PipelineSettings
 
 MODEL = "model"
 MODELS_PATH = "models/"
+SHARED_SERVICE = "shared-models"
+"""Service of the models of `serving:together`."""
 ROLES: dict[str, Sequence[str]] = {
     "start": ("administrator", "editor", "reader"),
     "mlflow": ("administrator", "editor", "reader"),
@@ -19,15 +27,34 @@ ROLES: dict[str, Sequence[str]] = {
     "pipeline": ("administrator", "editor"),
 }
 """Roles that may use an area. MLflow itself limits what each role does there."""
+UNDIVIDED = "monitoring"
+"""Area that shows the models of all teams, and therefore only administrators use if there are teams."""
 
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model behind the door: the port of its Service, its callers, and the longest body of a request."""
+    """A model behind the door.
 
+    Args:
+        service: the Service of its server.
+        port: the port of the Service.
+        visibility: its callers.
+        max_body_bytes: the longest body of a request.
+        path: the path of its addresses, with a slash at its end; not `/` if the server has several models.
+        team: its team; "" for a model of all.
+    """
+
+    service: str
     port: int
     visibility: Visibility
     max_body_bytes: int
+    path: str = "/"
+    team: str = ""
+
+    @property
+    def address(self) -> str:
+        """Return `host:port` for pods."""
+        return f"{self.service}.{team_namespace(self.team)}.svc:{self.port}"
 
 
 def services_file(addresses: Mapping[str, str]) -> str:
@@ -53,24 +80,41 @@ def routes_file(
 
 
 def model_service(model: str) -> str:
-    """Return the name of the Service of a model."""
+    """Return the name of the Service of a model that has a server for itself."""
     return f"{model}-server"
+
+
+def model_path(model: str) -> str:
+    """Return the path of a model, on a server of several models as behind the door."""
+    return f"{MODELS_PATH}{model}"
 
 
 def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
     """Return the served models of a stack by name."""
+    teams = settings.workloads.pipeline_teams
     return {
-        pipeline.model or name: PublishedModel(
-            pipeline.port or settings.serving.port, pipeline.visibility, settings.serving.max_body_bytes
-        )
+        pipeline.model or name: _published(pipeline.model or name, pipeline, settings.serving, teams.get(name, ""))
         for name, pipeline in settings.workloads.pipelines.items()
         if pipeline.serve
     }
 
 
+def _published(model: str, pipeline: PipelineSettings, serving: ServingSettings, team: str) -> PublishedModel:
+    shared = model in serving.together
+    return PublishedModel(
+        SHARED_SERVICE if shared else model_service(model),
+        pipeline.port or serving.port,
+        pipeline.visibility,
+        serving.max_body_bytes,
+        f"/{model_path(model)}/" if shared else "/",
+        team,
+    )
+
+
 def _mlflow(files: str) -> str:
     """Return the location of MLflow, which gets the name and the role of the caller."""
-    identity = "".join(f"  proxy_set_header X-Door-{name} $door_{name.lower()};\n" for name in ("User", "Role", "Key"))
+    names = ("User", "Role", "Teams", "Key")
+    identity = "".join(f"  proxy_set_header X-Door-{name} $door_{name.lower()};\n" for name in names)
     upload = "  client_max_body_size 0;\n  proxy_request_buffering off;\n  proxy_read_timeout 300s;\n"
     return _location("mlflow", files, f"{upload}{identity}  proxy_pass http://mlflow/;\n")
 
@@ -92,8 +136,8 @@ def _model(name: str, model: PublishedModel, files: str, rate: int) -> str:
     """Return the location of a model. A prediction changes nothing, so nginx repeats one that a pod did not answer."""
     limits = f"  limit_req zone=callers burst={rate} nodelay;\n  client_max_body_size {model.max_body_bytes};\n"
     retry = "  proxy_next_upstream error timeout non_idempotent;\n  proxy_next_upstream_tries 2;\n"
-    target = f"  proxy_pass http://{model_upstream(name)}/;\n"
-    return _location(MODEL, files, limits + retry + target, f"{MODELS_PATH}{name}", name)
+    target = f"  proxy_pass http://{model_upstream(name)}{model.path};\n"
+    return _location(MODEL, files, limits + retry + target, model_path(name), name)
 
 
 def model_upstream(model: str) -> str:
@@ -101,8 +145,17 @@ def model_upstream(model: str) -> str:
     return f"model_{model}"
 
 
+def area_roles(teams: Mapping[str, TeamSettings]) -> dict[str, Sequence[str]]:
+    """Return the roles that may use an area, by its name."""
+    return ROLES | ({UNDIVIDED: ("administrator",)} if teams else {})
+
+
 def access_rules(
-    door: DoorSettings, users: Mapping[str, str], models: Mapping[str, PublishedModel], sign_on: str
+    door: DoorSettings,
+    users: Mapping[str, str],
+    models: Mapping[str, PublishedModel],
+    teams: Mapping[str, TeamSettings],
+    sign_on: str,
 ) -> str:
     """Return access.json, which door.js reads: `users` are roles by name, `sign_on` is the URL of oauth2-proxy."""
     rules = {
@@ -110,10 +163,27 @@ def access_rules(
         "provider": door.oidc is not None,
         "users": dict(users),
         "groups": door.oidc.groups if door.oidc else {},
-        "areas": {area: dict.fromkeys(roles, True) for area, roles in ROLES.items()},
+        "areas": {area: dict.fromkeys(roles, True) for area, roles in area_roles(teams).items()},
         "models": {name: model.visibility for name, model in models.items()},
+        "owners": {name: model.team for name, model in models.items() if model.team},
+        "teams": _members(teams) if teams else None,
     }
     return json.dumps(rules, sort_keys=True)
+
+
+def _members(teams: Mapping[str, TeamSettings]) -> dict[str, Any]:
+    """Return the teams of each person and group; several teams are one text, separated by commas."""
+    people: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
+    for name, team in teams.items():
+        for found, members in ((people, team.people), (groups, team.groups)):
+            for member in members:
+                found.setdefault(member, []).append(name)
+    return {
+        "names": dict.fromkeys(teams, True),
+        "people": {person: ",".join(names) for person, names in people.items()},
+        "groups": {group: ",".join(names) for group, names in groups.items()},
+    }
 
 
 def _location(area: str, files: str, body: str, path: str = "", model: str = "") -> str:

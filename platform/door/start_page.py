@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ LINKS = {
 def start_page_settings(
     mlflow: str,
     prometheus: Mapping[str, str] | None,
-    models: Mapping[str, tuple[str, str]],
+    models: Mapping[str, Mapping[str, str]],
     schedules: Mapping[str, str],
+    roles: Mapping[str, Sequence[str]] = ROLES,
     *,
     kubeflow: bool = False,
 ) -> dict[str, Any]:
@@ -46,18 +47,19 @@ def start_page_settings(
     Args:
         mlflow: the URL of MLflow.
         prometheus: URL, username and password of Prometheus; None without it.
-        models: URL and visibility of each served model by name.
+        models: `url`, `visibility` and `team` of each served model by name.
         schedules: cron expressions by pipeline.
+        roles: roles that may use an area, by its name.
         kubeflow: whether there are the pages of Kubeflow Pipelines.
     """
     shown = {"mlflow": True, "pipeline": kubeflow, "monitoring": prometheus is not None}
     return {
         "mlflow": mlflow,
         "prometheus": dict(prometheus) if prometheus else None,
-        "models": {name: {"url": url, "visibility": visibility} for name, (url, visibility) in models.items()},
+        "models": {name: dict(model) for name, model in models.items()},
         "schedules": dict(schedules),
         "links": [
-            {"name": name, "path": path, "roles": list(ROLES[area])}
+            {"name": name, "path": path, "roles": list(roles[area])}
             for area, (name, path) in LINKS.items()
             if shown[area]
         ],

@@ -57,6 +57,11 @@ ANY_ADDRESS: Rule = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": list(MET
 """Egress rule: allow all IPv4 except the metadata services of clouds."""
 
 
+def team_namespace(team: str) -> str:
+    """Return the namespace of a team's steps and model servers; that of shared model servers for ""."""
+    return f"mlplatform-team-{team}" if team else SERVING
+
+
 def api_server_rule(cluster: Cluster) -> pulumi.Output[Rule]:
     """Return the egress rule that allows the API server of Kubernetes, at its nodes' addresses behind its Service.
 
@@ -114,7 +119,12 @@ class Namespace:
 
 
 def namespace(
-    name: str, cluster: Cluster, registry: ContainerRegistry, level: str = "restricted", volumes: bool = False
+    name: str,
+    cluster: Cluster,
+    registry: ContainerRegistry,
+    level: str = "restricted",
+    volumes: bool = False,
+    labels: Mapping[str, str] = {},
 ) -> Namespace:
     """Create a namespace with this Pod Security level, a pull secret, an account for pods and a closed network.
 
@@ -123,7 +133,10 @@ def namespace(
     retained = pulumi.ResourceOptions(retain_on_delete=volumes and cluster.retain_volumes)
     created = kubernetes.core.v1.Namespace(
         name,
-        metadata={"name": name, "labels": {f"pod-security.kubernetes.io/{mode}": level for mode in MODES}},
+        metadata={
+            "name": name,
+            "labels": {**{f"pod-security.kubernetes.io/{mode}": level for mode in MODES}, **labels},
+        },
         opts=pulumi.ResourceOptions.merge(cluster.options(), retained),
     )
     secret = pull_secret(f"{name}-registry", name, registry, cluster.options(created))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import Namespace
 
@@ -10,16 +12,19 @@ PODS = 100
 
 
 def quota(
-    namespace: Namespace, *refused: str
+    namespace: Namespace, *refused: str, limits: Mapping[str, str] = {}
 ) -> list[kubernetes.core.v1.ResourceQuota | kubernetes.core.v1.LimitRange]:
-    """Limit the pods at once, refuse objects of the kinds `refused`, and give limits to containers that set none."""
+    """Limit the pods at once, refuse objects of the kinds `refused`, and give limits to containers that set none.
+
+    `limits` are further limits of a ResourceQuota.
+    """
     name = f"{namespace.name}-limits"
     metadata = {"name": "limits", "namespace": namespace.name}
     return [
         kubernetes.core.v1.ResourceQuota(
             name,
             metadata=metadata,
-            spec={"hard": {"pods": str(PODS), **dict.fromkeys(refused, "0")}},
+            spec={"hard": {"pods": str(PODS), **dict.fromkeys(refused, "0"), **limits}},
             opts=namespace.options(),
         ),
         kubernetes.core.v1.LimitRange(

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from mlplatform.mlflow_server.database_upgrade import UpgradeError, upgrade_database
+from mlplatform.mlflow_server.teams import TEAMS_FILE, set_up_teams
 from mlplatform.mlflow_server.users import PASSWORDS, set_up_users
 
 BACKED_UP = "--backed-up"
@@ -31,7 +33,9 @@ def main() -> None:
         from mlflow.server.auth.config import read_auth_config
 
         passwords = {user: os.environ[variable] for user, variable in PASSWORDS.items()}
-        set_up_users(read_auth_config().database_uri, passwords)
+        store = set_up_users(read_auth_config().database_uri, passwords)
+        if file := os.environ.get(TEAMS_FILE):
+            set_up_teams(store, Path(file), os.environ["MLFLOW_BACKEND_STORE_URI"])
     if arguments.command:
         os.execv(arguments.command[0], arguments.command)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+
+from mlplatform.mlflow_server.teams import PROGRAMS, TEAMS_FILE, join_teams
 
 ADMINISTRATOR = "admin"
 """User of this program, and of persons in MLflow's pages."""
@@ -24,8 +27,8 @@ DOOR_KEY = "MLFLOW_DOOR_KEY"
 WRITABLE = ("experiment", "registered_model")
 
 
-def set_up_users(database_url: str, passwords: Mapping[str, str]) -> None:
-    """Create missing users, set the passwords and grant the permissions; safe to run twice.
+def set_up_users(database_url: str, passwords: Mapping[str, str]) -> Any:
+    """Create missing users, set the passwords and grant the permissions; safe to run twice. Return MLflow's store.
 
     MLflow itself sets only the administrator's password, and only when it creates the database of users.
     """
@@ -37,24 +40,44 @@ def set_up_users(database_url: str, passwords: Mapping[str, str]) -> None:
         if not store.has_user(user):
             store.create_user(user, password)
         store.update_user(user, password=password, is_admin=user == ADMINISTRATOR)
-    _grant_edits(store, WRITER)
+    _grant_all(store, READER, "READ")
+    if TEAMS_FILE in os.environ:
+        _revoke_all(store, WRITER)
+    else:
+        _grant_all(store, WRITER, "EDIT")
+    return store
 
 
-def set_up_person(store: Any, user: str, role: str) -> bool:
-    """Create a person who signed in at the door, with the rights of the role; return False for a program's name."""
+def set_up_person(store: Any, user: str, role: str, teams: Sequence[str]) -> bool:
+    """Create a person who signed in at the door; return False for a program's name.
+
+    With teams, the person gets the rights of the role on what the teams own. Otherwise the role holds for everything.
+    """
     from mlflow.exceptions import MlflowException
 
-    if user in PASSWORDS:
+    if user in PASSWORDS or user.startswith(PROGRAMS):
         return False
     with suppress(MlflowException):  # the person exists
         store.create_user(user, secrets.token_urlsafe(32))
     store.update_user(user, is_admin=role == "administrator")
-    if role == "editor":
-        _grant_edits(store, user)
+    if TEAMS_FILE in os.environ:
+        _revoke_all(store, user)
+        join_teams(store, user, role, teams)
+    elif role == "editor":
+        _grant_all(store, user, "EDIT")
     return True
 
 
-def _grant_edits(store: Any, user: str) -> None:
+def _grant_all(store: Any, user: str, permission: str) -> None:
+    """Grant a permission on all experiments and models. Without teams, each user has the default permission READ."""
     for kind in WRITABLE:
-        # Every user has the default permission READ.
-        store.grant_user_permission(user, kind, "*", "EDIT")
+        store.grant_user_permission(user, kind, "*", permission)
+
+
+def _revoke_all(store: Any, user: str) -> None:
+    """Revoke a permission on all experiments and models, which the user has from the time before teams."""
+    from mlflow.exceptions import MlflowException
+
+    for kind in WRITABLE:
+        with suppress(MlflowException):  # the user never had it
+            store.revoke_user_resource_permission(user, kind, "*")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-from mlplatform.k8s.namespace import namespace
+from mlplatform.k8s.namespace import SERVING, namespace
 from mlplatform.k8s.service_url import service_url
 from mlplatform.kubeflow.api_server import HTTP as KUBEFLOW_PORT
 from mlplatform.kubeflow.api_server import NAME as KUBEFLOW_API
@@ -30,6 +30,7 @@ class Monitoring(pulumi.ComponentResource):
     Args:
         kubeflow: resources of the namespace of Kubeflow Pipelines; empty if it is not installed.
         door_expires: the time at which the certificate of the door expires, in seconds since 1970.
+        teams: namespaces of teams with model servers.
         backed_up: whether the settings have a target of backups.
 
     Attributes:
@@ -50,6 +51,7 @@ class Monitoring(pulumi.ComponentResource):
         registry: ContainerRegistry,
         kubeflow: Sequence[pulumi.Resource] = (),
         door_expires: pulumi.Output[float] | None = None,
+        teams: Sequence[str] = (),
         *,
         backed_up: bool = False,
     ) -> None:
@@ -70,7 +72,7 @@ class Monitoring(pulumi.ComponentResource):
             "door_certificate_expiration_timestamp_seconds": door_expires,
             "backup_expected": 1 if backed_up else None,
         }
-        service = prometheus(settings, monitoring, self.password, constants, kubeflow=bool(kubeflow))
+        service = prometheus(settings, monitoring, self.password, constants, [SERVING, *teams], kubeflow=bool(kubeflow))
         url = service_url(service, settings.service, cluster, self.inside_url)
         self.outputs = {
             "monitoring_url": pulumi.Output.concat(url, PAGE),

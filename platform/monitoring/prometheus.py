@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 import yaml
 from mlplatform.k8s.deployment import deployment, service
-from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, SERVING, Namespace, tcp_ports
+from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace, tcp_ports
 from mlplatform.k8s.pod import Command, Container, Pod, Probe, Probes, Resources, TcpConnect
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.rbac import service_account
@@ -41,6 +41,7 @@ def prometheus(
     namespace: Namespace,
     password: pulumi.Output[str],
     constants: Mapping[str, pulumi.Input[float] | None],
+    servers: Sequence[str],
     *,
     kubeflow: bool,
 ) -> kubernetes.core.v1.Service:
@@ -51,12 +52,14 @@ def prometheus(
         namespace: of Prometheus.
         password: of its pages and its API.
         constants: metrics that Prometheus cannot scrape, by name; None for one that this stack does not have.
+        servers: namespaces of model servers.
         kubeflow: whether it scrapes Kubeflow Pipelines.
     """
     account = service_account(
         PROMETHEUS, namespace.name, namespace.cluster, *namespace.resources, cluster_rules=CLUSTER_RULES
     )
-    files_by_name = _files(settings, namespace, kubeflow) | {CONSTANT_RULES: _constant_rules(constants)}
+    scraped = _files(settings, namespace, servers, kubeflow)
+    files_by_name = scraped | {CONSTANT_RULES: _constant_rules(constants)}
     files = kubernetes.core.v1.ConfigMap(
         PROMETHEUS, metadata=metadata(PROMETHEUS), data=files_by_name, opts=namespace.options()
     )
@@ -72,7 +75,7 @@ def prometheus(
         opts=namespace.options(),
     )
     volume = persistent_volume_claim(PROMETHEUS, namespace, labels(PROMETHEUS), settings.size_gb)
-    policy = _network_policy(namespace)
+    policy = _network_policy(namespace, servers)
     server = deployment(
         PROMETHEUS, namespace, labels(PROMETHEUS), _pod(), *account, login, volume, policy, settings=[files]
     )
@@ -80,12 +83,15 @@ def prometheus(
     return service(PROMETHEUS, namespace, labels(PROMETHEUS), labels(PROMETHEUS), ports, server, kind=settings.service)
 
 
-def _files(settings: MonitoringSettings, namespace: Namespace, kubeflow: bool) -> dict[str, pulumi.Input[str]]:
+def _files(
+    settings: MonitoringSettings, namespace: Namespace, servers: Sequence[str], kubeflow: bool
+) -> dict[str, pulumi.Input[str]]:
     """Return the configuration, the rules and the status page by file name."""
     scraping = configuration(
         settings.size_gb,
         settings.retention_days,
         PORT,
+        servers,
         kubeflow=kubeflow,
         alerts=settings.alerts_url is not None,
         verified_kubelets=namespace.cluster.verified_kubelets,
@@ -104,9 +110,9 @@ def _constant_rules(constants: Mapping[str, pulumi.Input[float] | None]) -> pulu
     return pulumi.Output.all(**constants).apply(rules)
 
 
-def _network_policy(namespace: Namespace) -> kubernetes.networking.v1.NetworkPolicy:
+def _network_policy(namespace: Namespace, servers: Sequence[str]) -> kubernetes.networking.v1.NetworkPolicy:
     """Allow connections from any address, which need the password, and connections to the scraped targets."""
-    targets = [node_exporter.NAMESPACE, NAMESPACE, SERVING, KUBEFLOW]
+    targets = [node_exporter.NAMESPACE, NAMESPACE, *servers, KUBEFLOW]
     return namespace.allow(
         PROMETHEUS,
         labels(PROMETHEUS),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from mlplatform.k8s.namespace import SERVING
 from mlplatform.kubeflow.api_server import HTTP as KUBEFLOW_PORT
 from mlplatform.kubeflow.api_server import NAME as KUBEFLOW_API
 from mlplatform.kubeflow.deployment_factory import NAMESPACE as KUBEFLOW
@@ -26,7 +26,14 @@ VOLUME_SHARE = 0.8
 
 
 def configuration(
-    size_gb: int, retention_days: int, port: int, *, kubeflow: bool, alerts: bool, verified_kubelets: bool
+    size_gb: int,
+    retention_days: int,
+    port: int,
+    servers: Sequence[str],
+    *,
+    kubeflow: bool,
+    alerts: bool,
+    verified_kubelets: bool,
 ) -> dict[str, Any]:
     """Return the content of prometheus.yaml.
 
@@ -38,6 +45,7 @@ def configuration(
         size_gb: the size of the volume in GiB.
         retention_days: the age at which measurements are deleted.
         port: the port on which Prometheus scrapes itself.
+        servers: namespaces of model servers.
         kubeflow: whether to scrape Kubeflow Pipelines.
         alerts: whether there is an Alertmanager.
         verified_kubelets: whether the cluster's certificate authority signs the certificates of kubelets.
@@ -53,9 +61,9 @@ def configuration(
             # With the kubelet's timestamps, the usage of a deleted pod would remain visible for minutes.
             _kubelet("containers", "/metrics/resource", verified_kubelets) | {"honor_timestamps": False},
             _api_server(),
-            _pods("nodes", node_exporter.NAMESPACE, {"node": "pod_node_name"}),
+            _pods("nodes", [node_exporter.NAMESPACE], {"node": "pod_node_name"}),
             _static("objects", f"{kube_state_metrics.NAME}.{NAMESPACE}.svc:{kube_state_metrics.PORT}"),
-            _pods("model-servers", SERVING, MODEL_LABELS) | {"scrape_interval": "15s"},
+            _pods("model-servers", servers, MODEL_LABELS) | {"scrape_interval": "15s"},
             *([_static("kubeflow", f"{KUBEFLOW_API}.{KUBEFLOW}.svc:{KUBEFLOW_PORT}")] if kubeflow else []),
         ],
     }
@@ -112,15 +120,15 @@ def _kubelet(name: str, path: str, verify: bool) -> dict[str, Any]:
     }
 
 
-def _pods(name: str, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
-    """Return the job for the running pods of a namespace with a port named http.
+def _pods(name: str, namespaces: Sequence[str], labels: dict[str, str]) -> dict[str, Any]:
+    """Return the job for the running pods of namespaces with a port named http.
 
     `instance` is the pod's name, not its address. `labels` are labels of service discovery by label of the series.
     """
     meta = "__meta_kubernetes_pod"
     return {
         "job_name": name,
-        "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": [namespace]}}],
+        "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": list(namespaces)}}],
         "relabel_configs": [
             {"source_labels": [f"{meta}_container_port_name"], "regex": "http", "action": "keep"},
             {"source_labels": [f"{meta}_phase"], "regex": "Running", "action": "keep"},

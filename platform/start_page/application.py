@@ -27,6 +27,8 @@ RIGHTS = {
     "reader": "You may see everything, and change nothing.",
 }
 """Rights of a role, by its name."""
+OWN_CHANGES = {"editor": "change what they own", "reader": "change nothing"}
+"""Changes that a role makes in a team, by its name."""
 TEMPLATE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
     Path(__file__).with_name("start.html").read_text()
 )
@@ -38,10 +40,21 @@ async def start(request: Request) -> Response:
     if not hmac.compare_digest(key, os.environ["DOOR_KEY"]):
         return PlainTextResponse("only the door may request this page", 403)
     settings = json.loads(Path(os.environ["START_PAGE_SETTINGS"]).read_text())
-    caller = Caller(request.headers["X-Door-User"], request.headers["X-Door-Role"], key)
+    headers = request.headers
+    caller = Caller(headers["X-Door-User"], headers["X-Door-Role"], key, headers.get("X-Door-Teams", ""))
     overview = await run_in_threadpool(Overview.of, settings, caller)
-    page = TEMPLATE.render(caller=caller, rights=RIGHTS[caller.role], overview=overview, settings=settings)
+    rights = _rights(caller)
+    page = TEMPLATE.render(caller=caller, rights=rights, overview=overview, settings=settings)
     return HTMLResponse(page, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"})
+
+
+def _rights(caller: Caller) -> str:
+    """Return what the person may see and change, as sentences."""
+    if not caller.teams or caller.role == "administrator":
+        return RIGHTS[caller.role]
+    teams = ", ".join(caller.team_names) or "none"
+    change = "change both" if caller.role == "editor" and not caller.team_names else OWN_CHANGES[caller.role]
+    return f"Your teams: {teams}. You may see what they own and what is shared, and {change}."
 
 
 async def health(_request: Request) -> Response:

@@ -12,6 +12,7 @@ import requests
 
 TIMEOUT_SECONDS = 5
 CHAMPION = "champion"
+SHARED = "*"
 METRICS = ("accuracy", "rmse")
 """Tags of a model version with its main metric."""
 SHOWN_RUNS = 10
@@ -22,16 +23,31 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Caller:
-    """A person, the role of the person, and the key with which MLflow believes both."""
+    """A person, the role of the person, and the key with which MLflow believes both.
+
+    `teams` is the text of the door: teams separated by commas, `*` for what is shared, or "" without teams.
+    """
 
     user: str
     role: str
     key: str
+    teams: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
         """Return the headers of a request to MLflow in the name of the person."""
-        return {"X-Door-User": self.user, "X-Door-Role": self.role, "X-Door-Key": self.key}
+        teams = {"X-Door-Teams": self.teams} if self.teams else {}
+        return {"X-Door-User": self.user, "X-Door-Role": self.role, "X-Door-Key": self.key, **teams}
+
+    @property
+    def team_names(self) -> list[str]:
+        """Return the names of the person's teams."""
+        return [team for team in self.teams.split(",") if team not in ("", SHARED)]
+
+    def sees(self, model: Mapping[str, str]) -> bool:
+        """Return True unless the model is one of another team."""
+        owner = model["team"]
+        return not owner or self.role == "administrator" or owner in self.team_names or model["visibility"] == "public"
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,7 @@ class Overview:
         with ThreadPoolExecutor() as pool:
             drift = pool.submit(overview._read, "monitoring", {}, _drift, settings)
             runs = pool.submit(overview._read, "MLflow", [], _runs, settings, caller)
-            names = sorted(settings["models"])
+            names = sorted(name for name, model in settings["models"].items() if caller.sees(model))
             versions = pool.map(lambda name: overview._read("MLflow", None, _champion, settings, caller, name), names)
             healthy = pool.map(lambda name: _is_healthy(settings["models"][name]["url"]), names)
             overview.models = [

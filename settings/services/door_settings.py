@@ -22,7 +22,7 @@ BCRYPT = r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}"
 
 def is_reserved(user: str) -> bool:
     """Return True for a name that programs have in MLflow."""
-    return user in PROGRAMS or user.startswith("token.")
+    return user in PROGRAMS or user.startswith(("token.", "writer.", "reader."))
 
 
 class DoorUserSettings(Section):

@@ -22,7 +22,7 @@ from typing import Any
 import bcrypt
 import requests
 from mlplatform.door import door_pod
-from mlplatform.door.door_routes import PublishedModel, access_rules, routes_file, services_file
+from mlplatform.door.door_routes import PublishedModel, access_rules, area_roles, routes_file, services_file
 from mlplatform.door.sign_on import sign_on_configuration, sign_on_steps, users_file
 from mlplatform.door.start_page import start_page_settings
 
@@ -30,18 +30,26 @@ from airgap.bundle.index import INDEX
 from airgap.bundle.registry.certificates import issue_authority, issue_server
 from settings.paths import cache_directory
 from settings.services.door_settings import DoorSettings
+from settings.services.team_settings import TeamSettings
 from tests.waiting import until
 
 KEY = "door-key"
 COOKIE_SECRET = "A" * 43
 HOST = "127.0.0.1"
 MODELS = {
-    "iris": PublishedModel(5005, "team", 1 << 20),
-    "rose": PublishedModel(5006, "public", 1 << 20),
-    "secret": PublishedModel(5007, "private", 1 << 20),
+    "iris": PublishedModel("iris-server", 5005, "team", 1 << 20),
+    "rose": PublishedModel("rose-server", 5006, "public", 1 << 20),
+    "secret": PublishedModel("secret-server", 5007, "private", 1 << 20),
 }
-PASSWORDS = {"anna": "correct horse", "ed": "battery staple", "rob": "read only 12"}
-ROLES = {"anna": "administrator", "ed": "editor", "rob": "reader"}
+PASSWORDS = {
+    "anna": "correct horse",
+    "ed": "battery staple",
+    "rob": "read only 12",
+    "sam": "shop and more",
+    "rae": "shop to read",
+    "tess": "science lab",
+}
+ROLES = {"anna": "administrator", "ed": "editor", "rob": "reader", "sam": "editor", "rae": "reader", "tess": "editor"}
 
 
 def oauth2_proxy_program() -> str | None:
@@ -137,7 +145,14 @@ class DoorProcesses:
 
 
 @contextmanager
-def running_door(folder: Path, door: DoorSettings, mlflow_url: str, **ports: int) -> Iterator[DoorProcesses]:
+def running_door(
+    folder: Path,
+    door: DoorSettings,
+    mlflow_url: str,
+    models: Mapping[str, PublishedModel] = MODELS,
+    teams: Mapping[str, TeamSettings] = {},
+    **ports: int,
+) -> Iterator[DoorProcesses]:
     """Run a door for MLflow at a URL and an echo server as each model; yield it once it is ready."""
     authority = issue_authority("test CA")
     server = issue_server(authority, "test", [HOST])
@@ -156,13 +171,18 @@ def running_door(folder: Path, door: DoorSettings, mlflow_url: str, **ports: int
             "mlflow": mlflow_url.removeprefix("http://"),
             "start_page": f"{HOST}:{start}",
             "monitoring": f"{HOST}:{echo}",
-            **{f"model_{name}": f"{HOST}:{echo}" for name in MODELS},
+            **{f"model_{name}": f"{HOST}:{echo}" for name in models},
         }
-        settings = start_page_settings(
-            mlflow_url, None, {name: (f"http://{HOST}:{echo}", model.visibility) for name, model in MODELS.items()}, {}
-        )
-        shutil.copytree(door_pod.FOLDER / "files", folder / "files")
-        shutil.copytree(door_pod.FOLDER / "pages", folder / "pages")
+        shown = {
+            name: {"url": f"http://{HOST}:{echo}", "visibility": model.visibility, "team": model.team}
+            for name, model in models.items()
+        }
+        settings = start_page_settings(mlflow_url, None, shown, {}, area_roles(teams))
+        users = {} if door.oidc else ROLES
+        for part in ("files", "pages"):
+            (folder / part).mkdir()
+            for name, text in door_pod.files(part).items():
+                (folder / part / name).write_text(text)
         configuration = sign_on_configuration(
             door, COOKIE_SECRET, str(folder), f"{HOST}:{https}", sign_on, door.oidc and door.oidc.ca_file
         )
@@ -170,8 +190,8 @@ def running_door(folder: Path, door: DoorSettings, mlflow_url: str, **ports: int
             "users": users_file(hashes),
             "oauth2-proxy.cfg": configuration,
             "services": services_file(services),
-            "routes.conf": routes_file(door, MODELS, str(folder / "files"), "/status", kubeflow=False),
-            "access.json": access_rules(door, {} if door.oidc else ROLES, MODELS, f"http://{HOST}:{sign_on}"),
+            "routes.conf": routes_file(door, models, str(folder / "files"), "/status", kubeflow=False),
+            "access.json": access_rules(door, users, models, teams, f"http://{HOST}:{sign_on}"),
             "tokens.json": "{}",
             "keys.conf": f'set $door_key "{KEY}";\nset $monitoring_login "Basic cHJvbTp3b3Jk";\n',
             "start-page.json": json.dumps(settings),

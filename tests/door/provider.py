@@ -9,6 +9,7 @@ from oidc_provider_mock import User, app
 PERSONS = {
     "ada": {"email": "ada@example.com", "email_verified": True, "groups": ["staff", "ml-admins"]},
     "eve": {"email": "eve@example.com", "email_verified": True, "groups": ["ml-editors"]},
+    "fay": {"email": "fay@example.com", "email_verified": True, "groups": ["ml-flora", "ml-editors"]},
     "uma": {"email": "uma@example.com", "email_verified": True, "groups": ["visitors"]},
     "una": {"email": "una@example.com", "email_verified": False, "groups": ["ml-admins"]},
     "pat": {"email": "writer", "email_verified": True, "groups": ["ml-admins"]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,9 +14,10 @@ import requests
 
 from airgap.bundle.registry.certificates import issue_authority, issue_server
 from settings.services.door_settings import DoorSettings
+from settings.services.team_settings import TeamSettings
 from tests.waiting import until
 
-from .processes import HOST, DoorProcesses, answers, free_port, process, running_door
+from .processes import HOST, MODELS, DoorProcesses, answers, free_port, process, running_door
 
 CURRENT = "/mlflow/api/2.0/mlflow/users/get?username="
 CREATE = "/mlflow/api/2.0/mlflow/experiments/create"
@@ -51,7 +53,9 @@ def provider_door(folder: Path, mlflow_url: str) -> Iterator[DoorProcesses]:
             [sys.executable, "-m", "tests.door.provider", str(port), str(certificate), str(key)],
         )
         until(lambda: answers(f"https://{HOST}:{port}/jwks", verify=str(ca)), seconds=60, what="the provider")
-        yield stack.enter_context(running_door(files, settings, mlflow_url))
+        teams = {"flora": TeamSettings(groups=["ml-flora"])}
+        models = {"iris": replace(MODELS["iris"], team="flora")}
+        yield stack.enter_context(running_door(files, settings, mlflow_url, models, teams))
 
 
 def sign_on(door: DoorProcesses, person: str) -> tuple[requests.Session, requests.Response]:
@@ -82,6 +86,12 @@ def test_groups_of_the_provider_give_the_role(provider_door: DoorProcesses) -> N
     assert session.get(f"{provider_door.url}{CURRENT}eve@example.com").json()["user"]["is_admin"] is False
     administrator, _ = sign_on(provider_door, "ada")
     assert administrator.get(f"{provider_door.url}{CURRENT}ada@example.com").json()["user"]["is_admin"] is True
+
+
+def test_groups_of_the_provider_give_the_teams(provider_door: DoorProcesses) -> None:
+    for person, status in {"fay": 200, "eve": 403, "ada": 200}.items():
+        session, _ = sign_on(provider_door, person)
+        assert session.get(f"{provider_door.url}/models/iris/").status_code == status, person
 
 
 def test_person_without_a_group_of_the_settings_is_refused(provider_door: DoorProcesses) -> None:

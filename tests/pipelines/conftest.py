@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from kfp.compiler import Compiler
 from mlplatform.mlflow import DISABLED_FEATURES
-from mlplatform.mlflow_pod import AUTH, SERVER
+from mlplatform.mlflow_pod import SERVER, TEAMS, auth_configuration, team_variables
 from mlplatform.mlflow_server.users import PASSWORDS
 
 import workloads.ml  # noqa: F401  before the libraries whose usage reports it disables
@@ -80,10 +80,13 @@ def protected_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_server(folder: Path, password: str = "", users: bool = False) -> Iterator[str]:
+def mlflow_server(
+    folder: Path, password: str = "", users: bool = False, teams: Mapping[str, Any] | None = None
+) -> Iterator[str]:
     """Run an empty MLflow server with its files in `folder` and yield its address.
 
-    With a password, the server requires a login; its user is admin, or with `users` those of a cluster.
+    With a password, the server requires a login; its user is admin, or with `users` those of a cluster, and `teams`
+    own what `mlplatform.team_rights` lists.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -101,7 +104,11 @@ def mlflow_server(folder: Path, password: str = "", users: bool = False) -> Iter
     if password:
         prepare = [sys.executable, "-m", "mlplatform.mlflow_server.prepare"] if users else []
         command = [*prepare, *command, "--app-name", "basic-auth"]
-        (folder / "auth.ini").write_text(AUTH.replace("/data/", f"{folder}/"))
+        configuration = auth_configuration(teams=bool(teams))
+        (folder / "auth.ini").write_text(configuration.replace("/data/", f"{folder}/"))
+        if teams:
+            (folder / TEAMS).write_text(json.dumps(teams))
+            environment |= team_variables(str(folder))
         environment |= {
             "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
             **dict.fromkeys(PASSWORDS.values(), password),

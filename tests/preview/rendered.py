@@ -18,10 +18,12 @@ from mlplatform.door.door import Behind, Door, Page, door_access
 from mlplatform.door.door_routes import PublishedModel
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
+from mlplatform.k8s.namespace import DNS
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.mlflow import MlflowServer
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.platform import ClusterTarget
+from mlplatform.team import Team
 
 from infra.cluster import Cluster, provider
 from infra.registry import ContainerRegistry
@@ -34,9 +36,10 @@ from settings.platform import (
     TrackingSettings,
 )
 from settings.services.door_settings import DoorSettings
+from settings.services.team_settings import TeamSettings
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
-from workloads.serving.kubernetes import ModelService, serving_namespace
+from workloads.serving.kubernetes import ModelService, serving_namespace, team_servers
 
 from .graph import Graph, run
 
@@ -96,7 +99,10 @@ def _workloads() -> None:
         "pinned": ServingSettings(),
         "grpc": ServingSettings.model_validate({"grpc_port": 8001}),
     }.items():
-        ModelService(name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2))
+        ModelService(name, settings, shared, port=8080, champions={name: champion}, canary=CanarySettings(version=2))
+    several = ServingSettings.model_validate({"follow": True, "together": ["iris", "wine"]})
+    champions = dict.fromkeys(several.together, champion)
+    ModelService("shared-models", several, shared, port=8080, champions=champions, canary=None)
 
 
 def door(settings: dict[str, Any]) -> dict[str, Any]:
@@ -109,10 +115,36 @@ def door(settings: dict[str, Any]) -> dict[str, Any]:
         ),
         "pipeline": Page("kubeflow", "ml-pipeline-ui.kubeflow.svc:8080", "kubeflow", text("word")),
     }
-    models = {"iris": PublishedModel(5005, "team", 1024), "rose": PublishedModel(5006, "public", 1024)}
+    models = {
+        "iris": PublishedModel("iris-server", 5005, "team", 1024),
+        "rose": PublishedModel("shared-models", 5006, "public", 1024, "/models/rose/"),
+    }
     cluster, registry = a_cluster(), a_registry()
     behind = Behind(pages, models, {"train": "0 3 * * *"})
     return Door(parsed, door_access(parsed), behind, cluster, registry, Image(LIBRARIES, registry)).outputs
+
+
+def teams() -> None:
+    """Create MLflow, monitoring, and two teams of which one serves a model."""
+    cluster, registry = a_cluster(), a_registry()
+    libraries = Image(LIBRARIES, registry)
+    owned = {
+        "*": {"experiments": [], "models": {}},
+        "shop": {"experiments": ["flowers"], "models": {"iris": True}},
+        "science": {"experiments": [], "models": {}},
+    }
+    tracking = MlflowServer(TrackingSettings(), cluster, registry, libraries, teams=owned).server
+    engine, _ = job_engine(cluster, registry, libraries, Path("/nowhere"))
+    quota = {"cpu": 8, "memory_gb": 16, "storage_gb": 40}
+    created = {
+        name: Team(name, TeamSettings.model_validate(each), engine, tracking.teams[name], cluster, registry, [DNS])
+        for name, each in {"shop": {"people": ["sam"], "quota": quota}, "science": {"people": ["tess"]}}.items()
+    }
+    Monitoring(MonitoringSettings(), cluster, registry, teams=[each.namespace.name for each in created.values()])
+    shared = serving_namespace(ClusterTarget(cluster, registry, monitored=True, door=True), tracking)
+    servers = team_servers(shared, created["shop"])
+    champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
+    ModelService("iris-server", ServingSettings(), servers, port=5005, champions={"iris": champion}, canary=None)
 
 
 PROGRAMS: dict[str, Callable[[], object]] = {
@@ -129,6 +161,7 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "door": lambda: door({}),
     "monitoring": _monitoring,
     "workloads": _workloads,
+    "teams": teams,
 }
 """Each program creates the objects of one part of a stack."""
 

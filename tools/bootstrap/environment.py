@@ -24,14 +24,24 @@ VERSION_TIMEOUT_SECONDS = 30
 
 def install_environment() -> None:
     """Synchronize the environment with uv.lock, and link `.venv` to it."""
+    _link(_installed("", "the Python environment"))
+
+
+def install_notebook_environment() -> Path:
+    """Synchronize the environment of JupyterLab with uv.lock, and return its folder."""
+    return _installed("-notebook", "JupyterLab", "--no-default-groups", "--group", "notebook")
+
+
+def _installed(suffix: str, content: str, *options: str) -> Path:
+    """Return the folder of an environment of this checkout, as uv.lock pins it."""
     checkout = hashlib.sha256(os.fsencode(PROJECT)).hexdigest()[:12]
-    directory = paths.cache_directory() / "venvs" / checkout
+    directory = paths.cache_directory() / "venvs" / f"{checkout}{suffix}"
     stamp = directory / "installed-from.txt"
     if not (directory / "bin" / "python").exists() or not stamp.is_file() or stamp.read_text() != _sources():
         stamp.unlink(missing_ok=True)
-        _synchronize(directory)
+        _synchronize(directory, content, options)
         stamp.write_text(_sources())
-    _link(directory)
+    return directory
 
 
 def node_program() -> Path:
@@ -91,14 +101,14 @@ def _sources() -> str:
     return "\n".join([str(PROJECT), *digests])
 
 
-def _synchronize(directory: Path) -> None:
+def _synchronize(directory: Path, content: str, options: Sequence[str]) -> None:
     program = uv()
     # This Python may belong to the environment itself; uv needs the interpreter behind it.
     python = os.path.realpath(sys.executable)
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    with step("Installing the Python environment (uv sync)"):
+    with step(f"Installing {content} (uv sync)"):
         run_visible(
-            [program, "sync", "--frozen", "--project", PROJECT, "--python", python],
+            [program, "sync", "--frozen", *options, "--project", PROJECT, "--python", python],
             log=paths.cache_directory() / "logs" / "uv-sync.log",
             env=environment | {"UV_PROJECT_ENVIRONMENT": str(directory)},
         )

@@ -38,7 +38,9 @@ def token(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     parser.add_argument("--role", default="reader", choices=["reader", "editor"], help="ROLE in MLflow")
     options = parser.parse_args(arguments)
     store = _TokenStore(_door_outputs(pulumi)["kubeconfig"])
-    targets = _targets(options.targets, store.models())
+    rules = store.rules()
+    targets = _targets(options.targets, sorted(rules["models"]))
+    _require_team(options.team, targets, rules)
     expires = datetime.now(UTC) + _duration(options.expires)
     text = PREFIX + secrets.token_urlsafe(32)
     properties = {
@@ -161,6 +163,17 @@ def _targets(text: str, models: Sequence[str]) -> list[str]:
     return [name if name == "mlflow" else f"model:{name}" for name in names]
 
 
+def _require_team(team: str, targets: Sequence[str], rules: Mapping[str, Any]) -> None:
+    """Refuse a token for an unknown team, or for the model of another team."""
+    if not rules["teams"]:
+        return
+    if team not in rules["teams"]["names"]:
+        raise AccessError(f"TEAM={team}: there is no such team; there are: {', '.join(rules['teams']['names'])}")
+    for model in (target.removeprefix("model:") for target in targets):
+        if (owner := rules["owners"].get(model, team)) != team and rules["models"][model] != "public":
+            raise AccessError(f"FOR={model}: the model belongs to the team {owner}; write TEAM={owner}")
+
+
 def _duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,5})([hdw])", text)
     duration = timedelta(**{UNITS[match[2]]: int(match[1])}) if match else timedelta()
@@ -177,13 +190,14 @@ class _TokenStore:
 
         self._api = KubernetesClient(kubeconfig)
 
-    def models(self) -> list[str]:
-        """Return the names of the models behind the door."""
+    def rules(self) -> dict[str, Any]:
+        """Return the content of access.json: the models behind the door, and the teams."""
         from mlplatform.door.door import NAMESPACE
         from mlplatform.door.door_pod import NAME
 
         files = self._api.retry(lambda: self._api.core.read_namespaced_config_map(NAME, NAMESPACE)).data
-        return sorted(json.loads(files["access.json"])["models"])
+        rules: dict[str, Any] = json.loads(files["access.json"])
+        return rules
 
     def read(self) -> Tokens:
         """Return the tokens by hash."""

@@ -27,7 +27,11 @@ TYPES: dict[str, TypeAdapter[Any]] = {
 
 
 def resolve_arguments(
-    pipeline: str, declared: Mapping[str, Any], parameters: Mapping[str, Any], platform: Mapping[str, Any]
+    pipeline: str,
+    declared: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    platform: Mapping[str, Any],
+    setting: str = "",
 ) -> dict[str, Any]:
     """Return the arguments of a pipeline, without the parameters of one run.
 
@@ -38,11 +42,12 @@ def resolve_arguments(
         declared: `PipelinePackage.parameters`.
         parameters: values from the settings; they override `platform`.
         platform: values from the platform, for parameters that the pipeline declares.
+        setting: what sets `parameters`, for errors. Unset: the setting of the pipeline.
 
     Raises:
         UserError: a parameter of the settings does not exist, has the wrong type or is missing.
     """
-    setting = f"workloads:pipelines.{pipeline}.parameters"
+    setting = setting or f"workloads:pipelines.{pipeline}.parameters"
     if unknown := sorted(set(parameters) - set(declared)):
         if unknown[0] in SETTINGS:
             setting = f"workloads:pipelines.{pipeline}.{unknown[0]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -12,6 +12,9 @@ from workloads.components import BASE_IMAGE
 from workloads.engines.dag.package_repair import repair_package
 from workloads.engines.dag.package_support import require_portable
 from workloads.runs.pipeline_package import PipelinePackage
+
+if TYPE_CHECKING:
+    from kfp.dsl.graph_component import GraphComponent
 
 BACKOFF = {"backoffDuration": "5s", "backoffFactor": 2.0, "backoffMaxDuration": "604800s"}
 """Pauses between retries: 5 s, then twice as long each time. The maximum is a week: the run's timeout is shorter."""
@@ -29,13 +32,22 @@ def compile_pipeline(pipeline: str, image: str, retries: int) -> PipelinePackage
         ValueError: the pipeline does not exist, or its file does not define exactly one pipeline.
         UnsupportedPackage: no engine can run the pipeline.
     """
-    from kfp import compiler
-
     from workloads import pipelines
+
+    return compile_function(pipelines.load_pipeline(pipeline), image, retries)
+
+
+def compile_function(pipeline: GraphComponent, image: str, retries: int) -> PipelinePackage:
+    """Compile a function with `@dsl.pipeline`; the other arguments are those of `compile_pipeline`.
+
+    Raises:
+        UnsupportedPackage: no engine can run the pipeline.
+    """
+    from kfp import compiler
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "package.yaml"
-        compiler.Compiler().compile(pipelines.load_pipeline(pipeline), str(file))
+        compiler.Compiler().compile(pipeline, str(file))
         documents = list(yaml.safe_load_all(file.read_text()))
     ir = documents[0]
     for executor in ir["deploymentSpec"]["executors"].values():

@@ -18,11 +18,11 @@ from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from workloads.engines.base import RunRequest, RunResult, RunState
 from workloads.engines.dag.package_support import UnsupportedPackage
 from workloads.engines.factory import create_engine
-from workloads.mlflow_session import mlflow_session
 from workloads.runs.adopted_champion import adopted_outputs
 from workloads.runs.arguments import add_run_parameters, resolve_arguments
 from workloads.runs.compiler import CompileError, Compiler
 from workloads.runs.lost_result import result_is_lost
+from workloads.runs.recorded_run import run_and_record
 
 VERSION_CHARACTERS = 12
 """Characters of a package's SHA-256 that name its version."""
@@ -250,8 +250,6 @@ def _arguments(props: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(props: dict[str, Any]) -> dict[str, Any]:
-    from workloads.ml import tracking
-
     arguments = _arguments(props)
     if arguments.get("model_version") == "":
         reason = f"there is no champion of the model {arguments['model_name']} yet"
@@ -262,25 +260,18 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
     run_id = engine.find_resumable_run(props["pipeline"], key)
     if run_id is None:
         run_id = f"{props['pipeline']}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{key[:6]}"
-    result = engine.run(
-        RunRequest(
-            pipeline=props["pipeline"],
-            run_id=run_id,
-            key=key,
-            version_id=props["version_id"],
-            arguments=add_run_parameters(arguments, props["declared_parameters"], run_id, props["steps_tracking_url"]),
-            secrets=props["secrets"],
-            tracking_url=props["steps_tracking_url"],
-            timeout_minutes=int(props["timeout_minutes"]),
-        )
+    request = RunRequest(
+        pipeline=props["pipeline"],
+        run_id=run_id,
+        key=key,
+        version_id=props["version_id"],
+        arguments=add_run_parameters(arguments, props["declared_parameters"], run_id, props["steps_tracking_url"]),
+        secrets=props["secrets"],
+        tracking_url=props["steps_tracking_url"],
+        timeout_minutes=int(props["timeout_minutes"]),
     )
     tags = props["tags"] | {"package_sha256": props["sha256"]}
-    with mlflow_session(parse_tracking_access(props["access"])) as url:
-        tracking.record(url, props["pipeline"], run_id, arguments, result, tags)
-    if not result.succeeded:
-        step = f"in step {result.failed_step}" if result.failed_step else "outside its steps"
-        log = "\n".join(f"  {line}" for line in result.error.splitlines())
-        raise UserError(f"pipeline {props['pipeline']} failed {step}:\n{log}\nThe whole log: {result.log}")
+    result = run_and_record(engine, request, parse_tracking_access(props["access"]), arguments, tags)
     return props | _outputs(arguments, result, run_id)
 
 

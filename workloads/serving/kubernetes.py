@@ -14,11 +14,12 @@ from mlplatform.k8s.deployment import settings_digest
 from mlplatform.k8s.namespace import DNS, SERVING, Namespace, Rule, namespace, tcp_ports
 from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow import NAMESPACE as TRACKING
-from mlplatform.mlflow import TrackingServer
+from mlplatform.mlflow import Login, TrackingServer
 from mlplatform.mlflow_pod import CONTAINER_PORT as TRACKING_PORT
 from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
 from mlplatform.monitoring.scraping import grant_pod_discovery
 from mlplatform.platform import ClusterTarget
+from mlplatform.team import Team
 
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
@@ -52,27 +53,41 @@ class ServingNamespace:
 
 
 def serving_namespace(target: ClusterTarget, tracking: TrackingServer) -> ServingNamespace:
-    """Create the namespace of the model servers, their image and the login with which pods download models."""
+    """Create the namespace of the shared model servers, their image and the login with which pods download models."""
     serving = namespace(NAMESPACE, target.cluster, target.registry)
-    host = tracking.inside_url.apply(lambda url: url.removeprefix("http://").partition(":")[0])
-    username, password = tracking.reader or ("", "")
-    login = pulumi.Output.format("machine {} login {} password {}\n", host, username, password)
-    netrc = kubernetes.core.v1.Secret(
-        NETRC,
-        metadata={"name": NETRC, "namespace": NAMESPACE},
-        string_data={"netrc": login},
-        opts=serving.options(),
-    )
+    login, secret = _registry_login(NETRC, serving, tracking, tracking.reader)
     if target.monitored:
         grant_pod_discovery(serving)
-    image = Image(MODEL_SERVER, target.registry)
-    return ServingNamespace(
-        target, serving, image, tracking, ModelRegistryLogin(NETRC, settings_digest([netrc])), [netrc]
+    return ServingNamespace(target, serving, Image(MODEL_SERVER, target.registry), tracking, login, [secret])
+
+
+def team_servers(shared: ServingNamespace, team: Team) -> ServingNamespace:
+    """Prepare the namespace of a team for model servers, which download the models of this team and shared ones."""
+    login, secret = _registry_login(
+        f"{team.namespace.name}-{NETRC}", team.namespace, shared.tracking, team.logins.reader
     )
+    if shared.target.monitored:
+        grant_pod_discovery(team.namespace)
+    return replace(shared, namespace=team.namespace, login=login, resources=[secret, *team.run_after])
+
+
+def _registry_login(
+    name: str, servers: Namespace, tracking: TrackingServer, reader: Login | None
+) -> tuple[ModelRegistryLogin, kubernetes.core.v1.Secret]:
+    """Create the Secret with the login of MLflow's user `reader` in the namespace of the servers."""
+    host = tracking.inside_url.apply(lambda url: url.removeprefix("http://").partition(":")[0])
+    username, password = reader or ("", "")
+    secret = kubernetes.core.v1.Secret(
+        name,
+        metadata={"name": NETRC, "namespace": servers.name},
+        string_data={"netrc": pulumi.Output.format("machine {} login {} password {}\n", host, username, password)},
+        opts=servers.options(),
+    )
+    return ModelRegistryLogin(NETRC, settings_digest([secret])), secret
 
 
 class ModelService(pulumi.ComponentResource):
-    """Service of one model's champion, with its pods, autoscaler, disruption budget and an optional canary.
+    """Service of one or several models' champions, with its pods, autoscaler, disruption budget and an optional canary.
 
     A new champion replaces the pods one by one. An old pod ends after a new pod answers predictions. The update fails
     and rolls back if no new pod is ready within three minutes; the error has the messages of the new pods.
@@ -80,6 +95,7 @@ class ModelService(pulumi.ComponentResource):
     Args:
         name: the name of the Service and of its Deployment.
         port: the port of the Service.
+        champions: the champions by model. Several need `serving:follow`.
         canary: a second version that gets a share of the requests; None for none.
     """
 
@@ -92,8 +108,7 @@ class ModelService(pulumi.ComponentResource):
         serving: ServingNamespace,
         *,
         port: int,
-        model: str,
-        champion: Champion,
+        champions: Mapping[str, Champion],
         canary: CanarySettings | None,
     ) -> None:
         super().__init__("mlplatform:workloads:ModelService", name)
@@ -112,19 +127,23 @@ class ModelService(pulumi.ComponentResource):
                 },
             ],
         )
-        stable_model = ModelRef(model, champion.version, champion.sha256, follow=settings.follow)
-        stable, stable_rollout = self._deploy(name, "stable", settings.replicas, labels, stable_model)
+        stable_models = [
+            ModelRef(model, champion.version, champion.sha256, follow=settings.follow)
+            for model, champion in champions.items()
+        ]
+        stable, stable_rollout = self._deploy(name, "stable", settings.replicas, labels, stable_models)
         rollouts = [stable_rollout]
         if canary:
             version = pulumi.Output.from_input(str(canary.version))
-            canary_model = ModelRef(model, version, pulumi.Output.from_input(""))
-            _, canary_rollout = self._deploy(f"{name}-canary", "canary", canary.replicas, labels, canary_model)
+            (model,) = champions
+            canary_models = [ModelRef(model, version, pulumi.Output.from_input(""))]
+            _, canary_rollout = self._deploy(f"{name}-canary", "canary", canary.replicas, labels, canary_models)
             rollouts.append(canary_rollout)
         self._limit_disruptions(name, labels)
         self._autoscale(name, stable)
         service = kubernetes.core.v1.Service(
             name,
-            metadata={"name": name, "namespace": NAMESPACE, "labels": labels},
+            metadata={"name": name, "namespace": self._namespace.name, "labels": labels},
             spec={
                 "type": settings.service,
                 "selector": labels,
@@ -139,18 +158,18 @@ class ModelService(pulumi.ComponentResource):
             },
             opts=self._namespace.options(*rollouts),
         )
-        inside_url = f"http://{name}.{NAMESPACE}.svc:{port}"
+        inside_url = f"http://{name}.{self._namespace.name}.svc:{port}"
         self.url = service_url(service, settings.service, serving.target.cluster, inside_url)
         self.register_outputs({"url": self.url})
 
     def _deploy(
-        self, name: str, track: str, replicas: int, labels: Mapping[str, str], model: ModelRef
+        self, name: str, track: str, replicas: int, labels: Mapping[str, str], models: Sequence[ModelRef]
     ) -> tuple[kubernetes.apps.v1.Deployment, Rollout]:
-        """Create the Deployment of a model version; the autoscaler owns the replicas of the track `stable`."""
+        """Create the Deployment of model versions; the autoscaler owns the replicas of the track `stable`."""
         serving = self._serving
         pod_labels = {**labels, "mlplatform/track": track}
         template = pod_template(
-            pod_labels, self._settings, serving.image.reference, serving.tracking.inside_url, serving.login, model
+            pod_labels, self._settings, serving.image.reference, serving.tracking.inside_url, serving.login, models
         ).apply(with_digest)
         spec: dict[str, Any] = {
             "replicas": replicas,
@@ -165,14 +184,14 @@ class ModelService(pulumi.ComponentResource):
         scaled = pulumi.ResourceOptions(ignore_changes=["spec.replicas"] if track == "stable" else [])
         deployment = kubernetes.apps.v1.Deployment(
             name,
-            metadata={"name": name, "namespace": NAMESPACE, "labels": pod_labels, "annotations": SKIP_AWAIT},
+            metadata={"name": name, "namespace": self._namespace.name, "labels": pod_labels, "annotations": SKIP_AWAIT},
             spec=spec,
             opts=pulumi.ResourceOptions.merge(self._namespace.options(*serving.resources, self._policy), scaled),
         )
         rollout = Rollout(
             name,
             kubeconfig=serving.target.cluster.kubeconfig,
-            namespace=NAMESPACE,
+            namespace=self._namespace.name,
             labels=pod_labels,
             deployment=deployment,
             template=template,
@@ -183,7 +202,7 @@ class ModelService(pulumi.ComponentResource):
     def _limit_disruptions(self, name: str, labels: Mapping[str, str]) -> None:
         kubernetes.policy.v1.PodDisruptionBudget(
             name,
-            metadata={"name": name, "namespace": NAMESPACE},
+            metadata={"name": name, "namespace": self._namespace.name},
             spec={"selector": {"matchLabels": labels}, "maxUnavailable": 1},
             opts=self._namespace.options(),
         )
@@ -192,7 +211,7 @@ class ModelService(pulumi.ComponentResource):
         utilization = {"type": "Utilization", "averageUtilization": TARGET_CPU_PERCENT}
         kubernetes.autoscaling.v2.HorizontalPodAutoscaler(
             name,
-            metadata={"name": name, "namespace": NAMESPACE},
+            metadata={"name": name, "namespace": self._namespace.name},
             spec={
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
                 "minReplicas": self._settings.replicas,

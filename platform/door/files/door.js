@@ -1,9 +1,10 @@
 // The rights of a request. nginx runs `authorize` before it passes a request on.
 //
 // `access` is access.json: {"sign_on": URL, "provider": bool, "users": {name: role}, "groups": {group: role},
-// "areas": {area: {role: true}}, "models": {model: "private", "team" or "public"}}. `tokens` is tokens.json: the SHA-256 of a
-// token to {"id", "for": {"model:NAME" or area: true}, "role", "expires": seconds since 1970}. Both are objects outside of JavaScript, whose
-// lists have no methods.
+// "areas": {area: {role: true}}, "models": {model: "private", "team" or "public"}, "owners": {model: team}, "teams": null or
+// {"names": {team: true}, "people": {name: teams}, "groups": {group: teams}}}. `tokens` is tokens.json: the SHA-256 of a token to
+// {"id", "team", "for": {"model:NAME" or area: true}, "role", "expires": seconds since 1970}. Both are objects outside of
+// JavaScript, whose lists have no methods. Several teams are one text, separated by commas.
 
 import crypto from 'crypto';
 import fs from 'fs';
@@ -11,6 +12,7 @@ import fs from 'fs';
 const IDENTITY = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$/;
 const ROLES = ['administrator', 'editor', 'reader'];
 const TOKEN = /^Bearer (mlp_[A-Za-z0-9_-]{43})$/;
+const SHARED = '*';
 const CHANGES = ['POST', 'PUT', 'PATCH', 'DELETE'];
 
 // Return "1" for a change that a page of another site sends with the browser's session.
@@ -37,6 +39,7 @@ async function authorize(r) {
     if (caller.status === 200) {
         r.headersOut['X-Door-User'] = caller.user;
         r.headersOut['X-Door-Role'] = caller.role;
+        r.headersOut['X-Door-Teams'] = caller.teams;
     }
     r.return(caller.status);
 }
@@ -47,7 +50,8 @@ function byToken(authorization, target) {
     if (!grant || grant.expires <= Date.now() / 1000) {
         return {status: 401};
     }
-    return grant.for[target] ? {status: 200, user: `token.${grant.id}`, role: grant.role} : {status: 403};
+    const teams = access.teams && access.teams.names[grant.team] ? [grant.team] : [];
+    return grant.for[target] ? {status: 200, user: `token.${grant.id}`, role: grant.role, teams: header(teams)} : {status: 403};
 }
 
 async function bySession(r, area) {
@@ -62,7 +66,8 @@ async function bySession(r, area) {
     const user = reply.headers.get('X-Auth-Request-Email') || reply.headers.get('X-Auth-Request-User') || '';
     const groups = (reply.headers.get('X-Auth-Request-Groups') || '').split(',');
     const role = IDENTITY.test(user) ? roleOf(user, groups) : '';
-    return role && permits(r, area, role) ? {status: 200, user: user, role: role} : {status: 403};
+    const teams = header(teamsOf(user, groups));
+    return role && permits(r, area, role, teams) ? {status: 200, user: user, role: role, teams: teams} : {status: 403};
 }
 
 function roleOf(user, groups) {
@@ -72,11 +77,25 @@ function roleOf(user, groups) {
     return ROLES.find((role) => groups.some((group) => access.groups[group] === role)) || '';
 }
 
-function permits(r, area, role) {
-    if (area === 'model') {
-        return access.models[r.variables.model] === 'team' || role === 'administrator';
+function teamsOf(user, groups) {
+    if (!access.teams) {
+        return [];
     }
-    return access.areas[area][role] === true;
+    return [access.teams.people[user]].concat(groups.map((group) => access.teams.groups[group])).filter((each) => each);
+}
+
+// Return the text that services get: what is shared and the teams, or nothing if the settings have no teams.
+function header(teams) {
+    return access.teams ? [SHARED].concat(teams).join(',') : '';
+}
+
+function permits(r, area, role, teams) {
+    if (area !== 'model') {
+        return access.areas[area][role] === true;
+    }
+    const owner = access.owners[r.variables.model];
+    const belongs = !owner || teams.split(',').indexOf(owner) >= 0;
+    return role === 'administrator' || (access.models[r.variables.model] === 'team' && belongs);
 }
 
 // Send a browser to the sign-in page, and answer 401 to a program.

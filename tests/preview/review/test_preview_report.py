@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tools.cli.previews.preview_report import report
@@ -137,6 +138,30 @@ def test_report_shows_gate_and_score_of_the_models() -> None:
         f"- `a`: the version that its pipeline registers {passes} else version 3 (rmse 3.41)",
         f"- `b`: version 3 (rmse 3.41); the new gate, {described}, is for later versions",
     ]
+
+
+def test_report_says_who_gains_and_loses_which_right() -> None:
+    old: dict[str, Any] = {
+        "users": {"anna": "administrator", "sam": "reader", "tom": "editor"},
+        "groups": {},
+        "models": {"iris": "team", "rose": "public"},
+    }
+    new = old | {
+        "users": {"anna": "administrator", "sam": "editor"},
+        "owners": {"iris": "shop"},
+        "teams": {"names": {"shop": True}, "people": {"sam": "shop"}, "groups": {"staff": "shop,science"}},
+    }
+    states = [{"data": {"access.json": json.dumps(rules)}} for rules in (old, new)]
+    text = rendered(step("update", "kubernetes:core/v1:ConfigMap", "door", *states))
+    assert section(text, "Rights at the door") == [
+        "- `sam`: editor, member of shop (now: reader)",
+        "- `tom`: no right (now: editor)",
+        "- members of the group `staff`: member of shop, science (now: no right)",
+        "- model `iris`: for the team shop (now: every person who signs in)",
+    ]
+    first = rendered(step("create", "kubernetes:core/v1:ConfigMap", "door", new=states[0]))
+    assert "- model `rose`: for all clients (now: no caller)" in section(first, "Rights at the door")
+    assert section(rendered(step("same", "kubernetes:core/v1:ConfigMap", "door", *states)), "Rights at the door") == []
 
 
 def test_report_has_the_messages_of_the_engine_and_the_policies() -> None:

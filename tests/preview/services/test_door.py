@@ -105,7 +105,7 @@ def test_only_the_door_and_prometheus_reach_models_behind_a_door(behind_door: bo
         target = ClusterTarget(a_cluster(), a_registry(), door=behind_door)
         champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
         shared = serving_namespace(target, tracking)
-        ModelService("iris-server", ServingSettings(), shared, port=8080, model="iris", champion=champion, canary=None)
+        ModelService("iris-server", ServingSettings(), shared, port=8080, champions={"iris": champion}, canary=None)
 
     rules = tracking_rendered({}, serve).of("NetworkPolicy")["iris-server"]["spec"]["ingress"]
     (predictions,) = [rule for rule in rules if rule["ports"][0]["port"] == 5005]

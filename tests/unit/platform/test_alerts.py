@@ -224,7 +224,7 @@ def test_rules_and_configuration_are_valid_for_prometheus(tmp_path: Path) -> Non
         shutil.copy(file, tmp_path)
         promtool("check", "rules", "--lint=all", "--lint-fatal", file)
     file = tmp_path / "prometheus.yaml"
-    settings = configuration(10, 15, 9090, kubeflow=True, alerts=True, verified_kubelets=True)
+    settings = configuration(10, 15, 9090, ["mlplatform-serving"], kubeflow=True, alerts=True, verified_kubelets=True)
     file.write_text(yaml.safe_dump(settings))
     assert "valid prometheus config" in promtool("check", "config", "--syntax-only", file)
 

@@ -118,6 +118,15 @@ class TestEnvironment:
         environment.install_environment()
         assert len(syncs.read_text().splitlines()) == 2
 
+    def test_install_of_the_notebook_leaves_the_environment_of_the_project(self, project: Path, syncs: Path) -> None:
+        environment.install_environment()
+        notebook = environment.install_notebook_environment()
+        assert environment.install_notebook_environment() == notebook
+        assert notebook != (project / ".venv").readlink()
+        first, second = syncs.read_text().splitlines()
+        assert "--group notebook" in second
+        assert "--group" not in first
+
     def test_install_after_a_failure_runs_again(self, project: Path, syncs: Path, programs: Path) -> None:
         environment.install_environment()
         (project / "uv.lock").write_text("2")

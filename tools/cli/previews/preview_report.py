@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from settings.metrics import describe_gate
+from tools.cli.previews.right_changes import RULES_FILE, right_changes
 
 State = Mapping[str, Any]
 
@@ -98,6 +99,7 @@ def _lines(stack: str, preview: Mapping[str, Any], resources: Sequence[Planned])
     yield from _section("To delete", _by_kind(resources, "delete"))
     yield from _section("Pipelines that run", list(_runs(resources)))
     yield from _section("Models that would serve", list(_models(resources)))
+    yield from _section("Rights at the door", list(_rights(resources)))
     yield from _section("Warnings", list(_messages(preview, "warning")))
 
 
@@ -162,6 +164,13 @@ def _models(resources: Sequence[Planned]) -> Iterator[str]:
         else:
             planned = f"{current}, as before"
         yield f"`{champion.inputs['model']}`: {planned}"
+
+
+def _rights(resources: Sequence[Planned]) -> Iterator[str]:
+    for each in resources:
+        states = [dict(state.get("inputs") or {}) for state in (each.before, each.after)]
+        if each.operation and any(RULES_FILE in (state.get("data") or {}) for state in states):
+            yield from right_changes(*states)
 
 
 def _scores(outputs: State) -> str:

@@ -1,0 +1,56 @@
+"""A team: its namespace for steps and model servers, and the logins of their programs in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pulumi
+from mlplatform.engine_config import JobEngineConfig
+from mlplatform.job_namespace import PODS, RUN_POLICY
+from mlplatform.k8s.namespace import Namespace, Rule, namespace, team_namespace
+from mlplatform.k8s.quota import quota
+from mlplatform.mlflow import TeamLogins
+
+from infra.cluster import Cluster
+from infra.registry import ContainerRegistry
+from settings.services.team_settings import TeamSettings
+
+LABEL = "mlplatform/team"
+
+
+class Team(pulumi.ComponentResource):
+    """Namespace of a team with a quota, closed to all traffic but that of its runs and model servers.
+
+    Attributes:
+        namespace: the namespace.
+        engine: the engine that runs the team's pipelines there.
+        run_after: resources that each run waits for.
+        logins: users of MLflow with rights on what the team owns.
+    """
+
+    namespace: Namespace
+    engine: JobEngineConfig[pulumi.Input[str]]
+    run_after: Sequence[pulumi.Resource]
+    logins: TeamLogins
+
+    def __init__(
+        self,
+        name: str,
+        settings: TeamSettings,
+        engine: JobEngineConfig[pulumi.Input[str]],
+        logins: TeamLogins,
+        cluster: Cluster,
+        registry: ContainerRegistry,
+        egress: Sequence[pulumi.Input[Rule]],
+    ) -> None:
+        """Create the namespace; `engine` is that of shared pipelines, `egress` what steps may connect to."""
+        super().__init__("mlplatform:platform:Team", name)
+        self.namespace = namespace(team_namespace(name), cluster.under(self), registry, labels={LABEL: name})
+        policy = self.namespace.allow(f"{self.namespace.name}-{RUN_POLICY}", PODS, egress=egress)
+        limits = settings.quota.limits if settings.quota else {}
+        limited = quota(self.namespace, "persistentvolumeclaims", limits=limits)
+        self.engine = replace(engine, namespace=self.namespace.name)
+        self.run_after = [*self.namespace.resources, policy, *limited]
+        self.logins = logins
+        self.register_outputs({})

@@ -1,0 +1,147 @@
+"""Two teams in a cluster: their namespaces, runs and model servers, and what one reaches of the other."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import bcrypt
+import pytest
+import requests
+import yaml
+from mlplatform import job_namespace, mlflow, mlflow_pod
+from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD, team_namespace
+
+from infra.kubernetes_client.client import KubernetesClient
+from tests.harness import Stack
+from tests.lab.cluster import TOOLS, Cluster, cluster_at
+
+from .conftest import secret
+
+FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
+PASSWORD = "one password for all"
+PERSONS = {"anna": "administrator", "sam": "editor", "tess": "editor"}
+SERVICES = ("platform:tracking", "platform:monitoring")
+QUOTA = {"cpu": 6, "memory_gb": 8, "storage_gb": 40}
+SHOP, SCIENCE = team_namespace("shop"), team_namespace("science")
+
+
+@pytest.fixture(scope="module")
+def outputs(whole: Stack | None) -> Iterator[dict[str, Any]]:
+    """Put a door with two teams in front of the lab, train the model of one again, and remove both afterwards."""
+    if whole is None:
+        pytest.skip("teams need settings that the environment's cluster does not have")
+    before = json.loads(json.dumps(whole.settings))
+    address = whole.settings["platform:load_balancer"]["addresses"].partition("-")[2]
+    digest = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    users = {name: {"role": role, "password_hash": digest} for name, role in PERSONS.items()}
+    whole.settings |= {name: {"service": "ClusterIP"} for name in SERVICES}
+    whole.settings |= {
+        "serving:service": "ClusterIP",
+        "platform:door": {"host": str(ipaddress.IPv4Address(address)), "users": users},
+        "workloads:teams": {
+            "shop": {"people": ["sam"], "pipelines": ["iris-external", "batch-predict"], "quota": QUOTA},
+            "science": {"people": ["tess"], "pipelines": ["iris-local"]},
+        },
+    }
+    whole.settings["workloads:pipelines"]["iris-external"]["parameters"]["trees"] = 20
+    whole.up()
+    yield whole.outputs("--show-secrets")
+    whole.settings = before
+    whole.up()
+
+
+@pytest.fixture(scope="module")
+def cluster(outputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return cluster_at(outputs["kubeconfig"], tmp_path_factory.mktemp("kubeconfig"))
+
+
+@pytest.fixture(scope="module")
+def score(outputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], int]:
+    """Return a function that predicts at the door in the name of a person, and returns the status."""
+    authority = tmp_path_factory.mktemp("door") / "ca.crt"
+    authority.write_text(outputs["door_authority"])
+    url = str(outputs["door_url"]).rstrip("/")
+
+    def status(person: str) -> int:
+        with requests.Session() as session:
+            session.verify, session.trust_env = str(authority), False
+            origin = {"Origin": url}
+            login = {"username": person, "password": PASSWORD, "rd": "/door/signed-out"}
+            assert session.post(f"{url}/oauth2/sign_in", data=login, headers=origin, timeout=30).status_code == 200
+            answer = session.post(f"{url}/models/iris/score", json=FLOWER, headers=origin, timeout=30)
+            return answer.status_code
+
+    return status
+
+
+def test_model_of_a_team_answers_its_persons_and_administrators(score: Callable[[str], int]) -> None:
+    assert {person: score(person) for person in PERSONS} == {"anna": 200, "sam": 200, "tess": 403}
+
+
+def test_run_and_server_of_a_team_are_in_its_namespace(outputs: dict[str, Any], api: KubernetesClient) -> None:
+    assert outputs["iris_external"]["state"] == "SUCCEEDED"
+    jobs = [job.metadata.name for job in api.batch.list_namespaced_job(SHOP).items]
+    assert any(outputs["iris_external"]["run_id"] in name for name in jobs), jobs
+    servers = {each.metadata.name for each in api.apps.list_namespaced_deployment(SHOP).items}
+    assert servers == {"iris-server"}
+    assert api.apps.list_namespaced_deployment(SCIENCE).items == []
+
+
+def test_programs_of_a_team_have_rights_on_its_runs_only(
+    tracking_url: str, outputs: dict[str, Any], api: KubernetesClient
+) -> None:
+    teams = json.loads(secret(api, mlflow.NAMESPACE, mlflow_pod.NAME)[mlflow_pod.TEAMS])
+    find, change = (
+        f"{tracking_url}/api/2.0/mlflow/experiments/get-by-name",
+        f"{tracking_url}/api/2.0/mlflow/runs/create",
+    )
+
+    def statuses(user: str, team: str) -> tuple[int, int]:
+        login = (f"{user}.{team}", teams[team]["passwords"][user])
+        found = requests.get(find, params={"experiment_name": "iris-external"}, auth=login, timeout=30)
+        if found.status_code != 200:
+            return found.status_code, found.status_code
+        experiment = {"experiment_id": found.json()["experiment"]["experiment_id"]}
+        return found.status_code, requests.post(change, json=experiment, auth=login, timeout=30).status_code
+
+    assert {team: statuses("writer", team) for team in ("shop", "science")} == {
+        "shop": (200, 200),
+        "science": (403, 403),
+    }
+    assert {team: statuses("reader", team) for team in ("shop", "science")} == {
+        "shop": (200, 403),
+        "science": (403, 403),
+    }
+
+
+def step(namespace: str, cpu: str = "1") -> dict[str, Any]:
+    """Return a pod with tools that has the labels and limits of a step."""
+    resources = {"limits": {"cpu": cpu, "memory": "128Mi", "ephemeral-storage": "100Mi"}}
+    container = {"name": "main", "image": TOOLS, "command": ["sleep", "infinity"], "resources": resources}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "caller", "namespace": namespace, "labels": job_namespace.PODS},
+        "spec": {**POD, "containers": [{**container, "securityContext": CONTAINER_SECURITY}]},
+    }
+
+
+def test_step_of_another_team_does_not_reach_the_server(cluster: Cluster) -> None:
+    cluster.apply(step(SCIENCE))
+    try:
+        cluster.wait("pod/caller", "-n", SCIENCE, "--for=condition=Ready")
+        command = ["curl", "-s", "-m", "8", "-o", "/dev/null", "-w", "%{http_code}"]
+        server = f"http://iris-server.{SHOP}.svc:5005/v2/health/ready"
+        assert cluster.execute("caller", SCIENCE, *command, server, check=False)[:3] == "000"
+        tracking = f"http://{mlflow_pod.NAME}.{mlflow.NAMESPACE}.svc:5050/health"
+        assert cluster.execute("caller", SCIENCE, *command, tracking, check=False)[:3] == "200"
+    finally:
+        cluster.kubectl("delete", "pod", "caller", "-n", SCIENCE, "--wait=false")
+
+
+def test_pod_beyond_the_quota_is_refused(cluster: Cluster) -> None:
+    refusal = cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(step(SHOP, cpu="7")), check=False)
+    assert "exceeded quota: limits" in refusal

@@ -1,0 +1,266 @@
+"""The door with two teams: what a person of one team tries on the things of the other, and what is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from mlplatform.door.door_routes import served_models
+from mlplatform.team_rights import owned_by_teams
+
+from settings.services.door_settings import DoorSettings
+from settings.stack import StackSettings
+from settings.workloads import WorkloadsSettings
+from tests.pipelines.conftest import mlflow_server
+from tests.waiting import until
+
+from .processes import HOST, KEY, DoorProcesses, expires, running_door
+
+WORKLOADS = WorkloadsSettings.model_validate(
+    {
+        "pipelines": {
+            "flowers": {"model": "iris", "serve": True, "gate": 0.5},
+            "hidden": {"model": "secret", "serve": True, "port": 5006, "visibility": "private"},
+            "open": {"model": "rose", "serve": True, "port": 5007, "visibility": "public"},
+            "cellar": {"model": "wine", "serve": True, "port": 5008},
+            "common": {"model": "plain", "serve": True, "port": 5009},
+        },
+        "teams": {
+            "shop": {"people": ["sam", "rae"], "pipelines": ["flowers", "hidden", "open"]},
+            "science": {"people": ["tess"], "pipelines": ["cellar"]},
+        },
+    }
+)
+MODELS = served_models(StackSettings.model_construct(workloads=WORKLOADS))
+API = "/mlflow/api/2.0/mlflow/"
+Answer = requests.Response
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A person who has signed in at the door."""
+
+    url: str
+    session: requests.Session
+
+    def get(self, path: str, /, **query: Any) -> Answer:
+        return self.session.get(f"{self.url}/{path.lstrip('/')}", params=query, timeout=30)
+
+    def post(self, path: str, method: str = "POST", /, **content: Any) -> Answer:
+        headers = {"Origin": self.url, "Accept": "application/json"}
+        return self.session.request(method, f"{self.url}{path}", json=content, headers=headers, timeout=30)
+
+    def experiment(self, name: str) -> str:
+        answer = self.get(f"{API}experiments/get-by-name", experiment_name=name)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["experiment"]["experiment_id"])
+
+    def finds(self, name: str) -> bool:
+        """Return True if a search of experiments or models has the name."""
+        experiments = self.post(f"{API}experiments/search", max_results=100).json()
+        models = self.get(f"{API}registered-models/search").json()
+        return f'"{name}"' in str([experiments, models]).replace("'", '"')
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Things of the team `shop` in MLflow: an experiment, a run with a file, and a version of the model `iris`."""
+
+    experiment: str
+    run: str
+
+
+@pytest.fixture(scope="module")
+def team_mlflow(folder: Path) -> Iterator[str]:
+    data = folder / "team-mlflow"
+    data.mkdir(mode=0o700)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_DOOR_KEY", KEY)
+        with mlflow_server(data, "password1234", users=True, teams=owned_by_teams(WORKLOADS)) as url:
+            yield url
+
+
+@pytest.fixture(scope="module")
+def team_door(folder: Path, team_mlflow: str) -> Iterator[DoorProcesses]:
+    files = folder / "team-door"
+    files.mkdir()
+    with running_door(files, DoorSettings(host=HOST), team_mlflow, MODELS, WORKLOADS.teams) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def person(team_door: DoorProcesses) -> Callable[[str], Caller]:
+    sessions: dict[str, Caller] = {}
+
+    def signed_in(name: str) -> Caller:
+        if name not in sessions:
+            sessions[name] = Caller(team_door.url, team_door.signed_in(name))
+        return sessions[name]
+
+    return signed_in
+
+
+@pytest.fixture(scope="module")
+def shop(person: Callable[[str], Caller]) -> Shop:
+    sam = person("sam")
+    experiment = sam.experiment("flowers")
+    created = sam.post(f"{API}runs/create", experiment_id=experiment)
+    assert created.status_code == 200, created.text
+    run = created.json()["run"]["info"]
+    assert sam.post(f"{API}runs/log-metric", run_id=run["run_id"], key="accuracy", value=1, timestamp=1).ok
+    uploaded = sam.session.put(f"{sam.url}{FILES}{experiment}/{run['run_id']}/artifacts/a.txt", data=b"shop only")
+    assert uploaded.status_code == 200, uploaded.text
+    version = sam.post(f"{API}model-versions/create", name="iris", source=run["artifact_uri"], run_id=run["run_id"])
+    assert version.status_code == 200, version.text
+    assert sam.post(f"{API}registered-models/alias", name="iris", alias="champion", version="1").ok
+    return Shop(experiment, run["run_id"])
+
+
+FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts/"
+PERMISSION = {"username": "tess", "permission": "MANAGE"}
+ATTEMPTS: dict[str, Callable[[Caller, Shop], Answer]] = {
+    "open the page of a model": lambda who, _: who.get("/models/iris/"),
+    "predict with a model": lambda who, _: who.post("/models/iris/score"),
+    "predict with a private model": lambda who, _: who.post("/models/secret/score"),
+    "predict by a detour": lambda who, _: who.post("/models/wine/..%2Firis/score"),
+    "read metrics of all models": lambda who, _: who.get("/monitoring/api/v1/query"),
+    "read an experiment": lambda who, its: who.get(f"{API}experiments/get", experiment_id=its.experiment),
+    "read an experiment by name": lambda who, _: who.get(f"{API}experiments/get-by-name", experiment_name="flowers"),
+    "read a run": lambda who, its: who.get(f"{API}runs/get", run_id=its.run),
+    "read a metric": lambda who, its: who.get(f"{API}metrics/get-history", run_id=its.run, metric_key="accuracy"),
+    "list files": lambda who, its: who.get(f"{API}artifacts/list", run_id=its.run),
+    "download a file": lambda who, its: who.get(f"{FILES}{its.experiment}/{its.run}/artifacts/a.txt"),
+    "download a file as the pages do": lambda who, its: who.get("/mlflow/get-artifact", path="a.txt", run_id=its.run),
+    "overwrite a file": lambda who, its: who.post(f"{FILES}{its.experiment}/{its.run}/artifacts/a.txt", "PUT"),
+    "read a model": lambda who, _: who.get(f"{API}registered-models/get", name="iris"),
+    "read the champion": lambda who, _: who.get(f"{API}registered-models/alias", name="iris", alias="champion"),
+    "read a version": lambda who, _: who.get(f"{API}model-versions/get", name="iris", version="1"),
+    "get the address of a version": lambda who, _: who.get(
+        f"{API}model-versions/get-download-uri", name="iris", version="1"
+    ),
+    "start a run": lambda who, its: who.post(f"{API}runs/create", experiment_id=its.experiment),
+    "log a metric": lambda who, its: who.post(f"{API}runs/log-metric", run_id=its.run, key="m", value=1, timestamp=1),
+    "tag a run": lambda who, its: who.post(f"{API}runs/set-tag", run_id=its.run, key="k", value="v"),
+    "delete a run": lambda who, its: who.post(f"{API}runs/delete", run_id=its.run),
+    "rename an experiment": lambda who, its: who.post(
+        f"{API}experiments/update", experiment_id=its.experiment, new_name="mine"
+    ),
+    "register a version": lambda who, _: who.post(f"{API}model-versions/create", name="iris", source="x"),
+    "copy a version": lambda who, _: who.post(f"{API}model-versions/create", name="wine", source="models:/iris/1"),
+    "register a version of a foreign run": lambda who, its: who.post(
+        f"{API}model-versions/create", name="wine", source=f"runs:/{its.run}/model", run_id=its.run
+    ),
+    "register a version of files in the object store": lambda who, its: who.post(
+        f"{API}model-versions/create", name="wine", source=f"s3://bucket/{its.experiment}/{its.run}/artifacts"
+    ),
+    "move the champion": lambda who, _: who.post(
+        f"{API}registered-models/alias", name="iris", alias="champion", version="1"
+    ),
+    "delete the champion": lambda who, _: who.post(
+        f"{API}registered-models/alias", "DELETE", name="iris", alias="champion"
+    ),
+    "rename a model": lambda who, _: who.post(f"{API}registered-models/rename", name="iris", new_name="mine"),
+    "delete a model": lambda who, _: who.post(f"{API}registered-models/delete", "DELETE", name="iris"),
+    "grant herself an experiment": lambda who, its: who.post(
+        f"{API}experiments/permissions/create", experiment_id=its.experiment, **PERMISSION
+    ),
+    "grant herself a model": lambda who, _: who.post(
+        f"{API}registered-models/permissions/create", name="iris", **PERMISSION
+    ),
+    "become an administrator": lambda who, _: who.post(
+        f"{API}users/update-admin", "PATCH", username="tess", is_admin=True
+    ),
+    "create a user": lambda who, _: who.post(f"{API}users/create", username="tom", password="password1234"),
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_person_of_another_team_is_refused(person: Callable[[str], Caller], shop: Shop, attempt: str) -> None:
+    answer = ATTEMPTS[attempt](person("tess"), shop)
+    assert answer.status_code in (403, 404), answer.text
+
+
+def test_searches_and_pages_leave_out_other_teams(person: Callable[[str], Caller], shop: Shop) -> None:
+    sam, tess = person("sam"), person("tess")
+    for name, seen_by_tess in {"flowers": False, "iris": False, "cellar": True, "wine": True, "common": True}.items():
+        assert tess.finds(name) == seen_by_tess, name
+    assert sam.finds("flowers")
+    assert not sam.finds("wine")
+    found = {who: who.post(f"{API}runs/search", experiment_ids=[shop.experiment]).json() for who in (sam, tess)}
+    assert [run["info"]["run_id"] for run in found[sam]["runs"]] == [shop.run]
+    assert not found[tess].get("runs")
+    query = {"query": f'{{mlflowGetRun(input: {{runId: "{shop.run}"}}) {{run {{info {{runId}}}}}}}}'}
+    assert shop.run in sam.post("/mlflow/graphql", **query).text
+    assert '"runId"' not in tess.post("/mlflow/graphql", **query).text
+    pages = {name: person(name).get("/").text for name in ("sam", "tess", "ed", "anna")}
+    assert {name: "/models/iris/" in page for name, page in pages.items()} == {
+        "sam": True,
+        "tess": False,
+        "ed": False,
+        "anna": True,
+    }
+    assert all("/models/rose/" in page and "/models/plain/" in page for page in pages.values())
+    assert "Your teams: shop. You may see what they own and what is shared, and change what they own." in pages["sam"]
+    assert "flowers" not in pages["tess"]
+    assert 'href="/monitoring/"' not in pages["tess"]
+
+
+def test_team_uses_its_models_and_roles_hold_in_it(person: Callable[[str], Caller], shop: Shop) -> None:
+    assert person("sam").post("/models/iris/score").status_code == 200
+    assert person("sam").post("/models/secret/score").status_code == 403
+    assert person("anna").post("/models/secret/score").status_code == 200
+    assert person("tess").post("/models/rose/score").status_code == 200
+    rae = person("rae")
+    assert rae.get(f"{API}runs/get", run_id=shop.run).status_code == 200
+    assert rae.post(f"{API}runs/create", experiment_id=shop.experiment).status_code == 403
+
+
+def test_shared_pipelines_are_read_by_all_and_changed_by_persons_without_a_team(
+    person: Callable[[str], Caller],
+) -> None:
+    experiment = person("ed").experiment("common")
+    statuses = {
+        name: person(name).post(f"{API}runs/create", experiment_id=experiment).status_code
+        for name in ("ed", "sam", "rob", "anna")
+    }
+    assert statuses == {"ed": 200, "sam": 403, "rob": 403, "anna": 200}
+    assert person("tess").post("/models/plain/score").status_code == 200
+    assert person("tess").post(f"{API}runs/search", experiment_ids=[experiment]).json()["runs"]
+
+
+def test_token_of_a_team_reaches_the_runs_of_this_team(team_door: DoorProcesses, shop: Shop) -> None:
+    tokens = {f"mlp_{letter * 43}": team for letter, team in {"a": "shop", "b": "science", "c": "a note"}.items()}
+    grants = {
+        text: {"id": team[:4], "team": team, "for": {"mlflow": True}, "role": "reader", "expires": expires()}
+        for text, team in tokens.items()
+    }
+    team_door.write_tokens(grants)
+
+    def statuses() -> dict[str, int]:
+        return {
+            team: requests.get(
+                f"{team_door.url}{API}runs/get",
+                params={"run_id": shop.run},
+                headers={"Authorization": f"Bearer {text}"},
+                verify=str(team_door.ca),
+                timeout=30,
+            ).status_code
+            for text, team in tokens.items()
+        }
+
+    until(lambda: 401 not in statuses().values(), seconds=30, what="the tokens")
+    assert statuses() == {"shop": 200, "science": 403, "a note": 403}
+
+
+def test_person_who_leaves_a_team_loses_its_rights(team_mlflow: str, shop: Shop) -> None:
+    def status(teams: str) -> int:
+        headers = {"X-Door-User": "lea", "X-Door-Role": "editor", "X-Door-Key": KEY}
+        headers |= {"X-Door-Teams": teams} if teams else {}
+        url = f"{team_mlflow}{API.removeprefix('/mlflow')}runs/get"
+        return requests.get(url, params={"run_id": shop.run}, headers=headers, timeout=30).status_code
+
+    assert [status(teams) for teams in ("*,shop", "*", "*,shop,science", "*,science", "")] == [200, 403, 200, 403, 403]
