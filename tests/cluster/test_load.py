@@ -7,8 +7,11 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,13 +25,26 @@ from tests.waiting import until
 from workloads.serving import kubernetes
 
 from .conftest import pods, ready
-from .takeover import Takeover, measure_takeover
 
 RATE, SECONDS = 500, 60
 IMPATIENT, USUAL, PATIENT = (1, 3, 0), (5, 10, 0), (25, 40, 25)
 """Seconds of a client's timeouts for connecting and for the response, and of its pause before the retry."""
 FIRST_SECONDS = 5
 """Seconds of load before and after the failure."""
+LONGEST_SECONDS = 90
+"""Time within which a Service has recovered from the death of a machine."""
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """Seconds after the death until the Service's address answers, and until no endpoint is on the dead machine.
+
+    `node_ready` is what Kubernetes says of the machine's node at that time.
+    """
+
+    address_answers: float
+    endpoints_gone: float
+    node_ready: bool
 
 
 @pytest.fixture
@@ -114,6 +130,7 @@ def test_load_failure_of_the_announcing_node_loses_no_request(
             print(f"  {takeovers[0]}")
         assert figures["failed"] == 0
         assert figures["first"] > 0.5 * figures["sent"]
+        assert takeovers[0].node_ready, "the endpoints remained until the node monitor found the death"
     finally:
         whole.up()
     until(lambda: all(ready(pod) for pod in replicas(api, server)), seconds=180)
@@ -127,3 +144,43 @@ def _network_card(address: str) -> str:
         socket.create_connection((address, 22), timeout=1).close()
     words = subprocess.run(["ip", "neigh", "show", address], check=True, capture_output=True, text=True).stdout.split()
     return words[words.index("lladdr") + 1]
+
+
+def measure_takeover(
+    api: KubernetesClient, server: dict[str, Any], machine: str, dies: Callable[[], object]
+) -> Takeover:
+    """Let a machine die, and wait for both; the time begins before the death."""
+    begin = time.monotonic()
+    dies()
+
+    def seconds_until(condition: Callable[[], bool], what: str) -> float:
+        until(condition, seconds=LONGEST_SECONDS, what=what)
+        return time.monotonic() - begin
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.submit(seconds_until, lambda: _answers(server["outside"]), "an answer from the address")
+        gone = pool.submit(
+            seconds_until, lambda: machine not in _endpoint_nodes(api, server["name"]), "no dead endpoint"
+        )
+        endpoints_gone = gone.result()
+        # `ready` reads the conditions of a node, too.
+        is_ready = ready(api.core.read_node(machine))
+        return Takeover(round(answers.result(), 2), round(endpoints_gone, 2), is_ready)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/v2/health/live", timeout=0.3) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _endpoint_nodes(api: KubernetesClient, service: str) -> set[str]:
+    """Return the nodes of the endpoints to which kube-proxy sends connections."""
+    from kubernetes import client  # type: ignore[import-untyped]
+
+    slices = client.DiscoveryV1Api(api.core.api_client).list_namespaced_endpoint_slice(
+        kubernetes.NAMESPACE, label_selector=f"kubernetes.io/service-name={service}"
+    )
+    return {each.node_name for part in slices.items for each in part.endpoints or [] if each.conditions.ready}
