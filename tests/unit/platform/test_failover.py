@@ -110,7 +110,7 @@ class Api(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, *arguments: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Print nothing."""
 
 
