@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 from mlplatform.addons.metallb import MetalLb
 from mlplatform.addons.metrics_server import MetricsServer
+from mlplatform.addons.node_watch import NodeWatch
 from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
 from mlplatform.cluster_objects import created_objects
@@ -61,7 +62,7 @@ def provision_kubeadm_cluster(settings: StackSettings, stack: str, directory: Pa
     network = pod_network(settings.platform, settings.infra.kubernetes, kubeadm.bootstrap_view())
     cluster = kubeadm.ready_cluster([network])
     volumes = OpenEbs(cluster, is_default=True)
-    addons: list[pulumi.Resource] = [volumes, MetricsServer(cluster)]
+    addons: list[pulumi.Resource] = [volumes, MetricsServer(cluster), NodeWatch(cluster)]
     if settings.platform.load_balancer:
         addons.append(MetalLb(settings.platform.load_balancer, cluster))
     return ProvisionedCluster(

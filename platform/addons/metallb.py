@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.addons import vendored_manifests
 from mlplatform.addons.vendored_manifests import SKIP_AWAIT, Manifest, pod_of, read_manifests
+from mlplatform.k8s.deployment import settings_digest
 
 from infra.cluster import Cluster
 from infra.secrets import RandomPassword
@@ -14,6 +17,18 @@ from settings.platform import LoadBalancerSettings
 
 NAMESPACE = "metallb-system"
 RESOURCES = {"requests": {"cpu": "10m", "memory": "50Mi"}, "limits": {"cpu": "200m", "memory": "200Mi"}}
+SPEAKER_RESOURCES = {"requests": {"cpu": "50m", "memory": "50Mi"}, "limits": {"cpu": "1", "memory": "200Mi"}}
+"""A speaker that waits for the processor for a second loses its addresses to another node."""
+MEMBERLIST = {
+    # Each speaker probes one other speaker in each interval. A suspect that does not answer for four intervals is dead.
+    **{"ProbeInterval": "250ms", "ProbeTimeout": "150ms", "SuspicionMult": 4, "SuspicionMaxTimeoutMult": 2},
+    # MetalLB requires all fields; the others have memberlist's defaults for local networks.
+    **{"GossipInterval": "100ms", "GossipNodes": 3, "GossipToTheDeadTime": "30s", "RetransmitMult": 4},
+    **{"TCPTimeout": "10s", "IndirectChecks": 3, "DisableTcpPings": False, "AwarenessMaxMultiplier": 8},
+    **{"GossipVerifyIncoming": True, "GossipVerifyOutgoing": True, "EnableCompression": True},
+    **{"PushPullInterval": "30s", "QueueCheckInterval": "30s", "HandoffQueueDepth": 1024, "UDPBufferSize": 1400},
+}
+"""How speakers find a dead one. With three speakers it takes at most two seconds, in place of the default's six."""
 WEBHOOK_OBJECTS = (
     ("Secret", "metallb-webhook-cert"),
     ("Service", "metallb-webhook-service"),
@@ -34,8 +49,15 @@ class MetalLb(pulumi.ComponentResource):
         _remove_webhook(objects)
         _restrict_secret_rights(objects["Role", "controller"])
         _configure_controller(objects["Deployment", "controller"])
-        _configure_speaker(objects["DaemonSet", "speaker"])
         namespace = vendored_manifests.create([objects.pop(("Namespace", NAMESPACE))], inside)
+        # The speaker's manifest mounts it if it exists.
+        members = kubernetes.core.v1.ConfigMap(
+            "metallb-memberlist",
+            metadata={"name": "metallb-memberlist-config", "namespace": NAMESPACE},
+            data={"config.json": json.dumps(MEMBERLIST, indent=1)},
+            opts=inside.options(*namespace),
+        )
+        _configure_speaker(objects["DaemonSet", "speaker"], members)
         key = kubernetes.core.v1.Secret(
             "memberlist",
             metadata={"name": "memberlist", "namespace": NAMESPACE},
@@ -43,7 +65,7 @@ class MetalLb(pulumi.ComponentResource):
             string_data={"secretkey": RandomPassword("metallb-memberlist").value.apply(lambda text: text[:32])},
             opts=inside.options(*namespace),
         )
-        created = vendored_manifests.create(objects.values(), inside.after(*namespace), key, prefix="metallb")
+        created = vendored_manifests.create(objects.values(), inside.after(*namespace), key, members, prefix="metallb")
         pool = kubernetes.apiextensions.CustomResource(
             "load-balancer-addresses",
             api_version="metallb.io/v1beta1",
@@ -93,21 +115,18 @@ def _configure_controller(deployment: Manifest) -> None:
         del controller[field]
     vendored_manifests.probe_readiness_at_once(controller)
     del pod_of(deployment)["volumes"]
-    _remove_scrape_annotations(deployment)
+    # They point to the metrics port, which `--port=0` closes.
+    del deployment["spec"]["template"]["metadata"]["annotations"]
 
 
-def _configure_speaker(daemon_set: Manifest) -> None:
+def _configure_speaker(daemon_set: Manifest, members: kubernetes.core.v1.ConfigMap) -> None:
     daemon_set["metadata"]["annotations"] = SKIP_AWAIT
     speaker = vendored_manifests.container(daemon_set, "speaker")
     speaker |= {
         "image": f"quay.io/metallb/speaker:{VERSIONS['metallb']['version']}",
         "args": ["--port=0"],
         "ports": [port for port in speaker["ports"] if port["name"] != "metricshttps"],
-        "resources": RESOURCES,
+        "resources": SPEAKER_RESOURCES,
     }
-    _remove_scrape_annotations(daemon_set)
-
-
-def _remove_scrape_annotations(manifest: Manifest) -> None:
-    """Remove the annotations that point to the metrics port, which `--port=0` closes."""
-    del manifest["spec"]["template"]["metadata"]["annotations"]
+    # The speaker reads its settings only at its start. These annotations replace those of the closed metrics port.
+    daemon_set["spec"]["template"]["metadata"]["annotations"] = {"settings": settings_digest([members])}

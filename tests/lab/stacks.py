@@ -43,11 +43,14 @@ def lab_stacks(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], Stac
 
 
 def cut_power(stack: Stack, machine: str) -> None:
-    """Kill all processes of a machine and disconnect it, like a power cut: its kernel must not respond either."""
+    """Disconnect a machine and kill all its processes, like a power cut: its kernel must not respond either.
+
+    The processes end last: otherwise the kernel would close their connections, which no power cut does.
+    """
     settings = LabSettings.model_validate(stack.settings["infra:lab"])
     positions = {name: position for name, _, position in machine_positions(settings)}
-    subprocess.run(["runc", "kill", "--all", f"{stack.name}.{machine}", "KILL"], check=True)
     Bridge(stack.name, str(settings.subnet)).disconnect(machine, str(settings.subnet[positions[machine]]))
+    subprocess.run(["runc", "kill", "--all", f"{stack.name}.{machine}", "KILL"], check=True)
 
 
 def lose(stack: Stack, machine: str) -> None:

@@ -106,12 +106,12 @@ def test_service_is_reachable_by_name_and_address_from_nodes_and_outside(cluster
     cluster.kubectl("delete", "namespace", space)
 
 
-def test_connection_tracking_of_unanswered_connections_expires_after_two_seconds(lab: Stack) -> None:
+def test_connection_tracking_of_unanswered_connections_expires_after_a_second(lab: Stack) -> None:
     """tests/cluster/test_load.py measures the effect."""
     setting = ["sysctl", "-n", "net.netfilter.nf_conntrack_tcp_timeout_syn_sent"]
     for node in lab.outputs()["nodes"]:
         command = ["runc", "exec", f"{lab.name}.{node['name']}", *setting]
-        assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "2\n"
+        assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "1\n"
 
 
 def test_private_image_needs_the_pull_secret(

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pulumi
 from mlplatform.addons.metallb import MetalLb
 from mlplatform.addons.metrics_server import MetricsServer
+from mlplatform.addons.node_watch import NodeWatch
 from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
 from mlplatform.door.door import Behind, Door, Page, door_access
@@ -153,6 +154,7 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "flannel upstream": lambda: _network("upstream", network="flannel"),
     "metallb": _metallb,
     "metrics-server": lambda: MetricsServer(a_cluster()),
+    "node-watch": lambda: NodeWatch(a_cluster()),
     "openebs": lambda: OpenEbs(a_cluster(), is_default=True),
     "kubeflow": lambda: kubeflow({}),
     "kubeflow with stores of the settings": lambda: kubeflow({"database": DATABASE, "objects": OBJECTS}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -211,3 +212,25 @@ def test_metallb_has_no_webhook_and_no_right_to_write_secrets(graphs: Mapping[st
     assert all(set(rule["verbs"]) <= {"get", "list", "watch"} for rule in rules if "secrets" in rule["resources"])
     (controller,) = rendered["Deployment metallb-controller"]["spec"]["template"]["spec"]["containers"]
     assert controller["args"] == ["--port=0", "--webhook-mode=disabled", "--disable-cert-rotation=true"]
+
+
+def test_metallb_speakers_find_a_dead_one_within_two_seconds(graphs: Mapping[str, Graph]) -> None:
+    rendered = objects(graphs["metallb"])
+    members = json.loads(rendered["ConfigMap metallb-memberlist"]["data"]["config.json"])
+    interval = float(members["ProbeInterval"].removesuffix("ms")) / 1000
+    # With three speakers, a speaker probes another one in at least each third interval.
+    assert (3 + 1 + members["SuspicionMult"]) * interval <= 2
+    volumes = pod_of(rendered["DaemonSet metallb-speaker"])["volumes"]
+    assert {"name": "metallb-memberlist-config", "optional": True} in [each.get("configMap") for each in volumes]
+    assert rendered["DaemonSet metallb-speaker"]["spec"]["template"]["metadata"]["annotations"].keys() == {"settings"}
+
+
+def test_node_watch_may_list_nodes_and_patch_the_status_of_pods_only(graphs: Mapping[str, Graph]) -> None:
+    rendered = objects(graphs["node-watch"])
+    verbs = {
+        (each, *rule["verbs"]) for rule in rendered["ClusterRole node-watch"]["rules"] for each in rule["resources"]
+    }
+    assert verbs == {("nodes", "list"), ("pods", "list"), ("pods/status", "patch")}
+    pod = pod_of(rendered["DaemonSet node-watch"])
+    assert (pod["hostNetwork"], pod["securityContext"]["runAsNonRoot"]) == (True, True)
+    assert list(pod["nodeSelector"]) == ["node-role.kubernetes.io/control-plane"]

@@ -20,6 +20,8 @@ NODE_PORTS = {"control-plane": ("6443/tcp", "10250/tcp"), "worker": ("10250/tcp"
 """Ports of kube-apiserver and kubelet."""
 ETCD_PORTS = ("2379/tcp", "2380/tcp")
 """Ports on which several control planes reach the etcd of each other."""
+KUBE_PROXY_PORT = "10256/tcp"
+"""Port of kube-proxy on which control planes find dead nodes, see `mlplatform.failover.watch`."""
 POD_NETWORK_PORTS = {"weave": ("6783/tcp", "6783/udp", "6784/udp"), "flannel": ("8472/udp",)}
 LISTEN_SECONDS = 60
 """A listener ends after this time, even if this program is killed."""
@@ -28,7 +30,8 @@ THREADS = 16
 
 def required_ports(machine: ResolvedMachine, peer: ResolvedMachine, network: str) -> tuple[str, ...]:
     """Return the ports on which a peer reaches the machine, as in `6443/tcp`."""
-    return (*NODE_PORTS[machine.role], *_etcd_ports(machine, peer), *POD_NETWORK_PORTS.get(network, ()))
+    health = (KUBE_PROXY_PORT,) if peer.role == "control-plane" else ()
+    return (*NODE_PORTS[machine.role], *health, *_etcd_ports(machine, peer), *POD_NETWORK_PORTS.get(network, ()))
 
 
 def _etcd_ports(machine: ResolvedMachine, peer: ResolvedMachine) -> tuple[str, ...]:

@@ -55,13 +55,13 @@ for module in "${modules[@]}"; do
 done
 
 # Connection tracking keeps the pod that a Service chose for a connection, even if that pod never responds. With the
-# default of two minutes, retries from the same port reach the pod of a dead machine again. 2 s is shorter than the
-# pause before the second SYN retry (RFC 6298: 1 s, then 2 s), so that retry may reach another pod.
+# default of two minutes, retries from the same port reach the pod of a dead machine again. Each SYN renews the time, and
+# Linux sends the first SYNs one second apart, so only 1 s lets the next SYN reach another pod.
 cat >/etc/sysctl.d/90-kubernetes.conf <<'SETTINGS'
 net.ipv4.ip_forward = 1
 net.bridge.bridge-nf-call-iptables = 1
 net.bridge.bridge-nf-call-ip6tables = 1
-net.netfilter.nf_conntrack_tcp_timeout_syn_sent = 2
+net.netfilter.nf_conntrack_tcp_timeout_syn_sent = 1
 SETTINGS
 sysctl --quiet --ignore --load /etc/sysctl.d/90-kubernetes.conf
 [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]

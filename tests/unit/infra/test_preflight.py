@@ -11,7 +11,7 @@ from infra.errors import UserError
 from infra.kubeadm import preflight
 from infra.kubeadm.preflight.facts import MachineFacts, parse_facts
 from infra.kubeadm.preflight.ports import required_ports
-from infra.machine import ResolvedMachine
+from infra.machine import ResolvedMachine, Role
 from tests.sandbox import OWNER
 
 PROVIDER = preflight._PreflightProvider()
@@ -198,8 +198,17 @@ def test_diff_of_another_virtual_address_checks_again() -> None:
     assert PROVIDER.diff("worker-1", PROPS, PROPS | {"virtual_address": "10.0.0.10"}).replaces == ["machine"]
 
 
-def test_required_ports_of_etcd_are_those_between_control_planes_only() -> None:
-    worker = ResolvedMachine.parse(MACHINE)
-    plane = replace(worker, role="control-plane")
-    assert set(required_ports(plane, plane, "")) - set(required_ports(plane, worker, "")) == {"2379/tcp", "2380/tcp"}
-    assert required_ports(worker, plane, "") == ("10250/tcp",)
+@pytest.mark.parametrize(
+    ("role", "peer", "more"),
+    [
+        ("control-plane", "control-plane", {"6443/tcp", "10256/tcp", "2379/tcp", "2380/tcp"}),
+        ("control-plane", "worker", {"6443/tcp"}),
+        ("worker", "control-plane", {"10256/tcp"}),
+        ("worker", "worker", set()),
+    ],
+)
+def test_required_ports_of_etcd_and_kube_proxy_are_for_control_planes_only(
+    role: Role, peer: Role, more: set[str]
+) -> None:
+    machine = ResolvedMachine.parse(MACHINE)
+    assert set(required_ports(replace(machine, role=role), replace(machine, role=peer), "")) == {"10250/tcp", *more}
