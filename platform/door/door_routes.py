@@ -11,6 +11,7 @@ from mlplatform.k8s.namespace import team_namespace
 
 from settings.services.door_settings import DoorSettings, Visibility
 from settings.services.team_settings import TeamSettings
+from settings.serving import CanarySettings
 from settings.stack import StackSettings
 
 MODEL = "model"
@@ -29,16 +30,23 @@ UNDIVIDED = "monitoring"
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model behind the door: the port of its Service, its callers, the longest body of a request, and its team."""
+    """A model behind the door: the port of its Service, its callers, and the longest body of a request.
+
+    Further, its team, and a canary to which the door sends requests.
+    """
 
     port: int
     visibility: Visibility
     max_body_bytes: int
     team: str = ""
+    canary: CanarySettings | None = None
 
-    def address(self, name: str) -> str:
-        """Return `host:port` of the model with this name, for pods."""
-        return f"{model_service(name)}.{team_namespace(self.team)}.svc:{self.port}"
+    def addresses(self, name: str) -> dict[str, str]:
+        """Return `host:port` for pods of the model with this name and of its canary, by nginx's name."""
+        domain = f"{team_namespace(self.team)}.svc:{self.port}"
+        model = {model_upstream(name): f"{model_service(name)}.{domain}"}
+        canary = {canary_upstream(name): f"{canary_service(model_service(name))}.{domain}"}
+        return model | (canary if self.canary else {})
 
 
 def services_file(addresses: Mapping[str, str]) -> str:
@@ -68,15 +76,21 @@ def model_service(model: str) -> str:
     return f"{model}-server"
 
 
+def canary_service(service: str) -> str:
+    """Return the name of the Service of a model's canary, by that of the model."""
+    return f"{service}-canary"
+
+
 def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
     """Return the served models of a stack by name."""
-    teams = settings.workloads.pipeline_teams
+    teams, canary = settings.workloads.pipeline_teams, settings.serving.canary
     return {
         pipeline.model or name: PublishedModel(
             pipeline.port or settings.serving.port,
             pipeline.visibility,
             settings.serving.max_body_bytes,
             teams.get(name, ""),
+            canary if canary and canary.separate and pipeline.port is None else None,
         )
         for name, pipeline in settings.workloads.pipelines.items()
         if pipeline.serve
@@ -108,8 +122,51 @@ def _model(name: str, model: PublishedModel, files: str, rate: int) -> str:
     """Return the location of a model. A prediction changes nothing, so nginx repeats one that a pod did not answer."""
     limits = f"  limit_req zone=callers burst={rate} nodelay;\n  client_max_body_size {model.max_body_bytes};\n"
     retry = "  proxy_next_upstream error timeout non_idempotent;\n  proxy_next_upstream_tries 2;\n"
-    target = f"  proxy_pass http://{model_upstream(name)}/;\n"
-    return _location(MODEL, files, limits + retry + target, f"{MODELS_PATH}{name}", name)
+    target, further, errors = f"  proxy_pass http://{model_upstream(name)}/;\n", "", ""
+    if model.canary and model.canary.mirror:
+        target += f"  mirror /door/mirror/{name};\n"
+        further = _mirror(name, files)
+    elif model.canary:
+        errors = f"  error_page 502 504 = @stable_{name};\n"
+        target = f"  rewrite ^/{MODELS_PATH}{name}/(.*)$ /$1 break;\n  proxy_pass http://${_release(name)};\n"
+        further = _stable(name, files)
+    return _location(MODEL, files, limits + retry + target, f"{MODELS_PATH}{name}", name, errors) + further
+
+
+def releases_file(models: Mapping[str, PublishedModel]) -> str:
+    """Return nginx's variables of canaries: the upstream of a request, or the path of its copy."""
+    lines = []
+    for name, model in models.items():
+        if model.canary and model.canary.mirror:
+            lines.append(f"map $request_uri ${_release(name)} {{ ~^/{MODELS_PATH}{name}/(?<rest>.*)$ /$rest; }}\n")
+        elif model.canary:
+            shares = f"{model.canary.weight}% {canary_upstream(name)}; * {model_upstream(name)};"
+            lines.append(f"split_clients $request_id ${_release(name)} {{ {shares} }}\n")
+    return "".join(lines)
+
+
+def _mirror(name: str, files: str) -> str:
+    """Return the location of copies for a canary. A client's next request on a connection waits for its copy."""
+    timeouts = "".join(f"  proxy_{phase}_timeout 2s;\n" for phase in ("connect", "send", "read"))
+    target = f"  proxy_pass http://{canary_upstream(name)}${_release(name)};\n"
+    return f"location = /door/mirror/{name} {{\n  internal;\n  include {files}/proxy.conf;\n{timeouts}{target}}}\n"
+
+
+def _stable(name: str, files: str) -> str:
+    """Return the location that answers a request that the canary did not answer."""
+    return (
+        f"location @stable_{name} {{\n  include {files}/proxy.conf;\n  proxy_pass http://{model_upstream(name)};\n}}\n"
+    )
+
+
+def _release(model: str) -> str:
+    """Return the name of nginx's variable for the canary of a model."""
+    return f"release_{model.replace('-', '_')}"
+
+
+def canary_upstream(model: str) -> str:
+    """Return nginx's name for the servers of a model's canary."""
+    return f"{model_upstream(model)}_canary"
 
 
 def model_upstream(model: str) -> str:
@@ -158,6 +215,7 @@ def _members(teams: Mapping[str, TeamSettings]) -> dict[str, Any]:
     }
 
 
-def _location(area: str, files: str, body: str, path: str = "", model: str = "") -> str:
-    guard = f"  include {files}/guard.conf;\n  include {files}/proxy.conf;\n"
+def _location(area: str, files: str, body: str, path: str = "", model: str = "", errors: str = "") -> str:
+    # Of two pages for one error, nginx takes the first.
+    guard = f"{errors}  include {files}/guard.conf;\n  include {files}/proxy.conf;\n"
     return f'location /{path or area}/ {{\n  set $area {area};\n  set $model "{model}";\n{guard}{body}}}\n'
