@@ -1,21 +1,26 @@
-"""The operations of the server without HTTP: request bodies in, JSON-ready responses out."""
+"""The operations on one model without HTTP: request bodies in, JSON-ready responses out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from model_server.codecs.inference_protocol import InferenceRequest, check_members, encode_outputs, input_tensors
+import numpy as np
+
+from model_server.codecs.inference_protocol import InferenceRequest, encode_outputs, input_tensors
 from model_server.codecs.json_decoder import decode_json, decode_text
 from model_server.codecs.mlflow_protocol import decode_records
 from model_server.codecs.plain_tables import read_csv_rows, read_json_rows
 from model_server.errors import RequestError
 from model_server.loader import ModelLoader, ServedModel
+from model_server.model.contributions import KEY, NoContributions
 from model_server.model.model import Model, Outputs, Rows
 from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry
 
 JSON, CSV, BINARY = "application/json", "text/csv", "application/octet-stream"
+MOST_OPERATIONS = 1 << 28
+"""Arithmetic operations of one request for contributions: a second or a few."""
 Content = dict[str, Any]
 
 
@@ -27,19 +32,29 @@ class DataPlane:
         self._loader = loader
         self._telemetry = telemetry
 
-    def score(self, body: bytes, media_type: str) -> Content:
-        """Return the prediction of one JSON object, or the predictions of a JSON list or a CSV file."""
+    def score(self, body: bytes, media_type: str, *, explain: bool = False) -> Content:
+        """Return the prediction of one JSON object, or the predictions of a JSON list or a CSV file.
+
+        Args:
+            body: the request.
+            media_type: its content type.
+            explain: add the contributions of the features to each prediction.
+        """
         served = self.served()
+        model = served.model
         if media_type == JSON:
             content = decode_json(body)
             if not isinstance(content, list):
-                return self._predict_row(served.model, served.reader.parse_object(content))
+                row = served.reader.parse_object(content)
+                explained = {KEY: self._contributions(model, [row])[0]} if explain else {}
+                return self._predict_row(model, row) | explained
             rows = served.reader.parse_objects(content)
         elif media_type == CSV:
             rows = served.reader.parse_csv(decode_text(body))
         else:
             raise _unsupported(media_type, f"{JSON} or {CSV}")
-        return self._predict_rows(served.model, rows)
+        predictions = self._predict_rows(model, rows)
+        return predictions | {KEY: self._contributions(model, rows)} if explain else predictions
 
     def score_fast(self, body: bytes, media_type: str) -> Content | None:
         """Return what `score` returns for a plain body; None if `score` has to decide."""
@@ -65,18 +80,17 @@ class DataPlane:
         return {"predictions": [served.model.task.record(*each) for each in zip(*values, strict=True)]}
 
     def infer(
-        self, name: str, version: str | None, body: bytes, media_type: str, json_length: int | None = None
+        self, version: str | None, body: bytes, media_type: str, json_length: int | None = None
     ) -> tuple[Content, bytes]:
         """Return the open inference protocol's response to a request: its JSON object and its binary data.
 
         Args:
-            name: name of the model.
-            version: its version; None for the served one.
+            version: version of the model; None for the served one.
             body: the request, with binary data after the JSON object if `json_length` is set.
             media_type: content type of the body.
             json_length: bytes of the JSON object; None if all of the body is JSON.
         """
-        served = self.served(name, version)
+        served = self.served(version)
         if media_type != JSON and json_length is None:
             raise _unsupported(media_type, JSON)
         return self.infer_decoded(served, InferenceRequest.decode(body, json_length))
@@ -90,26 +104,9 @@ class DataPlane:
         tensors, binary = encode_outputs(requested, model.task.outputs, outputs)
         return model.identity | echoed | {"outputs": tensors}, binary
 
-    def index(self, body: bytes) -> list[Content]:
-        """Return the open inference protocol's index of models; `{"ready": true}` selects those that are ready."""
-        request = decode_json(body) if body else {}
-        check_members(request, "", required=set(), optional={"ready"})
-        only_ready = request.get("ready", False)
-        if type(only_ready) is not bool:
-            raise RequestError(422, "unexpected_value", "ready: expected a boolean", field="ready")
-        if model := self.model:
-            return [{"name": model.name, "version": model.version, "state": "READY", "reason": ""}]
-        name = self._settings.model
-        if only_ready or name is None:
-            return []
-        return [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": self.problem or ""}]
-
-    def served(self, name: str | None = None, version: str | None = None) -> ServedModel:
-        """Return the served model if it has this name and version."""
+    def served(self, version: str | None = None) -> ServedModel:
+        """Return the served model if it has this version."""
         served = self._loader.served
-        known = served.model.name if served else self._settings.model
-        if name is not None and name != known:
-            raise RequestError(404, "unknown_model", f"there is no model {name[:100]!r} here")
         if served is None:
             reason = self.problem or "it is being fetched"
             raise RequestError(503, "no_model", f"no model is loaded: {reason}")
@@ -118,6 +115,11 @@ class DataPlane:
             message = f"version {version[:100]!r} of {model.name} is not served; version {model.version} is"
             raise RequestError(404, "unknown_version", message)
         return served
+
+    @property
+    def name(self) -> str | None:
+        """Name of the model; None if only the model itself will have it."""
+        return self.model.name if self.model else self._settings.model
 
     @property
     def model(self) -> Model | None:
@@ -133,15 +135,15 @@ class DataPlane:
         """Return the identity of the served model, and the problem with a newer one."""
         return {"ready": True} | self.served().model.identity | {"problem": self.problem}
 
-    def metadata(self, name: str, version: str | None) -> Content:
-        """Return the open inference protocol's description of a model, with its signature as parameters.
+    def metadata(self, version: str | None) -> Content:
+        """Return the open inference protocol's description of the model, with its signature as parameters.
 
         Until the model is loaded, it has no versions, inputs and outputs.
         """
-        about: Content = {"name": name, "versions": [], "platform": "onnxruntime_onnx"}
-        if version is None and self.model is None and name == self._settings.model:
+        about: Content = {"name": self.name, "versions": [], "platform": "onnxruntime_onnx"}
+        if version is None and self.model is None:
             return about | {"inputs": [], "outputs": [], "parameters": {}}
-        served = self.served(name, version)
+        served = self.served(version)
         model = served.model
         return about | {
             "versions": [model.version],
@@ -149,6 +151,17 @@ class DataPlane:
             "outputs": [output._asdict() for output in model.task.outputs],
             "parameters": model.signature.model_dump(mode="json", exclude_unset=True),
         }
+
+    def _contributions(self, model: Model, rows: Rows) -> list[Content]:
+        try:
+            contributions = model.contributions
+        except NoContributions as error:
+            raise RequestError(400, "no_contributions", f"{model.name}: {error}") from None
+        most = max(1, MOST_OPERATIONS // contributions.cost)
+        if len(rows) > most:
+            message = f"more rows than one request for contributions of {model.name} may have: {most}"
+            raise RequestError(422, "too_many_rows", message, row=most)
+        return [contributions.explain(row) for row in np.asarray(rows, np.float32)]
 
     def _predict_row(self, model: Model, row: Sequence[float]) -> Content:
         outputs, inputs = model.predict_row(row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from model_server.codecs.row_reader import RowReader
@@ -17,7 +18,7 @@ from model_server.telemetry import Telemetry
 from model_server.trial import ModelTrial
 
 FIRST_LOAD_SECONDS = 20
-"""Seconds that the start of a worker waits for its first model."""
+"""Seconds that the start of a worker waits for its models."""
 logger = logging.getLogger(__name__)
 
 
@@ -30,7 +31,7 @@ class ServedModel:
 
 
 class ModelLoader:
-    """Loader of one worker process.
+    """Loader of one model in one worker process.
 
     Attributes:
         served: the current model. Read it once per request: the next read may return another one.
@@ -51,12 +52,16 @@ class ModelLoader:
         self._refusal = self._refusal_detail = ""
 
     def start(self) -> None:
-        """Poll the repository in a thread; wait a moment, because a worker should listen with a model."""
+        """Poll the repository in a thread."""
         if self._repository is None:
             self.problem = "none is set (MODEL_SERVER_VERSION, MODEL_SERVER_ALIAS, MODEL_SERVER_DIRECTORY)"
+            self._polled.set()
             return
         threading.Thread(target=self._run, args=(self._repository,), name="loader", daemon=True).start()
-        self._polled.wait(FIRST_LOAD_SECONDS)
+
+    def wait_until_polled(self, deadline: float) -> None:
+        """Wait for the first answer of the repository, at most until a time of `time.monotonic`."""
+        self._polled.wait(max(0, deadline - time.monotonic()))
 
     def _run(self, repository: Repository) -> None:
         while repository.follows or self.served is None:
@@ -83,7 +88,7 @@ class ModelLoader:
                     self._trial.require_accepted(package)
                 self._swap(Model(self._settings.model, package))
         except ModelRefused as error:
-            self._telemetry.record_refusal()
+            self._telemetry.record_refusal(self._settings.model or "")
             self._refused = offer
             self._refusal = f"version {offer.version} is refused: {error}" if offer.version else str(error)
             self._refusal_detail = error.detail
@@ -100,5 +105,15 @@ class ModelLoader:
     def _report(self, problem: str, detail: str) -> None:
         """Publish a problem; log it once, with the detail that is not public."""
         if problem != self.problem:
-            logger.error("%s%s", problem, f" ({redact(detail)})" if detail else "")
+            model = f"{self._settings.model}: " if self._settings.model else ""
+            logger.error("%s%s%s", model, problem, f" ({redact(detail)})" if detail else "")
         self.problem = problem
+
+
+def start_loaders(loaders: Iterable[ModelLoader]) -> None:
+    """Start all loaders; wait a moment, because a worker should listen with its models."""
+    deadline = time.monotonic() + FIRST_LOAD_SECONDS
+    for loader in loaders:
+        loader.start()
+    for loader in loaders:
+        loader.wait_until_polled(deadline)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     IPvAnyAddress,
@@ -26,6 +27,7 @@ from model_server.redaction import redact
 PREFIX = "MODEL_SERVER_"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 NAME = "letters, digits, '.', '_' and '-', at most 100, beginning with a letter or digit"
+Names = Annotated[tuple[Name, ...], BeforeValidator(lambda text: text.split(","))]
 
 
 class ServerSettingsError(Exception):
@@ -33,7 +35,7 @@ class ServerSettingsError(Exception):
 
 
 class ServerSettings(BaseModel):
-    """Source of the model, address and limits of the server; a description says which values are allowed."""
+    """Source of the models, address and limits of the server; a description says which values are allowed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +44,7 @@ class ServerSettings(BaseModel):
         None, description="the http:// or https:// URL of an MLflow server"
     )
     model: Name | None = Field(None, description=NAME)
+    models: Names = Field((), description=f"different names, separated by commas; of each: {NAME}")
     version: Name | None = Field(None, description=NAME)
     alias: Name | None = Field(None, description=NAME)
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="64 lower-case hexadecimal digits")
@@ -69,6 +72,13 @@ class ServerSettings(BaseModel):
         for first, second in combinations(ports, 2):
             if ports[first] == ports[second]:
                 raise ValueError(f"{variable(second)} and {variable(first)} are both {ports[first]}: change one")
+        if self.models:
+            if self.model:
+                raise ValueError(f"{variable('model')} does not go with {variable('models')}: unset one of them")
+            if not self.alias:
+                raise ValueError(f"{variable('alias')} is needed with {variable('models')}")
+            if len(set(self.models)) < len(self.models):
+                raise ValueError(f"{variable('models')} has a name twice: {','.join(self.models)}")
         if self.directory:
             for name in ("registry", "alias"):
                 if getattr(self, name):
@@ -78,7 +88,7 @@ class ServerSettings(BaseModel):
         elif self.version or self.alias:
             if self.version and self.alias:
                 raise ValueError(f"{variable('version')} pins and {variable('alias')} follows: unset one of them")
-            for name in ("registry", "model", "cache"):
+            for name in ("registry", *(() if self.models else ("model",)), "cache"):
                 if not getattr(self, name):
                     raise ValueError(f"{variable(name)} is needed with {variable('version')} or {variable('alias')}")
         if self.sha256 and not (self.directory or self.version):
@@ -86,6 +96,10 @@ class ServerSettings(BaseModel):
                 f"{variable('sha256')} belongs to one version: set {variable('version')} or {variable('directory')} too"
             )
         return self
+
+    def of_each_model(self) -> list[ServerSettings]:
+        """Return the settings of each model; a server of one model has one set, which may lack a name."""
+        return [self.model_copy(update={"model": name, "models": ()}) for name in self.models] or [self]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServerSettings:

@@ -95,7 +95,9 @@ class Telemetry:
             multiprocess_mode="livemax",
             registry=None,
         )
-        self._refused = Counter("model_server_models_refused", "Times a worker refused a model.", registry=None)
+        self._refused = Counter(
+            "model_server_models_refused", "Times a worker refused a model.", ("model",), registry=None
+        )
         self._models: dict[ModelKey, _RecordedModel] = {}
         self._recorded_requests: defaultdict[RequestKey, list[float]] = defaultdict(list)
         self._draining = threading.Lock()
@@ -122,9 +124,9 @@ class Telemetry:
             self._model.labels(*previous.key).set(0)
         self._model.labels(*model.key).set(1)
 
-    def record_refusal(self) -> None:
-        """Record that this worker refused a model."""
-        self._refused.inc()
+    def record_refusal(self, model: str) -> None:
+        """Record that this worker refused a version of a model; "" for a model without a name."""
+        self._refused.labels(model).inc()
 
     def flush(self) -> None:
         """Count everything that was recorded since the last call.

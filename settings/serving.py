@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from settings.types import Port, Section, ServiceType
+from settings.types import Name, Port, Section, ServiceType
 
 
 class CanarySettings(Section):
@@ -59,6 +59,9 @@ class ServingSettings(ModelServerSettings):
     """Port of the model server."""
     grpc_port: Port | None = None
     """Port of the model server at `serving:port` for the open inference protocol over gRPC. Unset: no gRPC."""
+    together: list[Name] = Field(default_factory=list)
+    """Models that one server at `serving:port` serves, by name, such as `[iris, wine]`. Each has its addresses below
+    `/models/NAME/`, and the first one has those of a server of one model, too. Needs `serving:follow: true`."""
     follow: bool = False
     """Load a new champion as soon as it has the alias. Otherwise the next `pulumi up` loads it."""
     service: ServiceType = "ClusterIP"
@@ -69,6 +72,19 @@ class ServingSettings(ModelServerSettings):
     """In a cluster: highest number of pods. The autoscaler adds pods under load."""
     canary: CanarySettings | None = None
     """In a cluster: a second version of the model at `serving:port`. Unset: no canary."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> ServingSettings:
+        if self.together and not self.follow:
+            raise ValueError(
+                "together: the server loads each new champion by itself, without a restart; set follow: true, or "
+                "remove together"
+            )
+        if self.together and self.canary:
+            raise ValueError("together and canary: a canary is a version of one model; remove one of them")
+        if len(set(self.together)) < len(self.together):
+            raise ValueError(f"together: a model is named twice in {', '.join(self.together)}")
+        return self
 
     @model_validator(mode="after")
     def _check_replica_range(self) -> ServingSettings:

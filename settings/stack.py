@@ -33,6 +33,34 @@ class StackSettings(Section):
     """Pipelines and models."""
 
     @model_validator(mode="after")
+    def _check_together(self) -> StackSettings:
+        models = {each.model or name: name for name, each in self.workloads.pipelines.items() if each.serve}
+        for model in self.serving.together:
+            if model not in models:
+                raise ValueError(
+                    f"serving:together: no pipeline with serve: true has the model {model}; there are: "
+                    f"{', '.join(sorted(models)) or 'none'}"
+                )
+            name = models[model]
+            pipeline = self.workloads.pipelines[name]
+            if pipeline.port:
+                raise ValueError(
+                    f"workloads:pipelines.{name}.port: serving:together serves the model {model} at serving:port; "
+                    "remove the port, or the model from serving:together"
+                )
+            if team := self.workloads.pipeline_teams.get(name):
+                raise ValueError(
+                    f"serving:together: the model {model} belongs to the team {team}, and a server of several models "
+                    f"belongs to no team; remove {model} from serving:together, and set a port for its pipeline"
+                )
+            if pipeline.uses_model:
+                raise ValueError(
+                    f"serving:together: the pipeline {name} uses the model {pipeline.uses_model} while it trains "
+                    f"{model}, so {model} starts later than the others; set a port for {model} instead"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _check_ports_and_models(self) -> StackSettings:
         ports: dict[int, str] = {self.platform.tracking.port: "platform:tracking.port"}
         blobs = self.platform.blobs
@@ -40,12 +68,16 @@ class StackSettings(Section):
             _reserve_port(ports, blobs.port, "platform:blobs.port")
         if self.serving.grpc_port:
             _reserve_port(ports, self.serving.grpc_port, "serving:grpc_port")
+        together = self.serving.together
+        if together:
+            _reserve_port(ports, self.serving.port, "serving:together")
         models: dict[str, str] = {}
         for name, pipeline in self.workloads.pipelines.items():
             if pipeline.serve:
-                setting = f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port"
-                _reserve_port(ports, pipeline.port or self.serving.port, setting)
                 model = pipeline.model or name
+                if model not in together:
+                    setting = f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port"
+                    _reserve_port(ports, pipeline.port or self.serving.port, setting)
                 if model in models:
                     raise ValueError(
                         f"workloads:pipelines.{name}: the model {model} is already served for {models[model]}; set "

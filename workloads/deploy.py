@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
-from mlplatform.door.door_routes import MODELS_PATH, model_service
+from mlplatform.door.door_routes import SHARED_SERVICE, model_path, model_service
 from mlplatform.platform import Platform
 from mlplatform.team import Team
 
@@ -23,6 +23,7 @@ from workloads.runs.pipeline_sources import local_image, pipeline_digest
 from workloads.runs.resources import CompiledPipeline, PipelineRun, PipelineVersion
 from workloads.runs.run_outputs import deployed_version, inherited_outputs, model_output, run_output, with_decision
 from workloads.runs.schedule import PipelineSchedule
+from workloads.runs.step_credentials import step_credentials
 from workloads.serving.champion import Champion
 from workloads.serving.kubernetes import ModelService, ServingNamespace, serving_namespace, team_servers
 from workloads.serving.local_service import model_server
@@ -103,7 +104,7 @@ class _Workloads:
         team = self.platform.teams.get(self.team_of.get(name, ""))
         engine = team.engine if team else self.platform.engine
         run_after = [*self.platform.run_after, *(team.run_after if team else [])]
-        secrets = self._secrets(team)
+        secrets = step_credentials(self.platform, team)
         target = self.platform.target
         # With the cluster, its engine ends. A request to it would only time out if the cluster is down already.
         ends_with_cluster = pulumi.ResourceOptions(deleted_with=target.cluster.resource if target else None)
@@ -170,8 +171,23 @@ class _Workloads:
         return run
 
     def serve(self, name: str, pipeline: PipelineSettings, run: PipelineRun, settings: ServingSettings) -> None:
-        """Set the champion of the pipeline's model and start its server."""
+        """Set the champion of the pipeline's model and start its server.
+
+        The server of `serving:together` starts with the last of its models.
+        """
         model = pipeline.model or name
+        self._set_champion(name, model, pipeline, run)
+        together = settings.together
+        if model not in together:
+            self._start_server(model_service(model), settings, [model], pipeline=name, port=pipeline.port)
+            self._publish(model, f"{model.replace('-', '_')}_service" if pipeline.port else "")
+        elif all(each in self.champions for each in together):
+            self._start_server(SHARED_SERVICE, settings, together, pipeline=name, port=None)
+            for each in together:
+                path = model_path(each)
+                self._publish(each, "" if each == together[0] else f"{each.replace('-', '_')}_service", f"/{path}")
+
+    def _set_champion(self, name: str, model: str, pipeline: PipelineSettings, run: PipelineRun) -> None:
         champion = Champion(
             f"{model}-champion",
             access=self.platform.tracking.access,
@@ -187,9 +203,18 @@ class _Workloads:
         output = name.replace("-", "_")
         decided = pulumi.Output.all(self.outputs[output], champion.decision, champion.rejected)
         self.outputs[output] = decided.apply(lambda known: with_decision(*known))
-        url = self.servers[model] = self._start_server(name, pipeline, model, champion, settings)
+
+    def _publish(self, model: str, output: str, path: str = "") -> None:
+        """Add a served model to the outputs.
+
+        Args:
+            model: the name of the model.
+            output: the name of the output; "" for the model that has the outputs `model` and `score_url`.
+            path: the path of the model on its server.
+        """
+        champion, url = self.champions[model], pulumi.Output.concat(self.servers[model], path)
         if door := self.platform.door_url:
-            url = pulumi.Output.from_input(f"{door}{MODELS_PATH}{model}")
+            url = pulumi.Output.from_input(f"{door}{model_path(model)}")
         outputs = {
             "model": pulumi.Output.all(
                 name=model,
@@ -201,34 +226,43 @@ class _Workloads:
             ).apply(model_output),
             "score_url": pulumi.Output.concat(url, "/score"),
         }
-        if pipeline.port is None:
-            self.outputs |= outputs
-        else:
-            self.outputs[f"{model.replace('-', '_')}_service"] = pulumi.Output.all(**outputs)
+        self.outputs |= {output: pulumi.Output.all(**outputs)} if output else outputs
 
     def _start_server(
-        self, name: str, pipeline: PipelineSettings, model: str, champion: Champion, settings: ServingSettings
-    ) -> pulumi.Output[str]:
-        """Start the model's server in the cluster or on this computer and return its address."""
-        port = pipeline.port or settings.port
-        if pipeline.port:  # one port of gRPC serves one model
+        self, server: str, settings: ServingSettings, models: Sequence[str], *, pipeline: str, port: int | None
+    ) -> None:
+        """Start a server of the models in the cluster or on this computer.
+
+        Args:
+            server: the name of the server.
+            settings: the settings of all model servers.
+            models: the models by name, whose champions are set.
+            pipeline: the pipeline with the setting `port`, for errors.
+            port: the port of a further server; None for `serving:port`.
+        """
+        champions = {model: self.champions[model] for model in models}
+        if port:  # one port of gRPC serves one server
             settings = settings.model_copy(update={"grpc_port": None})
         if self.serving:
-            canary = settings.canary if pipeline.port is None else None
-            servers = self.servers_of.get(self.team_of.get(name, ""), self.serving)
-            return ModelService(
-                model_service(model), settings, servers, port=port, model=model, champion=champion, canary=canary
+            url = ModelService(
+                server,
+                settings,
+                self.servers_of.get(self.team_of.get(pipeline, ""), self.serving),
+                port=port or settings.port,
+                champions=champions,
+                canary=None if port else settings.canary,
             ).url
-        return model_server(
-            model_service(model),
-            settings,
-            port=port,
-            setting=f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port",
-            tracking_url=self.platform.tracking.url,
-            model=model,
-            champion=champion,
-            directory=self.platform.directory,
-        ).url
+        else:
+            url = model_server(
+                server,
+                settings,
+                port=port or settings.port,
+                setting=f"workloads:pipelines.{pipeline}.port" if port else "serving:port",
+                tracking_url=self.platform.tracking.url,
+                champions=champions,
+                directory=self.platform.directory,
+            ).url
+        self.servers |= dict.fromkeys(models, url)
 
     def _inherited_outputs(self, name: str, pipeline: PipelineSettings) -> pulumi.Input[dict[str, str]]:
         """Return outputs in place of the first run if the pipeline's model came from another stack, else {}."""
@@ -237,20 +271,6 @@ class _Workloads:
         return self.models_from.champions.apply(
             lambda versions: inherited_outputs(pipeline.model or name, versions, "another stack")
         )
-
-    def _secrets(self, team: Team | None) -> dict[str, pulumi.Input[str]]:
-        """Return the environment variables with the credentials of the steps.
-
-        Prometheus has the measurements of all teams, so steps of a team get no login there.
-        """
-        secrets: dict[str, pulumi.Input[str]] = {}
-        if blobs := self.platform.blobs:
-            secrets["AZURE_STORAGE_SAS_TOKEN"] = blobs.token
-        if login := team.logins.writer if team else self.platform.tracking.writer:
-            secrets["MLFLOW_TRACKING_USERNAME"], secrets["MLFLOW_TRACKING_PASSWORD"] = login
-        if (monitoring := self.platform.monitoring) and not team:
-            secrets |= {"PROMETHEUS_USERNAME": monitoring.username, "PROMETHEUS_PASSWORD": monitoring.password}
-        return secrets
 
     def _platform_parameters(
         self, name: str, pipeline: PipelineSettings, team: Team | None

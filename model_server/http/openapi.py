@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from model_server.catalog import ModelCatalog
 from model_server.codecs.input_columns import input_columns
 from model_server.dataplane import BINARY, CSV, JSON
 from model_server.http.openapi_schemas import (
+    IDENTITY,
     TEXT,
     TEXT_OR_NULL,
     Schema,
@@ -14,8 +16,8 @@ from model_server.http.openapi_schemas import (
     object_schema,
     ref,
 )
+from model_server.model.contributions import KEY
 from model_server.model.model import Model
-from model_server.settings import ServerSettings
 
 API_VERSION = "1.0.0"
 TEXTS: Schema = {"type": "array", "items": TEXT}
@@ -32,21 +34,28 @@ ERRORS = {
 BAD_BODY = (400, 408, 413, 415, 422)
 
 
-def openapi_document(model: Model | None, settings: ServerSettings) -> Schema:
-    """Return the OpenAPI document; without a model, schemas of its features and classes accept any value."""
-    name = model.name if model else settings.model or "any"
-    description = "Predictions of one model. Every error has the same JSON form, `Error`."
+def openapi_document(catalog: ModelCatalog, max_rows: int, *, is_root: bool) -> Schema:
+    """Return the OpenAPI document, with the first model's features and classes; without it, these may be any."""
+    model = catalog.first.model
+    name = catalog.first.name or "any"
+    description = f"Predictions of the model {name}. Every error has the same JSON form, `Error`."
+    if others := [f"models/{plane.name}/openapi.json" for plane in catalog.models[1:]]:
+        description += f" Other models of this server are described at {', '.join(others)}."
+    paths = _plain_paths(model, max_rows, several=bool(others))
+    if not is_root:
+        del paths["/metrics"]
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Model server: {name}", "version": API_VERSION, "description": description},
-        "paths": _plain_paths(model, settings.max_rows)
+        "servers": [{"url": "."}],
+        "paths": paths
         | _model_paths("", {"name": name})
         | _model_paths("OfVersion", {"name": name, "version": model.version if model else None}),
-        "components": {"schemas": component_schemas(model, settings.max_rows)},
+        "components": {"schemas": component_schemas(model, max_rows)},
     }
 
 
-def _plain_paths(model: Model | None, max_rows: int) -> Schema:
+def _plain_paths(model: Model | None, max_rows: int, *, several: bool) -> Schema:
     score: Schema = {JSON: {"schema": {"anyOf": [ref("Row"), ref("Rows")]}}, CSV: {"schema": TEXT}}
     if model:
         columns = input_columns(model.signature)
@@ -55,12 +64,18 @@ def _plain_paths(model: Model | None, max_rows: int) -> Schema:
     one_or_many = {"anyOf": [ref("Prediction"), ref("Predictions")]}
     predict = f"Predict for one row, or for up to {max_rows} rows as a JSON list or CSV."
     mlflow = "Predict as `mlflow models serve` does."
+    values = ["yes", "no"] if model is None or model.has_contributions else ["no"]
+    switch = {"name": KEY, "in": "query", "schema": {"enum": values}, "description": "Add contributions."}
     records = score | {JSON: {"schema": ref("Invocation")}}
-    ready = {"ready": {"const": True}, "model_name": TEXT, "model_version": TEXT, "problem": TEXT_OR_NULL}
+    state = {"name": TEXT, "version": TEXT, "ready": {"type": "boolean"}, "problem": TEXT_OR_NULL}
+    served = {"models": {"type": "array", "items": object_schema(state)}} if several else IDENTITY
+    ready = {"ready": {"const": True}, "problem": TEXT_OR_NULL} | served
     server = object_schema({"name": TEXT, "version": TEXT, "extensions": TEXTS})
     return {
         "/": {"get": _operation("page", "Page to try the model.", TEXT, media="text/html")},
-        "/score": {"post": _operation("score", predict, one_or_many, *BAD_BODY, 503, body=score)},
+        "/score": {
+            "post": _operation("score", predict, one_or_many, *BAD_BODY, 503, body=score) | {"parameters": [switch]}
+        },
         "/invocations": {"post": _operation("invocations", mlflow, ref("Records"), *BAD_BODY, 503, body=records)},
         "/metrics": {"get": _operation("metrics", "Prometheus metrics.", TEXT, media="text/plain")},
         "/openapi.json": {"get": _operation("openapi", "This document.", {"type": "object"})},

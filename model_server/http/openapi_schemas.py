@@ -19,24 +19,28 @@ from model_server.codecs.input_columns import (
 )
 from model_server.codecs.mlflow_protocol import PARAMETERS, RECORD_FORMS
 from model_server.codecs.tensors import BOOLEANS, FLOATS, INTEGERS, TEXTS
+from model_server.model.contributions import KEY, MARGIN, VALUE
+from model_server.model.contributions import PROBABILITY as PROBABILITY_SCALE
 from model_server.model.model import FEATURES, Model
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+IDENTITY: Schema = {"model_name": TEXT, "model_version": TEXT}
 PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 EXPLICIT_ROWS = 3
 
 
 def component_schemas(model: Model | None, max_rows: int) -> dict[str, Schema]:
     """Return the schemas that the paths refer to; without a model, rows and predictions may have any members."""
-    identity = {"model_name": TEXT, "model_version": TEXT}
     row: Schema = {"type": "object", "additionalProperties": True}
     prediction = single = {"type": "object"}
     request: Schema = {"type": "object", "required": ["inputs"]}
     names: list[str] = []
     datatypes: list[str] = []
     about: Schema = {}
+    reason: Schema = {KEY: ref("Contributions")}
+    reasons: Schema = {KEY: {"type": "array", "items": ref("Contributions")}}
     if model:
         columns = input_columns(model.signature)
         names = [tensor.name for tensor in model.task.outputs]
@@ -45,7 +49,9 @@ def component_schemas(model: Model | None, max_rows: int) -> dict[str, Schema]:
         absent = {column.name for column in columns if column.missing}
         row = object_schema({column.name: column_schema(column) for column in columns}, optional=absent)
         answer = _answer(model)
-        prediction, single = object_schema(answer), object_schema(answer | about | identity)
+        if not model.has_contributions:
+            reason, reasons = {}, {}
+        prediction, single = object_schema(answer), object_schema(reason | answer | about | IDENTITY, optional={KEY})
         request = _inference_request(columns, names)
     output = {
         "name": {"enum": names} if model else TEXT,
@@ -59,11 +65,14 @@ def component_schemas(model: Model | None, max_rows: int) -> dict[str, Schema]:
         "Row": row,
         "Rows": {"type": "array", "items": ref("Row"), "minItems": 1, "maxItems": max_rows},
         "Prediction": single,
-        "Predictions": object_schema({"predictions": {"type": "array", "items": prediction}} | about | identity),
+        "Predictions": object_schema(
+            {"predictions": {"type": "array", "items": prediction}} | about | IDENTITY | reasons, optional={KEY}
+        ),
+        "Contributions": _contributions(model),
         "Invocation": _invocation(),
         "Records": object_schema({"predictions": {"type": "array", "items": {"type": "object"}}}),
         "InferenceRequest": request,
-        "Inference": object_schema(identity | {"id": TEXT, "outputs": outputs}, optional={"id"}),
+        "Inference": object_schema(IDENTITY | {"id": TEXT, "outputs": outputs}, optional={"id"}),
         "Error": object_schema({"error": TEXT, "code": TEXT, "field": TEXT_OR_NULL, "row": row_number}),
     }
 
@@ -80,6 +89,18 @@ def _answer(model: Model) -> Schema:
         signature.target: {"enum": list(signature.classes)},
         "probabilities": object_schema(dict.fromkeys(signature.classes, PROBABILITY)),
     }
+
+
+def _contributions(model: Model | None) -> Schema:
+    """Return the schema of the contributions of the features to an answer, by class or target."""
+    of: Schema = {"type": "object"}
+    if model:
+        signature = model.signature
+        features = object_schema({feature.name: {"type": "number"} for feature in signature.features})
+        each = object_schema({"base": {"type": "number"}, "features": features})
+        names = signature.classes or signature.all_targets()
+        of = object_schema(dict(zip(names, [each] * len(names), strict=True)))
+    return object_schema({"scale": {"enum": [PROBABILITY_SCALE, MARGIN, VALUE]}, "of": of})
 
 
 def _invocation() -> Schema:

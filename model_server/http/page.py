@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from flask import render_template
 
+from model_server.catalog import ModelCatalog
 from model_server.codecs.input_columns import InputColumn, input_columns
 from model_server.http.openapi_schemas import examples
 from model_server.http.responses import Response
@@ -23,10 +24,22 @@ class _Field(NamedTuple):
     maximum: Any
 
 
-def render_page(model: Model | None, problem: str | None) -> Response:
-    """Return the page; its content security policy allows only the page's own style and script."""
+def render_page(catalog: ModelCatalog, *, is_root: bool) -> Response:
+    """Return the page of the first model, with links to the others.
+
+    Its content security policy allows only the page's own style and script.
+    """
     nonce = secrets.token_urlsafe(16)
-    html = render_template("page.html", model=model, problem=problem, nonce=nonce, fields=model and _fields(model))
+    model, others = catalog.first.model, [plane.name for plane in catalog.models[1:]]
+    html = render_template(
+        "page.html",
+        model=model,
+        problem=catalog.first.problem,
+        nonce=nonce,
+        fields=model and _fields(model),
+        others=others,
+        is_root=is_root,
+    )
     policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""One worker process: the WSGI application with its model and its background threads.
+"""One worker process: the WSGI application with its models and its background threads.
 
 Import this module only after PROMETHEUS_MULTIPROC_DIR is set: Prometheus' client reads it when it is imported.
 """
@@ -17,13 +17,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model_server.catalog import ModelCatalog
 from model_server.dataplane import DataPlane
 from model_server.http.body import BodyReader
 from model_server.http.fast_path import create_wsgi_app
 from model_server.http.health_server import HealthServer
 from model_server.http.idle_connections import ConnectionWatch
 from model_server.http.routes import routes
-from model_server.loader import ModelLoader
+from model_server.loader import ModelLoader, start_loaders
 from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry, forget_dead_workers
 from model_server.trial import ModelTrial
@@ -45,20 +46,21 @@ def load_application(settings: ServerSettings) -> WSGIApplication:
     threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
     forget_dead_workers()
     telemetry = Telemetry()
-    loader = ModelLoader(settings, telemetry, ModelTrial(settings, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])))
-    loader.start()
+    trial = ModelTrial(settings, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+    models = [(each, ModelLoader(each, telemetry, trial)) for each in settings.of_each_model()]
+    start_loaders([loader for _, loader in models])
     threading.Thread(target=_flush_forever, args=(telemetry,), name="telemetry", daemon=True).start()
     bodies = BodyReader(settings)
     watch = ConnectionWatch(settings, bodies.crowded)
     threading.Thread(target=watch.run, name="connections", daemon=True).start()
-    plane = DataPlane(settings, loader, telemetry)
-    table = routes(settings, plane, telemetry)
+    catalog = ModelCatalog([DataPlane(each, loader, telemetry) for each, loader in models])
+    table = routes(settings, catalog, telemetry)
     if settings.health_port:
         HealthServer(str(settings.host), settings.health_port, table).start()
     if settings.grpc_port:
         # gRPC must not be imported before the fork, and costs 20 MB where no setting requests it.
         grpc_server = import_module("model_server.rpc.grpc_server")
-        _servers.append(grpc_server.start_grpc_server(settings, plane, telemetry))
+        _servers.append(grpc_server.start_grpc_server(settings, catalog, telemetry))
     app = create_wsgi_app(table, bodies, telemetry)
     # Without this, the garbage collector would scan all loaded modules and stall requests for tens of milliseconds.
     gc.freeze()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model_server.errors import ModelRefused
+from model_server.model.contributions import MISSING_SHARE, Contributions, NoContributions
 from model_server.model.forest_cells import ForestCells
 from model_server.model.model_package import ModelPackage, ModelSignature
 from model_server.model.prediction_task import Array, task_of
@@ -26,8 +28,6 @@ RowOutputs = tuple[Any, ...]
 """The values of each output for one row."""
 PROBES = 1000
 """Rows for which a forest must predict the same as ONNX Runtime before it predicts instead."""
-MISSING_SHARE = 0.2
-"""Share of missing values among these rows, for features that may be missing."""
 
 
 class Model:
@@ -49,6 +49,7 @@ class Model:
         self.identity = {"model_name": self.name, "model_version": self.version}
         self.about: dict[str, str] = self.task.about | self.identity
         self._output_names = [output.name for output in self.task.outputs]
+        self._onnx = package.onnx
         features = len(self.signature.features)
         self._missing = np.array([f.may_miss for f in self.signature.features])
         self._may_miss = bool(self._missing.any())
@@ -88,6 +89,23 @@ class Model:
         inputs = self._float32_row.pack(*row)
         rounded: Sequence[float] = self._float32_row.unpack(inputs)
         return self._scorer.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
+
+    @cached_property
+    def contributions(self) -> Contributions:
+        """The contributions of the features; the first use reads the graph, which takes up to seconds.
+
+        Raises:
+            NoContributions: the model has none.
+        """
+        return Contributions(self._onnx, self.signature, lambda rows: self._run(rows)[-1])
+
+    @property
+    def has_contributions(self) -> bool:
+        """True if the contributions of the features can be computed."""
+        try:
+            return bool(self.contributions)
+        except NoContributions:
+            return False
 
     def _run(self, batch: NDArray[np.float32]) -> Outputs:
         arrays: Outputs = self._session.run(self._output_names, {FEATURES: batch})

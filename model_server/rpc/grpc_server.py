@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from model_server.dataplane import DataPlane
+from model_server.catalog import ModelCatalog
 from model_server.errors import RequestError
 from model_server.http.routes import SERVER
 from model_server.rpc import open_inference_pb2 as messages
@@ -35,7 +35,7 @@ Method = Callable[[Any], Message]
 logger = logging.getLogger(__name__)
 
 
-def start_grpc_server(settings: ServerSettings, plane: DataPlane, telemetry: Telemetry) -> grpc.Server:
+def start_grpc_server(settings: ServerSettings, catalog: ModelCatalog, telemetry: Telemetry) -> grpc.Server:
     """Serve in threads; the servers of several workers share the port.
 
     Raises:
@@ -46,24 +46,24 @@ def start_grpc_server(settings: ServerSettings, plane: DataPlane, telemetry: Tel
         options=[("grpc.so_reuseport", 1), ("grpc.max_receive_message_length", settings.max_body_bytes)],
         maximum_concurrent_rpcs=settings.max_bodies,
     )
-    server.add_generic_rpc_handlers((_service(plane, telemetry),))
+    server.add_generic_rpc_handlers((_service(catalog, telemetry),))
     host = f"[{settings.host}]" if settings.host.version == 6 else str(settings.host)
     server.add_insecure_port(f"{host}:{settings.grpc_port}")
     server.start()
     return server
 
 
-def _service(plane: DataPlane, telemetry: Telemetry) -> grpc.GenericRpcHandler:
+def _service(catalog: ModelCatalog, telemetry: Telemetry) -> grpc.GenericRpcHandler:
     methods: dict[str, tuple[type[Message], Method]] = {
         "ServerLive": (messages.ServerLiveRequest, lambda _: messages.ServerLiveResponse(live=True)),
         "ServerReady": (
             messages.ServerReadyRequest,
-            lambda _: messages.ServerReadyResponse(ready=plane.model is not None),
+            lambda _: messages.ServerReadyResponse(ready=catalog.ready),
         ),
         "ServerMetadata": (messages.ServerMetadataRequest, lambda _: _server_metadata()),
-        "ModelReady": (messages.ModelReadyRequest, lambda request: _model_ready(plane, request)),
-        "ModelMetadata": (messages.ModelMetadataRequest, lambda request: _model_metadata(plane, request)),
-        "ModelInfer": (messages.ModelInferRequest, lambda request: _model_infer(plane, request)),
+        "ModelReady": (messages.ModelReadyRequest, lambda request: _model_ready(catalog, request)),
+        "ModelMetadata": (messages.ModelMetadataRequest, lambda request: _model_metadata(catalog, request)),
+        "ModelInfer": (messages.ModelInferRequest, lambda request: _model_infer(catalog, request)),
     }
     handlers: dict[str, grpc.RpcMethodHandler[Any, Message]] = {
         name: grpc.unary_unary_rpc_method_handler(
@@ -82,19 +82,20 @@ def _server_metadata() -> messages.ServerMetadataResponse:
     )
 
 
-def _model_ready(plane: DataPlane, request: messages.ModelReadyRequest) -> messages.ModelReadyResponse:
-    plane.served(request.name, request.version or None)
+def _model_ready(catalog: ModelCatalog, request: messages.ModelReadyRequest) -> messages.ModelReadyResponse:
+    catalog.find(request.name).served(request.version or None)
     return messages.ModelReadyResponse(ready=True)
 
 
-def _model_metadata(plane: DataPlane, request: messages.ModelMetadataRequest) -> messages.ModelMetadataResponse:
-    content = plane.metadata(request.name, request.version or None)
+def _model_metadata(catalog: ModelCatalog, request: messages.ModelMetadataRequest) -> messages.ModelMetadataResponse:
+    content = catalog.find(request.name).metadata(request.version or None)
     del content["parameters"]
     return messages.ModelMetadataResponse(**content)
 
 
-def _model_infer(plane: DataPlane, request: messages.ModelInferRequest) -> messages.ModelInferResponse:
-    served = plane.served(request.model_name, request.model_version or None)
+def _model_infer(catalog: ModelCatalog, request: messages.ModelInferRequest) -> messages.ModelInferResponse:
+    plane = catalog.find(request.model_name)
+    served = plane.served(request.model_version or None)
     return write_response(*plane.infer_decoded(served, read_request(request)))
 
 

@@ -17,7 +17,6 @@ from mlplatform.door.door_routes import (
     PublishedModel,
     access_rules,
     area_roles,
-    model_upstream,
     releases_file,
     routes_file,
     services_file,
@@ -228,7 +227,7 @@ class Door(pulumi.ComponentResource):
         behind = self._behind
         models = {
             name: {
-                "url": f"http://{model.addresses(name)[model_upstream(name)]}",
+                "url": f"http://{model.address}{model.path.rstrip('/')}",
                 "visibility": model.visibility,
                 "team": model.team,
             }

@@ -11,11 +11,14 @@ from mlplatform.k8s.namespace import team_namespace
 
 from settings.services.door_settings import DoorSettings, Visibility
 from settings.services.team_settings import TeamSettings
-from settings.serving import CanarySettings
+from settings.serving import CanarySettings, ServingSettings
 from settings.stack import StackSettings
+from settings.workloads import PipelineSettings
 
 MODEL = "model"
 MODELS_PATH = "models/"
+SHARED_SERVICE = "shared-models"
+"""Service of the models of `serving:together`."""
 ROLES: dict[str, Sequence[str]] = {
     "start": ("administrator", "editor", "reader"),
     "mlflow": ("administrator", "editor", "reader"),
@@ -30,23 +33,35 @@ UNDIVIDED = "monitoring"
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model behind the door: the port of its Service, its callers, and the longest body of a request.
+    """A model behind the door.
 
-    Further, its team, and a canary to which the door sends requests.
+    Args:
+        service: the Service of its server.
+        port: the port of the Service.
+        visibility: its callers.
+        max_body_bytes: the longest body of a request.
+        path: the path of its addresses, with a slash at its end; not `/` if the server has several models.
+        team: its team; "" for a model of all.
+        canary: a canary to which the door sends requests; None without it.
     """
 
+    service: str
     port: int
     visibility: Visibility
     max_body_bytes: int
+    path: str = "/"
     team: str = ""
     canary: CanarySettings | None = None
 
+    @property
+    def address(self) -> str:
+        """Return `host:port` for pods."""
+        return f"{self.service}.{team_namespace(self.team)}.svc:{self.port}"
+
     def addresses(self, name: str) -> dict[str, str]:
         """Return `host:port` for pods of the model with this name and of its canary, by nginx's name."""
-        domain = f"{team_namespace(self.team)}.svc:{self.port}"
-        model = {model_upstream(name): f"{model_service(name)}.{domain}"}
-        canary = {canary_upstream(name): f"{canary_service(model_service(name))}.{domain}"}
-        return model | (canary if self.canary else {})
+        canary = f"{canary_service(self.service)}.{team_namespace(self.team)}.svc:{self.port}"
+        return {model_upstream(name): self.address, **({canary_upstream(name): canary} if self.canary else {})}
 
 
 def services_file(addresses: Mapping[str, str]) -> str:
@@ -72,7 +87,7 @@ def routes_file(
 
 
 def model_service(model: str) -> str:
-    """Return the name of the Service of a model."""
+    """Return the name of the Service of a model that has a server for itself."""
     return f"{model}-server"
 
 
@@ -81,20 +96,33 @@ def canary_service(service: str) -> str:
     return f"{service}-canary"
 
 
+def model_path(model: str) -> str:
+    """Return the path of a model, on a server of several models as behind the door."""
+    return f"{MODELS_PATH}{model}"
+
+
 def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
     """Return the served models of a stack by name."""
-    teams, canary = settings.workloads.pipeline_teams, settings.serving.canary
+    teams = settings.workloads.pipeline_teams
     return {
-        pipeline.model or name: PublishedModel(
-            pipeline.port or settings.serving.port,
-            pipeline.visibility,
-            settings.serving.max_body_bytes,
-            teams.get(name, ""),
-            canary if canary and canary.separate and pipeline.port is None else None,
-        )
+        pipeline.model or name: _published(pipeline.model or name, pipeline, settings.serving, teams.get(name, ""))
         for name, pipeline in settings.workloads.pipelines.items()
         if pipeline.serve
     }
+
+
+def _published(model: str, pipeline: PipelineSettings, serving: ServingSettings, team: str) -> PublishedModel:
+    shared = model in serving.together
+    weighted = serving.canary if serving.canary and serving.canary.separate and pipeline.port is None else None
+    return PublishedModel(
+        SHARED_SERVICE if shared else model_service(model),
+        pipeline.port or serving.port,
+        pipeline.visibility,
+        serving.max_body_bytes,
+        f"/{model_path(model)}/" if shared else "/",
+        team,
+        weighted,
+    )
 
 
 def _mlflow(files: str) -> str:
@@ -122,15 +150,15 @@ def _model(name: str, model: PublishedModel, files: str, rate: int) -> str:
     """Return the location of a model. A prediction changes nothing, so nginx repeats one that a pod did not answer."""
     limits = f"  limit_req zone=callers burst={rate} nodelay;\n  client_max_body_size {model.max_body_bytes};\n"
     retry = "  proxy_next_upstream error timeout non_idempotent;\n  proxy_next_upstream_tries 2;\n"
-    target, further, errors = f"  proxy_pass http://{model_upstream(name)}/;\n", "", ""
+    target, further, errors = f"  proxy_pass http://{model_upstream(name)}{model.path};\n", "", ""
     if model.canary and model.canary.mirror:
         target += f"  mirror /door/mirror/{name};\n"
         further = _mirror(name, files)
     elif model.canary:
         errors = f"  error_page 502 504 = @stable_{name};\n"
-        target = f"  rewrite ^/{MODELS_PATH}{name}/(.*)$ /$1 break;\n  proxy_pass http://${_release(name)};\n"
+        target = f"  rewrite ^/{model_path(name)}/(.*)$ /$1 break;\n  proxy_pass http://${_release(name)};\n"
         further = _stable(name, files)
-    return _location(MODEL, files, limits + retry + target, f"{MODELS_PATH}{name}", name, errors) + further
+    return _location(MODEL, files, limits + retry + target, model_path(name), name, errors) + further
 
 
 def releases_file(models: Mapping[str, PublishedModel]) -> str:
@@ -138,7 +166,7 @@ def releases_file(models: Mapping[str, PublishedModel]) -> str:
     lines = []
     for name, model in models.items():
         if model.canary and model.canary.mirror:
-            lines.append(f"map $request_uri ${_release(name)} {{ ~^/{MODELS_PATH}{name}/(?<rest>.*)$ /$rest; }}\n")
+            lines.append(f"map $request_uri ${_release(name)} {{ ~^/{model_path(name)}/(?<rest>.*)$ /$rest; }}\n")
         elif model.canary:
             shares = f"{model.canary.weight}% {canary_upstream(name)}; * {model_upstream(name)};"
             lines.append(f"split_clients $request_id ${_release(name)} {{ {shares} }}\n")

@@ -70,7 +70,8 @@ def _has_checked_source() -> bool:
     from mlflow.protos.model_registry_pb2 import CreateModelVersion
     from mlflow.server.handlers import _get_request_message
 
-    return bool(_get_request_message(CreateModelVersion()).source.startswith(CHECKED_SOURCES))
+    request = _get_request_message(CreateModelVersion())  # type: ignore[no-untyped-call]
+    return bool(request.source.startswith(CHECKED_SOURCES))
 
 
 def _reads(method: str, path: str) -> bool:

@@ -114,10 +114,11 @@ def _resources(teams: Mapping[str, Mapping[str, Any]], database_url: str) -> dic
     for team, owned in teams.items():
         resources[team] = {("registered_model", name) for name in owned["models"]}
         for name in owned["experiments"]:
-            found = tracking.get_experiment_by_name(name)
-            identifier = found.experiment_id if found else tracking.create_experiment(name)
+            found = tracking.get_experiment_by_name(name)  # type: ignore[no-untyped-call]
+            created = None if found else tracking.create_experiment(name)  # type: ignore[no-untyped-call]
+            identifier = found.experiment_id if found else created
             resources[team].add(("experiment", str(identifier)))
         for name in (name for name, served in owned["models"].items() if served):
             with suppress(MlflowException):  # it exists
-                registry.create_registered_model(name)
+                registry.create_registered_model(name)  # type: ignore[no-untyped-call]
     return resources

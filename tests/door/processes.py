@@ -46,12 +46,12 @@ KEY = "door-key"
 COOKIE_SECRET = "A" * 43
 HOST = "127.0.0.1"
 MODELS = {
-    "iris": PublishedModel(5005, "team", 1 << 20),
-    "rose": PublishedModel(5006, "public", 1 << 20),
-    "secret": PublishedModel(5007, "private", 1 << 20),
-    "tulip": PublishedModel(5008, "public", 1 << 20, canary=CanarySettings(version=2, weight=10)),
-    "rush": PublishedModel(5010, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
-    "lily": PublishedModel(5009, "public", 1 << 20, canary=CanarySettings(version=2, mirror=True)),
+    "iris": PublishedModel("iris-server", 5005, "team", 1 << 20),
+    "rose": PublishedModel("rose-server", 5006, "public", 1 << 20),
+    "secret": PublishedModel("secret-server", 5007, "private", 1 << 20),
+    "tulip": PublishedModel("t", 5008, "public", 1 << 20, canary=CanarySettings(version=2, weight=10)),
+    "rush": PublishedModel("r", 5010, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
+    "lily": PublishedModel("l", 5009, "public", 1 << 20, canary=CanarySettings(version=2, mirror=True)),
 }
 PASSWORDS = {
     "anna": "correct horse",

@@ -98,7 +98,10 @@ def _workloads() -> None:
         "pinned": ServingSettings(),
         "grpc": ServingSettings.model_validate({"grpc_port": 8001}),
     }.items():
-        ModelService(name, settings, shared, port=8080, model=name, champion=champion, canary=CanarySettings(version=2))
+        ModelService(name, settings, shared, port=8080, champions={name: champion}, canary=CanarySettings(version=2))
+    several = ServingSettings.model_validate({"follow": True, "together": ["iris", "wine"]})
+    champions = dict.fromkeys(several.together, champion)
+    ModelService("shared-models", several, shared, port=8080, champions=champions, canary=None)
 
 
 def door(settings: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +114,10 @@ def door(settings: dict[str, Any]) -> dict[str, Any]:
         ),
         "pipeline": Page("kubeflow", "ml-pipeline-ui.kubeflow.svc:8080", "kubeflow", text("word")),
     }
-    models = {"iris": PublishedModel(5005, "team", 1024), "rose": PublishedModel(5006, "public", 1024)}
+    models = {
+        "iris": PublishedModel("iris-server", 5005, "team", 1024),
+        "rose": PublishedModel("shared-models", 5006, "public", 1024, "/models/rose/"),
+    }
     cluster, registry = a_cluster(), a_registry()
     behind = Behind(pages, models, {"train": "0 3 * * *"})
     return Door(parsed, door_access(parsed), behind, cluster, registry, Image(LIBRARIES, registry)).outputs
@@ -137,7 +143,7 @@ def teams() -> None:
     shared = serving_namespace(ClusterTarget(cluster, registry, monitored=True, door=True), tracking)
     servers = team_servers(shared, created["shop"])
     champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
-    ModelService("iris-server", ServingSettings(), servers, port=5005, model="iris", champion=champion, canary=None)
+    ModelService("iris-server", ServingSettings(), servers, port=5005, champions={"iris": champion}, canary=None)
 
 
 PROGRAMS: dict[str, Callable[[], object]] = {

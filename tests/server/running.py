@@ -41,6 +41,10 @@ class Server:
     def post(self, body: bytes, path: str = "/score", content_type: str = "application/json") -> requests.Response:
         return requests.post(self.url + path, body, headers={"Content-Type": content_type}, timeout=30)
 
+    def post_json(self, path: str, content: Any) -> Any:
+        """Return the answer to a POST of JSON."""
+        return requests.post(self.url + path, json=content, timeout=30).json()
+
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 

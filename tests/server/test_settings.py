@@ -7,7 +7,8 @@ import pytest
 from model_server.settings import ServerSettings, ServerSettingsError, to_environment
 from settings.serving import ModelServerSettings, ServingSettings
 
-FROM_REGISTRY = {"REGISTRY": "http://127.0.0.1:1", "MODEL": "iris", "CACHE": "cache"}
+SHARED = {"REGISTRY": "http://127.0.0.1:1", "CACHE": "cache"}
+FROM_REGISTRY = SHARED | {"MODEL": "iris"}
 
 
 def settings(**variables: object) -> ServerSettings:
@@ -31,6 +32,11 @@ def test_settings_pinned_and_followed_model_are_read() -> None:
     assert (followed.alias, followed.poll_seconds) == ("champion", 0.5)
 
 
+def test_settings_several_models_are_those_of_each_one_alone() -> None:
+    several = settings(MODELS="wine,iris", ALIAS="champion", **SHARED)
+    assert several.of_each_model() == [settings(MODEL=name, ALIAS="champion", **SHARED) for name in ("wine", "iris")]
+
+
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
@@ -48,6 +54,10 @@ def test_settings_pinned_and_followed_model_are_read() -> None:
         ({"ALIAS": "champion"}, ["MODEL_SERVER_REGISTRY is needed"]),
         ({"VERSION": "../1"} | FROM_REGISTRY, ["MODEL_SERVER_VERSION='../1'"]),
         ({"ALIAS": "champion", "SHA256": "0" * 64} | FROM_REGISTRY, ["MODEL_SERVER_SHA256"]),
+        ({"MODELS": "iris,wine"} | SHARED, ["MODEL_SERVER_ALIAS is needed with MODEL_SERVER_MODELS"]),
+        ({"MODELS": "iris,iris", "ALIAS": "champion"} | SHARED, ["MODEL_SERVER_MODELS has a name twice: iris,iris"]),
+        ({"MODELS": "iris,../b", "ALIAS": "champion"} | SHARED, ["MODEL_SERVER_MODELS='../b'", "separated by commas"]),
+        ({"MODELS": "iris", "ALIAS": "champion"} | FROM_REGISTRY, ["MODEL_SERVER_MODEL does not go with"]),
     ],
 )
 def test_settings_invalid_value_names_variable_value_and_allowed_values(

@@ -41,8 +41,14 @@ def notebook(running: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     options = ["--directory", str(directory), "--port", str(free_ports(1)[0])]
     command = [sys.executable, "-m", "tools.cli", "notebook", "--stack", running.name, *options]
     with log.open("wb") as output:
-        place = {"cwd": running.project, "env": running.environment}
-        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, **place)
+        process = subprocess.Popen(
+            command,
+            cwd=running.project,
+            env=running.environment,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+        )
     try:
         found = until(lambda: process.poll() or re.search(r"(http://\S+)/lab\?token=(\S+)", log.read_text()))
         assert isinstance(found, re.Match), log.read_text()

@@ -24,6 +24,7 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
 from tools.cli.door_commands import revoke, token, tokens, trust, user
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
+from tools.cli.pipe_output import tolerate_lost_readers
 from tools.cli.previews.dependency_graph import mermaid, replace_diagram
 from tools.cli.previews.preview import preview
 from tools.cli.previews.preview_report import report
@@ -32,10 +33,7 @@ from tools.cli.stale_locks import StackBusy, remove_stale_locks
 from tools.cli.summary import summary, wrapped
 from tools.cli.written_settings import written_setting
 
-FAILURES = (
-    *(stacks.UnknownStack, StackBusy, PulumiError, AccessError),
-    *(BackupError, SetupError, UserError),
-)
+FAILURES = (stacks.UnknownStack, StackBusy, PulumiError, AccessError, BackupError, SetupError, UserError)
 """Errors whose message is for the user."""
 KEEP = "platform:keep"
 OPTIONS = ("--yes", "--skip-preview", "--suppress-permalink=true")
@@ -54,15 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.command != "env":
             stacks.require_stack(options.stack)
         return COMMANDS[options.command](Pulumi(options.stack), more)
-    except (
-        stacks.UnknownStack,
-        StackBusy,
-        PulumiError,
-        AccessError,
-        BackupError,
-        SetupError,
-        UserError,
-    ) as error:
+    except FAILURES as error:
         log_message(f"Error: {error}")
         return 1
 
@@ -252,4 +242,5 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
 
 
 if __name__ == "__main__":
+    tolerate_lost_readers()
     sys.exit(main(sys.argv[1:]))

@@ -90,7 +90,7 @@ def _registry_login(
 
 
 class ModelService(pulumi.ComponentResource):
-    """Service of one model's champion, with its pods, autoscaler, disruption budget and an optional canary.
+    """Service of one or several models' champions, with its pods, autoscaler, disruption budget and an optional canary.
 
     A new champion replaces the pods one by one. An old pod ends after a new pod answers predictions. The update fails
     and rolls back if no new pod is ready within three minutes; the error has the messages of the new pods.
@@ -98,6 +98,7 @@ class ModelService(pulumi.ComponentResource):
     Args:
         name: the name of the Service and of its Deployment.
         port: the port of the Service.
+        champions: the champions by model. Several need `serving:follow`.
         canary: a second version that gets a share of the requests; None for none.
     """
 
@@ -110,8 +111,7 @@ class ModelService(pulumi.ComponentResource):
         serving: ServingNamespace,
         *,
         port: int,
-        model: str,
-        champion: Champion,
+        champions: Mapping[str, Champion],
         canary: CanarySettings | None,
     ) -> None:
         super().__init__("mlplatform:workloads:ModelService", name)
@@ -130,13 +130,17 @@ class ModelService(pulumi.ComponentResource):
                 },
             ],
         )
-        stable_model = ModelRef(model, champion.version, champion.sha256, follow=settings.follow)
-        stable, stable_rollout = self._deploy(name, "stable", settings.replicas, labels, stable_model)
+        stable_models = [
+            ModelRef(model, champion.version, champion.sha256, follow=settings.follow)
+            for model, champion in champions.items()
+        ]
+        stable, stable_rollout = self._deploy(name, "stable", settings.replicas, labels, stable_models)
         rollouts = [stable_rollout]
         if canary:
             version = pulumi.Output.from_input(str(canary.version))
-            canary_model = ModelRef(model, version, pulumi.Output.from_input(""))
-            _, canary_rollout = self._deploy(f"{name}-canary", "canary", canary.replicas, labels, canary_model)
+            (model,) = champions
+            canary_models = [ModelRef(model, version, pulumi.Output.from_input(""))]
+            _, canary_rollout = self._deploy(f"{name}-canary", "canary", canary.replicas, labels, canary_models)
             rollouts.append(canary_rollout)
         self._limit_disruptions(name, labels)
         self._autoscale(name, stable)
@@ -172,13 +176,13 @@ class ModelService(pulumi.ComponentResource):
         )
 
     def _deploy(
-        self, name: str, track: str, replicas: int, labels: Mapping[str, str], model: ModelRef
+        self, name: str, track: str, replicas: int, labels: Mapping[str, str], models: Sequence[ModelRef]
     ) -> tuple[kubernetes.apps.v1.Deployment, Rollout]:
-        """Create the Deployment of a model version; the autoscaler owns the replicas of the track `stable`."""
+        """Create the Deployment of model versions; the autoscaler owns the replicas of the track `stable`."""
         serving = self._serving
         pod_labels = {**labels, TRACK: track}
         template = pod_template(
-            pod_labels, self._settings, serving.image.reference, serving.tracking.inside_url, serving.login, model
+            pod_labels, self._settings, serving.image.reference, serving.tracking.inside_url, serving.login, models
         ).apply(with_digest)
         spec: dict[str, Any] = {
             "replicas": replicas,

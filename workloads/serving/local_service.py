@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pulumi
@@ -23,13 +24,13 @@ def model_server(
     port: int,
     setting: str,
     tracking_url: pulumi.Input[str],
-    model: str,
-    champion: Champion,
+    champions: Mapping[str, Champion],
     directory: Path,
 ) -> LocalProcess:
-    """Start a model server for the champion of one model.
+    """Start a model server for the champions of one or several models.
 
-    With `serving:follow` the server loads a new champion by itself; otherwise each new champion restarts it.
+    With `serving:follow`, which several models need, the server loads a new champion by itself. Otherwise each new
+    champion restarts it.
 
     Args:
         name: the name of the resource, of the log and of the data folder.
@@ -37,21 +38,22 @@ def model_server(
         port: the port of the server.
         setting: the setting of `port`, for errors.
         tracking_url: the address of the model registry, an MLflow server.
-        model: the name of the registered model.
-        champion: the version to serve.
+        champions: the versions to serve by the names of the registered models.
         directory: the folder of this computer for the data of the stack.
     """
+    models, champion = ",".join(champions), next(iter(champions.values()))
     selection: dict[str, pulumi.Input[str]] = (
         {"MODEL_SERVER_ALIAS": ALIAS}
         if settings.follow
         else {"MODEL_SERVER_VERSION": champion.version, "MODEL_SERVER_SHA256": champion.sha256}
     )
+    versions = pulumi.Output.all(*(each.version for each in champions.values()))
     return LocalProcess(
         name,
         command=[PYTHON, "-m", "model_server"],
         environment={
             "MODEL_SERVER_REGISTRY": tracking_url,
-            "MODEL_SERVER_MODEL": model,
+            "MODEL_SERVER_MODELS" if len(champions) > 1 else "MODEL_SERVER_MODEL": models,
             **selection,
             "MODEL_SERVER_CACHE": str(directory / name / "models"),
             "MODEL_SERVER_HOST": HOST,
@@ -62,6 +64,6 @@ def model_server(
         revision=sources_digest(file for file in PROGRAM.rglob("*") if "__pycache__" not in file.parts),
         port=port,
         setting=setting,
-        ready_path=champion.version.apply(lambda version: "/v2/health/ready" if version else "/v2/health/live"),
+        ready_path=versions.apply(lambda known: "/v2/health/ready" if any(known) else "/v2/health/live"),
         data=directory / name,
     )

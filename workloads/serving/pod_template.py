@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ def pod_template(
     image: pulumi.Input[str],
     registry: pulumi.Input[str],
     login: ModelRegistryLogin,
-    model: ModelRef,
+    models: Sequence[ModelRef],
 ) -> pulumi.Output[dict[str, Any]]:
     """Return the pod template of a Deployment.
 
@@ -69,20 +70,23 @@ def pod_template(
         image: the image of the model server.
         registry: the address of the model registry, an MLflow server, for pods.
         login: the login of the registry.
-        model: the version to serve.
+        models: the versions to serve. Several are followed, all or none.
     """
+    versions = pulumi.Output.all(*(model.version for model in models))
     return pulumi.Output.all(
-        image=image, registry=registry, version=model.version, sha256=model.sha256, login=login.digest
-    ).apply(lambda values: _template(labels, settings, login.secret, model, values))
+        image=image, registry=registry, versions=versions, sha256=models[0].sha256, login=login.digest
+    ).apply(lambda values: _template(labels, settings, login.secret, models, values))
 
 
 def _template(
-    labels: dict[str, str], settings: ServingSettings, netrc: str, model: ModelRef, values: dict[str, str]
+    labels: dict[str, str], settings: ServingSettings, netrc: str, models: Sequence[ModelRef], values: dict[str, Any]
 ) -> dict[str, Any]:
-    version = values["version"]
+    model, version = models[0], values["versions"][0]
+    names = {"MODEL_SERVER_MODELS": ",".join(each.name for each in models)}
+    name = names if len(models) > 1 else {"MODEL_SERVER_MODEL": model.name}
     from_registry = {
         "MODEL_SERVER_REGISTRY": values["registry"],
-        "MODEL_SERVER_MODEL": model.name,
+        **name,
         "MODEL_SERVER_CACHE": MODELS,
         "NETRC": "/etc/registry/netrc",
     }
@@ -101,11 +105,10 @@ def _template(
         pin = {"MODEL_SERVER_VERSION": version, "MODEL_SERVER_SHA256": values["sha256"]}
         fetch = _container("fetch", values["image"], from_registry | pin, login=True)
         init_containers = [fetch | {"command": ["python3", "-m", "model_server.fetch"]}]
-        folder = {"MODEL_SERVER_MODEL": model.name, "MODEL_SERVER_DIRECTORY": f"{MODELS}/{model.name}/{version}"}
-        selection = folder | pin
+        selection = name | {"MODEL_SERVER_DIRECTORY": f"{MODELS}/{model.name}/{version}"} | pin
     else:
-        selection = {"MODEL_SERVER_MODEL": model.name}
-    ready = "/v2/health/ready" if version else "/v2/health/live"
+        selection = name
+    ready = "/v2/health/ready" if any(values["versions"]) else "/v2/health/live"
     server = _container("server", values["image"], selection | listener, login=model.follow) | {
         "ports": [
             {"name": "http", "containerPort": CONTAINER_PORT},

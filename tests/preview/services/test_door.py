@@ -113,8 +113,7 @@ def test_canary_with_a_weight_or_mirror_has_a_service(canary: dict[str, Any], tr
     def serve(tracking: Any) -> None:
         champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
         shared = serving_namespace(ClusterTarget(a_cluster(), a_registry(), door=True), tracking)
-        named: dict[str, Any] = {"port": 8080, "model": "iris", "champion": champion, "canary": settings.canary}
-        ModelService("iris-server", settings, shared, **named)
+        ModelService("iris-server", settings, shared, port=8080, champions={"iris": champion}, canary=settings.canary)
 
     services = tracking_rendered({}, serve).of("Service")
     selected = {name: each["spec"]["selector"].get("mlplatform/track") for name, each in services.items()}
@@ -127,7 +126,7 @@ def test_only_the_door_and_prometheus_reach_models_behind_a_door(behind_door: bo
         target = ClusterTarget(a_cluster(), a_registry(), door=behind_door)
         champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
         shared = serving_namespace(target, tracking)
-        ModelService("iris-server", ServingSettings(), shared, port=8080, model="iris", champion=champion, canary=None)
+        ModelService("iris-server", ServingSettings(), shared, port=8080, champions={"iris": champion}, canary=None)
 
     rules = tracking_rendered({}, serve).of("NetworkPolicy")["iris-server"]["spec"]["ingress"]
     (predictions,) = [rule for rule in rules if rule["ports"][0]["port"] == 5005]

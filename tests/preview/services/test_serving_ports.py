@@ -19,3 +19,13 @@ def test_model_service_ports_are_those_of_pods_and_network_policy(name: str, por
     assert {port["containerPort"] for port in container["ports"]} == pod_ports
     environment = {each["name"]: each["value"] for each in container["env"]}
     assert environment.get("MODEL_SERVER_GRPC_PORT") == ("5007" if name == "grpc" else None)
+
+
+def test_models_together_are_followed_by_one_deployment() -> None:
+    graph = graph_of("workloads")
+    (container,) = graph.of("Deployment")["shared-models"]["spec"]["template"]["spec"]["containers"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert environment["MODEL_SERVER_MODELS"] == "iris,wine"
+    assert environment["MODEL_SERVER_ALIAS"] == "champion"
+    assert "MODEL_SERVER_MODEL" not in environment
+    assert container["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"

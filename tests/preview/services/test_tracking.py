@@ -46,7 +46,7 @@ def rendered(settings: dict[str, Any], program: Callable[[TrackingServer], objec
 def serve(tracking: TrackingServer) -> None:
     serving = serving_namespace(ClusterTarget(a_cluster(), a_registry()), tracking)
     champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
-    ModelService("iris", ServingSettings(), serving, port=8080, model="iris", champion=champion, canary=None)
+    ModelService("iris", ServingSettings(), serving, port=8080, champions={"iris": champion}, canary=None)
 
 
 def egress(settings: dict[str, Any]) -> list[dict[str, Any]]:

@@ -145,7 +145,9 @@ def test_follow_broken_champion_serves_old_one_and_reports_problem(
 
 
 def test_models_refused_after_refusal_is_counted(followed: Server) -> None:
-    (line,) = re.findall(r"^model_server_models_refused_total (.+)$", followed.get("/metrics").text, re.MULTILINE)
+    (line,) = re.findall(
+        r'^model_server_models_refused_total{model="followed"} (.+)$', followed.get("/metrics").text, re.MULTILINE
+    )
     assert float(line) >= 1
 
 

@@ -122,3 +122,19 @@ def test_page_content_security_policy_forbids_external_content(server: Server) -
     nonces = {*re.findall(r'nonce="([^"]+)"', response.text)}
     assert len(nonces) == 1
     assert nonces != {*re.findall(r'nonce="([^"]+)"', server.get("/").text)}
+
+
+def test_page_contributions_of_a_prediction_are_shown_on_request(prices: Server, server: Server, page: Page) -> None:
+    for url, shown in ((prices.url, "value of rent"), (server.url, "lack the numbers of training rows")):
+        page.goto(url)
+        page.get_by_role("button", name="Fill in averages").click()
+        page.get_by_role("button", name="Predict").click()
+        page.get_by_text("Contributions of the values").click()
+        expect(page.locator("#answer")).to_contain_text(shown)
+    page.goto(prices.url)
+    page.get_by_role("button", name="Fill in averages").click()
+    page.get_by_role("button", name="Predict").click()
+    page.get_by_text("Contributions of the values").click()
+    names = page.locator("li span:first-child")
+    expect(names.first).to_have_text("average of the training data")
+    expect(names.filter(has_text="district")).to_have_count(2)

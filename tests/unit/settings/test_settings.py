@@ -13,6 +13,7 @@ from settings.paths import PROJECT
 from tools.bootstrap import stacks
 
 PIPELINES = "workloads:pipelines"
+TOGETHER = {"serving:together": '["iris"]', "serving:follow": "true"}
 
 
 def load_error(overrides: dict[str, str], stack: str = "dev", folder: Path = PROJECT) -> str:
@@ -34,6 +35,12 @@ def test_load_with_overrides_merges_them_key_by_key() -> None:
     assert (external.gate, external.serve, external.parameters) == (0.9, True, {"blob": "iris.csv"})
     assert settings.serving.port == 6005
     assert "iris-local" in settings.workloads.pipelines
+
+
+def test_load_with_models_together_needs_one_port() -> None:
+    served = {"x": {"serve": True}, "y": {"serve": True, "port": 6000}}
+    together = {"serving:together": '["x", "iris"]', PIPELINES: json.dumps(served)}
+    assert load_settings("dev", TOGETHER | together).serving.together == ["x", "iris"]
 
 
 def test_load_without_a_file_returns_the_defaults() -> None:
@@ -108,6 +115,31 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             {PIPELINES: '{"x": {"serve": true, "port": 6000, "model": "iris"}}'},
             ["iris is already served for iris-external"],
         ),
+        *[
+            (TOGETHER | overrides, expected)
+            for overrides, expected in (
+                ({"serving:follow": "false"}, ["serving: together: the server loads", "set follow: true"]),
+                ({"serving:canary": '{"version": 1}'}, ["together and canary: a canary is a version of one model"]),
+                ({"serving:together": '["iris", "iris"]'}, ["together: a model is named twice in iris, iris"]),
+                ({"serving:together": '["rose"]'}, ["serving:together: no pipeline with serve: true has", "are: iris"]),
+                (
+                    {PIPELINES: '{"x": {"serve": true}}'},
+                    ["serving:port: port 5005 is already taken by serving:together"],
+                ),
+                (
+                    {PIPELINES: '{"iris-external": {"port": 6000}}'},
+                    [f"{PIPELINES}.iris-external.port: serving:together"],
+                ),
+                (
+                    {"workloads:teams": '{"shop": {"people": ["sam"], "pipelines": ["iris-external"]}}'},
+                    ["serving:together: the model iris belongs to the team shop"],
+                ),
+                (
+                    {"serving:together": '["iris", "x"]', PIPELINES: '{"x": {"serve": true, "uses_model": "iris"}}'},
+                    ["serving:together: the pipeline x uses the model iris while it trains x"],
+                ),
+            )
+        ],
         ({"serving:grpc_port": "5050"}, ["serving:grpc_port: port 5050 is already taken by platform:tracking.port"]),
         ({"platform:tracking": '{"port": 10000}'}, ["port 10000 is already taken by platform:tracking.port"]),
         (

@@ -341,6 +341,21 @@ class TestCommands:
         finished = run_cli("outputs", "--stack", "dev")
         assert json.loads(finished.stdout) == {"a": 1}
 
+    @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+    def test_command_whose_reader_has_ended_keeps_its_exit_code(self, stream: str, pulumi: Path) -> None:
+        (pulumi / "behavior").write_text("seq 99999; [ $2 = output ]")  # more than a pipe holds
+        reader, writer = os.pipe()
+        os.close(reader)
+        command, stdout, stderr = {
+            "stdout": ("outputs", writer, subprocess.PIPE),
+            "stderr": ("picture", subprocess.PIPE, writer),
+        }[stream]
+        finished = subprocess.run([*CLI, command, "--stack", "dev"], cwd=paths.PROJECT, stdout=stdout, stderr=stderr)
+        os.close(writer)
+        assert finished.returncode == (0 if stream == "stdout" else 1)
+        assert not finished.stderr
+        assert not finished.stdout
+
     def test_error_of_pulumi_is_printed_with_advice(self, pulumi: Path) -> None:
         (pulumi / "behavior").write_text("echo \"error: no stack named 'dev' found\" >&2; exit 255")
         finished = run_cli("down", "--stack", "dev")

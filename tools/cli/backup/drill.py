@@ -77,6 +77,10 @@ def _temporary_stack(pulumi: Pulumi, settings: StackSettings, down: Callable[[Pu
             shutil.copyfile(committed, file)
             cleanup.callback(file.unlink, missing_ok=True)
         stack.output("stack", "select", "--create")
+        if stack_folder(stack.name).exists():
+            log_message("An earlier drill was killed: removing its stack")
+            down(stack)
+            shutil.rmtree(stack_folder(stack.name))
         cleanup.callback(shutil.rmtree, stack_folder(stack.name), ignore_errors=True)
         cleanup.callback(_remove, stack, down)
         copy_config(pulumi, stack)

@@ -99,16 +99,17 @@ def score_urls(outputs: Mapping[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def _reachable(score_url: str, outputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the address of a model server, by a port-forward if only its cluster reaches it."""
-    address = urlsplit(score_url)
+    """Yield the address of a model, by a port-forward if only its cluster reaches it."""
+    model_url = score_url.removesuffix("/score")
+    address = urlsplit(model_url)
     host = str(address.hostname)
     if not host.endswith(CLUSTER_DOMAIN):
-        yield f"{address.scheme}://{address.netloc}"
+        yield model_url
         return
     name, namespace = host.removesuffix(CLUSTER_DOMAIN).split(".")
     selector = f"app.kubernetes.io/name={name}"
     with port_forward(PodTarget(outputs["kubeconfig"], namespace, selector, CONTAINER_PORT)) as url:
-        yield url
+        yield f"{url}{address.path}"
 
 
 def _predict(url: str) -> dict[str, Any]:

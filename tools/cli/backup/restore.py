@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,19 @@ from tools.cli.backup.local_data import (
     stop_local_mlflow,
 )
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository
-from tools.cli.backup.stack_state import container_login, export_state, import_state, resources, stack_settings
+from tools.cli.backup.stack_state import (
+    container_login,
+    export_state,
+    import_state,
+    resources,
+    stack_settings,
+    write_config_copy,
+)
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 
-Up = Callable[[Pulumi], int]
-"""Function that runs `up` on a stack and returns its exit code."""
+Up = Callable[[Pulumi, Sequence[str]], int]
+"""Function that runs `up` on a stack, with options of Pulumi, and returns its exit code."""
 
 
 def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
@@ -116,18 +123,17 @@ def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
         log_message(f"The data of before are in {before}; delete them when you do not need them any more.")
     if not resources(export_state(pulumi)):
         # Pipelines may read the container in their first run. Therefore the services come first, then the data.
-        pulumi.output("config", "set", "workloads:enabled", "false")
         pulumi.output("config", "set", "workloads:adopt_champions", "true")
-        code = up(pulumi)
-        pulumi.output("config", "rm", "workloads:enabled")
-        if code:
+        services_only = folder / "services-only.yaml"
+        write_config_copy(pulumi, services_only, "workloads:enabled", "false")
+        if code := up(pulumi, ["--config-file", str(services_only)]):
             return code
     if in_cluster:
         with step("Writing the data to MLflow in the cluster"):
             replace_cluster_data(secret_outputs(pulumi)["kubeconfig"], folder)
     if login := container_login(export_state(pulumi)):
         upload_container(login, folder / CONTAINER)
-    code = up(pulumi)
+    code = up(pulumi, [])
     if code == 0 and stack_settings(pulumi).workloads.adopt_champions:
         pulumi.output("config", "rm", "workloads:adopt_champions")
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -52,7 +53,7 @@ def import_state(pulumi: Pulumi, state: dict[str, Any]) -> None:
             f"use. To replace it, remove it first: pulumi stack rm --force {pulumi.stack}"
         )
     _set_config(pulumi, state["config"])
-    salt = yaml.safe_load((PROJECT / ".stacks" / f"Pulumi.{pulumi.name}.yaml").read_text())["encryptionsalt"]
+    salt = _config_file(pulumi)["encryptionsalt"]
     state["deployment"]["deployment"]["secrets_providers"] = {"type": "passphrase", "state": {"salt": salt}}
     pulumi.output("stack", "import", stdin=json.dumps(state["deployment"]))
 
@@ -60,6 +61,16 @@ def import_state(pulumi: Pulumi, state: dict[str, Any]) -> None:
 def copy_config(source: Pulumi, target: Pulumi) -> None:
     """Give a stack the values of `pulumi config set` of another one."""
     _set_config(target, _config(source))
+
+
+def write_config_copy(pulumi: Pulumi, file: Path, name: str, value: str) -> None:
+    """Write the values of `pulumi config set` and one more value to a file, for the option `--config-file` of Pulumi.
+
+    A command that is killed then leaves the stack's own values as they were.
+    """
+    content = _config_file(pulumi)
+    content["config"] = {**content.get("config", {}), name: value}
+    file.write_text(yaml.safe_dump(content))
 
 
 def resources(state: dict[str, Any]) -> list[dict[str, Any]]:
@@ -81,6 +92,13 @@ def _set_config(pulumi: Pulumi, config: dict[str, Any]) -> None:
         # Standard input keeps the value out of the list of processes.
         secret = "--secret" if value.get("secret") else "--plaintext"
         pulumi.output("config", "set", secret, name, stdin=value["value"])
+
+
+def _config_file(pulumi: Pulumi) -> dict[str, Any]:
+    """Return the content of the file of `pulumi config set`, with encrypted secrets and their salt."""
+    file = PROJECT / ".stacks" / f"Pulumi.{pulumi.name}.yaml"
+    content: dict[str, Any] = yaml.safe_load(file.read_text()) if file.exists() else {}
+    return content
 
 
 def _config(pulumi: Pulumi) -> dict[str, Any]:

@@ -121,20 +121,46 @@ def _convert(estimator: Any, name: str, options: dict[str, Any] | None, ml_opset
 
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     register_converters(type(last).__module__)
-    return convert_sklearn(
+    model = convert_sklearn(
         estimator,
         name=name,
         initial_types=[("features", FloatTensorType([None, estimator.n_features_in_]))],
         options=options,
         target_opset={"": OPSET, "ai.onnx.ml": ml_opset},
     )
+    _record_covers(model, last)
+    return model
+
+
+def _record_covers(model: Any, estimator: Any) -> None:
+    """Record how many training rows reached each node of scikit-learn's trees: contributions need these numbers.
+
+    The attribute is ONNX's for the popularity of a node, which no prediction depends on.
+    """
+    if hasattr(estimator, "_predictors"):  # histogram-based boosting
+        covers = [tree.nodes["count"] for trees in estimator._predictors for tree in trees]
+    else:
+        covers = [getattr(tree, "weighted_n_node_samples", None) for tree in _trees(estimator)]
+    ensembles = [node for node in model.graph.node if node.op_type.startswith("TreeEnsemble")]
+    if any(each is None for each in covers) or len(ensembles) != 1:
+        return
+    attributes = {attribute.name: attribute for attribute in ensembles[0].attribute}
+    nodes = zip(attributes["nodes_treeids"].ints, attributes["nodes_nodeids"].ints, strict=True)
+    attributes["nodes_hitrates"].floats[:] = [float(covers[tree][node]) for tree, node in nodes]
+
+
+def _trees(estimator: Any) -> list[Any]:
+    """Return scikit-learn's trees of an estimator in the converter's order, with None for what is none."""
+    estimators = getattr(estimator, "estimators_", [estimator])
+    flat = estimators.ravel() if hasattr(estimators, "ravel") else estimators
+    return [getattr(each, "tree_", None) for each in flat]
 
 
 def _follow_missing(model: Any, estimator: Any) -> None:
     """Send missing values down the branches that scikit-learn's trees learned: the converter leaves that out."""
     from onnx import helper
 
-    trees = [getattr(tree, "tree_", None) for tree in getattr(estimator, "estimators_", [estimator])]
+    trees = _trees(estimator)
     ensembles = [node for node in model.graph.node if node.op_type.startswith("TreeEnsemble")]
     if not all(trees) or len(ensembles) != 1:
         return

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
 from tests.harness import CHECKOUT
 from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
+from tools.cli.backup import stack_state
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import differences, score_urls, unchanged_records
 from tools.cli.backup.local_data import (
@@ -24,6 +28,8 @@ from tools.cli.backup.local_data import (
 )
 from tools.cli.backup.records import BACKUP, backup_lines, record_file, record_success
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
+from tools.cli.backup.restore import restore
+from tools.cli.pulumi_command import Pulumi
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +106,40 @@ def test_replace_local_data_moves_the_data_of_before_aside(tmp_path: Path) -> No
         assert database.execute("select value from runs").fetchall() == [(value,)]
         database.close()
     assert (stack_folder("source") / "mlflow/artifacts/file").read_text() == "source"
+
+
+def test_restore_that_is_killed_in_its_first_up_leaves_the_pipelines_enabled(
+    repository: BackupRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.create_if_missing()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/manifest.json").write_text("{}")
+    repository.save_folder(tmp_path / "data", "source")
+    own = tmp_path / ".stacks/Pulumi.dev.yaml"
+    own.parent.mkdir()
+    own.write_text("encryptionsalt: v1:salt\nconfig: {serving:port: 6005}\n")
+    monkeypatch.setattr(stack_state, "PROJECT", tmp_path)
+    monkeypatch.setenv("RESTIC_PASSWORD", "a-long-password")
+    commands: list[tuple[str, ...]] = []
+    used: list[dict[str, Any]] = []
+
+    def output(_pulumi: Pulumi, *command: str, stdin: str | None = None) -> str:
+        commands.append(command)
+        return '{"deployment": {}}' if command[1] == "export" else "{}"
+
+    def killed_up(_pulumi: Pulumi, options: Sequence[str]) -> int:
+        used.append(yaml.safe_load(Path(options[options.index("--config-file") + 1]).read_text()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pulumi, "output", output)
+    with pytest.raises(KeyboardInterrupt):
+        restore(Pulumi("dev"), ["--from", repository.address, "--of", "source"], killed_up)
+    # The champions of the backup are still adopted by an `up` after the kill.
+    assert [each for each in commands if each[1] in ("set", "rm")] == [
+        ("config", "set", "workloads:adopt_champions", "true")
+    ]
+    settings = {"serving:port": 6005, "workloads:enabled": "false"}
+    assert used == [{"encryptionsalt": "v1:salt", "config": settings}]
 
 
 def test_differences_names_missing_and_changed_records_but_not_new_ones() -> None:
