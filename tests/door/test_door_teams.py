@@ -14,6 +14,7 @@ from mlplatform.door.door_routes import served_models
 from mlplatform.mlflow_server.users import set_up_person
 from mlplatform.team_rights import owned_by_teams
 from mlplatform.tracking_access import TrackingAccess
+from playwright.sync_api import Browser, expect
 
 from settings.services.door_settings import DoorSettings
 from settings.stack import StackSettings
@@ -28,6 +29,7 @@ from workloads.ml.tracking import client, find_or_create_run
 from workloads.mlflow_session import mlflow_session
 
 from .processes import HOST, KEY, DoorProcesses, expires, running_door
+from .test_start_page import opened, sign_in
 
 WORKLOADS = WorkloadsSettings.model_validate(
     {
@@ -219,6 +221,13 @@ def test_searches_and_pages_leave_out_other_teams(person: Callable[[str], Caller
     assert "Your teams: shop. You may see what they own and what is shared, and change what they own." in pages["sam"]
     assert "flowers" not in pages["tess"]
     assert 'href="/monitoring/"' not in pages["tess"]
+
+
+def test_pages_of_mlflow_list_what_the_person_may_see(browser: Browser, team_door: DoorProcesses) -> None:
+    with opened(browser) as page:
+        sign_in(page, team_door, "tess", "/mlflow/#/experiments?workflowType=machine_learning")
+        expect(page.get_by_role("link", name="cellar")).to_be_visible()
+        expect(page.get_by_role("link", name="flowers")).to_have_count(0)
 
 
 def test_team_uses_its_models_and_roles_hold_in_it(person: Callable[[str], Caller], shop: Shop) -> None:
