@@ -16,7 +16,13 @@ from model_server.model.voting_forest import VotingForest
 
 
 class ForestCells:
-    """The table of the votes for each class in each cell."""
+    """The table of the votes for each class in each cell.
+
+    Attributes:
+        least_rows: rows of a batch from which on the cells are faster than ONNX Runtime.
+    """
+
+    least_rows = 1
 
     def __init__(self, forest: VotingForest) -> None:
         used = [feature for feature, edges in enumerate(forest.edges) if edges]

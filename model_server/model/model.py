@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model_server.errors import ModelRefused
 from model_server.model.contributions import MISSING_SHARE, Contributions, NoContributions
 from model_server.model.forest_cells import ForestCells
+from model_server.model.forest_formulas import ForestFormulas
 from model_server.model.model_package import ModelPackage, ModelSignature
 from model_server.model.prediction_task import Array, task_of
 from model_server.model.quickscorer import QuickScorer
@@ -33,8 +34,8 @@ PROBES = 1000
 class Model:
     """A package in memory; several threads may predict at once.
 
-    A forest that votes predicts single rows within the interpreter, and batches by its cells if these are few. ONNX
-    Runtime predicts everything else.
+    A forest that votes predicts single rows within the interpreter. It predicts batches by its cells, or by formulas of
+    its branches, if these are few. ONNX Runtime predicts everything else.
 
     Raises:
         ModelRefused: ONNX Runtime cannot load the model, or its outputs contradict its signature.
@@ -66,7 +67,7 @@ class Model:
         except Exception as error:  # ONNX Runtime's errors have no common base class
             raise ModelRefused("ONNX Runtime refuses it", str(error)[:300]) from None
         self._scorer: QuickScorer | None = None
-        self._cells: ForestCells | None = None
+        self._batches: ForestCells | ForestFormulas | None = None
         self._use_forest(package.onnx, features)
         self._float32_row = struct.Struct(f"={features}f")
 
@@ -76,7 +77,8 @@ class Model:
             (label, probabilities), inputs = self.predict_row(rows[0])
             return [np.array([label], np.int64), np.array([probabilities], np.float32)], inputs
         batch = np.asarray(rows, np.float32)
-        outputs = self._cells.predict(batch) if self._cells else self._run(batch)
+        fast = self._batches if self._batches and len(batch) >= self._batches.least_rows else None
+        outputs = fast.predict(batch) if fast else self._run(batch)
         if not np.isfinite(outputs[-1]).all():
             raise FloatingPointError("the model predicts numbers that are not finite")
         return outputs, batch.tobytes()
@@ -124,10 +126,13 @@ class Model:
             values = list(zip(*(output.tolist() for output in expected), strict=True))
             if [scorer.predict(_nan_as_infinity(row)) for row in rows.tolist()] == values:
                 self._scorer = scorer
+        batches: ForestCells | ForestFormulas | None = None
         if forest.has_few_cells:
-            cells = ForestCells(forest)
-            if all(np.array_equal(*outputs) for outputs in zip(cells.predict(rows), expected, strict=True)):
-                self._cells = cells
+            batches = ForestCells(forest)
+        elif forest.has_few_branches:
+            batches = ForestFormulas(forest)
+        if batches and all(np.array_equal(*outputs) for outputs in zip(batches.predict(rows), expected, strict=True)):
+            self._batches = batches
 
     def _smoke_test(self) -> None:
         """Predict rows of the training data's ranges, and a row in which all values are missing that may be."""

@@ -1,11 +1,12 @@
-"""A forest that votes, read from its ONNX model: the thresholds of its features, and its leaves."""
+"""A forest that votes, read from its ONNX model: the thresholds of its features, its trees, and their leaves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -21,8 +22,24 @@ MAX_CELL_BYTES = 1 << 22
 """A larger table of cells would cost more memory than the faster prediction of batches is worth."""
 MAX_CELL_VOTES = 1 << 28
 """Votes that are counted for a table of cells; more would delay the start of the server by seconds."""
+MAX_BRANCHES = 16_000
+"""With more branches, computing all of them is hardly faster than ONNX Runtime, which follows one path in each tree."""
+MAX_DEPTH = 100
+"""Branches on a path; a tree that is no more than a list would exceed Python's limit of recursion."""
 Node = tuple[int, int]
 """A tree and a node in it; the root is node 0."""
+
+
+class Branch(NamedTuple):
+    """A branch: `below` is for values up to the threshold, `above` for others and for NaN; a leaf is its class."""
+
+    feature: int
+    threshold: float
+    below: Branch | int
+    above: Branch | int
+
+
+Tree = Branch | int
 
 
 @dataclass(frozen=True)
@@ -39,15 +56,28 @@ class VotingForest:
 
     Attributes:
         edges: for each feature, its thresholds in ascending order. They separate the intervals.
-        leaves: the leaves of all trees.
+        roots: the trees.
         classes: number of classes.
-        trees: number of trees.
     """
 
     edges: list[list[float]]
-    leaves: list[Leaf]
+    roots: list[Tree]
     classes: int
-    trees: int
+
+    @property
+    def trees(self) -> int:
+        """Number of trees."""
+        return len(self.roots)
+
+    @cached_property
+    def leaves(self) -> list[Leaf]:
+        """The leaves of all trees that a value reaches."""
+        return list(_leaves(self.roots, self.edges))
+
+    @cached_property
+    def branches(self) -> int:
+        """Number of branches of all trees."""
+        return sum(map(_count_branches, self.roots))
 
     @property
     def shares(self) -> NDArray[np.float32]:
@@ -57,12 +87,17 @@ class VotingForest:
     @property
     def has_small_masks(self) -> bool:
         """True if a mask of all leaves for each interval fits into the memory for single rows."""
-        return _mask_bytes(self.edges, len(self.leaves)) <= MAX_MASK_BYTES
+        return _mask_bytes(self.edges, self.branches + self.trees) <= MAX_MASK_BYTES
 
     @property
     def has_few_cells(self) -> bool:
         """True if the votes for each combination of intervals fit into the memory for batches."""
         return _are_few_cells(self.edges, self.classes, self.trees)
+
+    @property
+    def has_few_branches(self) -> bool:
+        """True if a batch may compute all branches of all trees, for each class but the first one."""
+        return _are_few_branches(self.branches, self.classes)
 
     def probes(self, count: int) -> NDArray[np.float32]:
         """Return random rows [count, features] on the thresholds and just above them; the same on every call."""
@@ -91,9 +126,11 @@ def _load_forest(content: bytes, features: int, classes: int) -> VotingForest | 
     if labels is None or set(attributes["nodes_modes"]) - {BRANCH, LEAF}:
         return None
     edges, trees = _edges(attributes, features), len(set(attributes["nodes_treeids"]))
-    if _mask_bytes(edges, len(labels)) > MAX_MASK_BYTES and not _are_few_cells(edges, classes, trees):
+    has_small_masks = _mask_bytes(edges, len(labels)) <= MAX_MASK_BYTES
+    are_few = _are_few_cells(edges, classes, trees) or _are_few_branches(len(labels) - trees, classes)
+    if not (has_small_masks or are_few):
         return None
-    return VotingForest(edges, list(_leaves(attributes, edges, labels)), classes, trees)
+    return VotingForest(edges, _roots(attributes, labels), classes)
 
 
 def _mask_bytes(edges: list[list[float]], leaves: int) -> int:
@@ -104,6 +141,10 @@ def _are_few_cells(edges: list[list[float]], classes: int, trees: int) -> bool:
     cells = math.prod(len(each) + 1 for each in edges)
     bytes_of_cell = classes * np.min_scalar_type(trees).itemsize
     return cells * bytes_of_cell <= MAX_CELL_BYTES and cells * trees <= MAX_CELL_VOTES
+
+
+def _are_few_branches(branches: int, classes: int) -> bool:
+    return branches * (classes - 1) <= MAX_BRANCHES
 
 
 def _labels(attributes: dict[str, Any], *, binary: bool) -> dict[Node, int] | None:
@@ -129,22 +170,40 @@ def _edges(attributes: dict[str, Any], features: int) -> list[list[float]]:
     return [sorted(values) for values in edges]
 
 
-def _leaves(attributes: dict[str, Any], edges: list[list[float]], labels: dict[Node, int]) -> Iterator[Leaf]:
+def _roots(attributes: dict[str, Any], labels: dict[Node, int]) -> list[Tree]:
     names = ("modes", "featureids", "values", "truenodeids", "falsenodeids")
     keys = zip(attributes["nodes_treeids"], attributes["nodes_nodeids"], strict=True)
     nodes = dict(zip(keys, zip(*(attributes[f"nodes_{name}"] for name in names), strict=True), strict=True))
+
+    def subtree(tree: int, node: int, depth: int) -> Tree:
+        if depth > MAX_DEPTH:
+            raise ValueError(f"tree {tree} is deeper than {MAX_DEPTH} branches")
+        # pop: a node that is reached twice makes this no tree, and raises KeyError.
+        mode, feature, value, below, above = nodes.pop((tree, node))
+        if mode == LEAF:
+            return labels[tree, node]
+        return Branch(feature, value, subtree(tree, below, depth + 1), subtree(tree, above, depth + 1))
+
+    return [subtree(tree, 0, 0) for tree in dict.fromkeys(attributes["nodes_treeids"])]
+
+
+def _count_branches(tree: Tree) -> int:
+    return 0 if isinstance(tree, int) else 1 + _count_branches(tree.below) + _count_branches(tree.above)
+
+
+def _leaves(roots: list[Tree], edges: list[list[float]]) -> Iterator[Leaf]:
     positions = [{value: position for position, value in enumerate(each)} for each in edges]
-    all_intervals = [(0, len(each)) for each in edges]
-    for tree in set(attributes["nodes_treeids"]):
-        pending = [(0, all_intervals)]
-        while pending:
-            node, intervals = pending.pop()
-            # pop: a node that is reached twice makes this no tree, and raises KeyError.
-            mode, feature, value, below, above = nodes.pop((tree, node))
-            if mode == LEAF:
-                yield Leaf(labels[tree, node], intervals)
-                continue
-            position, (first, last) = positions[feature][value], intervals[feature]
-            for child, low, high in ((below, first, min(last, position)), (above, max(first, position + 1), last)):
-                if low <= high:  # otherwise no value reaches the branch
-                    pending.append((child, [*intervals[:feature], (low, high), *intervals[feature + 1 :]]))
+    pending = [(root, [(0, len(each)) for each in edges]) for root in roots]
+    while pending:
+        tree, intervals = pending.pop()
+        if isinstance(tree, int):
+            yield Leaf(tree, intervals)
+            continue
+        feature = tree.feature
+        position, (first, last) = positions[feature][tree.threshold], intervals[feature]
+        for child, low, high in (
+            (tree.below, first, min(last, position)),
+            (tree.above, max(first, position + 1), last),
+        ):
+            if low <= high:  # otherwise no value reaches the branch
+                pending.append((child, [*intervals[:feature], (low, high), *intervals[feature + 1 :]]))

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from onnxruntime import InferenceSession, SessionOptions
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import RandomForestClassifier
 
 from model_server.model.model import Model
 from model_server.model.model_package import read_package
 from settings.serving import ServingSettings
-from tests.bench.forest import FEATURES, FLOWERS, Forest
+from tests.bench.forest import FEATURES, FLOWERS, TREES, Forest, save_forest
 from tests.bench.http.contenders import ours
 from tests.bench.http.servers import running
 
@@ -65,6 +67,32 @@ def in_this_process(forest: Forest) -> dict[str, float]:
         "scikit-learn, all cores": _rows_per_second(ROWS, sklearn(-1)),
         "ONNX Runtime, all cores": _rows_per_second(ROWS, onnx(0)),
     }
+
+
+def wide_ratios(folder: Path) -> list[float]:
+    """Return the processor time of scikit-learn's `predict` over the model's, for a forest of 30 features.
+
+    Both predict the same batch in turns, so that they share the noise of the computer.
+    """
+    data = load_breast_cancer()
+    forest = RandomForestClassifier(n_estimators=TREES, max_depth=12, random_state=123).fit(data.data, data.target)
+    random = np.random.default_rng(0)
+    rows = random.choice(data.data, SERVED_ROWS) * random.uniform(0.9, 1.1, (SERVED_ROWS, data.data.shape[1]))
+    save_forest("cancer", forest, data, data.feature_names.tolist(), folder / "wide")
+    model, batch = Model(None, read_package(folder / "wide", None, {})), rows.astype(np.float32)
+    if not np.array_equal(model.predict(batch)[0][0], forest.predict(batch)):
+        raise RuntimeError("the model and scikit-learn's forest predict different classes")
+
+    def ratio() -> float:
+        taken = []
+        for predict in (forest.predict, model.predict):
+            start = time.process_time()
+            predict(batch)
+            taken.append(time.process_time() - start)
+        return taken[0] / taken[1]
+
+    ratio()  # a warm-up
+    return [ratio() for _ in range(REPEATS)]
 
 
 def _flowers(count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -64,6 +64,7 @@ def _on_this_computer(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path, 
     measured = serving.measure(forest, mlserver, folder)
     with step("Batch prediction"):
         served, by_library = batch.through_the_server(forest, folder), batch.in_this_process(forest)
+        wide_ratios = batch.wide_ratios(folder)
     return Results(
         date=_now(),
         computer=Computer.this(load_before),
@@ -72,6 +73,7 @@ def _on_this_computer(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path, 
         serving=measured,
         served_rows=served,
         library_rows=by_library,
+        wide_ratios=wide_ratios,
         machinery=_machinery(pulumi, outputs),
     )
 

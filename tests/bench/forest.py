@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_iris
@@ -41,14 +42,19 @@ def train(folder: Path) -> Forest:
     trained = RandomForestClassifier(n_estimators=TREES, oob_score=True, random_state=123).fit(FLOWERS, _iris.target)
     forest = Forest(trained, folder / "model.pkl", folder / "model")
     forest.pickle.write_bytes(pickle.dumps(trained))
-    onnx, rows = forest_to_onnx(trained), np.array(FLOWERS, np.float32)
+    save_forest("iris", trained, _iris, FEATURES, forest.directory)
+    return forest
+
+
+def save_forest(name: str, trained: RandomForestClassifier, data: Any, features: list[str], directory: Path) -> None:
+    """Write a forest as a model directory; `data` are the data of scikit-learn that it was trained on."""
+    onnx, rows = forest_to_onnx(trained), data.data.astype(np.float32)
     about = {
-        "features": FEATURES,
+        "features": features,
         "target": "species",
-        "classes": _iris.target_names.tolist(),
+        "classes": data.target_names.tolist(),
         "source": "scikit-learn",
         "sha256": sha256_hex(rows.tobytes()),
         "rows": len(rows),
     }
-    save_model_directory(forest.directory, onnx, build_signature("iris", onnx, rows, about))
-    return forest
+    save_model_directory(directory, onnx, build_signature(name, onnx, rows, about))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from sklearn.linear_model import LogisticRegression
 from model_server.codecs.json_decoder import decode_json
 from model_server.codecs.row_reader import RowReader
 from model_server.model.forest_cells import ForestCells
+from model_server.model.forest_formulas import MOST_ROWS, ForestFormulas
 from model_server.model.model import Model
 from model_server.model.model_package import verify_package
 from model_server.model.quickscorer import QuickScorer
-from model_server.model.voting_forest import Leaf, VotingForest, load_forest
+from model_server.model.voting_forest import Branch, VotingForest, load_forest
 from tests.server.running import Server, running
+from tests.server.training import IRIS
 from workloads.ml.model.model_directory import build_signature, save_model_directory, sha256_hex
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
 
@@ -65,18 +67,30 @@ def test_cells_all_rows_equal_onnx_runtime_exactly(trees: int) -> None:
     assert list(zip(labels.tolist(), shares.tolist(), strict=True)) == session_predicts(content, rows)
 
 
-def test_cells_missing_value_is_above_all_thresholds() -> None:
-    leaves = [Leaf(0, [(0, 0), (0, 0)]), Leaf(1, [(1, 1), (0, 0)])]
-    cells = ForestCells(VotingForest([[1.0], []], leaves, classes=2, trees=1))
-    assert [output.tolist() for output in cells.predict(np.array([[np.nan, 0], [0, np.nan]], np.float32))] == [
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
+@pytest.mark.parametrize("trees", [1, 2, 100])
+def test_formulas_all_rows_equal_onnx_runtime_exactly(load: Any, trees: int) -> None:
+    data = load()
+    content = forest_to_onnx(trained(data, trees))
+    found = forest_of(data, content)
+    assert found
+    assert found.has_few_branches
+    rows = np.concatenate([found.probes(MOST_ROWS), data.data.astype(np.float32)])
+    expected = onnxruntime.InferenceSession(content).run(["label", "probabilities"], {"features": rows})
+    assert all(np.array_equal(*each) for each in zip(ForestFormulas(found).predict(rows), expected, strict=True))
+
+
+@pytest.mark.parametrize("kind", [ForestCells, ForestFormulas])
+def test_batch_missing_value_is_above_all_thresholds(kind: Any) -> None:
+    batches = kind(VotingForest([[1.0], []], [Branch(0, 1.0, 0, 1)], classes=2))
+    assert [output.tolist() for output in batches.predict(np.array([[np.nan, 0], [0, np.nan]], np.float32))] == [
         [1, 0],
         [[0.0, 1.0], [1.0, 0.0]],
     ]
 
 
 def test_probes_lie_on_both_sides_of_every_threshold() -> None:
-    leaves = [Leaf(0, [(0, 0), (0, 0)]), Leaf(1, [(1, 1), (0, 0)])]
-    found = VotingForest([[1.0], []], leaves, classes=2, trees=1)
+    found = VotingForest([[1.0], []], [Branch(0, 1.0, 0, 1)], classes=2)
     scorer = QuickScorer(found)
     above = float(np.nextafter(np.float32(1), np.float32(2)))
     assert {tuple(row) for row in found.probes(50).tolist()} >= {(1.0, 0.0), (above, 0.0)}
@@ -128,10 +142,10 @@ def voting(folder: Path) -> Path:
     return saved(folder / "voting", data, forest_to_onnx(trained(data)))
 
 
-def saved(folder: Path, data: Any, content: bytes) -> Path:
+def saved(folder: Path, data: Any, content: bytes, features: Sequence[str] = IRIS) -> Path:
     rows = data.data.astype(np.float32)
     about = {
-        "features": ["sepal_length", "sepal_width", "petal_length", "petal_width"],
+        "features": features,
         "target": "species",
         "classes": data.target_names.tolist(),
         "source": "scikit-learn",
@@ -179,6 +193,19 @@ def test_predict_row_forest_does_not_use_session(voting: Path, monkeypatch: pyte
 def test_predict_batch_forest_of_few_cells_does_not_use_session(voting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served, rows = loaded(voting), load_iris().data.astype(np.float32)
     expected = session_predicts((voting / "model.onnx").read_bytes(), rows)
+    monkeypatch.setattr(served, "_session", None)
+    labels, shares = served.predict(rows)[0]
+    assert list(zip(labels.tolist(), shares.tolist(), strict=True)) == expected
+
+
+def test_predict_large_batch_forest_of_few_branches_does_not_use_session(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_breast_cancer()
+    content = forest_to_onnx(trained(data))
+    served = loaded(saved(folder / "cancer", data, content, data.feature_names.tolist()))
+    rows = np.resize(data.data.astype(np.float32), (3000, data.data.shape[1]))
+    expected = session_predicts(content, rows)
     monkeypatch.setattr(served, "_session", None)
     labels, shares = served.predict(rows)[0]
     assert list(zip(labels.tolist(), shares.tolist(), strict=True)) == expected
