@@ -8,12 +8,28 @@ from settings.types import Name, Port, Section, ServiceType
 
 
 class CanarySettings(Section):
-    """A second model version behind the same address; requests are spread evenly over all pods."""
+    """A second model version behind the same address, see [A second version](door.md#a-second-version)."""
 
     version: int = Field(ge=1)
     """Registered version that the canary pods serve."""
     replicas: int = Field(default=1, ge=1, le=100)
     """Number of canary pods."""
+    weight: int | None = Field(default=None, ge=1, le=99)
+    """Percentage of the requests that `platform:door` sends to the canary. Unset: requests are spread evenly over all
+    pods."""
+    mirror: bool = False
+    """Let `platform:door` send a copy of each request to the canary and discard the answer of the canary."""
+
+    @property
+    def separate(self) -> bool:
+        """Return True if the canary has a Service, to which only the door sends requests."""
+        return self.mirror or self.weight is not None
+
+    @model_validator(mode="after")
+    def _check_mirror(self) -> CanarySettings:
+        if self.mirror and self.weight is not None:
+            raise ValueError("weight and mirror are two ways to send requests to the canary; set one of them")
+        return self
 
 
 class ModelServerSettings(Section):

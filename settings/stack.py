@@ -124,6 +124,11 @@ class StackSettings(Section):
     def _check_door(self) -> StackSettings:
         platform = self.platform
         if platform.door is None:
+            if self.serving.canary and self.serving.canary.separate:
+                raise ValueError(
+                    "serving:canary: only a door sends requests by weight or as a copy; set platform:door, or remove "
+                    "weight and mirror"
+                )
             hidden = [name for name, each in self.workloads.pipelines.items() if "visibility" in each.model_fields_set]
             if hidden:
                 raise ValueError(

@@ -17,7 +17,7 @@ from mlplatform.door.door_routes import (
     PublishedModel,
     access_rules,
     area_roles,
-    model_upstream,
+    releases_file,
     routes_file,
     services_file,
 )
@@ -169,12 +169,15 @@ class Door(pulumi.ComponentResource):
     def _nginx_files(self) -> dict[str, str]:
         monitoring = self._behind.pages.get("monitoring")
         pages = {area: page.address for area, page in self._behind.pages.items()}
-        models = {model_upstream(name): model.address for name, model in self._behind.models.items()}
+        models: dict[str, str] = {}
+        for name, model in self._behind.models.items():
+            models |= model.addresses(name)
         services = {"start_page": f"{START_PAGE}.{NAMESPACE}.svc:{START_PAGE_PORT}", **pages, **models}
         page = monitoring.path if monitoring else None
         roles = {user: each.role for user, each in self._settings.users.items()} or {OPERATOR: "administrator"}
         return files("files") | {
             "services": services_file(services),
+            "releases.conf": releases_file(self._behind.models),
             "routes.conf": routes_file(
                 self._settings, self._behind.models, FILES_FOLDER, page, kubeflow="pipeline" in pages
             ),

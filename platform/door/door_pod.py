@@ -48,6 +48,7 @@ def nginx_variables(door: DoorSettings) -> dict[str, str]:
         "ACCESS": f"{FILES}/access.json",
         "ROUTES": f"{FILES}/routes.conf",
         "SERVICES": f"{FILES}/services",
+        "RELEASES": f"{FILES}/releases.conf",
         "TOKENS": f"{TOKENS_FOLDER}/{TOKENS_FILE}",
         "KEYS": f"{SECRETS}/keys.conf",
         "CERTIFICATE": SECRETS,

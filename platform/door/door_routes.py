@@ -11,7 +11,7 @@ from mlplatform.k8s.namespace import team_namespace
 
 from settings.services.door_settings import DoorSettings, Visibility
 from settings.services.team_settings import TeamSettings
-from settings.serving import ServingSettings
+from settings.serving import CanarySettings, ServingSettings
 from settings.stack import StackSettings
 from settings.workloads import PipelineSettings
 
@@ -42,6 +42,7 @@ class PublishedModel:
         max_body_bytes: the longest body of a request.
         path: the path of its addresses, with a slash at its end; not `/` if the server has several models.
         team: its team; "" for a model of all.
+        canary: a canary to which the door sends requests; None without it.
     """
 
     service: str
@@ -50,11 +51,17 @@ class PublishedModel:
     max_body_bytes: int
     path: str = "/"
     team: str = ""
+    canary: CanarySettings | None = None
 
     @property
     def address(self) -> str:
         """Return `host:port` for pods."""
         return f"{self.service}.{team_namespace(self.team)}.svc:{self.port}"
+
+    def addresses(self, name: str) -> dict[str, str]:
+        """Return `host:port` for pods of the model with this name and of its canary, by nginx's name."""
+        canary = f"{canary_service(self.service)}.{team_namespace(self.team)}.svc:{self.port}"
+        return {model_upstream(name): self.address, **({canary_upstream(name): canary} if self.canary else {})}
 
 
 def services_file(addresses: Mapping[str, str]) -> str:
@@ -84,6 +91,11 @@ def model_service(model: str) -> str:
     return f"{model}-server"
 
 
+def canary_service(service: str) -> str:
+    """Return the name of the Service of a model's canary, by that of the model."""
+    return f"{service}-canary"
+
+
 def model_path(model: str) -> str:
     """Return the path of a model, on a server of several models as behind the door."""
     return f"{MODELS_PATH}{model}"
@@ -101,6 +113,7 @@ def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
 
 def _published(model: str, pipeline: PipelineSettings, serving: ServingSettings, team: str) -> PublishedModel:
     shared = model in serving.together
+    weighted = serving.canary if serving.canary and serving.canary.separate and pipeline.port is None else None
     return PublishedModel(
         SHARED_SERVICE if shared else model_service(model),
         pipeline.port or serving.port,
@@ -108,6 +121,7 @@ def _published(model: str, pipeline: PipelineSettings, serving: ServingSettings,
         serving.max_body_bytes,
         f"/{model_path(model)}/" if shared else "/",
         team,
+        weighted,
     )
 
 
@@ -136,8 +150,51 @@ def _model(name: str, model: PublishedModel, files: str, rate: int) -> str:
     """Return the location of a model. A prediction changes nothing, so nginx repeats one that a pod did not answer."""
     limits = f"  limit_req zone=callers burst={rate} nodelay;\n  client_max_body_size {model.max_body_bytes};\n"
     retry = "  proxy_next_upstream error timeout non_idempotent;\n  proxy_next_upstream_tries 2;\n"
-    target = f"  proxy_pass http://{model_upstream(name)}{model.path};\n"
-    return _location(MODEL, files, limits + retry + target, model_path(name), name)
+    target, further, errors = f"  proxy_pass http://{model_upstream(name)}{model.path};\n", "", ""
+    if model.canary and model.canary.mirror:
+        target += f"  mirror /door/mirror/{name};\n"
+        further = _mirror(name, files)
+    elif model.canary:
+        errors = f"  error_page 502 504 = @stable_{name};\n"
+        target = f"  rewrite ^/{model_path(name)}/(.*)$ /$1 break;\n  proxy_pass http://${_release(name)};\n"
+        further = _stable(name, files)
+    return _location(MODEL, files, limits + retry + target, model_path(name), name, errors) + further
+
+
+def releases_file(models: Mapping[str, PublishedModel]) -> str:
+    """Return nginx's variables of canaries: the upstream of a request, or the path of its copy."""
+    lines = []
+    for name, model in models.items():
+        if model.canary and model.canary.mirror:
+            lines.append(f"map $request_uri ${_release(name)} {{ ~^/{model_path(name)}/(?<rest>.*)$ /$rest; }}\n")
+        elif model.canary:
+            shares = f"{model.canary.weight}% {canary_upstream(name)}; * {model_upstream(name)};"
+            lines.append(f"split_clients $request_id ${_release(name)} {{ {shares} }}\n")
+    return "".join(lines)
+
+
+def _mirror(name: str, files: str) -> str:
+    """Return the location of copies for a canary. A client's next request on a connection waits for its copy."""
+    timeouts = "".join(f"  proxy_{phase}_timeout 2s;\n" for phase in ("connect", "send", "read"))
+    target = f"  proxy_pass http://{canary_upstream(name)}${_release(name)};\n"
+    return f"location = /door/mirror/{name} {{\n  internal;\n  include {files}/proxy.conf;\n{timeouts}{target}}}\n"
+
+
+def _stable(name: str, files: str) -> str:
+    """Return the location that answers a request that the canary did not answer."""
+    return (
+        f"location @stable_{name} {{\n  include {files}/proxy.conf;\n  proxy_pass http://{model_upstream(name)};\n}}\n"
+    )
+
+
+def _release(model: str) -> str:
+    """Return the name of nginx's variable for the canary of a model."""
+    return f"release_{model.replace('-', '_')}"
+
+
+def canary_upstream(model: str) -> str:
+    """Return nginx's name for the servers of a model's canary."""
+    return f"{model_upstream(model)}_canary"
 
 
 def model_upstream(model: str) -> str:
@@ -186,6 +243,7 @@ def _members(teams: Mapping[str, TeamSettings]) -> dict[str, Any]:
     }
 
 
-def _location(area: str, files: str, body: str, path: str = "", model: str = "") -> str:
-    guard = f"  include {files}/guard.conf;\n  include {files}/proxy.conf;\n"
+def _location(area: str, files: str, body: str, path: str = "", model: str = "", errors: str = "") -> str:
+    # Of two pages for one error, nginx takes the first.
+    guard = f"{errors}  include {files}/guard.conf;\n  include {files}/proxy.conf;\n"
     return f'location /{path or area}/ {{\n  set $area {area};\n  set $model "{model}";\n{guard}{body}}}\n'

@@ -25,7 +25,7 @@ PASSWORD = "one password for all"
 PERSONS = {"anna": "administrator", "sam": "editor", "tess": "editor"}
 SERVICES = ("platform:tracking", "platform:monitoring")
 QUOTA = {"cpu": 6, "memory_gb": 8, "storage_gb": 40}
-SHOP, SCIENCE = team_namespace("shop"), team_namespace("science")
+SPACES = SHOP, SCIENCE = team_namespace("shop"), team_namespace("science")
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,12 @@ def test_model_of_a_team_answers_its_persons_and_administrators(score: Callable[
 
 def test_run_and_server_of_a_team_are_in_its_namespace(outputs: dict[str, Any], api: KubernetesClient) -> None:
     assert outputs["iris_external"]["state"] == "SUCCEEDED"
-    jobs = [job.metadata.name for job in api.batch.list_namespaced_job(SHOP).items]
-    assert any(outputs["iris_external"]["run_id"] in name for name in jobs), jobs
+    # A finished Job is deleted. Its package stays.
+    packages = {
+        space: {each.metadata.name for each in api.core.list_namespaced_config_map(space).items} for space in SPACES
+    }
+    for pipeline, owner in {"iris-external": SHOP, "batch-predict": SHOP, "iris-local": SCIENCE}.items():
+        assert [space for space in SPACES if any(name.startswith(pipeline) for name in packages[space])] == [owner]
     servers = {each.metadata.name for each in api.apps.list_namespaced_deployment(SHOP).items}
     assert servers == {"iris-server"}
     assert api.apps.list_namespaced_deployment(SCIENCE).items == []

@@ -17,12 +17,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import bcrypt
 import requests
 from mlplatform.door import door_pod
-from mlplatform.door.door_routes import PublishedModel, access_rules, area_roles, routes_file, services_file
+from mlplatform.door.door_routes import (
+    PublishedModel,
+    access_rules,
+    area_roles,
+    canary_upstream,
+    releases_file,
+    routes_file,
+    services_file,
+)
 from mlplatform.door.sign_on import sign_on_configuration, sign_on_steps, users_file
 from mlplatform.door.start_page import start_page_settings
 
@@ -31,6 +39,7 @@ from airgap.bundle.registry.certificates import issue_authority, issue_server
 from settings.paths import cache_directory
 from settings.services.door_settings import DoorSettings
 from settings.services.team_settings import TeamSettings
+from settings.serving import CanarySettings
 from tests.waiting import until
 
 KEY = "door-key"
@@ -40,6 +49,9 @@ MODELS = {
     "iris": PublishedModel("iris-server", 5005, "team", 1 << 20),
     "rose": PublishedModel("rose-server", 5006, "public", 1 << 20),
     "secret": PublishedModel("secret-server", 5007, "private", 1 << 20),
+    "tulip": PublishedModel("t", 5008, "public", 1 << 20, canary=CanarySettings(version=2, weight=10)),
+    "rush": PublishedModel("r", 5010, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
+    "lily": PublishedModel("l", 5009, "public", 1 << 20, canary=CanarySettings(version=2, mirror=True)),
 }
 PASSWORDS = {
     "anna": "correct horse",
@@ -76,13 +88,15 @@ def free_port() -> int:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """A service that answers with the path and headers it received, and tries to set a cookie."""
+    """A service that answers with its name, and the path and headers it received; it tries to set a cookie."""
 
     protocol_version = "HTTP/1.1"
+    name = "stable"
 
     def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        self.received(sent)
+        body = json.dumps({"path": self.path, "headers": dict(self.headers), "server": self.name}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Set-Cookie", "__Host-door=stolen")
@@ -91,13 +105,26 @@ class Echo(BaseHTTPRequestHandler):
 
     do_POST = do_GET
 
+    def received(self, body: str) -> None:
+        """Do nothing with the body of a request."""
+
     def log_message(self, *_: Any) -> None:
         """Log nothing."""
 
 
+class CanaryEcho(Echo):
+    """A canary, which keeps what it received."""
+
+    name = "canary"
+    seen: ClassVar[list[tuple[str, str]]] = []
+
+    def received(self, body: str) -> None:
+        self.seen.append((self.path, body))
+
+
 @contextmanager
-def echo_server() -> Iterator[int]:
-    with ThreadingHTTPServer((HOST, 0), Echo) as server:
+def echo_server(handler: type[Echo] = Echo) -> Iterator[int]:
+    with ThreadingHTTPServer((HOST, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
@@ -166,12 +193,15 @@ def running_door(
     running = DoorProcesses(folder, https, http, folder / "ca.crt")
     with running.processes as processes:
         echo = processes.enter_context(echo_server())
+        canary = processes.enter_context(echo_server(CanaryEcho))
         hashes = {user: bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode() for user, word in PASSWORDS.items()}
         services = {
             "mlflow": mlflow_url.removeprefix("http://"),
             "start_page": f"{HOST}:{start}",
             "monitoring": f"{HOST}:{echo}",
             **{f"model_{name}": f"{HOST}:{echo}" for name in models},
+            **{canary_upstream(name): f"{HOST}:{canary}" for name, model in models.items() if model.canary},
+            canary_upstream("rush"): f"{HOST}:1",  # nothing listens there
         }
         shown = {
             name: {"url": f"http://{HOST}:{echo}", "visibility": model.visibility, "team": model.team}
@@ -191,6 +221,7 @@ def running_door(
             "oauth2-proxy.cfg": configuration,
             "services": services_file(services),
             "routes.conf": routes_file(door, models, str(folder / "files"), "/status", kubeflow=False),
+            "releases.conf": releases_file(models),
             "access.json": access_rules(door, users, models, teams, f"http://{HOST}:{sign_on}"),
             "tokens.json": "{}",
             "keys.conf": f'set $door_key "{KEY}";\nset $monitoring_login "Basic cHJvbTp3b3Jk";\n',
@@ -215,6 +246,7 @@ def running_door(
                     "TOKENS": "tokens.json",
                     "KEYS": "keys.conf",
                     "ROUTES": "routes.conf",
+                    "RELEASES": "releases.conf",
                     "SERVICES": "services",
                 }.items()
             },

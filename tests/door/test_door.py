@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 
 from tests.waiting import until
 
-from .processes import COOKIE_SECRET, HOST, KEY, DoorProcesses, expires
+from .processes import COOKIE_SECRET, HOST, KEY, CanaryEcho, DoorProcesses, expires
 
 COOKIE = "__Host-door"
 EXPERIMENTS = "/mlflow/api/2.0/mlflow/experiments/search?max_results=1"
@@ -211,6 +211,36 @@ def test_private_model_is_for_administrators(door: DoorProcesses, editor: reques
     assert editor.get(f"{door.url}/models/secret/").status_code == 403
     assert door.signed_in("anna").get(f"{door.url}/models/secret/").status_code == 200
     assert door.session().post(f"{door.url}/models/rose/score", json={}).status_code == 200
+
+
+def predictions(door: DoorProcesses, model: str, count: int) -> list[str]:
+    """Send requests in the name of a separate caller, and return the servers that answered them."""
+    with door.session() as session:
+        session.headers["Authorization"] = f"Bearer {model}"  # a caller has a rate by this header
+        answers = [session.post(f"{door.url}/models/{model}/score?x=%20", json={"a": 1}) for _ in range(count)]
+    accepted = [answer for answer in answers if answer.status_code != 429]
+    assert {(answer.status_code, answer.json()["path"]) for answer in accepted} == {(200, "/score?x=%20")}
+    return [answer.json()["server"] for answer in accepted]
+
+
+def test_canary_gets_its_share_of_the_requests(door: DoorProcesses) -> None:
+    servers: list[str] = []
+
+    def both() -> bool:
+        servers.extend(predictions(door, "tulip", 30))
+        return set(servers) == {"stable", "canary"}
+
+    until(both, seconds=60, what="an answer of the canary")
+    assert servers.count("canary") < len(servers) / 2
+
+
+def test_request_that_the_canary_does_not_answer_is_answered_by_the_champion(door: DoorProcesses) -> None:
+    assert set(predictions(door, "rush", 15)) == {"stable"}
+
+
+def test_canary_with_mirror_gets_a_copy_and_its_answer_is_discarded(door: DoorProcesses) -> None:
+    assert predictions(door, "lily", 1) == ["stable"]
+    until(lambda: ("/score?x=%20", '{"a": 1}') in CanaryEcho.seen, seconds=30, what="the copy")
 
 
 @pytest.mark.parametrize("path", ["/models/rose/..%2Fsecret/", "/models/rose/%2e%2e/secret/", "/models//secret/"])

@@ -9,16 +9,27 @@ from typing import Any
 
 import pytest
 import requests
+from mlflow.exceptions import MlflowException
 from mlplatform.door.door_routes import served_models
+from mlplatform.mlflow_server.users import set_up_person
 from mlplatform.team_rights import owned_by_teams
+from mlplatform.tracking_access import TrackingAccess
+from playwright.sync_api import Browser, expect
 
 from settings.services.door_settings import DoorSettings
 from settings.stack import StackSettings
 from settings.workloads import WorkloadsSettings
 from tests.mlflow_servers import mlflow_server
+from tests.pipelines.training.test_model import METRICS, train_iris
 from tests.waiting import until
+from workloads.ml import model_registry
+from workloads.ml.errors import StepError
+from workloads.ml.rest_client import MlflowRest
+from workloads.ml.tracking import client, find_or_create_run
+from workloads.mlflow_session import mlflow_session
 
 from .processes import HOST, KEY, DoorProcesses, expires, running_door
+from .test_start_page import opened, sign_in
 
 WORKLOADS = WorkloadsSettings.model_validate(
     {
@@ -80,7 +91,10 @@ def team_mlflow(folder: Path) -> Iterator[str]:
     data.mkdir(mode=0o700)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_DOOR_KEY", KEY)
-        with mlflow_server(data, "password1234", users=True, teams=owned_by_teams(WORKLOADS)) as url:
+        passwords = {"writer": "password1234", "reader": "password1234"}
+        teams = {name: {**owned, "passwords": passwords} for name, owned in owned_by_teams(WORKLOADS).items()}
+        teams["*"]["passwords"] = {}
+        with mlflow_server(data, "password1234", users=True, teams=teams) as url:
             yield url
 
 
@@ -209,6 +223,13 @@ def test_searches_and_pages_leave_out_other_teams(person: Callable[[str], Caller
     assert 'href="/monitoring/"' not in pages["tess"]
 
 
+def test_pages_of_mlflow_list_what_the_person_may_see(browser: Browser, team_door: DoorProcesses) -> None:
+    with opened(browser) as page:
+        sign_in(page, team_door, "tess", "/mlflow/#/experiments?workflowType=machine_learning")
+        expect(page.get_by_role("link", name="cellar")).to_be_visible()
+        expect(page.get_by_role("link", name="flowers")).to_have_count(0)
+
+
 def test_team_uses_its_models_and_roles_hold_in_it(person: Callable[[str], Caller], shop: Shop) -> None:
     assert person("sam").post("/models/iris/score").status_code == 200
     assert person("sam").post("/models/secret/score").status_code == 403
@@ -254,6 +275,28 @@ def test_token_of_a_team_reaches_the_runs_of_this_team(team_door: DoorProcesses,
 
     until(lambda: 401 not in statuses().values(), seconds=30, what="the tokens")
     assert statuses() == {"shop": 200, "science": 403, "a note": 403}
+
+
+def test_programs_of_a_team_record_register_and_read_what_it_owns(
+    team_mlflow: str, person: Callable[[str], Caller], tmp_path: Path
+) -> None:
+    def access(user: str) -> TrackingAccess[str]:
+        return TrackingAccess(team_mlflow, user, "password1234")
+
+    with mlflow_session(access("writer.shop")) as url:
+        version = model_registry.register(url, train_iris(tmp_path, name="iris"), "iris", METRICS, "flowers", "run-1")
+    with mlflow_session(access("reader.shop")) as url:
+        assert model_registry.fetch(url, "iris", version).signature["target"] == "Species"
+    assert MlflowRest(team_mlflow, ("reader.shop", "password1234")).champion("iris")
+    assert person("sam").get(f"{API}model-versions/get", name="iris", version=version).status_code == 200
+    for user in ("writer.science", "reader.science", "writer"):
+        with mlflow_session(access(user)) as url, pytest.raises(StepError, match="cannot be read"):
+            model_registry.fetch(url, "iris", version)
+    with mlflow_session(access("writer.science")) as url, pytest.raises(MlflowException, match=r"403|[Pp]ermission"):
+        find_or_create_run(client(url), "flowers", "run-1")
+    with mlflow_session(access("reader.shop")) as url, pytest.raises(MlflowException, match=r"403|[Pp]ermission"):
+        client(url).set_registered_model_alias("iris", "champion", version)
+    assert not set_up_person(None, "writer.shop", "administrator", [])
 
 
 def test_person_who_leaves_a_team_loses_its_rights(team_mlflow: str, shop: Shop) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.door.door import NAMESPACE as DOOR
+from mlplatform.door.door_routes import canary_service
 from mlplatform.images.image import MODEL_SERVER, Image
 from mlplatform.k8s.deployment import settings_digest
 from mlplatform.k8s.namespace import DNS, SERVING, Namespace, Rule, namespace, tcp_ports
@@ -35,6 +36,8 @@ from workloads.serving.rollout import SKIP_AWAIT, Rollout, with_digest
 
 NAMESPACE = SERVING
 NETRC = "registry-login"
+TRACK = "mlplatform/track"
+"""Label of pods: `stable` for the champion, or `canary`."""
 TARGET_CPU_PERCENT = 70
 """CPU utilization that the autoscaler aims at, in percent of a pod's request."""
 ROLLOUT_SECONDS = 180
@@ -141,33 +144,43 @@ class ModelService(pulumi.ComponentResource):
             rollouts.append(canary_rollout)
         self._limit_disruptions(name, labels)
         self._autoscale(name, stable)
-        service = kubernetes.core.v1.Service(
+        selected = {}
+        if canary and canary.separate:
+            selected = {TRACK: "stable"}
+            self._service(canary_service(name), port, labels, {TRACK: "canary"}, *rollouts)
+        service = self._service(name, port, labels, selected, *rollouts)
+        inside_url = f"http://{name}.{self._namespace.name}.svc:{port}"
+        self.url = service_url(service, settings.service, serving.target.cluster, inside_url)
+        self.register_outputs({"url": self.url})
+
+    def _service(
+        self, name: str, port: int, labels: Mapping[str, str], track: Mapping[str, str], *rollouts: Rollout
+    ) -> kubernetes.core.v1.Service:
+        """Create the Service of the pods with these labels."""
+        return kubernetes.core.v1.Service(
             name,
             metadata={"name": name, "namespace": self._namespace.name, "labels": labels},
             spec={
-                "type": settings.service,
-                "selector": labels,
+                "type": self._settings.service,
+                "selector": {**labels, **track},
                 "ports": [
                     {"name": "http", "port": port, "targetPort": CONTAINER_PORT},
                     *(
                         [{"name": "grpc", "port": grpc, "targetPort": GRPC_PORT}]
-                        if (grpc := settings.grpc_port)
+                        if (grpc := self._settings.grpc_port)
                         else []
                     ),
                 ],
             },
             opts=self._namespace.options(*rollouts),
         )
-        inside_url = f"http://{name}.{self._namespace.name}.svc:{port}"
-        self.url = service_url(service, settings.service, serving.target.cluster, inside_url)
-        self.register_outputs({"url": self.url})
 
     def _deploy(
         self, name: str, track: str, replicas: int, labels: Mapping[str, str], models: Sequence[ModelRef]
     ) -> tuple[kubernetes.apps.v1.Deployment, Rollout]:
         """Create the Deployment of model versions; the autoscaler owns the replicas of the track `stable`."""
         serving = self._serving
-        pod_labels = {**labels, "mlplatform/track": track}
+        pod_labels = {**labels, TRACK: track}
         template = pod_template(
             pod_labels, self._settings, serving.image.reference, serving.tracking.inside_url, serving.login, models
         ).apply(with_digest)

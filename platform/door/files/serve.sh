@@ -1,11 +1,11 @@
 #!/bin/sh
 # Run nginx, and reload it without losing a request when a file or the address of a service changes.
 #
-# FILES, ACCESS, TOKENS, KEYS, CERTIFICATE, ROUTES and SERVICES name files and folders; SERVICES has lines "name host port".
+# FILES, ACCESS, TOKENS, KEYS, CERTIFICATE, ROUTES, RELEASES and SERVICES name files and folders; SERVICES has lines "name host port".
 # STATE is a writable folder. The other variables are values of the configuration.
 set -eu
 mkdir -p "$STATE"
-for name in FILES STATE ACCESS KEYS CERTIFICATE ROUTES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
+for name in FILES STATE ACCESS KEYS CERTIFICATE ROUTES RELEASES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
   SIGN_ON_STEPS RATE; do
   echo "s~@$name@~$(printenv "$name")~g"
 done > "$STATE/values.sed"
@@ -33,7 +33,7 @@ configure() {
 }
 
 digest() {
-  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$CERTIFICATE"/tls.* | cksum
+  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$CERTIFICATE"/tls.* | cksum
 }
 
 configure

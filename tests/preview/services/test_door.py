@@ -99,6 +99,27 @@ def test_only_the_door_reaches_the_start_page(graph: Graph) -> None:
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "door"}}}]
 
 
+@pytest.mark.parametrize(
+    ("canary", "tracks"),
+    [
+        ({"version": 2}, {"iris-server": None}),
+        ({"version": 2, "weight": 10}, {"iris-server": "stable", "iris-server-canary": "canary"}),
+        ({"version": 2, "mirror": True}, {"iris-server": "stable", "iris-server-canary": "canary"}),
+    ],
+)
+def test_canary_with_a_weight_or_mirror_has_a_service(canary: dict[str, Any], tracks: dict[str, str | None]) -> None:
+    settings = ServingSettings.model_validate({"canary": canary})
+
+    def serve(tracking: Any) -> None:
+        champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
+        shared = serving_namespace(ClusterTarget(a_cluster(), a_registry(), door=True), tracking)
+        ModelService("iris-server", settings, shared, port=8080, champions={"iris": champion}, canary=settings.canary)
+
+    services = tracking_rendered({}, serve).of("Service")
+    selected = {name: each["spec"]["selector"].get("mlplatform/track") for name, each in services.items()}
+    assert {name: track for name, track in selected.items() if name != "mlflow"} == tracks
+
+
 @pytest.mark.parametrize("behind_door", [True, False])
 def test_only_the_door_and_prometheus_reach_models_behind_a_door(behind_door: bool) -> None:
     def serve(tracking: Any) -> None:

@@ -480,6 +480,11 @@ def test_load_with_a_door_in_front_of_all_services_succeeds() -> None:
             ["platform:door.oidc.issuer", "http://id.example", "platform:door.oidc.groups"],
         ),
         (
+            {"serving:canary": '{"version": 2, "weight": 10, "mirror": true}'},
+            ["serving:canary", "weight and mirror are two ways"],
+        ),
+        ({"serving:canary": '{"version": 2, "weight": 100}'}, ["serving:canary.weight", "less than or equal to 99"]),
+        (
             {"platform:door": '{"certificate": {"certificate_file": "/no/such", "key_file": "/no/such"}}'},
             ["platform:door.certificate.certificate_file", "no such file"],
         ),
@@ -500,5 +505,7 @@ def test_load_with_a_door_without_a_cluster_or_address_raises() -> None:
     assert "infra:cluster is none" in load_error({"platform:door": '{"host": "ml.example.com"}'})
     door = {"platform:door": '{"host": "ml.example.com"}', "serving:service": "ClusterIP"}
     assert "set platform:load_balancer" in load_error(door, "onprem")
+    weighted = {"serving:canary": '{"version": 2, "weight": 10}'}
+    assert "serving:canary: only a door sends requests by weight" in load_error(weighted, "lab")
     visible = {PIPELINES: '{"iris-external": {"visibility": "public"}}'}
     assert "iris-external.visibility: only a door knows its callers" in load_error(visible)
