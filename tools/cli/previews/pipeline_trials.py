@@ -77,11 +77,11 @@ def champions_at_stake(plan: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     again = {
         each.inputs["pipeline"] for each in planned if each.kind == RUN and each.operation in ("update", "replace")
     }
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for champion in planned:
         outputs = champion.before.get("outputs") or {}
         pipeline = champion.inputs.get("pipeline") if champion.kind == CHAMPION else None
-        if pipeline in again and outputs.get("version"):
+        if pipeline and pipeline in again and outputs.get("version"):
             found[pipeline] = (champion.inputs["model"], outputs["version"])
     return found
 
