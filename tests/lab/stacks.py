@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import yaml
@@ -50,3 +51,11 @@ def cut_power(stack: Stack, machine: str) -> None:
     positions = {name: position for name, _, position in machine_positions(settings)}
     Bridge(stack.name, str(settings.subnet)).disconnect(machine, str(settings.subnet[positions[machine]]))
     subprocess.run(["runc", "kill", "--all", f"{stack.name}.{machine}", "KILL"], check=True)
+
+
+def lose(stack: Stack, machine: str) -> None:
+    """Cut the power of a machine, if it is on, and delete its disk."""
+    with suppress(subprocess.CalledProcessError):
+        cut_power(stack, machine)
+    subprocess.run(["runc", "delete", "--force", f"{stack.name}.{machine}"], check=True)
+    shutil.rmtree(stack.data / "lab" / machine)

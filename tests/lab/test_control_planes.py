@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,7 @@ from tests.waiting import until
 
 from .cluster import Cluster
 from .conftest import cluster_of
-from .stacks import cut_power
+from .stacks import cut_power, lose
 from .test_hardship import on
 
 PLANES = ("control-plane", "control-plane-2", "control-plane-3")
@@ -191,14 +189,6 @@ def watching(stack: Stack) -> Iterator[Watch]:
     finally:
         ended.set()
         thread.join()
-
-
-def lose(stack: Stack, machine: str) -> None:
-    """Cut the power of a machine, if it is on, and delete its disk."""
-    with suppress(subprocess.CalledProcessError):
-        cut_power(stack, machine)
-    subprocess.run(["runc", "delete", "--force", f"{stack.name}.{machine}"], check=True)
-    shutil.rmtree(stack.data / "lab" / machine)
 
 
 def members(cluster: Cluster, plane: str) -> set[str]:

@@ -19,13 +19,16 @@ import pytest
 from infra.kubeadm.packages import PAUSE
 from infra.kubeadm.scripts import command_line, standard_input
 from tests.harness import Stack, changes, touched
+from tools.cli.backup.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
 from tools.cli.backup.etcd_copy import ETCD, SNAPSHOT, copy_etcd
+from tools.cli.backup.lost_volume import replace_lost_volume
 
 from .cluster import Cluster, until
 from .conftest import cluster_of
-from .stacks import cut_power
+from .stacks import cut_power, lose
 
 KILLS = 10
+TRACKING, MLFLOW = "mlplatform-tracking", "deployment/mlflow"
 
 
 def test_up_after_a_power_cut_of_a_worker_makes_it_ready(lab: Stack, cluster: Cluster) -> None:
@@ -81,6 +84,26 @@ def test_copy_of_etcd_has_its_objects_and_the_keys_of_its_secrets(lab: Stack, cl
     names = {str(file.relative_to(tmp_path / ETCD)) for file in (tmp_path / ETCD).rglob("*") if file.is_file()}
     assert {SNAPSHOT, "encryption.yaml", "pki/ca.key", "pki/etcd/ca.key", "pki/sa.key"} <= names
     assert b"/registry/configmaps/default/in-the-backup" in (tmp_path / ETCD / SNAPSHOT).read_bytes()
+
+
+def test_mlflow_whose_machine_is_lost_has_its_data_on_another_one(lab: Stack, cluster: Cluster, tmp_path: Path) -> None:
+    kubeconfig = cluster.kubeconfig.read_text()
+    write = "import sqlite3; db = sqlite3.connect('mlflow.db'); db.execute(%r); db.commit()"
+    cluster.execute(MLFLOW, TRACKING, "python3", "-c", write % "insert into registered_models (name) values ('kept')")
+    copy_cluster_data(kubeconfig, tmp_path)
+    (pod,) = cluster.get("pods", "-n", TRACKING)["items"]
+    lose(lab, pod["spec"]["nodeName"])
+    until(lambda: not _is_ready(cluster), seconds=180, what="detection of the lost machine")
+    replace_lost_volume(kubeconfig)
+    assert not has_cluster_data(kubeconfig)
+    replace_cluster_data(kubeconfig, tmp_path)
+    assert has_cluster_data(kubeconfig)
+    assert pod["spec"]["nodeName"] in touched(lab.up())
+    until(lambda: all(cluster.nodes_ready().values()), seconds=180)
+
+
+def _is_ready(cluster: Cluster) -> bool:
+    return bool(cluster.get("deployment", "mlflow", "-n", TRACKING)["status"].get("readyReplicas"))
 
 
 def test_up_after_ten_killed_ups_converges(make_lab: Callable[[str], Stack], tmp_path: Path) -> None:

@@ -55,10 +55,21 @@ def run_in_deployment(
 
 def apply_manifest(kubeconfig: str, manifest: Mapping[str, Any]) -> None:
     """Create an object of the cluster, or give it the fields of the manifest."""
-    with tempfile.TemporaryFile() as file:
-        file.write(json.dumps(manifest).encode())
-        file.seek(0)
-        _kubectl_checked(kubeconfig, ["apply", "--filename", "-"], file, subprocess.DEVNULL)
+    kubectl_output(kubeconfig, ["apply", "--filename", "-"], json.dumps(manifest))
+
+
+def kubectl_output(kubeconfig: str, arguments: Sequence[str], stdin: str = "") -> str:
+    """Run kubectl and return its output.
+
+    Raises:
+        AccessError: kubectl failed, or this computer has none.
+    """
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(stdin.encode())
+        source.seek(0)
+        _kubectl_checked(kubeconfig, arguments, source, output)
+        output.seek(0)
+        return output.read().decode()
 
 
 def restart_deployment(kubeconfig: str, namespace: str, deployment: str) -> None:

@@ -27,6 +27,7 @@ OPTIONS = (
     "--ServerApp.answer_yes=True",
     "--LabApp.extension_manager=readonly",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.news_url=None",
 )
 
 

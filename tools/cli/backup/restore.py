@@ -25,6 +25,7 @@ from tools.cli.backup.local_data import (
     stack_folder,
     stop_local_mlflow,
 )
+from tools.cli.backup.lost_volume import replace_lost_volume
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository
 from tools.cli.backup.stack_state import (
     container_login,
@@ -52,6 +53,7 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     parser.add_argument("--of", help="stack whose backup is restored, if FROM is an address; default: STACK")
     parser.add_argument("--part", choices=(DATA, STATE, ETCD), default=DATA)
     parser.add_argument("--overwrite", action="store_true", help="replace data that exist, and keep them beside")
+    parser.add_argument("--new-volume", action="store_true", help="replace MLflow's lost volume in a cluster first")
     options = parser.parse_args([each for each in arguments if each])
     pulumi.output("stack", "select", "--create")
     repository, original = _chosen_repository(pulumi, options.source, options.of)
@@ -62,7 +64,17 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
         return 0
     if options.part == ETCD:
         return _write_etcd(repository, original, stack_folder(pulumi.name))
+    if options.new_volume:
+        _replace_volume(pulumi)
     return restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up)[0]
+
+
+def _replace_volume(pulumi: Pulumi) -> None:
+    kubeconfig = secret_outputs(pulumi).get("kubeconfig")
+    if not kubeconfig:
+        raise BackupError(f"--new-volume: the stack {pulumi.stack} has no cluster; remove --new-volume")
+    with step("Replacing the volume of MLflow"):
+        replace_lost_volume(kubeconfig)
 
 
 def _write_etcd(repository: BackupRepository, original: str, folder: Path) -> int:
