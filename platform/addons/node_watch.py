@@ -1,4 +1,4 @@
-"""Program on the control planes that takes the pods of a dead node out of their Services within two seconds."""
+"""Program on the control planes that takes the pods of a dead node out of their Services in about two seconds."""
 
 from __future__ import annotations
 
