@@ -45,9 +45,12 @@ def mlflow_session(access: TrackingAccess[str]) -> Iterator[str]:
         if access.login is None:
             yield url
             return
+        from mlflow.environment_variables import MLFLOW_TRACKING_AUTH
         from mlflow.tracking._tracking_service import utils as tracking_service
 
         _register_auth_provider()
+        # The variable may have been removed since the last session.
+        MLFLOW_TRACKING_AUTH.set(AUTH_PROVIDER)  # type: ignore[no-untyped-call]
         logins = _logins.setdefault(urlsplit(url).netloc, [])
         logins.append(access.login)
         try:
@@ -60,7 +63,6 @@ def mlflow_session(access: TrackingAccess[str]) -> Iterator[str]:
 
 @cache
 def _register_auth_provider() -> None:
-    from mlflow.environment_variables import MLFLOW_TRACKING_AUTH
     from mlflow.tracking.request_auth.abstract_request_auth_provider import RequestAuthProvider
     from mlflow.tracking.request_auth.registry import _request_auth_provider_registry
 
@@ -72,7 +74,6 @@ def _register_auth_provider() -> None:
             return _authenticate
 
     _request_auth_provider_registry.register(SessionAuthProvider)  # type: ignore[no-untyped-call]
-    MLFLOW_TRACKING_AUTH.set(AUTH_PROVIDER)  # type: ignore[no-untyped-call]
 
 
 def _authenticate(request: Any) -> Any:

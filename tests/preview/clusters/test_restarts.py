@@ -40,7 +40,7 @@ def secrets_of(pod: dict[str, Any]) -> Iterator[str]:
             yield volume["secret"]["secretName"]
 
 
-@pytest.mark.parametrize(("program", "readers"), [("kubeflow", 5), ("workloads", 7)])
+@pytest.mark.parametrize(("program", "readers"), [("kubeflow", 5), ("workloads", 8)])
 def test_changed_passwords_replace_every_pod_that_reads_them(program: str, readers: int) -> None:
     old, same, new = (run(PROGRAMS[program], graph=ClusterGraph(salt=salt))[0] for salt in ("", "", "-new"))
     changed = {name for name, each in old.of("Secret").items() if plain(each) != plain(new.of("Secret")[name])}

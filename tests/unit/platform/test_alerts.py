@@ -53,10 +53,11 @@ EVEN = {SHARE % "1.5": "0.5x240", SHARE % "inf": "0.5x240"}
 
 
 class Case(NamedTuple):
-    """Series with one value every 30 seconds, and the minute of the evaluation."""
+    """Series with one value in each interval, and the minute of the evaluation."""
 
     series: dict[str, str]
     minute: int
+    interval: str = "30s"
 
 
 FIRES: dict[str, Case] = {
@@ -69,7 +70,7 @@ FIRES: dict[str, Case] = {
     "DoorCertificateExpires": Case({DOOR_EXPIRES: f"{20 * DAY}x40"}, 20),
     "KubeletCertificateExpires": Case({TTL: f"{13 * DAY}x40"}, 20),
     "BackupOverdue": Case({BACKED_UP: f"{-3 * DAY}x60"}, 20),
-    "BackupMissing": Case({"backup_expected": "1x3000"}, 25 * 60),
+    "BackupMissing": Case({"backup_expected": "1x300"}, 25 * 60, "5m"),
     "PodCrashLooping": Case({WAITING % "CrashLoopBackOff": "1 0 1x8 0 1x30"}, 12),
     "PodNotReady": Case({READY: "0x60", PHASE % "Running": "1x60"}, 20),
     "TargetDown": Case({'up{job="nodes",instance="node-exporter-1"}': "0x40"}, 10),
@@ -101,9 +102,9 @@ QUIET: dict[str, dict[str, Case]] = {
         "a stack without backups": Case({"up": "1x60"}, 20),
     },
     "BackupMissing": {
-        "a first backup": Case({"backup_expected": "1x3000", BACKED_UP: f"{DAY}x3000"}, 25 * 60),
-        "a stack without a target": Case({"up": "1x3000"}, 25 * 60),
-        "a stack of today": Case({"backup_expected": "1x3000"}, 12 * 60),
+        "a first backup": Case({"backup_expected": "1x300", BACKED_UP: f"{DAY}x300"}, 25 * 60, "5m"),
+        "a stack without a target": Case({"up": "1x300"}, 25 * 60, "5m"),
+        "a stack of today": Case({"backup_expected": "1x300"}, 12 * 60, "5m"),
     },
     "PodCrashLooping": {
         "a pod that waits for its image": Case({WAITING % "ContainerCreating": "1x40"}, 12),
@@ -151,10 +152,10 @@ def promtool_test(case: Case, expected: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a test file for promtool with the expected values of expressions."""
     inputs = [{"series": series, "values": values} for series, values in case.series.items()]
     at = [{"eval_time": f"{case.minute}m", **each} for each in expected]
-    test = {"interval": "30s", "input_series": inputs, "promql_expr_test": at}
+    test = {"interval": case.interval, "input_series": inputs, "promql_expr_test": at}
     return {
         "rule_files": [str(file) for file in sorted(FILES.glob("*.rules.yaml"))],
-        "evaluation_interval": "30s",
+        "evaluation_interval": case.interval,
         "fuzzy_compare": True,
         "tests": [test],
     }
