@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,6 @@ TOLERATIONS = [{"effect": effect, "operator": "Exists"} for effect in ("NoSchedu
 
 Manifest = dict[str, Any]
 
-_TYPES: dict[str, Any] = {
-    "APIService": kubernetes.apiregistration.v1.APIService,
-    "ClusterRole": kubernetes.rbac.v1.ClusterRole,
-    "ClusterRoleBinding": kubernetes.rbac.v1.ClusterRoleBinding,
-    "ConfigMap": kubernetes.core.v1.ConfigMap,
-    "CustomResourceDefinition": kubernetes.apiextensions.v1.CustomResourceDefinition,
-    "DaemonSet": kubernetes.apps.v1.DaemonSet,
-    "Deployment": kubernetes.apps.v1.Deployment,
-    "Namespace": kubernetes.core.v1.Namespace,
-    "Role": kubernetes.rbac.v1.Role,
-    "RoleBinding": kubernetes.rbac.v1.RoleBinding,
-    "Service": kubernetes.core.v1.Service,
-    "ServiceAccount": kubernetes.core.v1.ServiceAccount,
-}
 _STAGES = (("Namespace",), (), ("Deployment", "DaemonSet"), ("APIService",))
 """Kinds in the order of creation; the second stage takes all kinds that no other stage names."""
 
@@ -86,6 +73,28 @@ def create(
     return created
 
 
+@cache
+def _types() -> dict[str, Any]:
+    """Return the classes of resources by kind.
+
+    Their import takes most of a second, which a stack without a cluster does not need.
+    """
+    return {
+        "APIService": kubernetes.apiregistration.v1.APIService,
+        "ClusterRole": kubernetes.rbac.v1.ClusterRole,
+        "ClusterRoleBinding": kubernetes.rbac.v1.ClusterRoleBinding,
+        "ConfigMap": kubernetes.core.v1.ConfigMap,
+        "CustomResourceDefinition": kubernetes.apiextensions.v1.CustomResourceDefinition,
+        "DaemonSet": kubernetes.apps.v1.DaemonSet,
+        "Deployment": kubernetes.apps.v1.Deployment,
+        "Namespace": kubernetes.core.v1.Namespace,
+        "Role": kubernetes.rbac.v1.Role,
+        "RoleBinding": kubernetes.rbac.v1.RoleBinding,
+        "Service": kubernetes.core.v1.Service,
+        "ServiceAccount": kubernetes.core.v1.ServiceAccount,
+    }
+
+
 def _stage(kind: str) -> int:
     return next((number for number, kinds in enumerate(_STAGES) if kind in kinds), 1)
 
@@ -93,7 +102,7 @@ def _stage(kind: str) -> int:
 def _create(manifest: Manifest, prefix: str, options: pulumi.ResourceOptions) -> pulumi.Resource:
     name: str = manifest["metadata"]["name"]
     properties = {_snake_case(key): value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
-    resource: pulumi.Resource = _TYPES[manifest["kind"]](
+    resource: pulumi.Resource = _types()[manifest["kind"]](
         name if prefix in name else f"{prefix}-{name}", **properties, opts=options
     )
     return resource

@@ -14,7 +14,7 @@ from mlplatform.k8s.pod import Pod
 
 from settings.types import ServiceType
 
-MountedSettings: TypeAlias = kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret
+MountedSettings: TypeAlias = "kubernetes.core.v1.ConfigMap | kubernetes.core.v1.Secret"
 
 
 def deployment(
