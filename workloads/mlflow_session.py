@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -17,6 +19,16 @@ AUTH_PROVIDER = "mlplatform"
 
 _logins: dict[str, list[tuple[str, str]]] = {}
 """User and password by host and port of a server: one entry for each open session."""
+_import_lock = threading.Lock()
+
+
+def import_mlflow() -> None:
+    """Import MLflow's client, in one thread at a time.
+
+    Its modules import each other. Threads that import different ones at the same time would get unfinished modules.
+    """
+    with _import_lock:
+        importlib.import_module("mlflow.artifacts")
 
 
 @contextmanager
@@ -41,6 +53,7 @@ def mlflow_session(access: TrackingAccess[str]) -> Iterator[str]:
     Raises:
         UserError: the server runs in a cluster and no pod of it became ready.
     """
+    import_mlflow()
     with reachable_url(access) as url:
         if access.login is None:
             yield url

@@ -11,6 +11,7 @@ from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
+from workloads.mlflow_session import import_mlflow
 
 ACCESS = "tracking_access"
 """Output (secret) of every stack with the access to its MLflow server."""
@@ -83,6 +84,7 @@ def models_from(stack: str, platform: Platform) -> ModelsFrom:
 
 
 def _transfer(props: dict[str, Any]) -> dict[str, str]:
+    import_mlflow()
     from mlflow.exceptions import MlflowException
 
     from workloads.model_transfer.transfer import Server, transfer

@@ -26,14 +26,13 @@ def refusal(access: TrackingAccess[str], model: str, version: str) -> str | None
     Raises:
         UserError: the files of the version cannot be downloaded.
     """
-    from mlflow.exceptions import MlflowException
-
     from workloads.ml import tracking
 
     with tempfile.TemporaryDirectory() as folder, mlflow_session(access) as url:
-        try:
-            from mlflow.artifacts import download_artifacts
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
 
+        try:
             source = tracking.client(url).get_model_version(model, version).source
             files = download_artifacts(artifact_uri=source, dst_path=folder, tracking_uri=url)
         except (MlflowException, OSError) as error:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
 from mlplatform.tracking_access import TrackingAccess
 
+from settings.paths import PROJECT
 from tests.stand_ins import Answering, answering
 from workloads.ml import tracking
 from workloads.mlflow_session import mlflow_session
@@ -49,3 +52,28 @@ def test_mlflow_session_with_two_servers_sends_each_its_credentials_only(
         assert [value for value in new_values if "word" in value] == []
     tracking.client(url).get_experiment("1")
     assert Registry.logins == ["admin:word-one", "admin:word-two", "admin:word-one", None]
+
+
+SESSIONS_OF_TWO_THREADS = """
+import sys, threading, time
+from mlplatform.tracking_access import TrackingAccess
+from workloads.ml import tracking
+from workloads.mlflow_session import mlflow_session
+
+def session(delay):
+    time.sleep(delay)
+    with mlflow_session(TrackingAccess("http://127.0.0.1:1", "admin", "word")) as url:
+        tracking.client(url)
+
+threads = [threading.Thread(target=session, args=(delay,)) for delay in (0.0, float(sys.argv[1]))]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+@pytest.mark.parametrize("delay", [0.2, 0.4])
+def test_mlflow_session_of_two_threads_imports_the_client_once(delay: float) -> None:
+    """The threads of dynamic providers are the first ones of their process that import MLflow."""
+    command = [sys.executable, "-c", SESSIONS_OF_TWO_THREADS, str(delay)]
+    finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr) == (0, "")
