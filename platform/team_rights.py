@@ -1,4 +1,4 @@
-"""What each team owns in MLflow."""
+"""Experiments and models of each team in MLflow."""
 
 from __future__ import annotations
 

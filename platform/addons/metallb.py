@@ -28,7 +28,7 @@ MEMBERLIST = {
     **{"GossipVerifyIncoming": True, "GossipVerifyOutgoing": True, "EnableCompression": True},
     **{"PushPullInterval": "30s", "QueueCheckInterval": "30s", "HandoffQueueDepth": 1024, "UDPBufferSize": 1400},
 }
-"""How speakers find a dead one. With three speakers it takes at most two seconds, in place of the default's six."""
+"""Settings of the search for dead speakers: two seconds at most with three speakers, six with the defaults."""
 WEBHOOK_OBJECTS = (
     ("Secret", "metallb-webhook-cert"),
     ("Service", "metallb-webhook-service"),

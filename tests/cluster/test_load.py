@@ -51,8 +51,8 @@ class Takeover:
 def under_load(outside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, float]]:
     """Return a function that disturbs the cluster under load, and prints and returns the results of requests."""
 
-    def load(what: str, happens: Callable[[], object], patience: tuple[float, ...] = IMPATIENT) -> dict[str, float]:
-        figures = (RATE, SECONDS, *patience)
+    def load(what: str, happens: Callable[[], object], timeouts: tuple[float, ...] = IMPATIENT) -> dict[str, float]:
+        figures = (RATE, SECONDS, *timeouts)
         command = [sys.executable, "-m", "tests.cluster.load", f"{outside}/score", *map(str, figures)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             time.sleep(FIRST_SECONDS)
@@ -104,14 +104,14 @@ def test_load_model_rollout_loses_no_request(
     )
 
 
-@pytest.mark.parametrize("patience", [USUAL, PATIENT], ids=["usual", "patient"])
+@pytest.mark.parametrize("timeouts", [USUAL, PATIENT], ids=["usual", "patient"])
 def test_load_failure_of_the_announcing_node_loses_no_request(
     whole: Stack | None,
     api: KubernetesClient,
     server: dict[str, Any],
     outside: str,
     under_load: Callable[..., dict[str, float]],
-    patience: tuple[float, ...],
+    timeouts: tuple[float, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if whole is None:
@@ -125,7 +125,7 @@ def test_load_failure_of_the_announcing_node_loses_no_request(
         takeovers.append(measure_takeover(api, server, machine, lambda: cut_power(whole, machine)))
 
     try:
-        figures = under_load(f"{machine} dies, which answers for the address", die, patience)
+        figures = under_load(f"{machine} dies, which answers for the address", die, timeouts)
         with capsys.disabled():
             print(f"  {takeovers[0]}")
         assert figures["failed"] == 0

@@ -1,4 +1,4 @@
-"""Who gains and who loses which right at the door, for the report of a preview."""
+"""Rights at the door that persons gain and lose, for the report of a preview."""
 
 from __future__ import annotations
 
