@@ -6,6 +6,7 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from mlplatform.k8s.namespace import POD
 from mlplatform.k8s.rbac import service_account
 
 from infra.cluster import Cluster
@@ -100,5 +101,11 @@ def _pod(version: str) -> dict[str, Any]:
         ],
         "resources": {"requests": {"cpu": "10m", "memory": "50Mi"}, "limits": {"cpu": "500m", "memory": "200Mi"}},
     }
-    # The provisioner ignores SIGTERM, so a longer grace period would only delay its end.
-    return {"serviceAccountName": NAME, "terminationGracePeriodSeconds": 2, "containers": [provisioner]}
+    return {
+        "serviceAccountName": NAME,
+        # The provisioner ignores SIGTERM, so a longer grace period would only delay its end.
+        "terminationGracePeriodSeconds": 2,
+        # No pod gets a new volume while the provisioner is on a dead node.
+        "tolerations": POD["tolerations"],
+        "containers": [provisioner],
+    }

@@ -199,6 +199,15 @@ def test_addon_readiness_is_probed_at_once_and_often(graphs: Mapping[str, Graph]
         assert probe["periodSeconds"] <= 5
 
 
+def test_provisioner_of_volumes_leaves_a_dead_node_after_half_a_minute(graphs: Mapping[str, Graph]) -> None:
+    (deployment,) = [each for each in objects(graphs["openebs"]).values() if each["kind"] == "Deployment"]
+    tolerations = pod_of(deployment)["tolerations"]
+    assert {each["key"]: each["tolerationSeconds"] for each in tolerations} == {
+        "node.kubernetes.io/not-ready": 30,
+        "node.kubernetes.io/unreachable": 30,
+    }
+
+
 def test_flannel_network_is_that_of_the_settings(graphs: Mapping[str, Graph]) -> None:
     data = objects(graphs["flannel"])["ConfigMap kube-flannel-cfg"]["data"]
     assert yaml.safe_load(data["net-conf.json"])["Network"] == "10.32.0.0/16"

@@ -28,9 +28,12 @@ def replace_lost_volume(kubeconfig: str) -> None:
     claim = json.loads(kubectl_output(kubeconfig, ["get", "pvc", NAME, "--output", "json", *IN_NAMESPACE]))
     kubectl_output(kubeconfig, ["delete", "pvc", NAME, "--wait=false", *IN_NAMESPACE])
     # The pod of a machine that is off never ends by itself, and the claim stays while a pod uses it.
-    kubectl_output(kubeconfig, ["delete", "pods", "--all", "--force", "--grace-period=0", *IN_NAMESPACE])
+    delete_pods = ["delete", "pods", "--all", "--force", "--grace-period=0", *IN_NAMESPACE]
+    kubectl_output(kubeconfig, delete_pods)
     kubectl_output(kubeconfig, ["wait", "--for=delete", f"pvc/{NAME}", f"--timeout={ROLLOUT_SECONDS}s", *IN_NAMESPACE])
     kubectl_output(kubeconfig, ["create", "--filename", "-"], json.dumps(unbound_claim(claim)))
+    # A pod that the scheduler refused for the missing claim waits for five minutes. A new one does not.
+    kubectl_output(kubeconfig, delete_pods)
     ready = ["rollout", "status", f"deployment/{NAME}", f"--timeout={ROLLOUT_SECONDS}s", *IN_NAMESPACE]
     kubectl_output(kubeconfig, ready)
 

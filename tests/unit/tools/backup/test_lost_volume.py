@@ -67,7 +67,7 @@ def test_lost_volume_is_replaced_by_an_unbound_claim(folder: Path) -> None:
         "spec": {"storageClassName": "openebs-hostpath"},
     }
     verbs = [line.split()[0] for line in (folder / "calls").read_text().splitlines()]
-    assert verbs == ["get", "get", "delete", "delete", "wait", "create", "rollout"]
+    assert verbs == ["get", "get", "delete", "delete", "wait", "create", "delete", "rollout"]
 
 
 def test_lost_volume_of_a_ready_mlflow_is_refused(folder: Path) -> None:
