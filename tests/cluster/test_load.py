@@ -27,7 +27,7 @@ from workloads.serving import kubernetes
 from .conftest import pods, ready
 
 RATE, SECONDS = 500, 60
-IMPATIENT, USUAL, PATIENT = (1, 3, 0), (5, 10, 0), (25, 40, 25)
+SHORT, USUAL, LONG = (1, 3, 0), (5, 10, 0), (25, 40, 25)
 """Seconds of a client's timeouts for connecting and for the response, and of its pause before the retry."""
 FIRST_SECONDS = 5
 """Seconds of load before and after the failure."""
@@ -51,7 +51,7 @@ class Takeover:
 def under_load(outside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, float]]:
     """Return a function that disturbs the cluster under load, and prints and returns the results of requests."""
 
-    def load(what: str, happens: Callable[[], object], timeouts: tuple[float, ...] = IMPATIENT) -> dict[str, float]:
+    def load(what: str, happens: Callable[[], object], timeouts: tuple[float, ...] = SHORT) -> dict[str, float]:
         figures = (RATE, SECONDS, *timeouts)
         command = [sys.executable, "-m", "tests.cluster.load", f"{outside}/score", *map(str, figures)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -104,7 +104,7 @@ def test_load_model_rollout_loses_no_request(
     )
 
 
-@pytest.mark.parametrize("timeouts", [USUAL, PATIENT], ids=["usual", "patient"])
+@pytest.mark.parametrize("timeouts", [USUAL, LONG], ids=["usual", "long"])
 def test_load_failure_of_the_announcing_node_loses_no_request(
     whole: Stack | None,
     api: KubernetesClient,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,13 +23,9 @@ done
 
 
 @pytest.fixture
-def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def volume(tmp_path: Path, install_program: Callable[[str, str], None]) -> Path:
     """Return the volume of the pod, with one run and one file."""
-    program = tmp_path / "bin" / "kubectl"
-    program.parent.mkdir()
-    program.write_text(KUBECTL.format(folder=tmp_path, python=sys.executable))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    install_program("kubectl", KUBECTL.format(folder=tmp_path, python=sys.executable))
     folder = tmp_path / "volume"
     (folder / "artifacts" / "1").mkdir(parents=True)
     (folder / "artifacts" / "1" / "model.onnx").write_text("as it was")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,13 @@ def machine(number: int, role: str = "control-plane") -> dict[str, Any]:
 
 
 @pytest.fixture
-def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def ssh(tmp_path: Path, install_program: Callable[[str, str], None]) -> Path:
     """Return a folder with an ssh that reaches 10.0.0.2 alone, which sends an archive."""
-    program = tmp_path / "bin" / "ssh"
-    program.parent.mkdir()
-    program.write_text(SSH.format(folder=tmp_path))
-    program.chmod(0o755)
+    install_program("ssh", SSH.format(folder=tmp_path))
     with tarfile.open(tmp_path / "archive", "w") as archive:
         member = tarfile.TarInfo(SNAPSHOT)
         member.size = 4
         archive.addfile(member, io.BytesIO(b"etcd"))
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     return tmp_path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,8 @@ CLAIM: dict[str, Any] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    program = tmp_path / "bin" / "kubectl"
-    program.parent.mkdir()
-    program.write_text(KUBECTL.format(folder=tmp_path))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+def folder(tmp_path: Path, install_program: Callable[[str, str], None]) -> Path:
+    install_program("kubectl", KUBECTL.format(folder=tmp_path))
     (tmp_path / "claim").write_text(json.dumps(CLAIM))
     return tmp_path
 
