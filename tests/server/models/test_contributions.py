@@ -28,6 +28,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from model_server.model.contributions import Contributions, NoContributions
 from model_server.model.model_package import ModelSignature
+from tests.server.models import boosters
 from tests.server.running import Server
 from tests.server.typed_models import HOME
 from workloads.ml.model.onnx_export import classifier_to_onnx, detector_to_onnx, forest_to_onnx, regressor_to_onnx
@@ -125,6 +126,36 @@ def test_contributions_of_boosted_trees_add_up_to_the_margin() -> None:
     margin = float(boosted.decision_function(ROWS[:1])[0])
     assert sums(explained) == pytest.approx([-margin, margin], abs=1e-6)
     assert explained["scale"] == "margin"
+
+
+@pytest.mark.parametrize(
+    ("library", "task", "names"),
+    [
+        *(("lightgbm", "classification", names) for names in (["no", "yes"], ["a", "b", "c"])),
+        ("lightgbm", "regression", ["t"]),
+        *(("xgboost", "classification", names) for names in (["no", "yes"], ["a", "b", "c"])),
+        ("xgboost", "regression", ["t"]),
+    ],
+)
+def test_contributions_of_a_booster_are_those_of_its_library(library: str, task: str, names: list[str]) -> None:
+    booster, contributions_of = boosters.trained(library, task, ROWS, THREE if len(names) > 2 else THREE > 1)
+    onnx = classifier_to_onnx(booster) if task == "classification" else regressor_to_onnx(booster, 1)
+    explained = contributions(onnx, names, task)
+    for row in ROWS[:5]:
+        found = explained.explain(row)
+        expected = contributions_of(row)  # [outputs, features and base]
+        last = matrix(found)[-len(expected) :]
+        assert last == pytest.approx(expected[:, :-1], abs=1e-5)
+        bases = [each["base"] for each in found["of"].values()]
+        assert bases[-len(expected) :] == pytest.approx(expected[:, -1].tolist(), abs=1e-5)
+        assert found["scale"] == ("margin" if task == "classification" else "value")
+
+
+def test_contributions_of_lightgbm_are_shapley_values_of_all_subsets() -> None:
+    booster, _ = boosters.trained("lightgbm", "regression", ROWS, TARGETS[:, 0])
+    explained = contributions(regressor_to_onnx(booster, 1), ["t"], "regression").explain(ROWS[3])
+    values = boosters.lightgbm_values(booster)
+    assert matrix(explained) == pytest.approx(np.sum([shapley(tree, ROWS[3]) for tree in values], axis=0), abs=1e-5)
 
 
 def test_contributions_of_missing_values_add_up_to_the_answer() -> None:
