@@ -221,3 +221,42 @@ def test_score_with_contributions_it_cannot_give_says_why(server: Server, prices
     assert "lack the numbers of training rows" in refused["error"]
     wrong = prices.post_json("/score?contributions=maybe", HOME)
     assert wrong["error"] == "contributions must be yes or no; it is 'maybe'"
+
+
+def home_inputs(server: Server) -> list[dict[str, Any]]:
+    """Return the tensors of a home whose area is known, and of one whose area is not."""
+    tensors = [each | {"shape": [2]} for each in server.get("/v2/models/prices").json()["inputs"]]
+    values = {name: [value, None if name == "area" else value] for name, value in HOME.items()}
+    return [each | {"data": values[each["name"]]} for each in tensors]
+
+
+def test_infer_with_contributions_adds_an_output_of_the_numbers_of_score(prices: Server) -> None:
+    rows = [HOME, HOME | {"area": None}]
+    expected = prices.post_json("/score?contributions=yes", rows)["contributions"]
+    answer = prices.post_json(
+        "/v2/models/prices/infer", {"inputs": home_inputs(prices), "parameters": {"contributions": True}}
+    )
+    assert answer["parameters"] == {"contributions_scale": "value"}
+    value, found = answer["outputs"]
+    assert (found["name"], found["datatype"]) == ("contributions", "FP64")
+    outputs, numbers = value["shape"][1], len(HOME) + 1
+    assert found["shape"] == [2, outputs, numbers]
+    of = [each for row in expected for each in row["of"].values()]
+    assert found["data"] == [number for each in of for number in (*each["features"].values(), each["base"])]
+
+
+def test_infer_without_contributions_answers_as_before(prices: Server) -> None:
+    inputs = home_inputs(prices)
+    plain = prices.post_json("/v2/models/prices/infer", {"inputs": inputs})
+    refused = prices.post_json("/v2/models/prices/infer", {"inputs": inputs, "parameters": {"contributions": False}})
+    assert plain == refused
+    assert [each["name"] for each in plain["outputs"]] == ["value"]
+
+
+def test_infer_with_contributions_it_cannot_give_says_why(server: Server, prices: Server) -> None:
+    flower = [{"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2]}]
+    refused = server.post_json("/v2/models/iris/infer", {"inputs": flower, "parameters": {"contributions": True}})
+    assert refused["code"] == "no_contributions"
+    wrong = {"inputs": home_inputs(prices), "parameters": {"contributions": "yes"}}
+    answer = prices.post_json("/v2/models/prices/infer", wrong)
+    assert answer["error"] == "parameters.contributions: expected true or false, got the text 'yes'"
