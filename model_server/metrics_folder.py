@@ -27,7 +27,7 @@ def metrics_folder(cache: Path | None) -> Iterator[str]:
         yield folder
 
 
-def is_running(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
     """Return True if there is a process with this id."""
     try:
         os.kill(pid, 0)
@@ -42,5 +42,5 @@ def _remove_folders_of_killed_servers() -> None:
     """Remove the folders that killed servers of this user left behind."""
     for folder in SHARED_MEMORY.glob(f"{PREFIX}*"):
         pid = int(folder.name.removeprefix(PREFIX).partition("-")[0])
-        if folder.stat().st_uid == os.getuid() and not is_running(pid):
+        if folder.stat().st_uid == os.getuid() and not process_exists(pid):
             shutil.rmtree(folder, ignore_errors=True)
