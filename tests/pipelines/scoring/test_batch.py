@@ -208,10 +208,12 @@ class Objects(MemoryFileSystem):  # type: ignore[misc]
 
 def test_batch_into_a_new_folder_of_an_object_store_writes_all_parts(model: Path, tmp_path: Path) -> None:
     fsspec.register_implementation("objects", Objects, clobber=True)
-    source = as_csv(numbers(), tmp_path / "numbers.csv")
-    assert score(model, str(source), "objects:///today/") == ROWS
-    assert score(model, str(source), "objects:///today/") == 0  # nothing is missing
-    assert json.loads(Objects.store["/today/_manifest.json"].getvalue())["rows"] == ROWS
+    run = new_run(model, str(as_csv(numbers(), tmp_path / "numbers.csv")))
+    folder = PartsFolder("objects:///today/", run.key())
+    folder.prepare()
+    assert run.write_parts(folder) == ROWS
+    assert run.write_parts(folder) == 0  # no part is missing
+    assert folder.finish(1, {}) == ROWS
 
 
 def test_parquet_file_is_split_between_row_groups(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
