@@ -194,6 +194,6 @@ def test_batch_predict_shards_run_on_all_workers_and_a_lost_one_runs_again_alone
     assert of_index[lost.rpartition("-")[0]] == 2
     assert [step["name"] for step in result.steps] == [
         "plan-shards",
-        *(f"score-file:{index}" for index in range(shards.SHARDS)),
+        *(f"score-file-2:{index}" for index in range(shards.SHARDS)),
         "join-shards",
     ]
