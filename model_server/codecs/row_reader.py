@@ -32,6 +32,9 @@ class RowReader:
         # Numbers need no encoding, so a range that is never true stands for all other columns.
         bounds = [(c.low, c.high) if type(c) is NumberInput else (math.inf, -math.inf) for c in self.columns]
         self._lowest, self._highest = zip(*bounds, strict=True)
+        # Numbers within these bounds need no encoding. Columns of another kind need more than a comparison.
+        plain = all(type(column) is NumberInput for column in self.columns)
+        self.plain_bounds = list(zip(*(c.plain_bounds for c in self.columns), strict=True)) if plain else None
         self._encoders: Encoders = [column.encode for column in self.columns]
         self._checks: Encoders = [column.check_encoded for column in self.columns]
         # itemgetter of a single name returns the bare value.
