@@ -17,7 +17,7 @@ def trained(library: str, task: str, rows: NDArray[np.float32], targets: Any) ->
     if library == "lightgbm":
         from lightgbm import LGBMClassifier, LGBMRegressor
 
-        kind = LGBMClassifier if task == "classification" else LGBMRegressor
+        kind: Any = LGBMClassifier if task == "classification" else LGBMRegressor
         booster = kind(n_estimators=6, num_leaves=6, min_child_samples=5, n_jobs=1, verbose=-1).fit(rows, targets)
 
         def of_lightgbm(row: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -26,7 +26,7 @@ def trained(library: str, task: str, rows: NDArray[np.float32], targets: Any) ->
         return booster, of_lightgbm
     from xgboost import DMatrix, XGBClassifier, XGBRegressor
 
-    chosen = XGBClassifier if task == "classification" else XGBRegressor
+    chosen: Any = XGBClassifier if task == "classification" else XGBRegressor
     other = chosen(n_estimators=6, max_depth=3, n_jobs=1).fit(rows, targets)
 
     def of_xgboost(row: NDArray[np.float32]) -> NDArray[np.float64]:
