@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model_server.agreement import load_champion
 from model_server.catalog import ModelCatalog
 from model_server.dataplane import DataPlane
 from model_server.http.body import BodyReader
@@ -45,7 +46,7 @@ def load_application(settings: ServerSettings) -> WSGIApplication:
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] worker %(process)d: %(message)s")
     threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
     forget_dead_workers()
-    telemetry = Telemetry()
+    telemetry = Telemetry(load_champion(settings))
     trial = ModelTrial(settings, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
     models = [(each, ModelLoader(each, telemetry, trial)) for each in settings.of_each_model()]
     start_loaders([loader for _, loader in models])

@@ -9,12 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from mlplatform.start_page.prometheus_api import PrometheusError
 
 from infra.errors import UserError
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tools.cli.cluster_access import CLUSTER_DOMAIN
-from tools.cli.prometheus_query import Prometheus, PrometheusError
+from tools.cli.prometheus_query import Prometheus
 
 REQUEST_TIMEOUT_SECONDS = 5
 SHOWN_PODS = 10
@@ -46,7 +47,7 @@ def cluster_status(outputs: Mapping[str, Any]) -> Iterator[str]:
         yield "  models, errors, alerts: not measured, because platform:monitoring is not set"
         return
     try:
-        with _prometheus(client, outputs) as prometheus:
+        with stack_prometheus(client, outputs) as prometheus:
             yield from prometheus.report()
     except (PrometheusError, UserError, HTTPError, ApiException) as error:
         yield f"  Prometheus does not respond: {getattr(error, 'reason', None) or error}"
@@ -91,7 +92,7 @@ def _certificates(expire: str) -> str:
 
 
 @contextmanager
-def _prometheus(client: KubernetesClient, outputs: Mapping[str, Any]) -> Iterator[Prometheus]:
+def stack_prometheus(client: KubernetesClient, outputs: Mapping[str, Any]) -> Iterator[Prometheus]:
     """Yield the stack's Prometheus; a port-forward reaches one that only the cluster can reach."""
     login = outputs["monitoring_login"]
     session = requests.Session()
