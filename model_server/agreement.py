@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_champion(settings: ServerSettings) -> Model | None:
-    """Return the model to compare with; None without one, or if it cannot be loaded, because the canary has to serve."""
+    """Return the model to compare with; None without one, or if it cannot be loaded: a canary has to serve."""
     if settings.champion_directory is None:
         return None
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from mlplatform.door.start_page import start_page, start_page_settings
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Rule, namespace, tcp_ports, team_namespace
+from mlplatform.monitoring.canary_trial import CanaryTrial
 
 from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
@@ -70,12 +71,16 @@ class Page:
 
 @dataclass(frozen=True)
 class Behind:
-    """Services behind a door: pages by area, served models, schedules by pipeline, and the teams that own them."""
+    """Services behind a door: pages by area, served models, schedules by pipeline, and the teams that own them.
+
+    `trial` is the measured trial of a canary.
+    """
 
     pages: Mapping[str, Page]
     models: Mapping[str, PublishedModel]
     schedules: Mapping[str, str]
     teams: Mapping[str, TeamSettings] = field(default_factory=dict)
+    trial: CanaryTrial | None = None
 
 
 @dataclass(frozen=True)
@@ -166,24 +171,33 @@ class Door(pulumi.ComponentResource):
         self._service(pods)
         self.register_outputs({})
 
-    def _nginx_files(self) -> dict[str, str]:
-        monitoring = self._behind.pages.get("monitoring")
-        pages = {area: page.address for area, page in self._behind.pages.items()}
-        models: dict[str, str] = {}
-        for name, model in self._behind.models.items():
-            models |= model.addresses(name)
-        services = {"start_page": f"{START_PAGE}.{NAMESPACE}.svc:{START_PAGE_PORT}", **pages, **models}
-        page = monitoring.path if monitoring else None
+    def _nginx_files(self) -> dict[str, pulumi.Input[str]]:
+        trial = self._behind.trial
         roles = {user: each.role for user, each in self._settings.users.items()} or {OPERATOR: "administrator"}
         return files("files") | {
-            "services": services_file(services),
-            "releases.conf": releases_file(self._behind.models),
-            "routes.conf": routes_file(
-                self._settings, self._behind.models, FILES_FOLDER, page, kubeflow="pipeline" in pages
-            ),
+            **{
+                name: trial.serves.apply(lambda on, name=name: self._routes(with_canaries=on)[name]) if trial else text
+                for name, text in self._routes(with_canaries=True).items()
+            },
             "access.json": access_rules(
                 self._settings, roles, self._behind.models, self._behind.teams, f"http://127.0.0.1:{SIGN_ON_PORT}"
             ),
+        }
+
+    def _routes(self, *, with_canaries: bool) -> dict[str, str]:
+        """Return the files about services; a canary that was promoted or taken back gets no requests."""
+        monitoring = self._behind.pages.get("monitoring")
+        pages = {area: page.address for area, page in self._behind.pages.items()}
+        models = {
+            name: model if with_canaries else replace(model, canary=None) for name, model in self._behind.models.items()
+        }
+        addresses = {name: address for key, model in models.items() for name, address in model.addresses(key).items()}
+        services = {"start_page": f"{START_PAGE}.{NAMESPACE}.svc:{START_PAGE_PORT}", **pages, **addresses}
+        page = monitoring.path if monitoring else None
+        return {
+            "services": services_file(services),
+            "releases.conf": releases_file(models),
+            "routes.conf": routes_file(self._settings, models, FILES_FOLDER, page, kubeflow="pipeline" in pages),
         }
 
     def _keys(self) -> pulumi.Output[str]:
@@ -266,7 +280,7 @@ class Door(pulumi.ComponentResource):
             opts=self._namespace.options(pods),
         )
 
-    def _config_map(self, name: str, data: Mapping[str, str]) -> kubernetes.core.v1.ConfigMap:
+    def _config_map(self, name: str, data: Mapping[str, pulumi.Input[str]]) -> kubernetes.core.v1.ConfigMap:
         return kubernetes.core.v1.ConfigMap(
             name, metadata=self._metadata(name), data=data, opts=self._namespace.options()
         )

@@ -111,6 +111,14 @@ def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
     }
 
 
+def canary_model_service(settings: StackSettings) -> str | None:
+    """Return the Service of the model that a canary is for: the one at `serving:port`; None without such a model."""
+    for name, pipeline in settings.workloads.pipelines.items():
+        if pipeline.serve and pipeline.port is None:
+            return model_service(pipeline.model or name)
+    return None
+
+
 def _published(model: str, pipeline: PipelineSettings, serving: ServingSettings, team: str) -> PublishedModel:
     shared = model in serving.together
     weighted = serving.canary if serving.canary and serving.canary.separate and pipeline.port is None else None

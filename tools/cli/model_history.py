@@ -14,7 +14,7 @@ from settings.metrics import MAIN_METRICS
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.summary import wrapped
-from workloads.ml.champion_history import ChampionChange, champion_changes
+from workloads.ml.champion_history import CANARY_PREFIX, ChampionChange, champion_changes
 from workloads.ml.rest_client import MlflowRest
 from workloads.mlflow_rest import mlflow_rest
 from workloads.model_transfer.model_transfer import ACCESS
@@ -70,12 +70,17 @@ def _time(text: str) -> datetime:
 
 
 def _champions(registry: MlflowRest, model: str, at: datetime | None) -> Iterator[str]:
-    changes = champion_changes(registry.model_tags(model))
+    tags = registry.model_tags(model)
+    changes, lost = champion_changes(tags), champion_changes(tags, CANARY_PREFIX)
     if at:
-        changes = [change for change in changes if change.time <= at][-1:]
+        changes, lost = [change for change in changes if change.time <= at][-1:], []
     if not changes:
         yield "  no champion" + (f" at {_shown(at)} is recorded" if at else " is recorded")
-    for change in changes:
+    for change in sorted([*changes, *lost], key=lambda each: each.time):
+        if change in lost:
+            yield f"  {_shown(change.time)}  version {change.version} was taken back"
+            yield f"    {change.reason}, by {change.author}"
+            continue
         yield f"  {_shown(change.time)}  {f'version {change.version}' if change.version else 'no champion'}"
         yield f"    {change.reason}, by {change.author}"
         if change.version:
