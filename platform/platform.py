@@ -11,7 +11,7 @@ import pulumi
 from mlplatform.blob_store import BlobStore, blob_store
 from mlplatform.cluster_provisioning import ProvisionedCluster
 from mlplatform.door.door import Behind, Door, DoorAccess, Page, door_access
-from mlplatform.door.door_routes import canary_model_service, served_models
+from mlplatform.door.door_routes import canary_model, model_service, served_models
 from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
@@ -185,15 +185,16 @@ def _with_monitoring(
 
 def _with_trial(platform: Platform, settings: StackSettings) -> Platform:
     """Begin or continue the trial of a canary and return the platform with it."""
-    canary, service = settings.serving.canary, canary_model_service(settings)
-    if canary is None or service is None:
+    canary, model = settings.serving.canary, canary_model(settings)
+    if canary is None or model is None:
         return platform
     assert platform.target
     trial = CanaryTrial(
         "canary-trial",
         kubeconfig=platform.target.cluster.kubeconfig,
         login=platform.outputs["monitoring_login"],
-        service=service,
+        model=model,
+        service=model_service(model),
         canary=canary,
     )
     return replace(platform, trial=trial, outputs={**platform.outputs, **trial.outputs})

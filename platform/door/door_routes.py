@@ -111,11 +111,11 @@ def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
     }
 
 
-def canary_model_service(settings: StackSettings) -> str | None:
-    """Return the Service of the model that a canary is for: the one at `serving:port`; None without such a model."""
+def canary_model(settings: StackSettings) -> str | None:
+    """Return the model that a canary is for: the one at `serving:port`; None without such a model."""
     for name, pipeline in settings.workloads.pipelines.items():
         if pipeline.serve and pipeline.port is None:
-            return model_service(pipeline.model or name)
+            return pipeline.model or name
     return None
 
 

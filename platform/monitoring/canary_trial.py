@@ -61,10 +61,11 @@ def _faults(promote: CanaryPromotionSettings, found: ReleaseComparison) -> Itera
         yield f"it agrees with the champion on less than {conditions.agreement:.2%} of the rows", False
 
 
-def measured_comparison(
-    kubeconfig: str, login: Mapping[str, str], service: str, version: str, started: float
-) -> ReleaseComparison:
-    """Return the measurements of a canary and the champion since a time in seconds since 1970.
+def measured_comparison(trial: Mapping[str, Any]) -> ReleaseComparison:
+    """Return the measurements of canary and champion since the beginning of a trial.
+
+    Args:
+        trial: `kubeconfig`, `login`, `service`, `version` and `started` of a `CanaryTrial`.
 
     Raises:
         PrometheusError, UserError: Prometheus does not respond.
@@ -75,24 +76,10 @@ def measured_comparison(
     from infra.kubernetes_client.port_forward import PodTarget, port_forward
 
     selector = ",".join(f"{name}={value}" for name, value in labels(PROMETHEUS).items())
-    seconds = max(LEAST_SECONDS, int(time.time() - started))
-    with port_forward(PodTarget(kubeconfig, NAMESPACE, selector, PROMETHEUS_PORT)) as url:
-        return compare_releases(prometheus_api(url, login["username"], login["password"]), service, version, seconds)
-
-
-def trial_decision(trial: Mapping[str, Any]) -> CanaryDecision:
-    """Return what happens to the canary of a trial now.
-
-    Args:
-        trial: inputs and outputs of a `CanaryTrial`.
-
-    Raises:
-        PrometheusError, UserError: Prometheus does not respond.
-    """
-    found = measured_comparison(
-        trial["kubeconfig"], trial["login"], trial["service"], trial["version"], trial["started"]
-    )
-    return decide(CanaryPromotionSettings.model_validate(trial["promote"]), found)
+    seconds, login = max(LEAST_SECONDS, int(time.time() - trial["started"])), trial["login"]
+    with port_forward(PodTarget(trial["kubeconfig"], NAMESPACE, selector, PROMETHEUS_PORT)) as url:
+        prometheus = prometheus_api(url, login["username"], login["password"])
+        return compare_releases(prometheus, trial["service"], trial["version"], seconds)
 
 
 class _CanaryTrialProvider(DynamicProvider):
@@ -121,7 +108,8 @@ def _decision(olds: Mapping[str, Any], news: Mapping[str, Any]) -> CanaryDecisio
     from mlplatform.start_page.prometheus_api import PrometheusError
 
     try:
-        return trial_decision({**news, "started": olds["started"]})
+        found = measured_comparison({**news, "started": olds["started"]})
+        return decide(CanaryPromotionSettings.model_validate(news["promote"]), found)
     except (PrometheusError, UserError) as error:
         pulumi.log.warn(f"serving:canary: nothing is decided, because Prometheus does not respond: {error}")
         return CanaryDecision(olds["state"], olds["reason"])
@@ -133,6 +121,7 @@ class CanaryTrial(Resource, module="platform", name="CanaryTrial"):
     Args:
         kubeconfig: the cluster with Prometheus.
         login: `username` and `password` of Prometheus.
+        model: the name of the model.
         service: the Service of the champion.
         canary: the settings.
 
@@ -158,6 +147,7 @@ class CanaryTrial(Resource, module="platform", name="CanaryTrial"):
         *,
         kubeconfig: pulumi.Input[str],
         login: pulumi.Input[Mapping[str, Any]],
+        model: str,
         service: str,
         canary: CanarySettings,
         opts: pulumi.ResourceOptions | None = None,
@@ -173,8 +163,10 @@ class CanaryTrial(Resource, module="platform", name="CanaryTrial"):
             **dict.fromkeys(("state", "reason", "started")),
         }
         super().__init__(_CanaryTrialProvider(), name, props, opts)
-        decided = {"state": self.state, "reason": self.reason, "started": self.started}
-        self.outputs = {"canary": {"version": self.version, "service": service, **decided}}
+        trial = {"model": model, "service": service, "version": self.version, "promote": promote}
+        # The summary of a stack takes an output with a state for a pipeline.
+        decided = {"trial": self.state, "reason": self.reason, "started": self.started}
+        self.outputs = {"canary": trial | decided}
 
     @property
     def serves(self) -> pulumi.Output[bool]:

@@ -111,6 +111,10 @@ def _preview(pulumi: Pulumi, more: list[str]) -> int:
         from tools.cli.retention.prune import planned_deletions
 
         _print_section("To delete by `platform:keep`", planned_deletions(pulumi))
+    if code == 0 and written_setting(pulumi.stack, "serving:canary"):
+        from tools.cli.canary_commands import planned_trial
+
+        _print_section("Canary", planned_trial(pulumi))
     return code
 
 
@@ -197,6 +201,12 @@ def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
 # Pulumi's SDK takes a second to import. Therefore the following commands import their modules when they run.
 
 
+def _canary(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.canary_commands import canary
+
+    return canary(pulumi, more)
+
+
 def _notebook(pulumi: Pulumi, more: list[str]) -> int:
     from tools.cli.notebook_server import notebook
 
@@ -236,6 +246,7 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "outputs": _outputs,
     "status": _status,
     "history": _history,
+    "canary": _canary,
     "env": _env,
     "notebook": _notebook,
     "kubectl": kubectl,

@@ -47,7 +47,7 @@ def cluster_status(outputs: Mapping[str, Any]) -> Iterator[str]:
         yield "  models, errors, alerts: not measured, because platform:monitoring is not set"
         return
     try:
-        with stack_prometheus(client, outputs) as prometheus:
+        with _prometheus(client, outputs) as prometheus:
             yield from prometheus.report()
     except (PrometheusError, UserError, HTTPError, ApiException) as error:
         yield f"  Prometheus does not respond: {getattr(error, 'reason', None) or error}"
@@ -92,7 +92,7 @@ def _certificates(expire: str) -> str:
 
 
 @contextmanager
-def stack_prometheus(client: KubernetesClient, outputs: Mapping[str, Any]) -> Iterator[Prometheus]:
+def _prometheus(client: KubernetesClient, outputs: Mapping[str, Any]) -> Iterator[Prometheus]:
     """Yield the stack's Prometheus; a port-forward reaches one that only the cluster can reach."""
     login = outputs["monitoring_login"]
     session = requests.Session()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from mlplatform.monitoring import canary_trial
-from mlplatform.monitoring.canary_trial import CanaryDecision, _CanaryTrialProvider, decide
+from mlplatform.monitoring.canary_trial import _CanaryTrialProvider, decide
 from mlplatform.start_page.release_comparison import MeasuredRelease, ReleaseComparison
 
 from infra.errors import UserError
@@ -58,19 +58,19 @@ def test_decision_without_a_wanted_agreement_needs_no_compared_rows() -> None:
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[CanaryDecision]:
-    """Return a list whose last item is the decision by the measurements; without items, Prometheus is away."""
-    decisions: list[CanaryDecision] = []
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[ReleaseComparison]:
+    """Return a list whose last item has the measurements; without items, Prometheus is away."""
+    found: list[ReleaseComparison] = []
 
-    def measure(trial: Any) -> CanaryDecision:
+    def measure(trial: Any) -> ReleaseComparison:
         assert trial["started"] == TRIAL["started"]
-        if not decisions:
+        if not found:
             raise UserError("no pod is ready")
-        return decisions[-1]
+        return found[-1]
 
-    monkeypatch.setattr(canary_trial, "trial_decision", measure)
+    monkeypatch.setattr(canary_trial, "measured_comparison", measure)
     monkeypatch.setattr(canary_trial.pulumi.log, "warn", lambda _: None)
-    return decisions
+    return found
 
 
 def outcome(olds: dict[str, Any], **news: Any) -> tuple[bool | None, str, str]:
@@ -81,16 +81,16 @@ def outcome(olds: dict[str, Any], **news: Any) -> tuple[bool | None, str, str]:
     return changes, outs["state"], outs["reason"]
 
 
-def test_trial_ends_at_the_update_whose_measurements_decide(measured: list[CanaryDecision]) -> None:
+def test_trial_ends_at_the_update_whose_measurements_decide(measured: list[ReleaseComparison]) -> None:
     assert outcome(TRIAL) == (False, "testing", "")  # Prometheus is away
-    measured.append(CanaryDecision("testing", "50% of 1h passed"))
+    measured.append(comparison(HOUR // 2))
     assert outcome(TRIAL)[:2] == (False, "testing")
-    measured.append(CanaryDecision("promoted", "it met its conditions"))
-    assert outcome(TRIAL) == (True, "promoted", "it met its conditions")
+    measured.append(comparison())
+    assert outcome(TRIAL) == (True, "promoted", f"it met its conditions for 1h: {comparison().text()}")
 
 
-def test_ended_trial_stays_as_it_is_until_its_settings_change(measured: list[CanaryDecision]) -> None:
-    measured.append(CanaryDecision("promoted", "better now"))
+def test_ended_trial_stays_as_it_is_until_its_settings_change(measured: list[ReleaseComparison]) -> None:
+    measured.append(comparison())
     ended = TRIAL | {"state": "taken back", "reason": "errors"}
     assert outcome(ended) == (False, "taken back", "errors")
     assert outcome(ended, kubeconfig="new") == (True, "taken back", "errors")
@@ -98,13 +98,13 @@ def test_ended_trial_stays_as_it_is_until_its_settings_change(measured: list[Can
     assert outcome(ended, promote={"after": "2h"}) == (True, "testing", "")
 
 
-def test_trial_without_conditions_never_ends(measured: list[CanaryDecision]) -> None:
-    measured.append(CanaryDecision("promoted", "it met its conditions"))
+def test_trial_without_conditions_never_ends(measured: list[ReleaseComparison]) -> None:
+    measured.append(comparison())
     olds = TRIAL | {"promote": {}}
     assert outcome(olds, promote={}) == (False, "testing", "")
 
 
-def test_new_trial_starts_now_without_any_measurement(measured: list[CanaryDecision]) -> None:
+def test_new_trial_starts_now_without_any_measurement(measured: list[ReleaseComparison]) -> None:
     outs = _CanaryTrialProvider().create(PROPS).outs or {}
     assert (outs["state"], outs["reason"]) == ("testing", "")
     assert outs["started"] > 1e9
