@@ -10,8 +10,9 @@ from typing import Any
 import pulumi
 from mlplatform.blob_store import BlobStore, blob_store
 from mlplatform.cluster_provisioning import ProvisionedCluster
-from mlplatform.door.door import Behind, Door, DoorAccess, Page, door_access
+from mlplatform.door.door import Door, DoorAccess, door_access
 from mlplatform.door.door_routes import canary_model, model_service, served_models
+from mlplatform.door.services_behind import Behind, Page
 from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine

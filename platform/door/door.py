@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from mlplatform.door.certificate import DoorCertificateFiles, door_certificate
 from mlplatform.door.door_pod import FILES as FILES_FOLDER
 from mlplatform.door.door_pod import HTTP_PORT, HTTPS_PORT, NAME, PAGES, SIGN_ON, SIGN_ON_FOLDER, door_pod, files
 from mlplatform.door.door_routes import (
-    PublishedModel,
     access_rules,
     area_roles,
     releases_file,
     routes_file,
     services_file,
 )
+from mlplatform.door.services_behind import Behind
 from mlplatform.door.sign_on import PORT as SIGN_ON_PORT
 from mlplatform.door.sign_on import sign_on_configuration, users_file
 from mlplatform.door.start_page import NAME as START_PAGE
@@ -29,13 +28,11 @@ from mlplatform.door.start_page import start_page, start_page_settings
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Rule, namespace, tcp_ports, team_namespace
-from mlplatform.monitoring.canary_trial import CanaryTrial
 
 from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword, bcrypt_hash
 from settings.services.door_settings import DoorSettings
-from settings.services.team_settings import TeamSettings
 
 NAMESPACE = "mlplatform-door"
 PODS = {"app.kubernetes.io/name": NAME}
@@ -43,44 +40,6 @@ OPERATOR = "operator"
 """The administrator of a door without users or a provider."""
 REPLICAS = 2
 METALLB_ADDRESS = "metallb.io/loadBalancerIPs"
-
-
-@dataclass(frozen=True)
-class Page:
-    """A service with pages behind the door.
-
-    Args:
-        namespace: its namespace.
-        address: `host:port` for pods.
-        username, password: its login; None for MLflow, which gets the name and role of the caller instead.
-        path: the path of its first page.
-    """
-
-    namespace: str
-    address: str
-    username: str = ""
-    password: pulumi.Output[str] | None = None
-    path: str = "/"
-
-    @property
-    def login(self) -> pulumi.Output[str]:
-        """Return the header Authorization of a request."""
-        password = self.password or pulumi.Output.from_input("")
-        return password.apply(lambda word: "Basic " + base64.b64encode(f"{self.username}:{word}".encode()).decode())
-
-
-@dataclass(frozen=True)
-class Behind:
-    """Services behind a door: pages by area, served models, schedules by pipeline, and the teams that own them.
-
-    `trial` is the measured trial of a canary.
-    """
-
-    pages: Mapping[str, Page]
-    models: Mapping[str, PublishedModel]
-    schedules: Mapping[str, str]
-    teams: Mapping[str, TeamSettings] = field(default_factory=dict)
-    trial: CanaryTrial | None = None
 
 
 @dataclass(frozen=True)
@@ -250,7 +209,7 @@ class Door(pulumi.ComponentResource):
         mlflow, monitoring = f"http://{behind.pages['mlflow'].address}", behind.pages.get("monitoring")
         password = (monitoring and monitoring.password) or pulumi.Output.from_input("")
 
-        def settings(word: str) -> dict[str, Any]:
+        def settings(word: str, canary: dict[str, Any] | None) -> dict[str, Any]:
             prometheus = (
                 {"url": f"http://{monitoring.address}", "username": monitoring.username, "password": word}
                 if monitoring
@@ -258,10 +217,17 @@ class Door(pulumi.ComponentResource):
             )
             roles = area_roles(behind.teams)
             return start_page_settings(
-                mlflow, prometheus, models, behind.schedules, roles, kubeflow="pipeline" in behind.pages
+                mlflow,
+                prometheus,
+                models,
+                behind.schedules,
+                roles,
+                kubeflow="pipeline" in behind.pages,
+                canary=canary,
             )
 
-        return password.apply(settings)
+        canary = behind.trial.outputs["canary"] if behind.trial else None
+        return pulumi.Output.all(password, canary).apply(lambda known: settings(*known))
 
     def _service(self, pods: pulumi.Resource) -> None:
         address = self._settings.service_address

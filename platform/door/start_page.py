@@ -41,6 +41,7 @@ def start_page_settings(
     roles: Mapping[str, Sequence[str]] = ROLES,
     *,
     kubeflow: bool = False,
+    canary: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what the program reads.
 
@@ -51,6 +52,7 @@ def start_page_settings(
         schedules: cron expressions by pipeline.
         roles: roles that may use an area, by its name.
         kubeflow: whether there are the pages of Kubeflow Pipelines.
+        canary: the stack output `canary`; None without a measured canary.
     """
     shown = {"mlflow": True, "pipeline": kubeflow, "monitoring": prometheus is not None}
     return {
@@ -58,6 +60,7 @@ def start_page_settings(
         "prometheus": dict(prometheus) if prometheus else None,
         "models": {name: dict(model) for name, model in models.items()},
         "schedules": dict(schedules),
+        "canary": dict(canary) if canary else None,
         "links": [
             {"name": name, "path": path, "roles": list(roles[area])}
             for area, (name, path) in LINKS.items()

@@ -18,6 +18,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import bcrypt
 import requests
@@ -53,6 +54,7 @@ MODELS = {
     "rush": PublishedModel("r", 5010, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
     "lily": PublishedModel("l", 5009, "public", 1 << 20, canary=CanarySettings(version=2, mirror=True)),
 }
+TRIAL = {"model": "tulip", "service": "t", "version": "2", "started": 0.0, "trial": "testing", "promote": {}}
 PASSWORDS = {
     "anna": "correct horse",
     "ed": "battery staple",
@@ -122,8 +124,27 @@ class CanaryEcho(Echo):
         self.seen.append((self.path, body))
 
 
+class Measurements(BaseHTTPRequestHandler):
+    """A Prometheus that has measured 900 requests to each champion and 100 to each canary."""
+
+    def do_GET(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)["query"][0]
+        samples: list[tuple[dict[str, str], str]] = []
+        if query.startswith("sum by (track) (increase(model_server_requests_total") and "status" not in query:
+            samples = [({"track": "stable"}, "900"), ({"track": "canary"}, "100")]
+        result = [{"metric": labels, "value": [0, value]} for labels, value in samples]
+        body = json.dumps({"status": "success", "data": {"result": result}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+
 @contextmanager
-def echo_server(handler: type[Echo] = Echo) -> Iterator[int]:
+def echo_server(handler: type[BaseHTTPRequestHandler] = Echo) -> Iterator[int]:
     with ThreadingHTTPServer((HOST, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
@@ -207,7 +228,15 @@ def running_door(
             name: {"url": f"http://{HOST}:{echo}", "visibility": model.visibility, "team": model.team}
             for name, model in models.items()
         }
-        settings = start_page_settings(mlflow_url, None, shown, {}, area_roles(teams))
+        prometheus = {"url": f"http://{HOST}:{processes.enter_context(echo_server(Measurements))}"}
+        settings = start_page_settings(
+            mlflow_url,
+            prometheus | {"username": "me", "password": "word"},
+            shown,
+            {},
+            area_roles(teams),
+            canary=TRIAL if "tulip" in models else None,
+        )
         users = {} if door.oidc else ROLES
         for part in ("files", "pages"):
             (folder / part).mkdir()

@@ -14,8 +14,9 @@ from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.node_watch import NodeWatch
 from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
-from mlplatform.door.door import Behind, Door, Page, door_access
+from mlplatform.door.door import Door, door_access
 from mlplatform.door.door_routes import PublishedModel
+from mlplatform.door.services_behind import Behind, Page
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
 from mlplatform.k8s.namespace import DNS
