@@ -110,7 +110,8 @@ def _workloads() -> None:
 def canary_trial(state: str) -> CanaryTrial:
     """Return the trial of version 4 of the model iris in a state."""
     serves: pulumi.Output[bool] = pulumi.Output.from_input(state == "testing")
-    return cast(CanaryTrial, SimpleNamespace(version="4", state=text(state), reason=text(""), serves=serves))
+    outputs = {"canary": {"model": "iris", "version": "4", "trial": state}}
+    return cast(CanaryTrial, SimpleNamespace(outputs=outputs, serves=serves))
 
 
 def door(settings: dict[str, Any], canary: CanarySettings | None = None, state: str = "testing") -> dict[str, Any]:
