@@ -9,6 +9,11 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from mlplatform.door.audit import NAME as AUDIT
+from mlplatform.door.audit import NAMESPACE as NAMESPACE
+from mlplatform.door.audit import PODS as AUDIT_PODS
+from mlplatform.door.audit import PORT as AUDIT_PORT
+from mlplatform.door.audit import audit_service
 from mlplatform.door.certificate import DoorCertificateFiles, door_certificate
 from mlplatform.door.door_pod import FILES as FILES_FOLDER
 from mlplatform.door.door_pod import HTTP_PORT, HTTPS_PORT, NAME, PAGES, SIGN_ON, SIGN_ON_FOLDER, door_pod, files
@@ -23,6 +28,7 @@ from mlplatform.door.services_behind import Behind
 from mlplatform.door.sign_on import PORT as SIGN_ON_PORT
 from mlplatform.door.sign_on import sign_on_configuration, users_file
 from mlplatform.door.start_page import NAME as START_PAGE
+from mlplatform.door.start_page import PODS as START_PAGE_PODS
 from mlplatform.door.start_page import PORT as START_PAGE_PORT
 from mlplatform.door.start_page import start_page, start_page_settings
 from mlplatform.images.image import Image
@@ -34,7 +40,6 @@ from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword, bcrypt_hash
 from settings.services.door_settings import DoorSettings
 
-NAMESPACE = "mlplatform-door"
 PODS = {"app.kubernetes.io/name": NAME}
 OPERATOR = "operator"
 """The administrator of a door without users or a provider."""
@@ -81,7 +86,7 @@ class Door(pulumi.ComponentResource):
         super().__init__("mlplatform:platform:Door", NAME)
         self._settings, self._behind, self._key = settings, behind, access.key
         certificate = access.certificate
-        self._namespace = namespace(NAMESPACE, cluster.under(self), registry)
+        self._namespace = namespace(NAMESPACE, cluster.under(self), registry, volumes=True)
         self.url = f"https://{settings.host}/"
         self.outputs = {"door_url": self.url}
         if certificate.authority:
@@ -103,11 +108,12 @@ class Door(pulumi.ComponentResource):
             self._start_page_settings(),
             access.key,
             {"podSelector": {"matchLabels": PODS}},
-            egress,
+            [*egress, {"to": [{"podSelector": {"matchLabels": AUDIT_PODS}}]}],
         )
+        log = audit_service(self._namespace, libraries, settings.audit_days, [PODS, START_PAGE_PODS])
         # A policy cannot name the host of a provider.
         provider: list[Rule] = [{**ANY_ADDRESS, **tcp_ports(settings.oidc.port)}] if settings.oidc else []
-        own: Rule = {"to": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": START_PAGE}}}]}
+        own: Rule = {"to": [{"podSelector": {"matchLabels": labels}} for labels in (START_PAGE_PODS, AUDIT_PODS)]}
         policy = self._namespace.allow(
             NAME, PODS, ingress=[tcp_ports(HTTP_PORT, HTTPS_PORT)], egress=[*egress, own, *provider]
         )
@@ -123,6 +129,7 @@ class Door(pulumi.ComponentResource):
             *nginx,
             policy,
             page,
+            log,
             settings=sign_on,
             strategy="RollingUpdate",
             replicas=REPLICAS,
@@ -224,6 +231,7 @@ class Door(pulumi.ComponentResource):
                 roles,
                 kubeflow="pipeline" in behind.pages,
                 canary=canary,
+                audit=f"http://{AUDIT}.{NAMESPACE}.svc:{AUDIT_PORT}",
             )
 
         canary = behind.trial.outputs["canary"] if behind.trial else None

@@ -23,6 +23,7 @@ ROLES: dict[str, Sequence[str]] = {
     "start": ("administrator", "editor", "reader"),
     "mlflow": ("administrator", "editor", "reader"),
     "monitoring": ("administrator", "editor", "reader"),
+    "audit": ("administrator",),
     # Kubeflow's pages cannot distinguish readers from editors.
     "pipeline": ("administrator", "editor"),
 }

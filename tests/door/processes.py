@@ -153,12 +153,16 @@ def echo_server(handler: type[BaseHTTPRequestHandler] = Echo) -> Iterator[int]:
 
 @dataclass
 class DoorProcesses:
-    """A running door at `url`. `folder` has its files; `ca` is the authority of its certificate."""
+    """A running door at `url`.
+
+    `folder` has its files, `ca` is the authority of its certificate, and `audit` the URL of the audit log.
+    """
 
     folder: Path
     port: int
     plain_port: int
     ca: Path
+    audit: str
     processes: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -188,6 +192,12 @@ class DoorProcesses:
         content = {hashlib.sha256(token.encode()).hexdigest(): grant for token, grant in tokens.items()}
         (self.folder / "tokens.json").write_text(json.dumps(content))
 
+    def entries(self, **search: str) -> list[dict[str, Any]]:
+        """Return entries of the audit log."""
+        answer = requests.get(f"{self.audit}/entries", search, headers={"X-Door-Key": KEY}, timeout=30)
+        found: list[dict[str, Any]] = answer.json()["entries"]
+        return found
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
@@ -210,8 +220,9 @@ def running_door(
         "ca.crt": authority.certificate,
     }.items():
         (folder / name).write_bytes(content)
-    https, http, sign_on, start = (ports.get(name) or free_port() for name in ("https", "http", "sign_on", "start"))
-    running = DoorProcesses(folder, https, http, folder / "ca.crt")
+    names = ("https", "http", "sign_on", "start", "log", "lines")
+    https, http, sign_on, start, log, lines = (ports.get(name) or free_port() for name in names)
+    running = DoorProcesses(folder, https, http, folder / "ca.crt", f"http://{HOST}:{log}")
     with running.processes as processes:
         echo = processes.enter_context(echo_server())
         canary = processes.enter_context(echo_server(CanaryEcho))
@@ -236,6 +247,7 @@ def running_door(
             {},
             area_roles(teams),
             canary=TRIAL if "tulip" in models else None,
+            audit=f"http://{HOST}:{log}",
         )
         users = {} if door.oidc else ROLES
         for part in ("files", "pages"):
@@ -266,6 +278,7 @@ def running_door(
             "HTTPS_SUFFIX": f":{https}",
             "SIGN_ON_PORT": str(sign_on),
             "SIGN_ON_STEPS": sign_on_steps(door),
+            "AUDIT": f"{HOST} {lines}",
             "DRAIN_SECONDS": "0",
             "CERTIFICATE": str(folder),
             **{
@@ -285,8 +298,12 @@ def running_door(
         run = partial(process, processes, folder)
         run("sign-on", [str(oauth2_proxy_program()), f"--config={folder}/oauth2-proxy.cfg"])
         run("start-page", [sys.executable, *application], page_variables)
+        audit_variables = {"AUDIT_FOLDER": str(folder), "AUDIT_DAYS": "1", "DOOR_KEY": KEY}
+        run("audit", [sys.executable, "-m", "mlplatform.audit_log.server", HOST, str(log), str(lines)], audit_variables)
         run("nginx", ["sh", str(folder / "files" / "serve.sh")], variables)
-        ready = partial(answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health")
+        ready = partial(
+            answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health", f"http://{HOST}:{log}/health"
+        )
         until(ready, seconds=300, what="the door")
         yield running
 

@@ -87,8 +87,21 @@ def _start(pulumi: Pulumi, more: Sequence[str] = ()) -> int:
     _select(pulumi, "--create")
     code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
-        print(f"\n{summary(pulumi.stack, _public_outputs(pulumi))}")
+        outputs = _public_outputs(pulumi)
+        print(f"\n{summary(pulumi.stack, outputs)}")
+        if "door_url" in outputs:
+            _record_champions(pulumi)
     return code
+
+
+def _record_champions(pulumi: Pulumi) -> None:
+    """Add the changes of champions to the audit log of the door; a failure does not make `up` fail."""
+    from tools.cli.audit.audit_entries import record_champions
+
+    try:
+        record_champions(pulumi.name, secret_outputs(pulumi))
+    except AccessError as error:
+        log_message(f"{error}; `make audit` writes the entries later")
 
 
 def _preview(pulumi: Pulumi, more: list[str]) -> int:
@@ -207,6 +220,12 @@ def _canary(pulumi: Pulumi, more: list[str]) -> int:
     return canary(pulumi, more)
 
 
+def _audit(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.audit.audit_command import audit
+
+    return audit(pulumi, more)
+
+
 def _notebook(pulumi: Pulumi, more: list[str]) -> int:
     from tools.cli.notebook_server import notebook
 
@@ -247,6 +266,7 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "status": _status,
     "history": _history,
     "canary": _canary,
+    "audit": _audit,
     "env": _env,
     "notebook": _notebook,
     "kubectl": kubectl,

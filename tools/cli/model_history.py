@@ -28,7 +28,7 @@ def history(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="make history", allow_abbrev=False)
     parser.add_argument("--model", help="print this model only")
-    parser.add_argument("--at", type=_time, help="print the champion at a time, such as 2026-11-28T20:15 (UTC)")
+    parser.add_argument("--at", type=utc_time, help="print the champion at a time, such as 2026-11-28T20:15 (UTC)")
     options = parser.parse_args(arguments)
     access = secret_outputs(pulumi).get(ACCESS)
     if access is None:
@@ -61,7 +61,8 @@ def history_lines(access: Mapping[str, str], model: str | None, at: datetime | N
             yield from _champions(registry, name, at)
 
 
-def _time(text: str) -> datetime:
+def utc_time(text: str) -> datetime:
+    """Return the time that an argument names, in UTC unless it says otherwise."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -10,6 +10,7 @@ from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
+from infra.local.computer_user import computer_user
 from settings.metrics import BETTER, MAIN_METRICS
 from workloads.ml.evaluation.verdict import CHAMPION_PREFIX, MissingMetricError, Verdict, judge
 from workloads.ml.rest_client import ALIAS, MlflowRest
@@ -139,13 +140,13 @@ def _set_champion(props: dict[str, Any], previous: str, olds: Mapping[str, Any] 
                     raise
                 if verdict.passed:
                     why = "; ".join(filter(None, (verdict.comparison, promotion.reason)))
-                    registry.set_champion(model, wanted, why, _author())
+                    registry.set_champion(model, wanted, why, computer_user())
                     decision = f"{verdict.comparison}: {model} version {wanted} is champion"
                 else:
                     _restore(registry, model, wanted, previous)
                     rejected = wanted
                     decision = f"{verdict.comparison}, so version {wanted} of {model} does not become the champion"
-            record_trial(registry, model, props, olds, _author())
+            record_trial(registry, model, props, olds, computer_user())
             promoted = "" if rejected else promotion.version
             champion = _outputs(model, registry.champion(model))
             return champion | {"decision": decision, "rejected": rejected, "promoted": promoted}
@@ -193,20 +194,7 @@ def _restore(registry: MlflowRest, model: str, wanted: str, previous: str) -> No
     """Give the alias back to `previous` if the pipeline gave it to `wanted`."""
     champion = registry.champion(model)
     if champion and champion["version"] == wanted != previous:
-        registry.set_champion(model, previous, f"version {wanted} was rejected", _author())
-
-
-def _author() -> str:
-    """Return the user of this computer who runs `up`."""
-    import getpass
-    import os
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # the user id has no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+        registry.set_champion(model, previous, f"version {wanted} was rejected", computer_user())
 
 
 def _require_version(registry: MlflowRest, model: str, version: str, setting: str) -> dict[str, Any]:
