@@ -151,17 +151,8 @@ class StackSettings(Section):
     @model_validator(mode="after")
     def _check_promotion(self) -> StackSettings:
         canary = self.serving.canary
-        if canary is None or canary.promote is None:
-            return self
-        if self.platform.monitoring is None:
+        if canary and canary.promote and self.platform.monitoring is None:
             raise ValueError("serving:canary.promote: decides by measurements; set platform:monitoring")
-        pinned = {name: each.version for name, each in self.workloads.pipelines.items() if each.serve and not each.port}
-        for name, version in pinned.items():
-            if version is not None:
-                raise ValueError(
-                    f"serving:canary.promote: workloads:pipelines.{name}.version pins version {version} as the "
-                    "champion; remove one of the two settings"
-                )
         return self
 
     @model_validator(mode="after")

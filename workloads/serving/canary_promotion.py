@@ -24,15 +24,18 @@ class Promotion(NamedTuple):
 def standing_promotion(props: Mapping[str, Any], olds: Mapping[str, Any]) -> Promotion:
     """Return the promotion of a trial, which stands until a new run deploys a version.
 
+    It overrides a pinned version as long as the settings have the canary.
+
     Args:
         props: inputs of a champion.
         olds: its state before; {} for a new champion.
     """
     trial = props.get("canary") or {}
+    promoted = trial["version"] if trial.get("state") == PROMOTED else ""
+    if promoted and has_ended(trial, olds):
+        return Promotion(promoted, f"the canary was promoted, because {trial['reason']}")
     if props["pinned"]:
-        return Promotion("")
-    if trial.get("state") == PROMOTED and has_ended(trial, olds):
-        return Promotion(trial["version"], f"the canary was promoted, because {trial['reason']}")
+        return Promotion(promoted if olds.get("promoted") else "")
     if any_changed(olds, props, ("deployed", "run_id")):
         return Promotion("")
     return Promotion(olds.get("promoted") or "")

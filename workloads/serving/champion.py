@@ -21,7 +21,7 @@ from workloads.serving.model_check import refusal
 
 class _ChampionProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        moved = bool(_news["pinned"]) and _olds["version"] != _news["pinned"]
+        moved = bool(_news["pinned"]) and _olds["version"] not in (_news["pinned"], _olds.get("promoted"))
         # A refresh uses the access of the last update: with an old password it would never read the registry again.
         changed = any_changed(_olds, _news, ("access", "model", "pinned", "deployed", "run_id", "gate", "canary"))
         # The alias is missing after the registry was replaced, or after a user deleted the alias.
@@ -123,9 +123,9 @@ def _set_champion(props: dict[str, Any], previous: str, olds: Mapping[str, Any] 
 
     olds = olds or {}
     promotion = standing_promotion(props, olds)
-    model, wanted = props["model"], props["pinned"] or promotion.version or props["deployed"]
-    if promotion.version:  # the gate reads the metrics of this version's run alone
-        props = props | {"run_id": f"canary-{wanted}"}
+    model, wanted = props["model"], promotion.version or props["pinned"] or props["deployed"]
+    if promotion.version:  # the gate applies to it, with the metrics of its own run alone
+        props = props | {"run_id": f"canary-{wanted}", "pinned": ""}
     decision, rejected = "", ""
     try:
         with mlflow_rest(props["access"]) as registry:

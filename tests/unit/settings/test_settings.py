@@ -489,13 +489,6 @@ def test_load_with_a_door_in_front_of_all_services_succeeds() -> None:
             ["promote.after: ", "'1w'", "promote.if.slower: ", "promote.if.errors is not a setting"],
         ),
         (
-            {
-                "serving:canary": '{"version": 2, "promote": {"after": "1d"}}',
-                PIPELINES: '{"iris-external": {"version": 1}}',
-            },
-            ["workloads:pipelines.iris-external.version pins version 1", "remove one of the two settings"],
-        ),
-        (
             {"platform:door": '{"certificate": {"certificate_file": "/no/such", "key_file": "/no/such"}}'},
             ["platform:door.certificate.certificate_file", "no such file"],
         ),

@@ -182,7 +182,8 @@ LOST = TRIAL | {"state": "taken back", "reason": "errors"}
 
 def after_trial(url: str, gate: list[dict[str, Any]], trial: dict[str, str], **changes: Any) -> dict[str, Any]:
     """Update the champion, version 1 of the last run, after the trial of version 2."""
-    props = update(url, gate, deployed="1", canary=TRIAL)
+    pinned = changes.get("pinned", "")
+    props = update(url, gate, deployed="1", canary=TRIAL, pinned=pinned)
     Registry.alias, Registry.moves, Registry.recorded = "1", [], []
     assert _ChampionProvider().diff("wine", props, props | {"canary": trial}).changes is True
     return dict(_ChampionProvider().update("wine", props, props | {"canary": trial} | changes).outs or {})
@@ -210,6 +211,15 @@ def test_promoted_canary_stays_the_champion_until_a_new_run(url: str) -> None:
     newer = _ChampionProvider().update("wine", without, without | {"deployed": "3", "run_id": "wine-2", "gate": []})
     assert (newer.outs or {})["version"] == "3"
     assert (newer.outs or {})["promoted"] == ""
+
+
+def test_promoted_canary_replaces_a_pinned_champion_as_long_as_the_settings_have_it(url: str) -> None:
+    outs = after_trial(url, [], PROMOTED, pinned="1")
+    assert (outs["version"], outs["promoted"]) == ("2", "2")
+    assert _ChampionProvider().diff("wine", outs, outs).changes is False
+    assert (_ChampionProvider().update("wine", outs, outs | {"gate": ABOVE}).outs or {})["version"] == "2"
+    without = _ChampionProvider().update("wine", outs, outs | {"canary": {}}).outs or {}
+    assert (without["version"], without["promoted"]) == ("1", "")
 
 
 def test_promoted_canary_below_the_gate_does_not_become_the_champion(url: str) -> None:
