@@ -124,7 +124,7 @@ def _set_champion(props: dict[str, Any], previous: str, olds: Mapping[str, Any] 
     olds = olds or {}
     promotion = standing_promotion(props, olds)
     model, wanted = props["model"], promotion.version or props["pinned"] or props["deployed"]
-    if promotion.version:  # the gate applies to it, with the metrics of its own run alone
+    if promotion.version:  # the gate applies to it, with the metrics of the run that made it
         props = props | {"run_id": f"canary-{wanted}", "pinned": ""}
     decision, rejected = "", ""
     try:
