@@ -16,9 +16,9 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from model_server.agreement import Agreement
 from model_server.drift_counters import DriftCounters
 from model_server.metrics_folder import process_exists
+from model_server.model.agreement import Agreement
 from model_server.model.model import Model
 
 ModelKey = tuple[str, str, str]

@@ -17,7 +17,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_server.agreement import load_champion
 from model_server.catalog import ModelCatalog
 from model_server.dataplane import DataPlane
 from model_server.http.body import BodyReader
@@ -26,6 +25,7 @@ from model_server.http.health_server import HealthServer
 from model_server.http.idle_connections import ConnectionWatch
 from model_server.http.routes import routes
 from model_server.loader import ModelLoader, start_loaders
+from model_server.model.agreement import load_champion
 from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry, forget_dead_workers
 from model_server.trial import ModelTrial

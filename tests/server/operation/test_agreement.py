@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client import Counter
 
-from model_server.agreement import DIFFERENT, MOST_ROWS, SAME, Agreement
+from model_server.model.agreement import DIFFERENT, MOST_ROWS, SAME, Agreement
 from model_server.model.model import Model
 from model_server.model.model_package import SIGNATURE_FILE, read_package
 from tests.server.operation.test_metrics import expect, sample
