@@ -101,6 +101,21 @@ def test_person_without_a_group_of_the_settings_is_refused(provider_door: DoorPr
     assert session.get(f"{provider_door.url}/models/iris/").status_code == 403
 
 
+def test_audit_log_has_the_person_of_the_provider(provider_door: DoorProcesses) -> None:
+    for person, wanted in {"eve": {"signed in"}, "uma": {"signed in", "denied"}}.items():
+        sign_on(provider_door, person)
+        user = f"{person}@example.com"
+        until(lambda user=user, wanted=wanted: wanted <= actions(provider_door, user), seconds=30, what="the entries")  # type: ignore[misc]
+    sign_on(provider_door, "una")
+    until(lambda: "sign-on failed" in actions(provider_door, ""), seconds=30, what="the entry")
+    shown = str(provider_door.entries()) + provider_door.log("nginx")
+    assert not [word for word in ("code=", "state=", "door-secret") if word in shown]
+
+
+def actions(door: DoorProcesses, user: str) -> set[str]:
+    return {each["action"] for each in door.entries() if each["user"] == user}
+
+
 def test_unverified_address_is_refused(provider_door: DoorProcesses) -> None:
     session, answer = sign_on(provider_door, "una")
     assert answer.status_code in (401, 403, 500)

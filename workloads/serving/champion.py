@@ -23,7 +23,9 @@ class _ChampionProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         moved = bool(_news["pinned"]) and _olds["version"] not in (_news["pinned"], _olds.get("promoted"))
         # A refresh uses the access of the last update: with an old password it would never read the registry again.
-        changed = any_changed(_olds, _news, ("access", "model", "pinned", "deployed", "run_id", "gate", "canary"))
+        changed = any_changed(_olds, _news, ("access", "model", "pinned", "deployed", "run_id", "gate"))
+        # A state of before has no trial.
+        changed |= (_olds.get("canary") or {}) != _news.get("canary", {})
         # The alias is missing after the registry was replaced, or after a user deleted the alias.
         wanted = _news["pinned"] or _news["deployed"]
         alias_lost = not _olds["version"] and bool(wanted) and _olds.get("rejected") != wanted
