@@ -226,6 +226,12 @@ def _audit(pulumi: Pulumi, more: list[str]) -> int:
     return audit(pulumi, more)
 
 
+def _back(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.audit.champion_return import back
+
+    return back(pulumi, more)
+
+
 def _notebook(pulumi: Pulumi, more: list[str]) -> int:
     from tools.cli.notebook_server import notebook
 
@@ -267,6 +273,7 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "history": _history,
     "canary": _canary,
     "audit": _audit,
+    "back": _back,
     "env": _env,
     "notebook": _notebook,
     "kubectl": kubectl,

@@ -14,7 +14,7 @@ from settings.metrics import MAIN_METRICS
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.summary import wrapped
-from workloads.ml.champion_history import CANARY_PREFIX, ChampionChange, champion_changes
+from workloads.ml.champion_history import CANARY_PREFIX, champion_changes
 from workloads.ml.rest_client import MlflowRest
 from workloads.mlflow_rest import mlflow_rest
 from workloads.model_transfer.model_transfer import ACCESS
@@ -85,15 +85,18 @@ def _champions(registry: MlflowRest, model: str, at: datetime | None) -> Iterato
         yield f"  {_shown(change.time)}  {f'version {change.version}' if change.version else 'no champion'}"
         yield f"    {change.reason}, by {change.author}"
         if change.version:
-            yield from _origin(registry, model, change)
+            version = registry.version(model, change.version)
+            yield from origin_lines(registry, version) if version else ["    the version is deleted"]
 
 
-def _origin(registry: MlflowRest, model: str, change: ChampionChange) -> Iterator[str]:
+def run_tags(registry: MlflowRest, version: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of the run that registered a version; {} if the run is deleted."""
+    run = registry.run_of(version)
+    return _by_key(run["data"].get("tags", [])) if run else {}
+
+
+def origin_lines(registry: MlflowRest, version: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines on the pipeline run that made a version: its decision, commit, data and parameters."""
-    version = registry.version(model, change.version)
-    if version is None:
-        yield "    the version is deleted"
-        return
     tags = _by_key(version.get("tags", []))
     scores = [f"{name} {tags[name]}" for name in MAIN_METRICS.values() if name in tags]
     digest = tags.get("sha256", "unknown")

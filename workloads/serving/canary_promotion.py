@@ -1,4 +1,4 @@
-"""What the trial of a canary does to the champion of its model."""
+"""Effects of the trial of a canary on the champion of its model."""
 
 from __future__ import annotations
 
