@@ -138,13 +138,11 @@ class Door(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _nginx_files(self) -> dict[str, pulumi.Input[str]]:
-        trial = self._behind.trial
+        serves = self._behind.trial.serves if self._behind.trial else pulumi.Output.from_input(True)
+        routes = serves.apply(lambda on: self._routes(with_canaries=on))
         roles = {user: each.role for user, each in self._settings.users.items()} or {OPERATOR: "administrator"}
         return files("files") | {
-            **{
-                name: trial.serves.apply(lambda on, name=name: self._routes(with_canaries=on)[name]) if trial else text
-                for name, text in self._routes(with_canaries=True).items()
-            },
+            **{name: routes[name] for name in self._routes(with_canaries=True)},
             "access.json": access_rules(
                 self._settings, roles, self._behind.models, self._behind.teams, f"http://127.0.0.1:{SIGN_ON_PORT}"
             ),

@@ -163,8 +163,9 @@ def test_identity_from_inside_the_cluster_is_not_believed(
     assert curl(inside, mlflow, *spoofed, "-H", "X-Door-Key: guess") == "403"
     inner = f"https://door.{NAMESPACE}.svc/mlflow/"
     assert curl(inside, inner, *spoofed, "-H", "Accept: application/json") == "401"
-    # The start page and the models accept connections of the door alone.
+    # The start page, the audit log and the models accept connections of the door alone.
     assert curl(inside, f"http://start-page.{NAMESPACE}.svc:8000/", *spoofed) == "000"
+    assert curl(inside, f"http://audit.{NAMESPACE}.svc:8001/entries") == "000"
     service = api.core.list_namespaced_service(kubernetes.NAMESPACE).items[0]
     model = f"http://{service.metadata.name}.{kubernetes.NAMESPACE}.svc:{service.spec.ports[0].port}/v2/health/ready"
     assert curl(inside, model) == "000"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,10 +25,12 @@ def score(door: DoorProcesses, token: str, model: str = "iris") -> int:
     return answer.status_code
 
 
-def found(door: DoorProcesses, is_wanted: Callable[[dict[str, Any]], bool], **search: str) -> dict[str, Any]:
-    """Wait for an entry and return it."""
+def found(door: DoorProcesses, action: str, **search: str) -> dict[str, Any]:
+    """Wait for an entry with this action and return it."""
     entry: dict[str, Any] = until(
-        lambda: next((each for each in door.entries(**search) if is_wanted(each)), None), seconds=30, what="the entry"
+        lambda: next((each for each in door.entries(**search) if each["action"] == action), None),
+        seconds=30,
+        what="the entry",
     )
     return entry
 
@@ -38,20 +39,20 @@ def test_sign_on_and_sign_out_have_the_person(door: DoorProcesses) -> None:
     session = door.signed_in("rob")
     session.post(f"{door.url}/door/sign-out", headers={"Origin": door.url})
     for action, path in (("signed in", "/oauth2/sign_in"), ("signed out", "/door/sign-out")):
-        entry = found(door, lambda each, action=action: each["action"] == action, user="rob")  # type: ignore[misc]
+        entry = found(door, action, user="rob")
         assert (entry["target"], entry["address"]) == (path, HOST)
 
 
 def test_failed_sign_on_names_no_one(door: DoorProcesses) -> None:
     form = {"username": "NAME-SECRET", "password": "WORD-SECRET", "rd": "/"}
     door.session().post(f"{door.url}/oauth2/sign_in", data=form, headers={"Origin": door.url})
-    entry = found(door, lambda each: each["action"] == "sign-on failed")
+    entry = found(door, "sign-on failed")
     assert entry["user"] == ""
 
 
 def test_denial_has_the_person_and_the_path(door: DoorProcesses) -> None:
     assert door.signed_in("ed").get(f"{door.url}/models/secret/?key=QUERY-SECRET").status_code == 403
-    entry = found(door, lambda each: each["action"] == "denied", user="ed")
+    entry = found(door, "denied", user="ed")
     assert (entry["target"], entry["detail"]) == ("/models/secret/", "GET 403")
 
 
@@ -62,16 +63,16 @@ def test_use_and_denial_of_a_token_have_its_id_and_team(door: DoorProcesses) -> 
         kept.headers["Authorization"] = f"Bearer {TOKEN}"
         assert [kept.post(f"{door.url}/models/iris/score", json={}).status_code for _ in range(5)] == [200] * 5
     assert score(door, TOKEN, "secret") == 403
-    used = found(door, lambda each: each["action"] == "used a token", user="token.0a1b2c3d")
+    used = found(door, "used a token", user="token.0a1b2c3d")
     assert (used["target"], used["team"]) == ("/models/iris/", "shop")
-    denied = found(door, lambda each: each["action"] == "denied", user="token.0a1b2c3d")
+    denied = found(door, "denied", user="token.0a1b2c3d")
     assert denied["target"] == "/models/secret/score"
 
 
 def test_log_has_no_secret(door: DoorProcesses) -> None:
     session = door.signed_in("sam")
     cookie = session.cookies["__Host-door"]
-    found(door, lambda each: each["action"] == "signed in", user="sam")
+    found(door, "signed in", user="sam")
     shown = str(door.entries(limit="10000")) + door.log("nginx") + door.log("audit")
     words = [TOKEN, TOKEN[4:], cookie, *PASSWORDS.values(), "BODY-SECRET", "QUERY-SECRET", "WORD-SECRET", "NAME-SECRET"]
     assert [word for word in words if word in shown] == []
@@ -93,7 +94,7 @@ def test_page_is_for_administrators(door: DoorProcesses, user: str, status: int)
 
 def test_page_searches_entries(browser: Browser, door: DoorProcesses) -> None:
     door.signed_in("tess")
-    found(door, lambda each: each["action"] == "signed in", user="tess")
+    found(door, "signed in", user="tess")
     with opened(browser, viewport={"width": 400, "height": 700}) as page:
         sign_in(page, door, "anna")
         page.get_by_role("link", name="Audit log").click()
