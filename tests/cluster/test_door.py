@@ -23,8 +23,9 @@ from infra.kubernetes_client.client import KubernetesClient
 from tests.harness import Stack
 from tests.lab.cluster import Cluster, cluster_at, pod
 from tests.waiting import until
-from tools.cli import canary_commands, door_commands
+from tools.cli import door_commands
 from tools.cli.audit import audit_command
+from tools.cli.champions import canary_commands
 from tools.cli.pulumi_command import Pulumi
 from workloads.serving import kubernetes
 

@@ -125,7 +125,7 @@ def _preview(pulumi: Pulumi, more: list[str]) -> int:
 
         _print_section("To delete by `platform:keep`", planned_deletions(pulumi))
     if code == 0 and written_setting(pulumi.stack, "serving:canary"):
-        from tools.cli.canary_commands import planned_trial
+        from tools.cli.champions.canary_commands import planned_trial
 
         _print_section("Canary", planned_trial(pulumi))
     return code
@@ -215,7 +215,7 @@ def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
 
 
 def _canary(pulumi: Pulumi, more: list[str]) -> int:
-    from tools.cli.canary_commands import canary
+    from tools.cli.champions.canary_commands import canary
 
     return canary(pulumi, more)
 
@@ -227,7 +227,7 @@ def _audit(pulumi: Pulumi, more: list[str]) -> int:
 
 
 def _back(pulumi: Pulumi, more: list[str]) -> int:
-    from tools.cli.audit.champion_return import back
+    from tools.cli.champions.champion_return import back
 
     return back(pulumi, more)
 

@@ -13,8 +13,8 @@ from mlplatform.start_page.release_comparison import MeasuredRelease, ReleaseCom
 
 from settings.serving import CanarySettings
 from tests.stand_ins import Answering, answering
-from tools.cli import canary_commands
-from tools.cli.canary_commands import canary, planned_trial
+from tools.cli.champions import canary_commands
+from tools.cli.champions.canary_commands import canary, planned_trial
 from tools.cli.cluster_access import AccessError
 
 STARTED = 1.8e9

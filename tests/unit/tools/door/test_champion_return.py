@@ -12,8 +12,8 @@ import pytest
 
 from settings.stack import StackSettings
 from tests.stand_ins import Answering, answering
-from tools.cli.audit import champion_return
-from tools.cli.audit.champion_return import back
+from tools.cli.champions import champion_return
+from tools.cli.champions.champion_return import back
 from tools.cli.cluster_access import AccessError
 
 COMMIT = "c0ffee" * 6 + "abcd"
