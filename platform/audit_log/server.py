@@ -55,20 +55,30 @@ class _AuditHandler(BaseHTTPRequestHandler):
             self._answer(200, {})
         elif self._is_allowed():
             values = dict(parse_qsl(address.query))
-            limit = min(int(values.get("limit", 200)), 10_000)
-            search = AuditSearch(
-                values.get("user", ""), float(values.get("since", 0)), values.get("contains", ""), limit
-            )
+            try:
+                since, limit = float(values.get("since", 0)), min(int(values.get("limit", 200)), 10_000)
+            except ValueError as error:
+                self._answer(400, {"error": f"since and limit have to be numbers: {error}"})
+                return
+            search = AuditSearch(values.get("user", ""), since, values.get("contains", ""), limit)
             self._answer(200, {"entries": self.store.search(search)})
 
     def do_POST(self) -> None:
-        """Add entries; `once` leaves out those that are known."""
-        length = int(self.headers.get("Content-Length", 0))
-        if not self._is_allowed() or length > LONGEST_BODY:
+        """Add those entries that are not in the file yet."""
+        if not self._is_allowed():
             return
-        content = json.loads(self.rfile.read(length))
-        entries = [parsed_entry(each) for each in content["entries"]]
-        (self.store.add_once if content["once"] else self.store.add)(entries)
+        length = int(self.headers.get("Content-Length", 0))
+        if length > LONGEST_BODY:
+            self.close_connection = True
+            self._answer(413, {"error": f"the body has {length} bytes, at most {LONGEST_BODY} are allowed"})
+            return
+        try:
+            content = json.loads(self.rfile.read(length))
+            entries = [parsed_entry(each) for each in content["entries"]]
+        except (ValueError, TypeError, KeyError) as error:
+            self._answer(400, {"error": f"the body has to be a JSON object with entries: {error}"})
+            return
+        self.store.add_once(entries)
         self._answer(200, {})
 
     def log_message(self, *_: Any) -> None:

@@ -57,7 +57,7 @@ class _DoorLog:
 
     def add_once(self, entries: Sequence[AuditEntry]) -> None:
         """Add those entries that the log has not."""
-        content = {"entries": [asdict(each) for each in entries], "once": True}
+        content = {"entries": [asdict(each) for each in entries]}
         self._session.post(self._url, json=content, timeout=TIMEOUT_SECONDS).raise_for_status()
 
     def search(self, search: AuditSearch) -> list[dict[str, Any]]:

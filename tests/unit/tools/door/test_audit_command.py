@@ -150,6 +150,19 @@ def test_other_messages_are_no_entries(line: str) -> None:
     assert door_entry(line) is None
 
 
+@pytest.mark.parametrize("body", ["[", "{}", '{"entries": [{"time": 1}]}', '{"entries": [{"when": 1}]}', "[]"])
+def test_log_refuses_what_is_no_entry(log: _DoorLog, body: str) -> None:
+    answer = log._session.post(log._url, data=body, timeout=30)
+    assert answer.status_code == 400
+    assert "the body has to be a JSON object with entries" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("query", ["since=yesterday", "limit=all"])
+def test_log_refuses_a_search_without_numbers(log: _DoorLog, query: str) -> None:
+    answer = log._session.get(f"{log._url}?{query}", timeout=30)
+    assert (answer.status_code, "have to be numbers" in answer.json()["error"]) == (400, True)
+
+
 def test_store_counts_equal_entries_and_limits_a_flood(tmp_path: Path) -> None:
     store = AuditStore(tmp_path / "audit.sqlite")
     store.add([AuditEntry(NOW, "rob", "denied", "/x")] * 3)
