@@ -20,6 +20,8 @@ from tools.cli.cluster_access import AccessError
 from workloads.ml.champion_history import CANARY_PREFIX, champion_changes
 
 TIMEOUT_SECONDS = 30
+BATCH = 100
+"""Entries in one request, whose body is limited."""
 DAYS = 365
 """Days for which the file of this computer keeps entries."""
 
@@ -57,8 +59,9 @@ class _DoorLog:
 
     def add_once(self, entries: Sequence[AuditEntry]) -> None:
         """Add those entries that the log has not."""
-        content = {"entries": [asdict(each) for each in entries]}
-        self._session.post(self._url, json=content, timeout=TIMEOUT_SECONDS).raise_for_status()
+        for start in range(0, len(entries), BATCH):
+            content = {"entries": [asdict(each) for each in entries[start : start + BATCH]]}
+            self._session.post(self._url, json=content, timeout=TIMEOUT_SECONDS).raise_for_status()
 
     def search(self, search: AuditSearch) -> list[dict[str, Any]]:
         """Return entries, the newest first."""
