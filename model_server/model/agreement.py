@@ -80,7 +80,7 @@ class Agreement:
         if self._model.signature.task != "regression":
             return np.asarray(found == expected)
         tolerance = self._champion.signature.metrics.get(TOLERANCE, 0.0)
-        return np.isclose(found, expected, rtol=1e-6, atol=tolerance).all(axis=1)
+        return np.asarray(np.isclose(found, expected, rtol=1e-6, atol=tolerance).all(axis=1))
 
 
 def _interface(model: Model) -> tuple[object, ...]:

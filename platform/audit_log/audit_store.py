@@ -122,9 +122,10 @@ def parsed_entry(content: dict[str, Any]) -> AuditEntry:
     """Return the entry of a JSON object.
 
     Raises:
-        TypeError: a member is missing or unknown.
+        KeyError, TypeError: a member is missing or unknown.
     """
-    return AuditEntry(**{name: int(value) if name == "time" else str(value) for name, value in content.items()})
+    texts = {name: str(value) for name, value in content.items() if name != "time"}
+    return AuditEntry(int(content["time"]), **texts)
 
 
 def _row(entry: AuditEntry) -> list[Any]:

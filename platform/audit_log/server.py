@@ -119,7 +119,8 @@ def main() -> None:
     host, port, lines = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     store = AuditStore(Path(os.environ["AUDIT_FOLDER"]) / FILE)
     _AuditHandler.store, _AuditHandler.key = store, os.environ["DOOR_KEY"]
-    _LineReceiver.waiting = waiting = queue.Queue(MOST_WAITING)
+    waiting: queue.Queue[AuditEntry] = queue.Queue(MOST_WAITING)
+    _LineReceiver.waiting = waiting
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     threading.Thread(target=_write_forever, args=(store, waiting, int(os.environ["AUDIT_DAYS"])), daemon=True).start()
     receiver = socketserver.UDPServer((host, lines), _LineReceiver)

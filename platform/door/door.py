@@ -141,7 +141,8 @@ class Door(pulumi.ComponentResource):
         serves = self._behind.trial.serves if self._behind.trial else pulumi.Output.from_input(True)
         routes = serves.apply(lambda on: self._routes(with_canaries=on))
         roles = {user: each.role for user, each in self._settings.users.items()} or {OPERATOR: "administrator"}
-        return files("files") | {
+        return {
+            **files("files"),
             **{name: routes[name] for name in self._routes(with_canaries=True)},
             "access.json": access_rules(
                 self._settings, roles, self._behind.models, self._behind.teams, f"http://127.0.0.1:{SIGN_ON_PORT}"

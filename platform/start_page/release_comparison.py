@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mlplatform.start_page.prometheus_api import PrometheusApi, Sample
@@ -43,12 +43,15 @@ class ReleaseComparison:
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield for each measurement its name, and the texts of champion and canary."""
-        both = (self.champion, self.canary)
-        yield "version", *(each.version or UNKNOWN for each in both)
-        yield "requests", *(f"{each.requests:,.0f}" for each in both)
-        yield "errors", *(share(each.errors) for each in both)
-        yield "mean latency", *(_milliseconds(each.mean) for each in both)
-        yield "99th percentile", *(_milliseconds(each.p99) for each in both)
+        shown: dict[str, Callable[[MeasuredRelease], str]] = {
+            "version": lambda release: release.version or UNKNOWN,
+            "requests": lambda release: f"{release.requests:,.0f}",
+            "errors": lambda release: share(release.errors),
+            "mean latency": lambda release: _milliseconds(release.mean),
+            "99th percentile": lambda release: _milliseconds(release.p99),
+        }
+        for name, text in shown.items():
+            yield name, text(self.champion), text(self.canary)
         yield "same predictions", UNKNOWN, self._agreement()
 
     def text(self) -> str:
