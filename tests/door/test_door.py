@@ -10,6 +10,7 @@ import secrets
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -286,6 +287,10 @@ def score(door: DoorProcesses, token: str, model: str = "iris") -> requests.Resp
     return requests.post(f"{door.url}/models/{model}/score", json={}, headers=headers, verify=str(door.ca), timeout=30)
 
 
+CONNECTIONS = 16
+"""Connections at once: a busy computer answers less than the limit on one."""
+
+
 def pipelined(door: DoorProcesses, token: str, requests_sent: int) -> list[int]:
     """Send requests at once on one connection, and return the statuses of the answers."""
     head = f"POST /models/iris/score HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\n"
@@ -346,9 +351,11 @@ def test_mlflow_client_reads_with_a_token(door: DoorProcesses, monkeypatch: pyte
 
 @pytest.mark.usefixtures("granted")
 def test_token_beyond_its_rate_is_answered_429_and_others_go_on(door: DoorProcesses) -> None:
-    statuses = pipelined(door, TOKENS["fast"], requests_sent=300)
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        sent = [pool.submit(pipelined, door, TOKENS["fast"], requests_sent=25) for _ in range(CONNECTIONS)]
+        statuses = [status for each in sent for status in each.result()]
     assert set(statuses) == {200, 429}
-    assert statuses[:21] == [200] * 21
+    assert statuses.count(200) >= 21
     assert score(door, TOKENS["iris"]).status_code == 200
 
 
