@@ -33,7 +33,7 @@ REPOSITORY_PREFIX = "mlplatform"
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 BASE_ARGUMENT = "ARG BASE="
 STEP_FILES = (
-    *(f"settings/{name}.py" for name in ("__init__", "metrics", "tuning", "types")),
+    *(f"settings/{name}.py" for name in ("__init__", "metrics", "types", "pipelines/__init__", "pipelines/tuning")),
     *("workloads/__init__.py", "workloads/ml/**/*.py"),
 )
 RUNNER_FILES = tuple(
