@@ -41,6 +41,8 @@ PODS = {"app.kubernetes.io/name": NAME}
 OPERATOR = "operator"
 """The administrator of a door without users or a provider."""
 REPLICAS = 2
+HUB_PAGE = "notebooks_hub"
+"""Name of the hub of notebooks among the pages; its password is the key that it expects of the door."""
 METALLB_ADDRESS = "metallb.io/loadBalancerIPs"
 
 
@@ -179,7 +181,12 @@ class Door(pulumi.ComponentResource):
             "services": services_file(services),
             "releases.conf": releases_file(self._behind.models),
             "routes.conf": routes_file(
-                self._settings, self._behind.models, FILES_FOLDER, page, kubeflow="pipeline" in pages
+                self._settings,
+                self._behind.models,
+                FILES_FOLDER,
+                page,
+                kubeflow="pipeline" in pages,
+                notebooks="notebooks" in pages,
             ),
             "access.json": access_rules(
                 self._settings, roles, self._behind.models, self._behind.teams, f"http://127.0.0.1:{SIGN_ON_PORT}"
@@ -193,6 +200,8 @@ class Door(pulumi.ComponentResource):
             for area in ("monitoring", "pipeline")
             if area in self._behind.pages
         }
+        if hub := self._behind.pages.get(HUB_PAGE):
+            logins["notebooks_key"] = hub.password or pulumi.Output.from_input("")
         known = pulumi.Output.all(door_key=self._key, **logins)
         return known.apply(lambda values: "".join(f'set ${name} "{value}";\n' for name, value in values.items()))
 
@@ -244,7 +253,13 @@ class Door(pulumi.ComponentResource):
             )
             roles = area_roles(behind.teams)
             return start_page_settings(
-                mlflow, prometheus, models, behind.schedules, roles, kubeflow="pipeline" in behind.pages
+                mlflow,
+                prometheus,
+                models,
+                behind.schedules,
+                roles,
+                kubeflow="pipeline" in behind.pages,
+                notebooks="notebooks" in behind.pages,
             )
 
         return password.apply(settings)

@@ -14,10 +14,12 @@ const ROLES = ['administrator', 'editor', 'reader'];
 const TOKEN = /^Bearer (mlp_[A-Za-z0-9_-]{43})$/;
 const SHARED = '*';
 const CHANGES = ['POST', 'PUT', 'PATCH', 'DELETE'];
+const NOTEBOOKS = /^\/notebooks\/(?:hub|user\/([^/]+))(?:\/|$)/;
+const NOTEBOOK_COOKIE = /^(jupyterhub-[A-Za-z0-9._@%+-]+|_xsrf)=/;
 
-// Return "1" for a change that a page of another site sends with the browser's session.
+// Return "1" for a change, or for the connection of a kernel, that a page of another site requests with the browser's session.
 function foreign(r) {
-    if (CHANGES.indexOf(r.method) < 0) {
+    if (CHANGES.indexOf(r.method) < 0 && !r.headersIn.Upgrade) {
         return '';
     }
     const site = r.headersIn['Sec-Fetch-Site'];
@@ -34,7 +36,8 @@ async function authorize(r) {
         r.return(200);
         return;
     }
-    const authorization = r.variables.http_authorization;
+    // JupyterLab sends a token of the hub, which says nothing at the door.
+    const authorization = area === 'notebooks' ? '' : r.variables.http_authorization;
     const caller = authorization ? byToken(authorization, area === 'model' ? `model:${model}` : area) : await bySession(r, area);
     if (caller.status === 200) {
         r.headersOut['X-Door-User'] = caller.user;
@@ -67,7 +70,7 @@ async function bySession(r, area) {
     const groups = (reply.headers.get('X-Auth-Request-Groups') || '').split(',');
     const role = IDENTITY.test(user) ? roleOf(user, groups) : '';
     const teams = header(teamsOf(user, groups));
-    return role && permits(r, area, role, teams) ? {status: 200, user: user, role: role, teams: teams} : {status: 403};
+    return role && permits(r, area, {user: user, role: role, teams: teams}) ? {status: 200, user: user, role: role, teams: teams} : {status: 403};
 }
 
 function roleOf(user, groups) {
@@ -89,13 +92,38 @@ function header(teams) {
     return access.teams ? [SHARED].concat(teams).join(',') : '';
 }
 
-function permits(r, area, role, teams) {
+function permits(r, area, person) {
     if (area !== 'model') {
-        return access.areas[area][role] === true;
+        return access.areas[area][person.role] === true && (area !== 'notebooks' || permitsNotebook(r, person));
     }
     const owner = access.owners[r.variables.model];
-    const belongs = !owner || teams.split(',').indexOf(owner) >= 0;
-    return role === 'administrator' || (access.models[r.variables.model] === 'team' && belongs);
+    const belongs = !owner || person.teams.split(',').indexOf(owner) >= 0;
+    return person.role === 'administrator' || (access.models[r.variables.model] === 'team' && belongs);
+}
+
+// Permit the pages of the hub and the person's own server. The server of another person runs the code of that person, which
+// must not run in this browser. The proxy of the hub decodes a path once, and follows no dots in it.
+function permitsNotebook(r, person) {
+    let path;
+    try {
+        path = decodeURIComponent(r.variables.request_uri.split('?')[0]);
+    } catch (e) {
+        return false;
+    }
+    const found = NOTEBOOKS.exec(path);
+    const detour = path.split('/').some((part) => part === '.' || part === '..');
+    const belongs = person.teams !== SHARED || person.role === 'administrator';
+    return found && !detour && belongs && (found[1] === undefined || found[1] === person.user);
+}
+
+// Return the cookies of the hub and its servers alone: a server must not see the session of the door.
+function notebook_cookies(r) {
+    return (r.headersIn.Cookie || '').split(/; */).filter((cookie) => NOTEBOOK_COOKIE.test(cookie)).join('; ');
+}
+
+// Pass on only cookies with a name of the hub or its servers.
+function keep_notebook_cookies(r) {
+    r.headersOut['Set-Cookie'] = (r.headersOut['Set-Cookie'] || []).filter((cookie) => NOTEBOOK_COOKIE.test(cookie));
 }
 
 // Send a browser to the sign-in page, and answer 401 to a program.
@@ -133,4 +161,4 @@ function fail(r, status, reason) {
     r.return(status, `${JSON.stringify({error: reason})}\n`);
 }
 
-export default {ask_to_sign_in, authorize, deny, foreign, unknown_model};
+export default {ask_to_sign_in, authorize, deny, foreign, keep_notebook_cookies, notebook_cookies, unknown_model};
