@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlplatform.images.image import LIBRARIES, MODEL_SERVER, RECIPES, WORKLOADS, Recipe
+from mlplatform.images.image import LIBRARIES, MODEL_SERVER, NOTEBOOKS, RECIPES, WORKLOADS, Recipe
 from mlplatform.images.locked_packages import bill_of_materials, locked_packages
 
 from infra.dynamic_provider import UserError
@@ -83,7 +83,7 @@ def test_recipe_tag_changes_with_a_file_of_the_image_only(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "read_bytes", changed)
     after = {name: recipe.tag() for name, recipe in RECIPES.items()}
-    assert {name for name in after if after[name] != before[name]} == {WORKLOADS.name}
+    assert {name for name in after if after[name] != before[name]} == {WORKLOADS.name, NOTEBOOKS.name}
     assert before[LIBRARIES.name] != before[WORKLOADS.name]
 
 

@@ -484,6 +484,9 @@ def test_load_with_a_door_in_front_of_all_services_succeeds() -> None:
             ["serving:canary", "weight and mirror are two ways"],
         ),
         ({"serving:canary": '{"version": 2, "weight": 100}'}, ["serving:canary.weight", "less than or equal to 99"]),
+        ({"platform:notebooks": '{"image": "ml/lab:latest"}'}, ["platform:notebooks.image", "ml/lab:latest"]),
+        ({"platform:notebooks": '{"image": "r.example.com/lab:latest"}'}, ["tag latest names no version"]),
+        ({"platform:notebooks": '{"sizes": {}}'}, ["platform:notebooks.sizes", "at least 1 item"]),
         (
             {"platform:door": '{"certificate": {"certificate_file": "/no/such", "key_file": "/no/such"}}'},
             ["platform:door.certificate.certificate_file", "no such file"],
@@ -507,5 +510,6 @@ def test_load_with_a_door_without_a_cluster_or_address_raises() -> None:
     assert "set platform:load_balancer" in load_error(door, "onprem")
     weighted = {"serving:canary": '{"version": 2, "weight": 10}'}
     assert "serving:canary: only a door sends requests by weight" in load_error(weighted, "lab")
+    assert "platform:notebooks: only a door knows" in load_error({"platform:notebooks": "{}"}, "lab")
     visible = {PIPELINES: '{"iris-external": {"visibility": "public"}}'}
     assert "iris-external.visibility: only a door knows its callers" in load_error(visible)
