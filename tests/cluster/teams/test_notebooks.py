@@ -11,11 +11,11 @@ import websocket
 from mlplatform.notebooks.notebook_space import HUB_PORT, NAMESPACE, SERVER_PODS
 
 from infra.kubernetes_client.client import KubernetesClient
+from tests.cluster.conftest import pods
 from tests.harness import Stack
 from tests.notebook_client import NotebookClient
 from tests.waiting import until
 
-from .conftest import pods
 from .team_stack import SCIENCE, SHOP, signed_in, two_teams
 
 NOTEBOOKS = {"idle_minutes": 2, "storage_gb": 1, "sizes": {"small": {"cpu": 1, "memory_gb": 2}}}

@@ -13,10 +13,10 @@ from mlplatform import job_namespace, mlflow, mlflow_pod
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
 from infra.kubernetes_client.client import KubernetesClient
+from tests.cluster.conftest import secret
 from tests.harness import Stack
 from tests.lab.cluster import TOOLS, Cluster, cluster_at
 
-from .conftest import secret
 from .team_stack import PERSONS, SCIENCE, SHOP, SPACES, signed_in, two_teams
 
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
