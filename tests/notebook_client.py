@@ -34,7 +34,7 @@ class NotebookClient:
         spawn = f"{self.url}/notebooks/hub/spawn"
         page = self.session.get(spawn, timeout=60)
         assert page.status_code == 200, page.text
-        if form:
+        if form and self.stopped():
             token = {"_xsrf": self._cookie("_xsrf", "/notebooks/hub/")}
             page = self.session.post(spawn, params=token, data=form, headers={"Origin": self.url}, timeout=60)
             assert page.status_code == 200, page.text

@@ -50,7 +50,7 @@ NOTEBOOK_FILES = (
     *(f"platform/{name}.py" for name in ("blob_store", "blob_token", "engine_config", "tracking_access")),
     *(f"infra/{name}.py" for name in (*_INFRA, "kubernetes_client/__init__", "kubernetes_client/port_forward")),
     *("settings/**/*.py", "settings/versions.toml", "tools/__init__.py", "tools/bootstrap/*.py"),
-    "examples/notebooks/*.ipynb",
+    *("airgap/__init__.py", "airgap/bundle/__init__.py", "airgap/bundle/durations.py", "examples/notebooks/*.ipynb"),
 )
 IMPORT_NAMES = {"platform": "mlplatform"}
 """Names under which folders of the project are imported."""

@@ -75,8 +75,9 @@ def _configure_servers(c: Any, settings: Mapping[str, Any]) -> None:
     spawner = c.KubeSpawner
     spawner.hub_connect_url = settings["hub_url"]
     spawner.image = settings["image"]
-    start = 'mkdir -p "$HOME/examples"; cp -n "$0"/* "$HOME/examples"; exec python3 -m jupyterhub.singleuser "$@"'
-    spawner.cmd = ["sh", "-c", start, settings["examples"]]
+    # KubeSpawner writes its command to the arguments of the container, and images have an entry point.
+    start = 'mkdir -p "$HOME/examples"; cp -n "$0"/* "$HOME/examples"; exec python3 "$@"'
+    spawner.cmd = ["-m", "jupyterhub.singleuser"]
     spawner.args = SERVER_OPTIONS
     spawner.notebook_dir = HOME
     spawner.default_url = "/lab"
@@ -101,6 +102,7 @@ def _configure_servers(c: Any, settings: Mapping[str, Any]) -> None:
     spawner.extra_resource_limits = {"ephemeral-storage": "10Gi"}
     spawner.extra_pod_config = settings["pod"]
     spawner.extra_container_config = {
+        "command": ["sh", "-c", start, settings["examples"]],
         "envFrom": [{"secretRef": {"name": settings["secret"]}}],
         "securityContext": settings["container_security"],
     }
