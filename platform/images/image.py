@@ -38,7 +38,8 @@ STEP_FILES = (
     *("workloads/__init__.py", "workloads/ml/**/*.py"),
 )
 RUNNER_FILES = tuple(
-    f"workloads/engines/{name}.py" for name in ("__init__", "base", "kfp_runner", "pod_entrypoint", "dag/*")
+    f"workloads/engines/{name}.py"
+    for name in ("__init__", "base", "kfp_runner", "pod_entrypoint", "pod_loops", "dag/*")
 )
 _RUNS = ("__init__", "arguments", "compile", "origin", "pipeline_package", "pipeline_sources", "recorded_run")
 _INFRA = ("__init__", "blob_account", "dynamic_provider", "errors", "resource_status", "retry", "local/*")

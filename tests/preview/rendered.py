@@ -14,13 +14,15 @@ from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.node_watch import NodeWatch
 from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
-from mlplatform.door.door import HUB_PAGE, Behind, Door, Page, door_access
+from mlplatform.door.door import HUB_PAGE, Door, door_access
 from mlplatform.door.door_routes import PublishedModel
+from mlplatform.door.services_behind import Behind, Page
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
 from mlplatform.k8s.namespace import DNS, namespace, team_namespace
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.mlflow import MlflowServer
+from mlplatform.monitoring.canary_trial import CanaryTrial
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.notebooks.notebooks import NotebookAccess, Notebooks
 from mlplatform.platform import ClusterTarget
@@ -107,8 +109,23 @@ def _workloads() -> None:
     ModelService("shared-models", several, shared, port=8080, champions=champions, canary=None)
 
 
-def door(settings: dict[str, Any], notebooks: pulumi.Output[str] | None = None) -> dict[str, Any]:
-    """Create a door in front of all pages and two models; return its outputs. `notebooks` is the key of their hub."""
+def canary_trial(state: str) -> CanaryTrial:
+    """Return the trial of version 4 of the model iris in a state."""
+    serves: pulumi.Output[bool] = pulumi.Output.from_input(state == "testing")
+    outputs = {"canary": {"model": "iris", "version": "4", "trial": state}}
+    return cast(CanaryTrial, SimpleNamespace(outputs=outputs, serves=serves))
+
+
+def door(
+    settings: dict[str, Any],
+    canary: CanarySettings | None = None,
+    state: str = "testing",
+    notebooks: pulumi.Output[str] | None = None,
+) -> dict[str, Any]:
+    """Create a door in front of all pages and two models, of which one may have a canary; return its outputs.
+
+    `notebooks` is the key of their hub.
+    """
     parsed = DoorSettings.model_validate({"host": "ml.example.com"} | settings)
     pages = {
         "mlflow": Page("mlplatform-tracking", "mlflow.mlplatform-tracking.svc:5050"),
@@ -121,11 +138,11 @@ def door(settings: dict[str, Any], notebooks: pulumi.Output[str] | None = None) 
         pages["notebooks"] = Page("mlplatform-notebooks", "notebooks.mlplatform-notebooks.svc:8000")
         pages[HUB_PAGE] = Page("mlplatform-notebooks", "notebooks.mlplatform-notebooks.svc:8081", password=notebooks)
     models = {
-        "iris": PublishedModel("iris-server", 5005, "team", 1024),
+        "iris": PublishedModel("iris-server", 5005, "team", 1024, canary=canary),
         "rose": PublishedModel("shared-models", 5006, "public", 1024, "/models/rose/"),
     }
     cluster, registry = a_cluster(), a_registry()
-    behind = Behind(pages, models, {"train": "0 3 * * *"})
+    behind = Behind(pages, models, {"train": "0 3 * * *"}, trial=canary_trial(state) if canary else None)
     return Door(parsed, door_access(parsed), behind, cluster, registry, Image(LIBRARIES, registry)).outputs
 
 

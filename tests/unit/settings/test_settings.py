@@ -488,6 +488,10 @@ def test_load_with_a_door_in_front_of_all_services_succeeds() -> None:
         ({"platform:notebooks": '{"image": "r.example.com/lab:latest"}'}, ["tag latest names no version"]),
         ({"platform:notebooks": '{"sizes": {}}'}, ["platform:notebooks.sizes", "at least 1 item"]),
         (
+            {"serving:canary": '{"version": 2, "promote": {"after": "1w", "if": {"slower": 0, "errors": 1}}}'},
+            ["promote.after: ", "'1w'", "promote.if.slower: ", "promote.if.errors is not a setting"],
+        ),
+        (
             {"platform:door": '{"certificate": {"certificate_file": "/no/such", "key_file": "/no/such"}}'},
             ["platform:door.certificate.certificate_file", "no such file"],
         ),
@@ -511,5 +515,7 @@ def test_load_with_a_door_without_a_cluster_or_address_raises() -> None:
     weighted = {"serving:canary": '{"version": 2, "weight": 10}'}
     assert "serving:canary: only a door sends requests by weight" in load_error(weighted, "lab")
     assert "platform:notebooks: only a door knows" in load_error({"platform:notebooks": "{}"}, "lab")
+    promoted = {"serving:canary": '{"version": 2, "promote": {"after": "1d"}}'}
+    assert "serving:canary.promote: decides by measurements; set platform:monitoring" in load_error(promoted)
     visible = {PIPELINES: '{"iris-external": {"visibility": "public"}}'}
     assert "iris-external.visibility: only a door knows its callers" in load_error(visible)
