@@ -161,7 +161,7 @@ def cluster_platform(
 
 def _notebook_access(egress: Sequence[pulumi.Input[Rule]]) -> NotebookAccess:
     """Create the key of notebooks."""
-    door = notebook_space.pods_of(DOOR, DOOR_PODS)
+    door = notebook_space.peer_of(DOOR, DOOR_PODS)
     return NotebookAccess(RandomPassword("notebooks-key").value, door, egress)
 
 

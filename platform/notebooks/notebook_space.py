@@ -36,7 +36,7 @@ class NotebookSpace:
     variables: pulumi.Input[Mapping[str, str]]
 
 
-def pods_of(namespace: str, labels: Mapping[str, str]) -> Rule:
+def peer_of(namespace: str, labels: Mapping[str, str]) -> Rule:
     """Return a peer of a network rule: the pods with these labels in a namespace."""
     selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
     return {"namespaceSelector": selector, "podSelector": {"matchLabels": dict(labels)}}
@@ -58,8 +58,8 @@ def notebook_space(space: NotebookSpace, egress: Sequence[pulumi.Input[Rule]]) -
         string_data=space.variables,
         opts=namespace.options(),
     )
-    from_hub: Rule = {"from": [pods_of(NAMESPACE, HUB_PODS)], **tcp_ports(SERVER_PORT)}
-    to_hub: Rule = {"to": [pods_of(NAMESPACE, HUB_PODS)], **tcp_ports(HUB_PORT)}
+    from_hub: Rule = {"from": [peer_of(NAMESPACE, HUB_PODS)], **tcp_ports(SERVER_PORT)}
+    to_hub: Rule = {"to": [peer_of(NAMESPACE, HUB_PODS)], **tcp_ports(HUB_PORT)}
     policy = namespace.allow(name, SERVER_PODS, ingress=[from_hub], egress=[*egress, to_hub])
     role = {"name": HUB, "namespace": namespace.name}
     rights = namespace_rights(f"{namespace.name}-{HUB}", role, hub, RIGHTS, namespace.options())

@@ -31,7 +31,7 @@ from mlplatform.notebooks.notebook_space import (
     SERVER_PORT,
     NotebookSpace,
     notebook_space,
-    pods_of,
+    peer_of,
 )
 
 from infra.cluster import Cluster
@@ -87,7 +87,7 @@ class Notebooks(pulumi.ComponentResource):
         account = service_account(HUB, NAMESPACE, inside, *own.resources)
         prepared = [resource for space in spaces.values() for resource in notebook_space(space, access.egress)]
         namespaces = {team: space.namespace.name for team, space in spaces.items()}
-        servers = [pods_of(name, SERVER_PODS) for name in sorted(namespaces.values())]
+        servers = [peer_of(name, SERVER_PODS) for name in sorted(namespaces.values())]
         policy = own.allow(
             HUB,
             HUB_PODS,
