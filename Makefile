@@ -6,6 +6,8 @@ PYTHON ?= python3
 ARGS ?=
 # Files of `make test-lab`
 LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py)
+# Files of `make test-notebook`, which `make test` does not run
+NOTEBOOK_TESTS := tests/stack/test_notebook.py tests/door/test_notebook_hub.py
 # Options of pytest for tests that take minutes: one line for each
 LIVE := --quiet -p tests.live_progress
 # The machine of `make ssh`
@@ -91,10 +93,10 @@ kubectl pages ssh:
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 
 test: tools ## run all tests that need no cluster
-	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster --ignore tests/stack/test_notebook.py $(ARGS)
+	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster $(NOTEBOOK_TESTS:%=--ignore %) $(ARGS)
 
-test-notebook: tools ## test `make notebook` with JupyterLab, two minutes
-	@$(VENV) -m pytest tests/stack/test_notebook.py $(ARGS)
+test-notebook: tools ## test `make notebook` with JupyterLab, and JupyterHub behind the door, five minutes
+	@$(VENV) -m pytest $(NOTEBOOK_TESTS) $(ARGS)
 
 test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `make bundle`
 	@$(VENV) -m pytest $(LIVE) $(LAB_TESTS) $(ARGS)

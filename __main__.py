@@ -13,6 +13,7 @@ from settings.loading import load_settings
 from settings.paths import cache_directory
 from workloads.deploy import deploy
 from workloads.model_transfer.model_transfer import ACCESS
+from workloads.notebook_servers import notebook_servers
 
 stack = pulumi.get_stack()
 settings = load_settings(stack, CONFIG.get() or get_config_env())
@@ -32,6 +33,8 @@ else:
     provision = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
     provisioned = provision(settings, stack, directory)
     platform = cluster_platform(settings, provisioned, directory, stack)
+    if settings.platform.notebooks:
+        notebook_servers(settings.platform.notebooks, platform)
     access = platform.tracking.access
     outputs = {
         **provisioned.outputs,

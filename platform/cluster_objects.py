@@ -13,6 +13,7 @@ from mlplatform.k8s.owned_objects import PATHS, ClusterObject
 from mlplatform.kubeflow import argo, deployment_factory
 from mlplatform.kubeflow.api_server import SCHEDULES
 from mlplatform.monitoring import kube_state_metrics, node_exporter, scraping
+from mlplatform.notebooks import notebook_space
 
 from settings.stack import StackSettings
 
@@ -41,6 +42,8 @@ def _services(settings: StackSettings) -> Iterator[ClusterObject]:
             yield ClusterObject("CustomResourceDefinition", name, remedy)
     if platform.door:
         yield ClusterObject("Namespace", door.NAMESPACE, f"{RENAME}, or remove platform:door")
+    if platform.notebooks:
+        yield ClusterObject("Namespace", notebook_space.NAMESPACE, f"{RENAME}, or remove platform:notebooks")
     if platform.monitoring:
         remedy = f"{RENAME}, or remove platform:monitoring"
         for name in (scraping.NAMESPACE, node_exporter.NAMESPACE):

@@ -9,11 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import mlplatform.mlflow_server as sources
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment, service
 from mlplatform.k8s.namespace import namespace, tcp_ports
+from mlplatform.k8s.program_files import program_files
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow_pod import (
@@ -26,7 +28,6 @@ from mlplatform.mlflow_pod import (
     TEAMS,
     auth_configuration,
     mlflow_pod,
-    program_files,
 )
 from mlplatform.mlflow_server.prepare import BACKED_UP
 from mlplatform.mlflow_server.teams import SHARED, team_user
@@ -169,7 +170,7 @@ class MlflowServer(pulumi.ComponentResource):
         programs = kubernetes.core.v1.ConfigMap(
             NAME,
             metadata={"name": NAME, "namespace": NAMESPACE, "labels": PODS},
-            data=program_files(),
+            data=program_files(sources),
             opts=tracking.options(),
         )
         volume = persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)

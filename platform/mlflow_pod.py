@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
-import mlplatform.mlflow_server as programs
 import pulumi
 from mlplatform.k8s.pod import Container, EnvironmentValue, HttpGet, Pod, Probe, Probes, Resources, SecretKey
 from mlplatform.k8s.volumes import Claim, ConfigMapFiles, EmptyDir, Mount, SecretFiles
@@ -45,12 +43,6 @@ def team_variables(folder: str) -> dict[str, str]:
     """Return the environment variables of a server with teams, whose file is in `folder`."""
     # MLflow then refuses requests for which it has no rule.
     return {TEAMS_FILE: f"{folder}/{TEAMS}", "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true"}
-
-
-def program_files() -> dict[str, str]:
-    """Return the sources of the programs beside the server by file name, as data of a ConfigMap."""
-    folder = Path(next(iter(programs.__path__)))
-    return {file.name: file.read_text() for file in sorted(folder.glob("*.py"))}
 
 
 def mlflow_pod(

@@ -10,12 +10,15 @@ from typing import Any
 import pulumi
 from mlplatform.blob_store import BlobStore, blob_store
 from mlplatform.cluster_provisioning import ProvisionedCluster
-from mlplatform.door.door import Door, DoorAccess, door_access
+from mlplatform.door.audit import NAMESPACE as DOOR
+from mlplatform.door.door import HUB_PAGE, Door, DoorAccess, door_access
+from mlplatform.door.door import PODS as DOOR_PODS
 from mlplatform.door.door_routes import canary_model, model_service, served_models
 from mlplatform.door.services_behind import Behind, Page
 from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
+from mlplatform.k8s.namespace import Rule
 from mlplatform.kubeflow.deployment_factory import NAMESPACE as KUBEFLOW
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.kubeflow.ui import NAME as KUBEFLOW_PAGES
@@ -27,6 +30,8 @@ from mlplatform.monitoring.canary_trial import CanaryTrial
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.monitoring.prometheus import PAGE as STATUS_PAGE
 from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
+from mlplatform.notebooks import notebook_space
+from mlplatform.notebooks.notebooks import NotebookAccess
 from mlplatform.step_egress import step_egress
 from mlplatform.team import Team
 from mlplatform.team_rights import owned_by_teams
@@ -34,6 +39,7 @@ from mlplatform.team_rights import owned_by_teams
 from infra.cluster import Cluster
 from infra.local.local_process import HOST
 from infra.registry import ContainerRegistry
+from infra.secrets import RandomPassword
 from settings.platform import BlobSettings, PlatformSettings
 from settings.stack import StackSettings
 
@@ -66,6 +72,7 @@ class Platform:
         outputs: stack outputs of the engine, of monitoring and of the door.
         door_url: the address of the door, with a slash at its end; "" without a door.
         teams: the namespace, engine and logins of each team.
+        notebooks: the key and the network rules of notebooks; None without them.
         trial: the measured trial of a canary.
     """
 
@@ -81,6 +88,7 @@ class Platform:
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
     door_url: str = ""
     teams: Mapping[str, Team] = field(default_factory=dict)
+    notebooks: NotebookAccess | None = None
     trial: CanaryTrial | None = None
 
 
@@ -116,7 +124,7 @@ def cluster_platform(
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}
     spaces: Mapping[str, Team] = {}
-    egress = step_egress(cluster, settings.egress)
+    egress, with_notebooks = step_egress(cluster, settings.egress), settings.notebooks is not None
     if settings.pipelines == "kubeflow":
         kubeflow = KubeflowPipelines(settings.kubeflow, cluster, registry, libraries, directory, stack, egress)
         engine, run_after, steps_image, outputs = (
@@ -129,7 +137,7 @@ def cluster_platform(
         job, run_after = job_engine(cluster, registry, libraries, directory, egress)
         engine, steps_image = job, None
         spaces = {
-            name: Team(name, team, job, tracking.teams[name], cluster, registry, egress)
+            name: Team(name, team, job, tracking.teams[name], cluster, registry, egress, notebooks=with_notebooks)
             for name, team in stack_settings.workloads.teams.items()
         }
     platform = Platform(
@@ -143,11 +151,18 @@ def cluster_platform(
         steps_image=steps_image,
         outputs=outputs,
         teams=spaces,
+        notebooks=_notebook_access(egress) if with_notebooks else None,
     )
     if settings.monitoring:
         platform = _with_monitoring(platform, settings, door.certificate.expires if door else None)
         platform = _with_trial(platform, stack_settings)
     return _with_door(platform, stack_settings, door, libraries) if door else platform
+
+
+def _notebook_access(egress: Sequence[pulumi.Input[Rule]]) -> NotebookAccess:
+    """Create the key of notebooks."""
+    door = notebook_space.peer_of(DOOR, DOOR_PODS)
+    return NotebookAccess(RandomPassword("notebooks-key").value, door, egress)
 
 
 def _data_sets(settings: BlobSettings | None, provisioned: ProvisionedCluster, directory: Path) -> BlobStore | None:
@@ -213,6 +228,10 @@ def _with_door(platform: Platform, settings: StackSettings, access: DoorAccess, 
         login = pulumi.Output.from_input(platform.outputs["ui_login"])
         address = f"{KUBEFLOW_PAGES}.{KUBEFLOW}.svc:{settings.platform.kubeflow.port}"
         pages["pipeline"] = Page(KUBEFLOW, address, KUBEFLOW_USER, login.apply(lambda known: known["password"]))
+    if notebooks := platform.notebooks:
+        space, service = notebook_space.NAMESPACE, f"{notebook_space.HUB}.{notebook_space.NAMESPACE}.svc"
+        pages["notebooks"] = Page(space, f"{service}:{notebook_space.PROXY_PORT}")
+        pages[HUB_PAGE] = Page(space, f"{service}:{notebook_space.HUB_PORT}", password=notebooks.key)
     door = Door(
         settings.platform.door,
         access,

@@ -43,13 +43,28 @@ class Team(pulumi.ComponentResource):
         cluster: Cluster,
         registry: ContainerRegistry,
         egress: Sequence[pulumi.Input[Rule]],
+        *,
+        notebooks: bool = False,
     ) -> None:
-        """Create the namespace; `engine` is that of shared pipelines, `egress` what steps may connect to."""
+        """Create the namespace.
+
+        Args:
+            name: the name of the team.
+            settings: the settings of the team.
+            engine: the engine of shared pipelines.
+            logins: users of MLflow for the team's programs.
+            cluster: the cluster.
+            registry: the registry of images.
+            egress: addresses that steps may connect to.
+            notebooks: whether the namespace has the servers of notebooks, and their volumes.
+        """
         super().__init__("mlplatform:platform:Team", name)
-        self.namespace = namespace(team_namespace(name), cluster.under(self), registry, labels={LABEL: name})
+        labels = {LABEL: name}
+        space = team_namespace(name)
+        self.namespace = namespace(space, cluster.under(self), registry, volumes=notebooks, labels=labels)
         policy = self.namespace.allow(f"{self.namespace.name}-{RUN_POLICY}", PODS, egress=egress)
         limits = settings.quota.limits if settings.quota else {}
-        limited = quota(self.namespace, "persistentvolumeclaims", limits=limits)
+        limited = quota(self.namespace, *([] if notebooks else ["persistentvolumeclaims"]), limits=limits)
         self.engine = replace(engine, namespace=self.namespace.name)
         self.run_after = [*self.namespace.resources, policy, *limited]
         self.logins = logins

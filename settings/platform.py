@@ -13,6 +13,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from settings.paths import PROJECT
 from settings.services.backup_settings import BackupSettings
 from settings.services.door_settings import DoorSettings
+from settings.services.load_balancer_settings import LoadBalancerSettings
+from settings.services.notebook_settings import NotebookSettings
 from settings.services.retention import RetentionSettings
 from settings.types import Name, Port, Section, ServiceType, Subnet
 
@@ -144,23 +146,6 @@ class RegistrySettings(Section):
         return self
 
 
-class LoadBalancerSettings(Section):
-    """MetalLB, which gives addresses to Services of type LoadBalancer."""
-
-    addresses: str
-    """Addresses in the network of the machines, as `first-last` or as a subnet in CIDR notation."""
-
-    @field_validator("addresses")
-    @classmethod
-    def _check_range(cls, addresses: str) -> str:
-        first, _, last = addresses.partition("-")
-        if not last:
-            return str(ipaddress.IPv4Network(addresses))
-        if ipaddress.IPv4Address(first) > ipaddress.IPv4Address(last):
-            raise ValueError(f"{first} comes after {last}; write the lower address first")
-        return addresses
-
-
 class KubeflowDatabaseSettings(Section):
     """A MySQL or MariaDB server with two empty databases."""
 
@@ -284,6 +269,8 @@ class PlatformSettings(Section):
     """Prometheus in the cluster. Set `{}` to accept the defaults. Unset: no monitoring."""
     door: DoorSettings | None = None
     """One address with HTTPS and sign-on for all pages and models of a cluster. Unset: no door."""
+    notebooks: NotebookSettings | None = None
+    """JupyterLab for each person behind the door. Set `{}` to accept the defaults. Unset: no notebooks."""
     backup: BackupSettings | None = None
     """Backups of the stack's data and state. Unset: no backups."""
     keep: RetentionSettings = RetentionSettings()

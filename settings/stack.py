@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from settings.infra import InfraSettings
 from settings.platform import PlatformSettings
+from settings.services.team_settings import TeamSettings
 from settings.serving import ServingSettings
 from settings.types import Section
 from settings.workloads import WorkloadsSettings
@@ -124,6 +125,11 @@ class StackSettings(Section):
     def _check_door(self) -> StackSettings:
         platform = self.platform
         if platform.door is None:
+            if platform.notebooks:
+                raise ValueError(
+                    "platform:notebooks: only a door knows whose notebook it is; set platform:door, or remove "
+                    "platform:notebooks"
+                )
             if self.serving.canary and self.serving.canary.separate:
                 raise ValueError(
                     "serving:canary: only a door sends requests by weight or as a copy; set platform:door, or remove "
@@ -179,7 +185,19 @@ class StackSettings(Section):
                     f"workloads:teams.{name}.people: platform:door.users has no {unknown[0]}; make a password with "
                     "`make user`, or remove the person"
                 )
+            self._check_notebooks_of(name, team)
         return self
+
+    def _check_notebooks_of(self, name: str, team: TeamSettings) -> None:
+        """Require that each size of notebooks is within the quota of a team."""
+        notebooks, quota = self.platform.notebooks, team.quota
+        for label, size in (notebooks.sizes if notebooks and quota else {}).items():
+            if quota and (size.cpu > quota.cpu or size.memory_gb > quota.memory_gb):
+                raise ValueError(
+                    f"platform:notebooks.sizes.{label}: {size.cpu} CPUs and {size.memory_gb} GiB are beyond "
+                    f"workloads:teams.{name}.quota, {quota.cpu} CPUs and {quota.memory_gb} GiB; make the size smaller, "
+                    "or the quota larger"
+                )
 
     def _pages(self) -> dict[str, str]:
         """Return the type of the Service of each page and of the models, by its setting."""

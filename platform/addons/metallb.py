@@ -14,7 +14,7 @@ from mlplatform.k8s.waiting import SKIP_AWAIT
 from infra.cluster import Cluster
 from infra.secrets import RandomPassword
 from settings.paths import VERSIONS
-from settings.platform import LoadBalancerSettings
+from settings.services.load_balancer_settings import LoadBalancerSettings
 
 NAMESPACE = "metallb-system"
 RESOURCES = {"requests": {"cpu": "10m", "memory": "50Mi"}, "limits": {"cpu": "200m", "memory": "200Mi"}}

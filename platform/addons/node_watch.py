@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import mlplatform.failover as program
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.deployment import settings_digest
 from mlplatform.k8s.pod import Container, Pod, PodField, Resources
+from mlplatform.k8s.program_files import program_files
 from mlplatform.k8s.rbac import service_account
 from mlplatform.k8s.volumes import ConfigMapFiles, Mount
 from mlplatform.k8s.waiting import SKIP_AWAIT
@@ -34,8 +33,9 @@ class NodeWatch(pulumi.ComponentResource):
         inside = cluster.under(self)
         metadata = {"name": NAME, "namespace": NAMESPACE}
         labels = {"app.kubernetes.io/name": NAME}
-        sources = {file.name: file.read_text() for file in sorted(Path(next(iter(program.__path__))).glob("*.py"))}
-        files = kubernetes.core.v1.ConfigMap(NAME, metadata=metadata, data=sources, opts=inside.options())
+        files = kubernetes.core.v1.ConfigMap(
+            NAME, metadata=metadata, data=program_files(program), opts=inside.options()
+        )
         account = service_account(NAME, NAMESPACE, inside, cluster_rules=RULES)
         watch = Container(
             NAME,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import mlplatform.audit_log as program
 import pulumi_kubernetes as kubernetes
@@ -13,6 +12,7 @@ from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment
 from mlplatform.k8s.namespace import Namespace
 from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources, SecretKey
+from mlplatform.k8s.program_files import program_files
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.volumes import Claim, ConfigMapFiles, Mount
 from mlplatform.k8s.waiting import SKIP_AWAIT
@@ -31,12 +31,11 @@ def audit_service(
     namespace: Namespace, image: Image, days: int, callers: Sequence[Mapping[str, str]]
 ) -> kubernetes.core.v1.Service:
     """Create the audit log, to which only pods with the labels of `callers` connect, and return its Service."""
-    folder = Path(next(iter(program.__path__)))
     metadata = {"name": NAME, "namespace": namespace.name, "labels": PODS}
     sources = kubernetes.core.v1.ConfigMap(
         NAME,
         metadata=metadata,
-        data={file.name: file.read_text() for file in sorted(folder.glob("*.py"))},
+        data=program_files(program),
         opts=namespace.options(),
     )
     ports = [{"protocol": "TCP", "port": PORT}, {"protocol": "UDP", "port": LINES_PORT}]

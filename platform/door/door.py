@@ -44,6 +44,8 @@ PODS = {"app.kubernetes.io/name": NAME}
 OPERATOR = "operator"
 """The administrator of a door without users or a provider."""
 REPLICAS = 2
+HUB_PAGE = "notebooks_hub"
+"""Name of the hub of notebooks among the pages; its password is the key that it expects of the door."""
 METALLB_ADDRESS = "metallb.io/loadBalancerIPs"
 
 
@@ -162,7 +164,14 @@ class Door(pulumi.ComponentResource):
         return {
             "services": services_file(services),
             "releases.conf": releases_file(models),
-            "routes.conf": routes_file(self._settings, models, FILES_FOLDER, page, kubeflow="pipeline" in pages),
+            "routes.conf": routes_file(
+                self._settings,
+                models,
+                FILES_FOLDER,
+                page,
+                kubeflow="pipeline" in pages,
+                notebooks="notebooks" in pages,
+            ),
         }
 
     def _keys(self) -> pulumi.Output[str]:
@@ -172,6 +181,8 @@ class Door(pulumi.ComponentResource):
             for area in ("monitoring", "pipeline")
             if area in self._behind.pages
         }
+        if hub := self._behind.pages.get(HUB_PAGE):
+            logins["notebooks_key"] = hub.password or pulumi.Output.from_input("")
         known = pulumi.Output.all(door_key=self._key, **logins)
         return known.apply(lambda values: "".join(f'set ${name} "{value}";\n' for name, value in values.items()))
 
@@ -229,6 +240,7 @@ class Door(pulumi.ComponentResource):
                 behind.schedules,
                 roles,
                 kubeflow="pipeline" in behind.pages,
+                notebooks="notebooks" in behind.pages,
                 canary=canary,
                 audit=f"http://{AUDIT}.{NAMESPACE}.svc:{AUDIT_PORT}",
             )

@@ -26,10 +26,14 @@ ROLES: dict[str, Sequence[str]] = {
     "audit": ("administrator",),
     # Kubeflow's pages cannot distinguish readers from editors.
     "pipeline": ("administrator", "editor"),
+    # A notebook changes what an editor may change.
+    "notebooks": ("administrator", "editor"),
 }
 """Roles that may use an area. MLflow itself limits what each role does there."""
 UNDIVIDED = "monitoring"
 """Area that shows the models of all teams, and therefore only administrators use if there are teams."""
+UPLOAD = "  client_max_body_size 0;\n  proxy_request_buffering off;\n  proxy_read_timeout 300s;\n"
+"""Options of a location for long uploads."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,13 @@ def services_file(addresses: Mapping[str, str]) -> str:
 
 
 def routes_file(
-    door: DoorSettings, models: Mapping[str, PublishedModel], files: str, page: str | None, *, kubeflow: bool
+    door: DoorSettings,
+    models: Mapping[str, PublishedModel],
+    files: str,
+    page: str | None,
+    *,
+    kubeflow: bool,
+    notebooks: bool = False,
 ) -> str:
     """Return the locations of nginx for the services behind the door.
 
@@ -81,8 +91,10 @@ def routes_file(
         files: the folder of nginx's files.
         page: the path of the status page of Prometheus, None without Prometheus.
         kubeflow: whether there are the pages of Kubeflow Pipelines.
+        notebooks: whether there are notebooks.
     """
     routes = [_mlflow(files), *([_monitoring(files, page)] if page else []), *([_pipeline(files)] if kubeflow else [])]
+    routes += [_notebooks(files)] if notebooks else []
     routes += [_model(name, model, files, door.requests_per_second) for name, model in models.items()]
     return "".join(routes)
 
@@ -136,10 +148,34 @@ def _published(model: str, pipeline: PipelineSettings, serving: ServingSettings,
 
 def _mlflow(files: str) -> str:
     """Return the location of MLflow, which gets the name and the role of the caller."""
-    names = ("User", "Role", "Teams", "Key")
-    identity = "".join(f"  proxy_set_header X-Door-{name} $door_{name.lower()};\n" for name in names)
-    upload = "  client_max_body_size 0;\n  proxy_request_buffering off;\n  proxy_read_timeout 300s;\n"
-    return _location("mlflow", files, f"{upload}{identity}  proxy_pass http://mlflow/;\n")
+    return _location("mlflow", files, f"{UPLOAD}{_identity('$door_key')}  proxy_pass http://mlflow/;\n")
+
+
+def _identity(key: str) -> str:
+    """Return the headers that name the caller; `key` is nginx's variable with the key that the service expects."""
+    values = {"User": "$door_user", "Role": "$door_role", "Teams": "$door_teams", "Key": key}
+    return "".join(f"  proxy_set_header X-Door-{name} {value};\n" for name, value in values.items())
+
+
+def _notebooks(files: str) -> str:
+    """Return the locations of the hub and of the servers of notebooks.
+
+    A server runs the code of a person, so its requests have no key. Both set cookies.
+    """
+    cookies = "  proxy_set_header Cookie $notebook_cookies;\n  proxy_pass_header Set-Cookie;\n"
+    cookies += "  js_header_filter door.keep_notebook_cookies;\n"
+    kernels = {
+        "Authorization": "$notebook_authorization",
+        "Upgrade": "$http_upgrade",
+        "Connection": "$notebook_connection",
+    }
+    server = "".join(f"  proxy_set_header {name} {value};\n" for name, value in kernels.items())
+    hub = f"{cookies}{_identity('$notebooks_key')}  proxy_pass http://notebooks_hub;\n"
+    return (
+        "location ~ ^/notebooks/?$ { return 302 /notebooks/hub/; }\n"
+        + _location("notebooks", files, hub, "notebooks/hub")
+        + _location("notebooks", files, f"{UPLOAD}{cookies}{server}  proxy_pass http://notebooks;\n", "notebooks/user")
+    )
 
 
 def _monitoring(files: str, page: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import mlplatform.start_page as program
@@ -15,6 +14,7 @@ from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment, service
 from mlplatform.k8s.namespace import Namespace, Rule, tcp_ports
 from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources, SecretKey
+from mlplatform.k8s.program_files import program_files
 from mlplatform.k8s.volumes import ConfigMapFiles, EmptyDir, Mount, SecretFiles
 
 NAME = "start-page"
@@ -27,6 +27,7 @@ SETTINGS_FILE, KEY = "settings.json", "key"
 PODS = {"app.kubernetes.io/name": NAME}
 LINKS = {
     "mlflow": ("Runs and models (MLflow)", "/mlflow/"),
+    "notebooks": ("Notebook (JupyterLab)", "/notebooks/"),
     "pipeline": ("Pipelines (Kubeflow)", "/pipeline/"),
     "monitoring": ("Metrics and alerts", "/monitoring/"),
     "audit": ("Audit log", "/audit"),
@@ -42,6 +43,7 @@ def start_page_settings(
     roles: Mapping[str, Sequence[str]] = ROLES,
     *,
     kubeflow: bool = False,
+    notebooks: bool = False,
     canary: Mapping[str, Any] | None = None,
     audit: str | None = None,
 ) -> dict[str, Any]:
@@ -54,10 +56,17 @@ def start_page_settings(
         schedules: cron expressions by pipeline.
         roles: roles that may use an area, by its name.
         kubeflow: whether there are the pages of Kubeflow Pipelines.
+        notebooks: whether there are notebooks.
         canary: the stack output `canary`; None without a measured canary.
         audit: the URL of the audit log.
     """
-    shown = {"audit": audit is not None, "mlflow": True, "pipeline": kubeflow, "monitoring": prometheus is not None}
+    shown = {
+        "audit": audit is not None,
+        "mlflow": True,
+        "notebooks": notebooks,
+        "pipeline": kubeflow,
+        "monitoring": prometheus is not None,
+    }
     return {
         "mlflow": mlflow,
         "prometheus": dict(prometheus) if prometheus else None,
@@ -82,12 +91,11 @@ def start_page(
     egress: list[Rule],
 ) -> kubernetes.core.v1.Service:
     """Create the Deployment of the program and return its Service; only the peer `door` may connect to it."""
-    folder = Path(next(iter(program.__path__)))
     metadata = {"name": NAME, "namespace": namespace.name, "labels": PODS}
     sources = kubernetes.core.v1.ConfigMap(
         NAME,
         metadata=metadata,
-        data={file.name: file.read_text() for file in sorted(folder.iterdir()) if file.is_file()},
+        data=program_files(program),
         opts=namespace.options(),
     )
     settings_text: pulumi.Output[str] = pulumi.Output.secret(settings.apply(json.dumps))

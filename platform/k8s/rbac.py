@@ -41,9 +41,31 @@ def service_account(
             ),
         ]
     if namespace_rules:
-        role = {"kind": "Role", "name": name, "apiGroup": GROUP}
-        created += [
-            kubernetes.rbac.v1.Role(name, metadata=metadata, rules=list(namespace_rules), opts=options),
-            kubernetes.rbac.v1.RoleBinding(name, metadata=metadata, role_ref=role, subjects=subjects, opts=options),
-        ]
+        created += namespace_rights(name, metadata, metadata, namespace_rules, options)
     return created
+
+
+def namespace_rights(
+    resource: str,
+    role: Mapping[str, str],
+    account: Mapping[str, str],
+    rules: Rules,
+    options: pulumi.ResourceOptions,
+) -> list[pulumi.Resource]:
+    """Create a Role and its binding to a service account.
+
+    Args:
+        resource: the name of the resources.
+        role: `name` and `namespace` of the Role and of its binding.
+        account: `name` and `namespace` of the service account.
+        rules: the rules of the Role.
+        options: the options of both resources.
+    """
+    metadata, reference = dict(role), {"kind": "Role", "name": role["name"], "apiGroup": GROUP}
+    subjects = [{"kind": "ServiceAccount", **account}]
+    return [
+        kubernetes.rbac.v1.Role(resource, metadata=metadata, rules=list(rules), opts=options),
+        kubernetes.rbac.v1.RoleBinding(
+            resource, metadata=metadata, role_ref=reference, subjects=subjects, opts=options
+        ),
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import Namespace, Rule, tcp_ports
-from mlplatform.k8s.rbac import GROUP
+from mlplatform.k8s.rbac import namespace_rights
 
 from settings.paths import VERSIONS
 
@@ -50,20 +50,10 @@ def from_prometheus(port: int) -> Rule:
 
 def grant_pod_discovery(namespace: Namespace) -> None:
     """Grant Prometheus the right to list the pods of a namespace."""
-    name, in_namespace = f"{namespace.name}-{PROMETHEUS}", {"name": PROMETHEUS, "namespace": namespace.name}
-    role = kubernetes.rbac.v1.Role(
-        name,
-        metadata=in_namespace,
-        rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}],
-        opts=namespace.options(),
-    )
-    kubernetes.rbac.v1.RoleBinding(
-        name,
-        metadata=in_namespace,
-        role_ref={"kind": "Role", "name": PROMETHEUS, "apiGroup": GROUP},
-        subjects=[{"kind": "ServiceAccount", "name": PROMETHEUS, "namespace": NAMESPACE}],
-        opts=namespace.options(role),
-    )
+    account = {"name": PROMETHEUS, "namespace": NAMESPACE}
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
+    role = {"name": PROMETHEUS, "namespace": namespace.name}
+    namespace_rights(f"{namespace.name}-{PROMETHEUS}", role, account, rules, namespace.options())
 
 
 def allow_scrape(namespace: str, pods: dict[str, str], port: int, opts: pulumi.ResourceOptions) -> None:

@@ -44,6 +44,7 @@ from settings.serving import CanarySettings
 from tests.waiting import until
 
 KEY = "door-key"
+NOTEBOOKS_KEY = "notebooks-key"
 COOKIE_SECRET = "A" * 43
 HOST = "127.0.0.1"
 MODELS = {
@@ -54,6 +55,7 @@ MODELS = {
     "rush": PublishedModel("r", 5010, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
     "lily": PublishedModel("l", 5009, "public", 1 << 20, canary=CanarySettings(version=2, mirror=True)),
 }
+VARIABLES = {"door_key": KEY, "notebooks_key": NOTEBOOKS_KEY, "monitoring_login": "Basic cHJvbTp3b3Jk"}
 TRIAL = {"model": "tulip", "service": "t", "version": "2", "started": 0.0, "trial": "testing", "promote": {}}
 PASSWORDS = {
     "anna": "correct horse",
@@ -102,6 +104,7 @@ class Echo(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Set-Cookie", "__Host-door=stolen")
+        self.send_header("Set-Cookie", "jupyterhub-user-sam=mine; Path=/notebooks/user/sam/")
         self.end_headers()
         self.wfile.write(body)
 
@@ -209,12 +212,14 @@ def running_door(
     mlflow_url: str,
     models: Mapping[str, PublishedModel] = MODELS,
     teams: Mapping[str, TeamSettings] = {},
+    notebooks: Mapping[str, str] = {},
     model_server: str = "",
     **ports: int,
 ) -> Iterator[DoorProcesses]:
     """Run a door for MLflow at a URL; yield it once it is ready.
 
-    Each model is the server at `model_server`, a `host:port`, or an echo server.
+    Each model is the server at `model_server`, a `host:port`, or an echo server. `notebooks` are the addresses of the
+    hub and its proxy by nginx's name; an echo server stands in for both.
     """
     authority = issue_authority("test CA")
     server = issue_server(authority, "test", [HOST])
@@ -234,7 +239,8 @@ def running_door(
         services = {
             "mlflow": mlflow_url.removeprefix("http://"),
             "start_page": f"{HOST}:{start}",
-            "monitoring": f"{HOST}:{echo}",
+            **dict.fromkeys(("monitoring", "notebooks", "notebooks_hub"), f"{HOST}:{echo}"),
+            **notebooks,
             **{f"model_{name}": model_server or f"{HOST}:{echo}" for name in models},
             **{canary_upstream(name): f"{HOST}:{canary}" for name, model in models.items() if model.canary},
             canary_upstream("rush"): f"{HOST}:1",  # nothing listens there
@@ -265,11 +271,11 @@ def running_door(
             "users": users_file(hashes),
             "oauth2-proxy.cfg": configuration,
             "services": services_file(services),
-            "routes.conf": routes_file(door, models, str(folder / "files"), "/status", kubeflow=False),
+            "routes.conf": routes_file(door, models, str(folder / "files"), "/status", kubeflow=False, notebooks=True),
             "releases.conf": releases_file(models),
             "access.json": access_rules(door, users, models, teams, f"http://{HOST}:{sign_on}"),
             "tokens.json": "{}",
-            "keys.conf": f'set $door_key "{KEY}";\nset $monitoring_login "Basic cHJvbTp3b3Jk";\n',
+            "keys.conf": "".join(f'set ${name} "{value}";\n' for name, value in VARIABLES.items()),
             "start-page.json": json.dumps(settings),
         }.items():
             (folder / name).write_text(content_text)

@@ -14,16 +14,17 @@ from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.node_watch import NodeWatch
 from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
-from mlplatform.door.door import Door, door_access
+from mlplatform.door.door import HUB_PAGE, Door, door_access
 from mlplatform.door.door_routes import PublishedModel
 from mlplatform.door.services_behind import Behind, Page
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
-from mlplatform.k8s.namespace import DNS
+from mlplatform.k8s.namespace import DNS, namespace, team_namespace
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.mlflow import MlflowServer
 from mlplatform.monitoring.canary_trial import CanaryTrial
 from mlplatform.monitoring.monitoring import Monitoring
+from mlplatform.notebooks.notebooks import NotebookAccess, Notebooks
 from mlplatform.platform import ClusterTarget
 from mlplatform.team import Team
 
@@ -32,12 +33,13 @@ from infra.registry import ContainerRegistry
 from settings.infra import KubernetesSettings
 from settings.platform import (
     KubeflowSettings,
-    LoadBalancerSettings,
     MonitoringSettings,
     PlatformSettings,
     TrackingSettings,
 )
 from settings.services.door_settings import DoorSettings
+from settings.services.load_balancer_settings import LoadBalancerSettings
+from settings.services.notebook_settings import NotebookSettings
 from settings.services.team_settings import TeamSettings
 from settings.serving import CanarySettings, ServingSettings
 from workloads.serving.champion import Champion
@@ -114,8 +116,16 @@ def canary_trial(state: str) -> CanaryTrial:
     return cast(CanaryTrial, SimpleNamespace(outputs=outputs, serves=serves))
 
 
-def door(settings: dict[str, Any], canary: CanarySettings | None = None, state: str = "testing") -> dict[str, Any]:
-    """Create a door in front of all pages and two models, of which one may have a canary; return its outputs."""
+def door(
+    settings: dict[str, Any],
+    canary: CanarySettings | None = None,
+    state: str = "testing",
+    notebooks: pulumi.Output[str] | None = None,
+) -> dict[str, Any]:
+    """Create a door in front of all pages and two models, of which one may have a canary; return its outputs.
+
+    `notebooks` is the key of their hub.
+    """
     parsed = DoorSettings.model_validate({"host": "ml.example.com"} | settings)
     pages = {
         "mlflow": Page("mlplatform-tracking", "mlflow.mlplatform-tracking.svc:5050"),
@@ -124,6 +134,9 @@ def door(settings: dict[str, Any], canary: CanarySettings | None = None, state: 
         ),
         "pipeline": Page("kubeflow", "ml-pipeline-ui.kubeflow.svc:8080", "kubeflow", text("word")),
     }
+    if notebooks:
+        pages["notebooks"] = Page("mlplatform-notebooks", "notebooks.mlplatform-notebooks.svc:8000")
+        pages[HUB_PAGE] = Page("mlplatform-notebooks", "notebooks.mlplatform-notebooks.svc:8081", password=notebooks)
     models = {
         "iris": PublishedModel("iris-server", 5005, "team", 1024, canary=canary),
         "rose": PublishedModel("shared-models", 5006, "public", 1024, "/models/rose/"),
@@ -156,6 +169,15 @@ def teams() -> None:
     ModelService("iris-server", ServingSettings(), servers, port=5005, champions={"iris": champion}, canary=None)
 
 
+def notebooks(*names: str, **settings: Any) -> None:
+    """Create the hub, with servers in the namespaces of these teams."""
+    cluster, registry = a_cluster(), a_registry()
+    access = NotebookAccess(text("hub-key"), {"podSelector": {}}, [DNS])
+    spaces = {name: namespace(team_namespace(name), cluster, registry) for name in names}
+    variables = {name: pulumi.Output.secret({"WORD": f"of-{name}"}) for name in names or ("",)}
+    Notebooks(NotebookSettings.model_validate(settings), access, cluster, registry, spaces, variables)
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "weave": lambda: _network("bundle"),
     "weave upstream": lambda: _network("upstream", weave_fast_datapath=True),
@@ -171,6 +193,8 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "monitoring": _monitoring,
     "workloads": _workloads,
     "teams": teams,
+    "notebooks": notebooks,
+    "notebooks of teams": lambda: notebooks("shop", "science", sizes={"small": {"cpu": 1}, "large": {"cpu": 8}}),
 }
 """Each program creates the objects of one part of a stack."""
 

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
-from tools.bootstrap import environment, paths
+from tools.bootstrap import paths
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import step
-from tools.bootstrap.process import run_visible
+from tools.bootstrap.environment import NPM_LOCK, install_npm_packages
 
 PACKAGE = paths.PROJECT / "tools" / "bootstrap" / "azurite"
 
 
 def install_azurite() -> None:
-    """Install the packages of the lock file; npm verifies their integrity hashes."""
+    """Install the packages of the lock file."""
     version = paths.pinned_versions()["azurite"]["version"]
     target = paths.tool_directory("azurite", version)
-    lock = PACKAGE / "package-lock.json"
-    installed = target / lock.name
-    if installed.is_file() and installed.read_bytes() == lock.read_bytes():
+    installed = target / NPM_LOCK
+    if installed.is_file() and installed.read_bytes() == (PACKAGE / NPM_LOCK).read_bytes():
         return
-    node = environment.node_program()
-    npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     with step(f"Installing Azurite {version} (npm ci)"), atomic_install(target) as partial:
-        for file in (PACKAGE / "package.json", lock):
-            shutil.copy(file, partial)
-        downloads = partial / "downloads"
-        run_visible(
-            [node / "bin" / "node", npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
-            log=paths.cache_directory() / "logs" / "azurite.log",
-            cwd=partial,
-            env=os.environ | {"npm_config_cache": str(downloads), "npm_config_update_notifier": "false"},
-        )
-        shutil.rmtree(downloads, ignore_errors=True)
+        install_npm_packages(PACKAGE, partial, paths.cache_directory() / "logs" / "azurite.log")

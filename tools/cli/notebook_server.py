@@ -61,6 +61,8 @@ def notebook(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     command = ["-m", "jupyterlab", *OPTIONS, f"--ServerApp.port={options.port}"]
     root = f"--ServerApp.root_dir={options.directory.resolve()}"
     isolated = jupyter_variables(cache / "jupyter") | {"JUPYTER_TOKEN": token}
+    # The installed packages have no `airgap`, whose durations the engine imports.
+    isolated["PYTHONPATH"] = str(paths.PROJECT)
     os.execve(program, [program, *command, root], inherited_environment() | variables | isolated)
 
 

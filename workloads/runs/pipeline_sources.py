@@ -29,7 +29,7 @@ def pipeline_digest(pipeline: str, project: Path = PROJECT) -> str:
 
 def local_image() -> str:
     """Return the image name that stands for this computer's environment: step code and versions of its libraries."""
-    settings = [PROJECT / "settings" / f"{name}.py" for name in ("metrics", "tuning", "types")]
+    settings = [PROJECT / "settings" / f"{name}.py" for name in ("metrics", "types", "pipelines/tuning")]
     files = [*(PROJECT / "workloads" / "ml").rglob("*.py"), *settings]
     versions = " ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return f"{BASE_IMAGE}:{hashlib.sha256((sources_digest(files) + versions).encode()).hexdigest()[:12]}"

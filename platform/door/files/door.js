@@ -15,10 +15,12 @@ const TOKEN = /^Bearer (mlp_[A-Za-z0-9_-]{43})$/;
 const SHARED = '*';
 const OWN_HEADERS = ['connection', 'content-length', 'date', 'location', 'server', 'transfer-encoding'];
 const CHANGES = ['POST', 'PUT', 'PATCH', 'DELETE'];
+const NOTEBOOKS = /^\/notebooks\/(?:hub|user\/([^/]+))(?:\/|$)/;
+const NOTEBOOK_COOKIE = /^(jupyterhub-[A-Za-z0-9._@%+-]+|_xsrf)=/;
 
-// Return "1" for a change that a page of another site sends with the browser's session.
+// Return "1" for a change, or for the connection of a kernel, that a page of another site requests with the browser's session.
 function foreign(r) {
-    if (CHANGES.indexOf(r.method) < 0) {
+    if (CHANGES.indexOf(r.method) < 0 && !r.headersIn.Upgrade) {
         return '';
     }
     const site = r.headersIn['Sec-Fetch-Site'];
@@ -58,7 +60,8 @@ async function authorize(r) {
         r.return(200);
         return;
     }
-    const authorization = r.variables.http_authorization;
+    // JupyterLab sends a token of the hub, which says nothing at the door.
+    const authorization = area === 'notebooks' ? '' : r.variables.http_authorization;
     const caller = authorization ? byToken(authorization, area === 'model' ? `model:${model}` : area) : await bySession(r, area);
     // The log has the caller of a denied request, too.
     r.headersOut['X-Door-Caller'] = caller.user || '';
@@ -94,7 +97,7 @@ async function bySession(r, area) {
     const role = caller.user ? roleOf(caller.user, caller.groups) : '';
     const own = teamsOf(caller.user, caller.groups);
     const teams = header(own);
-    const status = role && permits(r, area, role, teams) ? 200 : 403;
+    const status = role && permits(r, area, {user: caller.user, role: role, teams: teams}) ? 200 : 403;
     return {status: status, user: caller.user, role: role, teams: teams, team: own.join(',')};
 }
 
@@ -128,13 +131,38 @@ function header(teams) {
     return access.teams ? [SHARED].concat(teams).join(',') : '';
 }
 
-function permits(r, area, role, teams) {
+function permits(r, area, person) {
     if (area !== 'model') {
-        return access.areas[area][role] === true;
+        return access.areas[area][person.role] === true && (area !== 'notebooks' || permitsNotebook(r, person));
     }
     const owner = access.owners[r.variables.model];
-    const belongs = !owner || teams.split(',').indexOf(owner) >= 0;
-    return role === 'administrator' || (access.models[r.variables.model] === 'team' && belongs);
+    const belongs = !owner || person.teams.split(',').indexOf(owner) >= 0;
+    return person.role === 'administrator' || (access.models[r.variables.model] === 'team' && belongs);
+}
+
+// Permit the pages of the hub and the person's own server. The server of another person runs the code of that person, which
+// must not run in this browser. The proxy of the hub decodes a path once, and follows no dots in it.
+function permitsNotebook(r, person) {
+    let path;
+    try {
+        path = decodeURIComponent(r.variables.request_uri.split('?')[0]);
+    } catch (e) {
+        return false;
+    }
+    const found = NOTEBOOKS.exec(path);
+    const detour = path.split('/').some((part) => part === '.' || part === '..');
+    const belongs = person.teams !== SHARED || person.role === 'administrator';
+    return found && !detour && belongs && (found[1] === undefined || found[1] === person.user);
+}
+
+// Return the cookies of the hub and its servers alone: a server must not see the session of the door.
+function notebook_cookies(r) {
+    return (r.headersIn.Cookie || '').split(/; */).filter((cookie) => NOTEBOOK_COOKIE.test(cookie)).join('; ');
+}
+
+// Pass on only cookies with a name of the hub or its servers.
+function keep_notebook_cookies(r) {
+    r.headersOut['Set-Cookie'] = (r.headersOut['Set-Cookie'] || []).filter((cookie) => NOTEBOOK_COOKIE.test(cookie));
 }
 
 // Send a browser to the sign-in page, and answer 401 to a program.
@@ -172,4 +200,6 @@ function fail(r, status, reason) {
     r.return(status, `${JSON.stringify({error: reason})}\n`);
 }
 
-export default {ask_to_sign_in, authorize, deny, foreign, sign_on, sign_out, unknown_model};
+export default {
+    ask_to_sign_in, authorize, deny, foreign, keep_notebook_cookies, notebook_cookies, sign_on, sign_out, unknown_model,
+};

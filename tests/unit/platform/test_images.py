@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlplatform.images.image import LIBRARIES, MODEL_SERVER, RECIPES, WORKLOADS
+from mlplatform.images.image import LIBRARIES, MODEL_SERVER, NOTEBOOKS, RECIPES, WORKLOADS, Recipe
 from mlplatform.images.locked_packages import bill_of_materials, locked_packages
 
 from infra.dynamic_provider import UserError
@@ -54,6 +56,28 @@ def test_recipe_files_are_the_code_that_runs_in_the_image() -> None:
     }
 
 
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_modules_that_a_recipe_imports_are_in_its_image(recipe: Recipe) -> None:
+    files = set(recipe.files())
+    imported = {module for file in files if file.suffix == ".py" for module in project_imports(file)}
+    assert imported - files <= {PORT_FORWARD}
+
+
+PORT_FORWARD = PROJECT / "infra/kubernetes_client/client.py"
+"""A module that only a port-forward from outside the cluster needs."""
+
+
+def project_imports(file: Path) -> Iterator[Path]:
+    """Yield the modules of this project that a file imports, also within its functions."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [str(node.module), *(f"{node.module}.{name}" for name in names)]
+        for name in names:
+            path = PROJECT / name.replace(".", "/").replace("mlplatform", "platform", 1)
+            yield from (each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file())
+
+
 def test_recipe_tag_changes_with_a_file_of_the_image_only(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: recipe.tag() for name, recipe in RECIPES.items()}
     read = Path.read_bytes
@@ -63,7 +87,7 @@ def test_recipe_tag_changes_with_a_file_of_the_image_only(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "read_bytes", changed)
     after = {name: recipe.tag() for name, recipe in RECIPES.items()}
-    assert {name for name in after if after[name] != before[name]} == {WORKLOADS.name}
+    assert {name for name in after if after[name] != before[name]} == {WORKLOADS.name, NOTEBOOKS.name}
     assert before[LIBRARIES.name] != before[WORKLOADS.name]
 
 

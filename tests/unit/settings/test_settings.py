@@ -484,6 +484,9 @@ def test_load_with_a_door_in_front_of_all_services_succeeds() -> None:
             ["serving:canary", "weight and mirror are two ways"],
         ),
         ({"serving:canary": '{"version": 2, "weight": 100}'}, ["serving:canary.weight", "less than or equal to 99"]),
+        ({"platform:notebooks": '{"image": "ml/lab:latest"}'}, ["platform:notebooks.image", "ml/lab:latest"]),
+        ({"platform:notebooks": '{"image": "r.example.com/lab:latest"}'}, ["tag latest names no version"]),
+        ({"platform:notebooks": '{"sizes": {}}'}, ["platform:notebooks.sizes", "at least 1 item"]),
         (
             {"serving:canary": '{"version": 2, "promote": {"after": "1w", "if": {"slower": 0, "errors": 1}}}'},
             ["promote.after: ", "'1w'", "promote.if.slower: ", "promote.if.errors is not a setting"],
@@ -511,6 +514,7 @@ def test_load_with_a_door_without_a_cluster_or_address_raises() -> None:
     assert "set platform:load_balancer" in load_error(door, "onprem")
     weighted = {"serving:canary": '{"version": 2, "weight": 10}'}
     assert "serving:canary: only a door sends requests by weight" in load_error(weighted, "lab")
+    assert "platform:notebooks: only a door knows" in load_error({"platform:notebooks": "{}"}, "lab")
     promoted = {"serving:canary": '{"version": 2, "promote": {"after": "1d"}}'}
     assert "serving:canary.promote: decides by measurements; set platform:monitoring" in load_error(promoted)
     visible = {PIPELINES: '{"iris-external": {"visibility": "public"}}'}

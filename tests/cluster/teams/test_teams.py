@@ -2,55 +2,32 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import bcrypt
 import pytest
 import requests
 import yaml
 from mlplatform import job_namespace, mlflow, mlflow_pod
-from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD, team_namespace
+from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
 from infra.kubernetes_client.client import KubernetesClient
+from tests.cluster.conftest import secret
 from tests.harness import Stack
 from tests.lab.cluster import TOOLS, Cluster, cluster_at
 
-from .conftest import secret
+from .team_stack import PERSONS, SCIENCE, SHOP, SPACES, signed_in, two_teams
 
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
-PASSWORD = "one password for all"
-PERSONS = {"anna": "administrator", "sam": "editor", "tess": "editor"}
-SERVICES = ("platform:tracking", "platform:monitoring")
-QUOTA = {"cpu": 6, "memory_gb": 8, "storage_gb": 40}
-SPACES = SHOP, SCIENCE = team_namespace("shop"), team_namespace("science")
 
 
 @pytest.fixture(scope="module")
 def outputs(whole: Stack | None) -> Iterator[dict[str, Any]]:
-    """Put a door with two teams in front of the lab, train the model of one again, and remove both afterwards."""
     if whole is None:
         pytest.skip("teams need settings that the environment's cluster does not have")
-    before = json.loads(json.dumps(whole.settings))
-    address = whole.settings["platform:load_balancer"]["addresses"].partition("-")[2]
-    digest = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    users = {name: {"role": role, "password_hash": digest} for name, role in PERSONS.items()}
-    whole.settings |= {name: {"service": "ClusterIP"} for name in SERVICES}
-    whole.settings |= {
-        "serving:service": "ClusterIP",
-        "platform:door": {"host": str(ipaddress.IPv4Address(address)), "users": users},
-        "workloads:teams": {
-            "shop": {"people": ["sam"], "pipelines": ["iris-external", "batch-predict"], "quota": QUOTA},
-            "science": {"people": ["tess"], "pipelines": ["iris-local"]},
-        },
-    }
-    whole.settings["workloads:pipelines"]["iris-external"]["parameters"]["trees"] = 20
-    whole.up()
-    yield whole.outputs("--show-secrets")
-    whole.settings = before
-    whole.up()
+    with two_teams(whole) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +39,12 @@ def cluster(outputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 def score(outputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], int]:
     """Return a function that predicts at the door in the name of a person, and returns the status."""
     authority = tmp_path_factory.mktemp("door") / "ca.crt"
-    authority.write_text(outputs["door_authority"])
     url = str(outputs["door_url"]).rstrip("/")
 
     def status(person: str) -> int:
-        with requests.Session() as session:
-            session.verify, session.trust_env = str(authority), False
-            origin = {"Origin": url}
-            login = {"username": person, "password": PASSWORD, "rd": "/door/signed-out"}
-            assert session.post(f"{url}/oauth2/sign_in", data=login, headers=origin, timeout=30).status_code == 200
-            answer = session.post(f"{url}/models/iris/score", json=FLOWER, headers=origin, timeout=30)
+        with signed_in(outputs, person, authority) as session:
+            headers = {"Origin": url}
+            answer = session.post(f"{url}/models/iris/score", json=FLOWER, headers=headers, timeout=30)
             return answer.status_code
 
     return status

@@ -1,0 +1,26 @@
+"""Settings of the addresses of Services."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pydantic import field_validator
+
+from settings.types import Section
+
+
+class LoadBalancerSettings(Section):
+    """MetalLB, which gives addresses to Services of type LoadBalancer."""
+
+    addresses: str
+    """Addresses in the network of the machines, as `first-last` or as a subnet in CIDR notation."""
+
+    @field_validator("addresses")
+    @classmethod
+    def _check_range(cls, addresses: str) -> str:
+        first, _, last = addresses.partition("-")
+        if not last:
+            return str(ipaddress.IPv4Network(addresses))
+        if ipaddress.IPv4Address(first) > ipaddress.IPv4Address(last):
+            raise ValueError(f"{first} comes after {last}; write the lower address first")
+        return addresses
