@@ -19,6 +19,7 @@ from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow_pod import (
     AUTH_FILE,
     CONTAINER_PORT,
+    DATA,
     MODULE,
     NAME,
     SERVER,
@@ -31,7 +32,8 @@ from mlplatform.mlflow_pod import (
 from mlplatform.mlflow_server.prepare import BACKED_UP
 from mlplatform.mlflow_server.teams import SHARED, team_user
 from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, PASSWORDS, READER, WRITER
-from mlplatform.mlflow_stores import store_egress, store_variables
+from mlplatform.mlflow_stores import replicated_variables, store_egress, store_variables
+from mlplatform.stores.replicated_stores import ReplicatedStores
 from mlplatform.tracking_access import TrackingAccess
 
 from infra.cluster import Cluster
@@ -119,7 +121,8 @@ class MlflowServer(pulumi.ComponentResource):
     """MLflow in the cluster, with basic authentication.
 
     Runs, models and artifacts are on a volume of the default storage class, unless the settings name stores. Users
-    and their passwords are always on that volume.
+    and their passwords are always on that volume. With replicated stores, everything is in them, and there is no
+    volume.
     """
 
     server: TrackingServer
@@ -132,6 +135,7 @@ class MlflowServer(pulumi.ComponentResource):
         libraries: Image,
         door_key: pulumi.Output[str] | None = None,
         teams: Mapping[str, Any] | None = None,
+        stores: ReplicatedStores | None = None,
     ) -> None:
         """Create the server.
 
@@ -142,9 +146,10 @@ class MlflowServer(pulumi.ComponentResource):
             libraries: the image with MLflow.
             door_key: the server believes the user, role and teams that a request with this key names.
             teams: what each team owns, see `mlplatform.mlflow_server.teams`; None or {} without teams.
+            stores: replicated stores of the stack, if it has them.
         """
         super().__init__("mlplatform:platform:MlflowServer", NAME)
-        plain, hidden = store_variables(settings, "/data/")
+        plain, hidden = replicated_variables(stores) if stores else store_variables(settings, f"{DATA}/")
         hidden = {**hidden, **({DOOR_KEY: door_key} if door_key else {})}
         tracking = namespace(NAMESPACE, cluster.under(self), registry, volumes=True)
         owned = pulumi.ResourceOptions(parent=self)
@@ -160,7 +165,7 @@ class MlflowServer(pulumi.ComponentResource):
             string_data={
                 **{PASSWORDS[user]: password for user, password in passwords.items()},
                 SESSION_KEY: RandomPassword("mlflow-session-key", owned).value,
-                AUTH_FILE: auth_configuration(teams=bool(teams)),
+                AUTH_FILE: auth_configuration(stores.database.url("users") if stores else None, teams=bool(teams)),
                 **({TEAMS: _teams_file(teams, logins)} if teams else {}),
                 **hidden,
             },
@@ -172,13 +177,14 @@ class MlflowServer(pulumi.ComponentResource):
             data=program_files(),
             opts=tracking.options(),
         )
-        volume = persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)
+        data = stores.resources if stores else [persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)]
+        egress = stores.egress if stores else store_egress(settings)
         # Users open the pages from any address: the password protects them.
-        policy = tracking.allow(NAME, PODS, ingress=[tcp_ports(CONTAINER_PORT)], egress=store_egress(settings))
+        policy = tracking.allow(NAME, PODS, ingress=[tcp_ports(CONTAINER_PORT)], egress=egress)
         variables, prepare = {**DISABLED_FEATURES, **plain}, _prepare_options(settings)
-        pod = mlflow_pod(libraries.reference, variables, hidden, prepare, teams=bool(teams))
+        pod = mlflow_pod(libraries.reference, variables, hidden, prepare, teams=bool(teams), volume=stores is None)
         # A SQLite file takes one writer: the old pod ends before the new pod starts.
-        server = deployment(NAME, tracking, PODS, pod, volume, policy, settings=[secret, programs])
+        server = deployment(NAME, tracking, PODS, pod, *data, policy, settings=[secret, programs])
         ports = {"http": (settings.port, CONTAINER_PORT)}
         address = service(NAME, tracking, PODS, PODS, ports, server, kind=settings.service)
         inside_url = f"http://{NAME}.{NAMESPACE}.svc:{settings.port}"

@@ -20,12 +20,14 @@ from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.kubeflow.ui import NAME as KUBEFLOW_PAGES
 from mlplatform.kubeflow.ui import USER as KUBEFLOW_USER
 from mlplatform.mlflow import NAMESPACE as TRACKING
+from mlplatform.mlflow import PODS as MLFLOW_PODS
 from mlplatform.mlflow import MlflowServer, TrackingServer, tracking_process
 from mlplatform.mlflow_pod import NAME as MLFLOW
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.monitoring.prometheus import PAGE as STATUS_PAGE
 from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
 from mlplatform.step_egress import step_egress
+from mlplatform.stores.replicated_stores import ReplicatedStores
 from mlplatform.team import Team
 from mlplatform.team_rights import owned_by_teams
 
@@ -107,7 +109,10 @@ def cluster_platform(
     door = door_access(settings.door) if settings.door else None
     teams = owned_by_teams(stack_settings.workloads)
     key = door.key if door else None
-    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, key, teams).server
+    stores = None
+    if settings.stores == "replicated":
+        stores = ReplicatedStores(cluster, registry, TRACKING, MLFLOW_PODS, settings.tracking.size_gb)
+    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, key, teams, stores).server
     blobs = _data_sets(settings.blobs, provisioned, directory)
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pulumi
+from mlplatform import mlflow
 from mlplatform.addons.metallb import MetalLb
 from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.node_watch import NodeWatch
@@ -23,6 +24,7 @@ from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.mlflow import MlflowServer
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.platform import ClusterTarget
+from mlplatform.stores.replicated_stores import ReplicatedStores
 from mlplatform.team import Team
 
 from infra.cluster import Cluster, provider
@@ -147,6 +149,13 @@ def teams() -> None:
     ModelService("iris-server", ServingSettings(), servers, port=5005, champions={"iris": champion}, canary=None)
 
 
+def stores() -> None:
+    """Create replicated stores, and MLflow on them."""
+    cluster, registry = a_cluster(), a_registry()
+    replicated = ReplicatedStores(cluster, registry, mlflow.NAMESPACE, mlflow.PODS, size_gb=5)
+    MlflowServer(TrackingSettings(), cluster, registry, Image(LIBRARIES, registry), stores=replicated)
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "weave": lambda: _network("bundle"),
     "weave upstream": lambda: _network("upstream", weave_fast_datapath=True),
@@ -162,6 +171,7 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "monitoring": _monitoring,
     "workloads": _workloads,
     "teams": teams,
+    "replicated stores": stores,
 }
 """Each program creates the objects of one part of a stack."""
 

@@ -196,6 +196,7 @@ ALL: dict[str, Any] = {
         "load_balancer": {"addresses": "10.9.8.0/28"},
         "monitoring": {},
         "pipelines": "kubeflow",
+        "stores": "replicated",
     },
     "workloads": {"pipelines": {"iris-external": {"serve": True, "model": "iris"}}},
 }
