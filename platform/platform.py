@@ -28,6 +28,7 @@ from mlplatform.monitoring.prometheus import PAGE as STATUS_PAGE
 from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
 from mlplatform.step_egress import step_egress
 from mlplatform.stores.replicated_stores import ReplicatedStores
+from mlplatform.stores.store_choice import StoreChoice
 from mlplatform.team import Team
 from mlplatform.team_rights import owned_by_teams
 
@@ -109,6 +110,7 @@ def cluster_platform(
     door = door_access(settings.door) if settings.door else None
     teams = owned_by_teams(stack_settings.workloads)
     key = door.key if door else None
+    cluster = cluster.after(StoreChoice(settings.stores, cluster))
     stores = None
     if settings.stores == "replicated":
         stores = ReplicatedStores(cluster, registry, TRACKING, MLFLOW_PODS, settings.tracking.size_gb)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from mlplatform.k8s.owned_objects import RELEASED
 from mlplatform.stores import postgresql, replicated_stores, seaweedfs
+from mlplatform.stores.store_choice import CLAIMS, _StoreChoiceProvider
 
+from infra.dynamic_provider import UserError
 from tests.preview.graph import Graph
 from tests.preview.rendered import graph_of
 from tests.preview.test_manifests import plain
+from tests.stand_ins import Answering, answering, kubeconfig
 
 MLFLOW = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mlplatform-tracking"}},
@@ -102,3 +107,38 @@ def test_each_object_has_two_copies_on_all_masters(graph: Graph) -> None:
     assert headless["clusterIP"] == "None"
     (user,) = json.loads(plain(graph.of("Secret")[seaweedfs.NAME])["stringData"]["s3.json"])["identities"]
     assert user["credentials"] == [{"accessKey": "mlflow", "secretKey": "objects-secret-key"}]
+
+
+class Claims(Answering):
+    """An API server with claims by path."""
+
+    found: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def do_GET(self) -> None:
+        claim = type(self).found.get(self.path)
+        self.answer(200 if claim else 404, claim or {})
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Claims.found = {}
+    with answering(Claims) as address:
+        yield address
+
+
+@pytest.mark.parametrize(("old", "new"), [("single", "replicated"), ("replicated", "single")])
+def test_change_of_stores_with_data_raises_with_the_way_to_move_them(server: str, old: str, new: str) -> None:
+    provider = _StoreChoiceProvider()
+    inputs = {"stores": old, "kubeconfig": kubeconfig(server)}
+    state = provider.create(inputs).outs
+    assert not provider.diff("stores", state, inputs).changes
+    changed = inputs | {"stores": new}
+    assert provider.diff("stores", state, changed).changes
+    namespace, _, name = CLAIMS[new].partition("/")
+    metadata: dict[str, Any] = {"name": name, "namespace": namespace}
+    Claims.found[f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"] = {"metadata": metadata}
+    for refused in (lambda: provider.update("stores", state, changed), lambda: provider.create(changed)):
+        with pytest.raises(UserError, match=rf"platform:stores: {new} stores do not read .*make backup.*make restore"):
+            refused()
+    metadata["annotations"] = {RELEASED: "true"}
+    assert provider.update("stores", state, changed).outs["stores"] == new

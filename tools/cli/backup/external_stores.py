@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from mlplatform.mlflow_server.data_archive import ARTIFACTS, DATABASE
+from mlplatform.mlflow_server.store_archive import ARTIFACTS, DATABASE
 
 from settings.platform import TrackingSettings
 from settings.services.artifact_store import ArtifactStoreSettings
