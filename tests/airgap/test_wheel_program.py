@@ -50,6 +50,6 @@ def test_wheel_build_has_the_programs_of_the_wheel(wheel: Path, store: Store) ->
 
 
 def test_wheel_build_with_another_content_raises_and_leaves_nothing(wheel: Path, store: Store) -> None:
-    with pytest.raises(SetupError, match="[Hh]ash"):
+    with pytest.raises(SetupError, match=r"[Hh]ash"):
         build(store, "0" * 64)
     assert list((store.root / "binaries").glob("greeting-*")) == []

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from settings.errors import SettingsError
 from settings.loading import load_settings
-
-from .test_settings import load_error
 
 REPLICATED = {"platform:stores": "replicated"}
 
@@ -31,7 +30,9 @@ REPLICATED = {"platform:stores": "replicated"}
 def test_load_with_replicated_stores_that_cannot_be_names_the_remedy(
     stack: str, overrides: dict[str, str], expected: str
 ) -> None:
-    assert expected in load_error(REPLICATED | overrides, stack)
+    with pytest.raises(SettingsError) as error:
+        load_settings(stack, REPLICATED | overrides)
+    assert expected in str(error.value)
 
 
 def test_load_lab_takes_replicated_stores_only_if_the_settings_say_so() -> None:
