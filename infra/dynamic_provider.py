@@ -6,7 +6,9 @@ captures no variables and imports slow libraries inside its methods.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import sys
 import threading
@@ -19,12 +21,15 @@ from pulumi.dynamic import ConfigureRequest, ResourceProvider
 
 from infra.errors import UserError as UserError
 from tools.bootstrap.console import SetupError
+from tools.bootstrap.paths import cache_directory
 
 P = ParamSpec("P")
 T = TypeVar("T")
 METHODS = {"check", "diff", "create", "read", "update", "delete"}
 """The methods that Pulumi calls."""
 STACK_FRAMES = 50
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""Errors of a file system, or of a user's quota, without space."""
 
 
 class DynamicProvider(ResourceProvider):
@@ -68,7 +73,7 @@ def _exit_with_cli() -> None:
 
 
 def _with_stack_of_bugs(method: Callable[P, T]) -> Callable[P, T]:
-    """Attach the stack to every exception except `UserError` and `SetupError`, because `configure` hides it."""
+    """Attach the stack to each exception that is no failure of the user's, because `configure` hides it."""
 
     @wraps(method)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -79,10 +84,23 @@ def _with_stack_of_bugs(method: Callable[P, T]) -> Callable[P, T]:
         except SetupError as error:
             raise UserError(str(error)) from None
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise UserError(_full_disk(error)) from None
             error.add_note("".join(traceback.format_tb(error.__traceback__, limit=STACK_FRAMES)))
             raise
 
     return wrapper
+
+
+def _full_disk(error: OSError) -> str:
+    """Return the message for a file system without space. The error of a write does not name its file."""
+    folder = cache_directory()
+    where = f" at {error.filename}" if error.filename else ""
+    return (
+        f"a file cannot be written{where}: {error.strerror}. {folder} has {shutil.disk_usage(folder).free / 1e6:.0f} "
+        "MB left; the full disk may also be that of temporary files. Free space, then run `pulumi up` again: it "
+        "continues from here"
+    )
 
 
 def changed(olds: Mapping[str, Any], news: Mapping[str, Any], names: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,11 @@ class Durations:
         return self._read().get(step)
 
     def record(self, seconds: Mapping[str, float]) -> None:
-        """Record durations of successful runs. A concurrent record of another process may be lost."""
+        """Record durations of successful runs. One may be lost: to a concurrent record, or on a full disk."""
+        with suppress(OSError):
+            self._record(seconds)
+
+    def _record(self, seconds: Mapping[str, float]) -> None:
         recorded = self._read() | {step: round(duration, 1) for step, duration in seconds.items()}
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=self.file.parent, prefix=self.file.name, delete=False) as partial:

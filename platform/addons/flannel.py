@@ -6,7 +6,8 @@ import json
 
 import pulumi
 from mlplatform.addons import vendored_manifests
-from mlplatform.addons.vendored_manifests import SKIP_AWAIT, TOLERATIONS, pod_of, read_manifests
+from mlplatform.addons.vendored_manifests import TOLERATIONS, pod_of, read_manifests
+from mlplatform.k8s.waiting import SKIP_AWAIT
 
 from infra.cluster import Cluster
 from settings.infra import KubernetesSettings

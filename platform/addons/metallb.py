@@ -7,8 +7,9 @@ import json
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.addons import vendored_manifests
-from mlplatform.addons.vendored_manifests import SKIP_AWAIT, Manifest, pod_of, read_manifests
+from mlplatform.addons.vendored_manifests import Manifest, pod_of, read_manifests
 from mlplatform.k8s.deployment import settings_digest
+from mlplatform.k8s.waiting import SKIP_AWAIT
 
 from infra.cluster import Cluster
 from infra.secrets import RandomPassword

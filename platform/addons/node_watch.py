@@ -7,11 +7,11 @@ from pathlib import Path
 import mlplatform.failover as program
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.addons.vendored_manifests import SKIP_AWAIT
 from mlplatform.k8s.deployment import settings_digest
 from mlplatform.k8s.pod import Container, Pod, PodField, Resources
 from mlplatform.k8s.rbac import service_account
 from mlplatform.k8s.volumes import ConfigMapFiles, Mount
+from mlplatform.k8s.waiting import SKIP_AWAIT
 
 from infra.cluster import Cluster
 

@@ -11,12 +11,11 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 import yaml
+from mlplatform.k8s.waiting import SKIP_AWAIT
 
 from infra.cluster import Cluster
 
 VENDOR = Path(__file__).with_name("vendor")
-SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
-"""Annotation of DaemonSets: the pod of a node that is down never becomes ready, so no operation may wait for it."""
 TOLERATIONS = [{"effect": effect, "operator": "Exists"} for effect in ("NoSchedule", "NoExecute")]
 """Tolerations of a pod network: it runs on every node, whatever taints the node has."""
 
@@ -101,6 +100,8 @@ def _stage(kind: str) -> int:
 
 def _create(manifest: Manifest, prefix: str, options: pulumi.ResourceOptions) -> pulumi.Resource:
     name: str = manifest["metadata"]["name"]
+    if manifest["kind"] == "Service":
+        manifest["metadata"].setdefault("annotations", {}).update(SKIP_AWAIT)
     properties = {_snake_case(key): value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
     resource: pulumi.Resource = _types()[manifest["kind"]](
         name if prefix in name else f"{prefix}-{name}", **properties, opts=options

@@ -7,8 +7,9 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.addons.vendored_manifests import SKIP_AWAIT, TOLERATIONS
+from mlplatform.addons.vendored_manifests import TOLERATIONS
 from mlplatform.k8s.rbac import service_account
+from mlplatform.k8s.waiting import SKIP_AWAIT
 
 from infra.cluster import Cluster
 from infra.secrets import RandomPassword

@@ -27,7 +27,7 @@ from mlplatform.door.start_page import NAME as START_PAGE
 from mlplatform.door.start_page import PORT as START_PAGE_PORT
 from mlplatform.door.start_page import start_page, start_page_settings
 from mlplatform.images.image import Image
-from mlplatform.k8s.deployment import deployment
+from mlplatform.k8s.deployment import deployment, service
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Rule, namespace, tcp_ports, team_namespace
 
 from infra.cluster import Cluster
@@ -251,19 +251,15 @@ class Door(pulumi.ComponentResource):
 
     def _service(self, pods: pulumi.Resource) -> None:
         address = self._settings.service_address
-        annotations = {"annotations": {METALLB_ADDRESS: address}} if address else {}
-        kubernetes.core.v1.Service(
+        service(
             NAME,
-            metadata={"name": NAME, "namespace": NAMESPACE, "labels": PODS, **annotations},
-            spec={
-                "type": "LoadBalancer",
-                "selector": PODS,
-                "ports": [
-                    {"name": "https", "port": 443, "targetPort": HTTPS_PORT},
-                    {"name": "http", "port": 80, "targetPort": HTTP_PORT},
-                ],
-            },
-            opts=self._namespace.options(pods),
+            self._namespace,
+            PODS,
+            PODS,
+            {"https": (443, HTTPS_PORT), "http": (80, HTTP_PORT)},
+            pods,
+            kind="LoadBalancer",
+            annotations={METALLB_ADDRESS: address} if address else None,
         )
 
     def _config_map(self, name: str, data: Mapping[str, str]) -> kubernetes.core.v1.ConfigMap:

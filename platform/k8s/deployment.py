@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import Namespace
 from mlplatform.k8s.pod import Pod
+from mlplatform.k8s.waiting import AWAIT_ADDRESS, SKIP_AWAIT
 
 from settings.types import ServiceType
 
@@ -66,11 +67,18 @@ def service(
     ports: Mapping[str, tuple[int, int]],
     *depends_on: pulumi.Resource,
     kind: ServiceType = "ClusterIP",
+    annotations: Mapping[str, str] | None = None,
 ) -> kubernetes.core.v1.Service:
     """Create a Service for the pods that `selector` matches; `ports` are its port and the pod's port, by name."""
+    awaited = AWAIT_ADDRESS if kind == "LoadBalancer" else SKIP_AWAIT
     return kubernetes.core.v1.Service(
         name,
-        metadata={"name": name, "namespace": namespace.name, "labels": dict(labels)},
+        metadata={
+            "name": name,
+            "namespace": namespace.name,
+            "labels": dict(labels),
+            "annotations": {**awaited, **(annotations or {})},
+        },
         spec={
             "type": kind,
             "selector": dict(selector),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import Namespace
+from mlplatform.k8s.waiting import SKIP_AWAIT
 
 
 def persistent_volume_claim(
@@ -28,7 +29,7 @@ def persistent_volume_claim(
             "namespace": namespace.name,
             "labels": dict(labels),
             # The claim is bound only when its first pod is scheduled, so Pulumi must not wait for it.
-            "annotations": {"pulumi.com/skipAwait": "true"},
+            "annotations": SKIP_AWAIT,
         },
         spec={
             "accessModes": ["ReadWriteOnce"],

@@ -6,6 +6,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import namespace
 from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
 from mlplatform.k8s.volumes import HostPath, Mount
+from mlplatform.k8s.waiting import SKIP_AWAIT
 from mlplatform.monitoring.scraping import IMAGES, from_prometheus, grant_pod_discovery, labels, metadata
 
 from infra.cluster import Cluster
@@ -57,11 +58,9 @@ def node_exporter(cluster: Cluster, registry: ContainerRegistry) -> None:
         grace_seconds=2,
         tolerations=[{"operator": "Exists"}],
     )
-    # The pod of a node that is down never becomes ready, so no operation may wait for it.
-    unawaited = {"annotations": {"pulumi.com/skipAwait": "true"}}
     kubernetes.apps.v1.DaemonSet(
         NAME,
-        metadata=metadata(NAME, NAMESPACE) | unawaited,
+        metadata=metadata(NAME, NAMESPACE) | {"annotations": SKIP_AWAIT},
         spec={
             "selector": {"matchLabels": labels(NAME)},
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},

@@ -16,6 +16,7 @@ from mlplatform.addons import vendored_manifests
 from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.vendored_manifests import pod_of, read_manifests
 from mlplatform.engine_config import JobEngineConfig
+from mlplatform.k8s.waiting import AWAIT_ADDRESS, SKIP_AWAIT
 from pulumi.runtime import rpc
 
 from settings.paths import VERSIONS
@@ -59,6 +60,14 @@ def test_manifest_of_each_program_has_no_fault(graphs: Mapping[str, Graph], prog
     rendered = objects(graphs[program])
     assert rendered
     assert [fault for each in rendered.values() for fault in faults(each)] == []
+
+
+def test_service_of_each_program_waits_for_nothing_but_an_address(graphs: Mapping[str, Graph]) -> None:
+    services = [each for graph in graphs.values() for each in objects(graph).values() if each["kind"] == "Service"]
+    assert services
+    for each in services:
+        load_balancer = each["spec"].get("type") == "LoadBalancer"
+        assert (AWAIT_ADDRESS if load_balancer else SKIP_AWAIT).items() <= each["metadata"]["annotations"].items()
 
 
 def test_programs_render_every_kind_of_the_schema(graphs: Mapping[str, Graph]) -> None:

@@ -29,13 +29,22 @@ def run_and_record(
         tags: tags of the run in MLflow.
 
     Raises:
-        UserError: the run failed; with the step, its last log lines and the path of the log.
+        UserError: the run failed, with the step, its last log lines and the path of the log; or MLflow did not record
+            it.
     """
     from workloads.ml import tracking
 
     result = engine.run(request)
     with mlflow_session(access) as url:
-        tracking.record(url, request.pipeline, request.run_id, arguments, result, tags)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            tracking.record(url, request.pipeline, request.run_id, arguments, result, tags)
+        except MlflowException as error:
+            raise UserError(
+                f"MLflow did not record the run {request.run_id} of pipeline {request.pipeline}: {error.message}. Its "
+                "log has the reason. The next `pulumi up` repeats or resumes the run"
+            ) from None
     if not result.succeeded:
         step = f"in step {result.failed_step}" if result.failed_step else "outside its steps"
         log = "\n".join(f"  {line}" for line in result.error.splitlines())

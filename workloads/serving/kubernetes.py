@@ -11,9 +11,10 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.door.door import NAMESPACE as DOOR
 from mlplatform.door.door_routes import canary_service
 from mlplatform.images.image import MODEL_SERVER, Image
-from mlplatform.k8s.deployment import settings_digest
+from mlplatform.k8s.deployment import service, settings_digest
 from mlplatform.k8s.namespace import DNS, SERVING, Namespace, Rule, namespace, tcp_ports
 from mlplatform.k8s.service_url import service_url
+from mlplatform.k8s.waiting import SKIP_AWAIT
 from mlplatform.mlflow import NAMESPACE as TRACKING
 from mlplatform.mlflow import Login, TrackingServer
 from mlplatform.mlflow_pod import CONTAINER_PORT as TRACKING_PORT
@@ -32,7 +33,7 @@ from workloads.serving.pod_template import (
     ModelRegistryLogin,
     pod_template,
 )
-from workloads.serving.rollout import SKIP_AWAIT, Rollout, with_digest
+from workloads.serving.rollout import Rollout, with_digest
 
 NAMESPACE = SERVING
 NETRC = "registry-login"
@@ -134,51 +135,39 @@ class ModelService(pulumi.ComponentResource):
             ModelRef(model, champion.version, champion.sha256, follow=settings.follow)
             for model, champion in champions.items()
         ]
-        stable, stable_rollout = self._deploy(name, "stable", settings.replicas, labels, stable_models)
-        rollouts = [stable_rollout]
+        stable = self._deploy(name, "stable", settings.replicas, labels, stable_models)
         if canary:
             version = pulumi.Output.from_input(str(canary.version))
             (model,) = champions
             canary_models = [ModelRef(model, version, pulumi.Output.from_input(""))]
-            _, canary_rollout = self._deploy(f"{name}-canary", "canary", canary.replicas, labels, canary_models)
-            rollouts.append(canary_rollout)
+            self._deploy(f"{name}-canary", "canary", canary.replicas, labels, canary_models)
         self._limit_disruptions(name, labels)
         self._autoscale(name, stable)
         selected = {}
         if canary and canary.separate:
             selected = {TRACK: "stable"}
-            self._service(canary_service(name), port, labels, {TRACK: "canary"}, *rollouts)
-        service = self._service(name, port, labels, selected, *rollouts)
+            self._service(canary_service(name), port, labels, {TRACK: "canary"})
+        address = self._service(name, port, labels, selected)
         inside_url = f"http://{name}.{self._namespace.name}.svc:{port}"
-        self.url = service_url(service, settings.service, serving.target.cluster, inside_url)
+        self.url = service_url(address, settings.service, serving.target.cluster, inside_url)
         self.register_outputs({"url": self.url})
 
     def _service(
-        self, name: str, port: int, labels: Mapping[str, str], track: Mapping[str, str], *rollouts: Rollout
+        self, name: str, port: int, labels: Mapping[str, str], track: Mapping[str, str]
     ) -> kubernetes.core.v1.Service:
-        """Create the Service of the pods with these labels."""
-        return kubernetes.core.v1.Service(
-            name,
-            metadata={"name": name, "namespace": self._namespace.name, "labels": labels},
-            spec={
-                "type": self._settings.service,
-                "selector": {**labels, **track},
-                "ports": [
-                    {"name": "http", "port": port, "targetPort": CONTAINER_PORT},
-                    *(
-                        [{"name": "grpc", "port": grpc, "targetPort": GRPC_PORT}]
-                        if (grpc := self._settings.grpc_port)
-                        else []
-                    ),
-                ],
-            },
-            opts=self._namespace.options(*rollouts),
-        )
+        """Create the Service of the pods with these labels. Its load balancer takes in each pod that becomes ready."""
+        ports = {"http": (port, CONTAINER_PORT)}
+        if self._settings.grpc_port:
+            ports["grpc"] = (self._settings.grpc_port, GRPC_PORT)
+        return service(name, self._namespace, labels, {**labels, **track}, ports, kind=self._settings.service)
 
     def _deploy(
         self, name: str, track: str, replicas: int, labels: Mapping[str, str], models: Sequence[ModelRef]
-    ) -> tuple[kubernetes.apps.v1.Deployment, Rollout]:
-        """Create the Deployment of model versions; the autoscaler owns the replicas of the track `stable`."""
+    ) -> kubernetes.apps.v1.Deployment:
+        """Create a Deployment of model versions and its rollout.
+
+        The autoscaler owns the replicas of the track `stable`.
+        """
         serving = self._serving
         pod_labels = {**labels, TRACK: track}
         template = pod_template(
@@ -201,7 +190,7 @@ class ModelService(pulumi.ComponentResource):
             spec=spec,
             opts=pulumi.ResourceOptions.merge(self._namespace.options(*serving.resources, self._policy), scaled),
         )
-        rollout = Rollout(
+        Rollout(
             name,
             kubeconfig=serving.target.cluster.kubeconfig,
             namespace=self._namespace.name,
@@ -210,7 +199,7 @@ class ModelService(pulumi.ComponentResource):
             template=template,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        return deployment, rollout
+        return deployment
 
     def _limit_disruptions(self, name: str, labels: Mapping[str, str]) -> None:
         kubernetes.policy.v1.PodDisruptionBudget(

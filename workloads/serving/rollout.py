@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 DIGEST = "mlplatform/template"
 """Annotation key for the template digest; identifies the ReplicaSet of a template."""
-SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
-"""Annotation of a Deployment that a `Rollout` waits for instead of the Kubernetes provider."""
 POLL_SECONDS = 1
 LOG_LINES = 5
 MANAGER = "mlplatform-rollout"

@@ -1,10 +1,16 @@
-"""The process of a dynamic provider: it exits with the CLI that started it."""
+"""The base class of dynamic providers: the end of their process, and errors for the user."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import pytest
+from pulumi.dynamic import DiffResult, UpdateResult
+
+from infra.dynamic_provider import DynamicProvider, UserError
 from tools.bootstrap.paths import PROJECT
 
 PROVIDER = """
@@ -27,3 +33,18 @@ def test_configured_provider_exits_at_the_end_of_its_input() -> None:
         assert process.poll() is None
         process.stdin.close()
         assert process.wait(30) == 1
+
+
+class _FullDiskProvider(DynamicProvider):
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=True)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        Path("/dev/full").write_text("a line")
+        return UpdateResult(_news)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_provider_that_fills_the_disk_names_the_space_that_is_left() -> None:
+    with pytest.raises(UserError, match=r"a file cannot be written: No space left on device.*has \d+ MB left"):
+        _FullDiskProvider().update("id", {}, {})

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from mlplatform.mlflow import NAMESPACE
 from mlplatform.mlflow_pod import NAME
 
+from infra.retry import poll
 from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import ROLLOUT_SECONDS, kubectl_output
 
 IN_NAMESPACE = ("--namespace", NAMESPACE)
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+"""Annotation of a claim: the node that the scheduler selected for its first pod."""
+POLL_SECONDS = 2
 BINDINGS = ("pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/")
 """Beginnings of the annotations that bind a claim to its volume and to its node."""
 
@@ -20,12 +25,50 @@ def replace_lost_volume(kubeconfig: str) -> None:
     """Replace the volume of MLflow by an empty one on any node, and return when MLflow is ready.
 
     Raises:
-        BackupError: MLflow is ready, so its volume is not lost.
+        BackupError: MLflow is ready, so its volume is not lost; or MLflow did not become ready on the new volume.
     """
-    deployment = json.loads(kubectl_output(kubeconfig, ["get", "deployment", NAME, "--output", "json", *IN_NAMESPACE]))
-    if deployment["status"].get("readyReplicas"):
+    if _is_ready(kubeconfig):
         raise BackupError("MLflow is ready, so its volume is not lost; remove --new-volume")
-    claim = json.loads(kubectl_output(kubeconfig, ["get", "pvc", NAME, "--output", "json", *IN_NAMESPACE]))
+    claim = _claim(kubeconfig)
+    _replace_claim(kubeconfig, claim)
+
+    def ready() -> bool | None:
+        # The cluster notices only after half a minute that a node is lost. Until then the scheduler may select it.
+        if _selected_node_is_lost(kubeconfig):
+            _replace_claim(kubeconfig, claim)
+        return _is_ready(kubeconfig) or None
+
+    if poll(ready, timeout=ROLLOUT_SECONDS, interval=POLL_SECONDS) is None:
+        raise BackupError(
+            f"MLflow is not ready on its new volume after {ROLLOUT_SECONDS} s; "
+            f"see `kubectl describe pods --namespace {NAMESPACE}`"
+        )
+
+
+def _is_ready(kubeconfig: str) -> bool:
+    return bool(_read(kubeconfig, "deployment", NAME, *IN_NAMESPACE)["status"].get("readyReplicas"))
+
+
+def _claim(kubeconfig: str) -> dict[str, Any]:
+    return _read(kubeconfig, "pvc", NAME, *IN_NAMESPACE)
+
+
+def _selected_node_is_lost(kubeconfig: str) -> bool:
+    """Return True if the claim belongs to a node that is not ready or does not exist."""
+    selected = _claim(kubeconfig)["metadata"].get("annotations", {}).get(SELECTED_NODE)
+    return selected is not None and selected not in _ready_nodes(kubeconfig)
+
+
+def _ready_nodes(kubeconfig: str) -> set[str]:
+    return {
+        node["metadata"]["name"]
+        for node in _read(kubeconfig, "nodes")["items"]
+        for condition in node["status"]["conditions"]
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    }
+
+
+def _replace_claim(kubeconfig: str, claim: Mapping[str, Any]) -> None:
     kubectl_output(kubeconfig, ["delete", "pvc", NAME, "--wait=false", *IN_NAMESPACE])
     # The pod of a machine that is off never ends by itself, and the claim stays while a pod uses it.
     delete_pods = ["delete", "pods", "--all", "--force", "--grace-period=0", *IN_NAMESPACE]
@@ -34,11 +77,14 @@ def replace_lost_volume(kubeconfig: str) -> None:
     kubectl_output(kubeconfig, ["create", "--filename", "-"], json.dumps(unbound_claim(claim)))
     # A pod that the scheduler refused for the missing claim waits for five minutes. A new one does not.
     kubectl_output(kubeconfig, delete_pods)
-    ready = ["rollout", "status", f"deployment/{NAME}", f"--timeout={ROLLOUT_SECONDS}s", *IN_NAMESPACE]
-    kubectl_output(kubeconfig, ready)
 
 
-def unbound_claim(claim: dict[str, Any]) -> dict[str, Any]:
+def _read(kubeconfig: str, *objects: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(kubectl_output(kubeconfig, ["get", *objects, "--output", "json"]))
+    return read
+
+
+def unbound_claim(claim: Mapping[str, Any]) -> dict[str, Any]:
     """Return the manifest of a PersistentVolumeClaim without the volume that it is bound to."""
     metadata, annotations = claim["metadata"], claim["metadata"].get("annotations", {})
     return {
