@@ -17,6 +17,7 @@ import boto3
 import psycopg
 import pytest
 import requests
+from mlplatform.mlflow_server.database_copy import copy_users, set_aside
 
 from settings.platform import TrackingSettings
 from tests.harness import Stack, free_ports
@@ -175,3 +176,29 @@ def test_restored_data_of_external_stores_are_those_of_the_backup(
     (tmp_path / "mlflow.db").touch()
     with pytest.raises(BackupError, match=r"the backup has mlflow\.db, and this stack needs mlflow\.dump"):
         restore_external_data(tracking, tmp_path, tmp_path / "kept")
+
+
+def test_users_copied_to_postgresql_and_back_are_the_same(database: str, tmp_path: Path) -> None:
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create database users")
+    url = database.removesuffix("postgres") + "users"
+    files = [f"sqlite:///{tmp_path / name}.db" for name in ("before", "after")]
+    source, target = SqlAlchemyStore(), SqlAlchemyStore()
+    source.init_db(files[0])  # type: ignore[no-untyped-call]
+    for name in ("sam", "tess"):
+        source.create_user(name, "a-long-password")  # type: ignore[no-untyped-call]
+    copy_users(files[0], url)
+    target.init_db(url)  # type: ignore[no-untyped-call]
+    target.create_user("uma", "a-long-password")  # type: ignore[no-untyped-call]
+    set_aside(url, "before_restore")
+    copy_users(files[0], url)
+    copy_users(url, files[1])
+    target.init_db(files[1])  # type: ignore[no-untyped-call]
+    names = [[user.username for user in store.list_users()] for store in (source, target)]  # type: ignore[no-untyped-call]
+    assert names == [["sam", "tess"], ["sam", "tess"]]
+    assert target.authenticate_user("sam", "a-long-password")  # type: ignore[no-untyped-call]
+    with psycopg.connect(url) as connection:
+        aside = connection.execute("select username from before_restore.users order by id").fetchall()
+    assert aside == [("sam",), ("tess",), ("uma",)]
