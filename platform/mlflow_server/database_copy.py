@@ -17,7 +17,7 @@ def copy_runs(source: str, target: str) -> None:
 
     engine = create_sqlalchemy_engine_with_retry(target)  # type: ignore[no-untyped-call]
     _initialize_tables(engine)  # type: ignore[no-untyped-call]
-    _copy(source, engine, Base.metadata.sorted_tables)
+    copy_tables(source, engine, Base.metadata.sorted_tables)
 
 
 def copy_users(source: str, target: str) -> None:
@@ -27,7 +27,7 @@ def copy_users(source: str, target: str) -> None:
 
     store = SqlAlchemyStore()
     store.init_db(target)  # type: ignore[no-untyped-call]
-    _copy(source, store.engine, Base.metadata.sorted_tables)
+    copy_tables(source, store.engine, Base.metadata.sorted_tables)
 
 
 def set_aside(url: str, name: str) -> None:
@@ -56,8 +56,11 @@ def count_runs(url: str) -> int:
         engine.dispose()
 
 
-def _copy(source: str, target: Any, tables: Iterable[Any]) -> None:
-    """Copy all rows of the tables, which come in the order of their references."""
+def copy_tables(source: str, target: Any, tables: Iterable[Any]) -> None:
+    """Replace all rows of the tables in `target`, an engine, by those at a URL.
+
+    The tables are in the order of their references.
+    """
     from sqlalchemy import create_engine, insert, select
 
     tables = list(tables)
