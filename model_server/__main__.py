@@ -10,7 +10,6 @@ import os
 import resource
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -22,6 +21,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from model_server.errors import ModelRefused, RepositoryError
+from model_server.metrics_folder import metrics_folder
 from model_server.model.model_package import read_package
 from model_server.redaction import redact
 from model_server.settings import ServerSettings, ServerSettingsError, variable
@@ -77,7 +77,7 @@ def _serve(settings: ServerSettings) -> int:
                 _require_free_port(host, port, setting)
         if settings.cache:
             settings.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="model_server-metrics-", dir=settings.cache) as folder:
+        with metrics_folder(settings.cache) as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
             # The import must follow the line above. Forked workers share the imported modules.
             worker = import_module("model_server.http.worker")

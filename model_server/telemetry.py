@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from model_server.drift_counters import DriftCounters
+from model_server.metrics_folder import process_exists
 from model_server.model.model import Model
 
 ModelKey = tuple[str, str, str]
@@ -169,7 +170,5 @@ def forget_dead_workers() -> None:
     folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
     for file in Path(folder).glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not process_exists(pid):
             mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

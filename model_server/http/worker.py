@@ -1,4 +1,4 @@
-"""One worker process: the WSGI application with its models and its background threads.
+"""Worker process: the WSGI application with its models and its background threads.
 
 Import this module only after PROMETHEUS_MULTIPROC_DIR is set: Prometheus' client reads it when it is imported.
 """

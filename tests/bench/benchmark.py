@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from infra.dynamic_provider import UserError
-from tests.bench import batch, machinery
-from tests.bench.forest import train
+from tests.bench import batch, door, machinery
+from tests.bench.forest import Forest, train
 from tests.bench.http import in_cluster, mlserver_environment, serving
 from tests.bench.http.load import generator
 from tests.bench.machinery import Machinery, NotMeasured
@@ -74,6 +74,7 @@ def _on_this_computer(pulumi: Pulumi, outputs: Mapping[str, Any], folder: Path, 
         served_rows=served,
         library_rows=by_library,
         wide_ratios=wide_ratios,
+        door=_door(forest, folder),
         machinery=_machinery(pulumi, outputs),
     )
 
@@ -89,6 +90,13 @@ def _outputs(pulumi: Pulumi) -> dict[str, Any]:
     except (FileNotFoundError, PulumiError):
         return {}
     return outputs
+
+
+def _door(forest: Forest, folder: Path) -> list[door.DoorRound] | str:
+    try:
+        return door.measure(forest, folder)
+    except NotMeasured as error:
+        return str(error)
 
 
 def _machinery(pulumi: Pulumi, outputs: Mapping[str, Any]) -> Machinery | str:

@@ -20,6 +20,7 @@ TITLES = {
     "flask": "a constant, from Flask",
     "wsgi": "a constant, bare: the ceiling",
     "nginx": "a constant, from nginx",
+    "door": "ours, through the door with a token",
 }
 
 
@@ -27,7 +28,7 @@ def markdown(results: Results) -> str:
     """Return the page of the results."""
     about = f"{', '.join(f'{name} {version}' for name, version in results.versions.items())}."
     conditions = f"{_conditions(results.date, results.computer)}\n{about}"
-    parts = [conditions, _serving(results), _goals(results), _rows(results), _machinery(results)]
+    parts = [conditions, _serving(results), _goals(results), _rows(results), _door(results), _machinery(results)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -134,6 +135,16 @@ def _rows(results: Results) -> str:
     base = results.library_rows[BASE]
     rows = [(name, f"{rate:,.0f}", f"{rate / base:.2f}") for name, rate in served + local]
     return _table(("batch prediction", "rows/s", f"this / {BASE}"), rows)
+
+
+def _door(results: Results) -> str:
+    if isinstance(results.door, str):
+        return f"The cost of the door was not measured: {results.door}."
+    rows = [
+        (str(number), f"{each.alone:,.0f}", f"{each.through:,.0f}", f"{each.ratio:.2f}")
+        for number, each in enumerate(results.door, start=1)
+    ]
+    return _table(("round", "ours, requests/s", "through the door with a token, requests/s", "ratio"), rows)
 
 
 def _machinery(results: Results) -> str:

@@ -178,9 +178,13 @@ def running_door(
     mlflow_url: str,
     models: Mapping[str, PublishedModel] = MODELS,
     teams: Mapping[str, TeamSettings] = {},
+    model_server: str = "",
     **ports: int,
 ) -> Iterator[DoorProcesses]:
-    """Run a door for MLflow at a URL and an echo server as each model; yield it once it is ready."""
+    """Run a door for MLflow at a URL; yield it once it is ready.
+
+    Each model is the server at `model_server`, a `host:port`, or an echo server.
+    """
     authority = issue_authority("test CA")
     server = issue_server(authority, "test", [HOST])
     for name, content in {
@@ -199,7 +203,7 @@ def running_door(
             "mlflow": mlflow_url.removeprefix("http://"),
             "start_page": f"{HOST}:{start}",
             "monitoring": f"{HOST}:{echo}",
-            **{f"model_{name}": f"{HOST}:{echo}" for name in models},
+            **{f"model_{name}": model_server or f"{HOST}:{echo}" for name in models},
             **{canary_upstream(name): f"{HOST}:{canary}" for name, model in models.items() if model.canary},
             canary_upstream("rush"): f"{HOST}:1",  # nothing listens there
         }

@@ -1,4 +1,4 @@
-"""Every Kubernetes object that the program and its engines create, rendered with Pulumi's mocks."""
+"""All Kubernetes objects that the program and its engines create, rendered with Pulumi's mocks."""
 
 from __future__ import annotations
 

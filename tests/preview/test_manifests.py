@@ -1,4 +1,4 @@
-"""Every rendered manifest against the OpenAPI schema of Kubernetes."""
+"""All rendered manifests against the OpenAPI schema of Kubernetes."""
 
 from __future__ import annotations
 

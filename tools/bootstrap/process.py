@@ -1,4 +1,4 @@
-"""Other programs, run with their output in a log file or returned as text."""
+"""Programs, run with their output in a log file or returned as text."""
 
 from __future__ import annotations
 

@@ -115,10 +115,14 @@ def faults(path: str, text: str) -> list[Fault]:
 
 def _openers(text: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if isinstance(node, ast.Module):
+            line, name = 1, "the module"
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            line, name = node.lineno, node.name
+        else:
             continue
         if opener := OPENER.match(ast.get_docstring(node) or ""):
-            yield node.lineno, f'docstring of {node.name} begins with "{opener[0]}"; begin with a verb or a noun'
+            yield line, f'docstring of {name} begins with "{opener[0]}"; begin with a verb or a noun'
 
 
 def _block_faults(blocks: Iterable[Block]) -> Iterator[tuple[int, str]]:

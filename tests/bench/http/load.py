@@ -32,13 +32,14 @@ def generator() -> str:
 
 def load(url: str, bodies: Path, seconds: int) -> Figures:
     """Send the lines of the file `bodies`, each a JSON text, in turn for `seconds`."""
-    return _wrk(url, bodies, seconds) if shutil.which("wrk") else _client(url, bodies, seconds)
+    return wrk(url, bodies, seconds) if shutil.which("wrk") else _client(url, bodies, seconds)
 
 
-def _wrk(url: str, bodies: Path, seconds: int) -> Figures:
+def wrk(url: str, bodies: Path, seconds: int, *authorization: str) -> Figures:
+    """Send the lines by wrk, also over HTTPS, with a header `Authorization` if its value is given."""
     options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", f"{TIMEOUT_SECONDS}s"]
     output = subprocess.run(
-        ["wrk", *options, "-s", SCRIPT, url, "--", bodies], check=True, capture_output=True, text=True
+        ["wrk", *options, "-s", SCRIPT, url, "--", bodies, *authorization], check=True, capture_output=True, text=True
     ).stdout
     found = json.loads(output.splitlines()[-1])
     return Figures(found["good"] / found["seconds"], found["p50_ms"], found["p99_ms"], found["errors"])

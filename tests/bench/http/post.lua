@@ -1,10 +1,11 @@
--- POSTs the lines of a file in turn, and ends with the figures as one line of JSON. Usage: wrk -s post.lua URL -- FILE
+-- POSTs the lines of a file in turn, and ends with the figures as one line of JSON. Usage: wrk -s post.lua URL -- FILE [AUTHORIZATION]
 local requests = {}
 local sent = 0
 
 function init(args)
+  local headers = { ["Content-Type"] = "application/json", ["Authorization"] = args[2] }
   for body in io.lines(args[1]) do
-    requests[#requests + 1] = wrk.format("POST", nil, { ["Content-Type"] = "application/json" }, body)
+    requests[#requests + 1] = wrk.format("POST", nil, headers, body)
   end
 end
 

@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from model_server.http import idle_connections
+from model_server.metrics_folder import PREFIX, SHARED_MEMORY
 from model_server.settings import ServerSettings
 from tests.server.running import HOST, Server, environment, free_port, running, wait_until
 from tests.server.training import Trained
@@ -97,16 +98,18 @@ def test_idle_connections_within_request_are_closed(iris: Trained, tmp_path: Pat
 
 def test_sigterm_ends_all_processes_and_removes_metrics_folder(iris: Trained, tmp_path: Path) -> None:
     settings = {"DIRECTORY": iris.folder, "CACHE": tmp_path / "cache"}
+    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else tmp_path / "cache"
     with running(tmp_path / "log", **settings) as server:
         processes = [psutil.Process(server.process.pid), *server.workers()]
         assert len(processes) == 3
-        assert list((tmp_path / "cache").iterdir()) != []
+        folders = list(parent.glob(f"{PREFIX}{server.process.pid}-*"))
+        assert folders
         started = time.monotonic()
         server.process.terminate()
         assert server.process.wait(10) == 0
         assert time.monotonic() - started < 4
         assert [process for process in processes if process.is_running()] == []
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [folder for folder in folders if folder.exists()] == []
 
 
 def test_sigint_during_request_completes_the_request(iris: Trained, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ class TestOpeners:
     def test_docstring_that_begins_with_another_word_is_allowed(self, docstring: str) -> None:
         assert messages("a.py", f'def f():\n    """{docstring}"""\n') == []
 
-    def test_module_docstring_may_begin_with_any_word(self) -> None:
-        assert messages("a.py", '"""What the module does."""\n') == []
+    def test_module_docstring_that_begins_with_a_forbidden_word_is_a_fault(self) -> None:
+        (message,) = messages("a.py", '"""What the module does."""\n')
+        assert message == 'docstring of the module begins with "What"; begin with a verb or a noun'
 
     def test_main_with_a_faulty_docstring_prints_the_line_and_returns_1(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

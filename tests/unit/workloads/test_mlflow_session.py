@@ -1,4 +1,4 @@
-"""Sessions with MLflow servers."""
+"""Sessions with MLflow servers, and a server that fails."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 from mlplatform.tracking_access import TrackingAccess
 
+from infra.errors import UserError
+from infra.local.free_ports import free_ports
 from settings.paths import PROJECT
 from tests.stand_ins import Answering, answering
+from workloads.engines.base import Engine, RunRequest, RunResult, RunState
 from workloads.ml import tracking
 from workloads.mlflow_session import mlflow_session
+from workloads.runs.recorded_run import run_and_record
 
 
 class Registry(Answering):
@@ -57,8 +62,10 @@ def test_mlflow_session_with_two_servers_sends_each_its_credentials_only(
 SESSIONS_OF_TWO_THREADS = """
 import sys, threading, time
 from mlplatform.tracking_access import TrackingAccess
+from workloads.engines.base import Engine, RunRequest, RunResult, RunState
 from workloads.ml import tracking
 from workloads.mlflow_session import mlflow_session
+from workloads.runs.recorded_run import run_and_record
 
 def session(delay):
     time.sleep(delay)
@@ -77,3 +84,13 @@ def test_mlflow_session_of_two_threads_imports_the_client_once(delay: float) -> 
     command = [sys.executable, "-c", SESSIONS_OF_TWO_THREADS, str(delay)]
     finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert (finished.returncode, finished.stderr) == (0, "")
+
+
+def test_run_that_mlflow_does_not_record_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    result = RunResult(RunState.SUCCEEDED, {"accuracy": 0.9}, [], "/run.log")
+    engine: Any = SimpleNamespace(run=lambda _request: result)
+    request = RunRequest("iris", "iris-1", "iris-v1", {})
+    (port,) = free_ports(1)
+    with pytest.raises(UserError, match="MLflow did not record the run iris-1 of pipeline iris: API request to"):
+        run_and_record(cast(Engine, engine), request, TrackingAccess(f"http://127.0.0.1:{port}"), {}, {})

@@ -74,7 +74,7 @@ REPLACED = ["delete", "delete", "wait", "create", "delete"]
 
 
 def verbs(folder: Path) -> list[str]:
-    """Return what kubectl was told to do, except to read."""
+    """Return the verbs of the commands that kubectl got, except `get`."""
     calls = [line.split()[0] for line in (folder / "calls").read_text().splitlines()]
     return [verb for verb in calls if verb != "get"]
 
