@@ -10,6 +10,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.deployment import MountedSettings, settings_digest
 from mlplatform.k8s.namespace import Namespace
 from mlplatform.k8s.pod import Pod
+from mlplatform.k8s.waiting import SKIP_AWAIT
 
 DATA = "data"
 """Name of the volume of each pod."""
@@ -99,8 +100,7 @@ def headless_service(
             "name": name,
             "namespace": namespace.name,
             "labels": dict(labels),
-            # Pulumi would wait for pods, which start only after the Service.
-            "annotations": {"pulumi.com/skipAwait": "true"},
+            "annotations": SKIP_AWAIT,
         },
         spec={
             "clusterIP": "None",
