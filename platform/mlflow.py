@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment, service
-from mlplatform.k8s.namespace import namespace, tcp_ports
+from mlplatform.k8s.namespace import Rule, namespace, tcp_ports
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow_pod import (
@@ -177,8 +177,10 @@ class MlflowServer(pulumi.ComponentResource):
             data=program_files(),
             opts=tracking.options(),
         )
-        data = stores.resources if stores else [persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)]
-        egress = stores.egress if stores else store_egress(settings)
+        data: Sequence[pulumi.Resource] = (
+            stores.resources if stores else [persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)]
+        )
+        egress: Sequence[Rule] = stores.egress if stores else store_egress(settings)
         # Users open the pages from any address: the password protects them.
         policy = tracking.allow(NAME, PODS, ingress=[tcp_ports(CONTAINER_PORT)], egress=egress)
         variables, prepare = {**DISABLED_FEATURES, **plain}, _prepare_options(settings)

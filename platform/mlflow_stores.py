@@ -20,13 +20,13 @@ REPLICATED_ARTIFACTS = "s3://mlflow/artifacts"
 
 def store_variables(
     settings: TrackingSettings, folder: str
-) -> tuple[Mapping[str, str], Mapping[str, pulumi.Output[str]]]:
+) -> tuple[Mapping[str, pulumi.Input[str]], Mapping[str, pulumi.Output[str]]]:
     """Return the environment variables with the addresses of the stores: plain values, then secret values.
 
     Stores that the settings leave out are a SQLite file and a folder of artifacts below `folder`. `folder` ends with
     a slash, or is "" for the working directory of the server.
     """
-    plain = {"MLFLOW_ARTIFACTS_DESTINATION": f"{folder}artifacts"}
+    plain: dict[str, pulumi.Input[str]] = {"MLFLOW_ARTIFACTS_DESTINATION": f"{folder}artifacts"}
     secret: dict[str, pulumi.Output[str]] = {}
     if settings.database_url:
         secret["MLFLOW_BACKEND_STORE_URI"] = pulumi.Output.secret(settings.database_url.get_secret_value())
@@ -47,7 +47,7 @@ def replicated_variables(
     stores: ReplicatedStores,
 ) -> tuple[Mapping[str, pulumi.Input[str]], Mapping[str, pulumi.Output[str]]]:
     """Return the environment variables with the addresses of replicated stores, as `store_variables` does."""
-    plain = {
+    plain: dict[str, pulumi.Input[str]] = {
         "MLFLOW_ARTIFACTS_DESTINATION": REPLICATED_ARTIFACTS,
         "MLFLOW_S3_ENDPOINT_URL": stores.objects.endpoint_url,
         "AWS_ACCESS_KEY_ID": stores.objects.access_key,

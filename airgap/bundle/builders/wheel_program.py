@@ -6,6 +6,7 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from airgap.bundle.progress import Progress
 from airgap.bundle.source_table import WheelSource
@@ -38,8 +39,10 @@ class WheelBuild:
             requirements, target = partial / "requirements.txt", partial / "wheel"
             hashes = " ".join(f"--hash=sha256:{each}" for each in self.source.hashes)
             requirements.write_text(f"{self.source.package}=={self.source.version} {hashes}\n")
-            options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement", requirements]
-            command = [uv(), "pip", "install", "--python", sys.executable, "--target", target, *options]
+            command: list[str | Path] = [
+                *(uv(), "pip", "install", "--python", sys.executable, "--target", target),
+                *("--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement", requirements),
+            ]
             run_visible(command, log=artifact.log)
             for name, path in self.source.binaries.items():
                 shutil.copy(target / path, partial / name)

@@ -133,12 +133,16 @@ def mlflow_node(cluster: Cluster) -> str:
     return str(running[0]["spec"].get("nodeName", ""))
 
 
+def switch_leader(cluster: Cluster) -> None:
+    before = leader(cluster)
+    cluster.execute(before, STORES, *PATRONI, "switchover", "--force", check=False)
+    until(lambda: leader(cluster) != before, what="a new leader")
+
+
 def move_to_one_worker(cluster: Cluster) -> str:
     """Bring the leader of PostgreSQL and MLflow to the same worker, and return the worker."""
     while node_of(cluster, leader(cluster)) == "control-plane":
-        before = leader(cluster)
-        cluster.execute(before, STORES, *PATRONI, "switchover", "--force", check=False)
-        until(lambda before=before: leader(cluster) != before, what="a new leader")  # type: ignore[misc]
+        switch_leader(cluster)
     worker = node_of(cluster, leader(cluster))
     other = {"worker-1": "worker-2", "worker-2": "worker-1"}[worker]
     cluster.kubectl("cordon", other)
