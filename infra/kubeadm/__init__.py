@@ -139,11 +139,10 @@ class KubeadmCluster(pulumi.ComponentResource):
         self._joins: list[pulumi.Resource] = []
         last: pulumi.Resource = self._init
         for machine in control_planes:
-            if several:
-                before_join = [last, packages[machine.name]]
-                last = join_control_plane(machine, plan, before_join, self._resource)
-                self._joins.append(last)
-            upgrade = upgrade_control_plane(machine, plan, self._options([last]))
+            before_join = [last, packages[machine.name]]
+            joined = join_control_plane(machine, plan, before_join, self._resource)
+            self._joins.append(joined)
+            upgrade = upgrade_control_plane(machine, plan, self._options([joined]))
             last = reconcile_node(machine, plan, self._options([upgrade]))
         self._reconcile = last
         self.kubeconfig = admin_kubeconfig(plan, self._init, self._options([self._reconcile]))

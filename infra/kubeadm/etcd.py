@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 from infra.errors import UserError
+from infra.kubeadm.init import CONTROL_PLANE_READY
 from infra.kubeadm.kubectl import POLL_SECONDS, Kubectl
+from infra.kubeadm.step import NodeRequest
 from infra.machine import ResolvedMachine
 from infra.retry import poll
-from infra.ssh import CommandResult
+from infra.ssh import CommandResult, connected
 
 PKI = "/etc/kubernetes/pki/etcd"
 MEMBER_SECONDS = 60
@@ -27,6 +30,31 @@ def remove_member(kubectl: Kubectl, machine: ResolvedMachine) -> None:
         address = f"https://{machine.address}:2380"
         if member.get("name") == machine.name or address in member["peerURLs"]:
             _remove(kubectl, machine.name, f"{member['ID']:x}")
+
+
+def remove_replaced_members(kubectl: Kubectl, request: NodeRequest) -> None:
+    """Remove the members of lost control planes whose new machines have not joined yet.
+
+    kubeadm changes a control plane only if all members are healthy. A machine that does not respond keeps its member:
+    it may come back with its data.
+
+    Raises:
+        UserError: as in `remove_member`.
+    """
+    for other in request.other_control_planes and request.control_planes:
+        if other.name in (request.node.name, kubectl.machine.name):
+            continue
+        if _is_new(other):
+            remove_member(kubectl, other)
+
+
+def _is_new(machine: ResolvedMachine) -> bool:
+    """Return True if the machine responds and has neither created nor joined a cluster."""
+    with suppress(UserError), connected(machine) as shell:
+        # A failed sudo prints nothing, so it removes no member.
+        found = shell.run(f"sudo --non-interactive sh -c 'test -f {CONTROL_PLANE_READY} || echo new'")
+        return found.code == 0 and found.output.strip() == "new"
+    return False
 
 
 def _remove(kubectl: Kubectl, name: str, member: str) -> None:

@@ -48,7 +48,10 @@ def join_worker(
 def join_control_plane(
     machine: Machine, plan: ClusterPlan, depends_on: Sequence[pulumi.Resource], cluster_resource: pulumi.Resource
 ) -> local.Command:
-    """Join a control plane, which `kubeadm init` has not created. Otherwise like `join_worker`."""
+    """Join a control plane unless `kubeadm init` has created it. Otherwise like `join_worker`.
+
+    The only control plane of a cluster has this step, too: while it is the last of several, it must not leave.
+    """
     tainted = "true" if plan.workers else "false"
     return local_step(
         f"{machine.name}-join",
@@ -90,6 +93,9 @@ def join_control_plane_now(request: ControlPlaneRequest) -> None:
         UserError: kubeadm failed, or no other control plane can be used.
     """
     name = request.node.name
+    if not request.other_control_planes:
+        print(f"{name} is the only control plane")
+        return
     with connected(request.node) as machine:
         is_ready = machine.run(f"sudo --non-interactive test -f {CONTROL_PLANE_READY}").code == 0
         if is_ready and name == request.control_plane.name:
@@ -122,6 +128,9 @@ def leave(request: NodeRequest) -> None:
     """
     node = request.node
     others = [other for other in request.control_planes if other.name != node.name]
+    if not others:
+        print(f"{node.name} is the only control plane: the cluster ends with it")
+        return
     try:
         with kubectl_on(request, others) as kubectl:
             exists = kubectl.node_exists(node.name)

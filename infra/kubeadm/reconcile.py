@@ -9,6 +9,7 @@ import pulumi
 from pulumi_command import local
 
 from infra.errors import UserError
+from infra.kubeadm.etcd import remove_replaced_members
 from infra.kubeadm.init import configuration_variables
 from infra.kubeadm.kubectl import kubectl_on
 from infra.kubeadm.plan import ClusterPlan
@@ -54,6 +55,8 @@ def reconcile(request: ReconcileRequest) -> None:
                 raise
             print(f"{machine.name} does not approve certificates of {node.name} yet: {error}", file=sys.stderr)
     with connected(node) as shell, kubectl_on(request) as kubectl:
+        if node.role == "control-plane":
+            remove_replaced_members(kubectl, request)
         action = f"{node.name}: applying the configuration"
         print(run_script(shell, action, request, SCRIPT, request.environment))
         kubectl.wait_for_serving_certificate(node.name)

@@ -8,6 +8,7 @@ import pulumi
 from pulumi_command import local
 
 from infra.errors import UserError
+from infra.kubeadm.etcd import remove_replaced_members
 from infra.kubeadm.kubectl import Kubectl, kubectl_on
 from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import VersionRequest, local_step, run_script, version_inputs
@@ -40,6 +41,7 @@ def upgrade(request: VersionRequest) -> None:
             return
         if refusal := upgrade_refusal(server, wanted):
             raise UserError(f"infra:kubernetes.version: {refusal}")
+        remove_replaced_members(kubectl, request)
         upgrade_node(request, kubectl)
         kubectl.wait_for_stable_api_server()
         kubectl.wait_for_node(name, wanted)

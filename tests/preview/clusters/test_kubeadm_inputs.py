@@ -70,7 +70,7 @@ ADDRESS = "192.0.2.9"
 def test_cluster_with_one_control_plane_has_no_step_and_no_input_of_several() -> None:
     commands = cluster(None).of("Command")
     steps = {name.removeprefix("plane-") for name in commands if name.startswith("plane-")}
-    assert steps == {"owner", "reset", *DOWNLOADS, "init", "upgrade", "reconcile"}
+    assert steps == {"owner", "reset", *DOWNLOADS, "init", "join", "upgrade", "reconcile"}
     for name, inputs in commands.items():
         text = f"{inputs['create']} {inputs.get('stdin')}" if "bash -s" not in inputs["create"] else inputs["create"]
         for word in ("ENDPOINT=", '"ENDPOINT"', "MORE_PACKAGES", "other_control_planes", "virtual_address"):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from infra.kubeadm import init, join, kubectl, virtual_address
+from infra.kubeadm import etcd, init, join, kubectl, virtual_address
+from infra.kubeadm import reconcile as reconcile_module
 from infra.kubeadm import reset as reset_module
 from infra.kubeadm.__main__ import main
 from tests.recorder import TOKEN, Recorder, properties
@@ -29,7 +30,7 @@ MEMBERS = {
 def run(
     action: str, machines: Recorder, monkeypatch: pytest.MonkeyPatch, node: dict[str, Any] = PLANES[2], **more: Any
 ) -> int:
-    for module in (init, join, kubectl, virtual_address, reset_module):
+    for module in (etcd, init, join, kubectl, reconcile_module, virtual_address, reset_module):
         monkeypatch.setattr(module, "connected", machines.connected)
     monkeypatch.setattr(kubectl, "READY_SECONDS", 0)
     request = {"node": node, "owner": OWNER, "control_plane": PLANES[0], "other_control_planes": PLANES[1:], **more}
@@ -52,10 +53,7 @@ def test_join_of_a_control_plane_removes_its_old_member_and_keeps_key_and_token_
     machines.printed |= {"encryption.yaml": "keys-of-secrets", "get secret kubeadm-certs": "bootstrap-token-fedcba"}
     assert run("join-control-plane", machines, monkeypatch, environment=ENVIRONMENT) == 0
     order = ["member remove c0ffee", "token create", "upload-certificates.sh", "control-plane/join.sh", "delete secret"]
-    found = [
-        next(part for part in order if part in command) for _, command in machines.commands if _any(order, command)
-    ]
-    assert found == order
+    assert found_in_order(machines, order) == order
     assert machines.named("control-plane/join.sh") == ["plane-3"]
     (stdin,) = [stdin for command, stdin in machines.inputs if "control-plane/join.sh" in command]
     _, _, key = stdin.splitlines()[-2].split()
@@ -65,8 +63,9 @@ def test_join_of_a_control_plane_removes_its_old_member_and_keeps_key_and_token_
     assert machines.commands[-1][1].endswith("kubeadm token delete abcdef")
 
 
-def _any(parts: list[str], command: str) -> bool:
-    return any(part in command for part in parts)
+def found_in_order(machines: Recorder, parts: list[str]) -> list[str]:
+    """Return for each command with one of the parts that part, in the order of the commands."""
+    return [part for _, command in machines.commands for part in parts if part in command]
 
 
 def test_join_of_a_control_plane_of_the_cluster_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,12 +106,30 @@ def test_leave_of_a_control_plane_drains_it_then_removes_its_member_then_the_nod
     machines = Recorder("node/plane-3\n", off=off, printed={"member list": json.dumps(MEMBERS)})
     assert run("leave", machines, monkeypatch) == 0
     order = ["drain plane-3", "stop keepalived", "member remove c0ffee", "delete node plane-3"]
-    found = [
-        next(part for part in order if part in command) for _, command in machines.commands if _any(order, command)
-    ]
-    assert found == [part for part in order if not off or part != "stop keepalived"]
+    assert found_in_order(machines, order) == [part for part in order if not off or part != "stop keepalived"]
     assert machines.named("delete node") == ["plane-1"]
     assert machines.named("/etc/mlplatform/nodes/plane-3") == ["plane-1", "plane-2"]
+
+
+@pytest.mark.parametrize("action", ["join-control-plane", "leave"])
+def test_only_control_plane_neither_joins_nor_leaves(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Recorder("node/plane-1\n")
+    more = {"environment": ENVIRONMENT} if action != "leave" else {}
+    assert run(action, machines, monkeypatch, node=PLANES[0], other_control_planes=[], **more) == 0
+    assert machines.commands == []
+
+
+@pytest.mark.parametrize(
+    ("printed", "off", "removed"), [("new\n", (), True), ("", (), False), ("new\n", ("plane-3",), False)]
+)
+def test_reconcile_first_removes_the_members_of_control_planes_with_a_new_machine(
+    printed: str, off: tuple[str, ...], removed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines = Recorder(off=off, printed={"echo new": printed, "member list": json.dumps(MEMBERS)})
+    environment = {"environment": {"ROLE": "control-plane"}, "digest": "0123"}
+    run("reconcile", machines, monkeypatch, node=PLANES[0], **environment)
+    order = ["member remove c0ffee", "reconcile.sh"]
+    assert found_in_order(machines, order) == (order if removed else order[1:])
 
 
 @pytest.mark.parametrize(
