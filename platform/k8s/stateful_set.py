@@ -10,7 +10,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.deployment import MountedSettings, settings_digest
 from mlplatform.k8s.namespace import Namespace
 from mlplatform.k8s.pod import Pod
-from mlplatform.k8s.waiting import SKIP_AWAIT
+from mlplatform.k8s.waiting import AWAIT_MEMBER, SKIP_AWAIT
 
 DATA = "data"
 """Name of the volume of each pod."""
@@ -60,7 +60,12 @@ def stateful_set(
     metadata: dict[str, Any] = {"labels": dict(labels), "annotations": {"settings": settings_digest(settings)}}
     return kubernetes.apps.v1.StatefulSet(
         name,
-        metadata={"name": name, "namespace": namespace.name, "labels": dict(labels)},
+        metadata={
+            "name": name,
+            "namespace": namespace.name,
+            "labels": dict(labels),
+            "annotations": AWAIT_MEMBER,
+        },
         spec={
             "replicas": replicas,
             "serviceName": name,
