@@ -14,6 +14,8 @@ NODE ?=
 # of the environment with these names mean something else.
 FROM =
 OVERWRITE =
+# The version or time of `make back`
+TO =
 
 .DEFAULT_GOAL := help
 
@@ -27,7 +29,7 @@ ROLE =
 ID =
 NAME =
 
-.PHONY: help tools up preview picture refresh down outputs status history env notebook kubectl pages ssh trust tokens token revoke user test test-notebook test-lab test-platform lint format bench bundle backup restore drill prune
+.PHONY: help tools up preview picture refresh down outputs status history canary audit back env notebook kubectl pages ssh trust tokens token revoke user test test-notebook test-lab test-platform lint format bench bundle backup restore drill prune
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -44,13 +46,16 @@ down: ## destroy the stack
 outputs: ## print the stack's outputs as JSON
 status: ## print a summary of the stack and the current state of its cluster
 history: ## print each model's champions over time: make history ARGS='--at 2026-11-28T20:15'
+back: ## pin an earlier champion: make back TO=2026-11-28T20:15, or TO=3; then `make up`
+audit: ## search who did what: make audit ARGS='--user anna --since 2026-11-28T20:15 --contains iris'
+canary: ## compare the canary with the champion, and say what the next `up` does with it
 env: ## print variables for the `pulumi` command: eval "$(make -s env)"
 notebook: ## open JupyterLab with the stack's libraries, MLflow and data, on this computer
 kubectl: ## run kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get nodes'
 pages: ## forward the cluster's web pages to this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview picture refresh down outputs status history env notebook backup drill prune:
+up preview picture refresh down outputs status history canary audit env notebook backup drill prune:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
 
@@ -76,6 +81,10 @@ drill: ## restore the last backup into a temporary stack and compare it
 restore:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(if $(FROM),--from '$(FROM)') $(if $(OVERWRITE),--overwrite) $(ARGS)
+
+back:
+	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
+	@$(VENV) -m tools.cli $@ --stack '$(STACK)' --to '$(TO)' $(ARGS)
 
 kubectl pages ssh:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'

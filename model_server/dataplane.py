@@ -13,8 +13,9 @@ from model_server.codecs.mlflow_protocol import decode_records
 from model_server.codecs.plain_tables import read_csv_rows, read_json_rows
 from model_server.errors import RequestError
 from model_server.loader import ModelLoader, ServedModel
-from model_server.model.contributions import KEY
+from model_server.model.contributions import KEY, SCALE, Contributions
 from model_server.model.model import Model, Outputs, Rows
+from model_server.model.prediction_task import OutputTensor
 from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry
 
@@ -46,7 +47,7 @@ class DataPlane:
             content = decode_json(body)
             if not isinstance(content, list):
                 row = served.reader.parse_object(content)
-                explained = {KEY: self._contributions(model, [row])[0]} if explain else {}
+                explained = {KEY: self._explained(model, [row])[0]} if explain else {}
                 return self._predict_row(model, row) | explained
             rows = served.reader.parse_objects(content)
         elif media_type == CSV:
@@ -54,7 +55,7 @@ class DataPlane:
         else:
             raise _unsupported(media_type, f"{JSON} or {CSV}")
         predictions = self._predict_rows(model, rows)
-        return predictions | {KEY: self._contributions(model, rows)} if explain else predictions
+        return predictions | {KEY: self._explained(model, rows)} if explain else predictions
 
     def score_fast(self, body: bytes, media_type: str) -> Content | None:
         """Return what `score` returns for a plain body; None if `score` has to decide."""
@@ -98,11 +99,19 @@ class DataPlane:
     def infer_decoded(self, served: ServedModel, request: InferenceRequest) -> tuple[Content, bytes]:
         """Return the response to a decoded request."""
         model = served.model
-        requested = request.outputs([output.name for output in model.task.outputs])
-        outputs = self._predict(model, request.rows(served.reader))
-        echoed = {"id": request.content["id"]} if "id" in request.content else {}
-        tensors, binary = encode_outputs(requested, model.task.outputs, outputs)
-        return model.identity | echoed | {"outputs": tensors}, binary
+        tensors = list(model.task.outputs)
+        requested = request.outputs([tensor.name for tensor in tensors])
+        rows = request.rows(served.reader)
+        outputs = list(self._predict(model, rows))
+        members = {"id": request.content["id"]} if "id" in request.content else {}
+        if KEY in requested:
+            contributions = self._contributions(model, rows)
+            found = np.stack([contributions.of(row) for row in np.asarray(rows, np.float32)])
+            tensors.append(OutputTensor(KEY, "FP64", [-1, *found.shape[1:]]))
+            outputs.append(found)
+            members["parameters"] = {SCALE: contributions.scale}
+        encoded, binary = encode_outputs(requested, tensors, outputs)
+        return model.identity | members | {"outputs": encoded}, binary
 
     def served(self, version: str | None = None) -> ServedModel:
         """Return the served model if it has this version."""
@@ -152,7 +161,8 @@ class DataPlane:
             "parameters": model.signature.model_dump(mode="json", exclude_unset=True),
         }
 
-    def _contributions(self, model: Model, rows: Rows) -> list[Content]:
+    def _contributions(self, model: Model, rows: Rows) -> Contributions:
+        """Return the contributions of a model, if it has them for as many rows."""
         contributions = model.contributions
         if isinstance(contributions, str):
             raise RequestError(400, "no_contributions", f"{model.name}: {contributions}")
@@ -160,6 +170,10 @@ class DataPlane:
         if len(rows) > most:
             message = f"more rows than one request for contributions of {model.name} may have: {most}"
             raise RequestError(422, "too_many_rows", message, row=most)
+        return contributions
+
+    def _explained(self, model: Model, rows: Rows) -> list[Content]:
+        contributions = self._contributions(model, rows)
         return [contributions.explain(row) for row in np.asarray(rows, np.float32)]
 
     def _predict_row(self, model: Model, row: Sequence[float]) -> Content:

@@ -47,6 +47,8 @@ class ServerSettings(BaseModel):
     models: Names = Field((), description=f"different names, separated by commas; of each: {NAME}")
     version: Name | None = Field(None, description=NAME)
     alias: Name | None = Field(None, description=NAME)
+    champion_directory: Path | None = Field(None, description="a folder with the champion's two files, for a canary")
+    champion_version: Name | None = Field(None, description=NAME)
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="64 lower-case hexadecimal digits")
     cache: Path | None = Field(None, description="a folder, created if it does not exist")
     host: IPvAnyAddress = Field(IPv4Address("127.0.0.1"), description="an IP address of this machine")
@@ -79,6 +81,8 @@ class ServerSettings(BaseModel):
                 raise ValueError(f"{variable('alias')} is needed with {variable('models')}")
             if len(set(self.models)) < len(self.models):
                 raise ValueError(f"{variable('models')} has a name twice: {','.join(self.models)}")
+        if (self.champion_directory is None) != (self.champion_version is None):
+            raise ValueError(f"{variable('champion_directory')} and {variable('champion_version')} belong together")
         if self.directory:
             for name in ("registry", "alias"):
                 if getattr(self, name):

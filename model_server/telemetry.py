@@ -18,6 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from model_server.drift_counters import DriftCounters
 from model_server.metrics_folder import process_exists
+from model_server.model.agreement import Agreement
 from model_server.model.model import Model
 
 ModelKey = tuple[str, str, str]
@@ -53,6 +54,7 @@ class _RecordedModel:
 
     classes: Sequence[str]
     drift: DriftCounters
+    agreement: Agreement | None = None
     labels: list[int] = field(default_factory=list)
     inputs: list[bytes] = field(default_factory=list)
 
@@ -62,9 +64,13 @@ class Telemetry:
 
     Recording is cheap, because it only appends to lists. `flush` counts what was recorded; one thread calls it every
     second. Counting each request on its own would take longer than predicting.
+
+    Args:
+        champion: the model that each served model is compared with; None for none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, champion: Model | None = None) -> None:
+        self._champion = champion
         model, drift = ("model", "version", "sha256"), ("model", "version", "feature", "upto")
         # MultiProcessCollector reads the values from files, so no registry holds these objects.
         self._requests = Counter(
@@ -96,6 +102,12 @@ class Telemetry:
             multiprocess_mode="livemax",
             registry=None,
         )
+        self._compared = Counter(
+            "model_server_compared_rows",
+            "Rows that the served model and the champion predict the same, or differently.",
+            ("model", "version", "champion", "result"),
+            registry=None,
+        )
         self._refused = Counter(
             "model_server_models_refused", "Times a worker refused a model.", ("model",), registry=None
         )
@@ -111,6 +123,8 @@ class Telemetry:
         """Record predicted class indices [rows] and their rows as bytes of float32 [rows, features]."""
         recorded = self._models[model.key]
         recorded.labels.extend(labels)
+        if recorded.agreement:
+            recorded.agreement.keep(inputs)
         if len(inputs) >= IMMEDIATE_BYTES:
             recorded.drift.count(inputs)
         else:
@@ -120,7 +134,8 @@ class Telemetry:
         """Record that `model` is served instead of `previous`; call this before the first prediction."""
         if model.key not in self._models:
             drift = DriftCounters(model, self._values, self._shares)
-            self._models[model.key] = _RecordedModel(model.signature.classes or NO_CLASSES, drift)
+            agreement = Agreement(model, self._champion, self._compared) if self._champion else None
+            self._models[model.key] = _RecordedModel(model.signature.classes or NO_CLASSES, drift, agreement)
         if previous:
             self._model.labels(*previous.key).set(0)
         self._model.labels(*model.key).set(1)
@@ -142,6 +157,8 @@ class Telemetry:
                 for label, rows in Tally(labels).items():
                     counting.callback(self._count_label, (name, version, recorded.classes[label]), rows)
                 counting.callback(recorded.drift.count, b"".join(inputs))
+                if recorded.agreement:
+                    counting.callback(recorded.agreement.count)
 
     def exposition(self) -> bytes:
         """Return the metrics of all workers in Prometheus' text format."""

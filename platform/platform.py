@@ -10,8 +10,9 @@ from typing import Any
 import pulumi
 from mlplatform.blob_store import BlobStore, blob_store
 from mlplatform.cluster_provisioning import ProvisionedCluster
-from mlplatform.door.door import Behind, Door, DoorAccess, Page, door_access
-from mlplatform.door.door_routes import served_models
+from mlplatform.door.door import Door, DoorAccess, door_access
+from mlplatform.door.door_routes import canary_model, model_service, served_models
+from mlplatform.door.services_behind import Behind, Page
 from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
@@ -23,6 +24,7 @@ from mlplatform.mlflow import NAMESPACE as TRACKING
 from mlplatform.mlflow import PODS as MLFLOW_PODS
 from mlplatform.mlflow import MlflowServer, TrackingServer, tracking_process
 from mlplatform.mlflow_pod import NAME as MLFLOW
+from mlplatform.monitoring.canary_trial import CanaryTrial
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.monitoring.prometheus import PAGE as STATUS_PAGE
 from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
@@ -67,6 +69,7 @@ class Platform:
         outputs: stack outputs of the engine, of monitoring and of the door.
         door_url: the address of the door, with a slash at its end; "" without a door.
         teams: the namespace, engine and logins of each team.
+        trial: the measured trial of a canary.
     """
 
     engine: EngineConfig[pulumi.Input[str]]
@@ -81,6 +84,7 @@ class Platform:
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
     door_url: str = ""
     teams: Mapping[str, Team] = field(default_factory=dict)
+    trial: CanaryTrial | None = None
 
 
 def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
@@ -149,6 +153,7 @@ def cluster_platform(
     )
     if settings.monitoring:
         platform = _with_monitoring(platform, settings, door.certificate.expires if door else None)
+        platform = _with_trial(platform, stack_settings)
     return _with_door(platform, stack_settings, door, libraries) if door else platform
 
 
@@ -186,6 +191,23 @@ def _with_monitoring(
     )
 
 
+def _with_trial(platform: Platform, settings: StackSettings) -> Platform:
+    """Begin or continue the trial of a canary and return the platform with it."""
+    canary, model = settings.serving.canary, canary_model(settings)
+    if canary is None or model is None:
+        return platform
+    assert platform.target
+    trial = CanaryTrial(
+        "canary-trial",
+        kubeconfig=platform.target.cluster.kubeconfig,
+        login=platform.outputs["monitoring_login"],
+        model=model,
+        service=model_service(model),
+        canary=canary,
+    )
+    return replace(platform, trial=trial, outputs={**platform.outputs, **trial.outputs})
+
+
 def _with_door(platform: Platform, settings: StackSettings, access: DoorAccess, libraries: Image) -> Platform:
     """Install the door in front of the services and return the platform with its outputs."""
     assert settings.platform.door
@@ -201,7 +223,7 @@ def _with_door(platform: Platform, settings: StackSettings, access: DoorAccess, 
     door = Door(
         settings.platform.door,
         access,
-        Behind(pages, served_models(settings), _schedules(settings), settings.workloads.teams),
+        Behind(pages, served_models(settings), _schedules(settings), settings.workloads.teams, platform.trial),
         platform.target.cluster,
         platform.target.registry,
         libraries,

@@ -7,6 +7,35 @@ from pydantic import Field, model_validator
 from settings.types import Name, Port, Section, ServiceType
 
 
+class PromotionConditionSettings(Section):
+    """Conditions for a canary to become the champion. Each compares the canary with the champion over the same time."""
+
+    requests: int = Field(default=100, ge=1, le=1_000_000_000)
+    """Least number of requests that the canary answered. With fewer, nothing is decided."""
+    more_errors: float = Field(default=0.01, ge=0, le=1)
+    """Most by which the canary's error rate may exceed the champion's. A request with a status of 400 or above is an
+    error."""
+    slower: float = Field(default=1.5, ge=0.1, le=100)
+    """Highest ratio of the canary's latency to the champion's, each the 99th percentile."""
+    agreement: float | None = Field(default=None, ge=0, le=1)
+    """Least share of rows for which canary and champion predict the same. Unset: any."""
+
+
+class CanaryPromotionSettings(Section):
+    """Decision on a canary by what `platform:monitoring` measured, see [Promotion](door.md#promotion)."""
+
+    after: str = Field(pattern=r"^[1-9]\d{0,3}[mhd]$")
+    """Time after which the canary may become the champion, in minutes, hours or days: `30m`, `24h` or `7d`. The first
+    `up` that sees too many errors takes the canary back earlier."""
+    conditions: PromotionConditionSettings = Field(default=PromotionConditionSettings(), alias="if")
+    """Conditions. If one is not met, the canary is taken back."""
+
+    @property
+    def seconds(self) -> int:
+        """Return the time in seconds."""
+        return int(self.after[:-1]) * {"m": 60, "h": 3600, "d": 86_400}[self.after[-1]]
+
+
 class CanarySettings(Section):
     """A second model version behind the same address, see [A second version](door.md#a-second-version)."""
 
@@ -19,6 +48,8 @@ class CanarySettings(Section):
     pods."""
     mirror: bool = False
     """Let `platform:door` send a copy of each request to the canary and discard the answer of the canary."""
+    promote: CanaryPromotionSettings | None = None
+    """Let `up` make the canary the champion, or take it back. Unset: you decide. Needs `platform:monitoring`."""
 
     @property
     def separate(self) -> bool:

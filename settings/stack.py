@@ -171,6 +171,13 @@ class StackSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_promotion(self) -> StackSettings:
+        canary = self.serving.canary
+        if canary and canary.promote and self.platform.monitoring is None:
+            raise ValueError("serving:canary.promote: decides by measurements; set platform:monitoring")
+        return self
+
+    @model_validator(mode="after")
     def _check_teams(self) -> StackSettings:
         teams = self.workloads.teams
         if not teams:

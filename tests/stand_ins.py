@@ -31,7 +31,7 @@ class Answering(BaseHTTPRequestHandler):
 def answering(handler: type[Answering]) -> Iterator[str]:
     """Run a server with the handler within the block; yield its URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

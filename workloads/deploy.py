@@ -188,6 +188,7 @@ class _Workloads:
                 self._publish(each, "" if each == together[0] else f"{each.replace('-', '_')}_service", f"/{path}")
 
     def _set_champion(self, name: str, model: str, pipeline: PipelineSettings, run: PipelineRun) -> None:
+        trial = None if pipeline.port else self.platform.trial
         champion = Champion(
             f"{model}-champion",
             access=self.platform.tracking.access,
@@ -198,6 +199,7 @@ class _Workloads:
             setting=f"workloads:pipelines.{name}.version",
             pipeline=name,
             gate=pipeline.gate_conditions,
+            canary={} if trial is None else {"version": trial.version, "state": trial.state, "reason": trial.reason},
         )
         self.champions[model] = champion
         output = name.replace("-", "_")
@@ -251,6 +253,7 @@ class _Workloads:
                 port=port or settings.port,
                 champions=champions,
                 canary=None if port else settings.canary,
+                trial=None if port else self.platform.trial,
             ).url
         else:
             url = model_server(

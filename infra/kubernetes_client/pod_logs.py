@@ -61,6 +61,11 @@ class PodLog:
                 yield text
 
 
+def age_seconds(resource: Any) -> float:
+    """Return the seconds since the creation of a pod or another resource."""
+    return float(time.time() - resource.metadata.creation_timestamp.timestamp())
+
+
 def waiting_reasons(pod: Any) -> Iterator[str]:
     """Yield the reasons why a pod has not started, in the cluster's words."""
     yield from (c.message for c in pod.status.conditions or [] if c.type == "PodScheduled" and c.message)

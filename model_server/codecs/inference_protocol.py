@@ -16,6 +16,7 @@ from model_server.codecs.json_decoder import decode_json, describe_value, is_obj
 from model_server.codecs.row_reader import RowReader
 from model_server.codecs.tensors import BINARY_TYPES, DATATYPES, Tensor, read_json_tensor, take_binary_tensor
 from model_server.errors import RequestError
+from model_server.model.contributions import KEY
 from model_server.model.model import FEATURES, Rows
 from model_server.model.prediction_task import OutputTensor
 
@@ -73,8 +74,17 @@ class InferenceRequest:
         return [reader.check_row(values, row) for row, values in enumerate(cells)]
 
     def outputs(self, names: Sequence[str]) -> dict[str, bool]:
-        """Return those of the model's outputs that are requested, by default all; True stands for binary data."""
-        all_binary = self.content.get("parameters", {}).get(ALL_BINARY) is True
+        """Return those of the model's outputs that are requested, by default all; True stands for binary data.
+
+        The parameter `contributions` requests that output as well.
+        """
+        parameters = self.content.get("parameters", {})
+        all_binary = parameters.get(ALL_BINARY) is True
+        explain = parameters.get(KEY)
+        if not isinstance(explain, bool | None):
+            raise unexpected_member(f"parameters.{KEY}", "true or false", explain)
+        if explain:
+            names = [*names, KEY]
         if "outputs" not in self.content:
             return dict.fromkeys(names, all_binary)
         outputs = {}
@@ -83,7 +93,7 @@ class InferenceRequest:
             if output["name"] not in names:
                 raise unexpected_member(f"{path}.name", f"one of {', '.join(names)}", output["name"])
             outputs[output["name"]] = output.get("parameters", {}).get(BINARY, all_binary) is True
-        return outputs
+        return outputs | ({KEY: outputs.get(KEY, all_binary)} if explain else {})
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}

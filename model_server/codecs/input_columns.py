@@ -117,11 +117,16 @@ class NumberInput(InputColumn):
         """The accepted range."""
         return f"a number from {self.low:.6g} to {self.high:.6g}"
 
+    @property
+    def plain_bounds(self) -> tuple[float, float]:
+        """The least and the largest of the values that need no more than a comparison."""
+        return max(self.low, -self.plain_limit), min(self.high, self.plain_limit)
+
     def encode_all(self, values: Sequence[Any]) -> Sequence[float] | NDArray[np.float64]:
         """Return the numbers of decoded values."""
         if self.plain_types.issuperset(map(type, values)):
             numbers = np.array(values, np.float64)
-            low, high = max(self.low, -self.plain_limit), min(self.high, self.plain_limit)
+            low, high = self.plain_bounds
             if ((numbers >= low) & (numbers <= high)).all():
                 return numbers
         return super().encode_all(values)

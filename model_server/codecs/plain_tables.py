@@ -5,6 +5,7 @@ Both functions return None for a body that they cannot decide on. `RowReader` th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,24 +17,22 @@ from model_server.codecs.input_columns import NumberInput
 from model_server.codecs.row_reader import RowReader
 from model_server.errors import RequestError
 
-NUMBER_CHARACTERS = b"0123456789.eE+-"
+DIGITS = b"0123456789.-"
+"""Characters of numbers without an exponent."""
+EXPONENTS = b"eE+"
+NO_NUMBERS = bytes(set(range(256)) - set(DIGITS) - set(b","))
+NUMBER = re.compile(rb"[0-9.-]+")
+PLAIN_NAME = re.compile(r"[A-Za-z_ ]+")
 Batch = NDArray[np.float64]
 
 
 def read_json_rows(reader: RowReader, body: bytes) -> Batch | None:
     """Return the encoded rows [rows, features] of a list of JSON objects."""
     try:
-        objects = orjson.loads(body)
-        if not objects or len(objects) > reader.max_rows or {*map(len, objects)} != {len(reader.names)}:
-            return None
-        columns = list(zip(*map(reader.pick, objects), strict=True))
-        batch = _encode(reader, columns)
+        batch = _read_equal_objects(reader, body)
+        return _read_objects(reader, body) if batch is None else batch
     except (ValueError, LookupError, TypeError, OverflowError, RequestError):
         return None
-    # orjson accepts duplicate keys. With exactly two quotes for each name and each text, no key occurs twice.
-    mixed = (values for column, values in zip(reader.columns, columns, strict=True) if type(column) is not NumberInput)
-    texts = sum(type(value) is str for values in mixed for value in values)
-    return batch if body.count(b'"') == 2 * (len(objects) * len(reader.names) + texts) else None
 
 
 def read_csv_rows(reader: RowReader, body: bytes) -> Batch | None:
@@ -43,17 +42,64 @@ def read_csv_rows(reader: RowReader, body: bytes) -> Batch | None:
     header, _, lines = body.replace(b"\r\n", b"\n").rstrip().partition(b"\n")
     rows, count = lines.count(b"\n") + 1, len(reader.names)
     separators = b",".join([b""] * count) + b"\n"
-    if rows > reader.max_rows or lines.translate(None, NUMBER_CHARACTERS) != (separators * rows)[:-1]:
+    if rows > reader.max_rows or lines.translate(None, DIGITS + EXPONENTS) != (separators * rows)[:-1]:
         return None
     try:
         names = header.decode().split(",")
-        numbers = orjson.loads(b"[%b]" % lines.replace(b"\n", b","))
-        positions = [names.index(name) for name in reader.names]
-        if (len(names), len(numbers)) != (count, rows * count):
-            return None
-        return _encode(reader, [numbers[position::count] for position in positions])
+        return _encode_numbers(reader, names, lines.replace(b"\n", b","), rows) if len(names) == count else None
     except (ValueError, OverflowError, RequestError):
         return None
+
+
+def _read_equal_objects(reader: RowReader, body: bytes) -> Batch | None:
+    """Return the rows of objects of numbers that equal each other but for the digits; None for other objects.
+
+    Each text between two numbers must occur in each object, and nothing else may be left of the body without its
+    numbers. So the numbers are at the same places in all objects.
+    """
+    count, rows, end = len(reader.names), body.count(b"{"), body.find(b"}") + 1
+    texts = NUMBER.split(body[1:end])
+    if rows < 2 or rows > reader.max_rows or len(texts) != count + 1:
+        return None
+    names = list(orjson.loads(b"1".join(texts)))
+    if not all(map(PLAIN_NAME.fullmatch, names)) or len(names) != count or body[:end].count(b'"') != 2 * count:
+        return None
+    separator = body[end : body.find(b"{", end)]
+    between = texts[-1] + separator + texts[0]
+    if separator.strip() != b"," or body.count(between) != rows - 1 or not body.endswith(texts[-1] + b"]"):
+        return None
+    if any(body.count(text) != rows for text in texts[1:-1]):
+        return None
+    if body.translate(None, DIGITS) != b"[%b]" % separator.join([b"".join(texts)] * rows):
+        return None
+    return _encode_numbers(reader, names, body.translate(None, NO_NUMBERS), rows)
+
+
+def _read_objects(reader: RowReader, body: bytes) -> Batch | None:
+    objects = orjson.loads(body)
+    if not objects or len(objects) > reader.max_rows or {*map(len, objects)} != {len(reader.names)}:
+        return None
+    columns = list(zip(*map(reader.pick, objects), strict=True))
+    batch = _encode(reader, columns)
+    # orjson accepts duplicate keys. With exactly two quotes for each name and each text, no key occurs twice.
+    mixed = (values for column, values in zip(reader.columns, columns, strict=True) if type(column) is not NumberInput)
+    texts = sum(type(value) is str for values in mixed for value in values)
+    return batch if body.count(b'"') == 2 * (len(objects) * len(reader.names) + texts) else None
+
+
+def _encode_numbers(reader: RowReader, names: Sequence[str], numbers: bytes, rows: int) -> Batch | None:
+    """Return the rows of numbers, separated by commas, whose columns have these names."""
+    values = orjson.loads(b"[%b]" % numbers)
+    count = len(names)
+    if len(values) != rows * count:
+        return None
+    positions = [names.index(name) for name in reader.names]
+    if reader.plain_bounds:
+        batch: Batch = np.array(values, np.float64).reshape(rows, count)[:, positions]
+        low, high = reader.plain_bounds
+        if ((batch >= low) & (batch <= high)).all():
+            return batch
+    return _encode(reader, [values[position::count] for position in positions])
 
 
 def _encode(reader: RowReader, columns: Sequence[Sequence[Any]]) -> Batch:

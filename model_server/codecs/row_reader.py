@@ -32,6 +32,9 @@ class RowReader:
         # Numbers need no encoding, so a range that is never true stands for all other columns.
         bounds = [(c.low, c.high) if type(c) is NumberInput else (math.inf, -math.inf) for c in self.columns]
         self._lowest, self._highest = zip(*bounds, strict=True)
+        # Numbers within these bounds need no encoding. Columns of another kind need more than a comparison.
+        plain = [column.plain_bounds for column in self.columns if type(column) is NumberInput]
+        self.plain_bounds = list(zip(*plain, strict=True)) if len(plain) == len(self.columns) else None
         self._encoders: Encoders = [column.encode for column in self.columns]
         self._checks: Encoders = [column.check_encoded for column in self.columns]
         # itemgetter of a single name returns the bare value.

@@ -19,7 +19,7 @@ from model_server.codecs.input_columns import (
 )
 from model_server.codecs.mlflow_protocol import PARAMETERS, RECORD_FORMS
 from model_server.codecs.tensors import BOOLEANS, FLOATS, INTEGERS, TEXTS
-from model_server.model.contributions import KEY, MARGIN, VALUE
+from model_server.model.contributions import KEY, MARGIN, SCALE, VALUE
 from model_server.model.contributions import PROBABILITY as PROBABILITY_SCALE
 from model_server.model.model import FEATURES, Model
 
@@ -28,6 +28,7 @@ TEXT: Schema = {"type": "string"}
 TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 IDENTITY: Schema = {"model_name": TEXT, "model_version": TEXT}
 PROBABILITY: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+SCALES: Schema = {"enum": [PROBABILITY_SCALE, MARGIN, VALUE]}
 EXPLICIT_ROWS = 3
 
 
@@ -52,7 +53,9 @@ def component_schemas(model: Model | None, max_rows: int) -> dict[str, Schema]:
         if not model.has_contributions:
             reason, reasons = {}, {}
         prediction, single = object_schema(answer), object_schema(reason | answer | about | IDENTITY, optional={KEY})
-        request = _inference_request(columns, names)
+        request = _inference_request(columns, names, model.has_contributions)
+        if model.has_contributions:
+            names, datatypes = [*names, KEY], [*datatypes, "FP64"]
     output = {
         "name": {"enum": names} if model else TEXT,
         "datatype": {"enum": datatypes} if model else TEXT,
@@ -72,7 +75,10 @@ def component_schemas(model: Model | None, max_rows: int) -> dict[str, Schema]:
         "Invocation": _invocation(),
         "Records": object_schema({"predictions": {"type": "array", "items": {"type": "object"}}}),
         "InferenceRequest": request,
-        "Inference": object_schema(IDENTITY | {"id": TEXT, "outputs": outputs}, optional={"id"}),
+        "Inference": object_schema(
+            IDENTITY | {"id": TEXT, "outputs": outputs, "parameters": object_schema({SCALE: SCALES})},
+            optional={"id", "parameters"},
+        ),
         "Error": object_schema({"error": TEXT, "code": TEXT, "field": TEXT_OR_NULL, "row": row_number}),
     }
 
@@ -100,7 +106,7 @@ def _contributions(model: Model | None) -> Schema:
         each = object_schema({"base": {"type": "number"}, "features": features})
         names = signature.classes or signature.all_targets()
         of = object_schema(dict(zip(names, [each] * len(names), strict=True)))
-    return object_schema({"scale": {"enum": [PROBABILITY_SCALE, MARGIN, VALUE]}, "of": of})
+    return object_schema({"scale": SCALES, "of": of})
 
 
 def _invocation() -> Schema:
@@ -113,7 +119,7 @@ def _invocation() -> Schema:
     return {"anyOf": forms}
 
 
-def _inference_request(columns: Sequence[InputColumn], outputs: Sequence[str]) -> Schema:
+def _inference_request(columns: Sequence[InputColumn], outputs: Sequence[str], explains: bool) -> Schema:
     """Return the schema of a request of a few rows; longer ones have the same form.
 
     JSON Schema cannot express that a shape is the size of the data, so each number of rows has its own schema.
@@ -126,7 +132,7 @@ def _inference_request(columns: Sequence[InputColumn], outputs: Sequence[str]) -
     output = object_schema({"name": {"enum": outputs}, "parameters": parameters}, optional={"parameters"})
     members = {
         "id": TEXT_OR_NULL,
-        "parameters": parameters,
+        "parameters": parameters | {"properties": {KEY: {"enum": [True, False, None] if explains else [False, None]}}},
         "inputs": {"anyOf": forms},
         "outputs": {"type": ["array", "null"], "items": output, "minItems": 1},
     }

@@ -25,6 +25,7 @@ from model_server.http.health_server import HealthServer
 from model_server.http.idle_connections import ConnectionWatch
 from model_server.http.routes import routes
 from model_server.loader import ModelLoader, start_loaders
+from model_server.model.agreement import load_champion
 from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry, forget_dead_workers
 from model_server.trial import ModelTrial
@@ -45,7 +46,7 @@ def load_application(settings: ServerSettings) -> WSGIApplication:
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] worker %(process)d: %(message)s")
     threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
     forget_dead_workers()
-    telemetry = Telemetry()
+    telemetry = Telemetry(load_champion(settings))
     trial = ModelTrial(settings, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
     models = [(each, ModelLoader(each, telemetry, trial)) for each in settings.of_each_model()]
     start_loaders([loader for _, loader in models])

@@ -18,7 +18,9 @@ from model_server.model.model_package import ModelSignature
 from model_server.model.tree_contributions import NoTrees, TreeContributions
 
 KEY = "contributions"
-"""Key of an answer with the contributions."""
+"""Key of an answer with the contributions; in the open inference protocol, the parameter and the output tensor."""
+SCALE = "contributions_scale"
+"""Parameter of a response of the open inference protocol with the name of the scale."""
 TREES = {"TreeEnsembleClassifier": "class", "TreeEnsembleRegressor": "target"}
 LINEAR = ("LinearClassifier", "LinearRegressor")
 PROBABILITY, MARGIN, VALUE = "probability", "margin", "value"
@@ -106,17 +108,26 @@ class Contributions:
         self._scale = scale
         self.cost = self._model.cost
 
+    @property
+    def scale(self) -> str:
+        """Name of the quantity that the contributions add up to."""
+        return self._scale.name
+
     def explain(self, row: NDArray[np.float32]) -> dict[str, Any]:
         """Return the scale, and for each class or target the base and the contribution of each feature of a row."""
+        of = {
+            name: {"base": each[-1], "features": dict(zip(self._features, each, strict=False))}
+            for name, each in zip(self._names, self.of(row).tolist(), strict=True)
+        }
+        return {"scale": self.scale, "of": of}
+
+    def of(self, row: NDArray[np.float32]) -> Floats:
+        """Return the contribution of each feature of a row, and the base behind them, [outputs, features + 1]."""
         base, parts = self._model.base * self._scale.factor, self._model.of(self._prepare(row)) * self._scale.factor
         if len(base) < len(self._names):  # the model has the numbers of the second class alone
-            first = (1 - base) if self._scale.name == PROBABILITY else -base
+            first = (1 - base) if self.scale == PROBABILITY else -base
             base, parts = np.concatenate([first, base]), np.concatenate([-parts, parts])
-        of = {
-            name: {"base": start, "features": dict(zip(self._features, each, strict=True))}
-            for name, start, each in zip(self._names, base.tolist(), parts.tolist(), strict=True)
-        }
-        return {"scale": self._scale.name, "of": of}
+        return np.column_stack([parts, base])
 
     def _prepare(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
         for step in self._steps:

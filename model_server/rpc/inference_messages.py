@@ -58,6 +58,8 @@ def write_response(content: Content, binary: bytes) -> ModelInferResponse:
     message = ModelInferResponse(
         model_name=content["model_name"], model_version=content["model_version"], id=content.get("id", "")
     )
+    for name, text in content.get("parameters", {}).items():
+        message.parameters[name].string_param = text
     start = 0
     for output in content["outputs"]:
         message.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])

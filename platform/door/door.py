@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from mlplatform.door.audit import NAME as AUDIT
+from mlplatform.door.audit import NAMESPACE as NAMESPACE
+from mlplatform.door.audit import PODS as AUDIT_PODS
+from mlplatform.door.audit import PORT as AUDIT_PORT
+from mlplatform.door.audit import audit_service
 from mlplatform.door.certificate import DoorCertificateFiles, door_certificate
 from mlplatform.door.door_pod import FILES as FILES_FOLDER
 from mlplatform.door.door_pod import HTTP_PORT, HTTPS_PORT, NAME, PAGES, SIGN_ON, SIGN_ON_FOLDER, door_pod, files
 from mlplatform.door.door_routes import (
-    PublishedModel,
     access_rules,
     area_roles,
     releases_file,
     routes_file,
     services_file,
 )
+from mlplatform.door.services_behind import Behind
 from mlplatform.door.sign_on import PORT as SIGN_ON_PORT
 from mlplatform.door.sign_on import sign_on_configuration, users_file
 from mlplatform.door.start_page import NAME as START_PAGE
+from mlplatform.door.start_page import PODS as START_PAGE_PODS
 from mlplatform.door.start_page import PORT as START_PAGE_PORT
 from mlplatform.door.start_page import start_page, start_page_settings
 from mlplatform.images.image import Image
@@ -34,48 +39,12 @@ from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword, bcrypt_hash
 from settings.services.door_settings import DoorSettings
-from settings.services.team_settings import TeamSettings
 
-NAMESPACE = "mlplatform-door"
 PODS = {"app.kubernetes.io/name": NAME}
 OPERATOR = "operator"
 """The administrator of a door without users or a provider."""
 REPLICAS = 2
 METALLB_ADDRESS = "metallb.io/loadBalancerIPs"
-
-
-@dataclass(frozen=True)
-class Page:
-    """A service with pages behind the door.
-
-    Args:
-        namespace: its namespace.
-        address: `host:port` for pods.
-        username, password: its login; None for MLflow, which gets the name and role of the caller instead.
-        path: the path of its first page.
-    """
-
-    namespace: str
-    address: str
-    username: str = ""
-    password: pulumi.Output[str] | None = None
-    path: str = "/"
-
-    @property
-    def login(self) -> pulumi.Output[str]:
-        """Return the header Authorization of a request."""
-        password = self.password or pulumi.Output.from_input("")
-        return password.apply(lambda word: "Basic " + base64.b64encode(f"{self.username}:{word}".encode()).decode())
-
-
-@dataclass(frozen=True)
-class Behind:
-    """Services behind a door: pages by area, served models, schedules by pipeline, and the teams that own them."""
-
-    pages: Mapping[str, Page]
-    models: Mapping[str, PublishedModel]
-    schedules: Mapping[str, str]
-    teams: Mapping[str, TeamSettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,7 +86,7 @@ class Door(pulumi.ComponentResource):
         super().__init__("mlplatform:platform:Door", NAME)
         self._settings, self._behind, self._key = settings, behind, access.key
         certificate = access.certificate
-        self._namespace = namespace(NAMESPACE, cluster.under(self), registry)
+        self._namespace = namespace(NAMESPACE, cluster.under(self), registry, volumes=True)
         self.url = f"https://{settings.host}/"
         self.outputs = {"door_url": self.url}
         if certificate.authority:
@@ -139,11 +108,12 @@ class Door(pulumi.ComponentResource):
             self._start_page_settings(),
             access.key,
             {"podSelector": {"matchLabels": PODS}},
-            egress,
+            [*egress, {"to": [{"podSelector": {"matchLabels": AUDIT_PODS}}]}],
         )
+        log = audit_service(self._namespace, libraries, settings.audit_days, [PODS, START_PAGE_PODS])
         # A policy cannot name the host of a provider.
         provider: list[Rule] = [{**ANY_ADDRESS, **tcp_ports(settings.oidc.port)}] if settings.oidc else []
-        own: Rule = {"to": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": START_PAGE}}}]}
+        own: Rule = {"to": [{"podSelector": {"matchLabels": labels}} for labels in (START_PAGE_PODS, AUDIT_PODS)]}
         policy = self._namespace.allow(
             NAME, PODS, ingress=[tcp_ports(HTTP_PORT, HTTPS_PORT)], egress=[*egress, own, *provider]
         )
@@ -159,6 +129,7 @@ class Door(pulumi.ComponentResource):
             *nginx,
             policy,
             page,
+            log,
             settings=sign_on,
             strategy="RollingUpdate",
             replicas=REPLICAS,
@@ -166,24 +137,32 @@ class Door(pulumi.ComponentResource):
         self._service(pods)
         self.register_outputs({})
 
-    def _nginx_files(self) -> dict[str, str]:
-        monitoring = self._behind.pages.get("monitoring")
-        pages = {area: page.address for area, page in self._behind.pages.items()}
-        models: dict[str, str] = {}
-        for name, model in self._behind.models.items():
-            models |= model.addresses(name)
-        services = {"start_page": f"{START_PAGE}.{NAMESPACE}.svc:{START_PAGE_PORT}", **pages, **models}
-        page = monitoring.path if monitoring else None
+    def _nginx_files(self) -> dict[str, pulumi.Input[str]]:
+        serves = self._behind.trial.serves if self._behind.trial else pulumi.Output.from_input(True)
+        routes = serves.apply(lambda on: self._routes(with_canaries=on))
         roles = {user: each.role for user, each in self._settings.users.items()} or {OPERATOR: "administrator"}
-        return files("files") | {
-            "services": services_file(services),
-            "releases.conf": releases_file(self._behind.models),
-            "routes.conf": routes_file(
-                self._settings, self._behind.models, FILES_FOLDER, page, kubeflow="pipeline" in pages
-            ),
+        return {
+            **files("files"),
+            **{name: routes[name] for name in self._routes(with_canaries=True)},
             "access.json": access_rules(
                 self._settings, roles, self._behind.models, self._behind.teams, f"http://127.0.0.1:{SIGN_ON_PORT}"
             ),
+        }
+
+    def _routes(self, *, with_canaries: bool) -> dict[str, str]:
+        """Return the files about services; a canary that was promoted or taken back gets no requests."""
+        monitoring = self._behind.pages.get("monitoring")
+        pages = {area: page.address for area, page in self._behind.pages.items()}
+        models = {
+            name: model if with_canaries else replace(model, canary=None) for name, model in self._behind.models.items()
+        }
+        addresses = {name: address for key, model in models.items() for name, address in model.addresses(key).items()}
+        services = {"start_page": f"{START_PAGE}.{NAMESPACE}.svc:{START_PAGE_PORT}", **pages, **addresses}
+        page = monitoring.path if monitoring else None
+        return {
+            "services": services_file(services),
+            "releases.conf": releases_file(models),
+            "routes.conf": routes_file(self._settings, models, FILES_FOLDER, page, kubeflow="pipeline" in pages),
         }
 
     def _keys(self) -> pulumi.Output[str]:
@@ -236,7 +215,7 @@ class Door(pulumi.ComponentResource):
         mlflow, monitoring = f"http://{behind.pages['mlflow'].address}", behind.pages.get("monitoring")
         password = (monitoring and monitoring.password) or pulumi.Output.from_input("")
 
-        def settings(word: str) -> dict[str, Any]:
+        def settings(word: str, canary: dict[str, Any] | None) -> dict[str, Any]:
             prometheus = (
                 {"url": f"http://{monitoring.address}", "username": monitoring.username, "password": word}
                 if monitoring
@@ -244,10 +223,18 @@ class Door(pulumi.ComponentResource):
             )
             roles = area_roles(behind.teams)
             return start_page_settings(
-                mlflow, prometheus, models, behind.schedules, roles, kubeflow="pipeline" in behind.pages
+                mlflow,
+                prometheus,
+                models,
+                behind.schedules,
+                roles,
+                kubeflow="pipeline" in behind.pages,
+                canary=canary,
+                audit=f"http://{AUDIT}.{NAMESPACE}.svc:{AUDIT_PORT}",
             )
 
-        return password.apply(settings)
+        canary = behind.trial.outputs["canary"] if behind.trial else None
+        return pulumi.Output.all(password, canary).apply(lambda known: settings(*known))
 
     def _service(self, pods: pulumi.Resource) -> None:
         address = self._settings.service_address
@@ -262,7 +249,7 @@ class Door(pulumi.ComponentResource):
             annotations={METALLB_ADDRESS: address} if address else None,
         )
 
-    def _config_map(self, name: str, data: Mapping[str, str]) -> kubernetes.core.v1.ConfigMap:
+    def _config_map(self, name: str, data: Mapping[str, pulumi.Input[str]]) -> kubernetes.core.v1.ConfigMap:
         return kubernetes.core.v1.ConfigMap(
             name, metadata=self._metadata(name), data=data, opts=self._namespace.options()
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mlplatform.door import audit
 from mlplatform.door.sign_on import PORT as SIGN_ON_PORT
 from mlplatform.door.sign_on import sign_on_steps
 from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
@@ -51,6 +52,7 @@ def nginx_variables(door: DoorSettings) -> dict[str, str]:
         "RELEASES": f"{FILES}/releases.conf",
         "TOKENS": f"{TOKENS_FOLDER}/{TOKENS_FILE}",
         "KEYS": f"{SECRETS}/keys.conf",
+        "AUDIT": f"{audit.NAME}.{audit.NAMESPACE}.svc {audit.LINES_PORT}",
         "CERTIFICATE": SECRETS,
         "ADDRESS": "0.0.0.0",
         "HTTP_PORT": str(HTTP_PORT),

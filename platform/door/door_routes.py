@@ -23,6 +23,7 @@ ROLES: dict[str, Sequence[str]] = {
     "start": ("administrator", "editor", "reader"),
     "mlflow": ("administrator", "editor", "reader"),
     "monitoring": ("administrator", "editor", "reader"),
+    "audit": ("administrator",),
     # Kubeflow's pages cannot distinguish readers from editors.
     "pipeline": ("administrator", "editor"),
 }
@@ -109,6 +110,14 @@ def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
         for name, pipeline in settings.workloads.pipelines.items()
         if pipeline.serve
     }
+
+
+def canary_model(settings: StackSettings) -> str | None:
+    """Return the model that a canary is for: the one at `serving:port`; None without such a model."""
+    for name, pipeline in settings.workloads.pipelines.items():
+        if pipeline.serve and pipeline.port is None:
+            return pipeline.model or name
+    return None
 
 
 def _published(model: str, pipeline: PipelineSettings, serving: ServingSettings, team: str) -> PublishedModel:

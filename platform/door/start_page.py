@@ -29,6 +29,7 @@ LINKS = {
     "mlflow": ("Runs and models (MLflow)", "/mlflow/"),
     "pipeline": ("Pipelines (Kubeflow)", "/pipeline/"),
     "monitoring": ("Metrics and alerts", "/monitoring/"),
+    "audit": ("Audit log", "/audit"),
 }
 """Name and path of a link by its area."""
 
@@ -41,6 +42,8 @@ def start_page_settings(
     roles: Mapping[str, Sequence[str]] = ROLES,
     *,
     kubeflow: bool = False,
+    canary: Mapping[str, Any] | None = None,
+    audit: str | None = None,
 ) -> dict[str, Any]:
     """Return what the program reads.
 
@@ -51,13 +54,17 @@ def start_page_settings(
         schedules: cron expressions by pipeline.
         roles: roles that may use an area, by its name.
         kubeflow: whether there are the pages of Kubeflow Pipelines.
+        canary: the stack output `canary`; None without a measured canary.
+        audit: the URL of the audit log.
     """
-    shown = {"mlflow": True, "pipeline": kubeflow, "monitoring": prometheus is not None}
+    shown = {"audit": audit is not None, "mlflow": True, "pipeline": kubeflow, "monitoring": prometheus is not None}
     return {
         "mlflow": mlflow,
         "prometheus": dict(prometheus) if prometheus else None,
         "models": {name: dict(model) for name, model in models.items()},
         "schedules": dict(schedules),
+        "canary": dict(canary) if canary else None,
+        "audit": audit,
         "links": [
             {"name": name, "path": path, "roles": list(roles[area])}
             for area, (name, path) in LINKS.items()

@@ -37,7 +37,8 @@ STEP_FILES = (
     *("workloads/__init__.py", "workloads/ml/**/*.py"),
 )
 RUNNER_FILES = tuple(
-    f"workloads/engines/{name}.py" for name in ("__init__", "base", "kfp_runner", "pod_entrypoint", "dag/*")
+    f"workloads/engines/{name}.py"
+    for name in ("__init__", "base", "kfp_runner", "pod_entrypoint", "pod_loops", "dag/*")
 )
 
 

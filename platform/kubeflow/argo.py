@@ -58,6 +58,22 @@ def custom_resource_definition(
     )
 
 
+SPREAD = {
+    "preferredDuringSchedulingIgnoredDuringExecution": [
+        {
+            "weight": 100,
+            "podAffinityTerm": {
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {
+                    "matchExpressions": [{"key": "workflows.argoproj.io/workflow", "operator": "Exists"}]
+                },
+            },
+        }
+    ]
+}
+"""Preference of steps for nodes without steps: the iterations of a loop are spread over the workers."""
+
+
 def argo(factory: DeploymentFactory, store: ObjectStore) -> list[pulumi.Resource]:
     """Create the workflow controller and the definitions of its kinds."""
     cluster = factory.namespace.cluster
@@ -112,7 +128,9 @@ def _settings(store: ObjectStore) -> dict[str, Any]:
             "resources": SMALL.manifest(),
             "securityContext": restricted,
         },
-        "workflowDefaults": {"spec": {"ttlStrategy": {"secondsAfterCompletion": KEPT_SECONDS}}},
+        "workflowDefaults": {
+            "spec": {"ttlStrategy": {"secondsAfterCompletion": KEPT_SECONDS}, "affinity": {"podAntiAffinity": SPREAD}}
+        },
     }
 
 

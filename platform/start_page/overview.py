@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import requests
+from mlplatform.start_page.prometheus_api import PrometheusError, prometheus_api
+from mlplatform.start_page.release_comparison import ReleaseComparison, compare_releases
 
 TIMEOUT_SECONDS = 5
 CHAMPION = "champion"
@@ -75,11 +78,21 @@ class RunRow:
     duration: str
 
 
+@dataclass(frozen=True)
+class CanaryTable:
+    """A canary beside the champion; `comparison` is None without measurements."""
+
+    model: str
+    state: str
+    comparison: ReleaseComparison | None
+
+
 @dataclass
 class Overview:
-    """Models, runs and faults: services that did not respond."""
+    """Models, runs and faults: services that did not respond. `canary` is None if the person sees none."""
 
     models: list[ModelRow] = field(default_factory=list)
+    canary: CanaryTable | None = None
     runs: list[RunRow] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -89,6 +102,7 @@ class Overview:
         overview = cls()
         with ThreadPoolExecutor() as pool:
             drift = pool.submit(overview._read, "monitoring", {}, _drift, settings)
+            canary = pool.submit(overview._canary, settings, caller)
             runs = pool.submit(overview._read, "MLflow", [], _runs, settings, caller)
             names = sorted(name for name, model in settings["models"].items() if caller.sees(model))
             versions = pool.map(lambda name: overview._read("MLflow", None, _champion, settings, caller, name), names)
@@ -97,13 +111,20 @@ class Overview:
                 _model_row(name, version, is_healthy, settings["models"][name]["visibility"], drift.result())
                 for name, version, is_healthy in zip(names, versions, healthy, strict=True)
             ]
-            overview.runs = runs.result()
+            overview.runs, overview.canary = runs.result(), canary.result()
         return overview
+
+    def _canary(self, settings: Settings, caller: Caller) -> CanaryTable | None:
+        trial = settings.get("canary")
+        if trial is None or not caller.sees(settings["models"][trial["model"]]):
+            return None
+        comparison = self._read("monitoring", None, _comparison, settings, trial)
+        return CanaryTable(trial["model"], trial["trial"], comparison)
 
     def _read(self, service: str, default: Any, read: Any, *arguments: Any) -> Any:
         try:
             return read(*arguments)
-        except (requests.RequestException, ValueError, KeyError):
+        except (requests.RequestException, PrometheusError, ValueError, KeyError):
             fault = f"{service} does not respond."
             if fault not in self.faults:
                 self.faults.append(fault)
@@ -141,16 +162,14 @@ def _drift(settings: Settings) -> dict[str, tuple[str, float]]:
     """Return the feature with the highest drift, and its PSI, by model."""
     if not settings["prometheus"]:
         return {}
-    server = settings["prometheus"]
-    response = requests.get(
-        f"{server['url']}/api/v1/query",
-        params={"query": "topk by (model) (1, feature:model_input_psi:1h)"},
-        auth=(server["username"], server["password"]),
-        timeout=TIMEOUT_SECONDS,
-    )
-    response.raise_for_status()
-    samples = response.json()["data"]["result"]
-    return {each["metric"]["model"]: (each["metric"]["feature"], float(each["value"][1])) for each in samples}
+    samples = prometheus_api(**settings["prometheus"]).query("topk by (model) (1, feature:model_input_psi:1h)")
+    return {labels["model"]: (labels["feature"], index) for labels, index in samples}
+
+
+def _comparison(settings: Settings, trial: Mapping[str, Any]) -> ReleaseComparison:
+    """Return the measurements since the beginning of a canary's trial."""
+    seconds = max(60, int(time.time() - trial["started"]))
+    return compare_releases(prometheus_api(**settings["prometheus"]), trial["service"], trial["version"], seconds)
 
 
 def _model_row(

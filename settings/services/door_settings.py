@@ -116,6 +116,9 @@ class DoorSettings(Section):
     """Requests to models that one token may send in a second to each of the two pods of the door. The door answers 429
     to more."""
 
+    audit_days: int = Field(default=365, ge=1, le=3650)
+    """Days to keep the entries of the [audit log](door.md#audit-log)."""
+
     @property
     def service_address(self) -> str | None:
         """Return the address that the load balancer has to give, None for any."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from mlplatform import job_namespace, mlflow, mlflow_pod
 from mlplatform.engine_config import EngineConfig, JobEngineConfig
 from mlplatform.images.image import REPOSITORY_PREFIX, WORKLOADS
@@ -26,11 +29,14 @@ from pulumi import RunError
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.port_forward import PodTarget
 from settings.platform import RegistrySettings
+from tests import shards
 from tests.harness import Stack
 from tests.lab.stacks import lab_stacks
+from tests.store_servers import s3_server
 from tests.waiting import until
 from workloads.engines.base import RunRequest
 from workloads.engines.job.job_engine import JobEngine
+from workloads.ml import model_registry, tracking
 from workloads.mlflow_session import mlflow_session
 from workloads.serving import kubernetes
 
@@ -150,6 +156,30 @@ def tracking_access(kubeconfig: str, api: KubernetesClient) -> TrackingAccess[st
 def tracking_url(tracking_access: TrackingAccess[str]) -> Iterator[str]:
     with mlflow_session(tracking_access) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def bucket(kubeconfig: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of an S3 store of this computer, which pods reach at the address of its link to the cluster."""
+    api_server = urlsplit(yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["server"])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+        route.connect((api_server.hostname, api_server.port))
+        host = route.getsockname()[0]
+    with s3_server(tmp_path_factory.mktemp("s3"), shards.BUCKET, host) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def predictions(
+    bucket: str, tracking_access: TrackingAccess[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, str]]:
+    """Write files to the store; return the version of the model that predicts them, and the digests of the parts."""
+    folder = tmp_path_factory.mktemp("shards")
+    with mlflow_session(tracking_access) as url:
+        version = tracking.client(url).get_model_version_by_alias(shards.MODEL, "champion").version
+        model = model_registry.fetch(url, shards.MODEL, version)
+        shards.write_files(bucket, [feature["name"] for feature in model.signature["features"]], folder / "data")
+        return version, shards.digests_of_one_process(url, version, folder / "data", folder / "predicted")
 
 
 def pods(api: KubernetesClient, namespace: str, labels: dict[str, str]) -> list[Any]:

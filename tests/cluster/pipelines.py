@@ -19,6 +19,11 @@ def measure(text: str) -> int:
 
 
 @dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
+def invert(value: int) -> float:
+    return 1 / value
+
+
+@dsl.component(base_image="mlplatform/python-workloads", install_kfp_package=False)
 def sleep(seconds: int, value: int) -> int:
     import time
 
@@ -73,6 +78,13 @@ def doubling(value: int) -> int:
 def measuring_all(texts: list) -> list:
     with dsl.ParallelFor(texts) as text:  # Kubeflow passes the items of a list as text
         result = measure(text=text)
+    return dsl.Collected(result.output)
+
+
+@dsl.pipeline(name="inverting-all")
+def inverting_all(values: list) -> list:
+    with dsl.ParallelFor(values) as value:
+        result = invert(value=value)
     return dsl.Collected(result.output)
 
 

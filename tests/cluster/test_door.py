@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import json
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import requests
@@ -20,12 +24,16 @@ from tests.harness import Stack
 from tests.lab.cluster import Cluster, cluster_at, pod
 from tests.waiting import until
 from tools.cli import door_commands
+from tools.cli.audit import audit_command
+from tools.cli.champions import canary_commands
+from tools.cli.pulumi_command import Pulumi
 from workloads.serving import kubernetes
 
 from .conftest import pods, ready
 
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 SERVICES = ("platform:tracking", "platform:monitoring")
+THIS_STACK = cast(Pulumi, SimpleNamespace(name="lab-of-tests", stack="lab-of-tests"))
 RENEWAL_SECONDS = 120
 """Seconds until a kubelet has updated the files of a Secret, and nginx has read them."""
 
@@ -35,6 +43,7 @@ class OpenDoor:
 
     def __init__(self, outputs: dict[str, Any], folder: Path) -> None:
         self.url = str(outputs["door_url"]).rstrip("/")
+        self.outputs = outputs
         self.kubeconfig = str(outputs["kubeconfig"])
         self._password = outputs["door_login"]["password"]
         self.ca = folder / "door-ca.crt"
@@ -95,8 +104,9 @@ def curl(inside: tuple[Cluster, str], url: str, *options: str) -> str:
 
 
 def make_token(door: OpenDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], target: str) -> str:
-    monkeypatch.setattr(door_commands, "_door_outputs", lambda _: {"kubeconfig": door.kubeconfig})
-    assert door_commands.token(None, ["--for", target, "--team", "shop", "--expires", "1h"]) == 0  # type: ignore[arg-type]
+    monkeypatch.setattr(door_commands, "_door_outputs", lambda _: door.outputs)
+    options = ["--for", target, "--team", "shop", "--expires", "1h"]
+    assert door_commands.token(THIS_STACK, options) == 0
     return capsys.readouterr().out.strip()
 
 
@@ -138,10 +148,10 @@ def test_door_token_predicts_until_it_is_revoked(
     until(lambda: status() == 200, seconds=RENEWAL_SECONDS, what="the token")
     assert program.post(f"{door.url}/models/iris/score", json=FLOWER, timeout=30).json()
     assert program.get(f"{door.url}/mlflow/", timeout=30).status_code == 403
-    assert door_commands.tokens(None, []) == 0  # type: ignore[arg-type]
+    assert door_commands.tokens(THIS_STACK, []) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " shop " in line]
     assert text not in line
-    assert door_commands.revoke(None, ["--id", line.split()[0]]) == 0  # type: ignore[arg-type]
+    assert door_commands.revoke(THIS_STACK, ["--id", line.split()[0]]) == 0
     until(lambda: status() == 401, seconds=RENEWAL_SECONDS, what="the end of the token")
 
 
@@ -154,8 +164,9 @@ def test_identity_from_inside_the_cluster_is_not_believed(
     assert curl(inside, mlflow, *spoofed, "-H", "X-Door-Key: guess") == "403"
     inner = f"https://door.{NAMESPACE}.svc/mlflow/"
     assert curl(inside, inner, *spoofed, "-H", "Accept: application/json") == "401"
-    # The start page and the models accept connections of the door alone.
+    # The start page, the audit log and the models accept connections of the door alone.
     assert curl(inside, f"http://start-page.{NAMESPACE}.svc:8000/", *spoofed) == "000"
+    assert curl(inside, f"http://audit.{NAMESPACE}.svc:8001/entries") == "000"
     service = api.core.list_namespaced_service(kubernetes.NAMESPACE).items[0]
     model = f"http://{service.metadata.name}.{kubernetes.NAMESPACE}.svc:{service.spec.ports[0].port}/v2/health/ready"
     assert curl(inside, model) == "000"
@@ -178,6 +189,66 @@ def test_door_loses_no_request_while_a_pod_and_its_files_change(
         make_token(door, monkeypatch, capsys, "iris")
         until(lambda: [ready(each) for each in pods(api, NAMESPACE, PODS)] == [True, True], seconds=180)
     assert failures == []
+
+
+def test_audit_log_has_sign_ons_tokens_and_champions(
+    door: OpenDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = make_token(door, monkeypatch, capsys, "iris")
+    program = door.with_token(text)
+    url = f"{door.url}/models/iris/score"
+    until(lambda: program.post(url, json=FLOWER, timeout=30).status_code == 200, seconds=RENEWAL_SECONDS)
+    door.with_token(text).post(url, json=FLOWER, timeout=30)
+    door.signed_in()
+    monkeypatch.setattr(audit_command, "secret_outputs", lambda _: door.outputs)
+
+    def lines() -> str:
+        assert audit_command.audit(THIS_STACK, ["--limit", "1000"]) == 0
+        return capsys.readouterr().out
+
+    wanted = (f"  {OPERATOR}  signed in  ", "  used a token  /models/iris/  ", "  made a token  token.", "  denied  ")
+    until(lambda: all(each in lines() for each in wanted), seconds=60, what="the entries")
+    shown = lines()
+    assert "  set the champion  iris/1" in shown
+    assert text not in shown
+    page = door.signed_in().get(f"{door.url}/audit?contains=token", timeout=30).text
+    assert "made a token" in page
+    assert text not in page
+
+
+def test_canary_gets_its_weight_and_is_promoted_by_its_measurements(
+    whole: Stack, door: OpenDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    champion = int(whole.outputs()["model"]["version"])
+    whole.settings["workloads:pipelines"] = copy.deepcopy(whole.settings["workloads:pipelines"])
+    external = whole.settings["workloads:pipelines"]["iris-external"]
+    external["version"], external["parameters"]["trees"] = champion, 7
+    conditions = {"requests": 20, "slower": 50, "more_errors": 0.05, "agreement": 0.5}
+    trial = {"version": champion + 1, "weight": 30, "promote": {"after": "1m", "if": conditions}}
+    whole.settings["serving:canary"] = trial
+    whole.up()
+    program = door.with_token(make_token(door, monkeypatch, capsys, "iris"))
+    url = f"{door.url}/models/iris/score"
+    until(lambda: program.post(url, json=FLOWER, timeout=30).status_code == 200, seconds=RENEWAL_SECONDS)
+    versions: Counter[int] = Counter()
+    end = time.monotonic() + 100
+    while time.monotonic() < end:
+        versions[int(program.post(url, json=FLOWER, timeout=30).json()["model_version"])] += 1
+    assert set(versions) == {champion, champion + 1}
+    assert 0.2 < versions[champion + 1] / versions.total() < 0.4
+    monkeypatch.setattr(canary_commands, "secret_outputs", lambda _: whole.outputs("--show-secrets"))
+    assert canary_commands.canary(THIS_STACK, []) == 0
+    table = capsys.readouterr().out
+    print(table, versions)
+    assert "With the next `make up`: the canary becomes the champion" in table
+    whole.up()
+    outputs = whole.outputs()
+    assert outputs["canary"]["trial"] == "promoted"
+    assert int(outputs["model"]["version"]) == champion + 1
+    answers = [program.post(url, json=FLOWER, timeout=30).json() for _ in range(50)]
+    assert {int(answer["model_version"]) for answer in answers} == {champion + 1}
+    page = door.signed_in().get(f"{door.url}/", timeout=30).text
+    assert "Its trial: promoted." in page
 
 
 @contextmanager

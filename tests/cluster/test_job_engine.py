@@ -6,6 +6,8 @@ import hashlib
 import json
 import threading
 import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,13 @@ from mlplatform.engine_config import JobEngineConfig
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
+from tests import shards
 from tests.waiting import until
 from workloads.engines.base import RunRequest, RunResult
+from workloads.engines.job import loop_jobs
 from workloads.engines.job.job_engine import JobEngine
 from workloads.ml import tracking
+from workloads.pipelines import load_pipeline
 
 from . import pipelines
 from .conftest import begin_and_kill
@@ -142,3 +147,53 @@ def test_run_unpullable_image_is_named(config: JobEngineConfig[str], request_for
     with pytest.raises(UserError, match=r"does not start: .*no-such-image"):
         JobEngine(config).run(request)
     assert request.key[:16] not in str([each.metadata.name for each in of_engine(api)])
+
+
+def test_loop_failing_iteration_is_named_and_the_others_end(engine: JobEngine, request_for: Any) -> None:
+    result = engine.run(request_for(pipelines.inverting_all, values=[1, 0, 4]))
+    assert (result.state, result.failed_step) == ("FAILED", "invert:1")
+    assert "ZeroDivisionError" in result.error
+    assert [(step["name"], step["state"]) for step in result.steps] == [
+        ("invert:0", "SUCCEEDED"),
+        ("invert:1", "FAILED"),
+        ("invert:2", "SUCCEEDED"),
+    ]
+
+
+def test_batch_predict_shards_run_on_all_workers_and_a_lost_one_runs_again_alone(
+    api: KubernetesClient,
+    engine: JobEngine,
+    request_for: Any,
+    bucket: str,
+    predictions: tuple[str, dict[str, str]],
+    tracking_inside: str,
+) -> None:
+    version, expected = predictions
+    arguments = shards.arguments(tracking_inside, version, f"job-{uuid.uuid4().hex[:8]}")
+    request = request_for(load_pipeline("batch-predict"), secrets=shards.login(bucket), **arguments)
+    started: dict[str, Any] = {}
+
+    def shards_started() -> int:
+        found = api.core.list_namespaced_pod(job_namespace.NAMESPACE, label_selector=loop_jobs.INDEX).items
+        own = [pod for pod in found if request.key[:16] in pod.metadata.name and pod.status.phase == "Running"]
+        started.update({pod.metadata.name: pod for pod in own})
+        return len(started)
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(engine.run, request)
+        until(lambda: running.done() or shards_started() == shards.SHARDS, seconds=180)
+        lost = min(started)
+        api.core.delete_namespaced_pod(lost, job_namespace.NAMESPACE, grace_period_seconds=0)
+        until(lambda: running.done() or shards_started() == shards.SHARDS + 1, seconds=180)
+        result = running.result(timeout=600)
+    assert (result.error, result.outputs["rows"]) == ("", shards.SHARDS * shards.ROWS)
+    assert shards.digests_of_store(bucket, arguments["destination"].split("/")[3]) == expected
+    assert {pod.spec.node_name for pod in started.values()} == shards.workers(api)
+    of_index = Counter(name.rpartition("-")[0] for name in started)
+    assert sorted(of_index.values()) == [1, 1, 2]
+    assert of_index[lost.rpartition("-")[0]] == 2
+    assert [step["name"] for step in result.steps] == [
+        "plan-shards",
+        *(f"score-file-2:{index}" for index in range(shards.SHARDS)),
+        "join-shards",
+    ]

@@ -20,6 +20,7 @@ from mlplatform.kubeflow.deployment_factory import NAMESPACE
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
+from tests import shards
 from tests.waiting import until
 from workloads.engines.base import RunRequest, ScheduleRequest
 from workloads.engines.kubeflow import run_pods
@@ -213,6 +214,36 @@ def test_run_cached_step_is_not_run_again(api: KubernetesClient, kubeflow: Kubef
 def test_run_parallel_loop_collects_all_results(kubeflow: KubeflowEngine, request_for: Make) -> None:
     result = kubeflow.run(request_for(pipelines.measuring_all, texts=["one", "a", "to"]))
     assert result.outputs == {"Output": [3, 1, 2]}, result.error
+
+
+def test_batch_predict_shards_run_on_all_workers_and_a_lost_one_runs_again_alone(
+    api: KubernetesClient,
+    kubeflow: KubeflowEngine,
+    request_for: Make,
+    bucket: str,
+    predictions: tuple[str, dict[str, str]],
+    tracking_inside: str,
+) -> None:
+    version, expected = predictions
+    arguments = shards.arguments(tracking_inside, version, f"kubeflow-{uuid.uuid4().hex[:8]}")
+    request = request_for("batch-predict", secrets=shards.login(bucket), **arguments)
+    started: dict[str, Any] = {}
+
+    def shards_started() -> int:
+        found = api.core.list_namespaced_pod(NAMESPACE, label_selector="workflows.argoproj.io/workflow").items
+        own = [pod for pod in found if pod.status.phase == "Running" and "comp-score-file" in str(pod.spec.containers)]
+        started.update({pod.metadata.name: pod for pod in own if "--execution_id" in str(pod.spec.containers)})
+        return len(started)
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(kubeflow.run, request)
+        until(lambda: running.done() or shards_started() == shards.SHARDS, seconds=300)
+        api.core.delete_namespaced_pod(min(started), NAMESPACE, grace_period_seconds=0)
+        until(lambda: running.done() or shards_started() == shards.SHARDS + 1, seconds=300)
+        result = running.result(timeout=900)
+    assert (result.error, result.outputs["rows"]) == ("", shards.SHARDS * shards.ROWS)
+    assert shards.digests_of_store(bucket, arguments["destination"].split("/")[3]) == expected
+    assert {pod.spec.node_name for pod in started.values()} == shards.workers(api)
 
 
 def test_run_secrets_reach_only_the_steps(

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from textwrap import dedent
 from typing import Any
 
+import pandas as pd
 import pytest
 import requests
+import yaml
 from mlplatform.tracking_access import TrackingAccess
 
 from infra.kubernetes_client.client import KubernetesClient
+from settings.paths import PROJECT
 from tests.harness import Stack
 from tests.lab.stacks import cut_power
 from tests.waiting import until
+from tools.cli.backup.fingerprint import score_urls
 from workloads.mlflow_session import mlflow_session
 from workloads.serving import kubernetes
 
@@ -158,3 +164,43 @@ def _or_none(ask: Any) -> Any:
         return ask()
     except (requests.RequestException, KeyError):
         return None
+
+
+def settings_of_own_table(stack: Stack) -> list[dict[str, Any]]:
+    """Return the settings after each block of docs/own-table.md, for a cluster: without ports."""
+    text = (PROJECT / "docs" / "own-table.md").read_text()
+    uploads, *changes = [yaml.safe_load(dedent(block)) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    settings = copy.deepcopy(stack.settings)
+    settings["platform:blobs"]["upload"] |= uploads["platform:blobs"]["upload"]
+    found = []
+    for change in changes:
+        for pipeline, lines in change.items():
+            lines.pop("port", None)
+            settings["workloads:pipelines"][pipeline] = settings["workloads:pipelines"].get(pipeline, {}) | lines
+        found.append(copy.deepcopy(settings))
+    return found
+
+
+def test_own_tables_of_the_page_are_served_after_their_questions_are_answered(stack: Stack) -> None:
+    text = (PROJECT / "docs" / "own-table.md").read_text()
+    (copy_pipeline,) = re.findall(r"^\$ (sed .*)$", text, re.MULTILINE)
+    questions, answers, kinds = settings_of_own_table(stack)
+    code, shown = stack.make("up", questions)
+    assert code != 0
+    assert [column for column in ("area", "built", "postcode") if f"column {column}, row" not in shown] == []
+    stack.settings = answers
+    _, shown = stack.make("up")
+    assert "rent version 1 is champion" in shown, shown
+    subprocess.run(copy_pipeline, shell=True, check=True, cwd=stack.project)
+    stack.settings = kinds
+    _, shown = stack.make("up")
+    assert "kinds version 1 is champion" in shown, shown
+    urls = score_urls(stack.outputs())
+    (flat, expected) = re.findall(r"^    -d '(.*)'\n(.*)$", text, re.MULTILINE)[0]
+    answer = requests.post(urls["rent"], json=json.loads(flat), timeout=30).json()
+    assert answer == json.loads(expected)
+    rows = pd.read_csv(stack.project / "examples" / "own-table" / "samples.csv")
+    body = rows.drop(columns="kind").to_csv(index=False)
+    answer = requests.post(urls["kinds"], body, headers={"Content-Type": "text/csv"}, timeout=30).json()
+    right = [each["kind"] == kind for each, kind in zip(answer["predictions"], rows["kind"], strict=True)]
+    assert sum(right) > 0.9 * len(rows)

@@ -18,6 +18,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import bcrypt
 import requests
@@ -53,6 +54,7 @@ MODELS = {
     "rush": PublishedModel("r", 5010, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
     "lily": PublishedModel("l", 5009, "public", 1 << 20, canary=CanarySettings(version=2, mirror=True)),
 }
+TRIAL = {"model": "tulip", "service": "t", "version": "2", "started": 0.0, "trial": "testing", "promote": {}}
 PASSWORDS = {
     "anna": "correct horse",
     "ed": "battery staple",
@@ -122,8 +124,27 @@ class CanaryEcho(Echo):
         self.seen.append((self.path, body))
 
 
+class Measurements(BaseHTTPRequestHandler):
+    """A Prometheus that has measured 900 requests to each champion and 100 to each canary."""
+
+    def do_GET(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)["query"][0]
+        samples: list[tuple[dict[str, str], str]] = []
+        if query.startswith("sum by (track) (increase(model_server_requests_total") and "status" not in query:
+            samples = [({"track": "stable"}, "900"), ({"track": "canary"}, "100")]
+        result = [{"metric": labels, "value": [0, value]} for labels, value in samples]
+        body = json.dumps({"status": "success", "data": {"result": result}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+
 @contextmanager
-def echo_server(handler: type[Echo] = Echo) -> Iterator[int]:
+def echo_server(handler: type[BaseHTTPRequestHandler] = Echo) -> Iterator[int]:
     with ThreadingHTTPServer((HOST, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
@@ -132,12 +153,16 @@ def echo_server(handler: type[Echo] = Echo) -> Iterator[int]:
 
 @dataclass
 class DoorProcesses:
-    """A running door at `url`. `folder` has its files; `ca` is the authority of its certificate."""
+    """A running door at `url`.
+
+    `folder` has its files, `ca` is the authority of its certificate, and `audit` the URL of the audit log.
+    """
 
     folder: Path
     port: int
     plain_port: int
     ca: Path
+    audit: str
     processes: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -167,6 +192,12 @@ class DoorProcesses:
         content = {hashlib.sha256(token.encode()).hexdigest(): grant for token, grant in tokens.items()}
         (self.folder / "tokens.json").write_text(json.dumps(content))
 
+    def entries(self, **search: str) -> list[dict[str, Any]]:
+        """Return entries of the audit log."""
+        answer = requests.get(f"{self.audit}/entries", search, headers={"X-Door-Key": KEY}, timeout=30)
+        found: list[dict[str, Any]] = answer.json()["entries"]
+        return found
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
 
@@ -193,8 +224,9 @@ def running_door(
         "ca.crt": authority.certificate,
     }.items():
         (folder / name).write_bytes(content)
-    https, http, sign_on, start = (ports.get(name) or free_port() for name in ("https", "http", "sign_on", "start"))
-    running = DoorProcesses(folder, https, http, folder / "ca.crt")
+    names = ("https", "http", "sign_on", "start", "log", "lines")
+    https, http, sign_on, start, log, lines = (ports.get(name) or free_port() for name in names)
+    running = DoorProcesses(folder, https, http, folder / "ca.crt", f"http://{HOST}:{log}")
     with running.processes as processes:
         echo = processes.enter_context(echo_server())
         canary = processes.enter_context(echo_server(CanaryEcho))
@@ -211,7 +243,16 @@ def running_door(
             name: {"url": f"http://{HOST}:{echo}", "visibility": model.visibility, "team": model.team}
             for name, model in models.items()
         }
-        settings = start_page_settings(mlflow_url, None, shown, {}, area_roles(teams))
+        prometheus = {"url": f"http://{HOST}:{processes.enter_context(echo_server(Measurements))}"}
+        settings = start_page_settings(
+            mlflow_url,
+            prometheus | {"username": "me", "password": "word"},
+            shown,
+            {},
+            area_roles(teams),
+            canary=TRIAL if "tulip" in models else None,
+            audit=f"http://{HOST}:{log}",
+        )
         users = {} if door.oidc else ROLES
         for part in ("files", "pages"):
             (folder / part).mkdir()
@@ -241,6 +282,7 @@ def running_door(
             "HTTPS_SUFFIX": f":{https}",
             "SIGN_ON_PORT": str(sign_on),
             "SIGN_ON_STEPS": sign_on_steps(door),
+            "AUDIT": f"{HOST} {lines}",
             "DRAIN_SECONDS": "0",
             "CERTIFICATE": str(folder),
             **{
@@ -260,8 +302,12 @@ def running_door(
         run = partial(process, processes, folder)
         run("sign-on", [str(oauth2_proxy_program()), f"--config={folder}/oauth2-proxy.cfg"])
         run("start-page", [sys.executable, *application], page_variables)
+        audit_variables = {"AUDIT_FOLDER": str(folder), "AUDIT_DAYS": "1", "DOOR_KEY": KEY}
+        run("audit", [sys.executable, "-m", "mlplatform.audit_log.server", HOST, str(log), str(lines)], audit_variables)
         run("nginx", ["sh", str(folder / "files" / "serve.sh")], variables)
-        ready = partial(answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health")
+        ready = partial(
+            answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health", f"http://{HOST}:{log}/health"
+        )
         until(ready, seconds=300, what="the door")
         yield running
 

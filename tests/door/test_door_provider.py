@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -99,6 +100,21 @@ def test_person_without_a_group_of_the_settings_is_refused(provider_door: DoorPr
     assert answer.status_code == 403
     assert "No access" in answer.text
     assert session.get(f"{provider_door.url}/models/iris/").status_code == 403
+
+
+def test_audit_log_has_the_person_of_the_provider(provider_door: DoorProcesses) -> None:
+    for person, wanted in {"eve": {"signed in"}, "uma": {"signed in", "denied"}}.items():
+        sign_on(provider_door, person)
+        user = f"{person}@example.com"
+        until(partial(has_actions, provider_door, user, wanted), seconds=30, what="the entries")
+    sign_on(provider_door, "una")
+    until(partial(has_actions, provider_door, "", {"sign-on failed"}), seconds=30, what="the entry")
+    shown = str(provider_door.entries()) + provider_door.log("nginx")
+    assert not [word for word in ("code=", "state=", "door-secret") if word in shown]
+
+
+def has_actions(door: DoorProcesses, user: str, wanted: set[str]) -> bool:
+    return wanted <= {each["action"] for each in door.entries() if each["user"] == user}
 
 
 def test_unverified_address_is_refused(provider_door: DoorProcesses) -> None:

@@ -13,7 +13,11 @@ from mlplatform.engine_config import EmbeddedEngineConfig
 from tests.pipelines.conftest import Run, prepare_run, run
 from tests.waiting import until
 from workloads.components import component
-from workloads.engines.base import RunRequest
+from workloads.engines.base import RunRequest, StepState
+from workloads.engines.dag.loops import Loop, TaskResult
+from workloads.engines.dag.run_log import RunLog
+from workloads.engines.dag.step_runner import Outputs
+from workloads.engines.kfp_runner import run_package
 from workloads.engines.local_engine import EmbeddedEngine
 
 
@@ -72,6 +76,15 @@ def three_numbers(value: int = 1) -> int:
 @dsl.pipeline(name="fails-second")
 def fails_second(value: int = 3) -> int:
     return fail(value=number(value=value).output).output
+
+
+@dsl.pipeline(name="loops-twice")
+def loops_twice(values: list) -> list:
+    with dsl.ParallelFor(values) as value:
+        each = number(value=value)
+    with dsl.ParallelFor([7]) as value:
+        number(value=value)
+    return dsl.Collected(each.output)
 
 
 @dsl.pipeline(name="refuses")
@@ -205,3 +218,25 @@ def test_run_after_timeout_is_stopped(tmp_path: Path) -> None:
 
 def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+class RecordingLoops:
+    """Runner of loops that answers each iteration with its index."""
+
+    def __init__(self) -> None:
+        self.loops: list[Loop] = []
+
+    async def run(self, loop: Loop, log: RunLog) -> list[TaskResult]:
+        self.loops.append(loop)
+        name = "pipelinechannel--number-Output"
+        return [TaskResult(StepState.SUCCEEDED, Outputs({name: index})) for index in range(len(loop.iterations))]
+
+
+def test_loop_that_exchanges_only_parameters_is_given_away_as_a_whole(tmp_path: Path) -> None:
+    prepare_run(tmp_path / "run", loops_twice, {})
+    loops = RecordingLoops()
+    result = run_package(tmp_path / "run", "run-1", lambda dag: dag.run({"values": [4, 5]}), 1, loops)
+    assert result["outputs"] == {"Output": [0, 1]}
+    (loop,) = loops.loops  # a loop with one iteration stays here
+    assert [each["pipelinechannel--values-loop-item"] for each in loop.iterations] == [4, 5]
+    assert [step["name"] for step in result["steps"]] == ["number-2:0"]

@@ -15,13 +15,15 @@ from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.node_watch import NodeWatch
 from mlplatform.addons.openebs import OpenEbs
 from mlplatform.addons.pod_network import pod_network
-from mlplatform.door.door import Behind, Door, Page, door_access
+from mlplatform.door.door import Door, door_access
 from mlplatform.door.door_routes import PublishedModel
+from mlplatform.door.services_behind import Behind, Page
 from mlplatform.images.image import LIBRARIES, Image
 from mlplatform.job_namespace import job_engine
 from mlplatform.k8s.namespace import DNS
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.mlflow import MlflowServer
+from mlplatform.monitoring.canary_trial import CanaryTrial
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.platform import ClusterTarget
 from mlplatform.stores.replicated_stores import ReplicatedStores
@@ -107,8 +109,15 @@ def _workloads() -> None:
     ModelService("shared-models", several, shared, port=8080, champions=champions, canary=None)
 
 
-def door(settings: dict[str, Any]) -> dict[str, Any]:
-    """Create a door in front of all pages and two models; return its outputs."""
+def canary_trial(state: str) -> CanaryTrial:
+    """Return the trial of version 4 of the model iris in a state."""
+    serves: pulumi.Output[bool] = pulumi.Output.from_input(state == "testing")
+    outputs = {"canary": {"model": "iris", "version": "4", "trial": state}}
+    return cast(CanaryTrial, SimpleNamespace(outputs=outputs, serves=serves))
+
+
+def door(settings: dict[str, Any], canary: CanarySettings | None = None, state: str = "testing") -> dict[str, Any]:
+    """Create a door in front of all pages and two models, of which one may have a canary; return its outputs."""
     parsed = DoorSettings.model_validate({"host": "ml.example.com"} | settings)
     pages = {
         "mlflow": Page("mlplatform-tracking", "mlflow.mlplatform-tracking.svc:5050"),
@@ -118,11 +127,11 @@ def door(settings: dict[str, Any]) -> dict[str, Any]:
         "pipeline": Page("kubeflow", "ml-pipeline-ui.kubeflow.svc:8080", "kubeflow", text("word")),
     }
     models = {
-        "iris": PublishedModel("iris-server", 5005, "team", 1024),
+        "iris": PublishedModel("iris-server", 5005, "team", 1024, canary=canary),
         "rose": PublishedModel("shared-models", 5006, "public", 1024, "/models/rose/"),
     }
     cluster, registry = a_cluster(), a_registry()
-    behind = Behind(pages, models, {"train": "0 3 * * *"})
+    behind = Behind(pages, models, {"train": "0 3 * * *"}, trial=canary_trial(state) if canary else None)
     return Door(parsed, door_access(parsed), behind, cluster, registry, Image(LIBRARIES, registry)).outputs
 
 

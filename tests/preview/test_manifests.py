@@ -24,8 +24,9 @@ from tests.kubeflow.stand_in import config_for
 from tests.stand_ins import kubeconfig
 from workloads.engines.base import RunRequest
 from workloads.engines.job.job_engine import JobEngine
-from workloads.engines.job.job_manifests import job_manifest, secret_manifest
+from workloads.engines.job.job_manifests import job_manifest, loop_manifest, secret_manifest
 from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
+from workloads.engines.pod_loops import LoopPods
 
 from .graph import Graph, run
 from .rendered import PROGRAMS, a_cluster, graph_of
@@ -102,6 +103,9 @@ def engine_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
     job.upload("iris", "v1", package, ["TOKEN"], 5)
     yield {"apiVersion": "v1", "kind": "ConfigMap", **uploads.bodies["config_map"]}
     yield {"apiVersion": "batch/v1", "kind": "Job", **job_manifest("iris-1", REQUEST, "image")}
+    run_job = SimpleNamespace(metadata=SimpleNamespace(name="iris-1", uid="uid"))
+    loop = loop_manifest("iris-1-a", run_job, REQUEST, "image", LoopPods("a", 3, 2))
+    yield {"apiVersion": "batch/v1", "kind": "Job", **loop}
     yield {"apiVersion": "v1", "kind": "Secret", **secret_manifest("iris-1", "uid", REQUEST.secrets)}
     yield from _kubeflow_objects(tmp_path)
 
@@ -118,7 +122,7 @@ def _kubeflow_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
 
 def test_manifest_of_each_engine_has_no_fault(tmp_path: Path) -> None:
     rendered = list(engine_objects(tmp_path))
-    assert [each["kind"] for each in rendered] == ["ConfigMap", "Job", "Secret", "Secret", "ConfigMap"]
+    assert [each["kind"] for each in rendered] == ["ConfigMap", "Job", "Job", "Secret", "Secret", "ConfigMap"]
     assert [fault for each in rendered for fault in faults(each)] == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.registry import Registry
-from tests.server.running import Server, running
+from tests.server.running import Server, free_port, running
 from tests.server.training import Trained, train_iris
 from tests.server.typed_models import train_class, train_price
 
@@ -46,10 +46,16 @@ def homes(folder: Path, homes_model: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def prices(folder: Path) -> Iterator[Server]:
+def prices_grpc() -> int:
+    """Return the port for gRPC of `prices`."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def prices(folder: Path, prices_grpc: int) -> Iterator[Server]:
     """Start a server of a regression with two targets."""
     both = train_price(folder / "prices", targets=2)
-    with running(folder / "prices.log", DIRECTORY=both, VERSION="7", WORKERS=1) as started:
+    with running(folder / "prices.log", DIRECTORY=both, VERSION="7", WORKERS=1, GRPC_PORT=prices_grpc) as started:
         yield started
 
 

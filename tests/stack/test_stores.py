@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-import boto3
 import psycopg
 import pytest
 import requests
@@ -22,33 +18,13 @@ from sqlalchemy import Boolean, Column, ForeignKey, Integer, MetaData, String, T
 
 from settings.platform import TrackingSettings
 from tests.harness import Stack, free_ports
+from tests.store_servers import S3_KEY, S3_USER, s3_client, s3_server, server
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.external_stores import copy_external_data, has_external_data, restore_external_data
 
-PASSWORD, KEY = "a-word-of-the-database", "a-key-of-the-store"
+PASSWORD = "a-word-of-the-database"
 WHO = {"user": "nobody"} if os.geteuid() == 0 else {}
 """PostgreSQL refuses to be root."""
-START_SECONDS = 60
-
-
-@contextmanager
-def server(command: list[str], answers: Callable[[], object], folder: Path, **options: str) -> Iterator[None]:
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **options)  # type: ignore[call-overload]
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                answers()
-                break
-            except Exception:
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-                time.sleep(0.2)
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -80,29 +56,8 @@ def database() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "s3.json").write_text(
-        '{"identities": [{"name": "owner", "actions": ["Admin"],'
-        f' "credentials": [{{"accessKey": "owner", "secretKey": "{KEY}"}}]}}]}}'
-    )
-    ports = free_ports(8)
-    names = [f"-{part}.port{kind}" for kind in ("", ".grpc") for part in ("s3", "master", "volume", "filer")]
-    options = [f"{name}={port}" for name, port in zip(names, ports, strict=True)]
-    command = [
-        str(Path(sys.executable).with_name("weed")),
-        "server",
-        f"-dir={folder}",
-        "-ip=127.0.0.1",
-        "-s3",
-        "-s3.config=s3.json",
-        *options,
-    ]
-    url = f"http://127.0.0.1:{ports[0]}"
-    client = boto3.client(
-        "s3", endpoint_url=url, aws_access_key_id="owner", aws_secret_access_key=KEY, region_name="us-east-1"
-    )
-    with server(command, lambda: client.create_bucket(Bucket="mlflow"), folder):
-        yield {"url": "s3://mlflow/files", "endpoint_url": url, "access_key": "owner", "secret_key": KEY}
+    with s3_server(tmp_path_factory.mktemp("s3"), "mlflow") as url:
+        yield {"url": "s3://mlflow/files", "endpoint_url": url, "access_key": S3_USER, "secret_key": S3_KEY}
 
 
 def test_runs_and_models_are_in_the_database_and_files_in_the_bucket(
@@ -124,19 +79,13 @@ def test_runs_and_models_are_in_the_database_and_files_in_the_bucket(
     with psycopg.connect(database) as connection, connection.cursor() as cursor:
         cursor.execute("select name, version from model_versions")
         assert cursor.fetchall() == [("iris", 1)]
-    client = boto3.client(
-        "s3",
-        endpoint_url=bucket["endpoint_url"],
-        aws_access_key_id="owner",
-        aws_secret_access_key=KEY,
-        region_name="us-east-1",
-    )
+    client = s3_client(bucket["endpoint_url"])
     keys = [found["Key"] for found in client.list_objects_v2(Bucket="mlflow", Prefix="files/")["Contents"]]
     assert any(key.endswith("model.onnx") for key in keys), keys
     assert not (stack.data / "mlflow" / "mlflow.db").exists()
 
     written = [*stack.written, *(file.read_text() for file in (stack.scratch / "state").rglob("*.json"))]
-    assert [text for text in written for word in (PASSWORD, KEY) if word in text] == []
+    assert [text for text in written for word in (PASSWORD, S3_KEY) if word in text] == []
 
 
 def test_restored_data_of_external_stores_are_those_of_the_backup(
@@ -150,13 +99,7 @@ def test_restored_data_of_external_stores_are_those_of_the_backup(
         connection.execute("create database backed_up")
     url = database.removesuffix("postgres") + "backed_up"
     tracking = TrackingSettings(database_url=url, artifacts=bucket | {"url": "s3://mlflow/backed-up"})
-    client = boto3.client(
-        "s3",
-        endpoint_url=bucket["endpoint_url"],
-        aws_access_key_id="owner",
-        aws_secret_access_key=KEY,
-        region_name="us-east-1",
-    )
+    client = s3_client(bucket["endpoint_url"])
     with psycopg.connect(url, autocommit=True) as connection:
         assert not has_external_data(url)
         connection.execute("create table registered_models (name text)")

@@ -87,8 +87,21 @@ def _start(pulumi: Pulumi, more: Sequence[str] = ()) -> int:
     _select(pulumi, "--create")
     code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
-        print(f"\n{summary(pulumi.stack, _public_outputs(pulumi))}")
+        outputs = _public_outputs(pulumi)
+        print(f"\n{summary(pulumi.stack, outputs)}")
+        if "door_url" in outputs:
+            _record_champions(pulumi)
     return code
+
+
+def _record_champions(pulumi: Pulumi) -> None:
+    """Add the changes of champions to the audit log of the door; a failure does not make `up` fail."""
+    from tools.cli.audit.audit_entries import record_champions
+
+    try:
+        record_champions(pulumi.name, secret_outputs(pulumi))
+    except AccessError as error:
+        log_message(f"{error}; `make audit` writes the entries later")
 
 
 def _preview(pulumi: Pulumi, more: list[str]) -> int:
@@ -111,6 +124,10 @@ def _preview(pulumi: Pulumi, more: list[str]) -> int:
         from tools.cli.retention.prune import planned_deletions
 
         _print_section("To delete by `platform:keep`", planned_deletions(pulumi))
+    if code == 0 and written_setting(pulumi.stack, "serving:canary"):
+        from tools.cli.champions.canary_commands import planned_trial
+
+        _print_section("Canary", planned_trial(pulumi))
     return code
 
 
@@ -197,6 +214,24 @@ def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
 # Pulumi's SDK takes a second to import. Therefore the following commands import their modules when they run.
 
 
+def _canary(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.champions.canary_commands import canary
+
+    return canary(pulumi, more)
+
+
+def _audit(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.audit.audit_command import audit
+
+    return audit(pulumi, more)
+
+
+def _back(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.champions.champion_return import back
+
+    return back(pulumi, more)
+
+
 def _notebook(pulumi: Pulumi, more: list[str]) -> int:
     from tools.cli.notebook_server import notebook
 
@@ -236,6 +271,9 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "outputs": _outputs,
     "status": _status,
     "history": _history,
+    "canary": _canary,
+    "audit": _audit,
+    "back": _back,
     "env": _env,
     "notebook": _notebook,
     "kubectl": kubectl,

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from tools.cli.audit.audit_entries import record_action
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
 
@@ -37,7 +38,8 @@ def token(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     parser.add_argument("--expires", default="90d", help="EXPIRES: 12h, 90d or 8w")
     parser.add_argument("--role", default="reader", choices=["reader", "editor"], help="ROLE in MLflow")
     options = parser.parse_args(arguments)
-    store = _TokenStore(_door_outputs(pulumi)["kubeconfig"])
+    outputs = _door_outputs(pulumi)
+    store = _TokenStore(outputs["kubeconfig"])
     rules = store.rules()
     targets = _targets(options.targets, sorted(rules["models"]))
     _require_team(options.team, targets, rules)
@@ -51,6 +53,8 @@ def token(pulumi: Pulumi, arguments: Sequence[str]) -> int:
         "expires": int(expires.timestamp()),
     }
     store.change(lambda tokens: tokens | {hashlib.sha256(text.encode()).hexdigest(): properties})
+    detail = f"for {options.targets}, team {options.team}, role {options.role}, until {expires:%Y-%m-%d %H:%M} UTC"
+    record_action(pulumi.name, outputs, "made a token", f"token.{properties['id']}", detail)
     print(f"Token {properties['id']}, valid in a minute and until {expires:%Y-%m-%d %H:%M} UTC:", file=sys.stderr)
     print(text)
     return 0
@@ -84,7 +88,9 @@ def revoke(pulumi: Pulumi, arguments: Sequence[str]) -> int:
             raise AccessError(f"the door has no token {options.id!r}; `make tokens` lists the tokens")
         return left
 
-    _TokenStore(_door_outputs(pulumi)["kubeconfig"]).change(without)
+    outputs = _door_outputs(pulumi)
+    _TokenStore(outputs["kubeconfig"]).change(without)
+    record_action(pulumi.name, outputs, "revoked a token", f"token.{options.id}")
     print(f"Token {options.id} ends within a minute.")
     return 0
 
@@ -111,6 +117,7 @@ def user(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     pulumi.output("stack", "select", "--create")
     pulumi.output("config", "set", "--path", f"{path}.role", options.role)
     pulumi.output("config", "set", "--path", "--secret", f"{path}.password_hash", digest)
+    record_action(pulumi.name, secret_outputs(pulumi), "made a password", options.name, f"role {options.role}")
     print(f"Password of {options.name}, which is shown once and valid after the next `make up`:", file=sys.stderr)
     print(password)
     return 0

@@ -14,7 +14,7 @@ from settings.metrics import MAIN_METRICS
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.summary import wrapped
-from workloads.ml.champion_history import ChampionChange, champion_changes
+from workloads.ml.champion_history import CANARY_PREFIX, champion_changes
 from workloads.ml.rest_client import MlflowRest
 from workloads.mlflow_rest import mlflow_rest
 from workloads.model_transfer.model_transfer import ACCESS
@@ -28,7 +28,7 @@ def history(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="make history", allow_abbrev=False)
     parser.add_argument("--model", help="print this model only")
-    parser.add_argument("--at", type=_time, help="print the champion at a time, such as 2026-11-28T20:15 (UTC)")
+    parser.add_argument("--at", type=utc_time, help="print the champion at a time, such as 2026-11-28T20:15 (UTC)")
     options = parser.parse_args(arguments)
     access = secret_outputs(pulumi).get(ACCESS)
     if access is None:
@@ -61,7 +61,8 @@ def history_lines(access: Mapping[str, str], model: str | None, at: datetime | N
             yield from _champions(registry, name, at)
 
 
-def _time(text: str) -> datetime:
+def utc_time(text: str) -> datetime:
+    """Return the time that an argument names, in UTC unless it says otherwise."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -70,24 +71,32 @@ def _time(text: str) -> datetime:
 
 
 def _champions(registry: MlflowRest, model: str, at: datetime | None) -> Iterator[str]:
-    changes = champion_changes(registry.model_tags(model))
+    tags = registry.model_tags(model)
+    changes, lost = champion_changes(tags), champion_changes(tags, CANARY_PREFIX)
     if at:
-        changes = [change for change in changes if change.time <= at][-1:]
+        changes, lost = [change for change in changes if change.time <= at][-1:], []
     if not changes:
         yield "  no champion" + (f" at {_shown(at)} is recorded" if at else " is recorded")
-    for change in changes:
+    for change in sorted([*changes, *lost], key=lambda each: each.time):
+        if change in lost:
+            yield f"  {_shown(change.time)}  version {change.version} was taken back"
+            yield f"    {change.reason}, by {change.author}"
+            continue
         yield f"  {_shown(change.time)}  {f'version {change.version}' if change.version else 'no champion'}"
         yield f"    {change.reason}, by {change.author}"
         if change.version:
-            yield from _origin(registry, model, change)
+            version = registry.version(model, change.version)
+            yield from origin_lines(registry, version) if version else ["    the version is deleted"]
 
 
-def _origin(registry: MlflowRest, model: str, change: ChampionChange) -> Iterator[str]:
+def run_tags(registry: MlflowRest, version: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of the run that registered a version; {} if the run is deleted."""
+    run = registry.run_of(version)
+    return _by_key(run["data"].get("tags", [])) if run else {}
+
+
+def origin_lines(registry: MlflowRest, version: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines on the pipeline run that made a version: its decision, commit, data and parameters."""
-    version = registry.version(model, change.version)
-    if version is None:
-        yield "    the version is deleted"
-        return
     tags = _by_key(version.get("tags", []))
     scores = [f"{name} {tags[name]}" for name in MAIN_METRICS.values() if name in tags]
     digest = tags.get("sha256", "unknown")

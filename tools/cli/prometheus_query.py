@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
-import requests
+from mlplatform.start_page.prometheus_api import PrometheusApi
 
-TIMEOUT_SECONDS = 5
 DRIFT_THRESHOLD = 0.2
 """Population stability index (PSI) above which a feature has drifted."""
 HIDDEN_LABELS = {"__name__", "alertname", "alertstate", "severity", "job"}
 """Labels of an alert that do not locate its cause."""
 
 
-class PrometheusError(Exception):
-    """A query without a result: Prometheus does not respond, or rejects the request."""
-
-
-@dataclass(frozen=True)
-class Prometheus:
-    """A Prometheus server at `url`; the session holds user and password."""
-
-    url: str
-    session: requests.Session
+class Prometheus(PrometheusApi):
+    """A Prometheus server that reports on the models and alerts of a stack."""
 
     def report(self) -> Iterator[str]:
         """Yield a line for each served model and each firing alert.
@@ -33,14 +22,14 @@ class Prometheus:
             PrometheusError: The server does not respond, or rejects the password.
         """
         yield from self._models()
-        alerts = self._query('sort_desc(ALERTS{alertstate="firing"})')
+        alerts = self.query('sort_desc(ALERTS{alertstate="firing"})')
         yield "  alerts: " + ("" if alerts else "none")
         for labels, _ in alerts:
             shown = ", ".join(f"{name} {value}" for name, value in sorted(labels.items()) if name not in HIDDEN_LABELS)
             yield f"    {labels['alertname']} ({labels['severity']}): {shown}"
 
     def _models(self) -> Iterator[str]:
-        for labels, servers in self._query("count by (service, model, version) (model_server_model_info == 1)"):
+        for labels, servers in self.query("count by (service, model, version) (model_server_model_info == 1)"):
             selector = f'{{service="{labels["service"]}"}}'
             rate = self._value(f"service:model_requests:rate5m{selector}")
             errors = self._value(f"service:model_errors:ratio5m{selector} >= 0")
@@ -56,7 +45,7 @@ class Prometheus:
 
     def _drift(self, labels: Mapping[str, str]) -> str:
         series = f'{{service="{labels["service"]}",version="{labels["version"]}"}}'
-        highest = self._query(f"topk(1, feature:model_input_psi:1h{series})")
+        highest = self.query(f"topk(1, feature:model_input_psi:1h{series})")
         if not highest:
             return "unknown, too few rows in the last hour"
         feature, index = highest[0][0]["feature"], highest[0][1]
@@ -64,15 +53,5 @@ class Prometheus:
         return f"PSI {index:.2f} ({feature}), {comparison} {DRIFT_THRESHOLD}"
 
     def _value(self, query: str) -> float | None:
-        samples = self._query(query)
+        samples = self.query(query)
         return samples[0][1] if samples else None
-
-    def _query(self, query: str) -> list[tuple[dict[str, str], float]]:
-        """Return the labels and value of each sample of an instant query."""
-        try:
-            response = self.session.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=TIMEOUT_SECONDS)
-            response.raise_for_status()
-            result: list[dict[str, Any]] = response.json()["data"]["result"]
-        except (requests.RequestException, ValueError, KeyError) as error:
-            raise PrometheusError(str(error)) from None
-        return [(sample["metric"], float(sample["value"][1])) for sample in result]

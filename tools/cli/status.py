@@ -9,12 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from mlplatform.start_page.prometheus_api import PrometheusError
 
 from infra.errors import UserError
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tools.cli.cluster_access import CLUSTER_DOMAIN
-from tools.cli.prometheus_query import Prometheus, PrometheusError
+from tools.cli.prometheus_query import Prometheus
 
 REQUEST_TIMEOUT_SECONDS = 5
 SHOWN_PODS = 10

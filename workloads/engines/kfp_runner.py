@@ -25,6 +25,7 @@ import stat
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ import yaml
 
 from workloads.engines.base import RunState, StepState
 from workloads.engines.dag.dag_run import DagRun
+from workloads.engines.dag.loops import LoopRunner, TaskResult
 from workloads.engines.dag.package_repair import repair_package
 from workloads.engines.dag.package_support import UnsupportedPackage, require_support
 from workloads.engines.dag.parameter_values import ParameterError
@@ -46,27 +48,35 @@ def main() -> int:
     """Run the package in the folder of the command line and return the exit code."""
     _end_with_parent()
     folder = Path(sys.argv[1]).resolve()
-    result = run_package(folder, folder.name, parallel_steps=len(os.sched_getaffinity(0)))
+    arguments = json.loads((folder / "arguments.json").read_text())
+    steps = len(os.sched_getaffinity(0))
+    result = run_package(folder, folder.name, lambda dag: dag.run(arguments), parallel_steps=steps)
     partial = folder / "result.json.partial"
     partial.write_text(json.dumps(result, indent=2) + "\n")
     partial.replace(folder / "result.json")
     return 0 if result["state"] == RunState.SUCCEEDED else 1
 
 
-def run_package(folder: Path, run_id: str, parallel_steps: int) -> dict[str, Any]:
+def run_package(
+    folder: Path,
+    run_id: str,
+    run: Callable[[DagRun], Coroutine[Any, Any, TaskResult]],
+    parallel_steps: int,
+    loops: LoopRunner | None = None,
+) -> dict[str, Any]:
     """Run the package in `folder` and return the result, in the format of `result.json`.
 
     Args:
-        folder: the folder with the package and the arguments.
+        folder: the folder with the package.
         run_id: the id of the run.
+        run: runs the pipeline, or an iteration of one of its loops.
         parallel_steps: the number of steps that run at the same time, at most.
+        loops: runs loops outside this process; None if this process runs them.
     """
     documents = list(yaml.safe_load_all((folder / "package.yaml").read_text()))
-    arguments = json.loads((folder / "arguments.json").read_text())
     scratch, workspace = folder / "tmp", folder / "workspace"
     for each in (scratch, workspace):
         each.mkdir()
-    os.environ |= {"TMPDIR": str(scratch), "PYTHONUNBUFFERED": "1"}  # kfp never deletes the temporary folder of a step
     log = RunLog(sys.stdout)
     state, outputs = RunState.FAILED, Outputs()
     try:
@@ -78,7 +88,7 @@ def run_package(folder: Path, run_id: str, parallel_steps: int) -> dict[str, Any
         runner = StepRunner(
             package["deploymentSpec"]["executors"], folder / "artifacts", scratch, log, constants, parallel_steps
         )
-        result = asyncio.run(DagRun(package, runner, log, constants).run(arguments))
+        result = asyncio.run(run(DagRun(package, runner, log, constants, loops)))
         if result.state == StepState.SUCCEEDED:
             state, outputs = RunState.SUCCEEDED, result.outputs
     except (UnsupportedPackage, EnvironmentFailure, ParameterError) as failure:

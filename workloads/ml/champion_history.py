@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-TAG_PREFIX = "champion."
+TAG_PREFIX, CANARY_PREFIX = "champion.", "canary."
+"""Beginnings of the keys: of changes of the champion, and of canaries that were taken back."""
 TIME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -30,20 +31,20 @@ class ChampionChange:
     reason: str
     author: str
 
-    def tag(self) -> tuple[str, str]:
+    def tag(self, prefix: str = TAG_PREFIX) -> tuple[str, str]:
         """Return key and value of the change's tag."""
         value = {"version": self.version, "reason": self.reason, "author": self.author}
-        return TAG_PREFIX + self.time.astimezone(UTC).strftime(TIME_FORMAT), json.dumps(value, ensure_ascii=False)
+        return prefix + self.time.astimezone(UTC).strftime(TIME_FORMAT), json.dumps(value, ensure_ascii=False)
 
 
-def champion_changes(tags: Mapping[str, str]) -> list[ChampionChange]:
+def champion_changes(tags: Mapping[str, str], prefix: str = TAG_PREFIX) -> list[ChampionChange]:
     """Return the changes among the tags of a registered model, the oldest first."""
     return [
         ChampionChange(
-            datetime.strptime(key.removeprefix(TAG_PREFIX), TIME_FORMAT).replace(tzinfo=UTC), **json.loads(tags[key])
+            datetime.strptime(key.removeprefix(prefix), TIME_FORMAT).replace(tzinfo=UTC), **json.loads(tags[key])
         )
         for key in sorted(tags)
-        if key.startswith(TAG_PREFIX)
+        if key.startswith(prefix)
     ]
 
 

@@ -6,10 +6,11 @@ MLflow's own client takes some 3 s of processor time to import, these requests t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from workloads.ml.champion_history import change_to
+from workloads.ml.champion_history import CANARY_PREFIX, ChampionChange, change_to
 from workloads.ml.tracking import RUN_KEY_TAG
 
 ALIAS = "champion"
@@ -39,8 +40,16 @@ class MlflowRest:
         else:
             self._request("DELETE", "registered-models/alias", (404,), json=alias)
         if change := change_to(self.model_tags(model), version, reason, author):
-            key, value = change.tag()
-            self._request("POST", "registered-models/set-tag", json={"name": model, "key": key, "value": value})
+            self._tag_model(model, *change.tag())
+
+    def record_lost_canary(self, model: str, version: str, reason: str, author: str) -> None:
+        """Record that a canary was taken back; the champion stays."""
+        self._tag_model(model, *ChampionChange(datetime.now(UTC), version, reason, author).tag(CANARY_PREFIX))
+
+    def tag_version(self, model: str, version: str, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        tag = {"name": model, "version": version, "key": key, "value": value}
+        self._request("POST", "model-versions/set-tag", json=tag)
 
     def models(self) -> list[str]:
         """Return the names of all registered models, in ascending order."""
@@ -108,6 +117,9 @@ class MlflowRest:
         response = self._session.get(f"{self._url}{ARTIFACTS_API}/{quote(path)}", timeout=REQUEST_SECONDS)
         response.raise_for_status()
         return response.content
+
+    def _tag_model(self, model: str, key: str, value: str) -> None:
+        self._request("POST", "registered-models/set-tag", json={"name": model, "key": key, "value": value})
 
     def _find_model(self, model: str) -> list[dict[str, Any]]:
         """Return the registered model in a list, [] if it does not exist.

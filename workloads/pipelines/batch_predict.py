@@ -10,6 +10,9 @@ score_file = load_component("score_file")
 plan_shards = load_component("plan_shards")
 join_shards = load_component("join_shards")
 
+SHARD_RETRIES = 2
+"""A shard that ends early, such as by the loss of its pod, runs again alone and goes on at its first missing part."""
+
 
 class PredictionOutputs(NamedTuple):
     """Number of rows, and the address of the file or folder with predictions."""
@@ -44,6 +47,7 @@ def batch_predict(
         with dsl.ParallelFor(planned["shards"]) as shard:
             share = {"shard": shard, "shards": shards, "key": planned["key"]}
             scored = score_file(destination=destination, **share, **given).set_caching_options(False)
+            scored.set_retry(num_retries=SHARD_RETRIES)
         joined = (
             join_shards(
                 scored=dsl.Collected(scored.outputs["rows"]),

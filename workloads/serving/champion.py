@@ -10,18 +10,22 @@ from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
+from infra.local.computer_user import computer_user
 from settings.metrics import BETTER, MAIN_METRICS
 from workloads.ml.evaluation.verdict import CHAMPION_PREFIX, MissingMetricError, Verdict, judge
 from workloads.ml.rest_client import ALIAS, MlflowRest
 from workloads.mlflow_rest import mlflow_rest
+from workloads.serving.canary_promotion import record_trial, standing_promotion
 from workloads.serving.model_check import refusal
 
 
 class _ChampionProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        moved = bool(_news["pinned"]) and _olds["version"] != _news["pinned"]
+        moved = bool(_news["pinned"]) and _olds["version"] not in (_news["pinned"], _olds.get("promoted"))
         # A refresh uses the access of the last update: with an old password it would never read the registry again.
         changed = any_changed(_olds, _news, ("access", "model", "pinned", "deployed", "run_id", "gate"))
+        # A state of before has no trial.
+        changed |= (_olds.get("canary") or {}) != _news.get("canary", {})
         # The alias is missing after the registry was replaced, or after a user deleted the alias.
         wanted = _news["pinned"] or _news["deployed"]
         alias_lost = not _olds["version"] and bool(wanted) and _olds.get("rejected") != wanted
@@ -32,7 +36,7 @@ class _ChampionProvider(DynamicProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         previous = _olds["version"] if _olds["model"] == _news["model"] else ""
-        return UpdateResult(_news | _set_champion(_news, previous))
+        return UpdateResult(_news | _set_champion(_news, previous, _olds))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Return the current champion of the registry; an unavailable registry leaves the last known one."""
@@ -58,6 +62,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         setting: the setting of `pinned`, for errors.
         pipeline: the pipeline of that run.
         gate: the conditions that a deployed version has to meet.
+        canary: version, state and reason of a canary's trial, which a promotion makes the champion; {} without one.
 
     Outputs:
         version, sha256, accuracy: properties of the champion; "" / "" / 0 without a champion. A regression has the
@@ -65,6 +70,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         metrics: the main metric of the champion by its name; {} without a champion.
         decision: one sentence on the last deployed version; "" before the first.
         rejected: the last deployed version if the gate rejected it, else "".
+        promoted: the version that a trial promoted, until a new run deploys another one; else "".
 
     Raises (as a failed resource):
         UserError: the registry has no such version or does not respond, the version lacks a metric of the gate, or the
@@ -77,6 +83,7 @@ class Champion(Resource, module="workloads", name="Champion"):
     metrics: pulumi.Output[dict[str, float]]
     decision: pulumi.Output[str]
     rejected: pulumi.Output[str]
+    promoted: pulumi.Output[str]
 
     def __init__(
         self,
@@ -90,6 +97,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         setting: str,
         pipeline: str,
         gate: Sequence[Mapping[str, Any]],
+        canary: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
@@ -101,20 +109,25 @@ class Champion(Resource, module="workloads", name="Champion"):
             "setting": setting,
             "pipeline": pipeline,
             "gate": [dict(condition) for condition in gate],
-            **dict.fromkeys(("version", "sha256", "accuracy", "metrics", "decision", "rejected")),
+            "canary": canary,
+            **dict.fromkeys(("version", "sha256", "accuracy", "metrics", "decision", "rejected", "promoted")),
         }
         super().__init__(_ChampionProvider(), name, props, opts)
 
 
-def _set_champion(props: dict[str, Any], previous: str) -> dict[str, Any]:
-    """Give the pinned or deployed version the alias and return the outputs of the champion.
+def _set_champion(props: dict[str, Any], previous: str, olds: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Give the pinned, promoted or deployed version the alias and return the outputs of the champion.
 
     The version has to pass the gate, then the model server tries it. A rejected or refused version loses the alias to
     `previous`: a pipeline may have given the alias to the version that it registered.
     """
     import requests
 
-    model, wanted = props["model"], props["pinned"] or props["deployed"]
+    olds = olds or {}
+    promotion = standing_promotion(props, olds)
+    model, wanted = props["model"], promotion.version or props["pinned"] or props["deployed"]
+    if promotion.version:  # the gate applies to it, with the metrics of the run that made it
+        props = props | {"run_id": f"canary-{wanted}", "pinned": ""}
     decision, rejected = "", ""
     try:
         with mlflow_rest(props["access"]) as registry:
@@ -128,13 +141,17 @@ def _set_champion(props: dict[str, Any], previous: str) -> dict[str, Any]:
                     _restore(registry, model, wanted, previous)
                     raise
                 if verdict.passed:
-                    registry.set_champion(model, wanted, verdict.comparison, _author())
+                    why = "; ".join(filter(None, (verdict.comparison, promotion.reason)))
+                    registry.set_champion(model, wanted, why, computer_user())
                     decision = f"{verdict.comparison}: {model} version {wanted} is champion"
                 else:
                     _restore(registry, model, wanted, previous)
                     rejected = wanted
                     decision = f"{verdict.comparison}, so version {wanted} of {model} does not become the champion"
-            return _outputs(model, registry.champion(model)) | {"decision": decision, "rejected": rejected}
+            record_trial(registry, model, props, olds, computer_user())
+            promoted = "" if rejected else promotion.version
+            champion = _outputs(model, registry.champion(model))
+            return champion | {"decision": decision, "rejected": rejected, "promoted": promoted}
     except requests.RequestException as error:
         raise UserError(f"the model registry at {props['access']['url']} cannot be used: {error}") from None
 
@@ -179,20 +196,7 @@ def _restore(registry: MlflowRest, model: str, wanted: str, previous: str) -> No
     """Give the alias back to `previous` if the pipeline gave it to `wanted`."""
     champion = registry.champion(model)
     if champion and champion["version"] == wanted != previous:
-        registry.set_champion(model, previous, f"version {wanted} was rejected", _author())
-
-
-def _author() -> str:
-    """Return the user of this computer who runs `up`."""
-    import getpass
-    import os
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # the user id has no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+        registry.set_champion(model, previous, f"version {wanted} was rejected", computer_user())
 
 
 def _require_version(registry: MlflowRest, model: str, version: str, setting: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mlplatform.k8s.waiting import SKIP_AWAIT
 from mlplatform.mlflow import NAMESPACE as TRACKING
 from mlplatform.mlflow import Login, TrackingServer
 from mlplatform.mlflow_pod import CONTAINER_PORT as TRACKING_PORT
+from mlplatform.monitoring.canary_trial import CanaryTrial
 from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
 from mlplatform.monitoring.scraping import grant_pod_discovery
 from mlplatform.platform import ClusterTarget
@@ -101,6 +102,7 @@ class ModelService(pulumi.ComponentResource):
         port: the port of the Service.
         champions: the champions by model. Several need `serving:follow`.
         canary: a second version that gets a share of the requests; None for none.
+        trial: its measured trial, whose end stops the pods of the canary.
     """
 
     url: pulumi.Output[str]
@@ -114,6 +116,7 @@ class ModelService(pulumi.ComponentResource):
         port: int,
         champions: Mapping[str, Champion],
         canary: CanarySettings | None,
+        trial: CanaryTrial | None = None,
     ) -> None:
         super().__init__("mlplatform:workloads:ModelService", name)
         self._settings, self._serving = settings, serving
@@ -140,7 +143,9 @@ class ModelService(pulumi.ComponentResource):
             version = pulumi.Output.from_input(str(canary.version))
             (model,) = champions
             canary_models = [ModelRef(model, version, pulumi.Output.from_input(""))]
-            self._deploy(f"{name}-canary", "canary", canary.replicas, labels, canary_models)
+            count = canary.replicas
+            replicas = trial.serves.apply(lambda serves: count if serves else 0) if trial else count
+            self._deploy(f"{name}-canary", "canary", replicas, labels, canary_models, stable_models[0])
         self._limit_disruptions(name, labels)
         self._autoscale(name, stable)
         selected = {}
@@ -162,16 +167,28 @@ class ModelService(pulumi.ComponentResource):
         return service(name, self._namespace, labels, {**labels, **track}, ports, kind=self._settings.service)
 
     def _deploy(
-        self, name: str, track: str, replicas: int, labels: Mapping[str, str], models: Sequence[ModelRef]
+        self,
+        name: str,
+        track: str,
+        replicas: pulumi.Input[int],
+        labels: Mapping[str, str],
+        models: Sequence[ModelRef],
+        champion: ModelRef | None = None,
     ) -> kubernetes.apps.v1.Deployment:
-        """Create a Deployment of model versions and its rollout.
+        """Create a Deployment of model versions and its rollout; a canary also gets the champion, to compare both.
 
         The autoscaler owns the replicas of the track `stable`.
         """
         serving = self._serving
         pod_labels = {**labels, TRACK: track}
         template = pod_template(
-            pod_labels, self._settings, serving.image.reference, serving.tracking.inside_url, serving.login, models
+            pod_labels,
+            self._settings,
+            serving.image.reference,
+            serving.tracking.inside_url,
+            serving.login,
+            models,
+            champion,
         ).apply(with_digest)
         spec: dict[str, Any] = {
             "replicas": replicas,

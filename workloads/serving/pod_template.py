@@ -61,6 +61,7 @@ def pod_template(
     registry: pulumi.Input[str],
     login: ModelRegistryLogin,
     models: Sequence[ModelRef],
+    champion: ModelRef | None = None,
 ) -> pulumi.Output[dict[str, Any]]:
     """Return the pod template of a Deployment.
 
@@ -71,10 +72,17 @@ def pod_template(
         registry: the address of the model registry, an MLflow server, for pods.
         login: the login of the registry.
         models: the versions to serve. Several are followed, all or none.
+        champion: the version that a canary compares its predictions with.
     """
     versions = pulumi.Output.all(*(model.version for model in models))
+    compared = pulumi.Output.all(*([champion.version, champion.sha256] if champion else []))
     return pulumi.Output.all(
-        image=image, registry=registry, versions=versions, sha256=models[0].sha256, login=login.digest
+        image=image,
+        registry=registry,
+        versions=versions,
+        sha256=models[0].sha256,
+        login=login.digest,
+        compared=compared,
     ).apply(lambda values: _template(labels, settings, login.secret, models, values))
 
 
@@ -103,9 +111,16 @@ def _template(
         selection = from_registry | {"MODEL_SERVER_ALIAS": ALIAS}
     elif version:
         pin = {"MODEL_SERVER_VERSION": version, "MODEL_SERVER_SHA256": values["sha256"]}
-        fetch = _container("fetch", values["image"], from_registry | pin, login=True)
-        init_containers = [fetch | {"command": ["python3", "-m", "model_server.fetch"]}]
+        init_containers = [_fetch("fetch", values["image"], from_registry | pin)]
         selection = name | {"MODEL_SERVER_DIRECTORY": f"{MODELS}/{model.name}/{version}"} | pin
+        champion, sha256 = values["compared"] or ("", "")
+        if champion:
+            pin = {"MODEL_SERVER_VERSION": champion, "MODEL_SERVER_SHA256": sha256}
+            init_containers.append(_fetch("fetch-champion", values["image"], from_registry | pin))
+            selection |= {
+                "MODEL_SERVER_CHAMPION_DIRECTORY": f"{MODELS}/{model.name}/{champion}",
+                "MODEL_SERVER_CHAMPION_VERSION": champion,
+            }
     else:
         selection = name
     ready = "/v2/health/ready" if any(values["versions"]) else "/v2/health/live"
@@ -147,6 +162,11 @@ def _template(
             ],
         },
     }
+
+
+def _fetch(name: str, image: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Return the container that downloads a version before the server starts."""
+    return _container(name, image, environment, login=True) | {"command": ["python3", "-m", "model_server.fetch"]}
 
 
 def _container(name: str, image: str, environment: dict[str, str], login: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ const IDENTITY = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$/;
 const ROLES = ['administrator', 'editor', 'reader'];
 const TOKEN = /^Bearer (mlp_[A-Za-z0-9_-]{43})$/;
 const SHARED = '*';
+const OWN_HEADERS = ['connection', 'content-length', 'date', 'location', 'server', 'transfer-encoding'];
 const CHANGES = ['POST', 'PUT', 'PATCH', 'DELETE'];
 
 // Return "1" for a change that a page of another site sends with the browser's session.
@@ -28,6 +29,29 @@ function foreign(r) {
     return origin && origin !== `https://${r.headersIn.Host}` ? '1' : '';
 }
 
+// Answer a step of the sign-on with the reply of oauth2-proxy, and note the person for the log.
+async function sign_on(r) {
+    const reply = await r.subrequest('/door/sign-on-step', {method: r.method});
+    const cookies = reply.headersOut['Set-Cookie'] || [];
+    if (reply.status === 302 && cookies.length) {
+        const caller = await session(cookies.map((each) => each.split(';')[0]).join('; '));
+        r.variables.signed_on = caller ? caller.user : '';
+    }
+    for (const name in reply.headersOut) {
+        if (OWN_HEADERS.indexOf(name.toLowerCase()) < 0) {
+            r.headersOut[name] = reply.headersOut[name];
+        }
+    }
+    r.return(reply.status, reply.headersOut.Location || reply.responseText);
+}
+
+// Note the person for the log, then end the session.
+async function sign_out(r) {
+    const caller = r.variables.http_cookie ? await session(r.variables.http_cookie) : null;
+    r.variables.signed_on = caller ? caller.user : '';
+    r.internalRedirect('@sign_out');
+}
+
 async function authorize(r) {
     const area = r.variables.area, model = r.variables.model;
     if (area === 'model' && access.models[model] === 'public') {
@@ -36,6 +60,9 @@ async function authorize(r) {
     }
     const authorization = r.variables.http_authorization;
     const caller = authorization ? byToken(authorization, area === 'model' ? `model:${model}` : area) : await bySession(r, area);
+    // The log has the caller of a denied request, too.
+    r.headersOut['X-Door-Caller'] = caller.user || '';
+    r.headersOut['X-Door-Caller-Team'] = caller.team || '';
     if (caller.status === 200) {
         r.headersOut['X-Door-User'] = caller.user;
         r.headersOut['X-Door-Role'] = caller.role;
@@ -51,7 +78,8 @@ function byToken(authorization, target) {
         return {status: 401};
     }
     const teams = access.teams && access.teams.names[grant.team] ? [grant.team] : [];
-    return grant.for[target] ? {status: 200, user: `token.${grant.id}`, role: grant.role, teams: header(teams)} : {status: 403};
+    const status = grant.for[target] ? 200 : 403;
+    return {status: status, user: `token.${grant.id}`, role: grant.role, teams: header(teams), team: grant.team};
 }
 
 async function bySession(r, area) {
@@ -59,15 +87,26 @@ async function bySession(r, area) {
     if (!cookie) {
         return {status: 401};
     }
+    const caller = await session(cookie);
+    if (!caller) {
+        return {status: 401};
+    }
+    const role = caller.user ? roleOf(caller.user, caller.groups) : '';
+    const own = teamsOf(caller.user, caller.groups);
+    const teams = header(own);
+    const status = role && permits(r, area, role, teams) ? 200 : 403;
+    return {status: status, user: caller.user, role: role, teams: teams, team: own.join(',')};
+}
+
+// Return the person of a session and their groups, null without a valid session. A name that is no identity is "".
+async function session(cookie) {
     const reply = await ngx.fetch(`${access.sign_on}/oauth2/auth`, {headers: {Cookie: cookie}});
     if (reply.status !== 202) {
-        return {status: 401};
+        return null;
     }
     const user = reply.headers.get('X-Auth-Request-Email') || reply.headers.get('X-Auth-Request-User') || '';
     const groups = (reply.headers.get('X-Auth-Request-Groups') || '').split(',');
-    const role = IDENTITY.test(user) ? roleOf(user, groups) : '';
-    const teams = header(teamsOf(user, groups));
-    return role && permits(r, area, role, teams) ? {status: 200, user: user, role: role, teams: teams} : {status: 403};
+    return {user: IDENTITY.test(user) ? user : '', groups: groups};
 }
 
 function roleOf(user, groups) {
@@ -133,4 +172,4 @@ function fail(r, status, reason) {
     r.return(status, `${JSON.stringify({error: reason})}\n`);
 }
 
-export default {ask_to_sign_in, authorize, deny, foreign, unknown_model};
+export default {ask_to_sign_in, authorize, deny, foreign, sign_on, sign_out, unknown_model};

@@ -2,7 +2,7 @@
 # Run nginx, and reload it without losing a request when a file or the address of a service changes.
 #
 # FILES, ACCESS, TOKENS, KEYS, CERTIFICATE, ROUTES, RELEASES and SERVICES name files and folders; SERVICES has lines "name host port".
-# STATE is a writable folder. The other variables are values of the configuration.
+# AUDIT is "host port" of the audit log, which gets lines by syslog. STATE is a writable folder. The other variables are values of the configuration.
 set -eu
 mkdir -p "$STATE"
 for name in FILES STATE ACCESS KEYS CERTIFICATE ROUTES RELEASES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
@@ -24,8 +24,17 @@ resolve() {
   done < "$SERVICES" > "$STATE/upstreams.conf"
 }
 
+# Write audit.conf. Without an address of the audit log, the lines go to the log of this container alone.
+follow_audit() {
+  address=$(getent ahostsv4 "${AUDIT% *}" | awk 'NR == 1 { print $1 }')
+  if [ -n "$address" ]; then
+    echo "access_log syslog:server=$address:${AUDIT#* },nohostname,tag=door door if=\$logged;"
+  fi > "$STATE/audit.conf"
+}
+
 configure() {
   resolve
+  follow_audit
   # No token has been made yet if the file is missing.
   cat "$TOKENS" > "$STATE/tokens.json" 2>/dev/null || echo '{}' > "$STATE/tokens.json"
   sed -f "$STATE/values.sed" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
@@ -33,7 +42,7 @@ configure() {
 }
 
 digest() {
-  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$CERTIFICATE"/tls.* | cksum
+  cat "$STATE/upstreams.conf" "$STATE/audit.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$CERTIFICATE"/tls.* | cksum
 }
 
 configure

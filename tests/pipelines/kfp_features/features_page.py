@@ -90,6 +90,8 @@ Kubeflow Pipelines, and did not run.
 - **Order.** Steps that do not depend on each other run side by side: with `embedded`, as many as
   there are CPUs; with `job`, one after the other, so that each has the pod's memory. After a failure,
   no further step of that pipeline or loop starts, except exit handlers.
+- **Loops.** With `job`, iterations that exchange only parameters with other steps run in pods, spread
+  over the workers. If one fails, the others still end.
 - **Ignored.** `embedded` and `job` do not enforce CPU and memory limits of a step, and have no cache
   of steps. They refuse steps that read Secrets, ConfigMaps or volumes of a cluster.
 """

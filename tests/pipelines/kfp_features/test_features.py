@@ -59,7 +59,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, arguments: dict[str, str], mlf
     (folder / "package.yaml.gz").write_bytes(gzip.compress(package(features.features, folder).encode()))
     request = {"pipeline": "features", "run_id": "features-1", "arguments": arguments, "tracking_url": mlflow_url}
     (folder / "run").mkdir()
-    program = [sys.executable, "-m", "workloads.engines.pod_entrypoint", "package.yaml.gz", "run"]
+    program = [sys.executable, "-m", "tests.pipelines.kfp_features.pods", "package.yaml.gz", "run"]
     ended = subprocess.run(
         program,
         cwd=folder,

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
@@ -187,6 +190,30 @@ def test_batch_of_folder_in_shards_predicts_each_file_once(model: Path, tmp_path
     assert counts == [200, 100]
     assert PartsFolder(out, run.key()).finish(3, {}) == 300
     require_predictions(read_parts(Path(out)), 300)
+
+
+class Objects(MemoryFileSystem):  # type: ignore[misc]
+    """Object store: a folder exists while it has files."""
+
+    protocol = "objects"
+    store: ClassVar[dict[str, Any]] = {}
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        pass
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
+        self.pseudo_dirs[:] = [""]
+        return super().ls(path, detail, **options)
+
+
+def test_batch_into_a_new_folder_of_an_object_store_writes_all_parts(model: Path, tmp_path: Path) -> None:
+    fsspec.register_implementation("objects", Objects, clobber=True)
+    run = new_run(model, str(as_csv(numbers(), tmp_path / "numbers.csv")))
+    folder = PartsFolder("objects:///today/", run.key())
+    folder.prepare()
+    assert run.write_parts(folder) == ROWS
+    assert run.write_parts(folder) == 0  # no part is missing
+    assert folder.finish(1, {}) == ROWS
 
 
 def test_parquet_file_is_split_between_row_groups(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

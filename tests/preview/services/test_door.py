@@ -13,9 +13,9 @@ from mlplatform.platform import ClusterTarget
 
 from airgap.bundle.source_table import load_sources
 from policies import pods
-from settings.serving import ServingSettings
+from settings.serving import CanarySettings, ServingSettings
 from tests.preview.graph import Graph, run
-from tests.preview.rendered import a_cluster, a_registry, door, text
+from tests.preview.rendered import a_cluster, a_registry, canary_trial, door, text
 from tests.preview.services.test_tracking import rendered as tracking_rendered
 from tests.preview.test_manifests import plain
 from workloads.serving.champion import Champion
@@ -38,7 +38,7 @@ def secret(graph: Graph, name: str) -> dict[str, str]:
 @pytest.mark.parametrize("rule", [pods.unpinned_image, pods.without_limits, pods.root_user, pods.plain_secret])
 def test_pods_of_the_door_obey_the_policies(graph: Graph, rule: Callable[[str, Any], Iterator[str]]) -> None:
     deployments = graph.of("Deployment")
-    assert set(deployments) == {"door", "start-page"}
+    assert set(deployments) == {"audit", "door", "start-page"}
     assert [fault for each in deployments.values() for fault in rule("kubernetes:apps/v1:Deployment", each)] == []
 
 
@@ -120,6 +120,46 @@ def test_canary_with_a_weight_or_mirror_has_a_service(canary: dict[str, Any], tr
     services = tracking_rendered({}, serve).of("Service")
     selected = {name: each["spec"]["selector"].get("mlplatform/track") for name, each in services.items()}
     assert {name: track for name, track in selected.items() if name != "mlflow"} == tracks
+
+
+@pytest.mark.parametrize("canary", [{"weight": 10}, {"mirror": True}])
+def test_canary_gets_requests_during_its_trial_alone(canary: dict[str, Any]) -> None:
+    def mentions(state: str) -> set[str]:
+        graph, _ = run(lambda: door({}, CanarySettings(version=4, **canary), state))
+        files = graph.of("ConfigMap")["door"]["data"]
+        return {name for name in ("services", "releases.conf", "routes.conf") if "canary" in files[name]}
+
+    assert {"services", "routes.conf" if "mirror" in canary else "releases.conf"} <= mentions("testing")
+    assert mentions("taken back") == set()
+
+
+@pytest.mark.parametrize(("state", "pods"), [("testing", 2), ("taken back", 0)])
+def test_pods_of_a_canary_run_during_its_trial_and_have_the_champion_too(state: str, pods: int) -> None:
+    canary = CanarySettings(version=4, replicas=2)
+
+    def serve(tracking: Any) -> None:
+        champion = cast(Champion, SimpleNamespace(version=text("3"), sha256=text("0" * 64)))
+        shared = serving_namespace(ClusterTarget(a_cluster(), a_registry()), tracking)
+        champions = {"iris": champion}
+        ModelService(
+            "iris", ServingSettings(), shared, port=80, champions=champions, canary=canary, trial=canary_trial(state)
+        )
+
+    deployments = tracking_rendered({}, serve).of("Deployment")
+    spec = deployments["iris-canary"]["spec"]
+    assert spec["replicas"] == pods
+    pod = spec["template"]["spec"]
+    fetched = {
+        each["name"]: variable["value"]
+        for each in pod["initContainers"]
+        for variable in each["env"]
+        if variable["name"] == "MODEL_SERVER_VERSION"
+    }
+    assert fetched == {"fetch": "4", "fetch-champion": "3"}
+    variables = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
+    assert variables["MODEL_SERVER_CHAMPION_DIRECTORY"] == "/models/iris/3"
+    stable = deployments["iris"]["spec"]["template"]["spec"]
+    assert [each["name"] for each in stable["initContainers"]] == ["fetch"]
 
 
 @pytest.mark.parametrize("behind_door", [True, False])

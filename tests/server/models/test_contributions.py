@@ -28,6 +28,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from model_server.model.contributions import Contributions, NoContributions
 from model_server.model.model_package import ModelSignature
+from tests.server.models import boosters
 from tests.server.running import Server
 from tests.server.typed_models import HOME
 from workloads.ml.model.onnx_export import classifier_to_onnx, detector_to_onnx, forest_to_onnx, regressor_to_onnx
@@ -127,6 +128,36 @@ def test_contributions_of_boosted_trees_add_up_to_the_margin() -> None:
     assert explained["scale"] == "margin"
 
 
+@pytest.mark.parametrize(
+    ("library", "task", "names"),
+    [
+        *(("lightgbm", "classification", names) for names in (["no", "yes"], ["a", "b", "c"])),
+        ("lightgbm", "regression", ["t"]),
+        *(("xgboost", "classification", names) for names in (["no", "yes"], ["a", "b", "c"])),
+        ("xgboost", "regression", ["t"]),
+    ],
+)
+def test_contributions_of_a_booster_are_those_of_its_library(library: str, task: str, names: list[str]) -> None:
+    booster, contributions_of = boosters.trained(library, task, ROWS, THREE if len(names) > 2 else THREE > 1)
+    onnx = classifier_to_onnx(booster) if task == "classification" else regressor_to_onnx(booster, 1)
+    explained = contributions(onnx, names, task)
+    for row in ROWS[:5]:
+        found = explained.explain(row)
+        expected = contributions_of(row)  # [outputs, features and base]
+        last = matrix(found)[-len(expected) :]
+        assert last == pytest.approx(expected[:, :-1], abs=1e-5)
+        bases = [each["base"] for each in found["of"].values()]
+        assert bases[-len(expected) :] == pytest.approx(expected[:, -1].tolist(), abs=1e-5)
+        assert found["scale"] == ("margin" if task == "classification" else "value")
+
+
+def test_contributions_of_lightgbm_are_shapley_values_of_all_subsets() -> None:
+    booster, _ = boosters.trained("lightgbm", "regression", ROWS, TARGETS[:, 0])
+    explained = contributions(regressor_to_onnx(booster, 1), ["t"], "regression").explain(ROWS[3])
+    values = boosters.lightgbm_values(booster)
+    assert matrix(explained) == pytest.approx(np.sum([shapley(tree, ROWS[3]) for tree in values], axis=0), abs=1e-5)
+
+
 def test_contributions_of_missing_values_add_up_to_the_answer() -> None:
     rows = ROWS.copy()
     rows[::3, 0] = rows[1::4, 2] = np.nan
@@ -190,3 +221,42 @@ def test_score_with_contributions_it_cannot_give_says_why(server: Server, prices
     assert "lack the numbers of training rows" in refused["error"]
     wrong = prices.post_json("/score?contributions=maybe", HOME)
     assert wrong["error"] == "contributions must be yes or no; it is 'maybe'"
+
+
+def home_inputs(server: Server) -> list[dict[str, Any]]:
+    """Return the tensors of a home whose area is known, and of one whose area is not."""
+    tensors = [each | {"shape": [2]} for each in server.get("/v2/models/prices").json()["inputs"]]
+    values = {name: [value, None if name == "area" else value] for name, value in HOME.items()}
+    return [each | {"data": values[each["name"]]} for each in tensors]
+
+
+def test_infer_with_contributions_adds_an_output_of_the_numbers_of_score(prices: Server) -> None:
+    rows = [HOME, HOME | {"area": None}]
+    expected = prices.post_json("/score?contributions=yes", rows)["contributions"]
+    answer = prices.post_json(
+        "/v2/models/prices/infer", {"inputs": home_inputs(prices), "parameters": {"contributions": True}}
+    )
+    assert answer["parameters"] == {"contributions_scale": "value"}
+    value, found = answer["outputs"]
+    assert (found["name"], found["datatype"]) == ("contributions", "FP64")
+    outputs, numbers = value["shape"][1], len(HOME) + 1
+    assert found["shape"] == [2, outputs, numbers]
+    of = [each for row in expected for each in row["of"].values()]
+    assert found["data"] == [number for each in of for number in (*each["features"].values(), each["base"])]
+
+
+def test_infer_without_contributions_answers_as_before(prices: Server) -> None:
+    inputs = home_inputs(prices)
+    plain = prices.post_json("/v2/models/prices/infer", {"inputs": inputs})
+    refused = prices.post_json("/v2/models/prices/infer", {"inputs": inputs, "parameters": {"contributions": False}})
+    assert plain == refused
+    assert [each["name"] for each in plain["outputs"]] == ["value"]
+
+
+def test_infer_with_contributions_it_cannot_give_says_why(server: Server, prices: Server) -> None:
+    flower = [{"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2]}]
+    refused = server.post_json("/v2/models/iris/infer", {"inputs": flower, "parameters": {"contributions": True}})
+    assert refused["code"] == "no_contributions"
+    wrong = {"inputs": home_inputs(prices), "parameters": {"contributions": "yes"}}
+    answer = prices.post_json("/v2/models/prices/infer", wrong)
+    assert answer["error"] == "parameters.contributions: expected true or false, got the text 'yes'"

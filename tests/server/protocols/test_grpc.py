@@ -64,6 +64,16 @@ def test_grpc_infer_equals_score(
         assert np.allclose(result.as_numpy("probabilities"), rows, atol=1e-6)
 
 
+def test_grpc_infer_with_contributions_adds_them_as_an_output(prices: Server, prices_grpc: int) -> None:
+    inputs = prices.get("/v2/models/prices").json()["inputs"]
+    with grpc.InferenceServerClient(f"{HOST}:{prices_grpc}") as client:
+        result = client.infer("prices", home_tensors(grpc, inputs), parameters={"contributions": True})
+    expected = prices.post_json("/score?contributions=yes", HOMES)["contributions"]
+    rows = [[[*of["features"].values(), of["base"]] for of in each["of"].values()] for each in expected]
+    assert result.as_numpy("contributions").tolist() == rows
+    assert result.get_response().parameters["contributions_scale"].string_param == "value"
+
+
 def test_grpc_typed_contents_equal_raw(served: tuple[Server, Any]) -> None:
     from tritonclient.grpc import service_pb2, service_pb2_grpc
 

@@ -95,3 +95,21 @@ def test_infer_binary_texts_are_read_or_refused(homes: Server, data: bytes, code
     header = json.dumps({"inputs": tensors}).encode()
     response = post(homes, header + data, "/v2/models/homes/infer", Inference_Header_Content_Length=str(len(header)))
     assert response.json().get("code") == code, response.text
+
+
+def test_tritonclient_contributions_are_the_same_in_json_and_binary(prices: Server) -> None:
+    http = pytest.importorskip("tritonclient.http")
+    inputs = prices.get("/v2/models/prices").json()["inputs"]
+    with http.InferenceServerClient(prices.url.removeprefix("http://")) as client:
+        found = [
+            client.infer(
+                "prices",
+                home_tensors(http, inputs),
+                outputs=outputs,
+                parameters={"contributions": True},
+            ).as_numpy("contributions")
+            for outputs in (None, [http.InferRequestedOutput("contributions", binary_data=False)])
+        ]
+    assert found[0].dtype == np.float64
+    assert found[0].shape == (len(HOMES), 2, len(inputs) + 1)
+    assert found[0].tolist() == found[1].tolist()

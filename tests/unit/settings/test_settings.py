@@ -485,6 +485,10 @@ def test_load_with_a_door_in_front_of_all_services_succeeds() -> None:
         ),
         ({"serving:canary": '{"version": 2, "weight": 100}'}, ["serving:canary.weight", "less than or equal to 99"]),
         (
+            {"serving:canary": '{"version": 2, "promote": {"after": "1w", "if": {"slower": 0, "errors": 1}}}'},
+            ["promote.after: ", "'1w'", "promote.if.slower: ", "promote.if.errors is not a setting"],
+        ),
+        (
             {"platform:door": '{"certificate": {"certificate_file": "/no/such", "key_file": "/no/such"}}'},
             ["platform:door.certificate.certificate_file", "no such file"],
         ),
@@ -507,5 +511,7 @@ def test_load_with_a_door_without_a_cluster_or_address_raises() -> None:
     assert "set platform:load_balancer" in load_error(door, "onprem")
     weighted = {"serving:canary": '{"version": 2, "weight": 10}'}
     assert "serving:canary: only a door sends requests by weight" in load_error(weighted, "lab")
+    promoted = {"serving:canary": '{"version": 2, "promote": {"after": "1d"}}'}
+    assert "serving:canary.promote: decides by measurements; set platform:monitoring" in load_error(promoted)
     visible = {PIPELINES: '{"iris-external": {"visibility": "public"}}'}
     assert "iris-external.visibility: only a door knows its callers" in load_error(visible)

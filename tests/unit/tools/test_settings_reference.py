@@ -69,7 +69,8 @@ def settings_below(name: str, field: FieldInfo) -> Iterator[str]:
         yield name
     for section in sections:
         for key, deeper in section.model_fields.items():
-            yield from settings_below(key if by_name else f"{name}.{key}", deeper)
+            written = deeper.alias or key
+            yield from settings_below(written if by_name else f"{name}.{written}", deeper)
 
 
 def all_sections(section: type[BaseModel]) -> Iterator[type[BaseModel]]:

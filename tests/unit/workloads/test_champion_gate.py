@@ -26,6 +26,7 @@ class Registry(Answering):
     alias: ClassVar[str] = "1"
     metrics: ClassVar[dict[str, float]] = {}
     moves: ClassVar[list[str | None]] = []
+    recorded: ClassVar[list[tuple[str, str]]] = []
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
@@ -46,6 +47,8 @@ class Registry(Answering):
         if self.path.endswith("registered-models/alias"):
             type(self).moves.append(body["version"])
             type(self).alias = body["version"]
+        else:
+            self.recorded.append((body["key"], body["value"]))
         self.answer(200, {})
 
     def do_DELETE(self) -> None:
@@ -65,7 +68,7 @@ class Registry(Answering):
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(champion, "refusal", lambda *_: None)
-    Registry.alias, Registry.metrics, Registry.moves = "1", {}, []
+    Registry.alias, Registry.metrics, Registry.moves, Registry.recorded = "1", {}, [], []
     with answering(Registry) as address:
         yield address
 
@@ -170,3 +173,73 @@ def test_update_to_a_version_from_another_stack_ignores_the_gate(url: str) -> No
     Registry.alias = "2"
     assert update(url, BELOW, previous="", run_id="")["version"] == "2"
     assert Registry.alias == "2"
+
+
+TRIAL = {"version": "2", "state": "testing", "reason": ""}
+PROMOTED = TRIAL | {"state": "promoted", "reason": "it met its conditions"}
+LOST = TRIAL | {"state": "taken back", "reason": "errors"}
+
+
+def after_trial(url: str, gate: list[dict[str, Any]], trial: dict[str, str], **changes: Any) -> dict[str, Any]:
+    """Update the champion, version 1 of the last run, after the trial of version 2."""
+    pinned = changes.get("pinned", "")
+    props = update(url, gate, deployed="1", canary=TRIAL, pinned=pinned)
+    Registry.alias, Registry.moves, Registry.recorded = "1", [], []
+    assert _ChampionProvider().diff("wine", props, props | {"canary": trial}).changes is True
+    return dict(_ChampionProvider().update("wine", props, props | {"canary": trial} | changes).outs or {})
+
+
+def test_promoted_canary_becomes_the_champion_with_its_reason(url: str) -> None:
+    Registry.metrics = {"accuracy": 0.95}
+    outs = after_trial(url, ABOVE, PROMOTED)
+    assert Registry.moves == ["2"]
+    assert (outs["version"], outs["promoted"]) == ("2", "2")
+    tags = dict(Registry.recorded)
+    assert tags.pop("canary") == "promoted: it met its conditions"
+    ((key, value),) = tags.items()
+    assert key.startswith("champion.")
+    assert json.loads(value)["reason"] == (
+        "accuracy 0.95 > baseline 0.9; the canary was promoted, because it met its conditions"
+    )
+
+
+def test_promoted_canary_stays_the_champion_until_a_new_run(url: str) -> None:
+    outs = after_trial(url, [], PROMOTED)
+    Registry.moves = []
+    without = _ChampionProvider().update("wine", outs, outs | {"canary": {}, "gate": ABOVE}).outs or {}
+    assert (without["version"], without["promoted"], set(Registry.moves)) == ("2", "2", {"2"})
+    newer = _ChampionProvider().update("wine", without, without | {"deployed": "3", "run_id": "wine-2", "gate": []})
+    assert (newer.outs or {})["version"] == "3"
+    assert (newer.outs or {})["promoted"] == ""
+
+
+def test_promoted_canary_replaces_a_pinned_champion_as_long_as_the_settings_have_it(url: str) -> None:
+    outs = after_trial(url, [], PROMOTED, pinned="1")
+    assert (outs["version"], outs["promoted"]) == ("2", "2")
+    assert _ChampionProvider().diff("wine", outs, outs).changes is False
+    assert (_ChampionProvider().update("wine", outs, outs | {"gate": ABOVE}).outs or {})["version"] == "2"
+    without = _ChampionProvider().update("wine", outs, outs | {"canary": {}}).outs or {}
+    assert (without["version"], without["promoted"]) == ("1", "")
+
+
+def test_promoted_canary_below_the_gate_does_not_become_the_champion(url: str) -> None:
+    Registry.metrics = {"accuracy": 0.5}
+    outs = after_trial(url, ABOVE, PROMOTED)
+    assert (Registry.alias, outs["version"], outs["rejected"], outs["promoted"]) == ("1", "1", "2", "")
+
+
+def test_canary_that_was_taken_back_is_recorded_and_leaves_the_champion(url: str) -> None:
+    outs = after_trial(url, [], LOST)
+    assert (outs["version"], outs["promoted"]) == ("1", "")
+    assert "2" not in Registry.moves
+    tags = dict(Registry.recorded)
+    assert tags["canary"] == "taken back: errors"
+    (value,) = [value for key, value in tags.items() if key.startswith("canary.")]
+    assert json.loads(value)["version"] == "2"
+
+
+def test_ended_trial_is_recorded_once(url: str) -> None:
+    outs = after_trial(url, [], LOST)
+    Registry.recorded = []
+    _ChampionProvider().update("wine", outs, outs | {"gate": ABOVE})
+    assert [key for key, _ in Registry.recorded if key.startswith("canary")] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,10 +12,14 @@ from mlplatform.engine_config import JobEngineConfig
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client import client
+from infra.kubernetes_client.pod_logs import PodLog
 from tests.stand_ins import kubeconfig
 from workloads.engines.base import RunRequest
-from workloads.engines.job import job_engine
+from workloads.engines.job import job_engine, loop_jobs
 from workloads.engines.job.job_engine import JobEngine
+from workloads.engines.job.loop_jobs import LoopJobs
+from workloads.engines.pod_loops import LoopPods
+from workloads.engines.step_progress import StepProgress
 
 
 @pytest.fixture
@@ -44,6 +49,52 @@ def test_follow_of_a_run_after_its_timeout_raises(engine: JobEngine) -> None:
 def test_delete_job_of_a_job_that_stays_raises(engine: JobEngine) -> None:
     with pytest.raises(UserError, match="the Job n/p-1 still exists 0 s after its deletion"):
         engine._delete_job("p-1")
+
+
+@pytest.fixture
+def loops(engine: JobEngine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> LoopJobs:
+    """Return the Jobs of a run whose loop failed in the iterations 1 and 2: only that of iteration 1 has a result."""
+    monkeypatch.setattr(PodLog, "read", lambda *_, **__: ["train:2: started", "train:2: reading"])
+    job = SimpleNamespace(
+        metadata=SimpleNamespace(name="p-k-1", uid="u"),
+        status=SimpleNamespace(
+            conditions=[SimpleNamespace(type="Failed", status="True")], failed_indexes=request.param
+        ),
+    )
+    monkeypatch.setattr(engine.api, "none_if_missing", lambda _: job)
+    pods = [_pod(0, 0), _pod(1, 3), _pod(2, 137)]
+    monkeypatch.setattr(loop_jobs, "pods_of", lambda *_: pods)
+    run = RunRequest("p", "p-1", "v", {}, key="k")
+    return LoopJobs(engine.api, "n", run, "i", StepProgress(run, Path("/nowhere")), io.StringIO())
+
+
+def _pod(index: int, code: int) -> SimpleNamespace:
+    ended = SimpleNamespace(terminated=SimpleNamespace(exit_code=code, reason="OOMKilled"))
+    return SimpleNamespace(
+        metadata=SimpleNamespace(name=f"pod-{index}", annotations={loop_jobs.INDEX: str(index)}, creation_timestamp=1),
+        status=SimpleNamespace(
+            phase="Failed" if code else "Succeeded", container_statuses=[SimpleNamespace(state=ended)]
+        ),
+    )
+
+
+@pytest.mark.parametrize("loops", ["1-2"], indirect=True)
+def test_update_of_loop_jobs_names_the_iteration_that_has_no_result(loops: LoopJobs) -> None:
+    step, error = loops.update(None, [LoopPods("1", 3, 3)]) or (None, "")
+    assert step == "train:2"
+    assert error.splitlines()[0] == "iteration 2 of a loop ended without a result: its pod was lost too often"
+    assert "OOMKilled with exit code 137; its limits:" in error
+    assert error.splitlines()[-1] == "train:2: reading"
+
+
+@pytest.mark.parametrize("loops", ["1"], indirect=True)
+def test_update_of_loop_jobs_leaves_a_reported_failure_to_the_run(loops: LoopJobs) -> None:
+    assert loops.update(None, [LoopPods("1", 3, 3)]) is None
+
+
+@pytest.mark.parametrize(("text", "expected"), [(None, []), ("", []), ("2", [2]), ("1,3-5,7", [1, 3, 4, 5, 7])])
+def test_indices_of_an_indexed_job(text: str | None, expected: list[int]) -> None:
+    assert loop_jobs.indices(text) == expected
 
 
 @pytest.mark.parametrize("body", ['{"message": "no such right"}', "<html>no such right</html>"])

@@ -14,6 +14,7 @@ from settings.paths import PROJECT
 
 LAYERS = ("infra", "platform", "workloads")
 OTHER_PROCESSES = (
+    "platform/audit_log/",
     "platform/mlflow_server",
     "workloads/components",
     "workloads/engines/kfp_runner.py",

@@ -12,6 +12,7 @@ from typing import Any
 
 from settings.services.backup_settings import TARGET
 from tools.bootstrap.console import log_message, step
+from tools.cli.audit.audit_entries import record_action
 from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
 from tools.cli.backup.cluster_data import CONTENT, has_cluster_data, replace_cluster_data
 from tools.cli.backup.container_copy import upload_container
@@ -60,13 +61,21 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     if options.part == STATE:
         snapshot = repository.latest(original, STATE)
         import_state(pulumi, json.loads(repository.read_file(snapshot, f"{STATE}.json")))
+        _record(pulumi, f"state of {original}")
         log_message(f"The state of {snapshot.time:%Y-%m-%d %H:%M} UTC is restored. Next: make up STACK={pulumi.stack}")
         return 0
     if options.part == ETCD:
         return _write_etcd(repository, original, stack_folder(pulumi.name))
     if options.new_volume:
         _replace_volume(pulumi)
-    return restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up)[0]
+    code, _ = restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up)
+    if code == 0:
+        _record(pulumi, f"data of {original}")
+    return code
+
+
+def _record(pulumi: Pulumi, source: str) -> None:
+    record_action(pulumi.name, secret_outputs(pulumi), "restored", pulumi.name, source)
 
 
 def _replace_volume(pulumi: Pulumi) -> None:

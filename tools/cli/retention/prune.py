@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
+from tools.cli.audit.audit_entries import record_action
 from tools.cli.backup.local_data import stack_folder
 from tools.cli.backup.stack_state import stack_settings
 from tools.cli.cluster_access import AccessError, secret_outputs
@@ -54,11 +55,14 @@ def prune(pulumi: Pulumi, arguments: list[str]) -> int:
         raise AccessError(
             f"the stack {pulumi.stack} keeps everything: set platform:keep.runs to delete old runs, see docs/backup.md"
         )
-    with tracking_records(pulumi, secret_outputs(pulumi)) as records:
+    outputs = secret_outputs(pulumi)
+    with tracking_records(pulumi, outputs) as records:
         plan = retention_plan(pulumi, settings, records)
         verb = "Would be deleted" if options.dry_run else "Deleted"
         if not options.dry_run:
             _delete(pulumi, plan, records)
+            if deleted := list(plan.lines()):
+                record_action(pulumi.name, outputs, "deleted by platform:keep", pulumi.name, "; ".join(deleted))
     log_message("\n  ".join([f"{verb} by platform:keep:", *(list(plan.lines()) or ["nothing"])]))
     return 0
 

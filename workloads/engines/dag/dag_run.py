@@ -16,6 +16,7 @@ from typing import Any
 from workloads.engines.base import StepState
 from workloads.engines.dag.artifact_files import Artifact
 from workloads.engines.dag.expressions import ExpressionError, parse_condition, select
+from workloads.engines.dag.loops import Loop, LoopRunner, TaskResult
 from workloads.engines.dag.package_repair import GROUPS
 from workloads.engines.dag.parameter_values import ParameterError, fill_placeholders, parameter_text, typed
 from workloads.engines.dag.run_log import RunLog
@@ -23,14 +24,6 @@ from workloads.engines.dag.step_runner import Outputs, StepFailure, StepRunner
 
 TASK_NAME = "{{$.pipeline_task_name}}"
 EXIT_STRATEGY = "ALL_UPSTREAM_TASKS_COMPLETED"
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """Result of a task. A task that never started, because another task failed, has FAILED, too."""
-
-    state: StepState
-    outputs: Outputs = field(default_factory=Outputs)
 
 
 @dataclass(frozen=True)
@@ -60,15 +53,22 @@ class DagRun:
         package: the pipeline (IR), parsed from YAML.
         runner: runs the steps.
         constants: the texts of the placeholders without a name.
+        loops: runs the loops that are in no other loop; None if this process runs them.
     """
 
     def __init__(
-        self, package: Mapping[str, Any], runner: StepRunner, log: RunLog, constants: Mapping[str, str]
+        self,
+        package: Mapping[str, Any],
+        runner: StepRunner,
+        log: RunLog,
+        constants: Mapping[str, str],
+        loops: LoopRunner | None = None,
     ) -> None:
         self._package = package
         self._runner = runner
         self._log = log
         self._constants = constants
+        self._loops = loops
 
     async def run(self, arguments: Mapping[str, Any]) -> TaskResult:
         """Run the pipeline and return its result."""
@@ -81,6 +81,11 @@ class DagRun:
         if required:
             raise ParameterError(f"the parameter {required[0]} of the pipeline has no value")
         return await self._run_dag(root, Scope(Outputs(values)))
+
+    async def run_iteration(self, loop: Loop, index: int) -> TaskResult:
+        """Run one iteration of a loop and return its result."""
+        scope = Scope(Outputs(loop.iterations[index]), loop.pipelines, (index,))
+        return await self._run_dag(self._package["components"][loop.component], scope)
 
     async def _run_dag(self, component: Mapping[str, Any], scope: Scope) -> TaskResult:
         for name, task in component["dag"]["tasks"].items():
@@ -123,23 +128,16 @@ class DagRun:
             typed(f"item {index} of the loop", item, item_type)
             for index, item in enumerate(_items(iterator["items"], inputs.parameters))
         ]
-        limit = asyncio.Semaphore(task.get("iteratorPolicy", {}).get("parallelismLimit") or max(1, len(items)))
-        failing = False
-
-        async def run_iteration(index: int, item: Any) -> TaskResult:
-            nonlocal failing
-            async with limit:
-                if failing:
-                    return TaskResult(StepState.FAILED)
-                own = Outputs({**inputs.parameters, iterator["itemInput"]: item}, inputs.artifacts)
-                result = await self._run_dag(component, Scope(own, scope.pipelines, (*scope.iteration, index)))
-                failing = failing or result.state == StepState.FAILED
-                return result
-
-        results = await asyncio.gather(*(run_iteration(index, item) for index, item in enumerate(items)))
-        if failing:
-            return TaskResult(StepState.FAILED)
+        iterations = [{**inputs.parameters, iterator["itemInput"]: item} for item in items]
+        parallel = task.get("iteratorPolicy", {}).get("parallelismLimit") or 0
         declared = component.get("outputDefinitions", {})
+        if self._loops and len(items) > 1 and not (scope.iteration or inputs.artifacts or declared.get("artifacts")):
+            loop = Loop(task["componentRef"]["name"], scope.pipelines, iterations, parallel)
+            results = await self._loops.run(loop, self._log)
+        else:
+            results = await self._run_iterations(component, iterations, parallel, inputs, scope)
+        if any(result.state == StepState.FAILED for result in results):
+            return TaskResult(StepState.FAILED)
         collected = [result.outputs for result in results]
         return TaskResult(
             StepState.SUCCEEDED,
@@ -154,6 +152,30 @@ class DagRun:
                 },
             ),
         )
+
+    async def _run_iterations(
+        self,
+        component: Mapping[str, Any],
+        iterations: list[dict[str, Any]],
+        parallel: int,
+        inputs: Outputs,
+        scope: Scope,
+    ) -> list[TaskResult]:
+        """Run the iterations of a loop in this process; none starts after one has failed."""
+        limit = asyncio.Semaphore(parallel or max(1, len(iterations)))
+        failing = False
+
+        async def run_iteration(index: int, parameters: dict[str, Any]) -> TaskResult:
+            nonlocal failing
+            async with limit:
+                if failing:
+                    return TaskResult(StepState.FAILED)
+                own = Scope(Outputs(parameters, inputs.artifacts), scope.pipelines, (*scope.iteration, index))
+                result = await self._run_dag(component, own)
+                failing = failing or result.state == StepState.FAILED
+                return result
+
+        return await asyncio.gather(*(run_iteration(index, each) for index, each in enumerate(iterations)))
 
     def _is_failing(self, scope: Scope) -> bool:
         """Return True if a task of the DAG has failed: no further task starts, except exit handlers."""

@@ -59,10 +59,14 @@ class StepEnvironments:
 
     kfp's components install packages into the Python that runs them. They get a virtual environment, so that this one
     stays as it is. Packages that are here already are found there, and are not downloaded.
+
+    Args:
+        scratch: the folder for temporary files of the run: kfp never deletes those of a step.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._base = os.environ | {"TMPDIR": str(scratch)}
         self._locks: dict[str, asyncio.Lock] = {}
 
     @asynccontextmanager
@@ -75,42 +79,43 @@ class StepEnvironments:
         installing = [part for part in container["command"] if INSTALL in part]
         python = other_python(container.get("image", ""))
         if not installing and python is None:
-            yield _variables(Path(sys.executable).parent)
+            yield self._variables(Path(sys.executable).parent)
             return
         key = hashlib.sha256(repr([installing, python]).encode()).hexdigest()[:16]
         async with self._locks.setdefault(key, asyncio.Lock()):  # pip is not made for two processes in one environment
-            folder = self._folder / key
+            folder = self._scratch / "environments" / key
             if not folder.is_dir():
                 await self._create(folder, python)
-            variables = _variables(folder / "bin")
+            variables = self._variables(folder / "bin")
             variables.pop("PYTHONPATH", None)  # its packages would come before those that the step installs
             yield variables
 
+    def _variables(self, programs: Path) -> dict[str, str]:
+        path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return self._base | {"PATH": path, "PYTHONUNBUFFERED": "1"}
+
     async def _create(self, folder: Path, python: str | None) -> None:
-        await _call(python or sys.executable, "-m", "venv", "--without-pip", str(folder))
+        await self._call(python or sys.executable, "-m", "venv", "--without-pip", str(folder))
         if python:
-            await _call(sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "-q", "pip")
+            await self._call(
+                sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "-q", "pip"
+            )
         else:
             packages = folder / "lib" / f"python{VERSION}" / "site-packages" / "mlplatform.pth"
             packages.write_text("".join(f"import site; site.addsitedir({each!r})\n" for each in _package_folders()))
             (folder / "bin" / "pip").write_text('#!/bin/sh\nexec "$(dirname "$0")/python" -m pip "$@"\n')
             (folder / "bin" / "pip").chmod(0o755)
 
+    async def _call(self, *command: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *command, env=self._base, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        out, _ = await process.communicate()
+        if process.returncode:
+            raise EnvironmentFailure(f"{' '.join(command)} failed: {out.decode(errors='replace').strip()}")
+
 
 def _package_folders() -> list[str]:
     """Return the folders of this environment's packages."""
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return [path for path in sys.path if path and (path in own or path.endswith(("site-packages", "dist-packages")))]
-
-
-def _variables(programs: Path) -> dict[str, str]:
-    return os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-
-
-async def _call(*command: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    out, _ = await process.communicate()
-    if process.returncode:
-        raise EnvironmentFailure(f"{' '.join(command)} failed: {out.decode(errors='replace').strip()}")

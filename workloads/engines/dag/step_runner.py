@@ -59,7 +59,7 @@ class StepRunner:
         self._log = log
         self._constants = constants
         self._free = asyncio.Semaphore(parallel_steps)
-        self._environments = StepEnvironments(scratch / "environments")
+        self._environments = StepEnvironments(scratch)
         self._files = ArtifactFiles(scratch / "imported")
 
     async def run(

@@ -1,4 +1,7 @@
-"""Engine in a cluster: one Kubernetes Job for each run, with the runner of the embedded engine."""
+"""Engine in a cluster: one Kubernetes Job for each run, with the runner of the embedded engine.
+
+Iterations of a loop run in the pods of an indexed Job.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ from mlplatform.job_namespace import PODS
 
 from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.pod_logs import exit_reasons, waiting_reasons
+from infra.kubernetes_client.pod_logs import age_seconds, waiting_reasons
 from infra.retry import poll
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState
 from workloads.engines.dag.package_support import require_support
-from workloads.engines.job.job_manifests import PACKAGE, RESOURCES, RUN_ID, job_manifest, secret_manifest
+from workloads.engines.job.job_manifests import PACKAGE, RUN_ID, job_manifest, secret_manifest
+from workloads.engines.job.job_status import PENDING_SECONDS, condition, exits_with_limits, newest, pods_of
+from workloads.engines.job.loop_jobs import LoopJobs
 from workloads.engines.job.pod_follower import PodFollower
 from workloads.engines.step_progress import StepProgress
 
 POLL_SECONDS = 1.5
-PENDING_SECONDS = 90
-"""Timeout for a pending pod: a slow registry needs some time for an image."""
 STOP_SECONDS = 300
 """Timeout for the cluster to stop a run that exceeded its own timeout, and to delete a Job."""
 MAX_PACKAGE_BYTES = 1_000_000
@@ -66,7 +69,7 @@ class JobEngine(Engine):
     def find_resumable_run(self, pipeline: str, key: str) -> str | None:
         """Return the id of the run whose Job has this key and did not fail."""
         job = self._read_job(_job_name(pipeline, key))
-        return job.metadata.annotations[RUN_ID] if job and not _condition(job, "Failed") else None
+        return job.metadata.annotations[RUN_ID] if job and not condition(job, "Failed") else None
 
     def run(self, request: RunRequest) -> RunResult:
         """Run a version in a Job, or resume its unfinished Job."""
@@ -98,6 +101,7 @@ class JobEngine(Engine):
         deadline = time.monotonic() + 60 * request.timeout_minutes + STOP_SECONDS
         with file.open("w") as log, StepProgress(request, self.runs.parent) as progress:
             follower = PodFollower(progress, log)
+            loops = LoopJobs(self.api, self.namespace, request, self.image, progress, log)
             while True:
                 job = self._read_job(name)
                 if job is None:
@@ -105,7 +109,7 @@ class JobEngine(Engine):
                         f"the Job {self.namespace}/{name} of pipeline {request.pipeline} was deleted during its run; "
                         "run `up` again"
                     )
-                ended = _condition(job, "Complete") or _condition(job, "Failed")
+                ended = condition(job, "Complete") or condition(job, "Failed")
                 pod = self._newest_pod(job)
                 if pod:
                     pod_log = follower.log_of(pod.metadata.name)
@@ -113,11 +117,14 @@ class JobEngine(Engine):
                 if ended and follower.result:
                     return RunResult.read(follower.result, str(file))
                 if ended:
+                    loops.delete()
                     reason = f"the run ended without a result: {ended.reason or ended.type}: {ended.message}"
-                    exits = [f"{end}; its limits: {RESOURCES['limits']}" for end in exit_reasons(pod)] if pod else []
-                    error = "\n".join([reason, *exits, *follower.last_lines])
+                    error = "\n".join([reason, *exits_with_limits(pod), *follower.last_lines])
                     return RunResult(RunState.FAILED, {}, [], str(file), None, error)
                 self._require_start(job, pod)
+                if failure := loops.update(job, follower.loops.values()):
+                    self._delete_job(name)
+                    return RunResult(RunState.FAILED, {}, [], str(file), *failure)
                 if time.monotonic() > deadline:
                     raise UserError(
                         f"the run {self.namespace}/{name} exceeded its timeout of {request.timeout_minutes} minutes, "
@@ -131,8 +138,7 @@ class JobEngine(Engine):
         Raises:
             UserError: the pod is pending for too long, with the reasons that the cluster reports.
         """
-        age = time.time() - (pod or job).metadata.creation_timestamp.timestamp()
-        if age < PENDING_SECONDS or (pod and pod.status.phase != "Pending"):
+        if age_seconds(pod or job) < PENDING_SECONDS or (pod and pod.status.phase != "Pending"):
             return
         if reasons := list(dict.fromkeys(waiting_reasons(pod) if pod else self._warnings(job))):
             self._delete_job(job.metadata.name)
@@ -146,9 +152,7 @@ class JobEngine(Engine):
         return self.api.none_if_missing(lambda: self.api.batch.read_namespaced_job(name, self.namespace))
 
     def _newest_pod(self, job: Any) -> Any:
-        selector = f"batch.kubernetes.io/controller-uid={job.metadata.uid}"
-        pods = self.api.retry(lambda: self.api.core.list_namespaced_pod(self.namespace, label_selector=selector)).items
-        return max(pods, key=lambda pod: pod.metadata.creation_timestamp, default=None)
+        return newest(pods_of(self.api, job))
 
     def _delete_job(self, name: str) -> None:
         self.api.none_if_missing(
@@ -164,7 +168,3 @@ class JobEngine(Engine):
 def _job_name(pipeline: str, key: str) -> str:
     """Return the name of a run's Job and secret: at most 57 characters, of 63 that Kubernetes allows."""
     return f"{pipeline[:40]}-{key[:16]}"
-
-
-def _condition(job: Any, kind: str) -> Any:
-    return next((c for c in job.status.conditions or [] if c.type == kind and c.status == "True"), None)

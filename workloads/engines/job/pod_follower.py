@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, TextIO
 
 from infra.kubernetes_client.pod_logs import PodLog
 from workloads.engines.pod_entrypoint import RESULT_PREFIX, decode_result
-from workloads.engines.step_progress import StepProgress
+from workloads.engines.pod_loops import LOOP_PREFIX, LoopPods
+from workloads.engines.step_progress import STARTED, StepProgress
 
 LAST_LINES = 10
 
@@ -20,11 +22,15 @@ class PodFollower:
 
     Attributes:
         result: the result of the run; None until the log contains it.
+        loops: the loops for which the run needs other pods, by id.
+        step: the step that started last; "" before the first one.
         last_lines: the last lines of the current pod's log.
     """
 
     def __init__(self, progress: StepProgress, out: TextIO) -> None:
         self.result: dict[str, Any] | None = None
+        self.loops: dict[str, LoopPods] = {}
+        self.step = ""
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._progress = progress
         self._out = out
@@ -48,6 +54,12 @@ class PodFollower:
         if line.startswith(RESULT_PREFIX):
             self.result = decode_result(line)
             return
+        if line.startswith(LOOP_PREFIX):
+            loop = LoopPods(**json.loads(line.removeprefix(LOOP_PREFIX)))
+            self.loops[loop.loop] = loop
+            return
+        if started := STARTED.match(line):
+            self.step = started[1]
         self._out.write(f"{line}\n")
         self.last_lines.append(line)
         self._progress.read(line)

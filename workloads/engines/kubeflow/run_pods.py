@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, TextIO
 
 from infra.kubernetes_client.client import KubernetesClient
-from infra.kubernetes_client.pod_logs import PodLog, exit_reasons, waiting_reasons
+from infra.kubernetes_client.pod_logs import PodLog, age_seconds, exit_reasons, waiting_reasons
 from workloads.engines.dag.run_log import COLOUR, ERROR_LINES, EXECUTOR_PREFIX, INPUT_DUMP
 
 RUN_LABEL = "pipeline/runid"
@@ -59,7 +59,7 @@ class RunPods:
         """Return the reason why no pod of the run starts; "" while a pod runs or may still start."""
         if any(pod.status.phase == "Running" for pod in self._pods):
             return ""
-        waiting = [pod for pod in self._pods if pod.status.phase == "Pending" and _age(pod) > PENDING_SECONDS]
+        waiting = [pod for pod in self._pods if pod.status.phase == "Pending" and age_seconds(pod) > PENDING_SECONDS]
         if not self._pods and time.time() - self._start > PENDING_SECONDS:
             return f"it has no pod after {PENDING_SECONDS} s; check Argo's workflow controller, which creates them"
         return "; ".join(dict.fromkeys(reason for pod in waiting for reason in waiting_reasons(pod)))
@@ -115,8 +115,3 @@ def _argument(pod: Any, name: str) -> str:
     containers = [container for container in pod.spec.containers if container.name == MAIN_CONTAINER]
     words = [word for main in containers for word in [*(main.command or []), *(main.args or [])]]
     return next((value for word, value in pairwise(words) if word == name), "")
-
-
-def _age(pod: Any) -> float:
-    """Return the seconds since the creation of the pod."""
-    return float(time.time() - pod.metadata.creation_timestamp.timestamp())

@@ -82,9 +82,7 @@ class PartsFolder:
 
     def finished(self) -> tuple[dict[str, PartRecord], set[int]]:
         """Return the records of finished parts by name, and the numbers of finished units."""
-        sizes = {
-            Path(each["name"]).name: each["size"] for each in self._files.ls(self._path, detail=True, refresh=True)
-        }
+        sizes = {Path(each["name"]).name: each["size"] for each in self._list(self._path)}
         own = [record for record in self._records() if record["key"] == self._key]
         parts = [PartRecord(**record["part"]) for record in own if "part" in record]
         kept = {part.name: part for part in parts if sizes.get(part.name) == part.bytes}
@@ -131,9 +129,15 @@ class PartsFolder:
         return rows
 
     def _records(self) -> list[dict[str, Any]]:
-        found = self._files.ls(f"{self._path}/{RECORDS}", detail=False, refresh=True)
+        found = [each["name"] for each in self._list(f"{self._path}/{RECORDS}")]
         names = sorted(name for name in found if name.endswith(".json"))
         return [json.loads(self._files.cat_file(name)) | {"file": Path(name).name} for name in names]
+
+    def _list(self, path: str) -> list[dict[str, Any]]:
+        try:
+            return list(self._files.ls(path, detail=True, refresh=True))
+        except FileNotFoundError:  # an object store has no empty folders
+            return []
 
     def _delete(self, name: str) -> None:
         if self._files.exists(f"{self._path}/{name}"):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from workloads.ml.model.booster_covers import covers_of_nodes, dumped_trees
+
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
 
@@ -133,20 +135,32 @@ def _convert(estimator: Any, name: str, options: dict[str, Any] | None, ml_opset
 
 
 def _record_covers(model: Any, estimator: Any) -> None:
-    """Record how many training rows reached each node of scikit-learn's trees: contributions need these numbers.
+    """Record how many training rows reached each node of trees: contributions need these numbers.
 
     The attribute is ONNX's for the popularity of a node, which no prediction depends on.
     """
+    from onnx import helper
+
+    ensembles = [node for node in model.graph.node if node.op_type.startswith("TreeEnsemble")]
+    if len(ensembles) != 1:
+        return
+    (ensemble,) = ensembles
+    attributes = {attribute.name: attribute for attribute in ensemble.attribute}
+    nodes = list(zip(attributes["nodes_treeids"].ints, attributes["nodes_nodeids"].ints, strict=True))
+    covers: list[Any]
     if hasattr(estimator, "_predictors"):  # histogram-based boosting
         covers = [tree.nodes["count"] for trees in estimator._predictors for tree in trees]
+    elif dumped := dumped_trees(estimator):
+        branches = zip(attributes["nodes_truenodeids"].ints, attributes["nodes_falsenodeids"].ints, strict=True)
+        covers = covers_of_nodes(dumped, dict(zip(nodes, branches, strict=True)))
     else:
         covers = [getattr(tree, "weighted_n_node_samples", None) for tree in _trees(estimator)]
-    ensembles = [node for node in model.graph.node if node.op_type.startswith("TreeEnsemble")]
-    if any(each is None for each in covers) or len(ensembles) != 1:
+    if any(each is None for each in covers):
         return
-    attributes = {attribute.name: attribute for attribute in ensembles[0].attribute}
-    nodes = zip(attributes["nodes_treeids"].ints, attributes["nodes_nodeids"].ints, strict=True)
-    attributes["nodes_hitrates"].floats[:] = [float(covers[tree][node]) for tree, node in nodes]
+    if "nodes_hitrates" in attributes:
+        ensemble.attribute.remove(attributes["nodes_hitrates"])
+    rates = [float(covers[tree][node]) for tree, node in nodes]
+    ensemble.attribute.append(helper.make_attribute("nodes_hitrates", rates))
 
 
 def _trees(estimator: Any) -> list[Any]:

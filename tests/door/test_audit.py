@@ -1,0 +1,109 @@
+"""The audit log of the door: what it has after sign-ons, denials and the use of tokens, and what it never has."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, expect
+
+from tests.waiting import until
+
+from .processes import HOST, PASSWORDS, DoorProcesses, expires
+from .test_start_page import opened, require_readable, sign_in
+
+TOKEN = f"mlp_{secrets.token_urlsafe(32)}"
+GRANT = {"id": "0a1b2c3d", "team": "shop", "for": {"model:iris": True}, "role": "reader", "expires": expires()}
+
+
+def score(door: DoorProcesses, token: str, model: str = "iris") -> int:
+    headers = {"Authorization": f"Bearer {token}"}
+    url = f"{door.url}/models/{model}/score?key=QUERY-SECRET"
+    answer = requests.post(url, json={"body": "BODY-SECRET"}, headers=headers, verify=str(door.ca), timeout=30)
+    return answer.status_code
+
+
+def found(door: DoorProcesses, action: str, **search: str) -> dict[str, Any]:
+    """Wait for an entry with this action and return it."""
+    entry: dict[str, Any] = until(
+        lambda: next((each for each in door.entries(**search) if each["action"] == action), None),
+        seconds=30,
+        what="the entry",
+    )
+    return entry
+
+
+def test_sign_on_and_sign_out_have_the_person(door: DoorProcesses) -> None:
+    session = door.signed_in("rob")
+    session.post(f"{door.url}/door/sign-out", headers={"Origin": door.url})
+    for action, path in (("signed in", "/oauth2/sign_in"), ("signed out", "/door/sign-out")):
+        entry = found(door, action, user="rob")
+        assert (entry["target"], entry["address"]) == (path, HOST)
+
+
+def test_failed_sign_on_names_no_one(door: DoorProcesses) -> None:
+    form = {"username": "NAME-SECRET", "password": "WORD-SECRET", "rd": "/"}
+    door.session().post(f"{door.url}/oauth2/sign_in", data=form, headers={"Origin": door.url})
+    entry = found(door, "sign-on failed")
+    assert entry["user"] == ""
+
+
+def test_denial_has_the_person_and_the_path(door: DoorProcesses) -> None:
+    assert door.signed_in("ed").get(f"{door.url}/models/secret/?key=QUERY-SECRET").status_code == 403
+    entry = found(door, "denied", user="ed")
+    assert (entry["target"], entry["detail"]) == ("/models/secret/", "GET 403")
+
+
+def test_use_and_denial_of_a_token_have_its_id_and_team(door: DoorProcesses) -> None:
+    door.write_tokens({TOKEN: GRANT})
+    until(lambda: score(door, TOKEN) == 200, seconds=30, what="the token")
+    with door.session() as kept:
+        kept.headers["Authorization"] = f"Bearer {TOKEN}"
+        assert [kept.post(f"{door.url}/models/iris/score", json={}).status_code for _ in range(5)] == [200] * 5
+    assert score(door, TOKEN, "secret") == 403
+    used = found(door, "used a token", user="token.0a1b2c3d")
+    assert (used["target"], used["team"]) == ("/models/iris/", "shop")
+    denied = found(door, "denied", user="token.0a1b2c3d")
+    assert denied["target"] == "/models/secret/score"
+
+
+def test_log_has_no_secret(door: DoorProcesses) -> None:
+    session = door.signed_in("sam")
+    cookie = session.cookies["__Host-door"]
+    found(door, "signed in", user="sam")
+    shown = str(door.entries(limit="10000")) + door.log("nginx") + door.log("audit")
+    words = [TOKEN, TOKEN[4:], cookie, *PASSWORDS.values(), "BODY-SECRET", "QUERY-SECRET", "WORD-SECRET", "NAME-SECRET"]
+    assert [word for word in words if word in shown] == []
+
+
+def test_log_answers_the_door_alone(door: DoorProcesses) -> None:
+    for headers in ({}, {"X-Door-Key": "guess"}):
+        assert requests.get(f"{door.audit}/entries", headers=headers, timeout=30).status_code == 403
+        added = requests.post(f"{door.audit}/entries", json={"entries": []}, headers=headers, timeout=30)
+        assert added.status_code == 403
+
+
+@pytest.mark.parametrize(("user", "status"), [("anna", 200), ("ed", 403), ("rob", 403)])
+def test_page_is_for_administrators(door: DoorProcesses, user: str, status: int) -> None:
+    session = door.signed_in(user)
+    assert session.get(f"{door.url}/audit").status_code == status
+    assert ('href="/audit"' in session.get(f"{door.url}/").text) == (status == 200)
+
+
+def test_page_searches_entries(browser: Browser, door: DoorProcesses) -> None:
+    door.signed_in("tess")
+    found(door, "signed in", user="tess")
+    with opened(browser, viewport={"width": 400, "height": 700}) as page:
+        sign_in(page, door, "anna")
+        page.get_by_role("link", name="Audit log").click()
+        page.get_by_label("User").fill("tess")
+        page.get_by_role("button", name="Search").click()
+        rows = page.get_by_role("region", name="Entries").get_by_role("row")
+        expect(rows.nth(1)).to_contain_text("signed in")
+        assert all("tess" in text for text in rows.all_inner_texts()[1:])
+        require_readable(page, 400)
+        page.get_by_label("Since").fill("yesterday")
+        page.get_by_role("button", name="Search").click()
+        expect(page.get_by_role("alert")).to_contain_text("'yesterday' is no time")

@@ -1,0 +1,63 @@
+"""Servers of data for tests, such as an S3 store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.harness import free_ports
+
+S3_USER, S3_KEY = "owner", "a-key-of-the-store"
+START_SECONDS = 60
+
+
+@contextmanager
+def server(command: list[str], answers: Callable[[], object], folder: Path, **options: str) -> Iterator[None]:
+    """Run a server with its log in `folder`, from the time that `answers` raises nothing."""
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **options)  # type: ignore[call-overload]
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                answers()
+                break
+            except Exception:
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.2)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def s3_server(folder: Path, bucket: str, host: str = "127.0.0.1") -> Iterator[str]:
+    """Run an S3 store with an empty bucket and its files in `folder`, and yield its address."""
+    (folder / "s3.json").write_text(
+        f'{{"identities": [{{"name": "{S3_USER}", "actions": ["Admin"],'
+        f' "credentials": [{{"accessKey": "{S3_USER}", "secretKey": "{S3_KEY}"}}]}}]}}'
+    )
+    ports = free_ports(8)
+    names = [f"-{part}.port{kind}" for kind in ("", ".grpc") for part in ("s3", "master", "volume", "filer")]
+    options = [f"{name}={port}" for name, port in zip(names, ports, strict=True)]
+    weed = str(Path(sys.executable).with_name("weed"))
+    command = [weed, "server", f"-dir={folder}", f"-ip={host}", "-s3", "-s3.config=s3.json", *options]
+    url = f"http://{host}:{ports[0]}"
+    with server(command, lambda: s3_client(url).create_bucket(Bucket=bucket), folder):
+        yield url
+
+
+def s3_client(url: str) -> Any:
+    """Return a client of an S3 store."""
+    return boto3.client(
+        "s3", endpoint_url=url, aws_access_key_id=S3_USER, aws_secret_access_key=S3_KEY, region_name="us-east-1"
+    )
