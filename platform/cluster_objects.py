@@ -14,6 +14,7 @@ from mlplatform.kubeflow import argo, deployment_factory
 from mlplatform.kubeflow.api_server import SCHEDULES
 from mlplatform.monitoring import kube_state_metrics, node_exporter, scraping
 from mlplatform.notebooks import notebook_space
+from mlplatform.stores import replicated_stores
 
 from settings.stack import StackSettings
 
@@ -29,6 +30,8 @@ def _services(settings: StackSettings) -> Iterator[ClusterObject]:
     platform = settings.platform
     always = f"{RENAME}, or use another cluster"
     yield ClusterObject("Namespace", mlflow.NAMESPACE, always)
+    if platform.stores == "replicated":
+        yield ClusterObject("Namespace", replicated_stores.NAMESPACE, f"{RENAME}, or set platform:stores: single")
     if any(pipeline.serve for pipeline in settings.workloads.pipelines.values()):
         yield ClusterObject("Namespace", SERVING, f"{RENAME}, or serve no model")
     if platform.pipelines == "job":

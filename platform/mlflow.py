@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +14,14 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment, service
-from mlplatform.k8s.namespace import namespace, tcp_ports
+from mlplatform.k8s.namespace import Rule, namespace, tcp_ports
 from mlplatform.k8s.program_files import program_files
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.service_url import service_url
 from mlplatform.mlflow_pod import (
     AUTH_FILE,
     CONTAINER_PORT,
+    DATA,
     MODULE,
     NAME,
     SERVER,
@@ -32,7 +33,8 @@ from mlplatform.mlflow_pod import (
 from mlplatform.mlflow_server.prepare import BACKED_UP
 from mlplatform.mlflow_server.teams import SHARED, team_user
 from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, PASSWORDS, READER, WRITER
-from mlplatform.mlflow_stores import store_egress, store_variables
+from mlplatform.mlflow_stores import replicated_variables, store_egress, store_variables
+from mlplatform.stores.replicated_stores import ReplicatedStores
 from mlplatform.tracking_access import TrackingAccess
 
 from infra.cluster import Cluster
@@ -120,7 +122,8 @@ class MlflowServer(pulumi.ComponentResource):
     """MLflow in the cluster, with basic authentication.
 
     Runs, models and artifacts are on a volume of the default storage class, unless the settings name stores. Users
-    and their passwords are always on that volume.
+    and their passwords are always on that volume. With replicated stores, everything is in them, and there is no
+    volume.
     """
 
     server: TrackingServer
@@ -133,6 +136,7 @@ class MlflowServer(pulumi.ComponentResource):
         libraries: Image,
         door_key: pulumi.Output[str] | None = None,
         teams: Mapping[str, Any] | None = None,
+        stores: ReplicatedStores | None = None,
     ) -> None:
         """Create the server.
 
@@ -143,9 +147,10 @@ class MlflowServer(pulumi.ComponentResource):
             libraries: the image with MLflow.
             door_key: the server believes the user, role and teams that a request with this key names.
             teams: what each team owns, see `mlplatform.mlflow_server.teams`; None or {} without teams.
+            stores: replicated stores of the stack, if it has them.
         """
         super().__init__("mlplatform:platform:MlflowServer", NAME)
-        plain, hidden = store_variables(settings, "/data/")
+        plain, hidden = replicated_variables(stores) if stores else store_variables(settings, f"{DATA}/")
         hidden = {**hidden, **({DOOR_KEY: door_key} if door_key else {})}
         tracking = namespace(NAMESPACE, cluster.under(self), registry, volumes=True)
         owned = pulumi.ResourceOptions(parent=self)
@@ -161,7 +166,7 @@ class MlflowServer(pulumi.ComponentResource):
             string_data={
                 **{PASSWORDS[user]: password for user, password in passwords.items()},
                 SESSION_KEY: RandomPassword("mlflow-session-key", owned).value,
-                AUTH_FILE: auth_configuration(teams=bool(teams)),
+                AUTH_FILE: _auth_file(stores, teams=bool(teams)),
                 **({TEAMS: _teams_file(teams, logins)} if teams else {}),
                 **hidden,
             },
@@ -173,13 +178,16 @@ class MlflowServer(pulumi.ComponentResource):
             data=program_files(sources),
             opts=tracking.options(),
         )
-        volume = persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)
+        data: Sequence[pulumi.Resource] = (
+            stores.resources if stores else [persistent_volume_claim(NAME, tracking, PODS, settings.size_gb)]
+        )
+        egress: Sequence[Rule] = stores.egress if stores else store_egress(settings)
         # Users open the pages from any address: the password protects them.
-        policy = tracking.allow(NAME, PODS, ingress=[tcp_ports(CONTAINER_PORT)], egress=store_egress(settings))
+        policy = tracking.allow(NAME, PODS, ingress=[tcp_ports(CONTAINER_PORT)], egress=egress)
         variables, prepare = {**DISABLED_FEATURES, **plain}, _prepare_options(settings)
-        pod = mlflow_pod(libraries.reference, variables, hidden, prepare, teams=bool(teams))
+        pod = mlflow_pod(libraries.reference, variables, hidden, prepare, teams=bool(teams), volume=stores is None)
         # A SQLite file takes one writer: the old pod ends before the new pod starts.
-        server = deployment(NAME, tracking, PODS, pod, volume, policy, settings=[secret, programs])
+        server = deployment(NAME, tracking, PODS, pod, *data, policy, settings=[secret, programs])
         ports = {"http": (settings.port, CONTAINER_PORT)}
         address = service(NAME, tracking, PODS, PODS, ports, server, kind=settings.service)
         inside_url = f"http://{NAME}.{NAMESPACE}.svc:{settings.port}"
@@ -208,6 +216,12 @@ def _team_logins(team: str, options: pulumi.ResourceOptions) -> TeamLogins:
         for user in (WRITER, READER)
     )
     return TeamLogins(writer, reader)
+
+
+def _auth_file(stores: ReplicatedStores | None, *, teams: bool) -> pulumi.Input[str]:
+    if stores is None:
+        return auth_configuration(teams=teams)
+    return stores.database.url("users").apply(lambda users: auth_configuration(teams=teams, users=users))
 
 
 def _teams_file(teams: Mapping[str, Any], logins: Mapping[str, TeamLogins]) -> pulumi.Output[str]:

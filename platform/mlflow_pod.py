@@ -21,9 +21,9 @@ PACKAGES_FOLDER = "/opt/mlplatform/packages"
 AUTH_FILE = "basic_auth.ini"
 TEAMS = "teams.json"
 """File with what each team owns."""
-AUTH = f"""[mlflow]
-default_permission = {{default}}
-database_uri = sqlite:///{DATA}/basic_auth.db
+AUTH = """[mlflow]
+default_permission = {default}
+database_uri = {users}
 admin_username = admin
 authorization_function = mlplatform.mlflow_server.authorization:authenticate_user
 auth_cache_ttl_seconds = 60
@@ -34,9 +34,12 @@ SERVER = ("-m", "mlflow", "server", "--workers", "1")
 """Arguments of Python for the server."""
 
 
-def auth_configuration(*, teams: bool) -> str:
-    """Return MLflow's configuration of users. Without teams, each user reads everything."""
-    return AUTH.format(default="NO_PERMISSIONS" if teams else "READ")
+def auth_configuration(*, teams: bool, users: str = f"sqlite:///{DATA}/basic_auth.db") -> str:
+    """Return MLflow's configuration of users, with the address of their database.
+
+    Without teams, each user reads everything.
+    """
+    return AUTH.format(default="NO_PERMISSIONS" if teams else "READ", users=users)
 
 
 def team_variables(folder: str) -> dict[str, str]:
@@ -47,11 +50,12 @@ def team_variables(folder: str) -> dict[str, str]:
 
 def mlflow_pod(
     image: pulumi.Input[str],
-    plain: Mapping[str, str],
+    plain: Mapping[str, pulumi.Input[str]],
     hidden: Iterable[str],
     prepare: Sequence[str] = (),
     *,
     teams: bool = False,
+    volume: bool = True,
 ) -> Pod:
     """Return the pod of the server.
 
@@ -61,6 +65,7 @@ def mlflow_pod(
         hidden: names of the environment variables that are keys of the Secret.
         prepare: options of the program that prepares the databases.
         teams: whether the Secret has the file with teams.
+        volume: whether the data are on a volume; otherwise they are in stores, and the server keeps nothing.
     """
     settings = {name: name for name in (AUTH_FILE, *([TEAMS] if teams else []))}
     environment: dict[str, EnvironmentValue] = {
@@ -107,7 +112,7 @@ def mlflow_pod(
         mounts=mounts,
     )
     volumes = {
-        "data": Claim(NAME),
+        "data": Claim(NAME) if volume else EmptyDir("1Gi"),
         "settings": SecretFiles(NAME, settings),
         "programs": ConfigMapFiles(NAME),
         "tmp": EmptyDir("1Gi"),

@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 
 import pulumi
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Rule, tcp_ports
+from mlplatform.stores.replicated_stores import ReplicatedStores
 
 from settings.platform import TrackingSettings
 
 POSTGRESQL_PORT = 5432
 DEFAULT_PORTS = {"http": 80, "https": 443}
 AMAZON = "https://s3.amazonaws.com"
+REPLICATED_ARTIFACTS = "s3://mlflow/artifacts"
 
 
 def store_variables(
@@ -39,6 +41,22 @@ def store_variables(
         }
         secret["AWS_SECRET_ACCESS_KEY"] = pulumi.Output.secret(store.secret_key.get_secret_value())
     return plain, secret
+
+
+def replicated_variables(
+    stores: ReplicatedStores,
+) -> tuple[Mapping[str, pulumi.Input[str]], Mapping[str, pulumi.Output[str]]]:
+    """Return the environment variables with the addresses of replicated stores, as `store_variables` does."""
+    plain: dict[str, pulumi.Input[str]] = {
+        "MLFLOW_ARTIFACTS_DESTINATION": REPLICATED_ARTIFACTS,
+        "MLFLOW_S3_ENDPOINT_URL": stores.objects.endpoint_url,
+        "AWS_ACCESS_KEY_ID": stores.objects.access_key,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    return plain, {
+        "MLFLOW_BACKEND_STORE_URI": stores.database.url("mlflow"),
+        "AWS_SECRET_ACCESS_KEY": stores.objects.secret_key,
+    }
 
 
 def store_egress(settings: TrackingSettings) -> list[Rule]:

@@ -24,6 +24,7 @@ from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
 from mlplatform.kubeflow.ui import NAME as KUBEFLOW_PAGES
 from mlplatform.kubeflow.ui import USER as KUBEFLOW_USER
 from mlplatform.mlflow import NAMESPACE as TRACKING
+from mlplatform.mlflow import PODS as MLFLOW_PODS
 from mlplatform.mlflow import MlflowServer, TrackingServer, tracking_process
 from mlplatform.mlflow_pod import NAME as MLFLOW
 from mlplatform.monitoring.canary_trial import CanaryTrial
@@ -33,6 +34,8 @@ from mlplatform.monitoring.scraping import NAMESPACE as MONITORING
 from mlplatform.notebooks import notebook_space
 from mlplatform.notebooks.notebooks import NotebookAccess
 from mlplatform.step_egress import step_egress
+from mlplatform.stores.replicated_stores import ReplicatedStores
+from mlplatform.stores.store_choice import StoreChoice
 from mlplatform.team import Team
 from mlplatform.team_rights import owned_by_teams
 
@@ -119,7 +122,11 @@ def cluster_platform(
     door = door_access(settings.door) if settings.door else None
     teams = owned_by_teams(stack_settings.workloads)
     key = door.key if door else None
-    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, key, teams).server
+    cluster = cluster.after(StoreChoice(settings.stores, cluster))
+    stores = None
+    if settings.stores == "replicated":
+        stores = ReplicatedStores(cluster, registry, TRACKING, MLFLOW_PODS, settings.tracking.size_gb)
+    tracking = MlflowServer(settings.tracking, cluster, registry, libraries, key, teams, stores).server
     blobs = _data_sets(settings.blobs, provisioned, directory)
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}

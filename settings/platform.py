@@ -11,27 +11,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from settings.paths import PROJECT
+from settings.services.artifact_store import ArtifactStoreSettings
 from settings.services.backup_settings import BackupSettings
 from settings.services.door_settings import DoorSettings
 from settings.services.load_balancer_settings import LoadBalancerSettings
 from settings.services.notebook_settings import NotebookSettings
 from settings.services.retention import RetentionSettings
 from settings.types import Name, Port, Section, ServiceType, Subnet
-
-
-class ArtifactStoreSettings(Section):
-    """An S3 bucket for artifacts."""
-
-    url: str = Field(pattern=r"^s3://[a-z0-9.-]+(/.*)?$")
-    """Bucket and path for models and other files of runs: `s3://bucket/path`."""
-    access_key: str
-    """Access key of the bucket."""
-    secret_key: SecretStr
-    """Secret key of the bucket."""
-    endpoint_url: str | None = Field(default=None, pattern=r"^https?://")
-    """Address of the store. Unset: Amazon S3."""
-    region: str = "us-east-1"
-    """Region of the bucket."""
 
 
 class TrackingSettings(Section):
@@ -47,7 +33,8 @@ class TrackingSettings(Section):
     """In a cluster: type of MLflow's Service. A `ClusterIP` cannot be reached from outside. `pulumi` then forwards a
     port for its requests, and `make pages` forwards MLflow's pages to this computer."""
     size_gb: int = Field(default=5, ge=1, le=10_000)
-    """In a cluster: size in GB of the volume for MLflow's database and artifacts."""
+    """In a cluster: size in GB of the volume for MLflow's database and artifacts. With `platform:stores: replicated`:
+    size of each of the six volumes."""
     database_url: SecretStr | None = None
     """Database for runs and models: `postgresql://user:password@host/database`. Unset: a SQLite file."""
     upgrade_database: bool = False
@@ -263,6 +250,10 @@ class PlatformSettings(Section):
     """Container registry that machines and pods pull from."""
     tracking: TrackingSettings = TrackingSettings()
     """MLflow server."""
+    stores: Literal["single", "replicated"] = "single"
+    """Stores of MLflow in a cluster. `replicated` creates PostgreSQL and an S3 store with copies on three machines, see
+    [Replicated stores](operate.md#replicated-stores). `single` takes one volume, or the stores of
+    `platform:tracking`."""
     blobs: BlobSettings | None = None
     """Azure Blob Storage for the data of pipelines. Unset: pipelines read from other addresses only."""
     monitoring: MonitoringSettings | None = None

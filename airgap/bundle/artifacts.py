@@ -10,6 +10,7 @@ from airgap.bundle.builders.debian import DebianBuild
 from airgap.bundle.builders.debian_image import ImageBuild
 from airgap.bundle.builders.go_program import GoBuild, GoToolchain
 from airgap.bundle.builders.upstream_image import ImageCopy
+from airgap.bundle.builders.wheel_program import WheelBuild
 from airgap.bundle.source_table import MODULES, SCRATCH, SourceTable
 from airgap.bundle.store import Artifact, Store
 from tools.bootstrap.paths import pinned_versions
@@ -24,7 +25,7 @@ class Artifacts:
     Copies are keyed by names of [image] and by references of [upstream].
     """
 
-    binary_builds: dict[str, CProgramBuild | GoBuild]
+    binary_builds: dict[str, CProgramBuild | GoBuild | WheelBuild]
     base_builds: dict[str, DebianBuild]
     image_builds: dict[str, ImageBuild]
     image_copies: dict[str, ImageCopy]
@@ -36,10 +37,11 @@ class Artifacts:
     @classmethod
     def of(cls, table: SourceTable, store: Store, go: GoToolchain, modules: Path = MODULES) -> Artifacts:
         """Compute the key of every artifact from its input files, without building anything."""
-        binary_builds: dict[str, CProgramBuild | GoBuild] = {
+        binary_builds: dict[str, CProgramBuild | GoBuild | WheelBuild] = {
             entry: CProgramBuild(table, entry, c) for entry, c in table.c.items()
         }
         binary_builds |= {entry: GoBuild(go, table, entry, source, modules) for entry, source in table.go.items()}
+        binary_builds |= {entry: WheelBuild(entry, wheel) for entry, wheel in table.wheel.items()}
         base_builds = {entry: DebianBuild(table, entry, base) for entry, base in table.debian.items()}
         binary_artifacts = {entry: build.artifact(store) for entry, build in binary_builds.items()}
         base_artifacts = {entry: build.artifact(store) for entry, build in base_builds.items()}

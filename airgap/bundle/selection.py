@@ -43,7 +43,7 @@ def select_artifacts(
     Raises:
         SetupError: an entry does not exist.
     """
-    known = [*table.c, *table.go, *table.debian, *table.image]
+    known = [*table.programs, *table.debian, *table.image]
     if unknown := only.difference(known):
         raise SetupError(f"airgap/sources.toml has no entry {', '.join(sorted(unknown))}. Entries: {', '.join(known)}.")
 
@@ -65,7 +65,7 @@ def select_artifacts(
     everything = not only and not copied
     based_on = {table.image[name].base for name in built} - {SCRATCH}
     return Selection(
-        sources=[entry for entry in (*table.c, *table.go) if everything or entry in used],
+        sources=[entry for entry in table.programs if everything or entry in used],
         bases=[base for base in table.debian if base in only | based_on],
         built=built,
         copied=[*copied, *extra],

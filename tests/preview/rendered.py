@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pulumi
+from mlplatform import mlflow
 from mlplatform.addons.metallb import MetalLb
 from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.node_watch import NodeWatch
@@ -26,6 +27,7 @@ from mlplatform.monitoring.canary_trial import CanaryTrial
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.notebooks.notebooks import NotebookAccess, Notebooks
 from mlplatform.platform import ClusterTarget
+from mlplatform.stores.replicated_stores import ReplicatedStores
 from mlplatform.team import Team
 
 from infra.cluster import Cluster, provider
@@ -178,6 +180,13 @@ def notebooks(*names: str, **settings: Any) -> None:
     Notebooks(NotebookSettings.model_validate(settings), access, cluster, registry, spaces, variables)
 
 
+def stores() -> None:
+    """Create replicated stores, and MLflow on them."""
+    cluster, registry = a_cluster(), a_registry()
+    replicated = ReplicatedStores(cluster, registry, mlflow.NAMESPACE, mlflow.PODS, size_gb=5)
+    MlflowServer(TrackingSettings(), cluster, registry, Image(LIBRARIES, registry), stores=replicated)
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "weave": lambda: _network("bundle"),
     "weave upstream": lambda: _network("upstream", weave_fast_datapath=True),
@@ -195,6 +204,7 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "teams": teams,
     "notebooks": notebooks,
     "notebooks of teams": lambda: notebooks("shop", "science", sizes={"small": {"cpu": 1}, "large": {"cpu": 8}}),
+    "replicated stores": stores,
 }
 """Each program creates the objects of one part of a stack."""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
+from mlplatform.mlflow_server.database_copy import copy_tables, set_aside
+from sqlalchemy import Boolean, Column, ForeignKey, Integer, MetaData, String, Table, create_engine
 
 from settings.platform import TrackingSettings
 from tests.harness import Stack, free_ports
@@ -118,3 +120,31 @@ def test_restored_data_of_external_stores_are_those_of_the_backup(
     (tmp_path / "mlflow.db").touch()
     with pytest.raises(BackupError, match=r"the backup has mlflow\.db, and this stack needs mlflow\.dump"):
         restore_external_data(tracking, tmp_path, tmp_path / "kept")
+
+
+def test_copied_tables_are_the_same_and_accept_new_rows(database: str, tmp_path: Path) -> None:
+    metadata = MetaData()
+    owners = Table("owners", metadata, Column("id", Integer, primary_key=True), Column("active", Boolean))
+    runs = Table("runs", metadata, Column("id", String, primary_key=True), Column("owner", ForeignKey(owners.c.id)))
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create database copied")
+    url = database.removesuffix("postgres") + "copied"
+    files = [f"sqlite:///{tmp_path / name}.db" for name in ("before", "after")]
+    before, there, after = (create_engine(each) for each in (files[0], url, files[1]))
+    for engine in (before, there, after):
+        metadata.create_all(engine)
+    with before.begin() as source, there.begin() as target:
+        source.execute(owners.insert(), [{"id": 7, "active": True}, {"id": 9, "active": False}])
+        source.execute(runs.insert(), [{"id": "r1", "owner": 9}])
+        target.execute(owners.insert(), [{"id": 1, "active": True}])
+    copy_tables(files[0], there, metadata.sorted_tables)
+    with there.begin() as target:
+        assert target.execute(owners.insert().values(active=True)).inserted_primary_key == (10,)
+    copy_tables(url, after, metadata.sorted_tables)
+    with after.connect() as copied:
+        assert copied.execute(owners.select()).all() == [(7, True), (9, False), (10, True)]
+        assert copied.execute(runs.select()).all() == [("r1", 9)]
+    set_aside(url, "before_restore")
+    with psycopg.connect(url) as connection:
+        assert connection.execute("select to_regclass('public.runs')").fetchone() == (None,)
+        assert connection.execute("select id from before_restore.runs").fetchall() == [("r1",)]

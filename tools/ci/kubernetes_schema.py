@@ -17,7 +17,7 @@ DOCUMENT = "api/openapi-spec/swagger.json"
 FILE = paths.PROJECT / "tests" / "preview" / "kubernetes-schema.json"
 PREFIX = "#/definitions/"
 KINDS = (
-    *("apps/v1/DaemonSet", "apps/v1/Deployment"),
+    *("apps/v1/DaemonSet", "apps/v1/Deployment", "apps/v1/StatefulSet"),
     "apiextensions.k8s.io/v1/CustomResourceDefinition",
     "apiregistration.k8s.io/v1/APIService",
     "autoscaling/v2/HorizontalPodAutoscaler",

@@ -199,6 +199,7 @@ ALL: dict[str, Any] = {
     },
     "workloads": {"pipelines": {"iris-external": {"serve": True, "model": "iris"}}},
 }
+REPLICATED: dict[str, Any] = {"platform": {"stores": "replicated"}}
 CLUSTER_KINDS = {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "StorageClass"}
 
 
@@ -228,7 +229,7 @@ def stack_settings(**sections: Any) -> StackSettings:
     return StackSettings.model_validate({"infra": infra, **sections, "platform": platform})
 
 
-@pytest.mark.parametrize("sections", [{}, ALL], ids=["smallest", "all"])
+@pytest.mark.parametrize("sections", [{}, ALL, REPLICATED], ids=["smallest", "all", "replicated"])
 def test_created_objects_are_all_objects_outside_the_stacks_namespaces(sections: dict[str, Any]) -> None:
     settings = stack_settings(**sections)
     objects = [each for each in rendered(settings).resources.values() if "apiVersion" in each]

@@ -37,6 +37,7 @@ TTL = 'kubelet_certificate_manager_server_ttl_seconds{node="worker-1"}'
 CERTIFICATES = 'apiserver_client_certificate_expiration_seconds_bucket{le="%s"}'
 WAITING = 'kube_pod_container_status_waiting_reason{namespace="n",pod="p",container="c",reason="%s"}'
 PHASE = 'kube_pod_status_phase{namespace="n",pod="p",phase="%s"}'
+STORE = 'kube_pod_status_ready{namespace="mlplatform-stores",pod="postgresql-1",condition="true"}'
 READY = 'kube_pod_status_ready{namespace="n",pod="p",condition="true"}'
 REQUESTS = 'model_server_requests_total{service="iris-server",path="%s",status="%s"}'
 SECONDS = 'model_server_request_seconds_bucket{service="iris-server",path="/score",le="%s"}'
@@ -73,6 +74,7 @@ FIRES: dict[str, Case] = {
     "BackupMissing": Case({"backup_expected": "1x300"}, 25 * 60, "5m"),
     "PodCrashLooping": Case({WAITING % "CrashLoopBackOff": "1 0 1x8 0 1x30"}, 12),
     "PodNotReady": Case({READY: "0x60", PHASE % "Running": "1x60"}, 20),
+    "StoreMemberMissing": Case({STORE: "1x4 0x20"}, 10),
     "TargetDown": Case({'up{job="nodes",instance="node-exporter-1"}': "0x40"}, 10),
     "ModelErrors": Case({REQUESTS % ("/score", "200"): "0+98x40", REQUESTS % ("/score", "500"): "0+2x40"}, 15),
     "ModelSlow": Case({SECONDS % "0.25": "0+95x60", SECONDS % "2.5": "0+100x60", SECONDS % "+Inf": "0+100x60"}, 25),
@@ -113,6 +115,10 @@ QUIET: dict[str, dict[str, Case]] = {
     "PodNotReady": {
         "a pod that has succeeded": Case({READY: "0x60", PHASE % "Succeeded": "1x60", PHASE % "Running": "0x60"}, 20),
         "one that is still starting": Case({READY: "0x10 1x50", PHASE % "Running": "1x60"}, 20),
+    },
+    "StoreMemberMissing": {
+        "a member that restarted": Case({STORE: "1x4 0x3 1x20"}, 10),
+        "another pod": Case({READY: "0x20"}, 10),
     },
     "TargetDown": {"a target that responds": Case({'up{job="nodes",instance="node-exporter-1"}': "1x40"}, 10)},
     "ModelErrors": {

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from mlplatform.mlflow_server.data_archive import ARTIFACTS, DATABASE
+from mlplatform.mlflow_server.store_archive import ARTIFACTS, DATABASE
 
-from settings.platform import ArtifactStoreSettings, TrackingSettings
+from settings.platform import TrackingSettings
+from settings.services.artifact_store import ArtifactStoreSettings
 from tools.cli.backup.errors import BackupError
 
 DUMP = "mlflow.dump"

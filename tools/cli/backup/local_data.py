@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlplatform.mlflow_server.data_archive import DATABASE
+from mlplatform.mlflow_server.store_archive import DATABASE
 
 from infra.local.process_group import ProcessGroup
 from tools.bootstrap.paths import cache_directory

@@ -1,0 +1,1 @@
+"""Replicated stores: PostgreSQL and an S3 store with copies on three machines."""
