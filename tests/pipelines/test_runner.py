@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -235,7 +236,9 @@ class RecordingLoops:
 def test_loop_that_exchanges_only_parameters_is_given_away_as_a_whole(tmp_path: Path) -> None:
     prepare_run(tmp_path / "run", loops_twice, {})
     loops = RecordingLoops()
-    result = run_package(tmp_path / "run", "run-1", lambda dag: dag.run({"values": [4, 5]}), 1, loops)
+    with ThreadPoolExecutor(1) as pool:  # the end of a run removes the event loop of its thread, which other tests need
+        ended = pool.submit(run_package, tmp_path / "run", "run-1", lambda dag: dag.run({"values": [4, 5]}), 1, loops)
+        result = ended.result()
     assert result["outputs"] == {"Output": [0, 1]}
     (loop,) = loops.loops  # a loop with one iteration stays here
     assert [each["pipelinechannel--values-loop-item"] for each in loop.iterations] == [4, 5]
