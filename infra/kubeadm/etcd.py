@@ -36,7 +36,7 @@ def remove_replaced_members(kubectl: Kubectl, request: NodeRequest) -> None:
     """Remove the members of lost control planes whose new machines have not joined yet.
 
     kubeadm changes a control plane only if all members are healthy. A machine that does not respond keeps its member:
-    it may come back with its data.
+    it may come back with its data. A machine that never was a node has no member.
 
     Raises:
         UserError: as in `remove_member`.
@@ -44,7 +44,7 @@ def remove_replaced_members(kubectl: Kubectl, request: NodeRequest) -> None:
     for other in request.other_control_planes and request.control_planes:
         if other.name in (request.node.name, kubectl.machine.name):
             continue
-        if _is_new(other):
+        if kubectl.node_exists(other.name) and _is_new(other):
             remove_member(kubectl, other)
 
 

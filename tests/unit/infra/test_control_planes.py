@@ -120,12 +120,19 @@ def test_only_control_plane_neither_joins_nor_leaves(action: str, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("printed", "off", "removed"), [("new\n", (), True), ("", (), False), ("new\n", ("plane-3",), False)]
+    ("nodes", "printed", "off", "removed"),
+    [
+        ("node/plane-3\n", "new\n", (), True),
+        ("node/plane-3\n", "", (), False),
+        ("node/plane-3\n", "new\n", ("plane-3",), False),
+        ("", "new\n", (), False),
+    ],
+    ids=["replaced", "member", "off", "first-up"],
 )
 def test_reconcile_first_removes_the_members_of_control_planes_with_a_new_machine(
-    printed: str, off: tuple[str, ...], removed: bool, monkeypatch: pytest.MonkeyPatch
+    nodes: str, printed: str, off: tuple[str, ...], removed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines = Recorder(off=off, printed={"echo new": printed, "member list": json.dumps(MEMBERS)})
+    machines = Recorder(nodes, off=off, printed={"echo new": printed, "member list": json.dumps(MEMBERS)})
     environment = {"environment": {"ROLE": "control-plane"}, "digest": "0123"}
     run("reconcile", machines, monkeypatch, node=PLANES[0], **environment)
     order = ["member remove c0ffee", "reconcile.sh"]
