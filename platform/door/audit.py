@@ -11,7 +11,7 @@ from mlplatform.door.start_page import NAME as START_PAGE
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment
 from mlplatform.k8s.namespace import Namespace
-from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources, SecretKey
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Resources, SecretKey, server_probes
 from mlplatform.k8s.program_files import program_files
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.volumes import Claim, ConfigMapFiles, Mount
@@ -42,7 +42,6 @@ def audit_service(
     peers = [{"podSelector": {"matchLabels": dict(labels)}} for labels in callers]
     policy = namespace.allow(NAME, PODS, ingress=[{"from": peers, "ports": ports}])
     claim = persistent_volume_claim(NAME, namespace, PODS, SIZE_GB)
-    ready = HttpGet("/health", PORT)
     server = Container(
         NAME,
         image.reference,
@@ -56,11 +55,7 @@ def audit_service(
             "DOOR_KEY": SecretKey(START_PAGE, KEY),
         },
         ports={"http": PORT},
-        probes=Probes(
-            startup=Probe(ready, period=1, timeout=3, failures=120),
-            readiness=Probe(ready, period=5, timeout=3),
-            liveness=Probe(ready, period=20, timeout=5, failures=6),
-        ),
+        probes=server_probes(HttpGet("/health", PORT)),
         mounts=[
             Mount("programs", f"{PROGRAMS}/{MODULE.replace('.', '/')}", read_only=True),
             Mount("data", DATA),

@@ -13,7 +13,7 @@ from mlplatform.door.door_routes import ROLES
 from mlplatform.images.image import Image
 from mlplatform.k8s.deployment import deployment, service
 from mlplatform.k8s.namespace import Namespace, Rule, tcp_ports
-from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources, SecretKey
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Resources, SecretKey, server_probes
 from mlplatform.k8s.program_files import program_files
 from mlplatform.k8s.volumes import ConfigMapFiles, EmptyDir, Mount, SecretFiles
 
@@ -106,7 +106,6 @@ def start_page(
         opts=namespace.options(),
     )
     policy = namespace.allow(NAME, PODS, ingress=[{"from": [door], **tcp_ports(PORT)}], egress=egress)
-    ready = HttpGet("/health", PORT)
     server = Container(
         NAME,
         libraries.reference,
@@ -119,11 +118,7 @@ def start_page(
             "DOOR_KEY": SecretKey(NAME, KEY),
         },
         ports={"http": PORT},
-        probes=Probes(
-            startup=Probe(ready, period=1, timeout=3, failures=120),
-            readiness=Probe(ready, period=5, timeout=3),
-            liveness=Probe(ready, period=20, timeout=5, failures=6),
-        ),
+        probes=server_probes(HttpGet("/health", PORT)),
         mounts=[
             Mount("programs", f"{PROGRAMS}/{MODULE.replace('.', '/')}", read_only=True),
             Mount("settings", SETTINGS, read_only=True),

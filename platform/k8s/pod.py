@@ -198,3 +198,12 @@ class Pod:
             "containers": [container.manifest() for container in self.containers],
             "volumes": [{"name": name, **volume.manifest()} for name, volume in (self.volumes or {}).items()],
         }
+
+
+def server_probes(check: HttpGet | TcpConnect, timeout: int = 3) -> Probes:
+    """Return probes that allow a server five minutes to start, and then check it every 5 and 20 seconds."""
+    return Probes(
+        startup=Probe(check, period=1, timeout=timeout, failures=300),
+        readiness=Probe(check, period=5, timeout=timeout),
+        liveness=Probe(check, period=20, timeout=timeout, failures=6),
+    )

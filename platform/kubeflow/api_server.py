@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.k8s.namespace import Rule
-from mlplatform.k8s.pod import Container, EnvironmentValue, HttpGet, PodField, Resources, SecretKey
+from mlplatform.k8s.pod import Container, EnvironmentValue, HttpGet, PodField, Resources, SecretKey, server_probes
 from mlplatform.k8s.rbac import GROUP as RBAC_GROUP
 from mlplatform.k8s.rbac import Rules
 from mlplatform.k8s.volumes import AccountToken, ConfigMapFiles, EmptyDir, Mount
@@ -21,7 +21,6 @@ from mlplatform.kubeflow.deployment_factory import (
     component_port,
     egress_outside,
     pod,
-    server_probes,
 )
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import NAME as OBJECTS

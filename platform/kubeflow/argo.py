@@ -7,9 +7,9 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.pod import Container, HttpGet, PodField, Resources
+from mlplatform.k8s.pod import Container, HttpGet, PodField, Resources, server_probes
 from mlplatform.k8s.volumes import EmptyDir, Mount
-from mlplatform.kubeflow.deployment_factory import SMALL, DeploymentFactory, pod, server_probes
+from mlplatform.kubeflow.deployment_factory import SMALL, DeploymentFactory, pod
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET, ObjectStore
 

@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 from mlplatform.images.image import Image
 from mlplatform.k8s import deployment
 from mlplatform.k8s.namespace import ANY_ADDRESS, DNS, Namespace, Rule, api_server_rule, tcp_ports
-from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources, TcpConnect
+from mlplatform.k8s.pod import Container, Pod, Resources
 from mlplatform.k8s.rbac import Rules, service_account
 from mlplatform.k8s.volumes import Volume
 
@@ -154,12 +154,3 @@ def component_port(name: str, port: int) -> Rule:
 def egress_outside(port: int) -> Rule:
     """Return the egress rule that allows this port of any address."""
     return {**ANY_ADDRESS, **tcp_ports(port)}
-
-
-def server_probes(check: HttpGet | TcpConnect, timeout: int = 3) -> Probes:
-    """Return probes that allow a server five minutes to start, and then check it every 5 and 20 seconds."""
-    return Probes(
-        startup=Probe(check, period=1, timeout=timeout, failures=300),
-        readiness=Probe(check, period=5, timeout=timeout),
-        liveness=Probe(check, period=20, timeout=timeout, failures=6),
-    )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.pod import Container, HttpGet, Pod, Resources
+from mlplatform.k8s.pod import Container, HttpGet, Pod, Resources, server_probes
 from mlplatform.k8s.pvc import persistent_volume_claim
 from mlplatform.k8s.volumes import Claim, EmptyDir, Mount, SecretFiles
-from mlplatform.kubeflow.deployment_factory import DeploymentFactory, pod, server_probes
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory, pod
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 
 from infra.secrets import RandomPassword

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-from mlplatform.k8s.pod import Container, Resources, TcpConnect
+from mlplatform.k8s.pod import Container, Resources, TcpConnect, server_probes
 from mlplatform.k8s.volumes import EmptyDir, Mount, SecretFiles
 from mlplatform.kubeflow.database import Database, database
-from mlplatform.kubeflow.deployment_factory import DeploymentFactory, egress_outside, pod, server_probes
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory, egress_outside, pod
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import ObjectStore, object_store
 

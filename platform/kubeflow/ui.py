@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 import pulumi
 import pulumi_kubernetes as kubernetes
-from mlplatform.k8s.pod import Container, HttpGet, Probe, Probes, Resources, SecretKey, TcpConnect
+from mlplatform.k8s.pod import Container, HttpGet, Probe, Probes, Resources, SecretKey, TcpConnect, server_probes
 from mlplatform.k8s.volumes import ConfigMapFiles, EmptyDir, Mount, SecretFiles
 from mlplatform.kubeflow.api_server import HTTP
 from mlplatform.kubeflow.api_server import NAME as API
 from mlplatform.kubeflow.argo import LOGS
-from mlplatform.kubeflow.deployment_factory import DeploymentFactory, egress_outside, pod, server_probes
+from mlplatform.kubeflow.deployment_factory import DeploymentFactory, egress_outside, pod
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.object_store import SECRET, ObjectStore
 from mlplatform.kubeflow.stores import METADATA_PORT, METADATA_SERVICE

@@ -26,7 +26,7 @@ NEXT = {
     "promoted": "the canary becomes the champion if it passes the gate",
     "taken back": "the canary is taken back",
 }
-"""What `up` does by a decision."""
+"""Sentences on the action of `up`, by decision."""
 
 
 def canary(pulumi: Pulumi, _arguments: list[str]) -> int:
