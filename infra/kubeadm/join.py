@@ -86,8 +86,9 @@ def join(request: NodeRequest) -> None:
 def join_control_plane_now(request: ControlPlaneRequest) -> None:
     """Run `kubeadm join` on the control plane with a new token, and a new key for the cluster's certificates.
 
-    Do nothing if the machine is a control plane of the cluster. First, remove the member of etcd that an unfinished
-    join or a lost machine of the same name left.
+    Do nothing if the machine is a control plane of the cluster. First, remove what an unfinished join or a lost machine
+    of the same name left: its member of etcd, and the mirrors of its static pods. kubeadm would compare the new static
+    pods with the old mirrors.
 
     Raises:
         UserError: kubeadm failed, or no other control plane can be used.
@@ -107,6 +108,7 @@ def join_control_plane_now(request: ControlPlaneRequest) -> None:
                 print(f"{name} has joined before")
                 return
             remove_member(kubectl, request.node)
+            kubectl.delete_static_pods(name)
             read_keys = kubectl.shell.run("sudo --non-interactive cat /etc/kubernetes/encryption.yaml")
             encryption = read_keys.checked("reading the encryption keys of Secrets")
             with _join_token(kubectl, name) as discovery, _uploaded_certificates(kubectl, request) as key:

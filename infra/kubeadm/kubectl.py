@@ -90,6 +90,12 @@ class Kubectl:
         """Remove the node from the cluster."""
         self.run(f"delete node {node} --wait=true").checked(f"removing node {node}")
 
+    def delete_static_pods(self, node: str) -> None:
+        """Delete the mirrors of the control plane's static pods on the node. A kubelet that runs creates them again."""
+        selectors = f"--selector tier=control-plane --field-selector spec.nodeName={node}"
+        delete = f"--namespace kube-system delete pods {selectors} --force --grace-period=0 --ignore-not-found"
+        self.run(delete).checked(f"deleting the static pods of {node}")
+
     def wait_for_node(self, node: str, version: str) -> None:
         """Wait until the kubelet of that version reports the node as Ready, and uncordon the node.
 

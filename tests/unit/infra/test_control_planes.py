@@ -52,7 +52,15 @@ def test_join_of_a_control_plane_removes_its_old_member_and_keeps_key_and_token_
     machines = new_machine()
     machines.printed |= {"encryption.yaml": "keys-of-secrets", "get secret kubeadm-certs": "bootstrap-token-fedcba"}
     assert run("join-control-plane", machines, monkeypatch, environment=ENVIRONMENT) == 0
-    order = ["member remove c0ffee", "token create", "upload-certificates.sh", "control-plane/join.sh", "delete secret"]
+    static_pods = "delete pods --selector tier=control-plane --field-selector spec.nodeName=plane-3"
+    order = [
+        "member remove c0ffee",
+        static_pods,
+        "token create",
+        "upload-certificates.sh",
+        "control-plane/join.sh",
+        "delete secret",
+    ]
     assert found_in_order(machines, order) == order
     assert machines.named("control-plane/join.sh") == ["plane-3"]
     (stdin,) = [stdin for command, stdin in machines.inputs if "control-plane/join.sh" in command]
