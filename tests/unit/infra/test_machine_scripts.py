@@ -457,3 +457,10 @@ def test_system_installs_packages_without_removing_others(machine: Sandbox) -> N
     assert machine.run("system.sh").returncode == 1
     (install,) = [call for call in machine.calls if " install " in call]
     assert "--no-remove" in install
+
+
+def test_facts_of_a_machine_with_many_links_have_its_address(machine: Sandbox) -> None:
+    """Let `ip` write more than a pipe holds after the address, so that it ends with SIGPIPE."""
+    link = "2: ens3    inet 10.0.0.1/24 brd 10.0.0.255 scope global ens3"
+    machine.program("ip", f'echo "{link}"; for ((n = 0; n < 3000; n++)); do echo "$n: veth$n inet 10.9.0.1/32"; done')
+    assert "has_address yes" in facts_of(machine)

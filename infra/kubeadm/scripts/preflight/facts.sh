@@ -2,7 +2,8 @@
 # Print facts about this machine, one `key value` a line, for the preflight. Changes nothing.
 # Input: ADDRESS, its private address; PEERS, the private addresses of the other machines; VIRTUAL_ADDRESS, the address
 # that the API server is to have, or unset.
-set -uo pipefail
+# Without pipefail: `grep -q` ends at its match, and the program before it then fails with SIGPIPE.
+set -u
 
 # shellcheck source=/dev/null
 . /etc/os-release
