@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.harness import copy_of_checkout
 
@@ -39,6 +39,7 @@ OPTIONS = [
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("the page is not tested: Chromium is not installed")
+    expect.set_options(timeout=60_000)  # milliseconds; a page of MLflow takes more than the default of 5 s on busy cores
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield browser
