@@ -39,7 +39,8 @@ OPTIONS = [
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("the page is not tested: Chromium is not installed")
-    expect.set_options(timeout=60_000)  # milliseconds; a page of MLflow takes more than the default of 5 s on busy cores
+    # A page of MLflow takes more than the default of five seconds on busy cores.
+    expect.set_options(timeout=60_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield browser
