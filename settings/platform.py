@@ -45,7 +45,7 @@ class TrackingSettings(Section):
 
     @property
     def external(self) -> bool:
-        """Whether a store of MLflow is outside the stack."""
+        """True if a store of MLflow is outside the stack."""
         return bool(self.database_url or self.artifacts)
 
     @field_validator("database_url")

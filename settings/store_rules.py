@@ -20,7 +20,7 @@ def check_stores(infra: InfraSettings, platform: PlatformSettings) -> None:
     """Check that a stack that asks for replicated stores can have them.
 
     Raises:
-        ValueError: it has no cluster, too few machines, or stores of its own.
+        ValueError: it has no cluster, too few machines, or stores in `platform:tracking`.
     """
     if platform.stores != "replicated":
         return
