@@ -17,7 +17,7 @@ def has_replicated_stores(infra: InfraSettings, platform: PlatformSettings) -> b
 
 
 def check_stores(infra: InfraSettings, platform: PlatformSettings) -> None:
-    """Check that a stack that asks for replicated stores can have them.
+    """Check that a stack with `platform:stores: replicated` can have such stores.
 
     Raises:
         ValueError: it has no cluster, too few machines, or stores in `platform:tracking`.
