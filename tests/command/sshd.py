@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from airgap.stand_ins.protocol.property_values import Properties
+from infra.local.free_ports import free_port
 
 SERVER = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -26,12 +27,6 @@ def missing() -> str:
     if shutil.which("ssh-keygen") is None:
         return "no ssh-keygen here: install openssh-client"
     return ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "", form: str = "RFC4716") -> tuple[str, str]:

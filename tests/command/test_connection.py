@@ -21,10 +21,11 @@ from paramiko.server import InteractiveQuery
 from airgap.stand_ins.command.resource_command.ssh.keepalive import keep_alive
 from airgap.stand_ins.command.resource_command.ssh.keys import private_key
 from airgap.stand_ins.protocol.property_values import Properties, Secret
+from infra.local.free_ports import free_port
 from tests.waiting import until
 
 from .plugin import REMOTE, Plugin, Refused
-from .sshd import USER, Sshd, free_port, make_key
+from .sshd import USER, Sshd, make_key
 
 
 def connect(plugin: Plugin, connection: Properties, name: str = "thing", timeout: float = 0) -> object:

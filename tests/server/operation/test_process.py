@@ -17,10 +17,11 @@ import psutil
 import pytest
 import requests
 
+from infra.local.free_ports import free_port
 from model_server.http import idle_connections
 from model_server.metrics_folder import PREFIX, SHARED_MEMORY
 from model_server.settings import ServerSettings
-from tests.server.running import HOST, Server, environment, free_port, running, wait_until
+from tests.server.running import HOST, Server, environment, running, wait_until
 from tests.server.training import Trained
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}

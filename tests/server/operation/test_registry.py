@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.free_ports import free_port
 from tests.server.registry import Registry, relay
-from tests.server.running import HOST, Server, free_port, running, wait_until
+from tests.server.running import HOST, Server, running, wait_until
 from tests.server.training import Trained, make_endless, make_hungry, train_iris
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from infra.local.free_ports import free_port
 from model_server.http import idle_connections
 from tests.bench.http import slow_bodies
-from tests.server.running import HOST, free_port, running, wait_until
+from tests.server.running import HOST, running, wait_until
 from tests.server.training import Trained
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.kubeadm import scripts
-from tests.harness import free_ports
+from infra.local.free_ports import free_ports
 from tests.sandbox import OWNER, Sandbox
 from tests.waiting import until
 

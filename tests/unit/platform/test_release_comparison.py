@@ -13,7 +13,7 @@ import requests
 from mlplatform.start_page.prometheus_api import PrometheusApi, PrometheusError, prometheus_api
 from mlplatform.start_page.release_comparison import MeasuredRelease, ReleaseComparison, compare_releases
 
-from tests.server.running import free_port
+from infra.local.free_ports import free_port
 from tests.waiting import until
 from tools.bootstrap import paths
 

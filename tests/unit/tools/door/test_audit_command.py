@@ -16,7 +16,7 @@ from mlplatform.audit_log.audit_store import MOST_IN_A_MINUTE, AuditEntry, Audit
 from mlplatform.audit_log.door_lines import door_entry
 
 from infra.local.computer_user import computer_user
-from tests.server.running import free_port
+from infra.local.free_ports import free_port
 from tests.waiting import until
 from tools.cli.audit import audit_command, audit_entries
 from tools.cli.audit.audit_command import audit, entry_lines
