@@ -5,8 +5,8 @@ from typing import Any
 import pulumi
 from mlplatform.cluster_provisioning import provision_kubeadm_cluster, provision_managed_cluster
 from mlplatform.images.pinned_images import pin_images
-from mlplatform.images.required_images import require_images
 from mlplatform.platform import cluster_platform, local_platform
+from mlplatform.required_images import require_images
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from settings.loading import load_settings

@@ -21,9 +21,9 @@ import yaml
 from mlplatform import job_namespace, mlflow, mlflow_pod
 from mlplatform.engine_config import EngineConfig, JobEngineConfig
 from mlplatform.images.image import REPOSITORY_PREFIX, WORKLOADS
-from mlplatform.images.required_images import require_images
 from mlplatform.kubeflow import deployment_factory
 from mlplatform.mlflow_server import users
+from mlplatform.required_images import require_images
 from mlplatform.tracking_access import TrackingAccess
 from pulumi import RunError
 

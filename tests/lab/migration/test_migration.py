@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from mlplatform.images.required_images import require_images
 from mlplatform.kubeflow import deployment_factory
+from mlplatform.required_images import require_images
 from pulumi import RunError
 
 from settings.platform import PlatformSettings

@@ -10,9 +10,9 @@ from typing import Any
 import pulumi
 import pytest
 from mlplatform.images.image import LIBRARIES, Image
-from mlplatform.images.required_images import require_images
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
+from mlplatform.required_images import require_images
 from mlplatform.stores import postgresql, seaweedfs
 
 from airgap.bundle.source_table import load_sources
