@@ -91,7 +91,7 @@ def agent(sshd: Sshd, tmp_path: Path) -> Iterator[str]:
     """Start an agent with the user's key; yield its socket."""
     path = str(tmp_path / "agent")
     process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    until(lambda: os.path.exists(path), seconds=10)  # noqa: PTH110 - a path of a socket
+    until(lambda: os.path.exists(path))  # noqa: PTH110 - a path of a socket
     add = ["ssh-add", "-q", str(sshd.folder / "user_key")]
     subprocess.run(add, env=os.environ | {"SSH_AUTH_SOCK": path}, check=True, capture_output=True)
     yield path

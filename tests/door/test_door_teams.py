@@ -273,7 +273,7 @@ def test_token_of_a_team_reaches_the_runs_of_this_team(team_door: DoorProcesses,
             for text, team in tokens.items()
         }
 
-    until(lambda: 401 not in statuses().values(), seconds=30, what="the tokens")
+    until(lambda: 401 not in statuses().values(), what="the tokens")
     assert statuses() == {"shop": 200, "science": 403, "a note": 403}
 
 

@@ -78,7 +78,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusA
         process = subprocess.Popen(
             [program, *options, f"--web.listen-address={url.removeprefix('http://')}"], stdout=log, stderr=log
         )
-    until(lambda: _is_ready(url), seconds=60, what="Prometheus")
+    until(lambda: _is_ready(url), what="Prometheus")
     with closing(requests.Session()) as session:
         yield PrometheusApi(url, session)
     process.terminate()

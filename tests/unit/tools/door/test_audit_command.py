@@ -42,7 +42,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_DoorLog]:
     variables = {"AUDIT_FOLDER": str(folder), "AUDIT_DAYS": "30", "DOOR_KEY": "key"}
     process = subprocess.Popen(command, env=variables)
     url = f"http://127.0.0.1:{port}"
-    until(lambda: _responds(url), seconds=60, what="the audit log")
+    until(lambda: _responds(url), what="the audit log")
     yield _DoorLog(url, "key")
     process.terminate()
     assert process.wait(10) == 0
