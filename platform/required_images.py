@@ -16,7 +16,11 @@ from settings.platform import PlatformSettings
 def require_images(settings: PlatformSettings, replicated: bool = False) -> None:
     """Check that the bundle has all images of the settings, before the program changes anything.
 
-    `replicated` is True for a stack with replicated stores. A registry of the settings is not checked: its nodes may pull what it lacks from upstream.
+    A registry of the settings is not checked: its nodes may pull what it lacks from upstream.
+
+    Args:
+        settings: settings of the platform.
+        replicated: True for a stack with replicated stores.
 
     Raises:
         RunError: there is a bundle, and it lacks images; the text names the images and how to add them.
