@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 1 << 16
 """Rows of a chunk of a Parquet file."""
+CHUNK_CELLS = 1 << 22
+"""Cells of a chunk of a Parquet file, at most: a wide table has fewer rows in a chunk."""
 UNIT_ROWS = 1 << 20
 """Row groups of a Parquet file are one unit until they have this number of rows."""
 COLUMN_BUFFER_BYTES = 1 << 18
@@ -73,7 +75,7 @@ def read_chunks(unit: Unit, csv_format: CsvFormat) -> Iterator[pa.Table]:
 
     with unit.file.open() as stream:
         if unit.row_groups is None:
-            names, batches = stream_csv(_pieces(stream, unit.file), csv_format)
+            names, batches = stream_csv(read_bytes(stream, unit.file), csv_format)
         else:
             names, batches = _read_row_groups(stream, unit)
         checked = False
@@ -105,12 +107,13 @@ def _row_groups(stream: IO[bytes], file: DataFile) -> list[tuple[int, tuple[int,
 
 def _read_row_groups(stream: IO[bytes], unit: Unit) -> tuple[list[str], Iterator[pa.RecordBatch]]:
     opened = _parquet(stream, unit.file)
+    rows = min(CHUNK_ROWS, max(1, CHUNK_CELLS // max(1, len(opened.schema_arrow.names))))
 
     def batches() -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         try:
-            yield from opened.iter_batches(CHUNK_ROWS, row_groups=unit.row_groups, use_threads=False)
+            yield from opened.iter_batches(rows, row_groups=unit.row_groups, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise StepError(f"the data begin like a Parquet file but cannot be read: {error}") from None
 
@@ -141,7 +144,8 @@ def _seekable(stream: IO[bytes], file: DataFile) -> IO[bytes]:
     return stream
 
 
-def _pieces(stream: IO[bytes], file: DataFile) -> Iterator[bytes]:
+def read_bytes(stream: IO[bytes], file: DataFile) -> Iterator[bytes]:
+    """Return the content of a file in pieces."""
     return iter(lambda: _read(stream, REQUEST_BYTES, file), b"")
 
 
