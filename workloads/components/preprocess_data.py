@@ -48,16 +48,17 @@ def preprocess_data(
     from pathlib import Path
 
     from workloads.ml.data.csv_reader import CsvFormat
-    from workloads.ml.data.data_files import find_training_files
+    from workloads.ml.data.data_files import find_files
     from workloads.ml.data.data_report import data_page
     from workloads.ml.data.findings import find_suspicions
     from workloads.ml.data.scan.parts import write_parts
     from workloads.ml.data.scan.table_scan import TableScan, one_by_one
     from workloads.ml.data.scan.unit_reader import TableSource
+    from workloads.ml.data.table_chunks import buffer_small_file
     from workloads.ml.data.target import parse_task
     from workloads.ml.training.dask_workers import dask_workers
 
-    files = find_training_files(account_url, container, blob, data_url)
+    files = buffer_small_file(find_files(account_url, container, blob, data_url))
     targets = [target, *further_targets]
     source = TableSource(files, targets, parse_task(task), CsvFormat.from_mapping(csv_format), columns)
     with dask_workers(dask) as workers:

@@ -12,6 +12,7 @@ from settings.loading import load_settings
 
 PIPELINES = "workloads:pipelines"
 WORKERS = {"workers": 2, "memory": "768Mi"}
+ENGINES = {"onprem": {"platform:pipelines": "kubeflow"}}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ WORKERS = {"workers": 2, "memory": "768Mi"}
 )
 def test_load_with_invalid_workers_names_setting_and_fault(stack: str, pipeline: dict[str, Any], expected: str) -> None:
     with pytest.raises(SettingsError) as error:
-        load_settings(stack, {PIPELINES: json.dumps({"iris-external": pipeline})})
+        load_settings(stack, {PIPELINES: json.dumps({"iris-external": pipeline}), **ENGINES.get(stack, {})})
     assert expected in str(error.value)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from io import BytesIO, RawIOBase
+from io import RawIOBase
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 VERSION_KEYS = ("ETag", "etag", "mtime", "created", "LastModified", "Last-Modified", "Content-MD5", "Digest")
 """Properties that file systems report, and that change with the content of a file."""
-
-SMALL_BYTES = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -62,18 +60,6 @@ def find_files(account_url: str, container: str, blob: str, data_url: str) -> li
         return _find_by_url(data_url)
     require_address(account_url, container, blob)
     return _find_blobs(account_url, container, blob)
-
-
-def find_training_files(account_url: str, container: str, blob: str, data_url: str) -> list[DataFile]:
-    """Return the files as `find_files` does; the content of a single small file is read once, into memory."""
-    files = find_files(account_url, container, blob, data_url)
-    if len(files) > 1:
-        return files
-    content, (file,) = bytearray(), files
-    with file.open() as stream:
-        while len(content) <= SMALL_BYTES and (piece := stream.read(SMALL_BYTES)):
-            content += piece
-    return [replace(file, opened=partial(BytesIO, bytes(content)))] if len(content) <= SMALL_BYTES else files
 
 
 def _find_by_url(url: str) -> list[DataFile]:

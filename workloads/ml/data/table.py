@@ -110,6 +110,8 @@ class Table:
 
     def select(self, part: NDArray[np.bool_]) -> Table:
         """Return the rows of a mask."""
+        if part.all():
+            return self
         return replace(self, rows=self.rows[part], labels=self.labels[part], numbers=self.numbers[part])
 
 

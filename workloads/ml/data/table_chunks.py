@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
 from shutil import copyfileobj
 from typing import IO, TYPE_CHECKING
 
@@ -26,6 +28,8 @@ UNIT_ROWS = 1 << 20
 """Row groups of a Parquet file are one unit until they have this number of rows."""
 COLUMN_BUFFER_BYTES = 1 << 18
 """Size of a request for a column of a Parquet file."""
+SMALL_BYTES = 1 << 25
+"""Size of a file that is read once into memory, at most; larger files are read again for each pass."""
 REQUEST_BYTES = 1 << 22
 """Size of a request for a CSV file."""
 
@@ -142,6 +146,19 @@ def _seekable(stream: IO[bytes], file: DataFile) -> IO[bytes]:
         return copy
     stream.seek(0)
     return stream
+
+
+def buffer_small_file(files: Sequence[DataFile]) -> Sequence[DataFile]:
+    """Return the files; if there is one and it is small, its content is read now, and only once."""
+    if len(files) > 1:
+        return files
+    content, (file,) = bytearray(), files
+    with file.open() as stream:
+        for piece in read_bytes(stream, file):
+            content += piece
+            if len(content) > SMALL_BYTES:
+                return files
+    return [replace(file, opened=partial(BytesIO, bytes(content)))]
 
 
 def read_bytes(stream: IO[bytes], file: DataFile) -> Iterator[bytes]:

@@ -106,6 +106,8 @@ class TableScan:
             lines = [errors[name] for name in self._features if name in errors]
             more = [f"and {len(lines) - SHOWN_ERRORS} more columns"] if len(lines) > SHOWN_ERRORS else []
             raise StepError("\n".join(lines[:SHOWN_ERRORS] + more))
+        if row != self.description["rows"]:
+            raise StepError(f"the data at {self._source.address} changed while they were read; run the pipeline again")
 
     def _decide_target(self, facts: UnitFacts) -> list[str]:
         """Return the classes; none of a regression."""
