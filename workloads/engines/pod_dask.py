@@ -20,6 +20,8 @@ from workloads.ml.training.dask_workers import SCHEDULER_VARIABLE
 DASK_PREFIX = "mlplatform-dask:"
 PORT = 8786
 STOP_SECONDS = 20
+QUIET = {"DASK_LOGGING__DISTRIBUTED": "warning"}
+"""Environment variable of the scheduler: the log of the run is for its steps."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def dask_scheduler(setting: Mapping[str, Any] | None) -> Iterator[None]:
         return
     address = f"tcp://{socket.gethostbyname(socket.gethostname())}:{PORT}"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard", "--no-jupyter"]
-    process = subprocess.Popen([*command, "--host", address])
+    process = subprocess.Popen([*command, "--host", address], env=os.environ | QUIET)
     os.environ[SCHEDULER_VARIABLE] = address
     pods = DaskPods(address, int(setting["workers"]), str(setting["memory"]))
     print(f"{DASK_PREFIX}{json.dumps(asdict(pods))}", flush=True)
