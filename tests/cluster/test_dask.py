@@ -22,9 +22,9 @@ from workloads.engines.job.job_engine import JobEngine
 from workloads.ml import model_registry
 from workloads.pipelines import load_pipeline
 
-FILES, ROWS, FEATURES = 10, 1_000_000, 20
-WORKERS, MEMORY = 4, "768Mi"
-"""The numbers of all files have 1.6 GB, twice the memory of a worker."""
+FILES, ROWS, FEATURES = 12, 1_000_000, 20
+WORKERS, MEMORY = 5, "1Gi"
+"""The numbers of all files have 1.9 GB, almost twice the memory of a worker."""
 
 
 @pytest.fixture(scope="module")
