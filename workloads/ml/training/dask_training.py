@@ -1,4 +1,4 @@
-"""Training of XGBoost and LightGBM on the workers of Dask: each holds some row groups of the training part."""
+"""Training of XGBoost on the workers of Dask: each holds some row groups of the training part."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from workloads.ml.data.table import TableDescription, count_groups, read_group
 from workloads.ml.errors import StepError
-from workloads.ml.training.chunks import is_xgboost, prepare_by_sample
+from workloads.ml.training.chunks import prepare_by_sample
 from workloads.ml.training.dask_workers import DaskWorkers
 from workloads.ml.training.estimators import first_line
 
 if TYPE_CHECKING:
     from dask.array import Array
 
-ESTIMATORS = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor", "LGBMClassifier", "LGBMRegressor")
+ESTIMATORS = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
 ATTEMPTS = 3
 """A lost worker takes its rows with it: the training begins again with all workers."""
 
@@ -76,19 +76,11 @@ def _scatter(dask: DaskWorkers, addresses: list[str], path: str) -> tuple[Array,
 
 
 def _fit(dask: DaskWorkers, estimator: Any, rows: Array, labels: Array, description: TableDescription) -> None:
-    if is_xgboost(estimator):
-        from xgboost import dask as dask_xgboost
+    from xgboost import dask as dask_xgboost
 
-        from workloads.ml.training.boosting import adopt_booster, booster_parameters
+    from workloads.ml.training.boosting import adopt_booster, booster_parameters
 
-        parameters = booster_parameters(estimator, description)
-        bins = parameters.get("max_bin", 256)
-        data = dask_xgboost.DaskQuantileDMatrix(dask.client, rows, labels, max_bin=bins)
-        rounds = estimator.get_num_boosting_rounds()
-        adopt_booster(estimator, dask_xgboost.train(dask.client, parameters, data, rounds)["booster"])
-        return
-    from lightgbm import DaskLGBMClassifier, DaskLGBMRegressor
-
-    kind = DaskLGBMClassifier if description["classes"] else DaskLGBMRegressor
-    trained = kind(client=dask.client, **estimator.get_params()).fit(rows, labels).to_local()
-    estimator.__dict__.update(trained.__dict__)
+    parameters = booster_parameters(estimator, description)
+    data = dask_xgboost.DaskQuantileDMatrix(dask.client, rows, labels, max_bin=parameters.get("max_bin", 256))
+    rounds = estimator.get_num_boosting_rounds()
+    adopt_booster(estimator, dask_xgboost.train(dask.client, parameters, data, rounds)["booster"])
