@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -167,6 +167,7 @@ class DoorProcesses:
     ca: Path
     audit: str
     processes: ExitStack = field(default_factory=ExitStack)
+    end_audit_log: Callable[[], None] = field(init=False)
 
     @property
     def url(self) -> str:
@@ -194,6 +195,13 @@ class DoorProcesses:
         """Replace the valid tokens, by their text."""
         content = {hashlib.sha256(token.encode()).hexdigest(): grant for token, grant in tokens.items()}
         (self.folder / "tokens.json").write_text(json.dumps(content))
+
+    def start_audit_log(self) -> None:
+        """Start the audit log, which `end_audit_log` ends."""
+        variables = {"AUDIT_FOLDER": str(self.folder), "AUDIT_DAYS": "1", "DOOR_KEY": KEY}
+        command = [sys.executable, "-m", "mlplatform.audit_log.server", HOST, self.audit.rpartition(":")[2]]
+        self.end_audit_log = process(self.processes, self.folder, "audit", command, variables)
+        until(partial(answers, f"{self.audit}/health"), seconds=60, what="the audit log")
 
     def entries(self, **search: str) -> list[dict[str, Any]]:
         """Return entries of the audit log."""
@@ -229,8 +237,8 @@ def running_door(
         "ca.crt": authority.certificate,
     }.items():
         (folder / name).write_bytes(content)
-    names = ("https", "http", "sign_on", "start", "log", "lines")
-    https, http, sign_on, start, log, lines = (ports.get(name) or free_port() for name in names)
+    names = ("https", "http", "sign_on", "start", "log")
+    https, http, sign_on, start, log = (ports.get(name) or free_port() for name in names)
     running = DoorProcesses(folder, https, http, folder / "ca.crt", f"http://{HOST}:{log}")
     with running.processes as processes:
         echo = processes.enter_context(echo_server())
@@ -260,6 +268,7 @@ def running_door(
             audit=f"http://{HOST}:{log}",
         )
         users = {} if door.oidc else ROLES
+        (folder / "lines").mkdir()
         for part in ("files", "pages"):
             (folder / part).mkdir()
             for name, text in door_pod.files(part).items():
@@ -288,7 +297,8 @@ def running_door(
             "HTTPS_SUFFIX": f":{https}",
             "SIGN_ON_PORT": str(sign_on),
             "SIGN_ON_STEPS": sign_on_steps(door),
-            "AUDIT": f"{HOST} {lines}",
+            "LINES": str(folder / "lines"),
+            "LINES_BYTES": "20000",
             "DRAIN_SECONDS": "0",
             "CERTIFICATE": str(folder),
             **{
@@ -308,8 +318,9 @@ def running_door(
         run = partial(process, processes, folder)
         run("sign-on", [str(oauth2_proxy_program()), f"--config={folder}/oauth2-proxy.cfg"])
         run("start-page", [sys.executable, *application], page_variables)
-        audit_variables = {"AUDIT_FOLDER": str(folder), "AUDIT_DAYS": "1", "DOOR_KEY": KEY}
-        run("audit", [sys.executable, "-m", "mlplatform.audit_log.server", HOST, str(log), str(lines)], audit_variables)
+        running.start_audit_log()
+        sender_variables = {"LINES_FOLDER": str(folder / "lines"), "DOOR_KEY": KEY}
+        run("sender", [sys.executable, "-m", "mlplatform.audit_log.line_sender", running.audit], sender_variables)
         run("nginx", ["sh", str(folder / "files" / "serve.sh")], variables)
         ready = partial(
             answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health", f"http://{HOST}:{log}/health"
@@ -325,9 +336,11 @@ def answers(*urls: str, verify: str | bool = True) -> bool:
         return False
 
 
-def process(stack: ExitStack, folder: Path, name: str, command: list[str], variables: Mapping[str, str] = {}) -> None:
-    """Start a process that ends with the stack; its output is in `<name>.log`."""
-    with (folder / f"{name}.log").open("wb") as log:
+def process(
+    stack: ExitStack, folder: Path, name: str, command: list[str], variables: Mapping[str, str] = {}
+) -> Callable[[], None]:
+    """Start a process that ends with the stack, or by the returned function; its output is in `<name>.log`."""
+    with (folder / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             command, env=os.environ | variables, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
@@ -340,6 +353,7 @@ def process(stack: ExitStack, folder: Path, name: str, command: list[str], varia
             process.kill()
 
     stack.callback(end)
+    return end
 
 
 def expires(seconds: float = 3600) -> float:

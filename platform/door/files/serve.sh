@@ -2,10 +2,12 @@
 # Run nginx, and reload it without losing a request when a file or the address of a service changes.
 #
 # FILES, ACCESS, TOKENS, KEYS, CERTIFICATE, ROUTES, RELEASES and SERVICES name files and folders; SERVICES has lines "name host port".
-# AUDIT is "host port" of the audit log, which gets lines by syslog. STATE is a writable folder. The other variables are values of the configuration.
+# STATE is a writable folder. LINES is the folder whose lines of at most LINES_BYTES a file another process sends to the audit log.
+# The other variables are values of the configuration.
 set -eu
 mkdir -p "$STATE"
-for name in FILES STATE ACCESS KEYS CERTIFICATE ROUTES RELEASES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
+rm -f "$LINES/ended"
+for name in FILES STATE LINES ACCESS KEYS CERTIFICATE ROUTES RELEASES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
   SIGN_ON_STEPS RATE; do
   echo "s~@$name@~$(printenv "$name")~g"
 done > "$STATE/values.sed"
@@ -24,17 +26,23 @@ resolve() {
   done < "$SERVICES" > "$STATE/upstreams.conf"
 }
 
-# Write audit.conf. Without an address of the audit log, the lines go to the log of this container alone.
-follow_audit() {
-  address=$(getent ahostsv4 "${AUDIT% *}" | awk 'NR == 1 { print $1 }')
-  if [ -n "$address" ]; then
-    echo "access_log syslog:server=$address:${AUDIT#* },nohostname,tag=door door if=\$logged;"
-  fi > "$STATE/audit.conf"
+# Let nginx begin a new file of lines after LINES_BYTES. The sender deletes closed files.
+# While the audit log is away, the oldest lines are kept: a flood of requests must not push out what happened before it.
+close_lines() {
+  [ "$(wc -c < "$LINES/current.log")" -gt "$LINES_BYTES" ] || return 0
+  set -- "$LINES"/*.closed
+  if [ $# -lt 12 ]; then
+    mv "$LINES/current.log" "$LINES/$(date +%s).closed"
+  else
+    echo "{\"id\":\"$(cat /proc/sys/kernel/random/uuid)\",\"time\":\"$(date -u +%FT%TZ)\",\"left_out\":$(wc -l < "$LINES/current.log")}" \
+      >> "$LINES/left_out.log"
+    rm "$LINES/current.log"
+  fi
+  kill -USR1 "$server"
 }
 
 configure() {
   resolve
-  follow_audit
   # No token has been made yet if the file is missing.
   cat "$TOKENS" > "$STATE/tokens.json" 2>/dev/null || echo '{}' > "$STATE/tokens.json"
   sed -f "$STATE/values.sed" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
@@ -42,7 +50,7 @@ configure() {
 }
 
 digest() {
-  cat "$STATE/upstreams.conf" "$STATE/audit.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$CERTIFICATE"/tls.* | cksum
+  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$CERTIFICATE"/tls.* | cksum
 }
 
 configure
@@ -50,10 +58,11 @@ served=$(digest)
 nginx -e stderr -c "$STATE/nginx.conf" &
 server=$!
 # nginx ends its open requests before it exits on QUIT.
-trap 'sleep "${DRAIN_SECONDS:-0}"; kill -QUIT "$server"; wait "$server"; exit 0' TERM INT
+trap 'sleep "${DRAIN_SECONDS:-0}"; kill -QUIT "$server"; wait "$server"; : > "$LINES/ended"; exit 0' TERM INT
 while kill -0 "$server" 2>/dev/null; do
   sleep 2 &
   wait $! || true
+  close_lines
   configure
   found=$(digest)
   if [ "$found" != "$served" ]; then

@@ -12,7 +12,7 @@ from typing import Any
 
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message, step
-from tools.cli.backup.cluster_data import CONTENT, copy_cluster_data
+from tools.cli.backup.cluster_data import CONTENT, copy_audit_log, copy_cluster_data
 from tools.cli.backup.container_copy import download_container
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.etcd_copy import copy_etcd
@@ -84,6 +84,8 @@ def _collect(
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)
+        if "door_url" in outputs:
+            copy_audit_log(kubeconfig, folder)
     copy_etcd(outputs.get("machines") or [], folder)
     copy_external_data(settings.platform.tracking, folder / CONTENT)
     if login:
