@@ -64,6 +64,7 @@ def nginx_variables(door: DoorSettings) -> dict[str, str]:
         "SIGN_ON_STEPS": sign_on_steps(door),
         "RATE": str(door.requests_per_second),
         "DRAIN_SECONDS": str(DRAIN_SECONDS),
+        "INTERVAL_SECONDS": "2",
     }
 
 

@@ -36,7 +36,7 @@ from mlplatform.door.sign_on import sign_on_configuration, sign_on_steps, users_
 from mlplatform.door.start_page import start_page_settings
 
 from airgap.bundle.index import INDEX
-from airgap.bundle.registry.certificates import issue_authority, issue_server
+from airgap.bundle.registry.certificates import KeyPair, issue_authority, issue_server
 from settings.paths import cache_directory
 from settings.services.door_settings import DoorSettings
 from settings.services.team_settings import TeamSettings
@@ -158,13 +158,13 @@ def echo_server(handler: type[BaseHTTPRequestHandler] = Echo) -> Iterator[int]:
 class DoorProcesses:
     """A running door at `url`.
 
-    `folder` has its files, `ca` is the authority of its certificate, and `audit` the URL of the audit log.
+    `folder` has its files, `ca` is the certificate of `authority`, and `audit` the URL of the audit log.
     """
 
     folder: Path
     port: int
     plain_port: int
-    ca: Path
+    authority: KeyPair
     audit: str
     processes: ExitStack = field(default_factory=ExitStack)
     end_audit_log: Callable[[], None] = field(init=False)
@@ -172,6 +172,17 @@ class DoorProcesses:
     @property
     def url(self) -> str:
         return f"https://{HOST}:{self.port}"
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.crt"
+
+    def write_certificate(self) -> None:
+        """Write a new certificate of the authority for the door."""
+        issued = issue_server(self.authority, "test", [HOST])
+        (self.folder / "tls.crt").write_bytes(issued.certificate)
+        (self.folder / "tls.key").write_bytes(issued.key)
+        self.ca.write_bytes(self.authority.certificate)
 
     def session(self) -> requests.Session:
         """Return a browser without JavaScript that trusts the authority."""
@@ -229,17 +240,10 @@ def running_door(
     Each model is the server at `model_server`, a `host:port`, or an echo server. `notebooks` are the addresses of the
     hub and its proxy by nginx's name; an echo server stands in for both.
     """
-    authority = issue_authority("test CA")
-    server = issue_server(authority, "test", [HOST])
-    for name, content in {
-        "tls.crt": server.certificate,
-        "tls.key": server.key,
-        "ca.crt": authority.certificate,
-    }.items():
-        (folder / name).write_bytes(content)
     names = ("https", "http", "sign_on", "start", "log")
     https, http, sign_on, start, log = (ports.get(name) or free_port() for name in names)
-    running = DoorProcesses(folder, https, http, folder / "ca.crt", f"http://{HOST}:{log}")
+    running = DoorProcesses(folder, https, http, issue_authority("test CA"), f"http://{HOST}:{log}")
+    running.write_certificate()
     with running.processes as processes:
         echo = processes.enter_context(echo_server())
         canary = processes.enter_context(echo_server(CanaryEcho))
@@ -300,6 +304,7 @@ def running_door(
             "LINES": str(folder / "lines"),
             "LINES_BYTES": "20000",
             "DRAIN_SECONDS": "0",
+            "INTERVAL_SECONDS": "0.5",
             "CERTIFICATE": str(folder),
             **{
                 variable: str(folder / name)

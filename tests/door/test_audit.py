@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, expect
 from tests.waiting import until
 
 from .processes import HOST, PASSWORDS, DoorProcesses, expires
+from .test_door_notebooks import raw
 from .test_start_page import opened, require_readable, sign_in
 
 TOKEN = f"mlp_{secrets.token_urlsafe(32)}"
@@ -112,6 +113,13 @@ def test_lines_are_bounded_while_the_log_is_away_and_the_oldest_are_kept(door: D
     assert found(door, LEFT_OUT, contains=" lines")["detail"].removesuffix(" lines").isdecimal()
     assert len(door.entries(user="rae", contains="/kept/")) == MOST_CLOSED - waiting
     until(lambda: not [*lines.glob("*.closed")], seconds=60, what="the end of the closed files")
+
+
+def test_path_of_a_caller_forges_no_entry(door: DoorProcesses) -> None:
+    path = '/notebooks/hub/","user":"anna","status":302,"x":"%0a{}'
+    assert raw(door, door.signed_in("rae"), path)[0] == 403
+    until(lambda: door.entries(user="rae", contains='"x":"%0a{}'), seconds=30, what="the entry")
+    assert door.entries(user="anna", contains="%0a") == []
 
 
 def test_log_has_no_secret(door: DoorProcesses) -> None:

@@ -30,9 +30,11 @@ resolve() {
 # While the audit log is away, the oldest lines are kept: a flood of requests must not push out what happened before it.
 close_lines() {
   [ "$(wc -c < "$LINES/current.log")" -gt "$LINES_BYTES" ] || return 0
+  closed="$LINES/$(date +%s).closed"
+  [ ! -e "$closed" ] || return 0
   set -- "$LINES"/*.closed
   if [ $# -lt 12 ]; then
-    mv "$LINES/current.log" "$LINES/$(date +%s).closed"
+    mv "$LINES/current.log" "$closed"
   else
     echo "{\"id\":\"$(cat /proc/sys/kernel/random/uuid)\",\"time\":\"$(date -u +%FT%TZ)\",\"left_out\":$(wc -l < "$LINES/current.log")}" \
       >> "$LINES/left_out.log"
@@ -60,7 +62,7 @@ server=$!
 # nginx ends its open requests before it exits on QUIT.
 trap 'sleep "${DRAIN_SECONDS:-0}"; kill -QUIT "$server"; wait "$server"; : > "$LINES/ended"; exit 0' TERM INT
 while kill -0 "$server" 2>/dev/null; do
-  sleep 2 &
+  sleep "$INTERVAL_SECONDS" &
   wait $! || true
   close_lines
   configure
