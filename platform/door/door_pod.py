@@ -53,7 +53,7 @@ def nginx_variables(door: DoorSettings) -> dict[str, str]:
         "RELEASES": f"{FILES}/releases.conf",
         "TOKENS": f"{TOKENS_FOLDER}/{TOKENS_FILE}",
         "KEYS": f"{SECRETS}/keys.conf",
-        "LINES": audit.LINES,
+        "LINES_FOLDER": audit.LINES,
         "LINES_BYTES": str(audit.LINES_BYTES),
         "CERTIFICATE": SECRETS,
         "ADDRESS": "0.0.0.0",

@@ -313,7 +313,7 @@ def running_door(
             "HTTPS_SUFFIX": f":{https}",
             "SIGN_ON_PORT": str(sign_on),
             "SIGN_ON_STEPS": sign_on_steps(door),
-            "LINES": str(folder / "lines"),
+            "LINES_FOLDER": str(folder / "lines"),
             "LINES_BYTES": "20000",
             "DRAIN_SECONDS": "0",
             "INTERVAL_SECONDS": "0.5",

@@ -2,12 +2,12 @@
 # Run nginx, and reload it without losing a request when a file or the address of a service changes.
 #
 # FILES, ACCESS, TOKENS, KEYS, CERTIFICATE, ROUTES, RELEASES and SERVICES name files and folders; SERVICES has lines "name host port".
-# STATE is a writable folder. LINES is the folder whose lines of at most LINES_BYTES a file another process sends to the audit log.
+# STATE is a writable folder. LINES_FOLDER has files of lines, each of about LINES_BYTES, which line_sender.py sends to the audit log.
 # The other variables are values of the configuration.
 set -eu
 mkdir -p "$STATE"
-rm -f "$LINES/ended"
-for name in FILES STATE LINES ACCESS KEYS CERTIFICATE ROUTES RELEASES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
+rm -f "$LINES_FOLDER/ended"
+for name in FILES STATE LINES_FOLDER ACCESS KEYS CERTIFICATE ROUTES RELEASES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
   SIGN_ON_STEPS RATE; do
   echo "s~@$name@~$(printenv "$name")~g"
 done > "$STATE/values.sed"
@@ -29,16 +29,16 @@ resolve() {
 # Let nginx begin a new file of lines after LINES_BYTES. The sender deletes closed files.
 # While the audit log is away, the oldest lines are kept: a flood of requests must not push out what happened before it.
 close_lines() {
-  [ "$(wc -c < "$LINES/current.log")" -gt "$LINES_BYTES" ] || return 0
-  closed="$LINES/$(date +%s).closed"
+  [ "$(wc -c < "$LINES_FOLDER/current.log")" -gt "$LINES_BYTES" ] || return 0
+  closed="$LINES_FOLDER/$(date +%s).closed"
   [ ! -e "$closed" ] || return 0
-  set -- "$LINES"/*.closed
+  set -- "$LINES_FOLDER"/*.closed
   if [ $# -lt 12 ]; then
-    mv "$LINES/current.log" "$closed"
+    mv "$LINES_FOLDER/current.log" "$closed"
   else
-    echo "{\"id\":\"$(cat /proc/sys/kernel/random/uuid)\",\"time\":\"$(date -u +%FT%TZ)\",\"left_out\":$(wc -l < "$LINES/current.log")}" \
-      >> "$LINES/left_out.log"
-    rm "$LINES/current.log"
+    printf '{"id":"%s","time":"%s","left_out":%d}\n' "$(cat /proc/sys/kernel/random/uuid)" "$(date -u +%FT%TZ)" \
+      "$(wc -l < "$LINES_FOLDER/current.log")" >> "$LINES_FOLDER/left_out.log"
+    rm "$LINES_FOLDER/current.log"
   fi
   kill -USR1 "$server"
 }
@@ -60,7 +60,7 @@ served=$(digest)
 nginx -e stderr -c "$STATE/nginx.conf" &
 server=$!
 # nginx ends its open requests before it exits on QUIT.
-trap 'sleep "${DRAIN_SECONDS:-0}"; kill -QUIT "$server"; wait "$server"; : > "$LINES/ended"; exit 0' TERM INT
+trap 'sleep "${DRAIN_SECONDS:-0}"; kill -QUIT "$server"; wait "$server"; : > "$LINES_FOLDER/ended"; exit 0' TERM INT
 while kill -0 "$server" 2>/dev/null; do
   sleep "$INTERVAL_SECONDS" &
   wait $! || true
