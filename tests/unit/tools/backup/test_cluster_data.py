@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlplatform.audit_log.audit_store import FILE, AuditEntry, AuditSearch, AuditStore
 
-from tools.cli.backup.cluster_data import (
+from tools.cli.backup.contents.cluster_data import (
     AUDIT_ENTRIES,
     add_audit_entries,
     copy_audit_log,
