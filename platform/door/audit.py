@@ -41,7 +41,7 @@ def line_sender(image: str) -> Container:
     return Container(
         "line-sender",
         image,
-        Resources(cpu=("10m", "200m"), memory=("16Mi", "64Mi"), ephemeral_storage=("1Mi", "10Mi")),
+        Resources(cpu=("10m", "200m"), memory=("24Mi", "64Mi"), ephemeral_storage=("1Mi", "10Mi")),
         command=["python3", "-m", f"{MODULE}.line_sender"],
         args=[f"http://{NAME}.{NAMESPACE}.svc:{PORT}"],
         environment={"PYTHONPATH": PROGRAMS, "LINES_FOLDER": LINES, "DOOR_KEY": SecretKey(START_PAGE, KEY)},

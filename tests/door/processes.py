@@ -213,7 +213,7 @@ class DoorProcesses:
         variables = {"AUDIT_FOLDER": str(self.folder), "AUDIT_DAYS": "1", "DOOR_KEY": KEY}
         command = [sys.executable, "-m", "mlplatform.audit_log.server", HOST, self.audit.rpartition(":")[2]]
         self.end_audit_log = process(self.processes, self.folder, "audit", command, variables)
-        until(partial(answers, f"{self.audit}/health"), seconds=60, what="the audit log")
+        until(partial(answers, f"{self.audit}/health"), seconds=300, what="the audit log")
 
     def serve_tokens(self, tokens: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace the valid tokens, and wait until no worker of nginx with the earlier ones takes connections."""

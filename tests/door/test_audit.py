@@ -84,10 +84,10 @@ def test_entries_of_the_time_without_the_log_arrive_once(door: DoorProcesses) ->
 
     def arrived() -> dict[str, int]:
         """Return the counts of the entries by path, once all are there."""
-        counts = {each["target"]: each["count"] for each in until(lambda: door.entries(user="rae"), seconds=60)}
+        counts = {each["target"]: each["count"] for each in until(lambda: door.entries(user="rae"), seconds=120)}
         return counts if counts.keys() >= set(paths) else {}
 
-    counts = until(arrived, seconds=60, what="the entries")
+    counts = until(arrived, seconds=120, what="the entries")
     assert {path: counts[path] for path in paths} == dict.fromkeys(paths, 1)
 
 
@@ -106,12 +106,12 @@ def test_lines_are_bounded_while_the_log_is_away_and_the_oldest_are_kept(door: D
             session.get(f"{door.url}/notebooks/hub/{'flood' * 100}")
         return (lines / "left_out.log").exists()
 
-    until(flooded, seconds=60, what="the end of a file of lines")
+    until(flooded, seconds=120, what="the end of a file of lines")
     assert len([*lines.glob("*.closed")]) == MOST_CLOSED
     door.start_audit_log()
     assert found(door, LEFT_OUT, contains=" lines")["detail"].removesuffix(" lines").isdecimal()
     assert len(door.entries(user="rae", contains="/kept/")) == MOST_CLOSED - waiting
-    until(lambda: not [*lines.glob("*.closed")], seconds=60, what="the end of the closed files")
+    until(lambda: not [*lines.glob("*.closed")], seconds=120, what="the end of the closed files")
 
 
 def test_path_of_a_caller_forges_no_entry(door: DoorProcesses) -> None:

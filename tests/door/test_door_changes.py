@@ -23,14 +23,15 @@ def test_door_loses_no_request_while_its_certificate_and_routes_change(door: Doo
     with load(door) as failures:
         old = certificate(door)
         door.write_certificate()
-        until(lambda: certificate(door) != old, seconds=60, what="the new certificate")
+        until(lambda: certificate(door) != old, seconds=120, what="the new certificate")
         routes.write_text("location = /door/changed { return 204; }\n" + text)
         changed = f"{door.url}/door/changed"
-        until(lambda: requests.get(changed, verify=str(door.ca), timeout=30).status_code == 204, seconds=60)
+        until(lambda: requests.get(changed, verify=str(door.ca), timeout=30).status_code == 204, seconds=120)
         routes.write_text("no directive of nginx\n" + text)
-        until(lambda: "unknown directive" in door.log("nginx"), seconds=60, what="the refusal of nginx")
+        until(lambda: "unknown directive" in door.log("nginx"), seconds=120, what="the refusal of nginx")
         assert requests.get(changed, verify=str(door.ca), timeout=30).status_code == 204
         routes.write_text(text)
+        until(lambda: requests.get(changed, verify=str(door.ca), timeout=30).status_code != 204, seconds=120)
     assert failures == []
 
 

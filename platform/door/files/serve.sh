@@ -23,7 +23,8 @@ resolve() {
     else
       echo "upstream $name { server 127.0.0.1:1 down; }"
     fi
-  done < "$SERVICES" > "$STATE/upstreams.conf"
+  done < "$SERVICES" > "$STATE/upstreams.conf.new"
+  mv "$STATE/upstreams.conf.new" "$STATE/upstreams.conf"
 }
 
 # Let nginx begin a new file of lines after LINES_BYTES. The sender deletes closed files.
@@ -45,8 +46,9 @@ close_lines() {
 
 configure() {
   resolve
-  # No token has been made yet if the file is missing.
-  cat "$TOKENS" > "$STATE/tokens.json" 2>/dev/null || echo '{}' > "$STATE/tokens.json"
+  # No token has been made yet if the file is missing. nginx may read the files at any time, so each is replaced at once.
+  cat "$TOKENS" > "$STATE/tokens.json.new" 2>/dev/null || echo '{}' > "$STATE/tokens.json.new"
+  mv "$STATE/tokens.json.new" "$STATE/tokens.json"
   sed -f "$STATE/values.sed" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
   mv "$STATE/nginx.conf.new" "$STATE/nginx.conf"
 }
