@@ -10,11 +10,14 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+FILE = "audit.sqlite"
 MOST_ENTRIES = 2_000_000
 """Entries in the file, some 500 MB; the oldest are deleted first."""
 MOST_IN_A_MINUTE = 200
 """Entries of one minute: a flood of requests with different paths must not push others out of the file."""
 LONGEST_TEXT = 300
+MOST_IDS = 200_000
+"""Ids of the newest lines, by which a line that arrives again is known."""
 DAY = 24 * 3600
 LEFT_OUT = "more entries were left out"
 
@@ -43,6 +46,14 @@ class AuditEntry:
 
 
 @dataclass(frozen=True)
+class DoorLine:
+    """A line of the door's log: its id, and its entry; None for a line without any meaning for the audit log."""
+
+    id: str
+    entry: AuditEntry | None
+
+
+@dataclass(frozen=True)
 class AuditSearch:
     """A search for entries.
 
@@ -63,6 +74,7 @@ NAMES = [field.name for field in fields(AuditEntry)]
 TABLE = f"""
 CREATE TABLE IF NOT EXISTS entries ({", ".join(NAMES)}, count INTEGER, PRIMARY KEY ({", ".join(NAMES)})) WITHOUT ROWID
 """
+IDS = "CREATE TABLE IF NOT EXISTS lines (id TEXT UNIQUE)"
 INSERT = f"INSERT INTO entries VALUES ({', '.join('?' * len(NAMES))}, 1) ON CONFLICT DO "
 ANYWHERE = " || ' ' || ".join(NAMES[1:])
 
@@ -75,21 +87,39 @@ class AuditStore:
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(TABLE)
+            connection.execute(IDS)
 
     def add(self, entries: Iterable[AuditEntry]) -> None:
         """Add entries; equal ones of the same minute are counted."""
         with self._connection() as connection:
             for entry in entries:
-                row = _row(entry)
-                (known,) = connection.execute("SELECT count(*) FROM entries WHERE time = ?", (entry.time,)).fetchone()
-                if known > MOST_IN_A_MINUTE:
-                    row = _row(AuditEntry(entry.time, "", LEFT_OUT, ""))
-                connection.execute(INSERT + "UPDATE SET count = count + 1", row)
+                _count(connection, entry)
+
+    def add_lines(self, lines: Iterable[DoorLine]) -> None:
+        """Add the entries of lines, each once, although a line may arrive again."""
+        with self._connection() as connection:
+            for line in lines:
+                known = connection.execute("INSERT OR IGNORE INTO lines VALUES (?)", (line.id,)).rowcount == 0
+                if line.entry and not known:
+                    _count(connection, line.entry)
+            connection.execute("DELETE FROM lines WHERE rowid <= (SELECT max(rowid) FROM lines) - ?", (MOST_IDS,))
 
     def add_once(self, entries: Iterable[AuditEntry]) -> None:
         """Add those entries that are not in the file yet."""
         with self._connection() as connection:
             connection.executemany(INSERT + "NOTHING", [_row(entry) for entry in entries])
+
+    def rows(self) -> Iterator[list[Any]]:
+        """Yield the entries as lists of values, the oldest first, as they are at one time."""
+        with self._connection() as connection:
+            for row in connection.execute("SELECT * FROM entries ORDER BY time"):
+                yield list(row)
+
+    def merge(self, rows: Iterable[list[Any]]) -> None:
+        """Add entries that `rows` of another file returned; of equal entries, the greater count stays."""
+        greater = "UPDATE SET count = max(count, excluded.count)"
+        with self._connection() as connection:
+            connection.executemany(f"{INSERT.replace(', 1)', ', ?)')}{greater}", rows)
 
     def search(self, search: AuditSearch) -> list[dict[str, Any]]:
         """Return entries with their `count`, the newest first."""
@@ -126,6 +156,12 @@ def parsed_entry(content: dict[str, Any]) -> AuditEntry:
     """
     texts = {name: str(value) for name, value in content.items() if name != "time"}
     return AuditEntry(int(content["time"]), **texts)
+
+
+def _count(connection: sqlite3.Connection, entry: AuditEntry) -> None:
+    (known,) = connection.execute("SELECT count(*) FROM entries WHERE time = ?", (entry.time,)).fetchone()
+    counted = AuditEntry(entry.time, "", LEFT_OUT, "") if known > MOST_IN_A_MINUTE else entry
+    connection.execute(INSERT + "UPDATE SET count = count + 1", _row(counted))
 
 
 def _row(entry: AuditEntry) -> list[Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import time
+from datetime import datetime
+from typing import Any
 
-from mlplatform.audit_log.audit_store import AuditEntry
+from mlplatform.audit_log.audit_store import LEFT_OUT, AuditEntry, DoorLine
 
 TOKEN = "token."
 """Beginning of the name of a caller with a token; the rest is the token's id."""
@@ -20,24 +21,23 @@ SINGLE = {SIGNED_IN, SIGNED_OUT, FAILED}
 DENIED = {401: "denied", 403: "denied", 429: "limited"}
 
 
-def door_entry(line: str, now: float | None = None) -> AuditEntry | None:
-    """Return the entry of a line, None for one without any meaning for the audit log.
-
-    Args:
-        line: a message of nginx over syslog, whose end is a JSON object.
-        now: the time in seconds since 1970.
-    """
-    start = line.find("{")
+def door_line(text: str) -> DoorLine | None:
+    """Return a line of the door's log, a JSON object; None for another text."""
     try:
-        found = json.loads(line[start:]) if start >= 0 else {}
-    except ValueError:
+        found = json.loads(text)
+        second = int(datetime.fromisoformat(found["time"]).timestamp())
+        if "left_out" in found:
+            return DoorLine(found["id"], AuditEntry(second, "", LEFT_OUT, "", detail=f"{found['left_out']} lines"))
+        return DoorLine(found["id"], _entry(found, second))
+    except (ValueError, TypeError, KeyError):
         return None
-    if not {"user", "team", "address", "method", "path", "status"} <= found.keys():
-        return None
-    action = _action(str(found["path"]), str(found["method"]), int(found["status"]), str(found["user"]))
+
+
+def _entry(found: dict[str, Any], second: int) -> AuditEntry | None:
+    action = _action(found["path"], found["method"], int(found["status"]), found["user"])
     if action is None:
         return None
-    second, target, detail = int(now or time.time()), found["path"], f"{found['method']} {found['status']}"
+    target, detail = found["path"], f"{found['method']} {found['status']}"
     if action == USED and (area := AREA.match(target)):
         target, detail = area[0], ""
     if action not in SINGLE:

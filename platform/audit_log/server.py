@@ -1,7 +1,7 @@
 """Server of the audit log: `python -m mlplatform.audit_log.server`.
 
-It receives the lines of the door as syslog messages over UDP, and entries and searches over HTTP. DOOR_KEY is the key
-with which callers prove themselves. AUDIT_FOLDER has the entries; AUDIT_DAYS is the age at which they are deleted.
+It receives lines of the door, entries and searches over HTTP. DOOR_KEY is the key with which callers prove themselves.
+AUDIT_FOLDER has the entries; AUDIT_DAYS is the age at which they are deleted.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import os
-import queue
 import signal
-import socketserver
 import sys
 import threading
 import time
@@ -20,29 +18,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from mlplatform.audit_log.audit_store import AuditEntry, AuditSearch, AuditStore, parsed_entry
-from mlplatform.audit_log.door_lines import door_entry
+from mlplatform.audit_log.audit_store import FILE, AuditSearch, AuditStore, parsed_entry
+from mlplatform.audit_log.door_lines import door_line
 
-FILE = "audit.sqlite"
 LONGEST_BODY = 1 << 20
-MOST_WAITING = 10_000
-"""Entries that wait for the file; more are lost."""
 HOUR = 3600
 
 
-class _LineReceiver(socketserver.BaseRequestHandler):
-    """Receiver of one syslog message, which puts its entry into the queue of the server."""
-
-    waiting: queue.Queue[AuditEntry]
-
-    def handle(self) -> None:
-        """Keep the entry of a message."""
-        if (entry := door_entry(self.request[0].decode(errors="replace"))) and not self.waiting.full():
-            self.waiting.put(entry)
-
-
 class _AuditHandler(BaseHTTPRequestHandler):
-    """Answers to searches, and receiver of the entries of commands."""
+    """Answers to searches, and receiver of the door's lines and of the entries of commands."""
 
     store: AuditStore
     key: str
@@ -64,7 +48,7 @@ class _AuditHandler(BaseHTTPRequestHandler):
             self._answer(200, {"entries": self.store.search(search)})
 
     def do_POST(self) -> None:
-        """Add those entries that are not in the file yet."""
+        """Add those lines or entries that are not in the file yet."""
         if not self._is_allowed():
             return
         length = int(self.headers.get("Content-Length", 0))
@@ -72,8 +56,14 @@ class _AuditHandler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._answer(413, {"error": f"the body has {length} bytes, at most {LONGEST_BODY} are allowed"})
             return
+        body = self.rfile.read(length)
+        if self.path == "/lines":
+            lines = (door_line(text) for text in body.decode(errors="replace").splitlines())
+            self.store.add_lines(line for line in lines if line)
+            self._answer(200, {})
+            return
         try:
-            content = json.loads(self.rfile.read(length))
+            content = json.loads(body)
             entries = [parsed_entry(each) for each in content["entries"]]
         except (ValueError, TypeError, KeyError) as error:
             self._answer(400, {"error": f"the body has to be a JSON object with entries: {error}"})
@@ -100,31 +90,20 @@ class _AuditHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _write_forever(store: AuditStore, waiting: queue.Queue[AuditEntry], days: int) -> None:
-    """Write the entries of the queue once a second, and delete old ones once an hour."""
-    cleaned = 0.0
+def _forget_forever(store: AuditStore, days: int) -> None:
+    """Delete old entries once an hour."""
     while True:
-        entries = [waiting.get()]
-        while not waiting.empty():
-            entries.append(waiting.get())
-        store.add(entries)
-        if time.monotonic() - cleaned > HOUR or not cleaned:
-            store.forget(days)
-            cleaned = time.monotonic()
-        time.sleep(1)
+        store.forget(days)
+        time.sleep(HOUR)
 
 
 def main() -> None:
-    """Serve until SIGTERM; the arguments are the host, the port of HTTP and the port of syslog."""
-    host, port, lines = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    """Serve until SIGTERM; the arguments are the host and the port."""
+    host, port = sys.argv[1], int(sys.argv[2])
     store = AuditStore(Path(os.environ["AUDIT_FOLDER"]) / FILE)
     _AuditHandler.store, _AuditHandler.key = store, os.environ["DOOR_KEY"]
-    waiting: queue.Queue[AuditEntry] = queue.Queue(MOST_WAITING)
-    _LineReceiver.waiting = waiting
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    threading.Thread(target=_write_forever, args=(store, waiting, int(os.environ["AUDIT_DAYS"])), daemon=True).start()
-    receiver = socketserver.UDPServer((host, lines), _LineReceiver)
-    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    threading.Thread(target=_forget_forever, args=(store, int(os.environ["AUDIT_DAYS"])), daemon=True).start()
     ThreadingHTTPServer((host, port), _AuditHandler).serve_forever()
 
 

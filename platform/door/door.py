@@ -13,7 +13,7 @@ from mlplatform.door.audit import NAME as AUDIT
 from mlplatform.door.audit import NAMESPACE as NAMESPACE
 from mlplatform.door.audit import PODS as AUDIT_PODS
 from mlplatform.door.audit import PORT as AUDIT_PORT
-from mlplatform.door.audit import audit_service
+from mlplatform.door.audit import audit_programs, audit_service
 from mlplatform.door.certificate import DoorCertificateFiles, door_certificate
 from mlplatform.door.door_pod import FILES as FILES_FOLDER
 from mlplatform.door.door_pod import HTTP_PORT, HTTPS_PORT, NAME, PAGES, SIGN_ON, SIGN_ON_FOLDER, door_pod, files
@@ -112,7 +112,8 @@ class Door(pulumi.ComponentResource):
             {"podSelector": {"matchLabels": PODS}},
             [*egress, {"to": [{"podSelector": {"matchLabels": AUDIT_PODS}}]}],
         )
-        log = audit_service(self._namespace, libraries, settings.audit_days, [PODS, START_PAGE_PODS])
+        programs = audit_programs(self._namespace)
+        log = audit_service(self._namespace, libraries, programs, settings.audit_days, [PODS, START_PAGE_PODS])
         # A policy cannot name the host of a provider.
         provider: list[Rule] = [{**ANY_ADDRESS, **tcp_ports(settings.oidc.port)}] if settings.oidc else []
         own: Rule = {"to": [{"podSelector": {"matchLabels": labels}} for labels in (START_PAGE_PODS, AUDIT_PODS)]}
@@ -121,18 +122,18 @@ class Door(pulumi.ComponentResource):
         )
         secrets = {"tls.crt": certificate.certificate, "tls.key": certificate.key, "keys.conf": self._keys()}
         nginx = [self._config_map(NAME, self._nginx_files()), self._secret(NAME, secrets)]
-        sign_on = [self._sign_on(), self._config_map(PAGES, files("pages"))]
-        # oauth2-proxy reads its settings at its start. nginx reloads its files without a new pod.
+        # oauth2-proxy and the sender read these at their start. nginx reloads its files without a new pod.
+        at_start = [self._sign_on(), self._config_map(PAGES, files("pages")), programs]
         pods = deployment(
             NAME,
             self._namespace,
             PODS,
-            door_pod(settings),
+            door_pod(settings, libraries),
             *nginx,
             policy,
             page,
             log,
-            settings=sign_on,
+            settings=at_start,
             strategy="RollingUpdate",
             replicas=REPLICAS,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from mlplatform.door import audit
 from mlplatform.door.sign_on import PORT as SIGN_ON_PORT
 from mlplatform.door.sign_on import sign_on_steps
+from mlplatform.images.image import Image
 from mlplatform.k8s.pod import Container, HttpGet, Pod, Probe, Probes, Resources
 from mlplatform.k8s.volumes import ConfigMapFiles, EmptyDir, Mount, SecretFiles
 
@@ -52,7 +53,8 @@ def nginx_variables(door: DoorSettings) -> dict[str, str]:
         "RELEASES": f"{FILES}/releases.conf",
         "TOKENS": f"{TOKENS_FOLDER}/{TOKENS_FILE}",
         "KEYS": f"{SECRETS}/keys.conf",
-        "AUDIT": f"{audit.NAME}.{audit.NAMESPACE}.svc {audit.LINES_PORT}",
+        "LINES_FOLDER": audit.LINES,
+        "LINES_BYTES": str(audit.LINES_BYTES),
         "CERTIFICATE": SECRETS,
         "ADDRESS": "0.0.0.0",
         "HTTP_PORT": str(HTTP_PORT),
@@ -62,11 +64,12 @@ def nginx_variables(door: DoorSettings) -> dict[str, str]:
         "SIGN_ON_STEPS": sign_on_steps(door),
         "RATE": str(door.requests_per_second),
         "DRAIN_SECONDS": str(DRAIN_SECONDS),
+        "INTERVAL_SECONDS": "2",
     }
 
 
-def door_pod(door: DoorSettings) -> Pod:
-    """Return the pod. It is ready once nginx and oauth2-proxy answer."""
+def door_pod(door: DoorSettings, libraries: Image) -> Pod:
+    """Return the pod; `libraries` is an image with Python. The pod is ready once nginx and oauth2-proxy answer."""
     ready = HttpGet("/door/ready", HTTP_PORT)
     nginx = Container(
         "nginx",
@@ -85,6 +88,7 @@ def door_pod(door: DoorSettings) -> Pod:
             Mount("secrets", SECRETS, read_only=True),
             Mount("tokens", TOKENS_FOLDER, read_only=True),
             Mount("tmp", "/tmp"),
+            Mount("lines", audit.LINES),
         ],
     )
     sign_on = Container(
@@ -104,5 +108,9 @@ def door_pod(door: DoorSettings) -> Pod:
         "sign-on": SecretFiles(SIGN_ON),
         "pages": ConfigMapFiles(PAGES),
         "tmp": EmptyDir("2Gi"),
+        "lines": EmptyDir(audit.LINES_VOLUME),
+        "programs": ConfigMapFiles(audit.NAME),
     }
-    return Pod([nginx, sign_on], volumes=volumes, grace_seconds=DRAIN_SECONDS + 25)
+    return Pod(
+        [nginx, sign_on, audit.line_sender(libraries.reference)], volumes=volumes, grace_seconds=DRAIN_SECONDS + 25
+    )

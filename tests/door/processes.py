@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,7 +37,7 @@ from mlplatform.door.sign_on import sign_on_configuration, sign_on_steps, users_
 from mlplatform.door.start_page import start_page_settings
 
 from airgap.bundle.index import INDEX
-from airgap.bundle.registry.certificates import issue_authority, issue_server
+from airgap.bundle.registry.certificates import KeyPair, issue_authority, issue_server
 from settings.paths import cache_directory
 from settings.services.door_settings import DoorSettings
 from settings.services.team_settings import TeamSettings
@@ -159,19 +159,31 @@ def echo_server(handler: type[BaseHTTPRequestHandler] = Echo) -> Iterator[int]:
 class DoorProcesses:
     """A running door at `url`.
 
-    `folder` has its files, `ca` is the authority of its certificate, and `audit` the URL of the audit log.
+    `folder` has its files, `ca` is the certificate of `authority`, and `audit` the URL of the audit log.
     """
 
     folder: Path
     port: int
     plain_port: int
-    ca: Path
+    authority: KeyPair
     audit: str
     processes: ExitStack = field(default_factory=ExitStack)
+    end_audit_log: Callable[[], None] = field(init=False)
 
     @property
     def url(self) -> str:
         return f"https://{HOST}:{self.port}"
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.crt"
+
+    def write_certificate(self) -> None:
+        """Write a new certificate of the authority for the door."""
+        issued = issue_server(self.authority, "test", [HOST])
+        (self.folder / "tls.crt").write_bytes(issued.certificate)
+        (self.folder / "tls.key").write_bytes(issued.key)
+        self.ca.write_bytes(self.authority.certificate)
 
     def session(self) -> requests.Session:
         """Return a browser without JavaScript that trusts the authority."""
@@ -195,6 +207,13 @@ class DoorProcesses:
         """Replace the valid tokens, by their text."""
         content = {hashlib.sha256(token.encode()).hexdigest(): grant for token, grant in tokens.items()}
         (self.folder / "tokens.json").write_text(json.dumps(content))
+
+    def start_audit_log(self) -> None:
+        """Start the audit log, which `end_audit_log` ends."""
+        variables = {"AUDIT_FOLDER": str(self.folder), "AUDIT_DAYS": "1", "DOOR_KEY": KEY}
+        command = [sys.executable, "-m", "mlplatform.audit_log.server", HOST, self.audit.rpartition(":")[2]]
+        self.end_audit_log = process(self.processes, self.folder, "audit", command, variables)
+        until(partial(answers, f"{self.audit}/health"), seconds=300, what="the audit log")
 
     def serve_tokens(self, tokens: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace the valid tokens, and wait until no worker of nginx with the earlier ones takes connections."""
@@ -233,17 +252,10 @@ def running_door(
     Each model is the server at `model_server`, a `host:port`, or an echo server. `notebooks` are the addresses of the
     hub and its proxy by nginx's name; an echo server stands in for both.
     """
-    authority = issue_authority("test CA")
-    server = issue_server(authority, "test", [HOST])
-    for name, content in {
-        "tls.crt": server.certificate,
-        "tls.key": server.key,
-        "ca.crt": authority.certificate,
-    }.items():
-        (folder / name).write_bytes(content)
-    names = ("https", "http", "sign_on", "start", "log", "lines")
-    https, http, sign_on, start, log, lines = (ports.get(name) or free_port() for name in names)
-    running = DoorProcesses(folder, https, http, folder / "ca.crt", f"http://{HOST}:{log}")
+    names = ("https", "http", "sign_on", "start", "log")
+    https, http, sign_on, start, log = (ports.get(name) or free_port() for name in names)
+    running = DoorProcesses(folder, https, http, issue_authority("test CA"), f"http://{HOST}:{log}")
+    running.write_certificate()
     with running.processes as processes:
         echo = processes.enter_context(echo_server())
         canary = processes.enter_context(echo_server(CanaryEcho))
@@ -272,6 +284,7 @@ def running_door(
             audit=f"http://{HOST}:{log}",
         )
         users = {} if door.oidc else ROLES
+        (folder / "lines").mkdir()
         for part in ("files", "pages"):
             (folder / part).mkdir()
             for name, text in door_pod.files(part).items():
@@ -300,8 +313,10 @@ def running_door(
             "HTTPS_SUFFIX": f":{https}",
             "SIGN_ON_PORT": str(sign_on),
             "SIGN_ON_STEPS": sign_on_steps(door),
-            "AUDIT": f"{HOST} {lines}",
+            "LINES_FOLDER": str(folder / "lines"),
+            "LINES_BYTES": "20000",
             "DRAIN_SECONDS": "0",
+            "INTERVAL_SECONDS": "0.5",
             "CERTIFICATE": str(folder),
             **{
                 variable: str(folder / name)
@@ -320,8 +335,9 @@ def running_door(
         run = partial(process, processes, folder)
         run("sign-on", [str(oauth2_proxy_program()), f"--config={folder}/oauth2-proxy.cfg"])
         run("start-page", [sys.executable, *application], page_variables)
-        audit_variables = {"AUDIT_FOLDER": str(folder), "AUDIT_DAYS": "1", "DOOR_KEY": KEY}
-        run("audit", [sys.executable, "-m", "mlplatform.audit_log.server", HOST, str(log), str(lines)], audit_variables)
+        running.start_audit_log()
+        sender_variables = {"LINES_FOLDER": str(folder / "lines"), "DOOR_KEY": KEY}
+        run("sender", [sys.executable, "-m", "mlplatform.audit_log.line_sender", running.audit], sender_variables)
         run("nginx", ["sh", str(folder / "files" / "serve.sh")], variables)
         ready = partial(
             answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health", f"http://{HOST}:{log}/health"
@@ -337,9 +353,11 @@ def answers(*urls: str, verify: str | bool = True) -> bool:
         return False
 
 
-def process(stack: ExitStack, folder: Path, name: str, command: list[str], variables: Mapping[str, str] = {}) -> None:
-    """Start a process that ends with the stack; its output is in `<name>.log`."""
-    with (folder / f"{name}.log").open("wb") as log:
+def process(
+    stack: ExitStack, folder: Path, name: str, command: list[str], variables: Mapping[str, str] = {}
+) -> Callable[[], None]:
+    """Start a process that ends with the stack, or by the returned function; its output is in `<name>.log`."""
+    with (folder / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             command, env=os.environ | variables, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
@@ -352,6 +370,7 @@ def process(stack: ExitStack, folder: Path, name: str, command: list[str], varia
             process.kill()
 
     stack.callback(end)
+    return end
 
 
 def expires(seconds: float = 3600) -> float:

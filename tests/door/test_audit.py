@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import requests
+from mlplatform.audit_log.audit_store import LEFT_OUT
 from playwright.sync_api import Browser, expect
 
 from tests.waiting import until
 
 from .processes import HOST, PASSWORDS, DoorProcesses, expires
+from .test_door_notebooks import raw
 from .test_start_page import opened, require_readable, sign_in
 
 TOKEN = f"mlp_{secrets.token_urlsafe(32)}"
 GRANT = {"id": "0a1b2c3d", "team": "shop", "for": {"model:iris": True}, "role": "reader", "expires": expires()}
+
+MOST_CLOSED = 12
+"""Files of lines that serve.sh keeps."""
 
 
 def score(door: DoorProcesses, token: str, model: str = "iris") -> int:
@@ -65,6 +72,52 @@ def test_use_and_denial_of_a_token_have_its_id_and_team(door: DoorProcesses) -> 
     assert (used["target"], used["team"]) == ("/models/iris/", "shop")
     denied = found(door, "denied", user="token.0a1b2c3d")
     assert denied["target"] == "/models/secret/score"
+
+
+def test_entries_of_the_time_without_the_log_arrive_once(door: DoorProcesses) -> None:
+    paths = [f"/notebooks/hub/{number}" for number in range(50)]
+    session = door.signed_in("rae")
+    door.end_audit_log()
+    assert {session.get(door.url + path).status_code for path in paths} == {403}
+    door.start_audit_log()
+
+    def arrived() -> dict[str, int]:
+        """Return the counts of the entries by path, once all are there."""
+        counts = {each["target"]: each["count"] for each in until(lambda: door.entries(user="rae"), seconds=120)}
+        return counts if counts.keys() >= set(paths) else {}
+
+    counts = until(arrived, seconds=120, what="the entries")
+    assert {path: counts[path] for path in paths} == dict.fromkeys(paths, 1)
+
+
+def test_lines_are_bounded_while_the_log_is_away_and_the_oldest_are_kept(door: DoorProcesses) -> None:
+    session = door.signed_in("rae")
+    door.end_audit_log()
+    lines = door.folder / "lines"
+    waiting = len([*lines.glob("*.closed")])
+    for number in range(waiting, MOST_CLOSED):
+        text = {"id": f"kept-{number}", "time": datetime.now(UTC).isoformat(), "address": "", "user": "rae", "team": ""}
+        text |= {"method": "GET", "path": f"/kept/{number}", "status": 403}
+        (lines / f"{number}.closed").write_text(json.dumps(text) + "\n")
+
+    def flooded() -> bool:
+        for _ in range(40):
+            session.get(f"{door.url}/notebooks/hub/{'flood' * 100}")
+        return (lines / "left_out.log").exists()
+
+    until(flooded, seconds=120, what="the end of a file of lines")
+    assert len([*lines.glob("*.closed")]) == MOST_CLOSED
+    door.start_audit_log()
+    assert found(door, LEFT_OUT, contains=" lines")["detail"].removesuffix(" lines").isdecimal()
+    assert len(door.entries(user="rae", contains="/kept/")) == MOST_CLOSED - waiting
+    until(lambda: not [*lines.glob("*.closed")], seconds=120, what="the end of the closed files")
+
+
+def test_path_of_a_caller_forges_no_entry(door: DoorProcesses) -> None:
+    path = '/notebooks/hub/","user":"anna","status":302,"x":"%0a{}'
+    assert raw(door, door.signed_in("rae"), path)[0] == 403
+    until(lambda: door.entries(user="rae", contains='"x":"%0a{}'), seconds=30, what="the entry")
+    assert door.entries(user="anna", contains="%0a") == []
 
 
 def test_log_has_no_secret(door: DoorProcesses) -> None:

@@ -124,4 +124,4 @@ def test_token_opens_no_notebook(door: DoorProcesses) -> None:
     door.serve_tokens({text: grant})
     session = door.session()
     session.headers["Authorization"] = f"Bearer {text}"
-    assert session.get(door.url + HUB).status_code == 403
+    assert session.get(door.url + HUB).status_code == 401

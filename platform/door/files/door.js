@@ -182,7 +182,8 @@ function deny(r) {
         fail(r, 403, 'this user or token has no right to this address');
         return;
     }
-    r.headersOut['Content-Type'] = 'text/html';
+    r.headersOut['Content-Type'] = 'text/html; charset=utf-8';
+    r.headersOut['Cache-Control'] = 'no-store';
     r.return(403, fs.readFileSync(r.variables.denied_page));
 }
 
@@ -197,6 +198,7 @@ function isPage(r) {
 
 function fail(r, status, reason) {
     r.headersOut['Content-Type'] = 'application/json';
+    r.headersOut['Cache-Control'] = 'no-store';
     r.return(status, `${JSON.stringify({error: reason})}\n`);
 }
 

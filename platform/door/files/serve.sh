@@ -2,10 +2,12 @@
 # Run nginx, and reload it without losing a request when a file or the address of a service changes.
 #
 # FILES, ACCESS, TOKENS, KEYS, CERTIFICATE, ROUTES, RELEASES and SERVICES name files and folders; SERVICES has lines "name host port".
-# AUDIT is "host port" of the audit log, which gets lines by syslog. STATE is a writable folder. The other variables are values of the configuration.
+# STATE is a writable folder. LINES_FOLDER has files of lines, each of about LINES_BYTES, which line_sender.py sends to the audit log.
+# The other variables are values of the configuration.
 set -eu
 mkdir -p "$STATE"
-for name in FILES STATE ACCESS KEYS CERTIFICATE ROUTES RELEASES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
+rm -f "$LINES_FOLDER/ended"
+for name in FILES STATE LINES_FOLDER ACCESS KEYS CERTIFICATE ROUTES RELEASES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
   SIGN_ON_STEPS RATE; do
   echo "s~@$name@~$(printenv "$name")~g"
 done > "$STATE/values.sed"
@@ -21,28 +23,38 @@ resolve() {
     else
       echo "upstream $name { server 127.0.0.1:1 down; }"
     fi
-  done < "$SERVICES" > "$STATE/upstreams.conf"
+  done < "$SERVICES" > "$STATE/upstreams.conf.new"
+  mv "$STATE/upstreams.conf.new" "$STATE/upstreams.conf"
 }
 
-# Write audit.conf. Without an address of the audit log, the lines go to the log of this container alone.
-follow_audit() {
-  address=$(getent ahostsv4 "${AUDIT% *}" | awk 'NR == 1 { print $1 }')
-  if [ -n "$address" ]; then
-    echo "access_log syslog:server=$address:${AUDIT#* },nohostname,tag=door door if=\$logged;"
-  fi > "$STATE/audit.conf"
+# Let nginx begin a new file of lines after LINES_BYTES. The sender deletes closed files.
+# While the audit log is away, the oldest lines are kept: a flood of requests must not push out what happened before it.
+close_lines() {
+  [ "$(wc -c < "$LINES_FOLDER/current.log")" -gt "$LINES_BYTES" ] || return 0
+  closed="$LINES_FOLDER/$(date +%s).closed"
+  [ ! -e "$closed" ] || return 0
+  set -- "$LINES_FOLDER"/*.closed
+  if [ $# -lt 12 ]; then
+    mv "$LINES_FOLDER/current.log" "$closed"
+  else
+    printf '{"id":"%s","time":"%s","left_out":%d}\n' "$(cat /proc/sys/kernel/random/uuid)" "$(date -u +%FT%TZ)" \
+      "$(wc -l < "$LINES_FOLDER/current.log")" >> "$LINES_FOLDER/left_out.log"
+    rm "$LINES_FOLDER/current.log"
+  fi
+  kill -USR1 "$server"
 }
 
 configure() {
   resolve
-  follow_audit
-  # No token has been made yet if the file is missing.
-  cat "$TOKENS" > "$STATE/tokens.json" 2>/dev/null || echo '{}' > "$STATE/tokens.json"
+  # No token has been made yet if the file is missing. nginx may read the files at any time, so each is replaced at once.
+  cat "$TOKENS" > "$STATE/tokens.json.new" 2>/dev/null || echo '{}' > "$STATE/tokens.json.new"
+  mv "$STATE/tokens.json.new" "$STATE/tokens.json"
   sed -f "$STATE/values.sed" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
   mv "$STATE/nginx.conf.new" "$STATE/nginx.conf"
 }
 
 digest() {
-  cat "$STATE/upstreams.conf" "$STATE/audit.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$CERTIFICATE"/tls.* | cksum
+  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$CERTIFICATE"/tls.* | cksum
 }
 
 configure
@@ -50,10 +62,11 @@ served=$(digest)
 nginx -e stderr -c "$STATE/nginx.conf" &
 server=$!
 # nginx ends its open requests before it exits on QUIT.
-trap 'sleep "${DRAIN_SECONDS:-0}"; kill -QUIT "$server"; wait "$server"; exit 0' TERM INT
+trap 'sleep "${DRAIN_SECONDS:-0}"; kill -QUIT "$server"; wait "$server"; : > "$LINES_FOLDER/ended"; exit 0' TERM INT
 while kill -0 "$server" 2>/dev/null; do
-  sleep 2 &
+  sleep "$INTERVAL_SECONDS" &
   wait $! || true
+  close_lines
   configure
   found=$(digest)
   if [ "$found" != "$served" ]; then

@@ -12,7 +12,7 @@ from typing import Any
 
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message, step
-from tools.cli.backup.contents.cluster_data import CONTENT, copy_cluster_data
+from tools.cli.backup.contents.cluster_data import CONTENT, copy_audit_log, copy_cluster_data
 from tools.cli.backup.contents.container_copy import download_container
 from tools.cli.backup.contents.etcd_copy import copy_etcd
 from tools.cli.backup.contents.external_stores import copy_external_data
@@ -85,6 +85,8 @@ def _collect(
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)
+        if "door_url" in outputs:
+            copy_audit_log(kubeconfig, folder)
         if settings.platform.pipelines == "kubeflow":
             KubeflowData(settings.platform.kubeflow, kubeconfig).copy(folder)
     copy_etcd(outputs.get("machines") or [], folder)

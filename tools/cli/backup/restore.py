@@ -15,7 +15,13 @@ from settings.services.backup_settings import TARGET
 from tools.bootstrap.console import log_message, step
 from tools.cli.audit.audit_entries import record_action
 from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
-from tools.cli.backup.contents.cluster_data import CONTENT, has_cluster_data, replace_cluster_data
+from tools.cli.backup.contents.cluster_data import (
+    AUDIT_ENTRIES,
+    CONTENT,
+    add_audit_entries,
+    has_cluster_data,
+    replace_cluster_data,
+)
 from tools.cli.backup.contents.container_copy import upload_container
 from tools.cli.backup.contents.etcd_copy import ETCD, SNAPSHOT
 from tools.cli.backup.contents.external_stores import has_external_data, restore_external_data
@@ -196,7 +202,10 @@ def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
             return code
     if in_cluster:
         with step("Writing the data to MLflow in the cluster"):
-            replace_cluster_data(secret_outputs(pulumi)["kubeconfig"], folder)
+            outputs = secret_outputs(pulumi)
+            replace_cluster_data(outputs["kubeconfig"], folder)
+            if "door_url" in outputs and (folder / AUDIT_ENTRIES).exists():
+                add_audit_entries(outputs["kubeconfig"], folder)
     if login := container_login(export_state(pulumi)):
         upload_container(login, folder / CONTAINER)
     code = up(pulumi, [])

@@ -8,10 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlplatform.audit_log.audit_store import FILE, AuditEntry, AuditSearch, AuditStore
 
-from tools.cli.backup.contents.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
+from tools.cli.backup.contents.cluster_data import (
+    AUDIT_ENTRIES,
+    add_audit_entries,
+    copy_audit_log,
+    copy_cluster_data,
+    has_cluster_data,
+    replace_cluster_data,
+)
 from tools.cli.cluster_access import AccessError
 
+NOW = 1_800_000_000
 KUBECONFIG = "kubeconfig of a cluster"
 KUBECTL = """#!/bin/sh
 echo "$@" >> {folder}/calls
@@ -77,3 +86,22 @@ def test_copy_of_a_broken_database_raises_and_keeps_the_volume(volume: Path, tmp
     with pytest.raises(AccessError, match="file is not a database"):
         copy_cluster_data(KUBECONFIG, tmp_path)
     assert sorted(each.name for each in volume.iterdir()) == ["artifacts", "mlflow.db"]
+
+
+def test_restored_entries_of_the_audit_log_join_those_of_the_stack(
+    volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIT_FOLDER", str(volume))
+    store = AuditStore(volume / FILE)
+    store.add([AuditEntry(NOW, "rob", "denied", "/\u00e9 'x'")] * 3)
+    copy_audit_log(KUBECONFIG, tmp_path)
+    assert "deployment/audit" in (tmp_path / "calls").read_text()
+    store.forget(0, NOW + 1)
+    store.add([AuditEntry(NOW + 60, "anna", "signed in", "/")])
+    for _ in range(2):
+        add_audit_entries(KUBECONFIG, tmp_path)
+    found = [(each["user"], each["target"], each["count"]) for each in store.search(AuditSearch())]
+    assert found == [("anna", "/", 1), ("rob", "/\u00e9 'x'", 3)]
+    (tmp_path / AUDIT_ENTRIES).write_text("no entries")
+    with pytest.raises(AccessError, match="JSON"):
+        add_audit_entries(KUBECONFIG, tmp_path)

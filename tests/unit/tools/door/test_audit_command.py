@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 import requests
 from mlplatform.audit_log.audit_store import MOST_IN_A_MINUTE, AuditEntry, AuditSearch, AuditStore
-from mlplatform.audit_log.door_lines import door_entry
+from mlplatform.audit_log.door_lines import door_line
 
 from infra.local.computer_user import computer_user
 from infra.local.free_ports import free_port
@@ -25,8 +25,10 @@ from tools.cli.cluster_access import AccessError
 
 NOW = 1_800_000_000
 DOOR = {"door_url": "https://ml.example.com/"}
-MESSAGE = '{"time":"t","address":"10.0.0.9","user":"%s","team":"shop","method":"%s","path":"%s","status":%d}'
-LINE = f"<190>Nov 29 07:00:00 door: {MESSAGE}"
+LINE = (
+    '{"id":"1a","time":"2027-01-15T08:00:07+00:00","address":"10.0.0.9","user":"%s","team":"shop",'
+    '"method":"%s","path":"%s","status":%d}'
+)
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_DoorLog]:
     port, folder = free_port(), tmp_path_factory.mktemp("audit")
-    command = [sys.executable, "-m", "mlplatform.audit_log.server", "127.0.0.1", str(port), str(free_port())]
+    command = [sys.executable, "-m", "mlplatform.audit_log.server", "127.0.0.1", str(port)]
     variables = {"AUDIT_FOLDER": str(folder), "AUDIT_DAYS": "30", "DOOR_KEY": "key"}
     process = subprocess.Popen(command, env=variables)
     url = f"http://127.0.0.1:{port}"
@@ -138,16 +140,28 @@ def test_champions_are_added_to_the_log_once(cache: Path, log: _DoorLog, monkeyp
 def test_line_of_the_door_becomes_an_entry(
     user: str, method: str, path: str, status: int, expected: tuple[str, str] | None
 ) -> None:
-    entry = door_entry(LINE % (user, method, path, status), NOW + 7)
+    line = door_line(LINE % (user, method, path, status))
+    assert line
+    entry = line.entry
     assert (entry and (entry.action, entry.target)) == expected
     if entry:
         assert (entry.user, entry.team, entry.address) == (user, "shop", "10.0.0.9")
         assert entry.time == NOW + (7 if "/oauth2" in path or "sign-out" in path else 0)
 
 
-@pytest.mark.parametrize("line", ["", "<190>door: no JSON", "<190>door: {", '<190>door: {"user": "x"}'])
-def test_other_messages_are_no_entries(line: str) -> None:
-    assert door_entry(line) is None
+@pytest.mark.parametrize(
+    "text", ["", "no JSON", "{", "[]", "7", '{"user": "x"}', LINE.replace("2027", "") % ("", "", "", 403)]
+)
+def test_other_texts_are_no_lines(text: str) -> None:
+    assert door_line(text) is None
+
+
+def test_line_that_arrives_again_is_counted_once(log: _DoorLog) -> None:
+    lines = "".join(f"{LINE}\n".replace("1a", f"1a{number}") % ("rob", "GET", "/again", 403) for number in range(3))
+    for body in (lines, lines, lines + "no line\n"):
+        assert log._session.post(log._url.replace("entries", "lines"), data=body, timeout=30).ok
+    assert [each["count"] for each in log.search(AuditSearch(contains="/again"))] == [3]
+    assert requests.post(log._url.replace("entries", "lines"), data=lines, timeout=30).status_code == 403
 
 
 @pytest.mark.parametrize("body", ["[", "{}", '{"entries": [{"time": 1}]}', '{"entries": [{"when": 1}]}', "[]"])
