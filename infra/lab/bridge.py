@@ -71,7 +71,7 @@ class Bridge:
 
     def connect(self, machine: str, address: str) -> None:
         """Create a network namespace for a machine, with `address` on the bridge."""
-        namespace, link = self.namespace(machine), self._machine_link(address)
+        namespace, link = self.namespace(machine), self.machine_link(address)
         self.disconnect(machine, address)
         ip("netns", "add", namespace)
         peer = ("name", "eth0", "address", _mac(address), "netns", namespace)
@@ -88,10 +88,10 @@ class Bridge:
 
         The link is deleted first: the kernel keeps a namespace and its links while a process refers to the namespace.
         """
-        _delete("link", self._machine_link(address))
+        _delete("link", self.machine_link(address))
         _delete("netns", self.namespace(machine))
 
-    def _machine_link(self, address: str) -> str:
+    def machine_link(self, address: str) -> str:
         """Return the name of the bridge's end of the link to a machine."""
         return f"{self.link}-{int(ipaddress.ip_address(address)) & 0xFF}"
 
