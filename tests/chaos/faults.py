@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ def small_disk(stack: Stack, machine: str) -> Iterator[None]:
         yield
     finally:
         run("umount", "--lazy", str(folder))
-        folder.rmdir()
+        shutil.rmtree(stack.data)
         image.unlink()
 
 
