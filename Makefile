@@ -36,7 +36,7 @@ ROLE =
 ID =
 NAME =
 
-.PHONY: help tools up preview picture refresh down outputs status history canary audit back env notebook kubectl pages ssh trust tokens token revoke user test test-notebook test-lab test-platform test-chaos lint format bench bundle backup restore drill prune
+.PHONY: help tools up preview picture refresh down outputs status history canary audit back env notebook kubectl pages ssh trust tokens token revoke user test test-notebook test-lab test-platform test-chaos lint format bench bundle backup restore drill rehearse prune
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -62,7 +62,7 @@ kubectl: ## run kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get
 pages: ## forward the cluster's web pages to this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview picture refresh down outputs status history canary audit env notebook backup drill prune:
+up preview picture refresh down outputs status history canary audit env notebook backup drill rehearse prune:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
 
@@ -84,6 +84,8 @@ backup: ## save the stack's data and state to platform:backup.target
 restore: ## restore a stack: make restore STACK=new FROM=old; OVERWRITE=yes replaces data
 prune: ## delete old runs and versions by platform:keep; ARGS=--dry-run lists them
 drill: ## restore the last backup into a temporary stack and compare it
+
+rehearse: ## update a temporary lab as the next `up` updates the stack, under load
 
 restore:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'

@@ -31,15 +31,13 @@ def load_settings(stack: str, overrides: Mapping[str, str], folder: Path = PROJE
         SettingsError: a setting is unknown, missing or has a value that is not allowed; lists all faults.
     """
     file = folder / f"Pulumi.{stack}.yaml"
-    committed = _read_committed(file)
     values: dict[str, Any] = {}
-    for key, value in [*committed.items(), *((k, _parse_override(v)) for k, v in overrides.items())]:
+    for key, value in merged_settings(_committed(file), overrides).items():
         namespace, _, name = key.partition(":")
         if not name:
             raise SettingsError(f"{file.name}: {key} is not a setting: write namespace:name, as in serving:port")
         if namespace not in PULUMI_NAMESPACES:
-            section = values.setdefault(namespace, {})
-            section[name] = _merge(section.get(name), value)
+            values.setdefault(namespace, {})[name] = value
     try:
         return StackSettings.model_validate(values)
     except ValidationError as error:
@@ -47,17 +45,37 @@ def load_settings(stack: str, overrides: Mapping[str, str], folder: Path = PROJE
         raise SettingsError(f"the settings of stack {stack} cannot be used:\n{lines}") from None
 
 
-def _read_committed(file: Path) -> dict[str, Any]:
+def merged_settings(committed: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
+    """Return settings by `namespace:name`, without validation.
+
+    Args:
+        committed: the mapping `config` of a stack file.
+        overrides: Pulumi's configuration, as in `load_settings`.
+    """
+    merged = dict(committed)
+    for key, value in overrides.items():
+        merged[key] = _merge(merged.get(key), _parse_override(value))
+    return merged
+
+
+def _committed(file: Path) -> dict[str, Any]:
     """Return the mapping `config` of a stack file, {} if the file does not exist."""
-    if not file.is_file():
-        return {}
+    return parse_stack_file(file.name, file.read_text()) if file.is_file() else {}
+
+
+def parse_stack_file(name: str, text: str) -> dict[str, Any]:
+    """Return the mapping `config` in the text of a stack file.
+
+    Raises:
+        SettingsError: the text is no stack file; `name` is in the message.
+    """
     try:
-        content = yaml.safe_load(file.read_text()) or {}
+        content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise SettingsError(f"{file.name} is not YAML: {error}") from None
+        raise SettingsError(f"{name} is not YAML: {error}") from None
     config = content.get("config") if isinstance(content, dict) else None
     if not isinstance(config, dict):
-        raise SettingsError(f"{file.name}: expected a mapping named config, as in any Pulumi stack file")
+        raise SettingsError(f"{name}: expected a mapping named config, as in any Pulumi stack file")
     return config
 
 

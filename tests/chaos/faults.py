@@ -86,7 +86,7 @@ def pause(stack: Stack, machine: str) -> Iterator[None]:
 
 @contextmanager
 def partition(stack: Stack, machine: str) -> Iterator[None]:
-    """Take the link of a machine out of the bridge: its packets reach nobody, and its interface stays up."""
+    """Take the link of a machine out of the bridge: its packets are lost, and its interface stays up."""
     bridge, address = connection(stack, machine)
     link = bridge.machine_link(address)
     run("ip", "link", "set", link, "nomaster")

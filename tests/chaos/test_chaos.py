@@ -20,8 +20,8 @@ from settings.infra import LabSettings
 from tests.harness import Stack, changes
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import cluster_of
-from tests.lab.mlflow_writer import Writer, mlflow_writer
 from tests.lab.stacks import lab_stacks
+from tests.lab.stores.mlflow_writer import Writer, mlflow_writer
 from tools.cli.rehearsal.availability import WatchedService, outages, watched
 from tools.cli.rehearsal.watched_stack import PredictionLoad, loaded, service_requests
 

@@ -19,8 +19,8 @@ from tools.cli.backup.cluster_data import copy_cluster_data, has_cluster_data, r
 
 from ..cluster import Cluster
 from ..conftest import cluster_of
-from ..mlflow_writer import Writer, mlflow_writer
 from ..stacks import lose
+from .mlflow_writer import Writer, mlflow_writer
 
 RECOVERY_SECONDS = 300
 PATRONI = ("patronictl", "-c", "/etc/stores/patroni.yaml")

@@ -76,7 +76,8 @@ async def send_load(
         results.counts["failed"] += 1
         results.failures.append(begin_time + start - begin)
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    # The certificate of a door is that of the stack's authority, which this computer may not trust.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=False)) as session:
         sent = 0
         async with asyncio.TaskGroup() as tasks:
             while (elapsed := time.monotonic() - begin) < seconds and not ended.is_set():

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.errors import UserError
 from infra.kubernetes_client.client import KubernetesClient
 from tools.bootstrap.paths import PROJECT
 from tools.cli.cluster_access import CLUSTER_DOMAIN
@@ -66,6 +67,27 @@ def loaded(score_url: str, row: object, result: str, rate: float) -> Iterator[Pr
         finally:
             process.kill()
     load.report = json.loads(output)
+
+
+def example_prediction(score_url: str) -> tuple[object, str]:
+    """Return the example row of a model's OpenAPI document, and a field of the response to it.
+
+    Raises:
+        UserError: the model does not respond.
+    """
+    import requests
+
+    url = score_url.removesuffix("/score")
+    try:
+        # The door's certificate is that of the stack's authority.
+        document = requests.get(f"{url}/openapi.json", verify=False, timeout=REPORT_SECONDS)
+        content = document.json()["paths"]["/score"]["post"]["requestBody"]["content"]
+        row = content["application/json"]["example"]
+        answer = requests.post(score_url, json=row, verify=False, timeout=REPORT_SECONDS)
+        answer.raise_for_status()
+        return row, next(iter(answer.json()))
+    except (requests.RequestException, ValueError, KeyError) as error:
+        raise UserError(f"{score_url} does not predict before the update: {error}") from None
 
 
 def service_requests(outputs: Mapping[str, Any]) -> dict[str, Callable[[], object]]:
