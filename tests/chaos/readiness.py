@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -22,14 +23,16 @@ def not_ready(cluster: Cluster) -> list[str]:
     """Return the nodes and pods that are not Ready, and a line if a member of the stores is missing."""
     try:
         return list(_not_ready(cluster))
-    except AssertionError as error:  # kubectl failed
-        return [str(error)]
+    except (AssertionError, KeyError, subprocess.TimeoutExpired) as error:
+        return [f"the cluster cannot be read: {error}"]
 
 
 def _not_ready(cluster: Cluster) -> Iterator[str]:
     yield from (f"node {name}" for name, ready in cluster.nodes_ready().items() if not ready)
     for pod in cluster.get("pods", "-A", "--request-timeout=5s")["items"]:
-        if pod["status"]["phase"] not in ("Succeeded", "Failed") and not _is_ready(pod):
+        # Pods of pipelines start and end all the time.
+        of_job = any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences", []))
+        if not of_job and pod["status"]["phase"] not in ("Succeeded", "Failed") and not _is_ready(pod):
             yield f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']}"
     if (found := members(cluster)) != MEMBERS:
         yield f"{found} of {MEMBERS} members of PostgreSQL have the leader's data"

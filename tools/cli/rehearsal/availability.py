@@ -50,6 +50,8 @@ class WatchedService:
     reason: str = ""
     """The last failure."""
     begin: float = 0.0
+    end: float | None = None
+    """Times of the first and after the last request, in seconds since 1970."""
 
     def repeat(self, ended: threading.Event) -> None:
         """Send requests until the end."""
@@ -61,10 +63,11 @@ class WatchedService:
                 self.reason = f"{type(error).__name__}: {error}"
             else:
                 self.answers.append(time.time())
+        self.end = time.time()
 
     def outages(self) -> list[Outage]:
-        """Return the times without an answer up to now."""
-        return list(outages(self.answers, self.begin, time.time()))
+        """Return the times without an answer, up to now if the requests continue."""
+        return list(outages(self.answers, self.begin, self.end or time.time()))
 
 
 @contextmanager
