@@ -18,7 +18,6 @@ from tests.bench.http.servers import running
 from tests.bench.http.serving import SECONDS, WARM_UP_SECONDS
 from tests.bench.machinery import NotMeasured
 from tests.door.processes import HOST, expires, missing_program, running_door
-from tests.waiting import until
 from tools.bootstrap.console import step
 
 ROUNDS = 3
@@ -59,11 +58,9 @@ def measure(forest: Forest, folder: Path) -> list[DoorRound]:
         files.chmod(0o755)  # nginx's workers are of another user
         with running_door(files, settings, f"{HOST}:1", models, model_server=f"{HOST}:{server.port}") as door:
             grant = {"id": "bench", "team": "", "for": {f"model:{MODEL}": True}, "role": "editor", "expires": expires()}
-            door.write_tokens({TOKEN: grant})
-            session, header = door.session(), f"Bearer {TOKEN}"
+            door.serve_tokens({TOKEN: grant})
+            header = f"Bearer {TOKEN}"
             url = f"{door.url}/models/{MODEL}/score"
-            request = {"json": server.body(FLOWERS[0]), "headers": {"Authorization": header}, "timeout": 10}
-            until(lambda: session.post(url, **request).ok, what="the token")
             for number in range(1, ROUNDS + 1):
                 with step(f"Round {number}: the door"):
                     wrk(url, bodies, WARM_UP_SECONDS, header)

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import bcrypt
+import psutil
 import requests
 from mlplatform.door import door_pod
 from mlplatform.door.door_routes import (
@@ -194,6 +195,17 @@ class DoorProcesses:
         """Replace the valid tokens, by their text."""
         content = {hashlib.sha256(token.encode()).hexdigest(): grant for token, grant in tokens.items()}
         (self.folder / "tokens.json").write_text(json.dumps(content))
+
+    def serve_tokens(self, tokens: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace the valid tokens, and wait until no worker of nginx with the earlier ones takes connections."""
+        earlier = self.workers()
+        self.write_tokens(tokens)
+        until(lambda: not earlier & self.workers(), seconds=30, what="workers with the tokens")
+
+    def workers(self) -> set[int]:
+        """Return the processes of nginx that take connections."""
+        master = psutil.Process(int((self.folder / "state" / "nginx.pid").read_text()))
+        return {child.pid for child in master.children() if child.cmdline()[:1] == ["nginx: worker process"]}
 
     def entries(self, **search: str) -> list[dict[str, Any]]:
         """Return entries of the audit log."""

@@ -57,8 +57,7 @@ def test_denial_has_the_person_and_the_path(door: DoorProcesses) -> None:
 
 
 def test_use_and_denial_of_a_token_have_its_id_and_team(door: DoorProcesses) -> None:
-    door.write_tokens({TOKEN: GRANT})
-    until(lambda: score(door, TOKEN) == 200, seconds=30, what="the token")
+    door.serve_tokens({TOKEN: GRANT})
     with door.session() as kept:
         kept.headers["Authorization"] = f"Bearer {TOKEN}"
         assert [kept.post(f"{door.url}/models/iris/score", json={}).status_code for _ in range(5)] == [200] * 5

@@ -304,8 +304,7 @@ def pipelined(door: DoorProcesses, token: str, requests_sent: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def granted(door: DoorProcesses) -> None:
-    door.write_tokens({TOKENS[name]: GRANTS[name] for name in TOKENS})
-    until(lambda: score(door, TOKENS["iris"]).status_code == 200, seconds=30, what="the tokens")
+    door.serve_tokens({TOKENS[name]: GRANTS[name] for name in TOKENS})
 
 
 @pytest.mark.usefixtures("granted")
