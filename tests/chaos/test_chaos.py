@@ -32,6 +32,8 @@ from .readiness import wait_until_ready
 from .timeline import Event, timeline
 
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
+SERVED = "iris-external"
+"""The pipeline of the served model. Its runs are not those that go on through the faults."""
 WORKERS = 2
 DEFAULTS = {"MINUTES": 10, "RATE": 500, "CONTROL_PLANES": 1}
 
@@ -125,6 +127,8 @@ def stack(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]
         stack.settings["infra:lab"] |= {"size": planes + WORKERS, "control_planes": planes}
         stack.settings["platform:stores"] = "replicated"
         del stack.settings["platform:monitoring"]
+        pipelines = stack.settings["workloads:pipelines"]
+        stack.settings["workloads:pipelines"] = {SERVED: pipelines[SERVED]}
         disks.enter_context(small_disk(stack, run.small_disk))
         stack.up()
         yield stack
