@@ -1,4 +1,4 @@
-"""A lab under load through faults that a seed determines; see docs/faults.md.
+"""A lab under load through faults that a seed determines; see docs/reference/faults.md.
 
 `make test-chaos` sets the variables SEED, MINUTES, RATE and CONTROL_PLANES.
 """
