@@ -25,6 +25,8 @@ SERVER_USER = 999
 """The user ID of the server in its image."""
 DATA = "/var/lib/mysql"
 SOCKET = "--socket=/run/mysqld/mysqld.sock"
+CLIENT_FILE = "/etc/kubeflow/client.cnf"
+"""File of the pod with the login of clients."""
 FIRST_START = f"""test -d {DATA}/data/mysql || mariadb-install-db --no-defaults --datadir={DATA}/data \\
   --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve"""
 
@@ -79,7 +81,7 @@ def _create_database(factory: DeploymentFactory, size_gb: int) -> Database:
 def _pod() -> Pod:
     resources = Resources(cpu=("50m", "1"), memory=("128Mi", "512Mi"), ephemeral_storage=("50Mi", "1Gi"))
     mounts = [Mount("data", DATA), Mount("run", "/run/mysqld"), Mount("tmp", "/tmp")]
-    ping = Command(["mariadb-admin", "--defaults-file=/etc/kubeflow/client.cnf", SOCKET, "ping"])
+    ping = Command(["mariadb-admin", f"--defaults-file={CLIENT_FILE}", SOCKET, "ping"])
     server = Container(
         NAME,
         IMAGES["database"],

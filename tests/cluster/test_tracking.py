@@ -11,7 +11,7 @@ from mlplatform.tracking_access import TrackingAccess
 
 from infra.kubernetes_client.client import KubernetesClient
 from tests.waiting import until
-from tools.cli.backup.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
+from tools.cli.backup.contents.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
 from workloads.mlflow_session import mlflow_session
 
 from .conftest import pods, ready

@@ -19,8 +19,8 @@ import pytest
 from infra.kubeadm.packages import PAUSE
 from infra.kubeadm.scripts import command_line, standard_input
 from tests.harness import Stack, changes, touched
-from tools.cli.backup.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
-from tools.cli.backup.etcd_copy import ETCD, SNAPSHOT, copy_etcd
+from tools.cli.backup.contents.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
+from tools.cli.backup.contents.etcd_copy import ETCD, SNAPSHOT, copy_etcd
 from tools.cli.backup.lost_volume import replace_lost_volume
 
 from .cluster import Cluster, until

@@ -19,8 +19,8 @@ from sqlalchemy import Boolean, Column, ForeignKey, Integer, MetaData, String, T
 from settings.platform import TrackingSettings
 from tests.harness import Stack, free_ports
 from tests.store_servers import S3_KEY, S3_USER, s3_client, s3_server, server
+from tools.cli.backup.contents.external_stores import copy_external_data, has_external_data, restore_external_data
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.external_stores import copy_external_data, has_external_data, restore_external_data
 
 PASSWORD = "a-word-of-the-database"
 WHO = {"user": "nobody"} if os.geteuid() == 0 else {}

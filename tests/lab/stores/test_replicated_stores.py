@@ -15,7 +15,7 @@ from mlplatform.stores.seaweedfs import NAME as OBJECTS
 
 from tests.harness import Stack
 from tests.waiting import until
-from tools.cli.backup.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
+from tools.cli.backup.contents.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
 
 from ..cluster import Cluster
 from ..conftest import cluster_of

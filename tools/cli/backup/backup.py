@@ -12,13 +12,14 @@ from typing import Any
 
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message, step
-from tools.cli.backup.cluster_data import CONTENT, copy_cluster_data
-from tools.cli.backup.container_copy import download_container
+from tools.cli.backup.contents.cluster_data import CONTENT, copy_cluster_data
+from tools.cli.backup.contents.container_copy import download_container
+from tools.cli.backup.contents.etcd_copy import copy_etcd
+from tools.cli.backup.contents.external_stores import copy_external_data
+from tools.cli.backup.contents.kubeflow_data import KubeflowData
+from tools.cli.backup.contents.local_data import copy_local_data, stack_folder
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.etcd_copy import copy_etcd
-from tools.cli.backup.external_stores import copy_external_data
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
-from tools.cli.backup.local_data import copy_local_data, stack_folder
 from tools.cli.backup.records import BACKUP, record_success, renew_lease
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
 from tools.cli.backup.stack_state import container_login, export_state, resources, stack_settings
@@ -84,6 +85,8 @@ def _collect(
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)
+        if settings.platform.pipelines == "kubeflow":
+            KubeflowData(settings.platform.kubeflow, kubeconfig).copy(folder)
     copy_etcd(outputs.get("machines") or [], folder)
     copy_external_data(settings.platform.tracking, folder / CONTENT)
     if login:

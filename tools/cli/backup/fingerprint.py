@@ -14,7 +14,7 @@ from mlplatform.tracking_access import parse_tracking_access
 
 from infra.errors import UserError
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
-from tools.cli.backup.container_copy import container_digests
+from tools.cli.backup.contents.container_copy import container_digests
 from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import CLUSTER_DOMAIN
 from workloads.mlflow_session import mlflow_session

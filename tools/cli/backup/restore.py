@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,20 @@ from settings.services.backup_settings import TARGET
 from tools.bootstrap.console import log_message, step
 from tools.cli.audit.audit_entries import record_action
 from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
-from tools.cli.backup.cluster_data import CONTENT, has_cluster_data, replace_cluster_data
-from tools.cli.backup.container_copy import upload_container
-from tools.cli.backup.errors import BackupError
-from tools.cli.backup.etcd_copy import ETCD, SNAPSHOT
-from tools.cli.backup.external_stores import has_external_data, restore_external_data
-from tools.cli.backup.local_data import (
+from tools.cli.backup.contents.cluster_data import CONTENT, has_cluster_data, replace_cluster_data
+from tools.cli.backup.contents.container_copy import upload_container
+from tools.cli.backup.contents.etcd_copy import ETCD, SNAPSHOT
+from tools.cli.backup.contents.external_stores import has_external_data, restore_external_data
+from tools.cli.backup.contents.kubeflow_data import FOLDER as KUBEFLOW
+from tools.cli.backup.contents.kubeflow_data import KubeflowData
+from tools.cli.backup.contents.local_data import (
     has_local_data,
     new_kept_folder,
     replace_local_data,
     stack_folder,
     stop_local_mlflow,
 )
+from tools.cli.backup.errors import BackupError
 from tools.cli.backup.lost_volume import replace_lost_volume
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository
 from tools.cli.backup.stack_state import (
@@ -44,7 +47,7 @@ Up = Callable[[Pulumi, Sequence[str]], int]
 
 
 def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
-    """Restore a stack from a backup and return the exit code: its data, or with `--part` its state or files of etcd.
+    """Restore a stack from a backup and return the exit code: its data, or with `--part` another part.
 
     Raises:
         BackupError: there is no such backup, or the stack has data and `--overwrite` is not given.
@@ -52,7 +55,7 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     parser = argparse.ArgumentParser(prog="make restore", allow_abbrev=False)
     parser.add_argument("--from", dest="source", default=pulumi.stack, help="a stack, or the address of its backups")
     parser.add_argument("--of", help="stack whose backup is restored, if FROM is an address; default: STACK")
-    parser.add_argument("--part", choices=(DATA, STATE, ETCD), default=DATA)
+    parser.add_argument("--part", choices=(DATA, STATE, ETCD, KUBEFLOW), default=DATA)
     parser.add_argument("--overwrite", action="store_true", help="replace data that exist, and keep them beside")
     parser.add_argument("--new-volume", action="store_true", help="replace MLflow's lost volume in a cluster first")
     options = parser.parse_args([each for each in arguments if each])
@@ -66,6 +69,10 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
         return 0
     if options.part == ETCD:
         return _write_etcd(repository, original, stack_folder(pulumi.name))
+    if options.part == KUBEFLOW:
+        _replace_kubeflow_data(pulumi, repository, original, overwrite=options.overwrite)
+        _record(pulumi, f"Kubeflow Pipelines of {original}")
+        return 0
     if options.new_volume:
         _replace_volume(pulumi)
     code, _ = restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up)
@@ -84,6 +91,49 @@ def _replace_volume(pulumi: Pulumi) -> None:
         raise BackupError(f"--new-volume: the stack {pulumi.stack} has no cluster; remove --new-volume")
     with step("Replacing the volume of MLflow"):
         replace_lost_volume(kubeconfig)
+
+
+def _replace_kubeflow_data(pulumi: Pulumi, repository: BackupRepository, original: str, *, overwrite: bool) -> None:
+    """Replace the data of Kubeflow Pipelines of a running stack.
+
+    Raises:
+        BackupError: the stack or the backup has no Kubeflow Pipelines, or there are runs and `overwrite` is False.
+    """
+    settings = stack_settings(pulumi).platform
+    kubeconfig = secret_outputs(pulumi).get("kubeconfig")
+    if settings.pipelines != "kubeflow" or not kubeconfig:
+        raise BackupError(
+            f"--part {KUBEFLOW}: the stack {pulumi.stack} has no running Kubeflow Pipelines; set platform:pipelines: "
+            f"kubeflow and run `make up STACK={pulumi.stack}`"
+        )
+    data = KubeflowData(settings.kubeflow, kubeconfig)
+    if not overwrite and data.has_runs():
+        raise BackupError(
+            f"Kubeflow Pipelines of the stack {pulumi.stack} has runs already; add OVERWRITE=yes, which keeps its "
+            "databases of before as dumps"
+        )
+    snapshot = repository.latest(original, DATA)
+    kept = new_kept_folder(pulumi.name)
+    with _restored_folder(pulumi.name) as folder:
+        with step(f"Reading the backup of stack {original} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
+            repository.restore(snapshot, folder, only=KUBEFLOW)
+        if not (folder / KUBEFLOW).is_dir():
+            raise BackupError(f"the backup of stack {original} has no data of Kubeflow Pipelines")
+        with step("Writing the data to Kubeflow Pipelines"):
+            data.replace(folder, kept)
+    log_message(f"The databases of before are in {kept}; delete them when you do not need them any more.")
+
+
+@contextmanager
+def _restored_folder(stack: str) -> Iterator[Path]:
+    """Yield an empty private folder for the content of a backup."""
+    folder = stack_folder(stack) / "restore"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_etcd(repository: BackupRepository, original: str, folder: Path) -> int:
@@ -113,16 +163,11 @@ def restore_data(
             "moves these data aside"
         )
     snapshot = repository.latest(original, DATA)
-    folder = stack_folder(pulumi.name) / "restore"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    try:
+    with _restored_folder(pulumi.name) as folder:
         with step(f"Reading the backup of stack {original} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
             repository.restore(snapshot, folder)
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         return _load(pulumi, folder, up), manifest
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _has_data(pulumi: Pulumi) -> bool:

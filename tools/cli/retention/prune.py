@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
 from tools.cli.audit.audit_entries import record_action
-from tools.cli.backup.local_data import stack_folder
+from tools.cli.backup.contents.local_data import stack_folder
 from tools.cli.backup.stack_state import stack_settings
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi

@@ -19,7 +19,7 @@ from mlplatform.tracking_access import parse_tracking_access
 
 from infra.local.local_process import PYTHON
 from tools.bootstrap.process import CommandError
-from tools.cli.backup.local_data import stack_folder
+from tools.cli.backup.contents.local_data import stack_folder
 from tools.cli.backup.stack_state import stack_settings
 from tools.cli.cluster_access import run_in_deployment
 from tools.cli.pulumi_command import Pulumi

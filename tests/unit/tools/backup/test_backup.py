@@ -17,15 +17,15 @@ from tests.harness import CHECKOUT
 from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup import stack_state
-from tools.cli.backup.errors import BackupError
-from tools.cli.backup.fingerprint import differences, score_urls, unchanged_records
-from tools.cli.backup.local_data import (
+from tools.cli.backup.contents.local_data import (
     copy_local_data,
     has_local_data,
     new_kept_folder,
     replace_local_data,
     stack_folder,
 )
+from tools.cli.backup.errors import BackupError
+from tools.cli.backup.fingerprint import differences, score_urls, unchanged_records
 from tools.cli.backup.records import BACKUP, backup_lines, record_file, record_success
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
 from tools.cli.backup.restore import restore
@@ -140,6 +140,16 @@ def test_restore_that_is_killed_in_its_first_up_leaves_the_pipelines_enabled(
     ]
     settings = {"serving:port": 6005, "workloads:enabled": "false"}
     assert used == [{"encryptionsalt": "v1:salt", "config": settings}]
+
+
+def test_restore_of_kubeflow_into_a_stack_without_it_raises(
+    repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTIC_PASSWORD", "a-long-password")
+    monkeypatch.setattr(Pulumi, "output", lambda *_command, **_options: "{}")
+    options = ["--from", repository.address, "--of", "source", "--part", "kubeflow"]
+    with pytest.raises(BackupError, match="the stack dev has no running Kubeflow Pipelines; set platform:pipelines"):
+        restore(Pulumi("dev"), options, lambda _pulumi, _options: 0)
 
 
 def test_differences_names_missing_and_changed_records_but_not_new_ones() -> None:

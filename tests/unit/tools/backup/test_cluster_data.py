@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.cli.backup.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
+from tools.cli.backup.contents.cluster_data import copy_cluster_data, has_cluster_data, replace_cluster_data
 from tools.cli.cluster_access import AccessError
 
 KUBECONFIG = "kubeconfig of a cluster"

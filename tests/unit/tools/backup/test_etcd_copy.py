@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tools.cli.backup.etcd_copy import ETCD, SNAPSHOT, copy_etcd
+from tools.cli.backup.contents.etcd_copy import ETCD, SNAPSHOT, copy_etcd
 from tools.cli.cluster_access import AccessError
 
 SSH = """#!/bin/sh

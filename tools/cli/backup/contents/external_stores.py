@@ -95,16 +95,21 @@ def _run_client(program: str, url: str, *arguments: str) -> None:
         raise BackupError(f"platform:tracking.database_url: {program} failed: {finished.stderr.strip()[-1000:]}")
 
 
-def _file_system(store: ArtifactStoreSettings) -> tuple[Any, str]:
-    """Return the file system of a bucket, and the path of the artifacts in it."""
+def s3_files(access_key: str, secret_key: str, url: str | None, region: str) -> Any:
+    """Return the file system of an S3 store; `url` is None for that of AWS."""
     import fsspec
 
-    files = fsspec.filesystem(
+    return fsspec.filesystem(
         "s3",
-        key=store.access_key,
-        secret=store.secret_key.get_secret_value(),
-        endpoint_url=store.endpoint_url,
-        client_kwargs={"region_name": store.region},
+        key=access_key,
+        secret=secret_key,
+        endpoint_url=url,
+        client_kwargs={"region_name": region},
         skip_instance_cache=True,
     )
+
+
+def _file_system(store: ArtifactStoreSettings) -> tuple[Any, str]:
+    """Return the file system of a bucket, and the path of the artifacts in it."""
+    files = s3_files(store.access_key, store.secret_key.get_secret_value(), store.endpoint_url, store.region)
     return files, store.url.removeprefix("s3://").rstrip("/")

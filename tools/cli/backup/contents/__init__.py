@@ -1,0 +1,1 @@
+"""The data that backups contain: a module for each place they are in."""
