@@ -11,7 +11,6 @@ from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
 from tools.bootstrap.paths import PROJECT
 from tools.cli.backup.backup import required_repository
-from tools.cli.backup.contents.local_data import stack_folder
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
 from tools.cli.backup.records import DRILL, record_success

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from tools.bootstrap.console import log_message
 from tools.bootstrap.paths import PROJECT
-from tools.cli.backup.local_data import stack_folder
+from tools.cli.backup.contents.local_data import stack_folder
 from tools.cli.pulumi_command import Pulumi
 
 NO_SETTINGS = "config: {}\n"
