@@ -27,6 +27,8 @@ TO =
 .DEFAULT_GOAL := help
 
 VENV := .venv/bin/python
+# Some container images set this variable. Each process would then compile all its libraries again, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Arguments of `make token`, `make revoke` and `make user`, from the command line only
 TEAM =

@@ -5,8 +5,8 @@ from typing import Any
 import pulumi
 from mlplatform.cluster_provisioning import provision_kubeadm_cluster, provision_managed_cluster
 from mlplatform.images.pinned_images import pin_images
-from mlplatform.kubeflow import kubeflow_images
 from mlplatform.platform import cluster_platform, local_platform
+from mlplatform.required_images import require_images
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from settings.loading import load_settings
@@ -27,8 +27,8 @@ if settings.infra.cluster == "none":
         store = {"account_url": blobs.account_url, "container": blobs.container, "token": blobs.token}
         outputs["data_access"] = pulumi.Output.secret(store)  # for `make notebook`
 else:
-    if settings.platform.pipelines == "kubeflow" and settings.infra.machines in ("lab", "hosts"):
-        kubeflow_images.require_images(settings.platform.registry)
+    if settings.infra.machines in ("lab", "hosts"):
+        require_images(settings.platform)
     pin_images(settings)
     provision = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
     provisioned = provision(settings, stack, directory)

@@ -35,10 +35,10 @@ def store_variables(
     if store := settings.artifacts:
         plain |= {
             "MLFLOW_ARTIFACTS_DESTINATION": store.url,
-            "AWS_ACCESS_KEY_ID": store.access_key,
             "AWS_DEFAULT_REGION": store.region,
             **({"MLFLOW_S3_ENDPOINT_URL": store.endpoint_url} if store.endpoint_url else {}),
         }
+        secret["AWS_ACCESS_KEY_ID"] = pulumi.Output.secret(store.access_key)
         secret["AWS_SECRET_ACCESS_KEY"] = pulumi.Output.secret(store.secret_key.get_secret_value())
     return plain, secret
 
@@ -50,11 +50,11 @@ def replicated_variables(
     plain: dict[str, pulumi.Input[str]] = {
         "MLFLOW_ARTIFACTS_DESTINATION": REPLICATED_ARTIFACTS,
         "MLFLOW_S3_ENDPOINT_URL": stores.objects.endpoint_url,
-        "AWS_ACCESS_KEY_ID": stores.objects.access_key,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     return plain, {
         "MLFLOW_BACKEND_STORE_URI": stores.database.url("mlflow"),
+        "AWS_ACCESS_KEY_ID": pulumi.Output.secret(stores.objects.access_key),
         "AWS_SECRET_ACCESS_KEY": stores.objects.secret_key,
     }
 

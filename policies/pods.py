@@ -13,7 +13,7 @@ OWN_IMAGES = "/mlplatform/"
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 TAG = re.compile(r":(?!latest$)[\w][\w.-]*$")
 """A tag that is a version, at the end of an image name."""
-SYSTEM_NAMESPACES = frozenset({"kube-system", "openebs", "metallb-system"})
+SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-flannel", "openebs", "metallb-system"})
 """Namespaces whose pods manage networks, disks and addresses of the nodes."""
 SECRET_NAME = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE_?KEY|ACCESS_?KEY|API_?KEY)", re.IGNORECASE)
 TEMPLATES = {

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from settings.errors import SettingsError
 from settings.paths import PROJECT
 from settings.stack import StackSettings
+from settings.types import Section
 
 PULUMI_NAMESPACES = frozenset({"pulumi", "kubernetes", "command", "azure-native"})
 """Configuration namespaces that Pulumi and its providers read themselves."""
@@ -30,19 +31,36 @@ def load_settings(stack: str, overrides: Mapping[str, str], folder: Path = PROJE
     Raises:
         SettingsError: a setting is unknown, missing or has a value that is not allowed; lists all faults.
     """
+    try:
+        return StackSettings.model_validate(_sections(stack, overrides, folder))
+    except ValidationError as error:
+        raise SettingsError(f"the settings of stack {stack} cannot be used:\n{_describe_all(error)}") from None
+
+
+def check_section(section: type[Section], setting: str, stack: str, overrides: Mapping[str, str], more: Any) -> None:
+    """Check that a setting such as `platform:door` stays valid if `more` is added; check no other setting.
+
+    Raises:
+        SettingsError: a member is unknown, missing or has a value that is not allowed; lists all faults.
+    """
+    namespace, _, name = setting.partition(":")
+    present = _sections(stack, overrides, PROJECT).get(namespace, {}).get(name)
+    try:
+        section.model_validate(_merge(present, more))
+    except ValidationError as error:
+        raise SettingsError(f"stack {stack}:\n{_describe_all(error, namespace, name)}") from None
+
+
+def _sections(stack: str, overrides: Mapping[str, str], folder: Path) -> dict[str, dict[str, Any]]:
     file = folder / f"Pulumi.{stack}.yaml"
-    values: dict[str, Any] = {}
+    values: dict[str, dict[str, Any]] = {}
     for key, value in merged_settings(_committed(file), overrides).items():
         namespace, _, name = key.partition(":")
         if not name:
             raise SettingsError(f"{file.name}: {key} is not a setting: write namespace:name, as in serving:port")
         if namespace not in PULUMI_NAMESPACES:
             values.setdefault(namespace, {})[name] = value
-    try:
-        return StackSettings.model_validate(values)
-    except ValidationError as error:
-        lines = "\n".join(f"  {_describe(fault)}" for fault in error.errors())
-        raise SettingsError(f"the settings of stack {stack} cannot be used:\n{lines}") from None
+    return values
 
 
 def merged_settings(committed: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
@@ -95,13 +113,18 @@ def _merge(base: Any, override: Any) -> Any:
     return override
 
 
-def _describe(fault: Any) -> str:
+def _describe_all(error: ValidationError, *path: str) -> str:
+    """Return one line for each fault of a value, which is at `path` of the settings."""
+    return "\n".join(f"  {_describe(fault, (*path, *fault['loc']))}" for fault in error.errors())
+
+
+def _describe(fault: Any, location: tuple[int | str, ...]) -> str:
     """Return one line for a fault of pydantic: the setting as written in the stack file, the fault, the value found."""
     message = str(fault["msg"]).removeprefix("Value error, ")
-    if not fault["loc"]:
+    if not location:
         return message
     # A setting with several forms adds the form in angle brackets to the path.
-    namespace, *path = (str(part) for part in fault["loc"] if not str(part).startswith("<"))
+    namespace, *path = (str(part) for part in location if not str(part).startswith("<"))
     setting = f"{namespace}:{'.'.join(path)}" if path else namespace
     if fault["type"] == "extra_forbidden":
         return f"{setting} is not a setting (see docs/settings.md)"

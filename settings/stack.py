@@ -10,6 +10,7 @@ from settings.infra import InfraSettings
 from settings.platform import PlatformSettings
 from settings.services.team_settings import TeamSettings
 from settings.serving import ServingSettings
+from settings.store_rules import check_stores
 from settings.types import Section
 from settings.workloads import WorkloadsSettings
 
@@ -19,8 +20,6 @@ UNSUPPORTED_SETTINGS = {
     "kubeadm": ({"storage", "storage_class", "metrics"}, "these settings are for infra:cluster: existing"),
 }
 """Settings of the platform that a kind of cluster does not support, and the reason, by `infra:cluster`."""
-STORE_MEMBERS = 3
-"""Machines of replicated stores: with two, the death of one would stop the writes."""
 
 
 class StackSettings(Section):
@@ -125,22 +124,7 @@ class StackSettings(Section):
 
     @model_validator(mode="after")
     def _check_stores(self) -> StackSettings:
-        tracking = self.platform.tracking
-        if self.platform.stores == "single":
-            return self
-        if self.infra.cluster == "none":
-            raise ValueError("platform:stores: replicated needs a cluster, and infra:cluster is none; set single")
-        machines = _machine_count(self.infra)
-        if machines is not None and machines < STORE_MEMBERS:
-            raise ValueError(
-                f"platform:stores: replicated needs {STORE_MEMBERS} machines, and the settings have {machines}; add "
-                "machines, or set single"
-            )
-        if tracking.database_url or tracking.artifacts:
-            raise ValueError(
-                "platform:stores: replicated stores hold all data of MLflow, and platform:tracking names other stores; "
-                "remove database_url and artifacts, or set platform:stores: single"
-            )
+        check_stores(self.infra, self.platform)
         return self
 
     @model_validator(mode="after")
@@ -274,17 +258,6 @@ class StackSettings(Section):
                 "url, username and password of yours, or with AKS infra:azure.registry: true"
             )
         return self
-
-
-def _machine_count(infra: InfraSettings) -> int | None:
-    """Return the number of machines, None for a cluster that exists."""
-    if infra.machines == "lab":
-        return infra.lab.size
-    if infra.hosts and infra.machines == "hosts":
-        return len(infra.hosts.machines)
-    if infra.azure and infra.machines == "azure":
-        return infra.azure.workers + 1
-    return infra.azure.aks.nodes if infra.azure and infra.azure.aks else None
 
 
 def _reserve_port(ports: dict[int, str], port: int, setting: str) -> None:

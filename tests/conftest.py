@@ -9,11 +9,33 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.harness import copy_of_checkout
 
 LONGEST = ("tests/stack/test_stack.py", "tests/stack/test_migration.py")
 """Files that run for minutes. Started last, they would leave the other processes idle."""
+
+
+SERVERS = {
+    "tests/door/": "door",
+    "tests/pipelines/test_mlflow_users.py": "users of MLflow",
+    "tests/pipelines/test_transfer.py": "users of MLflow",
+}
+"""Files that share servers of a session, by the beginning of their name: each process of pytest-xdist has its own."""
+
+
+class SharedServers(LoadFileScheduling):
+    """Runs the tests of a file in one process, and so those of all files that share servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return next((servers for beginning, servers in SERVERS.items() if file.startswith(beginning)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedServers:
+    return SharedServers(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import termios
@@ -26,17 +25,6 @@ from tools.cli import backend
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 UP_SECONDS = 600
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different ports that no process listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def copy_of_checkout(folder: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from mlplatform.mlflow import DISABLED_FEATURES
 from mlplatform.mlflow_pod import SERVER, TEAMS, auth_configuration, team_variables
 from mlplatform.mlflow_server.users import PASSWORDS
 
+from infra.local.free_ports import free_port
 from tools.bootstrap.file_lock import file_lock
 
 START_SECONDS = 300
@@ -70,9 +70,7 @@ def shared_mlflow_server(folder: Path) -> Iterator[str]:
 def _start(
     folder: Path, password: str = "", users: bool = False, teams: Mapping[str, Any] | None = None
 ) -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = folder / "server.log"
     command = [sys.executable, *SERVER, "--host", "127.0.0.1", "--port", str(port)]
     environment = (

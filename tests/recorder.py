@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from infra.errors import UserError
+from infra.local.free_ports import free_port
 from infra.machine import SshLogin
 from infra.secrets import key_pair
 from infra.ssh import CommandResult
-from tests.harness import free_ports
 from tests.sandbox import OWNER
 
 TOKEN = "abcdef.0123456789abcdef"
@@ -19,7 +19,7 @@ TOKEN = "abcdef.0123456789abcdef"
 def properties(name: str, role: str, address: str = "10.0.0.1") -> dict[str, Any]:
     """Return `Machine.properties` of a machine whose SSH server is off, with the floats that Pulumi sends."""
     private, public = key_pair()
-    login = {"host": "127.0.0.1", "port": float(free_ports(1)[0]), "user": "me", "key": private, "host_key": public}
+    login = {"host": "127.0.0.1", "port": float(free_port()), "user": "me", "key": private, "host_key": public}
     return {"name": name, "role": role, "address": address, **login, "bastion": None}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-from tests.harness import free_ports
+from infra.local.free_ports import free_ports
 
 S3_USER, S3_KEY = "owner", "a-key-of-the-store"
 START_SECONDS = 60

@@ -12,5 +12,5 @@ def until(condition: Callable[[], Any], seconds: float = 120, what: str = "it") 
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.1)
+        time.sleep(0.05)
     return result

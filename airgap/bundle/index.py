@@ -62,13 +62,13 @@ def write_index(
 def missing_images(table: SourceTable, store: Store) -> list[str]:
     """Return upstream names of [image] that the cached bundle lacks, as a bundle of another version does.
 
-    Internal images are ignored, because a copied bundle has none.
+    Internal images are ignored, because a copied bundle has none, and so are optional ones.
 
     Raises:
         SetupError: there is no bundle yet.
     """
     bundled = read_index(store)["images"]
-    names = map(table.upstream_name, table.image)
+    names = [table.upstream_name(name) for name, image in table.image.items() if not image.optional]
     return [name for name in names if name not in bundled and not name.startswith(INTERNAL_HOST)]
 
 

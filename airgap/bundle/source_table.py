@@ -75,7 +75,10 @@ class DebianBase(_Entry):
 
 
 class ImageSource(_Entry):
-    """A container image. `files` maps paths in it to `entry/binary` or `entry:path in its module`."""
+    """A container image. `files` maps paths in it to `entry/binary` or `entry:path in its module`.
+
+    Stacks that use an `optional` image check the bundle for it; others work with a bundle that lacks it.
+    """
 
     upstream: str
     base: str
@@ -86,6 +89,8 @@ class ImageSource(_Entry):
     command: list[str] = []
     workdir: Absolute = "/"
     user: str = Field(default="0", pattern=r"^\d+(:\d+)?$")
+    # A bundle with this field has the same content -> the keys of its artifacts do not have it.
+    optional: bool = Field(default=False, exclude=True)
 
 
 class UpstreamImages(_Entry):

@@ -49,7 +49,8 @@ def _configure_pods(daemon_set: vendored_manifests.Manifest, nodes: KubernetesSe
     pod["tolerations"] = TOLERATIONS
     daemon = vendored_manifests.container(daemon_set, "kube-flannel")
     daemon["image"] = image
-    daemon["resources"] = {"requests": {"cpu": "50m", "memory": "50Mi"}, "limits": {"memory": "200Mi"}}
+    for container in (daemon, *pod["initContainers"]):
+        container["resources"] = {"requests": {"cpu": "50m", "memory": "50Mi"}, "limits": {"memory": "200Mi"}}
     install_settings = vendored_manifests.container(daemon_set, "install-cni")
     # Upstream's own program for this copy is not in the image of the bundle.
     install_settings |= {"image": image, "command": ["cp", "-f"]}

@@ -21,6 +21,7 @@ from airgap.bundle.registry import bundle_registry, certificates
 from airgap.bundle.registry.push import push
 from airgap.bundle.store import Store
 from infra import registry
+from infra.local.free_ports import free_port
 from tests.airgap import oci
 from tests.airgap.conftest import needs_skopeo
 from tools.bootstrap.console import SetupError
@@ -29,13 +30,6 @@ PROGRAM = bundle_registry.program(Store.default())
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="docker-registry is missing; `python -m airgap.bundle registry start` unpacks it"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

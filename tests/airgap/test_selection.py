@@ -104,3 +104,16 @@ def test_missing_images_of_another_version_lists_new_images(store: Store) -> Non
     store.root.mkdir()
     (store.root / index.INDEX).write_text(json.dumps({"images": {name: {} for name in names[1:]}}))
     assert index.missing_images(TABLE, store) == names[:1]
+
+
+def test_missing_images_leave_out_those_that_only_some_stacks_use(store: Store) -> None:
+    names = {name: TABLE.upstream_name(name) for name in ("postgresql", "seaweedfs", "pause")}
+    store.root.mkdir()
+    (store.root / index.INDEX).write_text(json.dumps({"images": {}}))
+    missing = index.missing_images(TABLE, store)
+    assert names["pause"] in missing
+    assert {names["postgresql"], names["seaweedfs"]}.isdisjoint(missing)
+
+
+def test_entry_of_an_optional_image_has_the_same_key_as_before() -> None:
+    assert "optional" not in TABLE.image["seaweedfs"].model_dump()

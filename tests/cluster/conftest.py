@@ -21,14 +21,15 @@ import yaml
 from mlplatform import job_namespace, mlflow, mlflow_pod
 from mlplatform.engine_config import EngineConfig, JobEngineConfig
 from mlplatform.images.image import REPOSITORY_PREFIX, WORKLOADS
-from mlplatform.kubeflow import deployment_factory, kubeflow_images
+from mlplatform.kubeflow import deployment_factory
 from mlplatform.mlflow_server import users
+from mlplatform.required_images import require_images
 from mlplatform.tracking_access import TrackingAccess
 from pulumi import RunError
 
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.port_forward import PodTarget
-from settings.platform import RegistrySettings
+from settings.platform import PlatformSettings
 from tests import shards
 from tests.harness import Stack
 from tests.lab.stacks import lab_stacks
@@ -67,7 +68,7 @@ def kubeflow_installed(whole: Stack | None, api: KubernetesClient) -> None:
     """Install Kubeflow Pipelines in place of the Job engine; skip its tests if the bundle lacks its images."""
     if whole:
         try:
-            kubeflow_images.require_images(RegistrySettings())
+            require_images(PlatformSettings(pipelines="kubeflow"))
         except RunError as error:
             pytest.skip(str(error))
         whole.settings["platform:pipelines"] = "kubeflow"

@@ -79,7 +79,7 @@ class Plugin:
 
     def __exit__(self, *_: object) -> None:
         self.end_input()
-        self.process.wait(10)
+        self.process.wait(60)
         self.engine.stop()
 
     def end_input(self) -> None:

@@ -7,13 +7,14 @@ import pwd
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from airgap.stand_ins.protocol.property_values import Properties
+from infra.local.free_ports import free_port
+from tests.waiting import until
 
 SERVER = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -26,12 +27,6 @@ def missing() -> str:
     if shutil.which("ssh-keygen") is None:
         return "no ssh-keygen here: install openssh-client"
     return ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "", form: str = "RFC4716") -> tuple[str, str]:
@@ -93,12 +88,7 @@ class Sshd:
             Path("/run/sshd").mkdir(exist_ok=True)  # the server requires it, and systemd does not run here
         assert SERVER is not None
         self.process = subprocess.Popen([SERVER, "-D", "-e", "-f", self.folder / "config"], stderr=subprocess.DEVNULL)
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("sshd did not start")
+        until(self._listens, what="the start of sshd")
 
     def stop(self) -> None:
         """Kill the server and its sessions."""
@@ -107,6 +97,10 @@ class Sshd:
                 session.kill()
             self.process.kill()
             self.process.wait()
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def sessions(self) -> list[psutil.Process]:
         assert self.process is not None

@@ -21,10 +21,11 @@ from paramiko.server import InteractiveQuery
 from airgap.stand_ins.command.resource_command.ssh.keepalive import keep_alive
 from airgap.stand_ins.command.resource_command.ssh.keys import private_key
 from airgap.stand_ins.protocol.property_values import Properties, Secret
+from infra.local.free_ports import free_port
 from tests.waiting import until
 
 from .plugin import REMOTE, Plugin, Refused
-from .sshd import USER, Sshd, free_port, make_key
+from .sshd import USER, Sshd, make_key
 
 
 def connect(plugin: Plugin, connection: Properties, name: str = "thing", timeout: float = 0) -> object:
@@ -90,7 +91,7 @@ def agent(sshd: Sshd, tmp_path: Path) -> Iterator[str]:
     """Start an agent with the user's key; yield its socket."""
     path = str(tmp_path / "agent")
     process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    until(lambda: os.path.exists(path), seconds=10)  # noqa: PTH110 - a path of a socket
+    until(lambda: os.path.exists(path))  # noqa: PTH110 - a path of a socket
     add = ["ssh-add", "-q", str(sshd.folder / "user_key")]
     subprocess.run(add, env=os.environ | {"SSH_AUTH_SOCK": path}, check=True, capture_output=True)
     yield path

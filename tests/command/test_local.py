@@ -146,7 +146,7 @@ def test_log_lines_appear_while_the_command_runs(plugin: Plugin, tmp_path: Path)
     )
     thread.start()
     try:
-        until(lambda: plugin.engine.lines("slow") == ["begun"], seconds=10)
+        until(lambda: plugin.engine.lines("slow") == ["begun"])
         assert thread.is_alive()
         assert plugin.engine.logged[-1].ephemeral
     finally:
@@ -159,7 +159,7 @@ def test_stdin_secret_is_not_in_process_arguments(plugin: Plugin, tmp_path: Path
     thread = threading.Thread(target=plugin.create, args=(LOCAL, create, "quiet"))
     thread.start()
     try:
-        until(lambda: bool(psutil.Process(plugin.process.pid).children()), seconds=10)
+        until(lambda: bool(psutil.Process(plugin.process.pid).children()))
         processes = psutil.Process(plugin.process.pid).children(recursive=True)
         arguments = [" ".join(process.cmdline()) for process in processes]
         assert any(str(tmp_path) in each for each in arguments)
@@ -259,7 +259,7 @@ class TestEnd:
 
         thread = threading.Thread(target=create)
         thread.start()
-        until(lambda: len(self._pids(tmp_path)) == 2, seconds=10)
+        until(lambda: len(self._pids(tmp_path)) == 2)
         if cause == "cancel":
             own_plugin.cancel()
         elif cause == "signal":

@@ -159,7 +159,7 @@ class TestEnd:
             if sshd.process is None or process.pid == sshd.process.pid:
                 break
             process.kill()
-        until(lambda: bool(errors), seconds=10)
+        until(lambda: bool(errors))
         assert "UNKNOWN: the connection to 127.0.0.1 was lost before the command ended" in errors[0]
         assert errors[0].endswith(":\nbegun\n")
         command.kill()
@@ -167,12 +167,12 @@ class TestEnd:
     def test_cancel_ends_the_command(self, own_plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
         errors = _start_command(own_plugin, sshd, tmp_path)
         own_plugin.cancel()
-        until(lambda: bool(errors), seconds=10)
+        until(lambda: bool(errors))
         assert errors[0].startswith("UNKNOWN: cancelled: running ")
         pid = int((tmp_path / "pid").read_text())
         if os.getuid() == 0:  # OpenSSH forwards no signals to root's commands
             psutil.Process(pid).kill()
-        until(lambda: not runs(pid), seconds=10)
+        until(lambda: not runs(pid))
 
 
 def _start_command(plugin: Plugin, sshd: Sshd, folder: Path) -> list[str]:
@@ -187,7 +187,7 @@ def _start_command(plugin: Plugin, sshd: Sshd, folder: Path) -> list[str]:
         errors.append(str(caught.value))
 
     threading.Thread(target=create, daemon=True).start()
-    until((folder / "pid").exists, seconds=10)
+    until((folder / "pid").exists)
     return errors
 
 

@@ -129,10 +129,10 @@ def test_cli_interrupted_or_killed_ends_its_commands(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     for ending in (signal.SIGINT, signal.SIGKILL):
         with stack.start("up", "--yes", "--skip-preview") as process:
-            until(pids.exists, seconds=60)
+            until(pids.exists)
             process.send_signal(ending)
             started = [int(pid) for pid in pids.read_text().split()]
-            until(lambda pids=started: not any(runs(pid) for pid in pids), seconds=10)  # type: ignore[misc]
+            until(lambda pids=started: not any(runs(pid) for pid in pids))  # type: ignore[misc]
             output = process.communicate(timeout=30)[0]
         assert ending == signal.SIGKILL or 'cancelled: running "sleep 600' in output, output
         pids.unlink()

@@ -29,7 +29,6 @@ def found(door: DoorProcesses, action: str, **search: str) -> dict[str, Any]:
     """Wait for an entry with this action and return it."""
     entry: dict[str, Any] = until(
         lambda: next((each for each in door.entries(**search) if each["action"] == action), None),
-        seconds=30,
         what="the entry",
     )
     return entry

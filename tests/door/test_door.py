@@ -231,7 +231,7 @@ def test_canary_gets_its_share_of_the_requests(door: DoorProcesses) -> None:
         servers.extend(predictions(door, "tulip", 30))
         return set(servers) == {"stable", "canary"}
 
-    until(both, seconds=60, what="an answer of the canary")
+    until(both, what="an answer of the canary")
     assert servers.count("canary") < len(servers) / 2
 
 
@@ -241,7 +241,7 @@ def test_request_that_the_canary_does_not_answer_is_answered_by_the_champion(doo
 
 def test_canary_with_mirror_gets_a_copy_and_its_answer_is_discarded(door: DoorProcesses) -> None:
     assert predictions(door, "lily", 1) == ["stable"]
-    until(lambda: ("/score?x=%20", '{"a": 1}') in CanaryEcho.seen, seconds=30, what="the copy")
+    until(lambda: ("/score?x=%20", '{"a": 1}') in CanaryEcho.seen, what="the copy")
 
 
 @pytest.mark.parametrize("path", ["/models/rose/..%2Fsecret/", "/models/rose/%2e%2e/secret/", "/models//secret/"])
@@ -368,5 +368,5 @@ def test_revoked_token_is_refused_without_a_lost_request(door: DoorProcesses) ->
             statuses.append(session.post(f"{door.url}/models/rose/score", json={}).status_code)
             return score(door, TOKENS["secret"], "secret").status_code == 401
 
-        until(revoked, seconds=30, what="the end of the token")
+        until(revoked, what="the end of the token")
     assert set(statuses) <= {200, 429}

@@ -53,7 +53,7 @@ def provider_door(folder: Path, mlflow_url: str) -> Iterator[DoorProcesses]:
             "provider",
             [sys.executable, "-m", "tests.door.provider", str(port), str(certificate), str(key)],
         )
-        until(lambda: answers(f"https://{HOST}:{port}/jwks", verify=str(ca)), seconds=60, what="the provider")
+        until(lambda: answers(f"https://{HOST}:{port}/jwks", verify=str(ca)), what="the provider")
         teams = {"flora": TeamSettings(groups=["ml-flora"])}
         models = {"iris": replace(MODELS["iris"], team="flora")}
         yield stack.enter_context(running_door(files, settings, mlflow_url, models, teams))
@@ -106,9 +106,9 @@ def test_audit_log_has_the_person_of_the_provider(provider_door: DoorProcesses) 
     for person, wanted in {"eve": {"signed in"}, "uma": {"signed in", "denied"}}.items():
         sign_on(provider_door, person)
         user = f"{person}@example.com"
-        until(partial(has_actions, provider_door, user, wanted), seconds=30, what="the entries")
+        until(partial(has_actions, provider_door, user, wanted), what="the entries")
     sign_on(provider_door, "una")
-    until(partial(has_actions, provider_door, "", {"sign-on failed"}), seconds=30, what="the entry")
+    until(partial(has_actions, provider_door, "", {"sign-on failed"}), what="the entry")
     shown = str(provider_door.entries()) + provider_door.log("nginx")
     assert not [word for word in ("code=", "state=", "door-secret") if word in shown]
 

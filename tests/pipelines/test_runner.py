@@ -189,7 +189,7 @@ def test_run_and_steps_end_with_parent_or_on_sigterm(tmp_path: Path, end: str) -
     parent = psutil.Popen([sys.executable, "-c", PARENT, *command], stdout=subprocess.DEVNULL)
     family: list[psutil.Process] = [parent]
     try:
-        until(lambda: mark.exists() and bool(mark.read_text()), seconds=60)
+        until(lambda: mark.exists() and bool(mark.read_text()))
         runner, *steps = parent.children(recursive=True)
         family += [runner, *steps]
         assert int(mark.read_text()) in [step.pid for step in steps]
@@ -197,7 +197,7 @@ def test_run_and_steps_end_with_parent_or_on_sigterm(tmp_path: Path, end: str) -
             parent.kill()
         else:
             runner.terminate()
-        until(lambda: not any(alive(process) for process in (runner, *steps)), seconds=60)
+        until(lambda: not any(alive(process) for process in (runner, *steps)))
     finally:
         for process in filter(alive, family):
             process.kill()

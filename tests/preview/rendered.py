@@ -187,6 +187,14 @@ def stores() -> None:
     MlflowServer(TrackingSettings(), cluster, registry, Image(LIBRARIES, registry), stores=replicated)
 
 
+def external_stores() -> None:
+    """Create MLflow on the stores of the settings."""
+    cluster, registry = a_cluster(), a_registry()
+    bucket = {"url": "s3://runs/mlflow", "access_key": "me", "secret_key": "word"}
+    settings = TrackingSettings.model_validate({"database_url": "postgresql://me:word@db/mlflow", "artifacts": bucket})
+    MlflowServer(settings, cluster, registry, Image(LIBRARIES, registry))
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "weave": lambda: _network("bundle"),
     "weave upstream": lambda: _network("upstream", weave_fast_datapath=True),
@@ -205,6 +213,7 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "notebooks": notebooks,
     "notebooks of teams": lambda: notebooks("shop", "science", sizes={"small": {"cpu": 1}, "large": {"cpu": 8}}),
     "replicated stores": stores,
+    "mlflow with stores of the settings": external_stores,
 }
 """Each program creates the objects of one part of a stack."""
 

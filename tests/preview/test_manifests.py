@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from mlplatform.engine_config import JobEngineConfig
 from mlplatform.k8s.waiting import AWAIT_ADDRESS, SKIP_AWAIT
 from pulumi.runtime import rpc
 
+from policies import pods
 from settings.paths import VERSIONS
 from tests.kubeflow.stand_in import config_for
 from tests.stand_ins import kubeconfig
@@ -32,6 +33,7 @@ from .graph import Graph, run
 from .rendered import PROGRAMS, a_cluster, graph_of
 from .schema import SCHEMA, faults
 
+Rule = Callable[[str, Mapping[str, Any]], Iterator[str]]
 REQUEST = RunRequest("iris", "iris-1", "iris-v1", {"rows": 3}, secrets={"TOKEN": "word"}, timeout_minutes=5)
 
 
@@ -61,6 +63,19 @@ def test_manifest_of_each_program_has_no_fault(graphs: Mapping[str, Graph], prog
     rendered = objects(graphs[program])
     assert rendered
     assert [fault for each in rendered.values() for fault in faults(each)] == []
+
+
+@pytest.mark.parametrize("rule", [pods.without_limits, pods.root_user, pods.plain_secret])
+def test_pods_of_each_program_keep_the_policies(graphs: Mapping[str, Graph], rule: Rule) -> None:
+    templates = [
+        (program, f"kubernetes:{each['apiVersion']}:{each['kind']}", each)
+        for program, graph in graphs.items()
+        for each in objects(graph).values()
+        if "template" in each.get("spec", {})
+    ]
+    assert templates
+    found = [f"{program}: {fault}" for program, kind, each in templates for fault in rule(kind, each)]
+    assert found == []
 
 
 def test_service_of_each_program_waits_for_nothing_but_an_address(graphs: Mapping[str, Graph]) -> None:

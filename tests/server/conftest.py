@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.free_ports import free_port
 from tests.server.registry import Registry
-from tests.server.running import Server, free_port, running
+from tests.server.running import Server, running
 from tests.server.training import Trained, train_iris
 from tests.server.typed_models import train_class, train_price
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,8 +15,10 @@ from typing import Any
 import psutil
 import requests
 
+from infra.local.free_ports import free_port
+
 HOST = "127.0.0.1"
-START_SECONDS = 60
+START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -33,27 +34,20 @@ class Server:
         return f"http://{HOST}:{self.port}"
 
     def get(self, path: str) -> requests.Response:
-        return requests.get(self.url + path, timeout=10)
+        return requests.get(self.url + path, timeout=60)
 
     def score(self, content: Any) -> requests.Response:
-        return requests.post(self.url + "/score", json=content, timeout=30)
+        return requests.post(self.url + "/score", json=content, timeout=60)
 
     def post(self, body: bytes, path: str = "/score", content_type: str = "application/json") -> requests.Response:
-        return requests.post(self.url + path, body, headers={"Content-Type": content_type}, timeout=30)
+        return requests.post(self.url + path, body, headers={"Content-Type": content_type}, timeout=60)
 
     def post_json(self, path: str, content: Any) -> Any:
         """Return the answer to a POST of JSON."""
-        return requests.post(self.url + path, json=content, timeout=30).json()
+        return requests.post(self.url + path, json=content, timeout=60).json()
 
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -79,11 +73,11 @@ def running(log: Path, **settings: object) -> Iterator[Server]:
         yield server
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
     assert "Traceback" not in log.read_text()
 
 
-def wait_until(condition: Callable[[], object], failure: str, seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], object], failure: str, seconds: float = 120) -> None:
     """Wait until `condition()` is true; fail with the text `failure` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

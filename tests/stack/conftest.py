@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.harness import CHECKOUT, Stack, free_ports, temporary_stacks
+from infra.local.free_ports import free_ports
+from tests.harness import CHECKOUT, Stack, temporary_stacks
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,9 @@ import psutil
 import pytest
 import requests
 
+from infra.local.free_ports import free_port
 from settings.paths import cache_directory
-from tests.harness import Stack, free_ports
+from tests.harness import Stack
 from tests.waiting import until
 
 
@@ -38,7 +39,7 @@ class Notebook:
 @pytest.fixture(scope="module")
 def notebook(running: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
     directory, log = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("log") / "log"
-    options = ["--directory", str(directory), "--port", str(free_ports(1)[0])]
+    options = ["--directory", str(directory), "--port", str(free_port())]
     command = [sys.executable, "-m", "tools.cli", "notebook", "--stack", running.name, *options]
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -304,7 +304,7 @@ def test_up_after_a_killed_up_completes_the_run_and_its_gate_keeps_the_old_model
     until(lambda: unsettled.processes("workloads.engines.kfp_runner"))
     up.send_signal(signal.SIGKILL)
     up.communicate()
-    until(lambda: not unsettled.processes("workloads.engines.kfp_runner"), seconds=30)
+    until(lambda: not unsettled.processes("workloads.engines.kfp_runner"))
     code, output = unsettled.pulumi("cancel", "--yes")
     assert code == 0, output
     unsettled.up()
@@ -355,9 +355,9 @@ def test_server_with_follow_loads_the_new_champion(unsettled: Stack) -> None:
         return str(requests.post(outputs["score_url"], json=SETOSA, timeout=10).json()["model_version"])
 
     second = outputs["model"]["version"]
-    until(lambda: served() == second, seconds=30)
+    until(lambda: served() == second)
     MlflowClient(outputs["tracking_url"]).set_registered_model_alias("iris", "champion", "1")
-    until(lambda: served() == "1", seconds=30)
+    until(lambda: served() == "1")
 
 
 def test_backup_has_database_files_blobs_state_and_predictions(

@@ -16,8 +16,9 @@ import requests
 from mlplatform.mlflow_server.database_copy import copy_tables, set_aside
 from sqlalchemy import Boolean, Column, ForeignKey, Integer, MetaData, String, Table, create_engine
 
+from infra.local.free_ports import free_port
 from settings.platform import TrackingSettings
-from tests.harness import Stack, free_ports
+from tests.harness import Stack
 from tests.store_servers import S3_KEY, S3_USER, s3_client, s3_server, server
 from tools.cli.backup.contents.external_stores import copy_external_data, has_external_data, restore_external_data
 from tools.cli.backup.errors import BackupError
@@ -47,7 +48,7 @@ def database() -> Iterator[str]:
             shutil.chown(data, "nobody")
         make = [str(programs / "initdb"), "-D", str(data), "-U", "owner", "--auth=md5", f"--pwfile={folder / 'word'}"]
         subprocess.run(make, check=True, capture_output=True, cwd=folder, **WHO)  # type: ignore[call-overload]
-        (port,) = free_ports(1)
+        port = free_port()
         command = [str(programs / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", str(data)]
         url = f"postgresql://owner:{PASSWORD}@127.0.0.1:{port}/postgres"
         with server(command, lambda: psycopg.connect(url).close(), folder, **WHO):

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from tools.cli.audit.audit_entries import record_action
+from tools.cli.backup.stack_state import config_values
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
 
@@ -22,6 +23,7 @@ PREFIX = "mlp_"
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 LONGEST = timedelta(days=3650)
 ATTEMPTS = 5
+DOOR = "platform:door"
 Tokens = dict[str, dict[str, Any]]
 """Content of tokens.json: properties of each token by its SHA-256."""
 
@@ -99,22 +101,27 @@ def user(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     """Make a password for a person, print it once, and write its hash to the settings of the stack.
 
     Raises:
-        AccessError: the name is not allowed.
+        AccessError: `make up` would refuse the settings with this person. Nothing was written.
     """
     import bcrypt
 
-    from settings.services.door_settings import PROGRAMS
+    from settings.errors import SettingsError
+    from settings.loading import check_section
+    from settings.services.door_settings import DoorSettings
 
     parser = argparse.ArgumentParser(prog="make user", allow_abbrev=False)
     parser.add_argument("--name", required=True, help="NAME: of the person")
     parser.add_argument("--role", required=True, choices=["administrator", "editor", "reader"], help="ROLE")
     options = parser.parse_args(arguments)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._@+-]{0,63}", options.name) or options.name in PROGRAMS:
-        raise AccessError(f"NAME={options.name}: write small letters and digits, but none of {sorted(PROGRAMS)}")
     password = secrets.token_urlsafe(12)
     digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt()).decode()
-    path = f'platform:door.users["{options.name}"]'
+    person = {"role": options.role, "password_hash": digest}
     pulumi.output("stack", "select", "--create")
+    try:
+        check_section(DoorSettings, DOOR, pulumi.name, config_values(pulumi), {"users": {options.name: person}})
+    except SettingsError as error:
+        raise AccessError(f"nothing was written, because `make up` would refuse the settings of {error}") from None
+    path = f'{DOOR}.users["{options.name}"]'
     pulumi.output("config", "set", "--path", f"{path}.role", options.role)
     pulumi.output("config", "set", "--path", "--secret", f"{path}.password_hash", digest)
     record_action(pulumi.name, secret_outputs(pulumi), "made a password", options.name, f"role {options.role}")

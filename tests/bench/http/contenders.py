@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from infra.local.free_ports import free_port
 from infra.local.local_process import HOST
 from settings.serving import ServingSettings
 from tests.bench.forest import FEATURES, Flower, Forest
@@ -147,11 +147,3 @@ def _label(text: str) -> int:
     """Return the integer output, which is `predict` in MLServer and `label` in the model server."""
     (label,) = (output["data"][0] for output in json.loads(text)["outputs"] if output["datatype"] == "INT64")
     return int(label)
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from infra.local.free_ports import free_port
 from infra.local.local_process import HOST
 from tests.bench.forest import FEATURES, FLOWERS, train
-from tests.bench.http.contenders import free_port, ours
+from tests.bench.http.contenders import ours
 from tests.bench.http.servers import running
 
 SLOW_CLIENTS = 200

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from mlplatform.kubeflow import deployment_factory, kubeflow_images
+from mlplatform.kubeflow import deployment_factory
+from mlplatform.required_images import require_images
 from pulumi import RunError
 
-from settings.platform import RegistrySettings
+from settings.platform import PlatformSettings
 from tests.harness import CHECKOUT, Stack, changes, copy_of_checkout, git, temporary_stacks
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import cluster_of
@@ -39,7 +40,7 @@ GRID = [dict(zip(RANGES, values, strict=True)) for values in itertools.product(*
 def uses_kubeflow() -> bool:
     """Return True if the bundle has the images of Kubeflow Pipelines, which then runs the pipelines; else Jobs do."""
     try:
-        kubeflow_images.require_images(RegistrySettings())
+        require_images(PlatformSettings(pipelines="kubeflow"))
     except RunError:
         return False
     return True

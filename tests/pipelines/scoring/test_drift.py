@@ -18,12 +18,18 @@ from workloads.ml import drift, model_registry
 from workloads.ml.errors import StepError
 from workloads.ml.serving_counts import read_serving_counts
 
-RANDOM = np.random.default_rng(0)
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Return a generator that gives each test the same numbers, whatever ran before."""
+    return np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(("rows", "count"), [(10, 2), (59, 2), (60, 3), (120, 6), (200, 10), (5000, 10)])
-def test_compute_ranges_has_ten_ranges_or_fewer_for_few_rows(rows: int, count: int) -> None:
-    found = drift.compute_ranges(RANDOM.normal(size=rows).astype(np.float32))
+def test_compute_ranges_has_ten_ranges_or_fewer_for_few_rows(
+    random: np.random.Generator, rows: int, count: int
+) -> None:
+    found = drift.compute_ranges(random.normal(size=rows).astype(np.float32))
     assert len(found["shares"]) == count
     assert sum(found["shares"]) == pytest.approx(1, abs=1e-5)
     assert found["shares"] == pytest.approx([1 / count] * count, abs=1 / rows + 1e-6)
@@ -35,8 +41,8 @@ def test_compute_ranges_keeps_equal_values_together() -> None:
     assert drift.compute_ranges(np.full(1000, 3, dtype=np.float32)) == {"edges": [3.0], "shares": [1.0, 0.0]}
 
 
-def test_compute_ranges_edges_have_short_decimals() -> None:
-    tenths = RANDOM.integers(10, 70, size=1000).astype(np.float32) / 10
+def test_compute_ranges_edges_have_short_decimals(random: np.random.Generator) -> None:
+    tenths = random.integers(10, 70, size=1000).astype(np.float32) / 10
     assert all(edge == round(edge, 1) for edge in drift.compute_ranges(tenths)["edges"])
 
 
@@ -48,16 +54,16 @@ def test_stability_index_equals_textbook_value() -> None:
 
 
 @pytest.mark.parametrize("rows", [250, 2000])
-def test_stability_index_exceeds_limit_only_after_a_shift(rows: int) -> None:
-    trained = drift.compute_ranges(RANDOM.normal(size=5000).astype(np.float32))
+def test_stability_index_exceeds_limit_only_after_a_shift(random: np.random.Generator, rows: int) -> None:
+    trained = drift.compute_ranges(random.normal(size=5000).astype(np.float32))
 
     def index(values: Any) -> float:
         places = np.searchsorted(trained["edges"], values)
         return drift.stability_index(trained["shares"], np.bincount(places, minlength=10).astype(float))
 
-    assert index(RANDOM.normal(size=rows)) < 0.1
-    assert index(RANDOM.normal(0.7, size=rows)) > drift.DRIFTED
-    assert index(RANDOM.normal(scale=2, size=rows)) > drift.DRIFTED
+    assert index(random.normal(size=rows)) < 0.1
+    assert index(random.normal(0.7, size=rows)) > drift.DRIFTED
+    assert index(random.normal(scale=2, size=rows)) > drift.DRIFTED
 
 
 FEATURES = [{"name": "old"}, {"name": "new", "ranges": {"edges": [1.0], "shares": [0.5, 0.5]}}]

@@ -17,8 +17,7 @@ from workloads.ml.evaluation.predictor import Answers, Predictor, measure_answer
 from workloads.ml.evaluation.report import report_page
 from workloads.ml.model.model_directory import load_model_directory
 
-RANDOM = np.random.default_rng(0)
-ROWS = RANDOM.uniform(-1, 1, (200, 2)).astype(np.float32)
+ROWS = np.random.default_rng(0).uniform(-1, 1, (200, 2)).astype(np.float32)
 
 
 def random_classification(classes: int, tied: bool) -> tuple[Any, Any]:
@@ -52,8 +51,9 @@ def test_probability_scores_without_rows_of_a_class_have_no_area() -> None:
 def test_regression_scores_equal_scikit_learn(targets: int) -> None:
     from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-    truth = RANDOM.normal(size=(50, targets))
-    predicted = (truth + RANDOM.normal(size=truth.shape)).astype(np.float32)
+    random = np.random.default_rng(0)
+    truth = random.normal(size=(50, targets))
+    predicted = (truth + random.normal(size=truth.shape)).astype(np.float32)
     assert scores.regression_scores(truth, predicted) == pytest.approx(
         {
             "rmse": root_mean_squared_error(truth, predicted),

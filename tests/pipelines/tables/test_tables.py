@@ -21,7 +21,6 @@ from workloads.ml.errors import StepError
 from workloads.ml.model import forest
 from workloads.ml.model.model_directory import load_model_directory
 
-RANDOM = np.random.default_rng(0)
 KINDS = ["low", "mid", "high"]
 
 
@@ -236,7 +235,7 @@ def train(folder: Path, data: Path, mlflow_url: str, **arguments: object) -> Run
 
 def test_iris_external_with_5000_columns_registers_model(mlflow_url: str, tmp_path: Path) -> None:
     columns, file = 5000, tmp_path / "wide.csv"
-    values = RANDOM.normal(size=(60, columns)).round(3)
+    values = np.random.default_rng(0).normal(size=(60, columns)).round(3)
     frame = pd.DataFrame(values, columns=[f"measurement number {number}" for number in range(columns)])
     frame = frame.assign(kind=["a" if row < 30 else "b" for row in range(60)])
     frame.iloc[:30, :50] += 3

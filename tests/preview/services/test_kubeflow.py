@@ -10,15 +10,16 @@ from typing import Any
 import pulumi
 import pytest
 from mlplatform.images.image import LIBRARIES, Image
-from mlplatform.kubeflow import kubeflow_images
 from mlplatform.kubeflow.kubeflow_images import IMAGES
 from mlplatform.kubeflow.kubeflow_pipelines import KubeflowPipelines
+from mlplatform.required_images import require_images
+from mlplatform.stores import postgresql, seaweedfs
 
 from airgap.bundle.source_table import load_sources
 from infra.cluster import Cluster, provider
 from infra.registry import ContainerRegistry
 from policies import pods
-from settings.platform import KubeflowSettings, RegistrySettings
+from settings.platform import KubeflowSettings, PlatformSettings
 from tests.preview.graph import Graph, run
 
 Rule = Callable[[str, Any], Iterator[str]]
@@ -184,10 +185,22 @@ def test_require_images_names_all_missing_images_at_once(bundle: Path) -> None:
     lacking = {IMAGES["driver"], IMAGES["database"]}
     bundle.write_text(json.dumps({"images": {image: {} for image in set(IMAGES.values()) - lacking}}))
     with pytest.raises(pulumi.RunError, match="platform:pipelines: kubeflow") as error:
-        kubeflow_images.require_images(RegistrySettings())
+        require_images(PlatformSettings(pipelines="kubeflow"))
     assert {image for image in IMAGES.values() if image in str(error.value)} == lacking
 
 
 def test_require_images_complete_bundle_passes(bundle: Path) -> None:
     bundle.write_text(json.dumps({"images": {image: {} for image in IMAGES.values()}}))
-    kubeflow_images.require_images(RegistrySettings())
+    require_images(PlatformSettings(pipelines="kubeflow"))
+
+
+def test_require_images_of_replicated_stores_names_them_for_such_stacks_only(bundle: Path) -> None:
+    images = {postgresql.IMAGE, seaweedfs.IMAGE}
+    bundle.write_text(json.dumps({"images": {}}))
+    require_images(PlatformSettings())
+    with pytest.raises(
+        pulumi.RunError, match=r"(?s)platform:stores: replicated takes images .* set platform:stores: single"
+    ):
+        require_images(PlatformSettings(stores="replicated"))
+    bundle.write_text(json.dumps({"images": dict.fromkeys(images)}))
+    require_images(PlatformSettings(stores="replicated"))

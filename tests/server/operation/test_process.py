@@ -17,10 +17,12 @@ import psutil
 import pytest
 import requests
 
+from infra.local.free_ports import free_port
+from model_server.__main__ import STOP_SECONDS
 from model_server.http import idle_connections
 from model_server.metrics_folder import PREFIX, SHARED_MEMORY
 from model_server.settings import ServerSettings
-from tests.server.running import HOST, Server, environment, free_port, running, wait_until
+from tests.server.running import HOST, Server, environment, running, wait_until
 from tests.server.training import Trained
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
@@ -99,15 +101,17 @@ def test_idle_connections_within_request_are_closed(iris: Trained, tmp_path: Pat
 def test_sigterm_ends_all_processes_and_removes_metrics_folder(iris: Trained, tmp_path: Path) -> None:
     settings = {"DIRECTORY": iris.folder, "CACHE": tmp_path / "cache"}
     parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else tmp_path / "cache"
+    began = time.monotonic()
     with running(tmp_path / "log", **settings) as server:
+        start_seconds = time.monotonic() - began
         processes = [psutil.Process(server.process.pid), *server.workers()]
         assert len(processes) == 3
         folders = list(parent.glob(f"{PREFIX}{server.process.pid}-*"))
         assert folders
-        started = time.monotonic()
+        ended = time.monotonic()
         server.process.terminate()
-        assert server.process.wait(10) == 0
-        assert time.monotonic() - started < 4
+        assert server.process.wait(60) == 0
+        assert time.monotonic() - ended < STOP_SECONDS + start_seconds
         assert [process for process in processes if process.is_running()] == []
     assert [folder for folder in folders if folder.exists()] == []
 
@@ -126,7 +130,7 @@ def test_sigint_during_request_completes_the_request(iris: Trained, tmp_path: Pa
             f"{server.url}/score", body(), headers={"Content-Type": "application/json"}, timeout=10
         )
         assert response.json()["predictions"][0]["species"] == "setosa"
-        assert server.process.wait(10) == 0
+        assert server.process.wait(60) == 0
 
 
 def test_sigkill_of_parent_ends_workers(iris: Trained, tmp_path: Path) -> None:
@@ -134,5 +138,5 @@ def test_sigkill_of_parent_ends_workers(iris: Trained, tmp_path: Path) -> None:
     with running(tmp_path / "log", **settings) as server:
         workers = server.workers()
         os.kill(server.process.pid, signal.SIGKILL)
-        wait_until(lambda: not any(worker.is_running() for worker in workers), "workers stay", 5)
+        wait_until(lambda: not any(worker.is_running() for worker in workers), "workers stay")
         assert list((tmp_path / "cache").iterdir()) == []

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.free_ports import free_port
 from tests.server.registry import Registry, relay
-from tests.server.running import HOST, Server, free_port, running, wait_until
+from tests.server.running import HOST, Server, running, wait_until
 from tests.server.training import Trained, make_endless, make_hungry, train_iris
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
@@ -54,6 +55,7 @@ def test_follow_new_champion_serves_it_without_failed_requests(
         while not done.is_set():
             response = followed.score(SETOSA)
             answers.append((response.status_code, response.json()["model_version"], response.json()["species"]))
+            time.sleep(0.01)  # the trial of the new model needs the processor, too
 
     clients = [threading.Thread(target=score_until_done) for _ in range(4)]
     for client in clients:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from infra.local.free_ports import free_port
 from tests.server.protocols.test_typed_tensors import HOMES, home_tensors
-from tests.server.running import HOST, Server, free_port, running, wait_until
+from tests.server.running import HOST, Server, running, wait_until
 
 grpc = pytest.importorskip("tritonclient.grpc")
 

@@ -60,7 +60,7 @@ def test_schemathesis_generated_requests_find_no_failure(server: Server, folder:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         cwd=folder,
     )
     assert ended.returncode == 0, ended.stdout[-5000:] + ended.stderr[-2000:]

@@ -14,8 +14,8 @@ import requests
 
 from infra.dynamic_provider import UserError
 from infra.local import local_process
+from infra.local.free_ports import free_port
 from infra.local.local_process import HOST, _ProcessProvider
-from tests.harness import free_ports
 
 SERVER = """
 import http.server, os, sys
@@ -33,7 +33,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Yield the state of a running process that responds with the text `old`."""
-    (port,) = free_ports(1)
+    port = free_port()
     provider = _ProcessProvider()
     props: dict[str, Any] = {
         "name": "some-server",

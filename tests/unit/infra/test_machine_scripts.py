@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.kubeadm import scripts
-from tests.harness import free_ports
+from infra.local.free_ports import free_ports
 from tests.sandbox import OWNER, Sandbox
 from tests.waiting import until
 
@@ -438,7 +438,7 @@ def test_probe_reports_only_ports_without_a_listener(tmp_path: Path) -> None:
         assert run_here("preflight/probe.sh", TARGETS=udp_closed).split() == [udp_closed]
     finally:
         os.kill(pid, signal.SIGTERM)
-    until(lambda: run_here("preflight/probe.sh", TARGETS=targets[0]).split() == targets[:1], seconds=30, what="the end")
+    until(lambda: run_here("preflight/probe.sh", TARGETS=targets[0]).split() == targets[:1], what="the end")
 
 
 def run_here(script: str, **environment: str) -> str:

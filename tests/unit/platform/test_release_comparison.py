@@ -13,7 +13,7 @@ import requests
 from mlplatform.start_page.prometheus_api import PrometheusApi, PrometheusError, prometheus_api
 from mlplatform.start_page.release_comparison import MeasuredRelease, ReleaseComparison, compare_releases
 
-from tests.server.running import free_port
+from infra.local.free_ports import free_port
 from tests.waiting import until
 from tools.bootstrap import paths
 
@@ -78,7 +78,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusA
         process = subprocess.Popen(
             [program, *options, f"--web.listen-address={url.removeprefix('http://')}"], stdout=log, stderr=log
         )
-    until(lambda: _is_ready(url), seconds=60, what="Prometheus")
+    until(lambda: _is_ready(url), what="Prometheus")
     with closing(requests.Session()) as session:
         yield PrometheusApi(url, session)
     process.terminate()

@@ -136,7 +136,7 @@ def test_up_killed_ends_all_its_processes(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.pulumi("config", "set", "seconds", "600")
     process = project.start("up", "--yes", "--skip-preview")
-    until((project.folder / "creating").exists, seconds=60)
+    until((project.folder / "creating").exists)
     started = psutil.Process(process.pid).children(recursive=True)
     assert len(started) >= 3  # language host, program, provider
     process.kill()

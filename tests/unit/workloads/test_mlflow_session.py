@@ -14,7 +14,7 @@ import pytest
 from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
-from infra.local.free_ports import free_ports
+from infra.local.free_ports import free_port
 from settings.paths import PROJECT
 from tests.stand_ins import Answering, answering
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState
@@ -91,6 +91,6 @@ def test_run_that_mlflow_does_not_record_is_an_error(monkeypatch: pytest.MonkeyP
     result = RunResult(RunState.SUCCEEDED, {"accuracy": 0.9}, [], "/run.log")
     engine: Any = SimpleNamespace(run=lambda _request: result)
     request = RunRequest("iris", "iris-1", "iris-v1", {})
-    (port,) = free_ports(1)
+    port = free_port()
     with pytest.raises(UserError, match="MLflow did not record the run iris-1 of pipeline iris: API request to"):
         run_and_record(cast(Engine, engine), request, TrackingAccess(f"http://127.0.0.1:{port}"), {}, {})

@@ -49,7 +49,7 @@ import requests
 from infra.local.local_process import _ProcessProvider
 from infra.secrets import _PasswordProvider, _SshKeyProvider
 from mlplatform.blob_store import _AccountKeyProvider
-from tests.harness import free_ports
+from infra.local.free_ports import free_ports
 from workloads.runs.pipeline_sources import local_image
 from workloads.runs.resources import _CompiledPipelineProvider, _PipelineVersionProvider
 

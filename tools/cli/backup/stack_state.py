@@ -26,9 +26,14 @@ def stack_settings(pulumi: Pulumi) -> StackSettings:
         BackupError: a setting is wrong.
     """
     try:
-        return load_settings(pulumi.name, {name: value["value"] for name, value in pulumi_config(pulumi).items()})
+        return load_settings(pulumi.name, config_values(pulumi))
     except SettingsError as error:
         raise BackupError(str(error)) from None
+
+
+def config_values(pulumi: Pulumi) -> dict[str, str]:
+    """Return the values of `pulumi config set`, with decrypted secrets; the text of an object is JSON."""
+    return {name: value["value"] for name, value in pulumi_config(pulumi).items()}
 
 
 def export_state(pulumi: Pulumi) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mlplatform.mlflow_pod import SERVER
 from mlplatform.tracking_access import parse_tracking_access
 
 from infra.errors import UserError
-from infra.local.free_ports import free_ports
+from infra.local.free_ports import free_port
 from infra.local.local_process import HOST, PYTHON
 from infra.local.process_group import ProcessGroup, inherited_environment
 from infra.retry import poll
@@ -155,7 +155,7 @@ def _temporary_registry(folder: Path) -> Iterator[str]:
     import requests
 
     folder.mkdir()
-    (port,) = free_ports(1)
+    port = free_port()
     stores = ("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files"))
     group, log, url = ProcessGroup(folder / "process.json"), folder / "log", f"http://{HOST}:{port}"
     environment = inherited_environment() | DISABLED_FEATURES

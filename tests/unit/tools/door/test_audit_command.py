@@ -16,7 +16,7 @@ from mlplatform.audit_log.audit_store import MOST_IN_A_MINUTE, AuditEntry, Audit
 from mlplatform.audit_log.door_lines import door_entry
 
 from infra.local.computer_user import computer_user
-from tests.server.running import free_port
+from infra.local.free_ports import free_port
 from tests.waiting import until
 from tools.cli.audit import audit_command, audit_entries
 from tools.cli.audit.audit_command import audit, entry_lines
@@ -42,7 +42,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_DoorLog]:
     variables = {"AUDIT_FOLDER": str(folder), "AUDIT_DAYS": "30", "DOOR_KEY": "key"}
     process = subprocess.Popen(command, env=variables)
     url = f"http://127.0.0.1:{port}"
-    until(lambda: _responds(url), seconds=60, what="the audit log")
+    until(lambda: _responds(url), what="the audit log")
     yield _DoorLog(url, "key")
     process.terminate()
     assert process.wait(10) == 0
