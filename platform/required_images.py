@@ -13,10 +13,14 @@ from settings.paths import cache_directory
 from settings.platform import PlatformSettings
 
 
-def require_images(settings: PlatformSettings) -> None:
+def require_images(settings: PlatformSettings, replicated: bool = False) -> None:
     """Check that the bundle has all images of the settings, before the program changes anything.
 
     A registry of the settings is not checked: its nodes may pull what it lacks from upstream.
+
+    Args:
+        settings: settings of the platform.
+        replicated: True for a stack with replicated stores.
 
     Raises:
         RunError: there is a bundle, and it lacks images; the text names the images and how to add them.
@@ -25,7 +29,7 @@ def require_images(settings: PlatformSettings) -> None:
     if settings.registry.url or not index.is_file():
         return
     available = json.loads(index.read_text())["images"]
-    if settings.stores == "replicated":
+    if replicated:
         _require(
             "platform:stores: replicated",
             {postgresql.IMAGE, seaweedfs.IMAGE}.difference(available),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pulumi
 from mlplatform.engine_config import JobEngineConfig
-from mlplatform.job_namespace import PODS, RUN_POLICY
+from mlplatform.job_namespace import RUN_POLICY, allow_runs
 from mlplatform.k8s.namespace import Namespace, Rule, namespace, team_namespace
 from mlplatform.k8s.quota import quota
 from mlplatform.mlflow import TeamLogins
@@ -62,10 +62,10 @@ class Team(pulumi.ComponentResource):
         labels = {LABEL: name}
         space = team_namespace(name)
         self.namespace = namespace(space, cluster.under(self), registry, volumes=notebooks, labels=labels)
-        policy = self.namespace.allow(f"{self.namespace.name}-{RUN_POLICY}", PODS, egress=egress)
+        policies = allow_runs(self.namespace, f"{self.namespace.name}-{RUN_POLICY}", egress)
         limits = settings.quota.limits if settings.quota else {}
         limited = quota(self.namespace, *([] if notebooks else ["persistentvolumeclaims"]), limits=limits)
         self.engine = replace(engine, namespace=self.namespace.name)
-        self.run_after = [*self.namespace.resources, policy, *limited]
+        self.run_after = [*self.namespace.resources, *policies, *limited]
         self.logins = logins
         self.register_outputs({})

@@ -112,6 +112,11 @@ class StackSettings(Section):
                     f"workloads:pipelines.{name}.schedule: platform:pipelines: {self.platform.pipelines} has no "
                     "scheduler; set platform:pipelines: kubeflow, or leave out the schedule"
                 )
+            if pipeline.dask and self.platform.pipelines == "kubeflow":
+                raise ValueError(
+                    f"workloads:pipelines.{name}.dask: platform:pipelines: kubeflow starts no workers; set "
+                    "platform:pipelines: job, or leave out dask"
+                )
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from settings.pipelines.cron import Schedule
+from settings.pipelines.dask_section import DaskSection
 from settings.pipelines.gate import GateSetting, gate_conditions
 from settings.pipelines.tuning import TuneSection
 from settings.services.door_settings import Visibility
@@ -59,6 +60,9 @@ class PipelineSettings(Section):
     tune: TuneSection | None = None
     """Search for the best estimator and parameters, see [Tuning](pipelines.md#tuning). The pipeline receives it as its
     parameter `tune`."""
+    dask: DaskSection | None = None
+    """Workers that share the preprocessing and the training, see [Large data](pipelines.md#large-data). The pipeline
+    receives it as its parameter `dask`."""
     model: Name | None = None
     """Name of the registered model that the pipeline trains. Unset: the name of the pipeline."""
     gate: GateSetting | None = None
@@ -91,15 +95,22 @@ class PipelineSettings(Section):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Return the parameters together with the columns and the search."""
+        """Return the parameters together with the columns, the search and the workers."""
         columns = {name: column.model_dump(exclude_unset=True) for name, column in self.columns.items()}
         tune = {} if self.tune is None else {"tune": self.tune.model_dump(mode="json", exclude_unset=True)}
-        return {**self.parameters, **({"columns": columns} if columns else {}), **tune}
+        dask = {} if self.dask is None else {"dask": self.dask.model_dump()}
+        return {**self.parameters, **({"columns": columns} if columns else {}), **tune, **dask}
 
     @model_validator(mode="after")
     def _check_columns(self) -> PipelineSettings:
         if self.columns and "columns" in self.parameters:
             raise ValueError("columns and parameters.columns both describe the columns; remove parameters.columns")
+        return self
+
+    @model_validator(mode="after")
+    def _check_dask(self) -> PipelineSettings:
+        if self.dask and "dask" in self.parameters:
+            raise ValueError("dask and parameters.dask both describe the workers; remove parameters.dask")
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from workloads.engines.job.job_engine import JobEngine
 from workloads.ml import model_registry, tracking
 from workloads.mlflow_session import mlflow_session
 from workloads.serving import kubernetes
+
+from . import pipelines
 
 VARIABLE = "MLPLATFORM_TEST_KUBECONFIG"
 
@@ -139,6 +142,29 @@ def tracking_inside(api: KubernetesClient) -> str:
     """Return the URL of MLflow for pods."""
     port = api.core.read_namespaced_service(mlflow_pod.NAME, mlflow.NAMESPACE).spec.ports[0].port
     return f"http://{mlflow_pod.NAME}.{mlflow.NAMESPACE}.svc:{port}"
+
+
+@pytest.fixture
+def request_for(
+    engine: JobEngine, tracking_inside: str, tracking_login: dict[str, str], tmp_path: Path, request: Any
+) -> Any:
+    """Yield a function that returns the request for a run; its version is deleted after the test."""
+
+    def make(pipeline: Any, secrets: dict[str, str] | None = None, **arguments: Any) -> RunRequest:
+        key = uuid.uuid4().hex
+        version = engine.upload(pipeline.name, key[:12], pipelines.package(pipeline, tmp_path), [], 10)
+        request.addfinalizer(lambda: engine.remove(version))
+        return RunRequest(
+            pipeline=pipeline.name,
+            run_id=f"{pipeline.name}-{key[:6]}",
+            key=key,
+            version_id=version,
+            arguments=arguments,
+            secrets=tracking_login | (secrets or {}),
+            tracking_url=tracking_inside,
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from infra.dynamic_provider import UserError
 from infra.kubernetes_client.client import KubernetesClient
 from tests import shards
 from tests.waiting import until
-from workloads.engines.base import RunRequest, RunResult
+from workloads.engines.base import RunResult
 from workloads.engines.job import loop_jobs
 from workloads.engines.job.job_engine import JobEngine
 from workloads.ml import tracking
@@ -28,29 +28,6 @@ from workloads.pipelines import load_pipeline
 
 from . import pipelines
 from .conftest import begin_and_kill
-
-
-@pytest.fixture
-def request_for(
-    engine: JobEngine, tracking_inside: str, tracking_login: dict[str, str], tmp_path: Path, request: Any
-) -> Any:
-    """Yield a function that returns the request for a run; its version is deleted after the test."""
-
-    def make(pipeline: Any, secrets: dict[str, str] | None = None, **arguments: Any) -> RunRequest:
-        key = uuid.uuid4().hex
-        version = engine.upload(pipeline.name, key[:12], pipelines.package(pipeline, tmp_path), [], 10)
-        request.addfinalizer(lambda: engine.remove(version))
-        return RunRequest(
-            pipeline=pipeline.name,
-            run_id=f"{pipeline.name}-{key[:6]}",
-            key=key,
-            version_id=version,
-            arguments=arguments,
-            secrets=tracking_login | (secrets or {}),
-            tracking_url=tracking_inside,
-        )
-
-    return make
 
 
 def of_engine(api: KubernetesClient) -> list[Any]:

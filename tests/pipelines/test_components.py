@@ -14,7 +14,7 @@ from settings.paths import PROJECT
 from tests.pipelines.conftest import IRIS, run
 from workloads.components import BASE_IMAGE, COMPILED, component, load_component
 from workloads.components.__main__ import compile_to, component_names
-from workloads.ml.data import table
+from workloads.ml.data.scan import table_scan
 from workloads.ml.data.table import save_table
 from workloads.ml.model.model_directory import load_model_directory
 
@@ -63,7 +63,7 @@ def test_documented_step_writes_model_directory(tmp_path: Path) -> None:
     file = tmp_path / "wine.py"
     file.write_text((PROJECT / "docs/pipelines.md").read_text().split("```python\n")[1].split("```")[0])
     step = runpy.run_path(str(file))["train_regression"].python_func
-    iris = table.parse(IRIS.read_bytes(), "Species")
+    iris = table_scan.parse(IRIS.read_bytes(), "Species")
     save_table(str(tmp_path / "train.parquet"), iris, np.ones(150, dtype=bool))
     train = SimpleNamespace(path=str(tmp_path / "train.parquet"), metadata={})
     step(train, SimpleNamespace(path=str(tmp_path / "model")), "wine", 1.0)

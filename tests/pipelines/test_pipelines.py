@@ -15,6 +15,7 @@ from tests.pipelines.conftest import IRIS, Run, run
 from workloads import pipelines
 from workloads.ml import model_registry, tracking
 from workloads.ml.data import table
+from workloads.ml.data.scan import table_scan
 from workloads.ml.data.table import save_table
 from workloads.ml.evaluation import scores
 from workloads.ml.model import forest
@@ -133,7 +134,7 @@ def test_record_finds_the_experiment_run_of_its_step(deployed: Run, mlflow_url: 
 
 def test_iris_external_at_baseline_keeps_champion(mlflow_url: str, tmp_path: Path) -> None:
     content = IRIS.read_bytes()
-    iris = table.parse(content, "Species")
+    iris = table_scan.parse(content, "Species")
     train, test = table.split(iris.labels, seed=0)
     save_table(str(tmp_path / "train.parquet"), iris, train)
     forest.train_forest(str(tmp_path / "train.parquet"), tmp_path / "model", "iris", 100, 123)
@@ -171,7 +172,7 @@ def test_batch_predict_scores_file_with_registered_version(
     assert (tmp_path / "new folder" / "answers.csv").read_text() == written
     rows = list(csv.DictReader(written.splitlines()))
     assert list(rows[0])[-3:] == ["proline", "class", "probability"]
-    whole = table.parse(wine.read_bytes(), "Kind of Wine")
+    whole = table_scan.parse(wine.read_bytes(), "Kind of Wine")
     labels, probabilities = model_registry.fetch(mlflow_url, "wine", "1").predict(whole.rows)
     assert Counter(row["class"] for row in rows) == Counter(whole.classes[label] for label in labels)
     assert np.allclose([float(row["probability"]) for row in rows], probabilities.max(axis=1))

@@ -24,6 +24,7 @@ from typing import Any
 
 from workloads.engines import kfp_runner
 from workloads.engines.base import RunResult, RunState
+from workloads.engines.pod_dask import dask_scheduler
 from workloads.engines.pod_loops import PodLoops, persist
 from workloads.ml import tracking
 
@@ -52,14 +53,15 @@ def main() -> int:
 
 def _run_pipeline(request: dict[str, Any], folder: Path, loops: PodLoops) -> int:
     """Run the package, record the run in MLflow, log the result and return the exit code."""
-    # The pod has memory for one step at a time.
-    result = kfp_runner.run_package(
-        folder,
-        request["run_id"],
-        lambda dag: dag.run(request["arguments"]),
-        parallel_steps=1,
-        loops=None if WORKSPACE in (folder / "package.yaml").read_text() else loops,
-    )
+    with dask_scheduler(request["arguments"].get("dask")):
+        # The pod has memory for one step at a time.
+        result = kfp_runner.run_package(
+            folder,
+            request["run_id"],
+            lambda dag: dag.run(request["arguments"]),
+            parallel_steps=1,
+            loops=None if WORKSPACE in (folder / "package.yaml").read_text() else loops,
+        )
     url, pipeline, run_id, arguments = (request[key] for key in ("tracking_url", "pipeline", "run_id", "arguments"))
     record = partial(tracking.record, url, pipeline, run_id, arguments, RunResult.read(result, ""), {})
     mlflow_run = persist(url, record)

@@ -27,16 +27,17 @@ def iris_external(
     run_key: str = "",
     csv_format: dict = {},  # noqa: B006
     columns: dict = {},  # noqa: B006
+    dask: dict = {},  # noqa: B006
     task: str = "",
     estimator: str = "",
     parameters: dict = {},  # noqa: B006
 ) -> DeploymentOutputs:
     """Preprocess, train and test; deploy the model if it passes the gate."""
     location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
-    format_and_types = {"csv_format": csv_format, "columns": columns, "task": task}
+    format_and_types = {"csv_format": csv_format, "columns": columns, "task": task, "dask": dask}
     preprocessed = preprocess_data(target=target, **format_and_types, **location)
     data = preprocessed.set_caching_options(False).outputs  # the file at the address may have changed
-    chosen = {"trees": trees, "seed": seed, "estimator": estimator, "parameters": parameters}
+    chosen = {"trees": trees, "seed": seed, "estimator": estimator, "parameters": parameters, "dask": dask}
     model = train_model(train=data["train"], model_name=model_name, **chosen).outputs["model"]
     options: dict[str, Any] = {"gate": gate, "baseline": baseline, "model_name": model_name, "run_key": run_key}
     return deploy_if_better(model, data["test"], pipeline="iris-external", tracking_url=tracking_url, **options)

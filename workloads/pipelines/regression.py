@@ -18,6 +18,7 @@ def regression(
     data_url: str = "",
     csv_format: dict = {},  # noqa: B006
     columns: dict = {},  # noqa: B006
+    dask: dict = {},  # noqa: B006
     further_targets: list = [],  # noqa: B006
     estimator: str = "",
     parameters: dict = {},  # noqa: B006
@@ -26,12 +27,18 @@ def regression(
 ) -> RegressionOutputs:
     """Preprocess, train and test; deploy the model if it passes the gate."""
     location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
-    table = {"target": target, "further_targets": further_targets, "csv_format": csv_format, "columns": columns}
+    table = {
+        "target": target,
+        "further_targets": further_targets,
+        "csv_format": csv_format,
+        "columns": columns,
+        "dask": dask,
+    }
     return deploy_estimator(
         "regression",
         RegressionOutputs,
         data={**table, **location},
-        estimator={"estimator": estimator, "parameters": parameters, "seed": seed},
+        estimator={"estimator": estimator, "parameters": parameters, "seed": seed, "dask": dask},
         pipeline="regression",
         model_name=model_name,
         tracking_url=tracking_url,

@@ -13,7 +13,7 @@ from workloads.engines.dag.parameter_values import ParameterError, require_exact
 
 RUN_PARAMETERS = ("run_key", "tracking_url")
 """Parameters that `add_run_parameters` sets."""
-SETTINGS = ("columns", "tune")
+SETTINGS = ("columns", "tune", "dask")
 """Parameters whose setting stands beside `parameters`."""
 TYPES: dict[str, TypeAdapter[Any]] = {
     "STRING": TypeAdapter(str, config=ConfigDict(coerce_numbers_to_str=True)),

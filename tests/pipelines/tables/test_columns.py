@@ -12,6 +12,7 @@ from tests.pipelines.flats import COLUMNS, flats_csv
 from workloads.ml.data import table
 from workloads.ml.data.data_report import data_page
 from workloads.ml.data.findings import find_suspicions
+from workloads.ml.data.scan import table_scan
 from workloads.ml.errors import StepError
 
 
@@ -22,7 +23,7 @@ def csv_of(*cells: str, count: int = 40) -> bytes:
 
 
 def parse(content: bytes, x: Any = None, target: str = "kind", **arguments: Any) -> table.Table:
-    return table.parse(content, target, columns={} if x is None else {"x": x}, **arguments)
+    return table_scan.parse(content, target, columns={} if x is None else {"x": x}, **arguments)
 
 
 def refusal(content: bytes, x: Any = None, target: str = "kind", **arguments: Any) -> str:
@@ -108,20 +109,20 @@ def test_parse_free_text_raises_error_with_number_of_values() -> None:
 
 def test_parse_reports_every_uncertain_column_at_once() -> None:
     with pytest.raises(StepError) as refused:
-        table.parse(flats_csv(), "fast")
+        table_scan.parse(flats_csv(), "fast")
     lines = str(refused.value).splitlines()
     assert [line.split(",")[0] for line in lines] == [f"column {name}" for name in COLUMNS]
 
 
 def test_parse_unknown_or_doubled_name_in_columns_raises_error() -> None:
     with pytest.raises(StepError, match="columns: there is no column 'z'; the columns are: x, y, kind"):
-        table.parse(csv_of("1"), "kind", columns={"z": "number"})
+        table_scan.parse(csv_of("1"), "kind", columns={"z": "number"})
     with pytest.raises(StepError, match="columns: column x is named twice"):
-        table.parse(csv_of("1"), "kind", columns={"x": "number", "X": "integer"})
+        table_scan.parse(csv_of("1"), "kind", columns={"x": "number", "X": "integer"})
 
 
 def test_parse_ignored_column_is_no_feature_and_decisions_are_named() -> None:
-    parsed = table.parse(csv_of("red", "blue"), "kind", columns={"Y": "ignore"})
+    parsed = table_scan.parse(csv_of("red", "blue"), "kind", columns={"Y": "ignore"})
     assert parsed.features == ["x"]
     assert parsed.decisions == [
         "column x: 2 categories, because of its cells: blue, red",
@@ -142,7 +143,7 @@ def test_parse_parquet_with_nulls_and_types_encodes_as_csv() -> None:
         }
     )
     columns = {name: {"missing": True, "missing_texts": [-999]} for name in frame.columns[:-1]}
-    parsed = table.parse(frame.to_parquet(index=False), "kind", columns=columns)
+    parsed = table_scan.parse(frame.to_parquet(index=False), "kind", columns=columns)
     assert parsed.types == ["number", "integer", "integer", "boolean", "category", "date"]
     assert parsed.rows[0].tolist() == [1.5, 3, 1, 1, 0, 1]
     assert np.isnan(parsed.rows[1]).all()
@@ -152,8 +153,8 @@ def test_parse_rows_without_target_are_refused_or_dropped() -> None:
     content = flats_csv().replace(b",yes,", b",,", 3)
     kept = {**COLUMNS, "price": "ignore"}
     with pytest.raises(StepError, match=r"column fast, row \d+: empty; .* write `columns: {fast: {missing: drop}}`"):
-        table.parse(content, "fast", columns=kept)
-    parsed = table.parse(content, "fast", columns={**kept, "fast": {"missing": "drop"}})
+        table_scan.parse(content, "fast", columns=kept)
+    parsed = table_scan.parse(content, "fast", columns={**kept, "fast": {"missing": "drop"}})
     assert len(parsed.labels) == 117
     assert "column fast: 3 rows without a value are left out, as columns says" in parsed.decisions
 
@@ -173,14 +174,14 @@ def test_parse_numeric_target_without_task_raises_error_with_both_readings(
     target: Any, task: str, message: str
 ) -> None:
     with pytest.raises(StepError) as refused:
-        table.parse(flats_csv(), target, columns=COLUMNS, task=task)
+        table_scan.parse(flats_csv(), target, columns=COLUMNS, task=task)
     assert message in str(refused.value)
 
 
 def test_parse_few_integers_are_classes_unless_task_is_set() -> None:
     kept = {**COLUMNS, "fast": "ignore", "price": "ignore"}
-    assert table.parse(flats_csv(), "rooms", columns=kept).classes == ["1", "2", "3", "4", "5"]
-    parsed = table.parse(flats_csv(), "rooms", columns=kept, task="regression")
+    assert table_scan.parse(flats_csv(), "rooms", columns=kept).classes == ["1", "2", "3", "4", "5"]
+    parsed = table_scan.parse(flats_csv(), "rooms", columns=kept, task="regression")
     assert parsed.classes == []
     assert parsed.labels.dtype == np.float64
     assert sorted(set(parsed.labels)) == [1, 2, 3, 4, 5]
@@ -190,7 +191,7 @@ def test_suspicions_name_leaks_constants_and_counted_rows() -> None:
     rows = "".join(
         f"{row},{['open', 'sold'][row % 3 > 0]},7,{row * 37 % 11},{'ny'[row % 3 > 0]}\n" for row in range(90)
     )
-    parsed = table.parse(f"id,status,level,noise,deal\n{rows}".encode(), "deal")
+    parsed = table_scan.parse(f"id,status,level,noise,deal\n{rows}".encode(), "deal")
     id_line, status, level = find_suspicions(parsed)
     assert id_line.startswith("column id: it counts the rows")
     assert status.startswith("column status: it explains 100.0% of deal alone; if it is known only after deal")
@@ -201,13 +202,13 @@ def test_suspicions_of_regression_name_rescaled_target() -> None:
     random = np.random.default_rng(0)
     price = random.lognormal(5, 1, 200)
     rows = "".join(f"{value * 1.1:.4f},{random.normal():.3f},{value:.4f}\n" for value in price)
-    parsed = table.parse(f"dollars,noise,euros\n{rows}".encode(), "euros", task="regression")
+    parsed = table_scan.parse(f"dollars,noise,euros\n{rows}".encode(), "euros", task="regression")
     (line,) = find_suspicions(parsed)
     assert line.startswith("column dollars: it explains 100.0% of euros alone")
 
 
 def test_data_page_shows_columns_missing_values_and_warnings() -> None:
-    parsed = table.parse(flats_csv(), "price", columns={**COLUMNS, "price": {"unit": "k<EUR>"}}, task="regression")
+    parsed = table_scan.parse(flats_csv(), "price", columns={**COLUMNS, "price": {"unit": "k<EUR>"}}, task="regression")
     page = data_page(parsed, ["column x: <b>"])
     assert "120 rows, 7 features, regression of price in k&lt;EUR&gt;" in page
     assert '<li class="warning">column x: &lt;b&gt;</li>' in page

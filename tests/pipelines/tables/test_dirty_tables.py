@@ -13,6 +13,7 @@ from tests.pipelines.scored import score_csv
 from tests.pipelines.tables.dirty_tables import ROWS, TABLES, DirtyTable
 from workloads.ml.data import table
 from workloads.ml.data.csv_reader import CsvFormat
+from workloads.ml.data.scan import table_scan
 from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
 from workloads.ml.model.forest import train_forest
@@ -21,7 +22,7 @@ from workloads.ml.model.model_directory import load_model_directory, require_ser
 
 def parsed(dirty: DirtyTable, columns: dict[str, object]) -> table.Table:
     csv_format = CsvFormat.from_mapping(dirty.csv_format)
-    return table.parse(dirty.content, dirty.target, "file", csv_format, columns, dirty.task)
+    return table_scan.parse(dirty.content, dirty.target, "file", csv_format, columns, dirty.task)
 
 
 @pytest.mark.parametrize("name", [name for name, dirty in TABLES.items() if dirty.doubts])
@@ -35,7 +36,7 @@ def test_parse_table_with_doubts_names_each_column_and_the_setting(name: str) ->
 
 def test_parse_table_with_rare_classes_names_one_and_offers_the_regression() -> None:
     with pytest.raises(StepError, match=r"class \d of column quality has \d of 240 rows.*task: regression"):
-        table.parse(TABLES["wines"].content, "quality")
+        table_scan.parse(TABLES["wines"].content, "quality")
 
 
 @pytest.mark.parametrize("name", TABLES)

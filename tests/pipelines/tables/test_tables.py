@@ -16,6 +16,7 @@ from tests.pipelines.scored import score_csv
 from workloads.ml import model_registry
 from workloads.ml.data import table
 from workloads.ml.data.csv_reader import CsvFormat
+from workloads.ml.data.scan import table_scan
 from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
 from workloads.ml.model import forest
@@ -48,12 +49,12 @@ def refusal(content: str | bytes, target: str = "kind", **csv_format: str) -> st
     """Return the message of the error that reading the table raises."""
     data = content if isinstance(content, bytes) else content.encode()
     with pytest.raises(StepError) as refused:
-        table.parse(data, target, csv_format=CsvFormat.from_mapping(csv_format))
+        table_scan.parse(data, target, csv_format=CsvFormat.from_mapping(csv_format))
     return str(refused.value)
 
 
 def assert_equals_good(parsed: table.Table) -> None:
-    expected = table.parse(GOOD.encode(), "kind")
+    expected = table_scan.parse(GOOD.encode(), "kind")
     assert (parsed.features, parsed.types, parsed.classes) == (expected.features, expected.types, expected.classes)
     assert (parsed.rows == expected.rows).all()
     assert (parsed.labels == expected.labels).all()
@@ -73,25 +74,25 @@ def test_parse_row_with_missing_value_raises_error_with_numbers() -> None:
 )
 def test_parse_names_in_any_script_keeps_them(names: list[str]) -> None:
     content = rows_as_csv(",".join(names), lambda number: number + 1, measured, measured, lambda n: "是否"[n % 2])
-    parsed = table.parse(content.encode(), names[-1])
+    parsed = table_scan.parse(content.encode(), names[-1])
     assert (parsed.features, parsed.target, parsed.classes) == (names[:-1], names[-1], ["否", "是"])
 
 
 def test_parse_classes_keeps_their_text() -> None:
     content = rows_as_csv("width,code", measured, lambda number: ["1E2", "100", "200", "007"][number % 4])
-    assert table.parse(content.encode(), "code").classes == ["007", "100", "1E2", "200"]
+    assert table_scan.parse(content.encode(), "code").classes == ["007", "100", "1E2", "200"]
 
 
 def test_parse_class_names_that_are_not_finite_numbers_sorts_them_as_text() -> None:
     content = rows_as_csv("width,code", measured, lambda number: ["2", "nan", "10"][number % 3])
-    assert table.parse(content.encode(), "code").classes == ["10", "2", "nan"]
+    assert table_scan.parse(content.encode(), "code").classes == ["10", "2", "nan"]
 
 
 @pytest.mark.parametrize("spelling", ["True False", "true false", "TRUE FALSE"])
 def test_parse_truth_values_become_one_and_zero(spelling: str) -> None:
     yes, no = spelling.split()
     content = rows_as_csv("width,red,kind", measured, lambda number: yes if number % 3 else no, kind)
-    parsed = table.parse(content.encode(), "kind")
+    parsed = table_scan.parse(content.encode(), "kind")
     assert parsed.types == ["number", "boolean"]
     assert parsed.rows[:, 1].tolist() == [float(number % 3 > 0) for number in range(30)]
 
@@ -100,7 +101,7 @@ def test_batch_scoring_of_truth_values_predicts_as_trained(tmp_path: Path) -> No
     content = rows_as_csv(
         "width,red,blue,kind", measured, lambda n: n % 3 == 0, lambda n: n % 3 == 1, lambda n: KINDS[n % 3]
     )
-    parsed = table.parse(content.encode(), "kind")
+    parsed = table_scan.parse(content.encode(), "kind")
     save_table(str(tmp_path / "all"), parsed, np.ones(30, dtype=bool))
     forest.train_forest(str(tmp_path / "all"), tmp_path / "model", "dummies", 20, 0)
     model = load_model_directory(tmp_path / "model")
@@ -130,12 +131,12 @@ def test_parse_doubled_name_raises_error() -> None:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_parse_detects_separator(separator: str) -> None:
-    assert_equals_good(table.parse(GOOD.replace(",", separator).encode(), "kind"))
+    assert_equals_good(table_scan.parse(GOOD.replace(",", separator).encode(), "kind"))
 
 
 def test_parse_unusual_separator_is_read_if_set() -> None:
     content = GOOD.replace(",", "~").encode()
-    assert_equals_good(table.parse(content, "kind", csv_format=CsvFormat(separator="~")))
+    assert_equals_good(table_scan.parse(content, "kind", csv_format=CsvFormat(separator="~")))
 
 
 def test_parse_ambiguous_separator_raises_error_with_both_readings() -> None:
@@ -147,7 +148,7 @@ def test_parse_decimal_comma_raises_error_unless_set() -> None:
     content = GOOD.replace(",", ";").replace(".", ",")
     assert "row 1: '0,000'" in refusal(content)
     assert "if the comma is a decimal comma, set csv_format.decimal to ','" in refusal(content)
-    assert_equals_good(table.parse(content.encode(), "kind", csv_format=CsvFormat(decimal=",")))
+    assert_equals_good(table_scan.parse(content.encode(), "kind", csv_format=CsvFormat(decimal=",")))
 
 
 def test_parse_decimal_point_with_decimal_comma_set_raises_error() -> None:
@@ -156,7 +157,7 @@ def test_parse_decimal_point_with_decimal_comma_set_raises_error() -> None:
 
 def test_parse_quoted_cells_and_line_breaks_are_read() -> None:
     content = '"width, in ""mm""","kind"\r\n' + '"1.5","a\nb"\r\n2.5,"c, d"\r\n' * 5
-    parsed = table.parse(content.encode(), "kind")
+    parsed = table_scan.parse(content.encode(), "kind")
     assert (parsed.features, parsed.classes) == (['width, in "mm"'], ["a\nb", "c, d"])
     assert parsed.rows[:2, 0].tolist() == [1.5, 2.5]
 
@@ -165,20 +166,20 @@ def test_parse_quoted_cells_and_line_breaks_are_read() -> None:
 @pytest.mark.parametrize("compressed", [False, True])
 def test_parse_detects_encoding_and_gzip_by_content(encoding: str, compressed: bool) -> None:
     content = GOOD.encode(encoding)
-    assert_equals_good(table.parse(gzip.compress(content) if compressed else content, "kind"))
+    assert_equals_good(table_scan.parse(gzip.compress(content) if compressed else content, "kind"))
 
 
 def test_parse_latin_1_raises_error_unless_set() -> None:
     content = GOOD.replace("height", "höhe").encode("latin-1")
     assert "set csv_format.encoding, for example to latin-1" in refusal(content)
-    parsed = table.parse(content, "kind", csv_format=CsvFormat(encoding="latin-1"))
+    parsed = table_scan.parse(content, "kind", csv_format=CsvFormat(encoding="latin-1"))
     assert parsed.features == ["width", "höhe"]
 
 
 def test_parse_utf_16_without_byte_order_mark_raises_error_unless_set() -> None:
     content = GOOD.encode("utf-16-le")
     assert "null bytes; set csv_format.encoding" in refusal(content)
-    assert_equals_good(table.parse(content, "kind", csv_format=CsvFormat(encoding="utf-16-le")))
+    assert_equals_good(table_scan.parse(content, "kind", csv_format=CsvFormat(encoding="utf-16-le")))
 
 
 @pytest.mark.parametrize(
@@ -215,17 +216,17 @@ def test_parse_parquet_reads_types_of_the_file() -> None:
             "kind": pd.Categorical([KINDS[number % 3] for number in range(30)]),
         }
     )
-    parsed = table.parse(frame.to_parquet(index=False), "kind")
+    parsed = table_scan.parse(frame.to_parquet(index=False), "kind")
     assert (parsed.features, parsed.classes) == (["größe", "count", "red"], sorted(KINDS))
     assert parsed.types == ["number", "integer", "boolean"]
     assert np.allclose(parsed.rows, frame.drop(columns="kind").astype(np.float32))
 
 
 def test_load_description_returns_description_of_whole_table(tmp_path: Path) -> None:
-    parsed = table.parse(GOOD.encode(), "kind", "file:///good.csv")
+    parsed = table_scan.parse(GOOD.encode(), "kind", "file:///good.csv")
     save_table(str(tmp_path / "part"), parsed, np.arange(30) < 10)
-    assert table.load_description(str(tmp_path / "part")) == parsed.description()
-    assert parsed.description()["rows"] == 30
+    assert table.load_description(str(tmp_path / "part")) == parsed.description
+    assert parsed.description["rows"] == 30
 
 
 def train(folder: Path, data: Path, mlflow_url: str, **arguments: object) -> Run:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from workloads.ml.data import table
+from workloads.ml.data.scan import table_scan
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation.evaluate import Evaluation, evaluate_model
 from workloads.ml.model.forest import train_forest
@@ -34,7 +35,7 @@ def pumps(marks: tuple[str, str] = ("false", "true")) -> bytes:
 
 def trained(folder: Path, estimator: str, **parameters: Any) -> Evaluation:
     """Train a detector in `folder`, and return its evaluation with a gate on F1."""
-    parsed = table.parse(pumps(), "broken", columns={"heat": {"missing": True}}, task="anomaly")
+    parsed = table_scan.parse(pumps(), "broken", columns={"heat": {"missing": True}}, task="anomaly")
     for name, part in zip(("train", "test"), table.split(parsed.labels, seed=0), strict=True):
         table.save_table(str(folder / name), parsed, part)
     train_estimator(str(folder / "train"), folder / "model", "pumps", estimator, parameters, seed=0)
@@ -70,7 +71,7 @@ def test_detector_as_mlflow_model_predicts_a_data_frame(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("marks", [("0", "1"), ("False", "TRUE")])
 def test_parse_marks_of_anomalies_become_classes(marks: tuple[str, str]) -> None:
-    parsed = table.parse(pumps(marks), "broken", columns={"heat": {"missing": True}}, task="anomaly")
+    parsed = table_scan.parse(pumps(marks), "broken", columns={"heat": {"missing": True}}, task="anomaly")
     assert np.bincount(parsed.labels.astype(int)).tolist() == [200, 40]
 
 
@@ -84,7 +85,7 @@ def test_parse_marks_of_anomalies_become_classes(marks: tuple[str, str]) -> None
 )
 def test_parse_target_that_marks_no_anomalies_is_refused(marks: tuple[str, str], message: str) -> None:
     with pytest.raises(StepError, match=message):
-        table.parse(pumps(marks), "broken", columns={"heat": {"missing": True}}, task="anomaly")
+        table_scan.parse(pumps(marks), "broken", columns={"heat": {"missing": True}}, task="anomaly")
 
 
 @pytest.mark.parametrize(

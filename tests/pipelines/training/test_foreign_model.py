@@ -12,6 +12,7 @@ from skl2onnx import to_onnx
 from sklearn.neural_network import MLPClassifier
 
 from workloads.ml.data import table
+from workloads.ml.data.scan import table_scan
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation.evaluate import evaluate_model
 from workloads.ml.model.model_directory import ModelDirectory, load_model_directory
@@ -51,7 +52,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for task, targets in marks.items():
         lines = [f"{a},{b},{target}" for (a, b), target in zip(rows, targets, strict=True)]
-        parsed = table.parse("\n".join(["a,b,y", *lines]).encode(), "y", task=task)
+        parsed = table_scan.parse("\n".join(["a,b,y", *lines]).encode(), "y", task=task)
         for name, part in zip(("train", "test"), table.split(parsed.labels, seed=0), strict=True):
             table.save_table(str(folder / f"{task}-{name}"), parsed, part)
     return folder

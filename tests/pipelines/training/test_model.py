@@ -18,7 +18,7 @@ from tests.pipelines.conftest import IRIS
 from tests.pipelines.scored import score_csv
 from workloads.ml import model_registry, tracking
 from workloads.ml.artifact_metadata import unwrap_kfp
-from workloads.ml.data import table
+from workloads.ml.data.scan import table_scan
 from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation import report, scores, verdict
@@ -33,7 +33,7 @@ METRICS = {"accuracy": 0.9, "precision": 0.9, "recall": 0.9, "f1": 0.9}
 def train_iris(folder: Path, trees: int = 5, name: str = "iris") -> Path:
     """Train a small forest on all of Iris. Returns its model directory."""
     content = IRIS.read_bytes()
-    iris = table.parse(content, "Species", IRIS.as_uri())
+    iris = table_scan.parse(content, "Species", IRIS.as_uri())
     save_table(str(folder / "all.parquet"), iris, np.ones(150, dtype=bool))
     forest.train_forest(str(folder / "all.parquet"), folder / "model", name, trees, 123)
     return folder / "model"

@@ -16,6 +16,7 @@ from tests.pipelines.flats import COLUMNS, flats_csv
 from tests.pipelines.scored import score_csv
 from workloads.components import load_component
 from workloads.ml.data import table
+from workloads.ml.data.scan import table_scan
 from workloads.ml.data.table import load_description, load_table
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
@@ -35,7 +36,7 @@ TASKS: dict[str, dict[str, Any]] = {
 
 def read(kind: str) -> table.Table:
     task = "classification" if kind == "classification" else "regression"
-    return table.parse(flats_csv(), task=task, **TASKS[kind])
+    return table_scan.parse(flats_csv(), task=task, **TASKS[kind])
 
 
 def save(folder: Path, parsed: table.Table) -> str:

@@ -21,6 +21,7 @@ from tests.pipelines.training.test_anomaly import pumps
 from workloads import pipelines
 from workloads.ml import tracking
 from workloads.ml.data import table
+from workloads.ml.data.scan import table_scan
 from workloads.ml.data.target import Task
 from workloads.ml.errors import StepError
 from workloads.ml.model.model_directory import load_model_directory
@@ -101,7 +102,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("parts")
     files = {"classification": ("fast", "price"), "regression": ("price", "fast")}
     for task, (target, other) in files.items():
-        parsed = table.parse(flats_csv(), target, columns={**COLUMNS, other: "ignore"}, task=task)
+        parsed = table_scan.parse(flats_csv(), target, columns={**COLUMNS, other: "ignore"}, task=task)
         table.save_table(str(folder / task), parsed, np.ones(len(parsed.labels), dtype=bool))
     return {task: str(folder / task) for task in files}
 
@@ -196,7 +197,9 @@ def test_plan_with_invalid_setting_names_it(parts: dict[str, str], tune: dict[st
 
 
 def test_plan_with_more_folds_than_rows_of_a_class_raises_error(tmp_path: Path) -> None:
-    parsed = table.parse(b"a,kind\n" + b"".join(b"%d.5,%s\n" % (n, b"xxxxxy"[n % 6 :][:1]) for n in range(36)), "kind")
+    parsed = table_scan.parse(
+        b"a,kind\n" + b"".join(b"%d.5,%s\n" % (n, b"xxxxxy"[n % 6 :][:1]) for n in range(36)), "kind"
+    )
     table.save_table(str(tmp_path / "part"), parsed, np.ones(36, dtype=bool))
     with pytest.raises(StepError, match=r"^tune\.folds: 7; the rarest class has 6 rows; set fewer folds"):
         plan_search(str(tmp_path / "part"), {"folds": 7}, 0, "", "")
@@ -212,7 +215,7 @@ def test_equal_searches_share_a_study_whatever_their_number_of_trials(parts: dic
 
 
 def test_plan_search_for_anomalies_is_refused(tmp_path: Path) -> None:
-    parsed = table.parse(pumps(), "broken", columns={"heat": {"missing": True}}, task="anomaly")
+    parsed = table_scan.parse(pumps(), "broken", columns={"heat": {"missing": True}}, task="anomaly")
     table.save_table(str(tmp_path / "train"), parsed, np.ones(len(parsed.labels), dtype=bool))
     with pytest.raises(StepError, match="tune: a detector of anomalies cannot be tuned"):
         plan_search(str(tmp_path / "train"), {"sampler": "grid", "trials": 5}, 0, "", "")

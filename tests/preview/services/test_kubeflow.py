@@ -201,6 +201,6 @@ def test_require_images_of_replicated_stores_names_them_for_such_stacks_only(bun
     with pytest.raises(
         pulumi.RunError, match=r"(?s)platform:stores: replicated takes images .* set platform:stores: single"
     ):
-        require_images(PlatformSettings(stores="replicated"))
+        require_images(PlatformSettings(), replicated=True)
     bundle.write_text(json.dumps({"images": dict.fromkeys(images)}))
-    require_images(PlatformSettings(stores="replicated"))
+    require_images(PlatformSettings(), replicated=True)

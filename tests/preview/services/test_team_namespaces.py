@@ -43,9 +43,12 @@ def test_quota_of_the_settings_limits_the_namespace(graph: Graph) -> None:
 
 def test_namespace_of_a_team_is_closed_but_for_runs_and_servers(graph: Graph) -> None:
     policies = in_namespace(graph, "NetworkPolicy", SHOP)
-    assert set(policies) == {"closed", f"{SHOP}-pipeline-run", "iris-server"}
+    assert set(policies) == {"closed", f"{SHOP}-pipeline-run", f"{SHOP}-pipeline-run-dask", "iris-server"}
     assert policies["closed"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert not policies[f"{SHOP}-pipeline-run"]["spec"].get("ingress")
+    workers = [{"podSelector": {"matchLabels": {"mlplatform/dask": "true"}}}]
+    shared = policies[f"{SHOP}-pipeline-run-dask"]["spec"]
+    assert (shared["podSelector"], shared["ingress"]) == (workers[0]["podSelector"], [{"from": workers}])
     peers = json.dumps(policies["iris-server"]["spec"])
     assert SCIENCE not in peers
     assert "mlplatform-door" in peers

@@ -17,7 +17,10 @@ from tests.stand_ins import kubeconfig
 from workloads.engines.base import RunRequest
 from workloads.engines.job import job_engine, loop_jobs
 from workloads.engines.job.job_engine import JobEngine
+from workloads.engines.job.job_manifests import dask_manifest, job_manifest
 from workloads.engines.job.loop_jobs import LoopJobs
+from workloads.engines.job.pod_follower import PodFollower
+from workloads.engines.pod_dask import DaskPods
 from workloads.engines.pod_loops import LoopPods
 from workloads.engines.step_progress import StepProgress
 
@@ -90,6 +93,21 @@ def test_update_of_loop_jobs_names_the_iteration_that_has_no_result(loops: LoopJ
 @pytest.mark.parametrize("loops", ["1"], indirect=True)
 def test_update_of_loop_jobs_leaves_a_reported_failure_to_the_run(loops: LoopJobs) -> None:
     assert loops.update(None, [LoopPods("1", 3, 3)]) is None
+
+
+def test_workers_of_a_run_have_its_memory_and_labels() -> None:
+    run = RunRequest("p", "p-1", "v", {"dask": {"workers": 3, "memory": "768Mi"}}, key="k")
+    follower = PodFollower(StepProgress(run, Path("/nowhere")), io.StringIO())
+    follower.process(['mlplatform-dask:{"address": "tcp://10.0.0.1:8786", "workers": 3, "memory": "768Mi"}'])
+    assert follower.dask == DaskPods("tcp://10.0.0.1:8786", 3, "768Mi")
+    job = SimpleNamespace(metadata=SimpleNamespace(name="p-k", uid="u"))
+    made = dask_manifest("p-k-1", job, run, "image", follower.dask)
+    template, (container,) = made["spec"]["template"], made["spec"]["template"]["spec"]["containers"]
+    assert made["spec"]["completions"] == made["spec"]["parallelism"] == 3
+    assert container["resources"]["limits"]["memory"] == "768Mi"
+    assert "768MiB" in container["command"]
+    assert template["metadata"]["labels"] == job_manifest("p-k", run, "image")["spec"]["template"]["metadata"]["labels"]
+    assert template["metadata"]["labels"]["mlplatform/dask"] == "true"
 
 
 @pytest.mark.parametrize(("text", "expected"), [(None, []), ("", []), ("2", [2]), ("1,3-5,7", [1, 3, 4, 5, 7])])

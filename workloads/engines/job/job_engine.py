@@ -23,6 +23,7 @@ from infra.kubernetes_client.pod_logs import age_seconds, waiting_reasons
 from infra.retry import poll
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState
 from workloads.engines.dag.package_support import require_support
+from workloads.engines.job.dask_job import DaskJob
 from workloads.engines.job.job_manifests import PACKAGE, RUN_ID, job_manifest, secret_manifest
 from workloads.engines.job.job_status import PENDING_SECONDS, condition, exits_with_limits, newest, pods_of
 from workloads.engines.job.loop_jobs import LoopJobs
@@ -102,6 +103,7 @@ class JobEngine(Engine):
         with file.open("w") as log, StepProgress(request, self.runs.parent) as progress:
             follower = PodFollower(progress, log)
             loops = LoopJobs(self.api, self.namespace, request, self.image, progress, log)
+            dask = DaskJob(self.api, self.namespace, request, self.image)
             while True:
                 job = self._read_job(name)
                 if job is None:
@@ -114,6 +116,8 @@ class JobEngine(Engine):
                 if pod:
                     pod_log = follower.log_of(pod.metadata.name)
                     follower.process(pod_log.read(self.api, self.namespace, pod.metadata.name, ended=bool(ended)))
+                if ended:
+                    dask.delete()
                 if ended and follower.result:
                     return RunResult.read(follower.result, str(file))
                 if ended:
@@ -122,6 +126,7 @@ class JobEngine(Engine):
                     error = "\n".join([reason, *exits_with_limits(pod), *follower.last_lines])
                     return RunResult(RunState.FAILED, {}, [], str(file), None, error)
                 self._require_start(job, pod)
+                dask.update(job, follower.dask)
                 if failure := loops.update(job, follower.loops.values()):
                     self._delete_job(name)
                     return RunResult(RunState.FAILED, {}, [], str(file), *failure)

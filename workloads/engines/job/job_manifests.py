@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mlplatform.job_namespace import PODS
+from mlplatform.job_namespace import DASK, PODS
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
 from workloads.engines.base import RunRequest
+from workloads.engines.pod_dask import DaskPods
 from workloads.engines.pod_entrypoint import LOOP_VARIABLE, REPORTED_FAILURE, RUN_VARIABLE
 from workloads.engines.pod_loops import LoopPods
 
@@ -23,6 +24,10 @@ RESOURCES = {
 TTL_SECONDS = 24 * 3600
 """Kubernetes deletes a finished Job after this time, if no `up` deleted it before."""
 MAX_LOST_PODS = 3
+PAUSE_VARIABLE = "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE"
+"""A paused worker would block a training, which needs all workers."""
+DEATH_SECONDS = 120
+"""A worker without a scheduler ends after this time."""
 
 
 def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
@@ -35,7 +40,7 @@ def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
             "backoffLimit": MAX_LOST_PODS,
             # A failed run has a result and is not repeated. A run on a lost node starts again in a new pod.
             "podFailurePolicy": _failure_policy("FailJob", "NotIn", 0),
-            "template": {"metadata": {"labels": PODS}, "spec": _pod(name, request, image, {})},
+            "template": {"metadata": {"labels": _labels(request)}, "spec": _pod(name, request, image, {})},
         },
     }
 
@@ -45,26 +50,51 @@ def loop_manifest(name: str, job: Any, request: RunRequest, image: str, loop: Lo
 
     Its pods have the Secret of the run's Job and are spread over the nodes.
     """
+    pod = _pod(job.metadata.name, request, image, {LOOP_VARIABLE: loop.loop})
+    return _indexed_job(name, job, request, pod, completions=loop.pods, parallelism=loop.parallel)
+
+
+def dask_manifest(name: str, job: Any, request: RunRequest, image: str, pods: DaskPods) -> dict[str, Any]:
+    """Return the manifest of the indexed Job with the workers of Dask; Kubernetes deletes it with the run's Job."""
+    pod = _pod(job.metadata.name, request, image, {})
+    (container,) = pod["containers"]
+    worker = [*("--nthreads", "1"), *("--memory-limit", pods.memory.replace("i", "iB")), "--no-dashboard"]
+    worker += [*("--death-timeout", str(DEATH_SECONDS)), *("--local-directory", "/run/pipeline"), pods.address]
+    container["env"].append({"name": PAUSE_VARIABLE, "value": "False"})
+    container["command"] = ["python3", "-m", "distributed.cli.dask_worker", *worker]
+    memory = {"memory": pods.memory}
+    container["resources"] = {kind: {**RESOURCES[kind], **memory} for kind in ("requests", "limits")}
+    return _indexed_job(name, job, request, pod, completions=pods.workers, parallelism=pods.workers)
+
+
+def _indexed_job(
+    name: str, job: Any, request: RunRequest, pod: dict[str, Any], completions: int, parallelism: int
+) -> dict[str, Any]:
     spread = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": {"batch.kubernetes.io/job-name": name}},
     }
-    pod = _pod(job.metadata.name, request, image, {LOOP_VARIABLE: loop.loop})
+    spec = {**pod, "topologySpreadConstraints": [spread]}
     return {
         "metadata": {"name": name, "labels": PODS, "ownerReferences": [_owner(job.metadata.name, job.metadata.uid)]},
         "spec": {
             "completionMode": "Indexed",
-            "completions": loop.pods,
-            "parallelism": loop.parallel,
+            "completions": completions,
+            "parallelism": parallelism,
             **_limits(request),
             "backoffLimitPerIndex": MAX_LOST_PODS,
             # An iteration that failed has a result and is not repeated. One whose pod was lost runs again alone.
             "podFailurePolicy": _failure_policy("FailIndex", "In", REPORTED_FAILURE),
-            "template": {"metadata": {"labels": PODS}, "spec": {**pod, "topologySpreadConstraints": [spread]}},
+            "template": {"metadata": {"labels": _labels(request)}, "spec": spec},
         },
     }
+
+
+def _labels(request: RunRequest) -> dict[str, str]:
+    """Return the labels of a run's pods: those of a run with workers may connect to each other."""
+    return {**PODS, **DASK} if request.arguments.get("dask") else PODS
 
 
 def _limits(request: RunRequest) -> dict[str, int]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 from infra.kubernetes_client.pod_logs import PodLog
+from workloads.engines.pod_dask import DASK_PREFIX, DaskPods
 from workloads.engines.pod_entrypoint import RESULT_PREFIX, decode_result
 from workloads.engines.pod_loops import LOOP_PREFIX, LoopPods
 from workloads.engines.step_progress import STARTED, StepProgress
@@ -23,6 +24,7 @@ class PodFollower:
     Attributes:
         result: the result of the run; None until the log contains it.
         loops: the loops for which the run needs other pods, by id.
+        dask: the workers that the run needs; None without any.
         step: the step that started last; "" before the first one.
         last_lines: the last lines of the current pod's log.
     """
@@ -30,6 +32,7 @@ class PodFollower:
     def __init__(self, progress: StepProgress, out: TextIO) -> None:
         self.result: dict[str, Any] | None = None
         self.loops: dict[str, LoopPods] = {}
+        self.dask: DaskPods | None = None
         self.step = ""
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._progress = progress
@@ -53,6 +56,9 @@ class PodFollower:
     def _process_line(self, line: str) -> None:
         if line.startswith(RESULT_PREFIX):
             self.result = decode_result(line)
+            return
+        if line.startswith(DASK_PREFIX):
+            self.dask = DaskPods(**json.loads(line.removeprefix(DASK_PREFIX)))
             return
         if line.startswith(LOOP_PREFIX):
             loop = LoopPods(**json.loads(line.removeprefix(LOOP_PREFIX)))

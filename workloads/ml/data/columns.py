@@ -38,36 +38,17 @@ def name_key(name: str) -> str:
     return key or name
 
 
-def column_type(column: pa.ChunkedArray, decimal: str = ".") -> ColumnType:
-    """Return the type that every cell of the column has; empty cells are ignored.
-
-    A column of cells with different types is text.
-    """
+def native_type(kind: pa.DataType) -> ColumnType | None:
+    """Return the type that a file gives a column, None for texts."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    kind = column.type
     if pa.types.is_boolean(kind):
         return ColumnType.BOOLEAN
     if pa.types.is_integer(kind):
         return ColumnType.INTEGER
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return ColumnType.NUMBER
-    if pa.types.is_temporal(kind):
-        return ColumnType.DATE
-    cells = text_cells(column).drop_null()
-    if not len(cells):
-        return ColumnType.TEXT
-    if are_booleans(cells):
-        return ColumnType.BOOLEAN
-    if pc.all(pc.match_substring_regex(cells, r"^[+-]?\d+$")).as_py():
-        return ColumnType.INTEGER
-    if cast_numbers(cells, decimal) is not None:
-        return ColumnType.NUMBER
-    if pc.all(pc.match_substring_regex(cells, DATE)).as_py():
-        return ColumnType.DATE
-    distinct = pc.count_distinct(cells).as_py()
-    return ColumnType.CATEGORY if distinct <= min(MOST_CATEGORIES, len(cells) // 2) else ColumnType.TEXT
+    return ColumnType.DATE if pa.types.is_temporal(kind) else None
 
 
 def with_nulls(column: pa.ChunkedArray, missing_texts: Sequence[str] = ()) -> pa.ChunkedArray:

@@ -57,22 +57,6 @@ class CsvFormat:
         return chosen
 
 
-def read_csv(content: bytes, csv_format: CsvFormat) -> tuple[list[str], pa.Table]:
-    """Return the header and a table of text columns; an empty cell is null.
-
-    Args:
-        content: The file, possibly compressed with gzip.
-        csv_format: Properties of the file that are not detected.
-
-    Raises:
-        StepError: The file is not CSV, its format is ambiguous, or a row has another number of values than the header.
-    """
-    import pyarrow as pa
-
-    header, batches = stream_csv([content], csv_format)
-    return header, pa.Table.from_batches(batches)
-
-
 def stream_csv(content: Iterable[bytes], csv_format: CsvFormat) -> tuple[list[str], Iterator[pa.RecordBatch]]:
     """Return the header and the rows in batches of text columns; an empty cell is null.
 
@@ -83,7 +67,8 @@ def stream_csv(content: Iterable[bytes], csv_format: CsvFormat) -> tuple[list[st
         csv_format: Properties of the file that are not detected.
 
     Raises:
-        StepError: As in `read_csv`. The error of a row comes with its batch.
+        StepError: The file is not CSV, its format is ambiguous, or a row has another number of values than the header.
+            The error of a row comes with its batch.
     """
     text = _decode(_decompress(content), csv_format.encoding)
     head = _read_head(text, "").removeprefix("\ufeff")

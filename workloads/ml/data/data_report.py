@@ -25,11 +25,12 @@ STYLE = (
 
 def data_page(table: Table, suspicions: Sequence[str]) -> str:
     """Return the report; of a wide table, it shows the first columns."""
-    target = f"{', '.join(table.targets)}{f' in {table.unit}' if table.unit else ''}"
-    facts = [
-        f"{len(table.labels)} rows, {len(table.features)} features, {table.task} of {target}",
-        *table.decisions,
-    ]
+    about = table.description
+    unit = f" in {about['unit']}" if about["unit"] else ""
+    target = f"{', '.join(about['targets'])}{unit}"
+    facts = [f"{about['rows']} rows, {len(table.features)} features, {about['task']} of {target}", *table.decisions]
+    if len(table.rows) < about["rows"]:
+        facts.append(f"The figures below and the warnings are those of {len(table.rows)} rows, a random sample.")
     notes = [f'<li class="warning">{escape(line)}</li>' for line in suspicions]
     notes += [f"<li>{escape(line)}</li>" for line in facts]
     if len(table.features) > MOST_COLUMNS:
@@ -72,7 +73,7 @@ def _target(table: Table) -> str:
     return "".join(
         f"<p>{escape(name)}: {column.min():.6g} to {column.max():.6g}, mean {column.mean():.6g} "
         f"{_bars(np.histogram(column, bins=MOST_BARS)[0].tolist(), name)}</p>"
-        for name, column in zip(table.targets, values, strict=True)
+        for name, column in zip(table.description["targets"], values, strict=True)
     )
 
 

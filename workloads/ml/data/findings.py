@@ -32,9 +32,15 @@ def find_suspicions(table: Table) -> list[str]:
                 f"column {name}: it explains {explained:.1%} of {table.target} alone; if it is known only after "
                 f"{table.target}, leave it out with `columns: {{{name}: ignore}}`"
             )
-        elif kind == ColumnType.INTEGER and len(column) == len(present) and (np.abs(np.diff(column)) == 1).all():
+        elif kind == ColumnType.INTEGER and _counts_rows(column, table.numbers):
             found.append(f"column {name}: it counts the rows; leave it out with `columns: {{{name}: ignore}}`")
     return found
+
+
+def _counts_rows(column: Column, numbers: NDArray[np.int64]) -> bool:
+    """Return True if the values rise or fall by one from row to row."""
+    steps = np.diff(column.astype(np.float64))
+    return bool((steps == np.diff(numbers)).all() or (steps == -np.diff(numbers)).all())
 
 
 def explained_share(column: Column, kind: str, table: Table) -> float:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from io import BytesIO
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.column_schema import read_features
-from workloads.ml.data.column_settings import DROP, NO_SETTING, ColumnSettings, parse_column_settings
-from workloads.ml.data.columns import ColumnType, column_type, name_key, with_nulls
-from workloads.ml.data.csv_reader import CsvFormat, read_csv
-from workloads.ml.data.encoding import ColumnSchema, Rows, find_columns
-from workloads.ml.data.target import Labels, Task, Values, encode_targets, parse_task
+from workloads.ml.data.columns import name_key
+from workloads.ml.data.encoding import ColumnSchema, Rows
+from workloads.ml.data.target import Labels, Values
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
@@ -29,6 +24,24 @@ DESCRIPTION_KEY = b"mlplatform.description"
 """Key of the description in the metadata of a part's file."""
 PANDAS_INDEX = re.compile(r"Unnamed: \d+")
 """The name that pandas gives a column without a name."""
+GROUP_ROWS = 1 << 16
+"""Rows of a row group of a part: the training in chunks reads one at a time."""
+MOST_ROWS = 1_000_000
+MOST_CELLS = 25_000_000
+"""Rows and encoded values of a table that is held in memory, at most."""
+MEMORY_FACTOR = 3
+"""Memory of a training with all rows, as a multiple of the rows."""
+CHUNK_LEARNERS = (
+    "XGBClassifier",
+    "XGBRegressor",
+    "SGDClassifier",
+    "SGDRegressor",
+    "SGDOneClassSVM",
+    "MLPClassifier",
+    "MLPRegressor",
+    "GaussianNB",
+)
+"""Estimators that learn from a large table in chunks; others with partial_fit do so, too."""
 NO_ROW_NUMBERS = "write the file without row numbers (pandas: to_csv(index=False), R: write.csv(row.names = FALSE))"
 
 
@@ -54,33 +67,31 @@ class TableDescription(TypedDict):
 
 @dataclass(frozen=True)
 class Table:
-    """A checked table; names are as the user wrote them.
+    """Rows of a checked table; names are as the user wrote them.
 
     Args:
-        columns: The schema of the features.
-        targets: Names of the targets: one, or several of a regression.
-        classes: The sorted classes; empty for a regression.
+        description: The schema and the fingerprint of the whole table.
         rows: The encoded features [rows, features].
         labels: Class indices [rows]; of a regression, the numbers [rows] or [rows, targets].
-        source: Address of the file.
+        numbers: Indices of the rows in the whole table [rows], ascending.
         decisions: Sentences on what was read from the cells or from the settings.
     """
 
-    columns: list[ColumnSchema]
-    task: Task
-    targets: list[str]
-    classes: list[str]
+    description: TableDescription
     rows: Rows
     labels: Labels | Values
-    source: str
-    sha256: str
-    unit: str = ""
+    numbers: NDArray[np.int64]
     decisions: list[str] = field(default_factory=list)
 
     @property
     def features(self) -> list[str]:
         """Return the names of the features."""
-        return [column["name"] for column in self.columns]
+        return self.description["features"]
+
+    @property
+    def columns(self) -> list[ColumnSchema]:
+        """Return the schema of the features."""
+        return self.description["columns"]
 
     @property
     def types(self) -> list[str]:
@@ -88,49 +99,25 @@ class Table:
         return [column["type"] for column in self.columns]
 
     @property
+    def classes(self) -> list[str]:
+        """Return the sorted classes; empty for a regression."""
+        return self.description["classes"]
+
+    @property
     def target(self) -> str:
         """Return the name of the first target."""
-        return self.targets[0]
+        return self.description["target"]
 
-    def description(self) -> TableDescription:
-        """Return the schema and the fingerprint."""
-        regression = self.task is Task.REGRESSION
-        return TableDescription(
-            features=self.features,
-            columns=self.columns,
-            task=str(self.task),
-            target=self.target,
-            targets=self.targets,
-            unit=self.unit,
-            scales=np.atleast_1d(self.labels.std(axis=0)).tolist() if regression else [],
-            classes=self.classes,
-            source=self.source,
-            sha256=self.sha256,
-            rows=len(self.labels),
-        )
+    def select(self, part: NDArray[np.bool_]) -> Table:
+        """Return the rows of a mask."""
+        if part.all():
+            return self
+        return replace(self, rows=self.rows[part], labels=self.labels[part], numbers=self.numbers[part])
 
 
-def read_table(content: bytes, csv_format: CsvFormat | None = None) -> pa.Table:
-    """Return a CSV or Parquet file as a table with unique column names; cells of a CSV file are text.
-
-    Raises:
-        StepError: The file cannot be read, has no rows, or a column has no unique name.
-    """
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    if content.startswith(PARQUET_MAGIC):
-        try:
-            table = parquet.read_table(BytesIO(content))
-        except (pa.ArrowException, OSError) as error:
-            raise StepError(f"the data begin like a Parquet file but cannot be read: {error}") from None
-        names = table.column_names
-    else:
-        names, table = read_csv(content, csv_format or CsvFormat())
-    if not table.num_rows:
-        raise StepError("the data have a header but no rows")
-    check_names(names, table)
-    return table.rename_columns(names)
+def is_large(rows: int, features: int) -> bool:
+    """Return True if a table is too large to work with all its rows in memory."""
+    return rows > MOST_ROWS or rows * features > MOST_CELLS
 
 
 def check_names(names: list[str], table: pa.Table) -> None:
@@ -145,93 +132,14 @@ def check_names(names: list[str], table: pa.Table) -> None:
 
 def _is_row_number(column: pa.ChunkedArray) -> bool:
     """Return True if the cells are 0, 1, 2, ... or 1, 2, 3, ..."""
-    if column.null_count or column_type(column) is not ColumnType.INTEGER:
-        return False
-    numbers = np.array([int(cell) for cell in column.to_pylist()])
-    return bool(numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
-
-
-def parse(
-    content: bytes,
-    target: str | Sequence[str],
-    source: str = "",
-    csv_format: CsvFormat | None = None,
-    columns: Mapping[str, Any] | None = None,
-    task: str = "",
-) -> Table:
-    """Return a CSV or Parquet file as a table: one column is the target, all others are features.
-
-    Args:
-        content: The file.
-        target: Name of the target, or of several targets of a regression; case and punctuation may differ.
-        source: Address of the file, for the fingerprint.
-        csv_format: Properties of a CSV file that are not detected.
-        columns: Types and missing values of columns, see `parse_column_settings`.
-        task: Classification or regression; empty if the target makes it certain.
-
-    Raises:
-        StepError: The table cannot be used for training.
-    """
-    chosen, wanted = parse_task(task), [target] if isinstance(target, str) else list(target)
-    table = read_table(content, csv_format)
-    targets = _find_targets(table, wanted, chosen)
-    features = [name for name in table.column_names if name not in targets]
-    if not features:
-        raise StepError(f"{wanted[0]} is the only column; there must be a feature; check csv_format.separator")
-    settings = parse_column_settings(columns or {}, table.column_names, targets)
-    table, decisions = _drop_rows(table, settings)
-    decimal = (csv_format or CsvFormat()).decimal
-    cells = [_target_cells(table, name, settings) for name in targets]
-    classes, labels = encode_targets(wanted, cells, chosen, decimal)
-    schema, rows, detected = read_features(table, features, settings, decimal)
-    return Table(
-        columns=schema,
-        task=chosen or Task.CLASSIFICATION,
-        targets=wanted,
-        classes=classes,
-        rows=rows,
-        labels=labels,
-        source=source,
-        sha256=hashlib.sha256(content).hexdigest(),
-        unit=settings.get(targets[0], NO_SETTING).unit,
-        decisions=decisions + detected,
-    )
-
-
-def _find_targets(table: pa.Table, wanted: Sequence[str], task: Task | None) -> list[str]:
-    """Return the columns of the targets as the file names them."""
-    found = []
-    for name, column in zip(wanted, find_columns(table, wanted), strict=True):
-        if column is None:
-            raise StepError(f"target: there is no column {name!r}; the columns are: {', '.join(table.column_names)}")
-        if column in found:
-            raise StepError(f"target: column {column} is named twice")
-        found.append(column)
-    if len(found) > 1 and task is not Task.REGRESSION:
-        raise StepError(f"target: {', '.join(wanted)}; several targets need `task: regression`")
-    return found
-
-
-def _target_cells(table: pa.Table, name: str, settings: ColumnSettings) -> pa.ChunkedArray:
-    texts = settings.get(name, NO_SETTING).missing_texts
-    return with_nulls(table.column(name), texts) if texts else table.column(name)
-
-
-def _drop_rows(table: pa.Table, settings: ColumnSettings) -> tuple[pa.Table, list[str]]:
-    """Return the table without the rows that the settings drop."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    decisions = []
-    for name, setting in settings.items():
-        if setting.missing != DROP:
-            continue
-        empty = with_nulls(table.column(name), setting.missing_texts).is_null()
-        dropped = pc.sum(empty).as_py() or 0
-        if dropped == table.num_rows:
-            raise StepError(f"columns.{name}: `missing: {DROP}` leaves no row")
-        table = table.filter(pc.invert(empty))
-        decisions.append(f"column {name}: {dropped} rows without a value are left out, as columns says")
-    return table, decisions
+    try:
+        numbers = pc.cast(column, pa.int64()).to_numpy()
+    except pa.ArrowException:
+        return False
+    return bool(not column.null_count and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
 
 
 def split(labels: Labels | Values, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -249,32 +157,114 @@ def split(labels: Labels | Values, seed: int) -> tuple[NDArray[np.bool_], NDArra
 
 
 def save_table(path: str, table: Table, part: NDArray[np.bool_]) -> None:
-    """Write the rows of a part as Parquet: the encoded features, the labels, and the description as file metadata.
+    """Write the rows of a mask as Parquet."""
+    with PartWriter(path, table.description) as writer:
+        writer.write(table.select(part))
+
+
+class PartWriter:
+    """Parquet file of a part: the encoded features, the labels, and the description as file metadata.
 
     The description is in the file, not in the metadata of the artifact: kfp passes those to a step as one argument,
     and thousands of names exceed the length that Linux allows.
+
+    Args:
+        path: Path of the file.
+        description: The description of the whole table.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
 
-    labels = table.labels[part].reshape(int(part.sum()), -1)
-    columns = [pa.array(column) for column in (*table.rows[part].T, *labels.T)]
-    metadata = {DESCRIPTION_KEY: json.dumps(table.description())}
-    parquet.write_table(pa.table(columns, names=[*table.features, *table.targets], metadata=metadata), path)
+    def __init__(self, path: str, description: TableDescription) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        labels = pa.int64() if description["classes"] else pa.float64()
+        fields = [pa.field(name, pa.float32()) for name in description["features"]]
+        fields += [pa.field(name, labels) for name in description["targets"]]
+        self._schema = pa.schema(fields, {DESCRIPTION_KEY: json.dumps(description)})
+        self._writer = parquet.ParquetWriter(path, self._schema)
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, table: Table) -> None:
+        """Add rows."""
+        import pyarrow as pa
+
+        labels = table.labels.reshape(len(table.rows), -1)
+        columns = [pa.array(column) for column in (*table.rows.T, *labels.T)]
+        self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=GROUP_ROWS)
 
 
-def load_table(path: str) -> tuple[Rows, Labels | Values]:
-    """Return rows and labels of a part that `save_table` wrote; a missing value of a row is NaN.
+def load_table(path: str, user: str = "this step") -> tuple[Rows, Labels | Values]:
+    """Return rows and labels of a part that `PartWriter` wrote; a missing value of a row is NaN.
 
     Labels are class indices [rows]; of a regression, numbers [rows], or [rows, targets] of several targets.
+
+    Args:
+        path: Path of the part.
+        user: What needs all rows, for the error.
+
+    Raises:
+        StepError: The rows do not fit into the memory of this step.
     """
     from pyarrow import parquet
 
-    table = parquet.ParquetFile(path).read()
-    features = len(_description(table.schema)["features"])
+    file = parquet.ParquetFile(path)
+    features = len(_description(file.schema_arrow)["features"])
+    _require_memory(user, file.metadata.num_rows, features)
+    return _arrays(file.read(), features)
+
+
+def read_groups(path: str) -> Iterator[tuple[Rows, Labels | Values]]:
+    """Yield rows and labels of a part in groups of some rows."""
+    for index in range(count_groups(path)):
+        yield read_group(path, index)
+
+
+def read_group(path: str, index: int) -> tuple[Rows, Labels | Values]:
+    """Return rows and labels of one group of a part."""
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(path)
+    return _arrays(file.read_row_group(index), len(_description(file.schema_arrow)["features"]))
+
+
+def count_groups(path: str) -> int:
+    """Return the number of groups of a part."""
+    from pyarrow import parquet
+
+    return int(parquet.ParquetFile(path).metadata.num_row_groups)
+
+
+def _arrays(table: pa.Table, features: int) -> tuple[Rows, Labels | Values]:
     columns = [column.to_numpy() for column in table.columns]
     labels = columns[features:]
     return np.column_stack(columns[:features]), labels[0] if len(labels) == 1 else np.column_stack(labels)
+
+
+def _require_memory(user: str, rows: int, features: int) -> None:
+    """Require that a large table fits into the memory of this step, with what a training needs beside it."""
+    if not is_large(rows, features):
+        return
+    from distributed.system import memory_limit
+
+    needed, limit = MEMORY_FACTOR * 4 * rows * features, memory_limit()
+    if needed > limit:
+        raise StepError(
+            f"{user} needs all rows in memory: {rows} rows of {features} features take about "
+            f"{needed / 2**30:.1f} GiB, and there are {limit / 2**30:.1f} GiB; choose an estimator that learns in "
+            f"chunks: {', '.join(CHUNK_LEARNERS)}"
+        )
+
+
+def count_rows(path: str) -> int:
+    """Return the number of rows of a part."""
+    from pyarrow import parquet
+
+    return int(parquet.ParquetFile(path).metadata.num_rows)
 
 
 def load_description(path: str) -> TableDescription:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
 from shutil import copyfileobj
 from typing import IO, TYPE_CHECKING
 
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 1 << 16
 """Rows of a chunk of a Parquet file."""
+CHUNK_CELLS = 1 << 22
+"""Cells of a chunk of a Parquet file, at most: a wide table has fewer rows in a chunk."""
 UNIT_ROWS = 1 << 20
 """Row groups of a Parquet file are one unit until they have this number of rows."""
 COLUMN_BUFFER_BYTES = 1 << 18
 """Size of a request for a column of a Parquet file."""
+SMALL_BYTES = 1 << 25
+"""Size of a file that is read once into memory, at most; larger files are read again for each pass."""
 REQUEST_BYTES = 1 << 22
 """Size of a request for a CSV file."""
 
@@ -73,7 +79,7 @@ def read_chunks(unit: Unit, csv_format: CsvFormat) -> Iterator[pa.Table]:
 
     with unit.file.open() as stream:
         if unit.row_groups is None:
-            names, batches = stream_csv(_pieces(stream, unit.file), csv_format)
+            names, batches = stream_csv(read_bytes(stream, unit.file), csv_format)
         else:
             names, batches = _read_row_groups(stream, unit)
         checked = False
@@ -105,12 +111,13 @@ def _row_groups(stream: IO[bytes], file: DataFile) -> list[tuple[int, tuple[int,
 
 def _read_row_groups(stream: IO[bytes], unit: Unit) -> tuple[list[str], Iterator[pa.RecordBatch]]:
     opened = _parquet(stream, unit.file)
+    rows = min(CHUNK_ROWS, max(1, CHUNK_CELLS // max(1, len(opened.schema_arrow.names))))
 
     def batches() -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         try:
-            yield from opened.iter_batches(CHUNK_ROWS, row_groups=unit.row_groups, use_threads=False)
+            yield from opened.iter_batches(rows, row_groups=unit.row_groups, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise StepError(f"the data begin like a Parquet file but cannot be read: {error}") from None
 
@@ -141,7 +148,21 @@ def _seekable(stream: IO[bytes], file: DataFile) -> IO[bytes]:
     return stream
 
 
-def _pieces(stream: IO[bytes], file: DataFile) -> Iterator[bytes]:
+def buffer_small_file(files: Sequence[DataFile]) -> Sequence[DataFile]:
+    """Return the files; if there is one and it is small, its content is read now, and only once."""
+    if len(files) > 1:
+        return files
+    content, (file,) = bytearray(), files
+    with file.open() as stream:
+        for piece in read_bytes(stream, file):
+            content += piece
+            if len(content) > SMALL_BYTES:
+                return files
+    return [replace(file, opened=partial(BytesIO, bytes(content)))]
+
+
+def read_bytes(stream: IO[bytes], file: DataFile) -> Iterator[bytes]:
+    """Return the content of a file in pieces."""
     return iter(lambda: _read(stream, REQUEST_BYTES, file), b"")
 
 

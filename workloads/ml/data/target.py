@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.columns import ColumnType, cell_texts, parse_number
+from workloads.ml.data.column_schema import Place
+from workloads.ml.data.columns import ColumnType, parse_number
 from workloads.ml.data.encoding import ColumnSchema, encode_column
 from workloads.ml.errors import StepError
 
@@ -29,6 +31,7 @@ MINIMUM_ROWS = 10
 """Least rows of a regression."""
 MOST_NUMERIC_CLASSES = 20
 """With more distinct numbers, the target is a class or a number to predict, and the user decides."""
+MOST_CLASSES = 100_000
 BOTH_READINGS = (
     "set `task: regression` to predict the number, or `task: classification` to predict one of these values as a class"
 )
@@ -53,94 +56,201 @@ def parse_task(task: str) -> Task | None:
     return Task(task) if task else None
 
 
-def encode_targets(
-    names: Sequence[str], columns: Sequence[pa.ChunkedArray], task: Task | None, decimal: str
-) -> tuple[list[str], Labels | Values]:
-    """Return the classes, none for a regression, and the labels of the rows.
+@dataclass
+class ClassFacts:
+    """Facts about the cells of a classification's target, gathered chunk by chunk.
 
-    Raises:
-        StepError: The cells do not fit the task.
+    Args:
+        rows: Number of cells.
+        counts: Number of rows of each class; a class is the text of the cell.
+        empty: Index of the first empty cell.
     """
-    if task is Task.REGRESSION:
-        values = [encode_values(name, column, decimal) for name, column in zip(names, columns, strict=True)]
-        return [], values[0] if len(values) == 1 else np.column_stack(values)
-    if task is Task.ANOMALY:
-        return ANOMALY_CLASSES, encode_anomalies(names[0], columns[0])
-    return encode_classes(names[0], columns[0], task, decimal)
+
+    rows: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    empty: int | None = None
+
+    def observe(self, column: pa.ChunkedArray) -> None:
+        """Add the next cells of the column."""
+        texts, codes = class_codes(column)
+        empty = np.flatnonzero(codes < 0)
+        counts = np.bincount(codes[codes >= 0], minlength=len(texts)).tolist()
+        found = ClassFacts(len(codes), {}, int(empty[0]) if len(empty) else None)
+        for text, count in zip(texts, counts, strict=True):
+            found.counts[text] = found.counts.get(text, 0) + count
+        self.merge(found)
+
+    def merge(self, later: ClassFacts) -> None:
+        """Add the facts about the cells that follow."""
+        if self.empty is None and later.empty is not None:
+            self.empty = self.rows + later.empty
+        self.rows += later.rows
+        for text, count in later.counts.items():
+            self.counts[text] = self.counts.get(text, 0) + count
+        if len(self.counts) > MOST_CLASSES:
+            raise StepError(f"target: it holds more than {MOST_CLASSES} different values; {BOTH_READINGS}")
 
 
-def encode_classes(target: str, column: pa.ChunkedArray, task: Task | None, decimal: str) -> tuple[list[str], Labels]:
-    """Return the sorted classes and the class index of each cell; a class is the text of the cell.
+@dataclass
+class ValueFacts:
+    """Facts about the numbers that a regression predicts, gathered chunk by chunk.
+
+    Args:
+        rows: Number of rows.
+        least, largest, mean, squares: The least and the largest number of each target, the mean, and the sum of the
+            squares of the distances from it.
+    """
+
+    rows: int = 0
+    least: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    largest: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def observe(self, values: Values) -> None:
+        """Add the numbers of the next rows [rows, targets]."""
+        mean = values.mean(axis=0)
+        squares = ((values - mean) ** 2).sum(axis=0)
+        self.merge(ValueFacts(len(values), values.min(axis=0), values.max(axis=0), mean, squares))
+
+    def merge(self, later: ValueFacts) -> None:
+        """Add the facts about the rows that follow."""
+        if not later.rows:
+            return
+        if not self.rows:
+            self.__dict__.update(later.__dict__)
+            return
+        rows, shift = self.rows + later.rows, later.mean - self.mean
+        self.least, self.largest = np.minimum(self.least, later.least), np.maximum(self.largest, later.largest)
+        self.mean = self.mean + shift * later.rows / rows
+        self.squares = self.squares + later.squares + shift**2 * self.rows * later.rows / rows
+        self.rows = rows
+
+    def scales(self) -> list[float]:
+        """Return the standard deviation of each target."""
+        return [float(each) for each in np.sqrt(self.squares / self.rows)]
+
+
+def class_codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the texts of a column and the index of each cell's text; an empty cell is -1."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    whole = column.combine_chunks()
+    encoded = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
+    texts = [str(cell) for cell in encoded.dictionary.to_pylist()]
+    return texts, pc.fill_null(pc.cast(encoded.indices, pa.int64()), -1).to_numpy()
+
+
+def decide_classes(target: str, facts: ClassFacts, task: Task | None, decimal: str, place: Place) -> list[str]:
+    """Return the sorted classes of a classification, or those of an anomaly detection.
 
     Raises:
         StepError: A cell is empty, a class has too few rows, or the target may also be a number to predict.
     """
-    cells = cell_texts(column)
-    if None in cells:
+    if task is Task.ANOMALY:
+        _check_anomalies(target, facts.counts, facts.rows)
+        return ANOMALY_CLASSES
+    if facts.empty is not None:
         raise StepError(
-            f"target: column {target}, row {cells.index(None) + 1}: empty; every row needs a class; "
+            f"target: {place(target, facts.empty)}: empty; every row needs a class; "
             f"to leave out such rows, write `columns: {{{target}: {{missing: drop}}}}`"
         )
-    texts = [str(cell) for cell in cells]
-    classes, numeric = _sorted_classes(set(texts), decimal)
+    classes, numeric = _sorted_classes({text for text, count in facts.counts.items() if count}, decimal)
     if task is None and numeric:
         _check_numeric_classes(target, classes, decimal)
     if len(classes) < 2:
         raise StepError(f"target: column {target} has one class only, {classes[0]}; at least two are needed")
-    index = {name: number for number, name in enumerate(classes)}
-    labels = np.fromiter((index[text] for text in texts), dtype=np.int64, count=len(texts))
-    counts = np.bincount(labels)
-    if counts.min() < MINIMUM_CLASS_ROWS:
-        rarest = classes[int(counts.argmin())]
+    rarest = min(classes, key=lambda name: facts.counts[name])
+    if facts.counts[rarest] < MINIMUM_CLASS_ROWS:
         remedy = "; to predict the number instead, set `task: regression`" if numeric and task is None else ""
         raise StepError(
-            f"target: class {rarest} of column {target} has {counts.min()} of {len(labels)} rows; "
+            f"target: class {rarest} of column {target} has {facts.counts[rarest]} of {facts.rows} rows; "
             f"each class needs at least {MINIMUM_CLASS_ROWS}{remedy}"
         )
-    return classes, labels
+    return classes
 
 
-def encode_values(target: str, column: pa.ChunkedArray, decimal: str) -> Values:
+def check_numbers(targets: Sequence[str], facts: ValueFacts) -> None:
+    """Require enough rows of a regression, and numbers that differ.
+
+    Raises:
+        StepError: There are too few rows, or all numbers of a target are equal.
+    """
+    for index, target in enumerate(targets):
+        if facts.rows < MINIMUM_ROWS:
+            raise StepError(
+                f"target: column {target} has {facts.rows} rows; a regression needs at least {MINIMUM_ROWS}"
+            )
+        if facts.least[index] == facts.largest[index]:
+            number = f"{facts.least[index]:g}"
+            raise StepError(f"target: all numbers of column {target} are {number}; there is nothing to predict")
+
+
+def encode_classes(target: str, column: pa.ChunkedArray, classes: Sequence[str]) -> Labels:
+    """Return the class index of each cell.
+
+    Raises:
+        StepError: A cell is none of the classes: the file has changed.
+    """
+    texts, codes = class_codes(column)
+    index = {name: number for number, name in enumerate(classes)}
+    labels = np.array([*(index.get(text, -1) for text in texts), -1], dtype=np.int64)[codes]
+    if (labels < 0).any():
+        raise StepError(f"target: column {target} changed while it was read; run the pipeline again")
+    return labels
+
+
+def encode_values(target: str, column: pa.ChunkedArray, decimal: str, first_row: int, place: Place) -> Values:
     """Return the numbers of a target.
 
+    Args:
+        target: Name of the target.
+        column: Cells of the target.
+        decimal: Decimal mark of cells of text.
+        first_row: Index of the first cell, for errors.
+        place: Returns the text for a column and a row.
+
     Raises:
-        StepError: A cell is no finite number, there are too few rows, or all numbers are equal.
+        StepError: A cell is no finite number.
     """
     if column.null_count:
-        row = cell_texts(column).index(None) + 1
+        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise StepError(
-            f"target: column {target}, row {row}: empty; every row needs a number; "
+            f"target: {place(target, first_row + row)}: empty; every row needs a number; "
             f"to leave out such rows, write `columns: {{{target}: {{missing: drop}}}}`"
         )
-    values = encode_column(column, ColumnSchema(name=target, type=ColumnType.NUMBER), decimal).astype(np.float64)
-    if len(values) < MINIMUM_ROWS:
-        raise StepError(f"target: column {target} has {len(values)} rows; a regression needs at least {MINIMUM_ROWS}")
-    if np.ptp(values) == 0:
-        raise StepError(f"target: all numbers of column {target} are {values[0]:g}; there is nothing to predict")
-    return values
+    schema = ColumnSchema(name=target, type=ColumnType.NUMBER)
+    return encode_column(column, schema, decimal, first_row).astype(np.float64)
 
 
-def encode_anomalies(target: str, column: pa.ChunkedArray) -> Labels:
-    """Return 1 for each row that is an anomaly, 0 for each normal one.
+def anomaly_cells(target: str, column: pa.ChunkedArray, first_row: int, place: Place) -> pa.ChunkedArray:
+    """Return the class of each cell of an anomaly detection's target.
 
     Raises:
-        StepError: A cell is neither true or 1, nor false or 0, or there are too few rows of a kind.
+        StepError: A cell is neither true or 1, nor false or 0.
     """
-    cells = [str(cell).lower() if cell is not None else "" for cell in cell_texts(column)]
-    for row, cell in enumerate(cells, 1):
-        if cell not in ANOMALY_TEXTS:
+    import pyarrow as pa
+
+    texts, codes = class_codes(column)
+    numbers = np.array([*(ANOMALY_TEXTS.get(text.lower(), -1) for text in texts), -1], dtype=np.int64)[codes]
+    if (numbers < 0).any():
+        row = int(np.flatnonzero(numbers < 0)[0])
+        cell = texts[codes[row]] if codes[row] >= 0 else "empty"
+        raise StepError(
+            f"target: {place(target, first_row + row)}: {cell.lower()}; with `task: anomaly`, a cell must be true or "
+            "1 for an anomaly, false or 0 for a normal row"
+        )
+    return pa.chunked_array([pa.array(ANOMALY_CLASSES).take(pa.array(numbers))])
+
+
+def _check_anomalies(target: str, counts: Mapping[str, int], rows: int) -> None:
+    for kind in ANOMALY_CLASSES:
+        if counts.get(kind, 0) < MINIMUM_CLASS_ROWS:
             raise StepError(
-                f"target: column {target}, row {row}: {cell or 'empty'}; with `task: anomaly`, a cell must be true or "
-                "1 for an anomaly, false or 0 for a normal row"
-            )
-    labels = np.fromiter((ANOMALY_TEXTS[cell] for cell in cells), dtype=np.int64, count=len(cells))
-    for kind, count in zip(ANOMALY_CLASSES, np.bincount(labels, minlength=2), strict=True):
-        if count < MINIMUM_CLASS_ROWS:
-            raise StepError(
-                f"target: column {target} marks {count} of {len(labels)} rows as {kind}; at least "
+                f"target: column {target} marks {counts.get(kind, 0)} of {rows} rows as {kind}; at least "
                 f"{MINIMUM_CLASS_ROWS} are needed: the detector is trained on normal rows, and tested on both"
             )
-    return labels
 
 
 def _check_numeric_classes(target: str, classes: list[str], decimal: str) -> None:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from infra.local.free_ports import free_port
 from settings.platform import KubeflowSettings
-from tests.harness import free_ports
 from tests.store_servers import S3_KEY, S3_USER, s3_client, s3_server, server
 from tools.cli.backup.contents.kubeflow_data import KubeflowData
 from tools.cli.backup.errors import BackupError
@@ -74,7 +74,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
         check=True,
         capture_output=True,
     )
-    (port,) = free_ports(1)
+    port = free_port()
     command = [
         *("/usr/sbin/mariadbd", "--no-defaults", "--user=root", data, f"--socket={folder}/server.sock"),
         *(f"--port={port}", "--bind-address=127.0.0.1", f"--init-file={folder}/start.sql", "--skip-name-resolve"),
