@@ -8,6 +8,11 @@ ARGS ?=
 LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py)
 # Files of `make test-notebook`, which `make test` does not run
 NOTEBOOK_TESTS := tests/stack/test_notebook.py tests/door/test_notebook_hub.py
+# Seed, duration, predictions a second and control planes of `make test-chaos`
+SEED =
+MINUTES = 10
+RATE = 500
+CONTROL_PLANES = 1
 # Options of pytest for tests that take minutes: one line for each
 LIVE := --quiet -p tests.live_progress
 # The machine of `make ssh`
@@ -33,7 +38,7 @@ ROLE =
 ID =
 NAME =
 
-.PHONY: help tools up preview picture refresh down outputs status history canary audit back env notebook kubectl pages ssh trust tokens token revoke user test test-notebook test-lab test-platform lint format bench bundle backup restore drill prune
+.PHONY: help tools up preview picture refresh down outputs status history canary audit back env notebook kubectl pages ssh trust tokens token revoke user test test-notebook test-lab test-platform test-chaos lint format bench bundle backup restore drill rehearse prune
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -59,7 +64,7 @@ kubectl: ## run kubectl on the stack's cluster: make kubectl STACK=lab ARGS='get
 pages: ## forward the cluster's web pages to this computer until Ctrl-C
 ssh: ## log in to a node: make ssh STACK=lab NODE=worker-1 [ARGS=command]
 
-up preview picture refresh down outputs status history canary audit env notebook backup drill prune:
+up preview picture refresh down outputs status history canary audit env notebook backup drill rehearse prune:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(ARGS)
 
@@ -82,6 +87,8 @@ restore: ## restore a stack: make restore STACK=new FROM=old; OVERWRITE=yes repl
 prune: ## delete old runs and versions by platform:keep; ARGS=--dry-run lists them
 drill: ## restore the last backup into a temporary stack and compare it
 
+rehearse: ## update a temporary lab as the next `up` updates the stack, under load
+
 restore:
 	@$(PYTHON) -m tools.bootstrap --stack '$(STACK)'
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' $(if $(FROM),--from '$(FROM)') $(if $(OVERWRITE),--overwrite) $(ARGS)
@@ -95,7 +102,7 @@ kubectl pages ssh:
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 
 test: tools ## run all tests that need no cluster
-	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster $(NOTEBOOK_TESTS:%=--ignore %) $(ARGS)
+	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster --ignore tests/chaos $(NOTEBOOK_TESTS:%=--ignore %) $(ARGS)
 
 test-notebook: tools ## test `make notebook` with JupyterLab, and JupyterHub behind the door, five minutes
 	@$(VENV) -m pytest $(NOTEBOOK_TESTS) $(ARGS)
@@ -105,6 +112,9 @@ test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `m
 
 test-platform: tools ## test services, upgrades and migration on clusters, two hours; needs the same
 	@$(VENV) -m pytest $(LIVE) tests/cluster tests/lab/test_upgrade.py tests/lab/test_control_planes.py tests/lab/migration/test_migration.py $(ARGS)
+
+test-chaos: tools ## test a cluster through faults: make test-chaos [SEED=7] [MINUTES=10]; needs the same
+	@SEED='$(SEED)' MINUTES='$(MINUTES)' RATE='$(RATE)' CONTROL_PLANES='$(CONTROL_PLANES)' $(VENV) -m pytest $(LIVE) tests/chaos $(ARGS)
 
 lint: tools ## run ruff, import-linter, the linters of prose and structure, shellcheck and mypy
 	@$(VENV) -m ruff check

@@ -32,7 +32,7 @@ def load_settings(stack: str, overrides: Mapping[str, str], folder: Path = PROJE
         SettingsError: a setting is unknown, missing or has a value that is not allowed; lists all faults.
     """
     try:
-        return StackSettings.model_validate(_merged_settings(stack, overrides, folder))
+        return StackSettings.model_validate(_sections(stack, overrides, folder))
     except ValidationError as error:
         raise SettingsError(f"the settings of stack {stack} cannot be used:\n{_describe_all(error)}") from None
 
@@ -44,38 +44,56 @@ def check_section(section: type[Section], setting: str, stack: str, overrides: M
         SettingsError: a member is unknown, missing or has a value that is not allowed; lists all faults.
     """
     namespace, _, name = setting.partition(":")
-    present = _merged_settings(stack, overrides, PROJECT).get(namespace, {}).get(name)
+    present = _sections(stack, overrides, PROJECT).get(namespace, {}).get(name)
     try:
         section.model_validate(_merge(present, more))
     except ValidationError as error:
         raise SettingsError(f"stack {stack}:\n{_describe_all(error, namespace, name)}") from None
 
 
-def _merged_settings(stack: str, overrides: Mapping[str, str], folder: Path) -> dict[str, dict[str, Any]]:
+def _sections(stack: str, overrides: Mapping[str, str], folder: Path) -> dict[str, dict[str, Any]]:
     file = folder / f"Pulumi.{stack}.yaml"
-    committed = _read_committed(file)
     values: dict[str, dict[str, Any]] = {}
-    for key, value in [*committed.items(), *((k, _parse_override(v)) for k, v in overrides.items())]:
+    for key, value in merged_settings(_committed(file), overrides).items():
         namespace, _, name = key.partition(":")
         if not name:
             raise SettingsError(f"{file.name}: {key} is not a setting: write namespace:name, as in serving:port")
         if namespace not in PULUMI_NAMESPACES:
-            section = values.setdefault(namespace, {})
-            section[name] = _merge(section.get(name), value)
+            values.setdefault(namespace, {})[name] = value
     return values
 
 
-def _read_committed(file: Path) -> dict[str, Any]:
+def merged_settings(committed: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
+    """Return settings by `namespace:name`, without validation.
+
+    Args:
+        committed: the mapping `config` of a stack file.
+        overrides: Pulumi's configuration, as in `load_settings`.
+    """
+    merged = dict(committed)
+    for key, value in overrides.items():
+        merged[key] = _merge(merged.get(key), _parse_override(value))
+    return merged
+
+
+def _committed(file: Path) -> dict[str, Any]:
     """Return the mapping `config` of a stack file, {} if the file does not exist."""
-    if not file.is_file():
-        return {}
+    return parse_stack_file(file.name, file.read_text()) if file.is_file() else {}
+
+
+def parse_stack_file(name: str, text: str) -> dict[str, Any]:
+    """Return the mapping `config` in the text of a stack file.
+
+    Raises:
+        SettingsError: the text is no stack file; `name` is in the message.
+    """
     try:
-        content = yaml.safe_load(file.read_text()) or {}
+        content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise SettingsError(f"{file.name} is not YAML: {error}") from None
+        raise SettingsError(f"{name} is not YAML: {error}") from None
     config = content.get("config") if isinstance(content, dict) else None
     if not isinstance(config, dict):
-        raise SettingsError(f"{file.name}: expected a mapping named config, as in any Pulumi stack file")
+        raise SettingsError(f"{name}: expected a mapping named config, as in any Pulumi stack file")
     return config
 
 

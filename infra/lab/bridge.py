@@ -36,7 +36,7 @@ class Bridge:
 
     def exists(self) -> bool:
         """Return True if the bridge exists and has its address."""
-        return any(self.address in addresses for link, addresses in _addresses() if link == self.link)
+        return any(self.address in addresses for link, addresses in link_addresses() if link == self.link)
 
     def create(self) -> None:
         """Create the bridge unless it exists.
@@ -45,7 +45,7 @@ class Bridge:
             UserError: another link of this computer uses the subnet, or the bridge belongs to another stack.
         """
         subnet = ipaddress.ip_network(self.subnet)
-        for link, addresses in _addresses():
+        for link, addresses in link_addresses():
             conflicts = [address for address in addresses if ipaddress.ip_address(address) in subnet]
             if link != self.link and conflicts:
                 raise UserError(
@@ -71,7 +71,7 @@ class Bridge:
 
     def connect(self, machine: str, address: str) -> None:
         """Create a network namespace for a machine, with `address` on the bridge."""
-        namespace, link = self.namespace(machine), self._machine_link(address)
+        namespace, link = self.namespace(machine), self.machine_link(address)
         self.disconnect(machine, address)
         ip("netns", "add", namespace)
         peer = ("name", "eth0", "address", _mac(address), "netns", namespace)
@@ -88,10 +88,10 @@ class Bridge:
 
         The link is deleted first: the kernel keeps a namespace and its links while a process refers to the namespace.
         """
-        _delete("link", self._machine_link(address))
+        _delete("link", self.machine_link(address))
         _delete("netns", self.namespace(machine))
 
-    def _machine_link(self, address: str) -> str:
+    def machine_link(self, address: str) -> str:
         """Return the name of the bridge's end of the link to a machine."""
         return f"{self.link}-{int(ipaddress.ip_address(address)) & 0xFF}"
 
@@ -104,7 +104,7 @@ def _mac(address: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x02, 0x00, *ipaddress.ip_address(address).packed))
 
 
-def _addresses() -> list[tuple[str, list[str]]]:
+def link_addresses() -> list[tuple[str, list[str]]]:
     """Return each link of this computer with its IPv4 addresses."""
     links: list[dict[str, Any]] = json.loads(ip("-json", "-4", "address", "show"))
     return [(link["ifname"], [entry["local"] for entry in link["addr_info"]]) for link in links if link]

@@ -27,6 +27,7 @@ from workloads.serving import kubernetes
 from .conftest import pods, ready
 
 RATE, SECONDS = 500, 60
+FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 SHORT, USUAL, LONG = (1, 3, 0), (5, 10, 0), (25, 40, 25)
 """Seconds of a client's timeouts for connecting and for the response, and of its pause before the retry."""
 FIRST_SECONDS = 5
@@ -52,15 +53,17 @@ def under_load(outside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     """Return a function that disturbs the cluster under load, and prints and returns the results of requests."""
 
     def load(what: str, happens: Callable[[], object], timeouts: tuple[float, ...] = SHORT) -> dict[str, float]:
-        figures = (RATE, SECONDS, *timeouts)
-        command = [sys.executable, "-m", "tests.cluster.load", f"{outside}/score", *map(str, figures)]
+        figures = map(str, (RATE, SECONDS, *timeouts))
+        request = (f"{outside}/score", json.dumps(FLOWER), "class_index")
+        command = [sys.executable, "-m", "tools.cli.rehearsal.prediction_load", *request, *figures]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             time.sleep(FIRST_SECONDS)
             happens()
             output, _ = process.communicate(timeout=SECONDS + 90)
         found: dict[str, float] = json.loads(output)
+        printed = {name: value for name, value in found.items() if name not in ("failures", "outages")}
         with capsys.disabled():
-            print(f"\n  {RATE}/s for {SECONDS} s while {what}: {output.strip()}")
+            print(f"\n  {RATE}/s for {SECONDS} s while {what}: {printed}")
         assert found["sent"] > 0.95 * RATE * SECONDS
         return found
 

@@ -13,6 +13,8 @@ import yaml
 
 from infra.lab.bridge import Bridge
 from infra.lab.lab import machine_positions
+from infra.lab.lab_root import root_file_system
+from infra.lab.machine_container import MachineContainer
 from settings.infra import LabSettings
 from tests.harness import CHECKOUT, Stack, copy_of_checkout, temporary_stacks
 
@@ -47,15 +49,40 @@ def cut_power(stack: Stack, machine: str) -> None:
 
     The processes end last: otherwise the kernel would close their connections, which no power cut does.
     """
+    bridge, address = connection(stack, machine)
+    bridge.disconnect(machine, address)
+    kill(stack, machine)
+
+
+def kill(stack: Stack, machine: str) -> None:
+    """Kill all processes of a machine. Its kernel closes their connections."""
+    subprocess.run(["runc", "kill", "--all", container_id(stack, machine), "KILL"], check=True)
+
+
+def power_on(stack: Stack, machine: str) -> None:
+    """Start a machine that was killed, with the files that it has, as the return of its power does."""
+    bridge, address = connection(stack, machine)
+    container = MachineContainer(container_id(stack, machine), stack.data / "lab" / machine, bridge.namespace(machine))
+    container.stop()
+    bridge.connect(machine, address)
+    container.start(root_file_system(), machine)
+
+
+def connection(stack: Stack, machine: str) -> tuple[Bridge, str]:
+    """Return the bridge of a stack, and the address of a machine on it."""
     settings = LabSettings.model_validate(stack.settings["infra:lab"])
     positions = {name: position for name, _, position in machine_positions(settings)}
-    Bridge(stack.name, str(settings.subnet)).disconnect(machine, str(settings.subnet[positions[machine]]))
-    subprocess.run(["runc", "kill", "--all", f"{stack.name}.{machine}", "KILL"], check=True)
+    return Bridge(stack.name, str(settings.subnet)), str(settings.subnet[positions[machine]])
+
+
+def container_id(stack: Stack, machine: str) -> str:
+    """Return the name that a machine has in runc."""
+    return f"{stack.name}.{machine}"
 
 
 def lose(stack: Stack, machine: str) -> None:
     """Cut the power of a machine, if it is on, and delete its disk."""
     with suppress(subprocess.CalledProcessError):
         cut_power(stack, machine)
-    subprocess.run(["runc", "delete", "--force", f"{stack.name}.{machine}"], check=True)
+    subprocess.run(["runc", "delete", "--force", container_id(stack, machine)], check=True)
     shutil.rmtree(stack.data / "lab" / machine)

@@ -13,7 +13,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from infra.errors import UserError
 from infra.local.process_group import ProcessGroup
@@ -21,7 +20,7 @@ from tools.bootstrap import paths, stacks
 from tools.bootstrap.console import SetupError, log_message
 from tools.cli import backend
 from tools.cli.backup.errors import BackupError
-from tools.cli.cluster_access import AccessError, kubectl, pages, secret_outputs, ssh
+from tools.cli.cluster_access import AccessError, kubectl, pages, public_outputs, secret_outputs, ssh
 from tools.cli.door_commands import revoke, token, tokens, trust, user
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
 from tools.cli.previews.dependency_graph import mermaid, replace_diagram
@@ -87,7 +86,7 @@ def _start(pulumi: Pulumi, more: Sequence[str] = ()) -> int:
     _select(pulumi, "--create")
     code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
-        outputs = _public_outputs(pulumi)
+        outputs = public_outputs(pulumi)
         print(f"\n{summary(pulumi.stack, outputs)}")
         if "door_url" in outputs:
             _record_champions(pulumi)
@@ -176,7 +175,7 @@ def _outputs(pulumi: Pulumi, more: list[str]) -> int:
 
 
 def _status(pulumi: Pulumi, _more: list[str]) -> int:
-    outputs = _public_outputs(pulumi)
+    outputs = public_outputs(pulumi)
     print(summary(pulumi.stack, outputs))
     if written_setting(pulumi.stack, "platform:backup"):
         from tools.cli.backup.records import backup_lines
@@ -203,12 +202,6 @@ def _env(pulumi: Pulumi, _more: list[str]) -> int:
     for name, value in backend.variables(os.environ).items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
-
-
-def _public_outputs(pulumi: Pulumi) -> dict[str, Any]:
-    """Return the stack's outputs with masked secrets."""
-    outputs: dict[str, Any] = json.loads(pulumi.output("stack", "output", "--json"))
-    return outputs
 
 
 # Pulumi's SDK takes a second to import. Therefore the following commands import their modules when they run.
@@ -251,9 +244,15 @@ def _restore(pulumi: Pulumi, more: list[str]) -> int:
 
 
 def _drill(pulumi: Pulumi, _more: list[str]) -> int:
-    from tools.cli.backup.drill import drill
+    from tools.cli.rehearsal.drill import drill
 
     return drill(pulumi, _start, lambda stack: _down(stack, []))
+
+
+def _rehearse(pulumi: Pulumi, more: list[str]) -> int:
+    from tools.cli.rehearsal.rehearse import rehearse
+
+    return rehearse(pulumi, more, _start, lambda stack: _down(stack, []))
 
 
 def _prune(pulumi: Pulumi, more: list[str]) -> int:
@@ -287,6 +286,7 @@ COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "backup": _backup,
     "restore": _restore,
     "drill": _drill,
+    "rehearse": _rehearse,
     "prune": _prune,
 }
 

@@ -187,6 +187,12 @@ def secret_outputs(pulumi: Pulumi) -> dict[str, Any]:
     return outputs
 
 
+def public_outputs(pulumi: Pulumi) -> dict[str, Any]:
+    """Return the stack's outputs with masked secrets."""
+    outputs: dict[str, Any] = json.loads(pulumi.output("stack", "output", "--json"))
+    return outputs
+
+
 def _private_file(path: Path, content: str) -> Path:
     path.touch(mode=0o600)
     path.write_text(content)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 from mlplatform.mlflow import NAMESPACE as TRACKING
 from mlplatform.stores.postgresql import MEMBERS
 from mlplatform.stores.postgresql import NAME as DATABASE
@@ -24,69 +20,10 @@ from tools.cli.backup.contents.cluster_data import copy_cluster_data, has_cluste
 from ..cluster import Cluster
 from ..conftest import cluster_of
 from ..stacks import lose
+from .mlflow_writer import Writer, mlflow_writer
 
-API = "api/2.0/mlflow"
 RECOVERY_SECONDS = 300
 PATRONI = ("patronictl", "-c", "/etc/stores/patroni.yaml")
-
-
-@dataclass
-class Writer:
-    """A client of MLflow that logs runs with a file each, and remembers what MLflow acknowledged."""
-
-    url: str
-    login: tuple[str, str]
-    experiment: str = ""
-    runs: list[str] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    times: list[float] = field(default_factory=list)
-    failures: int = 0
-    end: threading.Event = field(default_factory=threading.Event)
-
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._write_until_end)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.end.set()
-        self._thread.join()
-
-    def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Send a request on a new connection; raise unless it succeeds."""
-        answer = requests.request(method, f"{self.url}/{path}", auth=self.login, timeout=(5, 20), **options)
-        answer.raise_for_status()
-        return answer
-
-    def write(self) -> None:
-        """Log one run and one file."""
-        created = self.call("POST", f"{API}/runs/create", json={"experiment_id": self.experiment}).json()
-        run = created["run"]["info"]["run_id"]
-        self.runs.append(run)
-        self.call("PUT", self.file(run), data=run.encode())
-        self.files[run] = run
-        self.times.append(time.monotonic())
-
-    def file(self, run: str) -> str:
-        return f"api/2.0/mlflow-artifacts/artifacts/{self.experiment}/{run}/artifacts/note.txt"
-
-    def _write_until_end(self) -> None:
-        while not self.end.is_set():
-            try:
-                self.write()
-            except requests.RequestException:
-                self.failures += 1
-                time.sleep(0.5)
-
-    def lost(self) -> list[str]:
-        """Return the acknowledged runs and files that cannot be read."""
-        missing = [run for run in self.runs if not self._reads(f"{API}/runs/get?run_id={run}", run)]
-        return missing + [
-            self.file(run) for run, content in self.files.items() if not self._reads(self.file(run), content)
-        ]
-
-    def _reads(self, path: str, content: str) -> bool:
-        answer = requests.get(f"{self.url}/{path}", auth=self.login, timeout=30)
-        return answer.status_code == 200 and content in answer.text
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +44,8 @@ def cluster(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 
 @pytest.fixture
 def writer(stack: Stack) -> Iterator[Writer]:
-    outputs = stack.outputs("--show-secrets")
-    login = outputs["tracking_login"]
-    writer = Writer(outputs["tracking_url"], (login["username"], login["password"]))
-    name = {"name": f"writes-{time.time_ns()}"}
-    writer.experiment = writer.call("POST", f"{API}/experiments/create", json=name).json()["experiment_id"]
-    writer.start()
-    yield writer
-    writer.stop()
+    with mlflow_writer(stack) as writer:
+        yield writer
 
 
 def node_of(cluster: Cluster, pod: str, namespace: str = STORES) -> str:
@@ -164,7 +95,7 @@ def test_death_of_the_machine_of_all_leaders_loses_no_write(
 ) -> None:
     worker = move_to_one_worker(cluster)
     until(lambda: len(writer.times) > 20, what="the first writes")
-    died = time.monotonic()
+    died = time.time()
     lose(stack, worker)
     until(lambda: [each for each in writer.times if each > died + 20], seconds=RECOVERY_SECONDS, what="a write")
     first = min(each for each in writer.times if each > died + 20) - died

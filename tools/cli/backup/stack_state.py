@@ -33,13 +33,13 @@ def stack_settings(pulumi: Pulumi) -> StackSettings:
 
 def config_values(pulumi: Pulumi) -> dict[str, str]:
     """Return the values of `pulumi config set`, with decrypted secrets; the text of an object is JSON."""
-    return {name: value["value"] for name, value in _config(pulumi).items()}
+    return {name: value["value"] for name, value in pulumi_config(pulumi).items()}
 
 
 def export_state(pulumi: Pulumi) -> dict[str, Any]:
     """Return Pulumi's state of a stack and the values of `pulumi config set`, both with decrypted secrets."""
     deployment = json.loads(pulumi.output("stack", "export", "--show-secrets"))
-    return {"stack": pulumi.name, "deployment": deployment, "config": _config(pulumi)}
+    return {"stack": pulumi.name, "deployment": deployment, "config": pulumi_config(pulumi)}
 
 
 def import_state(pulumi: Pulumi, state: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def import_state(pulumi: Pulumi, state: dict[str, Any]) -> None:
 
 def copy_config(source: Pulumi, target: Pulumi) -> None:
     """Give a stack the values of `pulumi config set` of another one."""
-    _set_config(target, _config(source))
+    _set_config(target, pulumi_config(source))
 
 
 def write_config_copy(pulumi: Pulumi, file: Path, name: str, value: str) -> None:
@@ -108,7 +108,8 @@ def _config_file(pulumi: Pulumi) -> dict[str, Any]:
     return content
 
 
-def _config(pulumi: Pulumi) -> dict[str, Any]:
+def pulumi_config(pulumi: Pulumi) -> dict[str, Any]:
+    """Return the values of `pulumi config set` with decrypted secrets: `value` and `secret` of each name."""
     config: dict[str, Any] = json.loads(pulumi.output("config", "--json", "--show-secrets"))
     return config
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from infra.local.free_ports import free_ports
@@ -13,7 +11,6 @@ from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
 from tools.bootstrap.paths import PROJECT
 from tools.cli.backup.backup import required_repository
-from tools.cli.backup.contents.local_data import stack_folder
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
 from tools.cli.backup.records import DRILL, record_success
@@ -21,11 +18,12 @@ from tools.cli.backup.restore import Up, restore_data
 from tools.cli.backup.stack_state import container_login, copy_config, export_state, stack_settings
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
+from tools.cli.rehearsal.temporary_stack import NO_SETTINGS, Down, temporary_stack
 
 SHOWN_DIFFERENCES = 20
 
 
-def drill(pulumi: Pulumi, up: Up, down: Callable[[Pulumi], int]) -> int:
+def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
     """Restore the last backup into a new stack, compare it with its original, and remove it again.
 
     Returns:
@@ -47,7 +45,13 @@ def drill(pulumi: Pulumi, up: Up, down: Callable[[Pulumi], int]) -> int:
             "into a stack with other stores: make restore STACK=... FROM=..."
         )
     repository = required_repository(pulumi.stack, settings)
-    with _temporary_stack(pulumi, settings, down) as stack:
+    committed = PROJECT / f"Pulumi.{pulumi.name}.yaml"
+    content = committed.read_text() if committed.is_file() else NO_SETTINGS
+    with temporary_stack(f"{pulumi.stack}-drill", content, down) as stack:
+        copy_config(pulumi, stack)
+        names = list(_port_settings(settings))
+        for name, port in zip(names, free_ports(len(names)), strict=True):
+            stack.output("config", "set", "--path", name, str(port))
         started = time.monotonic()
         code, manifest = restore_data(stack, repository, pulumi.name, overwrite=False, up=up)
         if code:
@@ -64,35 +68,6 @@ def drill(pulumi: Pulumi, up: Up, down: Callable[[Pulumi], int]) -> int:
     if not found:
         record_success(pulumi.name, DRILL)
     return 1 if found else 0
-
-
-@contextmanager
-def _temporary_stack(pulumi: Pulumi, settings: StackSettings, down: Callable[[Pulumi], int]) -> Iterator[Pulumi]:
-    """Yield a new stack with the settings of another on free ports; remove it with its data at the end."""
-    stack = Pulumi(f"{pulumi.stack}-drill")
-    file = PROJECT / f"Pulumi.{stack.name}.yaml"
-    committed = PROJECT / f"Pulumi.{pulumi.name}.yaml"
-    with ExitStack() as cleanup:
-        if committed.is_file():
-            shutil.copyfile(committed, file)
-            cleanup.callback(file.unlink, missing_ok=True)
-        stack.output("stack", "select", "--create")
-        if stack_folder(stack.name).exists():
-            log_message("An earlier drill was killed: removing its stack")
-            down(stack)
-            shutil.rmtree(stack_folder(stack.name))
-        cleanup.callback(shutil.rmtree, stack_folder(stack.name), ignore_errors=True)
-        cleanup.callback(_remove, stack, down)
-        copy_config(pulumi, stack)
-        names = list(_port_settings(settings))
-        for name, port in zip(names, free_ports(len(names)), strict=True):
-            stack.output("config", "set", "--path", name, str(port))
-        yield stack
-
-
-def _remove(stack: Pulumi, down: Callable[[Pulumi], int]) -> None:
-    if down(stack) == 0:
-        stack.output("stack", "rm", "--yes")
 
 
 def _port_settings(settings: StackSettings) -> Iterator[str]:

@@ -1,0 +1,75 @@
+"""Settings of the lab of `make rehearse`."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.errors import UserError
+from settings.paths import PROJECT
+from settings.stack import StackSettings
+from tools.cli.rehearsal.rehearsal_settings import SUBNETS, free_subnet, rehearsal_settings
+
+SUBNET = SUBNETS[0]
+ORIGINAL = {
+    "infra:machines": "hosts",
+    "infra:cluster": "kubeadm",
+    "infra:hosts": {"user": "u", "private_key": "-----", "machines": []},
+    "infra:kubernetes": {"version": "1.33.1", "endpoint": "api.example.com", "virtual_address": "192.0.2.1"},
+    "platform:pipelines": "job",
+    "platform:network": "flannel",
+    "platform:tracking": {"database_url": "postgresql://u:p@h/d", "size_gb": 7},
+    "platform:monitoring": {"alerts_url": "https://pager.example.com", "retention_days": 3},
+    "platform:blobs": {"account_url": "https://a.example.com", "account_key": "k", "container": "c"},
+    "platform:backup": {"target": "/backups"},
+    "platform:registry": {"url": "https://registry.example.com", "username": "u", "password": "p"},
+    "workloads:pipelines": {"iris-local": {"serve": True, "gate": 0.5}},
+}
+
+
+def validated(settings: dict[str, Any]) -> StackSettings:
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        namespace, _, name = key.partition(":")
+        sections.setdefault(namespace, {})[name] = value
+    return StackSettings.model_validate(sections)
+
+
+def test_rehearsal_settings_name_nothing_of_the_original() -> None:
+    settings = rehearsal_settings(ORIGINAL, SUBNET, (3, 9), 4321)
+    found = validated(settings)
+    assert (found.infra.machines, found.infra.lab.size, found.infra.lab.control_planes) == ("lab", 5, 3)
+    assert (found.infra.kubernetes.version, found.infra.kubernetes.packages) == ("1.33.1", "bundle")
+    assert (found.platform.network, found.platform.tracking.size_gb) == ("flannel", 7)
+    assert found.platform.tracking.service == found.serving.service == "LoadBalancer"
+    text = yaml.safe_dump(settings)
+    assert [word for word in ("example.com", "192.0.2.1", "/backups", "postgresql://", "-----") if word in text] == []
+    assert "hosts" in ORIGINAL["infra:machines"]
+    assert ORIGINAL["platform:tracking"]["database_url"]
+
+
+def test_rehearsal_settings_of_a_door_open_its_models() -> None:
+    door = {"host": "ml.example.com", "oidc": {"issuer": "https://id.example.com"}}
+    teams = {"risk": {"people": ["anna"], "groups": ["g"], "pipelines": ["iris-local"]}}
+    settings = rehearsal_settings(ORIGINAL | {"platform:door": door, "workloads:teams": teams}, SUBNET, (1, 2), 4321)
+    assert settings["platform:door"] == {"host": str(SUBNET[219]), "address": str(SUBNET[219])}
+    assert settings["workloads:pipelines"]["iris-local"]["visibility"] == "public"
+    assert settings["workloads:teams"] == {"risk": {"pipelines": ["iris-local"]}}
+    assert "service" not in settings["platform:tracking"]
+
+
+@pytest.mark.parametrize("stack", ["lab", "onprem", "azure"])
+def test_rehearsal_settings_of_committed_stacks_are_valid(stack: str) -> None:
+    committed = yaml.safe_load((PROJECT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    found = validated(rehearsal_settings(committed, SUBNET, (1, 2), 4321))
+    assert found.infra.lab.subnet == SUBNET
+    assert found.infra.hosts is found.infra.azure is None
+
+
+def test_free_subnet_is_in_no_other_network() -> None:
+    assert free_subnet([str(SUBNETS[0][1]), "127.0.0.1"], [str(SUBNETS[1])]) == SUBNETS[2]
+    with pytest.raises(UserError, match="all are in use"):
+        free_subnet([str(each[9]) for each in SUBNETS], [str(ipaddress.IPv4Network("10.96.0.0/16"))])
