@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import mlplatform.audit_log as program
+import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.door.start_page import KEY, PROGRAMS
 from mlplatform.door.start_page import NAME as START_PAGE
@@ -36,7 +37,7 @@ def audit_programs(namespace: Namespace) -> kubernetes.core.v1.ConfigMap:
     return kubernetes.core.v1.ConfigMap(NAME, metadata=metadata, data=program_files(program), opts=namespace.options())
 
 
-def line_sender(image: str) -> Container:
+def line_sender(image: pulumi.Input[str]) -> Container:
     """Return the container beside nginx that sends its lines; its pod has the volumes `lines` and `programs`."""
     return Container(
         "line-sender",

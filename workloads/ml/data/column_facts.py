@@ -29,6 +29,8 @@ LEADING_ZERO = r"^[+-]?0\d"
 INTEGER = r"^[+-]?\d+$"
 MOST_DISTINCT = 10_000
 """Different texts of a column that are counted, at most."""
+TEXT_TYPES = (ColumnType.BOOLEAN, ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DATE)
+"""Types that cells of text may have, the narrowest first."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +170,6 @@ class ColumnFacts:
         self.possible = {ColumnType.BOOLEAN} if are_booleans(cells) else set()
         if pc.all(pc.match_substring_regex(cells, DATE)).as_py():
             self.possible.add(ColumnType.DATE)
-
-
-TEXT_TYPES = (ColumnType.BOOLEAN, ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DATE)
-"""Types that cells of text may have, the narrowest first."""
 
 
 def _cell(cells: Any, rows: NDArray[np.int64], index: int) -> Cell:

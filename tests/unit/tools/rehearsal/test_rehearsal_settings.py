@@ -14,7 +14,7 @@ from settings.stack import StackSettings
 from tools.cli.rehearsal.rehearsal_settings import SUBNETS, free_subnet, rehearsal_settings
 
 SUBNET = SUBNETS[0]
-ORIGINAL = {
+ORIGINAL: dict[str, Any] = {
     "infra:machines": "hosts",
     "infra:cluster": "kubeadm",
     "infra:hosts": {"user": "u", "private_key": "-----", "machines": []},
@@ -66,7 +66,8 @@ def test_rehearsal_settings_of_committed_stacks_are_valid(stack: str) -> None:
     committed = yaml.safe_load((PROJECT / f"Pulumi.{stack}.yaml").read_text())["config"]
     found = validated(rehearsal_settings(committed, SUBNET, (1, 2), 4321))
     assert found.infra.lab.subnet == SUBNET
-    assert found.infra.hosts is found.infra.azure is None
+    assert found.infra.hosts is None
+    assert found.infra.azure is None
 
 
 def test_free_subnet_is_in_no_other_network() -> None:
