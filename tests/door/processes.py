@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import bcrypt
-import psutil
 import requests
 from mlplatform.door import door_pod
 from mlplatform.door.door_routes import (
@@ -42,7 +41,7 @@ from settings.paths import cache_directory
 from settings.services.door_settings import DoorSettings
 from settings.services.team_settings import TeamSettings
 from settings.serving import CanarySettings
-from tests.waiting import until
+from tests.waiting import child_commands, until
 
 KEY = "door-key"
 NOTEBOOKS_KEY = "notebooks-key"
@@ -223,8 +222,8 @@ class DoorProcesses:
 
     def workers(self) -> set[int]:
         """Return the processes of nginx that take connections."""
-        master = psutil.Process(int((self.folder / "state" / "nginx.pid").read_text()))
-        return {child.pid for child in master.children() if child.cmdline()[:1] == ["nginx: worker process"]}
+        master = int((self.folder / "state" / "nginx.pid").read_text())
+        return {pid for pid, command in child_commands(master).items() if command[:1] == ["nginx: worker process"]}
 
     def entries(self, **search: str) -> list[dict[str, Any]]:
         """Return entries of the audit log."""
