@@ -96,7 +96,9 @@ def test_trained_model_scores_a_file_as_its_encoded_rows(tmp_path: Path, kind: s
         assert [line["class"] for line in lines] == [parsed.classes[label] for label in labels]
         assert (labels == parsed.labels).mean() > 0.8
     else:
-        values = np.array([[float(line[f"predicted_{name}"]) for name in parsed.targets] for line in lines])
+        values = np.array(
+            [[float(line[f"predicted_{name}"]) for name in parsed.description["targets"]] for line in lines]
+        )
         assert values == pytest.approx(model.predict_values(parsed.rows), rel=1e-6)
         assert np.corrcoef(values[:, 0], parsed.labels.reshape(len(values), -1)[:, 0])[0, 1] > 0.6
 

@@ -148,7 +148,7 @@ REJECTED: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "no-root",
         DEPLOYMENT,
         pod(securityContext={"privileged": True, "runAsNonRoot": True}),
-        "is privileged, which is allowed in kube-system",
+        "is privileged, which is allowed in kube-flannel, kube-system",
     ),
     "a password": (
         "no-plain-secret",
