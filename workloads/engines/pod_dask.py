@@ -40,19 +40,18 @@ class DaskPods:
 
 
 @contextmanager
-def dask_scheduler(setting: Mapping[str, Any] | None) -> Iterator[None]:
-    """Run a scheduler for the steps of this pod, if the pipeline has the setting `dask`."""
+def dask_scheduler(setting: Mapping[str, Any] | None) -> Iterator[dict[str, str]]:
+    """Run a scheduler if the pipeline has the setting `dask`, and yield the environment variables of its steps."""
     if not setting:
-        yield
+        yield {}
         return
     address = f"tcp://{socket.gethostbyname(socket.gethostname())}:{PORT}"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard", "--no-jupyter"]
     process = subprocess.Popen([*command, "--host", address], env=os.environ | QUIET)
-    os.environ[SCHEDULER_VARIABLE] = address
     pods = DaskPods(address, int(setting["workers"]), str(setting["memory"]))
     print(f"{DASK_PREFIX}{json.dumps(asdict(pods))}", flush=True)
     try:
-        yield
+        yield {SCHEDULER_VARIABLE: address}
     finally:
         process.terminate()
         try:

@@ -53,7 +53,8 @@ def main() -> int:
 
 def _run_pipeline(request: dict[str, Any], folder: Path, loops: PodLoops) -> int:
     """Run the package, record the run in MLflow, log the result and return the exit code."""
-    with dask_scheduler(request["arguments"].get("dask")):
+    with dask_scheduler(request["arguments"].get("dask")) as variables:
+        os.environ.update(variables)
         # The pod has memory for one step at a time.
         result = kfp_runner.run_package(
             folder,
