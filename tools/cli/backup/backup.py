@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from tools.cli.backup.contents.container_copy import download_container
 from tools.cli.backup.contents.etcd_copy import copy_etcd
 from tools.cli.backup.contents.external_stores import copy_external_data
 from tools.cli.backup.contents.kubeflow_data import KubeflowData
-from tools.cli.backup.contents.local_data import copy_local_data, stack_folder
+from tools.cli.backup.contents.local_data import copy_local_data, scratch_folder
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
 from tools.cli.backup.records import BACKUP, record_success, renew_lease
@@ -45,7 +42,7 @@ def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
         raise BackupError(f"the stack {pulumi.stack} has nothing to back up; run `make up STACK={pulumi.stack}` first")
     repository.create_if_missing()
     outputs = secret_outputs(pulumi)
-    with _scratch_folder(pulumi.name) as folder:
+    with scratch_folder(pulumi.name, "backup") as folder:
         with step(f"Copying the data of stack {pulumi.stack}"):
             _collect(pulumi, settings, outputs, state, folder)
         with step(f"Saving them to {repository.address}"):
@@ -95,15 +92,3 @@ def _collect(
         download_container(login, folder / CONTAINER)
     manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat()}
     (folder / MANIFEST).write_text(json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, login))))
-
-
-@contextmanager
-def _scratch_folder(stack: str) -> Iterator[Path]:
-    """Yield an empty private folder on the file system of the stack's data; its path is the same for each backup."""
-    folder = stack_folder(stack) / "backup"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

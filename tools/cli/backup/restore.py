@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from tools.cli.backup.contents.local_data import (
     has_local_data,
     new_kept_folder,
     replace_local_data,
+    scratch_folder,
     stack_folder,
     stop_local_mlflow,
 )
@@ -120,7 +119,7 @@ def _replace_kubeflow_data(pulumi: Pulumi, repository: BackupRepository, origina
         )
     snapshot = repository.latest(original, DATA)
     kept = new_kept_folder(pulumi.name)
-    with _restored_folder(pulumi.name) as folder:
+    with scratch_folder(pulumi.name, "restore") as folder:
         with step(f"Reading the backup of stack {original} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
             repository.restore(snapshot, folder, only=KUBEFLOW)
         if not (folder / KUBEFLOW).is_dir():
@@ -128,18 +127,6 @@ def _replace_kubeflow_data(pulumi: Pulumi, repository: BackupRepository, origina
         with step("Writing the data to Kubeflow Pipelines"):
             data.replace(folder, kept)
     log_message(f"The databases of before are in {kept}; delete them when you do not need them any more.")
-
-
-@contextmanager
-def _restored_folder(stack: str) -> Iterator[Path]:
-    """Yield an empty private folder for the content of a backup."""
-    folder = stack_folder(stack) / "restore"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_etcd(repository: BackupRepository, original: str, folder: Path) -> int:
@@ -169,7 +156,7 @@ def restore_data(
             "moves these data aside"
         )
     snapshot = repository.latest(original, DATA)
-    with _restored_folder(pulumi.name) as folder:
+    with scratch_folder(pulumi.name, "restore") as folder:
         with step(f"Reading the backup of stack {original} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
             repository.restore(snapshot, folder)
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())

@@ -142,7 +142,7 @@ def test_has_runs_counts_runs(data: KubeflowData, running: Stores) -> None:
 
 def test_wrong_password_of_the_settings_raises_and_names_the_setting(running: Stores, tmp_path: Path) -> None:
     assert running.settings.database
-    wrong = running.settings.database.model_copy(update={"user": "somebody"})
+    wrong = running.settings.database.model_copy(update={"user": "stranger"})
     data = KubeflowData(running.settings.model_copy(update={"database": wrong}), KUBECONFIG)
     with pytest.raises(BackupError, match=r"platform:kubeflow\.database: mariadb-dump failed: .*Access denied"):
         data.copy(tmp_path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,18 @@ FOLDERS = ("mlflow", "runs", "pipelines")
 def stack_folder(stack: str) -> Path:
     """Return the folder of this computer with the data of a stack."""
     return cache_directory() / "stacks" / stack
+
+
+@contextmanager
+def scratch_folder(stack: str, name: str) -> Iterator[Path]:
+    """Yield an empty private folder on the file system of the stack's data; its path is the same each time."""
+    folder = stack_folder(stack) / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def copy_local_data(stack: str, folder: Path) -> None:

@@ -97,7 +97,7 @@ class EncodedChunk:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """All that the encoding of a unit needs.
+    """Facts and settings that the encoding of a unit needs.
 
     Args:
         decided: The schemas of the features.
