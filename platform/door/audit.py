@@ -33,7 +33,7 @@ _PROGRAMS_MOUNT = Mount("programs", f"{PROGRAMS}/{MODULE.replace('.', '/')}", re
 
 def audit_programs(namespace: Namespace) -> kubernetes.core.v1.ConfigMap:
     """Create the ConfigMap with the programs of the audit log and of its sender."""
-    metadata = {"name": NAME, "namespace": namespace.name, "labels": PODS}
+    metadata = namespace.metadata(NAME, PODS)
     return kubernetes.core.v1.ConfigMap(NAME, metadata=metadata, data=program_files(program), opts=namespace.options())
 
 

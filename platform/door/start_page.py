@@ -91,7 +91,7 @@ def start_page(
     egress: list[Rule],
 ) -> kubernetes.core.v1.Service:
     """Create the Deployment of the program and return its Service; only the peer `door` may connect to it."""
-    metadata = {"name": NAME, "namespace": namespace.name, "labels": PODS}
+    metadata = namespace.metadata(NAME, PODS)
     sources = kubernetes.core.v1.ConfigMap(
         NAME,
         metadata=metadata,

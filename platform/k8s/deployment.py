@@ -48,7 +48,7 @@ def deployment(
         metadata["annotations"] = {"settings": settings_digest(settings)}
     return kubernetes.apps.v1.Deployment(
         name,
-        metadata={"name": name, "namespace": namespace.name, "labels": dict(labels)},
+        metadata=namespace.metadata(name, labels),
         spec={
             "replicas": replicas,
             "strategy": {"type": strategy},
@@ -73,12 +73,7 @@ def service(
     awaited = AWAIT_ADDRESS if kind == "LoadBalancer" else SKIP_AWAIT
     return kubernetes.core.v1.Service(
         name,
-        metadata={
-            "name": name,
-            "namespace": namespace.name,
-            "labels": dict(labels),
-            "annotations": {**awaited, **(annotations or {})},
-        },
+        metadata=namespace.metadata(name, labels, {**awaited, **(annotations or {})}),
         spec={
             "type": kind,
             "selector": dict(selector),

@@ -96,6 +96,17 @@ class Namespace:
         """Return the options of a resource in this namespace that also waits for `depends_on`."""
         return self.cluster.options(*self.resources, *depends_on)
 
+    def metadata(
+        self, name: str, labels: Mapping[str, str] = {}, annotations: Mapping[str, str] = {}
+    ) -> dict[str, Any]:
+        """Return the metadata of an object in this namespace."""
+        found: dict[str, Any] = {"name": name, "namespace": self.name}
+        if labels:
+            found["labels"] = dict(labels)
+        if annotations:
+            found["annotations"] = dict(annotations)
+        return found
+
     def allow(
         self,
         name: str,
@@ -107,7 +118,7 @@ class Namespace:
         """Create a NetworkPolicy that allows this traffic to and from the pods with these labels."""
         return kubernetes.networking.v1.NetworkPolicy(
             name,
-            metadata={"name": name, "namespace": self.name},
+            metadata=self.metadata(name),
             spec={
                 "podSelector": {"matchLabels": dict(pods)},
                 "policyTypes": ["Ingress", "Egress"],

@@ -24,13 +24,8 @@ def persistent_volume_claim(
     )
     return kubernetes.core.v1.PersistentVolumeClaim(
         name,
-        metadata={
-            "name": name,
-            "namespace": namespace.name,
-            "labels": dict(labels),
-            # The claim is bound only when its first pod is scheduled, so Pulumi must not wait for it.
-            "annotations": SKIP_AWAIT,
-        },
+        # The claim is bound only when its first pod is scheduled, so Pulumi must not wait for it.
+        metadata=namespace.metadata(name, labels, SKIP_AWAIT),
         spec={
             "accessModes": ["ReadWriteOnce"],
             "storageClassName": storage_class,

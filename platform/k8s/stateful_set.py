@@ -60,12 +60,7 @@ def stateful_set(
     metadata: dict[str, Any] = {"labels": dict(labels), "annotations": {"settings": settings_digest(settings)}}
     return kubernetes.apps.v1.StatefulSet(
         name,
-        metadata={
-            "name": name,
-            "namespace": namespace.name,
-            "labels": dict(labels),
-            "annotations": AWAIT_MEMBER,
-        },
+        metadata=namespace.metadata(name, labels, AWAIT_MEMBER),
         spec={
             "replicas": replicas,
             "serviceName": name,
@@ -101,12 +96,7 @@ def headless_service(
     """
     return kubernetes.core.v1.Service(
         name,
-        metadata={
-            "name": name,
-            "namespace": namespace.name,
-            "labels": dict(labels),
-            "annotations": SKIP_AWAIT,
-        },
+        metadata=namespace.metadata(name, labels, SKIP_AWAIT),
         spec={
             "clusterIP": "None",
             "publishNotReadyAddresses": True,

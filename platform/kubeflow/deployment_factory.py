@@ -53,7 +53,7 @@ class DeploymentFactory:
 
     def metadata(self, name: str) -> dict[str, Any]:
         """Return the metadata of an object that has the name of its component."""
-        return {"name": name, "namespace": self.namespace.name, "labels": self.labels(name)}
+        return self.namespace.metadata(name, self.labels(name))
 
     @property
     def api_server_rule(self) -> pulumi.Output[Rule]:

@@ -78,7 +78,7 @@ def postgresql(
         **{f"PATRONI_{key}_PASSWORD": password for key, password in accounts.items()},
         **{f"{name.upper()}_PASSWORD": password for name, password in passwords.items()},
     }
-    metadata = {"name": NAME, "namespace": namespace.name, "labels": LABELS}
+    metadata = namespace.metadata(NAME, LABELS)
     secret = kubernetes.core.v1.Secret(NAME, metadata=metadata, string_data=variables, opts=namespace.options())
     files = {name: (FILES / name).read_text() for name in ("patroni.yaml", "create-databases.sh")}
     config = kubernetes.core.v1.ConfigMap(NAME, metadata=metadata, data=files, opts=namespace.options())

@@ -55,7 +55,7 @@ def seaweedfs(
     """
     key = RandomPassword("objects-secret-key", options).value
     content = {KEYS: key.apply(_identities), DATABASE_PASSWORD: database.passwords[NAME]}
-    metadata = {"name": NAME, "namespace": namespace.name, "labels": LABELS}
+    metadata = namespace.metadata(NAME, LABELS)
     secret = kubernetes.core.v1.Secret(NAME, metadata=metadata, string_data=content, opts=namespace.options())
     files = {name: (FILES / name).read_text() for name in ("master.toml", "filer.toml")}
     config = kubernetes.core.v1.ConfigMap(NAME, metadata=metadata, data=files, opts=namespace.options())

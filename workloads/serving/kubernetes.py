@@ -203,7 +203,7 @@ class ModelService(pulumi.ComponentResource):
         scaled = pulumi.ResourceOptions(ignore_changes=["spec.replicas"] if track == "stable" else [])
         deployment = kubernetes.apps.v1.Deployment(
             name,
-            metadata={"name": name, "namespace": self._namespace.name, "labels": pod_labels, "annotations": SKIP_AWAIT},
+            metadata=self._namespace.metadata(name, pod_labels, SKIP_AWAIT),
             spec=spec,
             opts=pulumi.ResourceOptions.merge(self._namespace.options(*serving.resources, self._policy), scaled),
         )
@@ -221,7 +221,7 @@ class ModelService(pulumi.ComponentResource):
     def _limit_disruptions(self, name: str, labels: Mapping[str, str]) -> None:
         kubernetes.policy.v1.PodDisruptionBudget(
             name,
-            metadata={"name": name, "namespace": self._namespace.name},
+            metadata=self._namespace.metadata(name),
             spec={"selector": {"matchLabels": labels}, "maxUnavailable": 1},
             opts=self._namespace.options(),
         )
@@ -230,7 +230,7 @@ class ModelService(pulumi.ComponentResource):
         utilization = {"type": "Utilization", "averageUtilization": TARGET_CPU_PERCENT}
         kubernetes.autoscaling.v2.HorizontalPodAutoscaler(
             name,
-            metadata={"name": name, "namespace": self._namespace.name},
+            metadata=self._namespace.metadata(name),
             spec={
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
                 "minReplicas": self._settings.replicas,
