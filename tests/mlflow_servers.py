@@ -26,14 +26,18 @@ START_SECONDS = 300
 
 @contextmanager
 def mlflow_server(
-    folder: Path, password: str = "", users: bool = False, teams: Mapping[str, Any] | None = None
+    folder: Path,
+    password: str = "",
+    users: bool = False,
+    teams: Mapping[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """Run an empty MLflow server with its files in `folder` and yield its address.
 
     With a password, the server requires a login; its user is admin, or with `users` those of a cluster, and `teams`
-    own what `mlplatform.team_rights` lists.
+    own what `mlplatform.team_rights` lists. `variables` are further variables of its environment.
     """
-    server, url = _start(folder, password, users, teams)
+    server, url = _start(folder, password, users, teams, variables)
     try:
         yield url
     finally:
@@ -68,7 +72,11 @@ def shared_mlflow_server(folder: Path) -> Iterator[str]:
 
 
 def _start(
-    folder: Path, password: str = "", users: bool = False, teams: Mapping[str, Any] | None = None
+    folder: Path,
+    password: str = "",
+    users: bool = False,
+    teams: Mapping[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[subprocess.Popen[bytes], str]:
     port = free_port()
     log = folder / "server.log"
@@ -80,6 +88,7 @@ def _start(
             "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db",
             "MLFLOW_ARTIFACTS_DESTINATION": f"{folder}/artifacts",
         }
+        | dict(variables or {})
     )
     if password:
         prepare = [sys.executable, "-m", "mlplatform.mlflow_server.prepare"] if users else []

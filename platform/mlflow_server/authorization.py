@@ -10,6 +10,7 @@ import hmac
 import os
 from typing import Any
 
+from mlplatform.mlflow_server.proxied_artifacts import register_proxied_artifacts
 from mlplatform.mlflow_server.teams import TEAMS_FILE
 from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, READER, set_up_person
 
@@ -21,6 +22,8 @@ CHECKED_SOURCES = ("mlflow-artifacts:", "models:", "runs:")
 """Beginnings of the addresses of files for which MLflow checks the rights."""
 _rights: dict[str, tuple[str, str]] = {}
 """Roles and teams of the persons that this process has set up in MLflow, by name."""
+
+register_proxied_artifacts()  # MLflow imports this module once, when the server starts
 
 
 def authenticate_user() -> Any:

@@ -13,12 +13,14 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
+from mlflow import MlflowClient
 from mlplatform.mlflow_server.database_copy import copy_tables, set_aside
 from sqlalchemy import Boolean, Column, ForeignKey, Integer, MetaData, String, Table, create_engine
 
 from infra.local.free_ports import free_port
 from settings.platform import TrackingSettings
 from tests.harness import Stack
+from tests.mlflow_servers import mlflow_server
 from tests.store_servers import S3_KEY, S3_USER, s3_client, s3_server, server
 from tools.cli.backup.contents.external_stores import copy_external_data, has_external_data, restore_external_data
 from tools.cli.backup.errors import BackupError
@@ -149,3 +151,36 @@ def test_copied_tables_are_the_same_and_accept_new_rows(database: str, tmp_path:
     with psycopg.connect(url) as connection:
         assert connection.execute("select to_regclass('public.runs')").fetchone() == (None,)
         assert connection.execute("select id from before_restore.runs").fetchall() == [("r1",)]
+
+
+def test_clients_without_a_way_to_the_store_write_and_read_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s3").mkdir()
+    with s3_server(tmp_path / "s3", "mlflow", host="127.0.0.2") as store:
+        stores = {
+            "MLFLOW_ARTIFACTS_DESTINATION": "s3://mlflow/files",
+            "MLFLOW_S3_ENDPOINT_URL": store,
+            "AWS_ACCESS_KEY_ID": S3_USER,
+            "AWS_SECRET_ACCESS_KEY": S3_KEY,
+        }
+        with mlflow_server(tmp_path, PASSWORD, variables=stores) as url:
+            # The client reaches 127.0.0.1 only.
+            variables = {
+                **dict.fromkeys(("HTTP_PROXY", "http_proxy"), f"http://127.0.0.1:{free_port()}"),
+                "NO_PROXY": "127.0.0.1",
+                "no_proxy": "127.0.0.1",
+                "MLFLOW_TRACKING_USERNAME": "admin",
+                "MLFLOW_TRACKING_PASSWORD": PASSWORD,
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+                "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "1",
+            }
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            with pytest.raises(requests.ConnectionError):
+                requests.get(store, timeout=10)
+            client = MlflowClient(url)
+            run = client.create_run("0").info.run_id
+            client.log_text(run, "a file", "folder/note.txt")
+            assert Path(client.download_artifacts(run, "folder/note.txt", str(tmp_path))).read_text() == "a file"
+            assert [each.path for each in client.list_artifacts(run, "folder")] == ["folder/note.txt"]
