@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -36,6 +36,12 @@ class Binary(_Entry):
     tags: list[str] = []
 
 
+class TestBinary(Binary):
+    """A package whose tests are compiled into a program."""
+
+    test: Literal[True]
+
+
 class GoSource(_Entry):
     """Binaries of one Go module, built in a module of this project that pins all dependencies."""
 
@@ -46,7 +52,7 @@ class GoSource(_Entry):
     embedded: dict[str, str] = {}
     patched: dict[str, str] = {}
     libraries: list[str] = []
-    binaries: dict[str, Binary] = Field(min_length=1)
+    binaries: dict[str, TestBinary | Binary] = Field(min_length=1)
 
 
 class CSource(_Entry):

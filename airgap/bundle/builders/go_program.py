@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from airgap.bundle.progress import Progress
-from airgap.bundle.source_table import MODULES, Binary, GoSource, ImageFile, SourceTable
+from airgap.bundle.source_table import MODULES, Binary, GoSource, ImageFile, SourceTable, TestBinary
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap import pulumi_cli
 from tools.bootstrap.console import SetupError
@@ -182,7 +182,8 @@ class Compilation:
     workspace: Path
     cgo: bool
     tags: str
-    binaries: dict[str, Binary]
+    tests: bool
+    binaries: Mapping[str, Binary]
 
     def download(self, log: Path, progress: Progress) -> int:
         """Download the modules of all packages; return the number of packages."""
@@ -194,7 +195,7 @@ class Compilation:
             total += not line.startswith("go: ")
             progress.show(line.removeprefix("go: ") if line.startswith("go: ") else "listing packages")
 
-        self._run("list", "-deps", log=log, on_line=show)
+        self._run("list", "-deps", *(["-test"] if self.tests else []), log=log, on_line=show)
         return total
 
     def compile(self, target: Path, ldflags: list[str], total: int, log: Path, progress: Progress) -> None:
@@ -212,15 +213,16 @@ class Compilation:
         linked = target / "linked"
         linked.mkdir()
         options = ["-v", "-p", str(self.go.jobs), "-o", f"{linked}/", "-ldflags", " ".join(["-s", "-w", *ldflags])]
-        self._run("build", *options, log=log, on_line=count)
+        command, suffix = (["test", "-c"], ".test") if self.tests else (["build"], "")
+        self._run(*command, *options, log=log, on_line=count)
         for name, binary in self.binaries.items():
-            (linked / default_name(binary.package)).rename(target / name)
+            (linked / f"{default_name(binary.package)}{suffix}").rename(target / name)
         linked.rmdir()
 
     def _run(self, command: str, *options: str, log: Path, on_line: Callable[[str], None]) -> None:
         packages = [binary.package for binary in self.binaries.values()]
         run_visible(
-            [self.go.program, command, "-tags", self.tags, *options, *packages],
+            [self.go.program, command, *options, "-tags", self.tags, *packages],
             cwd=self.workspace,
             env=self.go.settings(self.cgo),
             log=log,
@@ -234,8 +236,8 @@ def default_name(package: str) -> str:
     return parents[-1] if parents and re.fullmatch(r"v[0-9]+", last) else last
 
 
-def _settings(named: tuple[str, Binary]) -> tuple[bool, str]:
-    return named[1].cgo, ",".join(named[1].tags)
+def _settings(named: tuple[str, Binary]) -> tuple[bool, str, bool]:
+    return named[1].cgo, ",".join(named[1].tags), isinstance(named[1], TestBinary)
 
 
 def _versions_of_libraries(packages: list[str]) -> dict[str, str]:
