@@ -13,6 +13,8 @@ SEED =
 MINUTES = 10
 RATE = 500
 CONTROL_PLANES = 1
+# Regular expression of the names of the tests of `make conformance`; all without it
+FOCUS =
 # Options of pytest for tests that take minutes: one line for each
 LIVE := --quiet -p tests.live_progress
 # The machine of `make ssh`
@@ -38,7 +40,7 @@ ROLE =
 ID =
 NAME =
 
-.PHONY: help tools up preview picture refresh down outputs status history canary audit back env notebook kubectl pages ssh trust tokens token revoke user test test-notebook test-lab test-platform test-chaos lint format bench bundle backup restore drill rehearse prune
+.PHONY: help tools up preview picture refresh down outputs status history canary audit back env notebook kubectl pages ssh trust tokens token revoke user test test-notebook test-lab test-platform test-chaos conformance lint format bench bundle backup restore drill rehearse prune
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -102,7 +104,7 @@ kubectl pages ssh:
 	@$(VENV) -m tools.cli $@ --stack '$(STACK)' -- $(NODE) $(ARGS)
 
 test: tools ## run all tests that need no cluster
-	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster --ignore tests/chaos $(NOTEBOOK_TESTS:%=--ignore %) $(ARGS)
+	@$(VENV) -m pytest -n 3 --ignore tests/lab --ignore tests/cluster --ignore tests/chaos --ignore tests/conformance $(NOTEBOOK_TESTS:%=--ignore %) $(ARGS)
 
 test-notebook: tools ## test `make notebook` with JupyterLab, and JupyterHub behind the door, five minutes
 	@$(VENV) -m pytest $(NOTEBOOK_TESTS) $(ARGS)
@@ -115,6 +117,9 @@ test-platform: tools ## test services, upgrades and migration on clusters, two h
 
 test-chaos: tools ## test a cluster through faults: make test-chaos [SEED=7] [MINUTES=10]; needs the same
 	@SEED='$(SEED)' MINUTES='$(MINUTES)' RATE='$(RATE)' CONTROL_PLANES='$(CONTROL_PLANES)' $(VENV) -m pytest $(LIVE) tests/chaos $(ARGS)
+
+conformance: tools ## run Kubernetes' conformance tests on a lab: make conformance [FOCUS='sig-network.*DNS']
+	@FOCUS='$(FOCUS)' $(VENV) -m pytest $(LIVE) tests/conformance $(ARGS)
 
 lint: tools ## run ruff, import-linter, the linters of prose and structure, shellcheck and mypy
 	@$(VENV) -m ruff check

@@ -213,7 +213,7 @@ class Compilation:
         linked = target / "linked"
         linked.mkdir()
         options = ["-v", "-p", str(self.go.jobs), "-o", f"{linked}/", "-ldflags", " ".join(["-s", "-w", *ldflags])]
-        command, suffix = (["test", "-c"], ".test") if self.tests else (["build"], "")
+        command, suffix = (["test", "-c", "-vet=off"], ".test") if self.tests else (["build"], "")
         self._run(*command, *options, log=log, on_line=count)
         for name, binary in self.binaries.items():
             (linked / f"{default_name(binary.package)}{suffix}").rename(target / name)
