@@ -78,7 +78,7 @@ class StackSettings(Section):
             if pipeline.serve and (pipeline.model or name) not in serving.together:
                 servers[f"workloads:pipelines.{name}.port"] = pipeline.port or serving.port
         for setting, port in servers.items():
-            # In a cluster, each server has a Service of its own.
+            # In a cluster, each server has its own Service.
             _reserve_port(taken if here else dict(taken), port, setting)
         return self
 
