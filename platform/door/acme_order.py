@@ -51,10 +51,11 @@ def order_certificate(order: Mapping[str, Any]) -> dict[str, str]:
         return {"certificate": _issue(client, order["host"], key), "key": key}
     except (acme.errors.Error, josepy.errors.Error, requests.RequestException, KeyError) as error:
         reason = " ".join(str(getattr(error, "error", error)).split()) or type(error).__name__
-        unanswered = f". From this computer, too, the door does not answer at {url}: {found}" if found else ""
+        if isinstance(error, acme.errors.ValidationError):
+            reason += ". The directory has to reach the door at port 80 of this host"
+            reason += f". From this computer, too, the door does not answer at {url}: {found}" if found else ""
         raise UserError(
-            f"{SETTING}: {order['directory']} issued no certificate for {order['host']}: {reason}{unanswered}. The "
-            "directory has to reach port 80 of the host; see docs/door.md"
+            f"{SETTING}: {order['directory']} issued no certificate for {order['host']}: {reason}"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""An ACME directory (RFC 8555) that verifies signatures and nonces, checks the door over HTTP, and signs certificates."""
+"""An ACME directory (RFC 8555) that verifies signatures and nonces, checks the door, and signs certificates."""
 
 from __future__ import annotations
 
