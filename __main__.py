@@ -11,6 +11,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 
 from settings.loading import load_settings
 from settings.paths import cache_directory
+from settings.store_rules import has_replicated_stores
 from workloads.deploy import deploy
 from workloads.model_transfer.model_transfer import ACCESS
 from workloads.notebook_servers import notebook_servers
@@ -28,7 +29,7 @@ if settings.infra.cluster == "none":
         outputs["data_access"] = pulumi.Output.secret(store)  # for `make notebook`
 else:
     if settings.infra.machines in ("lab", "hosts"):
-        require_images(settings.platform, settings.platform.stores == "replicated")
+        require_images(settings.platform, has_replicated_stores(settings.infra, settings.platform))
     pin_images(settings)
     provision = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
     provisioned = provision(settings, stack, directory)

@@ -17,6 +17,7 @@ from mlplatform.notebooks import notebook_space
 from mlplatform.stores import replicated_stores
 
 from settings.stack import StackSettings
+from settings.store_rules import has_replicated_stores
 
 RENAME = "Rename or delete the one that exists"
 
@@ -30,7 +31,7 @@ def _services(settings: StackSettings) -> Iterator[ClusterObject]:
     platform = settings.platform
     always = f"{RENAME}, or use another cluster"
     yield ClusterObject("Namespace", mlflow.NAMESPACE, always)
-    if platform.stores == "replicated":
+    if has_replicated_stores(settings.infra, platform):
         yield ClusterObject("Namespace", replicated_stores.NAMESPACE, f"{RENAME}, or set platform:stores: single")
     if any(pipeline.serve for pipeline in settings.workloads.pipelines.values()):
         yield ClusterObject("Namespace", SERVING, f"{RENAME}, or serve no model")

@@ -45,6 +45,7 @@ from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword
 from settings.platform import BlobSettings, PlatformSettings
 from settings.stack import StackSettings
+from settings.store_rules import has_replicated_stores
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,10 @@ def cluster_platform(
     door = door_access(settings.door) if settings.door else None
     teams = owned_by_teams(stack_settings.workloads)
     key = door.key if door else None
-    cluster = cluster.after(StoreChoice(settings.stores, cluster))
+    replicated = has_replicated_stores(stack_settings.infra, settings)
+    cluster = cluster.after(StoreChoice("replicated" if replicated else "single", cluster))
     stores = None
-    if settings.stores == "replicated":
+    if replicated:
         stores = ReplicatedStores(cluster, registry, TRACKING, MLFLOW_PODS, settings.tracking.size_gb)
     tracking = MlflowServer(settings.tracking, cluster, registry, libraries, key, teams, stores).server
     blobs = _data_sets(settings.blobs, provisioned, directory)

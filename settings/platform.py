@@ -255,10 +255,11 @@ class PlatformSettings(Section):
     """Container registry that machines and pods pull from."""
     tracking: TrackingSettings = TrackingSettings()
     """MLflow server."""
-    stores: Literal["single", "replicated"] = "single"
+    stores: Literal["single", "replicated"] | None = None
     """Stores of MLflow in a cluster. `replicated` creates PostgreSQL and an S3 store with copies on three machines, see
     [Replicated stores](operate.md#replicated-stores). `single` takes one volume, or the stores of
-    `platform:tracking`."""
+    `platform:tracking`. Unset: `replicated` with `infra:cluster: kubeadm`, three machines or more, and
+    no stores in `platform:tracking`; else `single`. Volumes of a vendor's cluster outlive its machines."""
     blobs: BlobSettings | None = None
     """Azure Blob Storage for the data of pipelines. Unset: pipelines read from other addresses only."""
     monitoring: MonitoringSettings | None = None

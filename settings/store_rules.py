@@ -9,6 +9,13 @@ STORE_MEMBERS = 3
 """Machines of replicated stores: with two, the death of one would stop the writes."""
 
 
+def has_replicated_stores(infra: InfraSettings, platform: PlatformSettings) -> bool:
+    """Return True for `platform:stores: replicated`, and without the setting if there are machines for it."""
+    if platform.stores or infra.cluster != "kubeadm" or platform.tracking.external:
+        return platform.stores == "replicated"
+    return (_machine_count(infra) or 0) >= STORE_MEMBERS
+
+
 def check_stores(infra: InfraSettings, platform: PlatformSettings) -> None:
     """Check that a stack with `platform:stores: replicated` can have such stores.
 

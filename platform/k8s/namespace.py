@@ -25,6 +25,9 @@ POD_SECURITY: dict[str, Any] = {
     "runAsUser": USER,
     "runAsGroup": USER,
     "fsGroup": USER,
+    # Each start of a pod would otherwise change the modes of all its files, and PostgreSQL and ssh refuse files that a
+    # group may write.
+    "fsGroupChangePolicy": "OnRootMismatch",
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 CONTAINER_SECURITY: dict[str, Any] = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mlplatform import job_namespace, mlflow, mlflow_pod
 from mlplatform.engine_config import JobEngineConfig
@@ -32,7 +33,9 @@ class PipelineRuns:
     wrong: list[str] = field(default_factory=list)
     """Runs that succeeded with another result than theirs, and failed ones with their reason."""
 
-    def repeat(self, engine: JobEngine, version: str, tracking_url: str, ended: threading.Event) -> None:
+    def repeat(
+        self, engine: JobEngine, version: str, tracking_url: str, secrets: Mapping[str, str], ended: threading.Event
+    ) -> None:
         """Start runs until the end."""
         number = 0
         while not ended.is_set():
@@ -44,6 +47,7 @@ class PipelineRuns:
                 f"chaos-{number}",
                 version,
                 arguments,
+                secrets,
                 key=key,
                 tracking_url=tracking_url,
             )
@@ -66,17 +70,19 @@ class PipelineRuns:
 
 
 @contextmanager
-def running_pipelines(kubeconfig: str, folder: Path) -> Iterator[PipelineRuns]:
-    """Run pipelines while the block runs, and wait for the last run."""
+def running_pipelines(outputs: Mapping[str, Any], folder: Path) -> Iterator[PipelineRuns]:
+    """Run pipelines of the stack with these outputs while the block runs, and wait for the last run."""
+    kubeconfig, login = outputs["kubeconfig"], outputs["tracking_login"]
+    secrets = {"MLFLOW_TRACKING_USERNAME": login["username"], "MLFLOW_TRACKING_PASSWORD": login["password"]}
     api = KubernetesClient(kubeconfig)
     image = pushed_image(api, job_namespace.NAMESPACE)
     engine = JobEngine(JobEngineConfig(kubeconfig, job_namespace.NAMESPACE, image, str(folder)))
     package = pipelines.package(pipelines.slow_then_double, folder)
-    version = engine.upload(pipelines.slow_then_double.name, "chaos", package, [], 10)
+    version = engine.upload(pipelines.slow_then_double.name, "chaos", package, list(secrets), 10)
     port = api.core.read_namespaced_service(mlflow_pod.NAME, mlflow.NAMESPACE).spec.ports[0].port
     tracking_url = f"http://{mlflow_pod.NAME}.{mlflow.NAMESPACE}.svc:{port}"
     runs, ended = PipelineRuns(), threading.Event()
-    thread = threading.Thread(target=runs.repeat, args=(engine, version, tracking_url, ended), daemon=True)
+    thread = threading.Thread(target=runs.repeat, args=(engine, version, tracking_url, secrets, ended), daemon=True)
     thread.start()
     try:
         yield runs

@@ -147,7 +147,7 @@ def test_chaos_loses_no_acknowledged_write_and_heals_without_a_hand(
     wait_until_ready(cluster)
     with mlflow_writer(stack) as writer:
         with (
-            running_pipelines(outputs["kubeconfig"], tmp_path) as runs,
+            running_pipelines(outputs, tmp_path) as runs,
             watched(service_requests(outputs)) as services,
             loaded(outputs["score_url"], FLOWER, "class_index", number("RATE")) as load,
         ):

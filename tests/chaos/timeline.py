@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tools.cli.rehearsal.availability import Outage, longest_within
+from tools.cli.rehearsal.availability import SHORTEST_SECONDS, Outage
 
 from .fault_plan import Fault
 
@@ -44,3 +44,13 @@ def timeline(
         ready = "not" if event.ready_after is None else f"{event.ready_after:.0f} s"
         when, duration = event.begin - begin, event.fault.seconds
         yield f"{when:>5.0f} s  {event.fault!s:<33}{duration:>4.0f} s{lost:>15}{away}{ready:>13}"
+
+
+def longest_within(found: Sequence[Outage], begin: float, end: float) -> float:
+    """Return the longest time without an answer from `begin` to `end` in seconds, 0 without one.
+
+    An outage begins with the last answer, which is a moment before its fault. That moment is no outage of the fault
+    before.
+    """
+    parts = (min(later, end) - max(earlier, begin) for earlier, later in found)
+    return max((part for part in parts if part >= SHORTEST_SECONDS), default=0.0)

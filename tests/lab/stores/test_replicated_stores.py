@@ -90,6 +90,16 @@ def members(cluster: Cluster) -> int:
     return listed.count("running") + listed.count("streaming")
 
 
+def test_members_that_start_again_return_with_their_data(cluster: Cluster, writer: Writer) -> None:
+    until(lambda: len(writer.times) > 5, what="the first writes")
+    for name in (DATABASE, OBJECTS):
+        cluster.kubectl("rollout", "restart", f"statefulset/{name}", "-n", STORES)
+        cluster.kubectl("rollout", "status", f"statefulset/{name}", "-n", STORES, "--timeout=170s")
+    until(lambda: members(cluster) == MEMBERS, what="the members")
+    writer.stop()
+    until(lambda: not writer.lost(), seconds=60, what="reading all acknowledged writes")
+
+
 def test_death_of_the_machine_of_all_leaders_loses_no_write(
     stack: Stack, cluster: Cluster, writer: Writer, tmp_path: Path
 ) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.chaos.fault_plan import Fault, Kind
-from tests.chaos.timeline import Event, timeline
-from tools.cli.rehearsal.availability import longest_within, outages
+from tests.chaos.timeline import Event, longest_within, timeline
+from tools.cli.rehearsal.availability import outages
 
 
 def test_timeline_counts_consequences_until_the_next_fault() -> None:
@@ -41,8 +41,8 @@ def test_outages_are_pauses_of_a_second_with_both_ends() -> None:
     assert list(outages([1.5, 2.0], 1.0, 2.5)) == []
 
 
-def test_longest_outage_within_a_time_is_by_its_begin() -> None:
-    found = [(1.0, 3.0), (5.0, 5.5), (6.0, 20.0)]
-    assert longest_within(found, 0.0, 6.0) == 2.0
-    assert longest_within(found, 6.0, 7.0) == 14.0
-    assert longest_within(found, 7.0, 30.0) == 0.0
+def test_longest_within_counts_the_part_between_both_times() -> None:
+    found = [(1.0, 3.0), (5.0, 6.0), (6.9, 20.0)]
+    assert longest_within(found, 0.0, 7.0) == 2.0
+    assert longest_within(found, 7.0, 30.0) == 13.0
+    assert longest_within(found, 2.5, 4.0) == 0.0

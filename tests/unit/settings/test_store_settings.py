@@ -6,6 +6,7 @@ import pytest
 
 from settings.errors import SettingsError
 from settings.loading import load_settings
+from settings.store_rules import has_replicated_stores
 
 REPLICATED = {"platform:stores": "replicated"}
 
@@ -35,8 +36,22 @@ def test_load_with_replicated_stores_that_cannot_be_names_the_remedy(
     assert expected in str(error.value)
 
 
-@pytest.mark.parametrize("stack", ["lab", "onprem", "azure"])
-def test_load_takes_replicated_stores_only_if_the_settings_say_so(stack: str) -> None:
-    assert load_settings(stack, {"platform:stores": "single"}).platform.stores == "single"
-    assert load_settings(stack, {}).platform.stores == "single"
-    assert load_settings(stack, REPLICATED).platform.stores == "replicated"
+@pytest.mark.parametrize(
+    ("stack", "overrides", "replicated"),
+    [
+        ("onprem", {}, True),
+        ("azure", {}, True),
+        ("azure", {"infra:azure": '{"operator": "192.0.2.1", "storage": "datasets", "workers": 1}'}, False),
+        ("onprem", {"platform:stores": "single"}, False),
+        ("onprem", {"platform:tracking": '{"database_url": "postgresql://me:word@db.example.com/mlflow"}'}, False),
+        ("managed", {}, False),
+        ("lab", {}, False),
+        ("lab", REPLICATED, True),
+        ("dev", {}, False),
+    ],
+)
+def test_load_without_stores_replicates_them_on_three_machines(
+    stack: str, overrides: dict[str, str], replicated: bool
+) -> None:
+    settings = load_settings(stack, overrides)
+    assert has_replicated_stores(settings.infra, settings.platform) == replicated

@@ -30,11 +30,6 @@ def outages(answers: Sequence[float], begin: float, end: float) -> Iterator[Outa
             yield (round(earlier, 2), round(later, 2))
 
 
-def longest_within(found: Sequence[Outage], begin: float, end: float) -> float:
-    """Return the seconds of the longest outage that began from `begin` to `end`, 0 without one."""
-    return max((later - earlier for earlier, later in found if begin <= earlier < end), default=0.0)
-
-
 @dataclass
 class WatchedService:
     """A service that gets requests in a thread.

@@ -24,6 +24,8 @@ RESOURCES = {
 TTL_SECONDS = 24 * 3600
 """Kubernetes deletes a finished Job after this time, if no `up` deleted it before."""
 MAX_LOST_PODS = 3
+RESTARTED = 255
+"""Exit code that the container runtime reports for a container that ran when its machine lost power."""
 PAUSE_VARIABLE = "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE"
 """A paused worker would block a training, which needs all workers."""
 DEATH_SECONDS = 120
@@ -38,7 +40,7 @@ def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
             "suspend": True,
             **_limits(request),
             "backoffLimit": MAX_LOST_PODS,
-            # A failed run has a result and is not repeated. A run on a lost node starts again in a new pod.
+            # A failed run has a result and is not repeated. A run starts again if its node was lost or restarted.
             "podFailurePolicy": _failure_policy("FailJob", "NotIn", 0),
             "template": {"metadata": {"labels": _labels(request)}, "spec": _pod(name, request, image, {})},
         },
@@ -102,10 +104,13 @@ def _limits(request: RunRequest) -> dict[str, int]:
 
 
 def _failure_policy(action: str, operator: str, code: int) -> dict[str, Any]:
-    """Return the policy that takes an action on exit codes, and does not count pods that their node lost."""
-    exits = {"containerName": CONTAINER, "operator": operator, "values": [code]}
+    """Return the policy that takes an action on exit codes, and starts pods again that their node lost."""
     lost = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-    return {"rules": [lost, {"action": action, "onExitCodes": exits}]}
+    return {"rules": [lost, _exit_rule("Count", "In", RESTARTED), _exit_rule(action, operator, code)]}
+
+
+def _exit_rule(action: str, operator: str, code: int) -> dict[str, Any]:
+    return {"action": action, "onExitCodes": {"containerName": CONTAINER, "operator": operator, "values": [code]}}
 
 
 def _pod(secret: str, request: RunRequest, image: str, variables: Mapping[str, str]) -> dict[str, Any]:
