@@ -104,7 +104,7 @@ class OidcSettings(Section):
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or host.startswith("127.")
+    return host == "localhost" or re.fullmatch(r"127(\.\d+){3}", host) is not None
 
 
 class DoorSettings(Section):
