@@ -41,7 +41,6 @@ def order_certificate(order: Mapping[str, Any]) -> dict[str, str]:
     """
     import acme.errors
     import josepy.errors
-    import requests
 
     url = f"{order['url']}{CHALLENGES}{PROBE}"
     found = _wait_for_door(url, f"{PROBE}.{order['thumbprint']}")
@@ -49,7 +48,7 @@ def order_certificate(order: Mapping[str, Any]) -> dict[str, str]:
         client = _client(order)
         key = _new_key()
         return {"certificate": _issue(client, order["host"], key), "key": key}
-    except (acme.errors.Error, josepy.errors.Error, requests.RequestException, KeyError) as error:
+    except (acme.errors.Error, josepy.errors.Error, OSError, KeyError) as error:
         reason = " ".join(str(getattr(error, "error", error)).split()) or type(error).__name__
         if isinstance(error, acme.errors.ValidationError):
             reason += ". The directory has to reach the door at port 80 of this host"
