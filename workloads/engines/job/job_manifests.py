@@ -63,7 +63,7 @@ def dask_manifest(name: str, job: Any, request: RunRequest, image: str, pods: Da
     worker = [*("--nthreads", "1"), *("--memory-limit", pods.memory.replace("i", "iB")), "--no-dashboard"]
     worker += [*("--death-timeout", str(DEATH_SECONDS)), *("--local-directory", "/run/pipeline"), pods.address]
     container["env"].append({"name": PAUSE_VARIABLE, "value": "False"})
-    container["command"] = ["python3", "-m", "distributed.cli.dask_worker", *worker]
+    container["command"] = ["python3", "-m", "workloads.engines.pod_dask_worker", *worker]
     memory = {"memory": pods.memory}
     container["resources"] = {kind: {**RESOURCES[kind], **memory} for kind in ("requests", "limits")}
     return _indexed_job(name, job, request, pod, completions=pods.workers, parallelism=pods.workers)
