@@ -224,6 +224,6 @@ def acme_directory(folder: Path, door_port: int) -> Iterator[AcmeDirectory]:
     with ThreadingHTTPServer((HOST, 0), handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         directory.root = f"https://{HOST}:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield directory
         server.shutdown()
