@@ -63,23 +63,31 @@ class StackSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_ports_and_models(self) -> StackSettings:
-        ports: dict[int, str] = {self.platform.tracking.port: "platform:tracking.port"}
-        blobs = self.platform.blobs
-        if blobs and blobs.account_url is None:
-            _reserve_port(ports, blobs.port, "platform:blobs.port")
-        if self.serving.grpc_port:
-            _reserve_port(ports, self.serving.grpc_port, "serving:grpc_port")
-        together = self.serving.together
-        if together:
-            _reserve_port(ports, self.serving.port, "serving:together")
+    def _check_ports(self) -> StackSettings:
+        serving, platform = self.serving, self.platform
+        here = self.infra.cluster == "none"
+        taken: dict[int, str] = {}
+        if here:
+            taken[platform.tracking.port] = "platform:tracking.port"
+            if platform.blobs and platform.blobs.account_url is None:
+                _reserve_port(taken, platform.blobs.port, "platform:blobs.port")
+        if serving.grpc_port:
+            _reserve_port(taken, serving.grpc_port, "serving:grpc_port")
+        servers = {"serving:together": serving.port} if serving.together else {}
+        for name, pipeline in self.workloads.pipelines.items():
+            if pipeline.serve and (pipeline.model or name) not in serving.together:
+                servers[f"workloads:pipelines.{name}.port"] = pipeline.port or serving.port
+        for setting, port in servers.items():
+            # In a cluster, each server has a Service of its own.
+            _reserve_port(taken if here else dict(taken), port, setting)
+        return self
+
+    @model_validator(mode="after")
+    def _check_models(self) -> StackSettings:
         models: dict[str, str] = {}
         for name, pipeline in self.workloads.pipelines.items():
             if pipeline.serve:
                 model = pipeline.model or name
-                if model not in together:
-                    setting = f"workloads:pipelines.{name}.port" if pipeline.port else "serving:port"
-                    _reserve_port(ports, pipeline.port or self.serving.port, setting)
                 if model in models:
                     raise ValueError(
                         f"workloads:pipelines.{name}: the model {model} is already served for {models[model]}; set "

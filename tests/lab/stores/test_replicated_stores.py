@@ -92,9 +92,9 @@ def members(cluster: Cluster) -> int:
 
 def test_members_that_start_again_return_with_their_data(cluster: Cluster, writer: Writer) -> None:
     until(lambda: len(writer.times) > 5, what="the first writes")
-    for name in (DATABASE, OBJECTS):
-        cluster.kubectl("rollout", "restart", f"statefulset/{name}", "-n", STORES)
-        cluster.kubectl("rollout", "status", f"statefulset/{name}", "-n", STORES, "--timeout=170s")
+    for number in range(MEMBERS):
+        cluster.kubectl("delete", "pods", f"{DATABASE}-{number}", f"{OBJECTS}-{number}", "-n", STORES)
+        cluster.wait("--for=condition=Ready", "pods", "--all", "-n", STORES, seconds=170)
     until(lambda: members(cluster) == MEMBERS, what="the members")
     writer.stop()
     until(lambda: not writer.lost(), seconds=60, what="reading all acknowledged writes")

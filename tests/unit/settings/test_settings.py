@@ -106,7 +106,7 @@ def test_load_without_a_file_returns_the_defaults() -> None:
         ),
         ({PIPELINES: '{"Iris_2": {}}'}, [PIPELINES, "Iris_2", "pattern"]),
         ({PIPELINES: '{"x": {"port": 6000}}'}, [f"{PIPELINES}.x", "serve: true"]),
-        ({PIPELINES: '{"x": {"serve": true}}'}, ["serving:port", "port 5005", "another port"]),
+        ({PIPELINES: '{"x": {"serve": true}}'}, [f"{PIPELINES}.x.port", f"taken by {PIPELINES}.iris-external.port"]),
         (
             {PIPELINES: '{"x": {"uses_model": "rose"}}'},
             [f"{PIPELINES}.x.uses_model", "rose", "there are: iris"],
@@ -124,7 +124,7 @@ def test_load_without_a_file_returns_the_defaults() -> None:
                 ({"serving:together": '["rose"]'}, ["serving:together: no pipeline with serve: true has", "are: iris"]),
                 (
                     {PIPELINES: '{"x": {"serve": true}}'},
-                    ["serving:port: port 5005 is already taken by serving:together"],
+                    [f"{PIPELINES}.x.port: port 5005 is already taken by serving:together"],
                 ),
                 (
                     {PIPELINES: '{"iris-external": {"port": 6000}}'},
@@ -209,6 +209,13 @@ def test_load_of_a_gate_returns_its_conditions(gate: str, conditions: list[dict[
     settings = load_settings("dev", {PIPELINES: f'{{"iris-external": {{"gate": {gate}}}}}'})
     found = settings.workloads.pipelines["iris-external"].gate_conditions
     assert (found, describe_gate(found)) == (conditions, text)
+
+
+def test_load_with_models_in_a_cluster_needs_no_port_of_each() -> None:
+    served = {PIPELINES: '{"x": {"serve": true}}'}
+    assert load_settings("lab", served).workloads.pipelines["x"].serve
+    with pytest.raises(SettingsError, match="port 5005 is already taken by serving:grpc_port"):
+        load_settings("lab", served | {"serving:grpc_port": "5005"})
 
 
 def test_load_with_several_faults_reports_all_of_them() -> None:
