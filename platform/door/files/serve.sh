@@ -50,14 +50,14 @@ configure() {
   # No token has been made yet if the file is missing. nginx may read the files at any time, so each is replaced at once.
   cat "$TOKENS" > "$STATE/tokens.json.new" 2>/dev/null || echo '{}' > "$STATE/tokens.json.new"
   mv "$STATE/tokens.json.new" "$STATE/tokens.json"
-  certificate=$CERTIFICATE
-  [ ! -e "$ACME_CERTIFICATE/tls.crt" ] || certificate=$ACME_CERTIFICATE
-  sed -f "$STATE/values.sed" -e "s~@CERTIFICATE@~$certificate~g" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
+  pair=$CERTIFICATE
+  [ ! -e "$ACME_CERTIFICATE/tls.crt" ] || pair=$ACME_CERTIFICATE
+  sed -f "$STATE/values.sed" -e "s~@CERTIFICATE@~$pair~g" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
   mv "$STATE/nginx.conf.new" "$STATE/nginx.conf"
 }
 
 digest() {
-  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$certificate"/tls.* | cksum
+  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$pair"/tls.* | cksum
 }
 
 configure
