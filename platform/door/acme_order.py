@@ -13,7 +13,7 @@ from infra.retry import poll
 if TYPE_CHECKING:
     from acme.client import ClientV2
     from acme.messages import NewRegistration, OrderResource
-    from josepy import JWKEC
+    from josepy.jwk import JWKEC
 
 SETTING = "platform:door.acme"
 CHALLENGES = "/.well-known/acme-challenge/"
@@ -24,10 +24,10 @@ WAIT_SECONDS = 60
 
 def new_account_key() -> tuple[str, str]:
     """Return a new account key in PEM format, and its thumbprint, with which nginx answers challenges."""
-    import josepy
+    from josepy.b64 import b64encode
 
     key = _new_key()
-    return key, josepy.b64encode(_account_key(key).thumbprint()).decode()
+    return key, b64encode(_account_key(key).thumbprint()).decode()
 
 
 def order_certificate(order: Mapping[str, Any]) -> dict[str, str]:
@@ -82,13 +82,13 @@ def _wait_for_door(url: str, expected: str) -> str:
 
 def _client(order: Mapping[str, Any]) -> ClientV2:
     """Return a client with an account at the directory."""
-    import josepy
     from acme import errors, messages
     from acme.client import ClientNetwork, ClientV2
+    from josepy.jwa import ES256
 
     # requests takes the file of an authority, too.
     verify = cast("bool", order["ca_file"] or True)
-    network = ClientNetwork(_account_key(order["account_key"]), None, josepy.ES256, verify, "mlplatform")
+    network = ClientNetwork(_account_key(order["account_key"]), None, ES256, verify, "mlplatform")
     client = ClientV2(ClientV2.get_directory(order["directory"], network), network)
     if client.external_account_required():
         raise errors.Error("it wants an external account binding, which is not supported")
@@ -139,7 +139,7 @@ def _new_key() -> str:
 
 
 def _account_key(key: str) -> JWKEC:
-    import josepy
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from josepy.jwk import JWKEC
 
-    return josepy.JWKEC(key=load_pem_private_key(key.encode(), None))
+    return JWKEC(key=load_pem_private_key(key.encode(), None))

@@ -16,11 +16,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import josepy
 import requests
 from acme.jws import JWS
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from josepy.b64 import b64decode, b64encode
+from josepy.jwk import JWK
 
 from airgap.bundle.registry.certificates import KeyPair, issue_authority, issue_server
 
@@ -48,7 +49,7 @@ class AcmeDirectory:
     issuer: KeyPair = field(default_factory=partial(issue_authority, "test ACME CA"))
     orders: list[dict[str, Any]] = field(default_factory=list)
     contacts: list[list[str]] = field(default_factory=list)
-    accounts: list[josepy.JWK] = field(default_factory=list)
+    accounts: list[JWK] = field(default_factory=list)
     nonces: set[str] = field(default_factory=set)
     root: str = ""
 
@@ -66,11 +67,11 @@ class AcmeDirectory:
         self.nonces.add(nonce)
         return nonce
 
-    def payload(self, path: str, body: bytes) -> tuple[Any, josepy.JWK, int | None]:
+    def payload(self, path: str, body: bytes) -> tuple[Any, JWK, int | None]:
         """Return the content of a signed request, the key of its account, and the account's number."""
         signed = JWS.json_loads(body.decode())
         header = signed.signature.combined
-        nonce = josepy.b64encode(header.nonce).decode()
+        nonce = b64encode(header.nonce).decode()
         if nonce not in self.nonces:
             raise RefusedRequest("badNonce")
         self.nonces.remove(nonce)
@@ -115,7 +116,7 @@ class AcmeDirectory:
         (identifier,) = order["identifiers"]
         return 200, {}, {"status": challenge["status"], "identifier": identifier, "challenges": [challenge]}
 
-    def _account(self, content: dict[str, Any], key: josepy.JWK) -> tuple[int, dict[str, str], Any]:
+    def _account(self, content: dict[str, Any], key: JWK) -> tuple[int, dict[str, str], Any]:
         known = key in self.accounts
         if not known:
             if not content.get("termsOfServiceAgreed"):
@@ -131,20 +132,20 @@ class AcmeDirectory:
         issued = {"certificate": f"{self.root}/certificate/{index}"} if "chain" in order else {}
         return {"status": order["status"], "identifiers": order["identifiers"], **links, **issued}
 
-    def _check_door(self, order: dict[str, Any], key: josepy.JWK) -> None:
+    def _check_door(self, order: dict[str, Any], key: JWK) -> None:
         (identifier,) = order["identifiers"]
         url = f"http://{identifier['value']}:{self.door_port}/.well-known/acme-challenge/{order['token']}"
         try:
             found = requests.get(url, timeout=10).text
         except requests.ConnectionError:
             found = "no connection"
-        expected = f"{order['token']}.{josepy.b64encode(key.thumbprint()).decode()}"
+        expected = f"{order['token']}.{b64encode(key.thumbprint()).decode()}"
         order["status"] = "ready" if found == expected else "invalid"
         if found != expected:
             order["error"] = problem("connection", f"{url} has {found}")
 
     def _issue(self, order: dict[str, Any], csr: str) -> None:
-        request = x509.load_der_x509_csr(josepy.b64decode(csr))
+        request = x509.load_der_x509_csr(b64decode(csr))
         names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         (identifier,) = order["identifiers"]
         expected = [x509.IPAddress(ipaddress.ip_address(identifier["value"]))]

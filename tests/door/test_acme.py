@@ -129,12 +129,13 @@ def test_failed_order_names_the_setting_and_the_reason(
     monkeypatch.setattr(acme_order, "WAIT_SECONDS", 0)
     closed = f"{HOST}:{free_port()}"
     directory.door_port = free_port()
-    for change, *expected in [
-        ({"directory": f"https://{closed}/directory"}, closed, "refused"),
-        ({"ca_file": None}, directory.url, "CERTIFICATE_VERIFY_FAILED"),
-        ({"directory": f"http://{HOST}:{door.plain_port}/door/metrics", "ca_file": None}, "/door/metrics"),
-        ({"url": f"http://{closed}"}, "no connection", f"does not answer at http://{closed}/.well-known"),
-    ]:
+    changes: list[tuple[dict[str, Any], list[str]]] = [
+        ({"directory": f"https://{closed}/directory"}, [closed, "refused"]),
+        ({"ca_file": None}, [directory.url, "CERTIFICATE_VERIFY_FAILED"]),
+        ({"directory": f"http://{HOST}:{door.plain_port}/door/metrics", "ca_file": None}, ["/door/metrics"]),
+        ({"url": f"http://{closed}"}, ["no connection", f"does not answer at http://{closed}/.well-known"]),
+    ]
+    for change, expected in changes:
         with pytest.raises(UserError) as failure:
             PROVIDER.create(inputs(door, directory) | change)
         assert all(part in str(failure.value) for part in ["platform:door.acme", HOST, *expected]), str(failure.value)
