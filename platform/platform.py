@@ -163,7 +163,7 @@ def cluster_platform(
         notebooks=_notebook_access(egress) if with_notebooks else None,
     )
     if settings.monitoring:
-        platform = _with_monitoring(platform, settings, door.certificate.expires if door else None)
+        platform = _with_monitoring(platform, settings)
         platform = _with_trial(platform, stack_settings)
     return _with_door(platform, stack_settings, door, libraries) if door else platform
 
@@ -183,9 +183,7 @@ def _data_sets(settings: BlobSettings | None, provisioned: ProvisionedCluster, d
     )
 
 
-def _with_monitoring(
-    platform: Platform, settings: PlatformSettings, door_expires: pulumi.Output[float] | None
-) -> Platform:
+def _with_monitoring(platform: Platform, settings: PlatformSettings) -> Platform:
     """Install Prometheus and return the platform with it."""
     assert settings.monitoring
     assert platform.target
@@ -196,8 +194,8 @@ def _with_monitoring(
         platform.target.cluster,
         platform.target.registry,
         kubeflow,
-        door_expires,
         spaces,
+        door=DOOR if settings.door else "",
         backed_up=settings.backup is not None,
     )
     return replace(

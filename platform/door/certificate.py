@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,38 +55,57 @@ class DoorCertificate(Resource, module="platform", name="DoorCertificate"):
 
 @dataclass(frozen=True)
 class DoorCertificateFiles:
-    """Certificate and key of the door in PEM format, and the time at which the certificate expires.
+    """Certificate and key of the door in PEM format.
 
     `authority` is the certificate of the stack's own authority; None if the settings have a certificate.
     """
 
     certificate: pulumi.Input[str]
     key: pulumi.Output[str]
-    expires: pulumi.Output[float]
     authority: pulumi.Output[str] | None = None
+
+    def secret(self) -> dict[str, pulumi.Input[str]]:
+        """Return the content of the Secret with which nginx serves HTTPS and the metrics of the certificate."""
+        metrics = pulumi.Output.from_input(self.certificate).apply(certificate_metrics)
+        return {"tls.crt": self.certificate, "tls.key": self.key, "metrics": metrics}
 
 
 def door_certificate(settings: DoorSettings) -> DoorCertificateFiles:
     """Return the certificate of the settings, or make one for the host of the door."""
     if given := settings.certificate:
         certificate, key = (Path(file).expanduser().read_text() for file in (given.certificate_file, given.key_file))
-        expires = pulumi.Output.from_input(_expiry(certificate))
-        return DoorCertificateFiles(certificate, pulumi.Output.secret(key), expires)
+        return DoorCertificateFiles(certificate, pulumi.Output.secret(key))
     made = DoorCertificate("door-certificate", [settings.host])
-    return DoorCertificateFiles(made.certificate, made.key, made.expires, made.authority)
+    return DoorCertificateFiles(made.certificate, made.key, made.authority)
 
 
-def _expiry(certificate: str) -> float:
-    """Return the time at which a certificate in PEM format expires, in seconds since 1970."""
+def certificate_metrics(certificate: str) -> str:
+    """Return the metrics of a certificate in PEM format, as Prometheus reads them."""
+    begins, expires = _validity(certificate)
+    return (
+        f"door_certificate_expiration_timestamp_seconds {expires:.0f}\n"
+        f"door_certificate_lifetime_seconds {expires - begins:.0f}\n"
+    )
+
+
+def life_left(certificate: str) -> float:
+    """Return the part of its life that a certificate in PEM format has left, at most 0 for an expired one."""
+    begins, expires = _validity(certificate)
+    return (expires - time.time()) / (expires - begins)
+
+
+def _validity(certificate: str) -> tuple[float, float]:
+    """Return the times between which a certificate in PEM format is valid, in seconds since 1970."""
     from cryptography import x509
 
-    return x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc.timestamp()
+    parsed = x509.load_pem_x509_certificate(certificate.encode())
+    return parsed.not_valid_before_utc.timestamp(), parsed.not_valid_after_utc.timestamp()
 
 
 def _is_due(expires: float) -> bool:
     from airgap.bundle.registry.certificates import RENEWED_BEFORE
 
-    return datetime.datetime.now(datetime.UTC).timestamp() >= expires - RENEWED_BEFORE.total_seconds()
+    return time.time() >= expires - RENEWED_BEFORE.total_seconds()
 
 
 def _issue(authority: Any, names: list[str]) -> dict[str, Any]:
@@ -100,5 +119,5 @@ def _issue(authority: Any, names: list[str]) -> dict[str, Any]:
         "key": server.key.decode(),
         "authority": authority.certificate.decode(),
         "authority_key": authority.key.decode(),
-        "expires": _expiry(certificate),
+        "expires": _validity(certificate)[1],
     }

@@ -9,14 +9,25 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from mlplatform.door.acme_certificate import AcmeAccount, AcmeCertificate
 from mlplatform.door.audit import NAME as AUDIT
 from mlplatform.door.audit import NAMESPACE as NAMESPACE
 from mlplatform.door.audit import PODS as AUDIT_PODS
 from mlplatform.door.audit import PORT as AUDIT_PORT
 from mlplatform.door.audit import audit_programs, audit_service
 from mlplatform.door.certificate import DoorCertificateFiles, door_certificate
+from mlplatform.door.door_pod import (
+    ACME,
+    HTTP_PORT,
+    HTTPS_PORT,
+    NAME,
+    PAGES,
+    SIGN_ON,
+    SIGN_ON_FOLDER,
+    door_pod,
+    files,
+)
 from mlplatform.door.door_pod import FILES as FILES_FOLDER
-from mlplatform.door.door_pod import HTTP_PORT, HTTPS_PORT, NAME, PAGES, SIGN_ON, SIGN_ON_FOLDER, door_pod, files
 from mlplatform.door.door_routes import (
     access_rules,
     area_roles,
@@ -91,7 +102,7 @@ class Door(pulumi.ComponentResource):
         self._namespace = namespace(NAMESPACE, cluster.under(self), registry, volumes=True)
         self.url = f"https://{settings.host}/"
         self.outputs = {"door_url": self.url}
-        if certificate.authority:
+        if certificate.authority and not settings.acme:
             self.outputs["door_authority"] = certificate.authority
         servers = {team_namespace(team) for team in ("", *behind.teams)}
         targets = {page.namespace for page in behind.pages.values()} | servers
@@ -120,15 +131,16 @@ class Door(pulumi.ComponentResource):
         policy = self._namespace.allow(
             NAME, PODS, ingress=[tcp_ports(HTTP_PORT, HTTPS_PORT)], egress=[*egress, own, *provider]
         )
-        secrets = {"tls.crt": certificate.certificate, "tls.key": certificate.key, "keys.conf": self._keys()}
+        secrets = {**certificate.secret(), "keys.conf": self._keys()}
         nginx = [self._config_map(NAME, self._nginx_files()), self._secret(NAME, secrets)]
+        account = AcmeAccount("acme-account", pulumi.ResourceOptions(parent=self)) if settings.acme else None
         # oauth2-proxy and the sender read these at their start. nginx reloads its files without a new pod.
         at_start = [self._sign_on(), self._config_map(PAGES, files("pages")), programs]
         pods = deployment(
             NAME,
             self._namespace,
             PODS,
-            door_pod(settings, libraries),
+            door_pod(settings, libraries, account.thumbprint if account else ""),
             *nginx,
             policy,
             page,
@@ -137,7 +149,12 @@ class Door(pulumi.ComponentResource):
             strategy="RollingUpdate",
             replicas=REPLICAS,
         )
-        self._service(pods)
+        address = self._service(pods)
+        if settings.acme and account:
+            # The directory requests an answer of the door.
+            opts = pulumi.ResourceOptions(parent=self, depends_on=[address])
+            issued = AcmeCertificate("acme-certificate", settings.acme, settings.host, account, opts)
+            self._secret(ACME, DoorCertificateFiles(issued.certificate, issued.key).secret())
         self.register_outputs({})
 
     def _nginx_files(self) -> dict[str, pulumi.Input[str]]:
@@ -249,9 +266,9 @@ class Door(pulumi.ComponentResource):
         canary = behind.trial.outputs["canary"] if behind.trial else None
         return pulumi.Output.all(password, canary).apply(lambda known: settings(*known))
 
-    def _service(self, pods: pulumi.Resource) -> None:
+    def _service(self, pods: pulumi.Resource) -> kubernetes.core.v1.Service:
         address = self._settings.service_address
-        service(
+        return service(
             NAME,
             self._namespace,
             PODS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pulumi
 from mlplatform.door import audit
 from mlplatform.door.sign_on import PORT as SIGN_ON_PORT
 from mlplatform.door.sign_on import sign_on_steps
@@ -17,9 +18,10 @@ from settings.services.door_settings import DoorSettings
 
 NAME = "door"
 """Name of the Deployment, and of the ConfigMap and the Secret of nginx."""
-SIGN_ON, TOKENS, PAGES = "door-sign-on", "door-tokens", "door-pages"
+SIGN_ON, TOKENS, PAGES, ACME = "door-sign-on", "door-tokens", "door-pages", "door-acme"
 HTTP_PORT, HTTPS_PORT = 8080, 8443
 FILES, SECRETS, TOKENS_FOLDER, SIGN_ON_FOLDER = "/etc/door", "/etc/door-secrets", "/etc/door-tokens", "/etc/sign-on"
+ACME_FOLDER = "/etc/door-acme"
 TOKENS_FILE = "tokens.json"
 DRAIN_SECONDS = 5
 """Time for which a terminating pod still answers: until then all nodes have removed it from the Service."""
@@ -42,8 +44,8 @@ def files(folder: str) -> dict[str, str]:
     }
 
 
-def nginx_variables(door: DoorSettings) -> dict[str, str]:
-    """Return the environment variables of `serve.sh`."""
+def nginx_variables(door: DoorSettings, thumbprint: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
+    """Return the environment variables of `serve.sh`; `thumbprint` is that of the ACME account, "" without one."""
     return {
         "FILES": FILES,
         "STATE": "/tmp/door",
@@ -56,6 +58,8 @@ def nginx_variables(door: DoorSettings) -> dict[str, str]:
         "LINES_FOLDER": audit.LINES,
         "LINES_BYTES": str(audit.LINES_BYTES),
         "CERTIFICATE": SECRETS,
+        "ACME_CERTIFICATE": ACME_FOLDER,
+        "THUMBPRINT": thumbprint,
         "ADDRESS": "0.0.0.0",
         "HTTP_PORT": str(HTTP_PORT),
         "HTTPS_PORT": str(HTTPS_PORT),
@@ -68,7 +72,7 @@ def nginx_variables(door: DoorSettings) -> dict[str, str]:
     }
 
 
-def door_pod(door: DoorSettings, libraries: Image) -> Pod:
+def door_pod(door: DoorSettings, libraries: Image, thumbprint: pulumi.Input[str]) -> Pod:
     """Return the pod; `libraries` is an image with Python. The pod is ready once nginx and oauth2-proxy answer."""
     ready = HttpGet("/door/ready", HTTP_PORT)
     nginx = Container(
@@ -76,7 +80,7 @@ def door_pod(door: DoorSettings, libraries: Image) -> Pod:
         IMAGES["nginx"],
         Resources(cpu=("50m", "1"), memory=("32Mi", "256Mi"), ephemeral_storage=("10Mi", "2Gi")),
         command=["sh", f"{FILES}/serve.sh"],
-        environment=nginx_variables(door),
+        environment=nginx_variables(door, thumbprint),
         ports={"http": HTTP_PORT, "https": HTTPS_PORT},
         probes=Probes(
             startup=Probe(ready, period=1, timeout=3, failures=60),
@@ -86,6 +90,7 @@ def door_pod(door: DoorSettings, libraries: Image) -> Pod:
         mounts=[
             Mount("files", FILES, read_only=True),
             Mount("secrets", SECRETS, read_only=True),
+            Mount("acme", ACME_FOLDER, read_only=True),
             Mount("tokens", TOKENS_FOLDER, read_only=True),
             Mount("tmp", "/tmp"),
             Mount("lines", audit.LINES),
@@ -104,6 +109,7 @@ def door_pod(door: DoorSettings, libraries: Image) -> Pod:
     volumes = {
         "files": ConfigMapFiles(NAME),
         "secrets": SecretFiles(NAME),
+        "acme": SecretFiles(ACME, optional=True),
         "tokens": SecretFiles(TOKENS, optional=True),
         "sign-on": SecretFiles(SIGN_ON),
         "pages": ConfigMapFiles(PAGES),

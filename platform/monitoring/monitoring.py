@@ -29,8 +29,8 @@ class Monitoring(pulumi.ComponentResource):
 
     Args:
         kubeflow: resources of the namespace of Kubeflow Pipelines; empty if it is not installed.
-        door_expires: the time at which the certificate of the door expires, in seconds since 1970.
         teams: namespaces of teams with model servers.
+        door: namespace of the door, "" without one.
         backed_up: whether the settings have a target of backups.
 
     Attributes:
@@ -50,9 +50,9 @@ class Monitoring(pulumi.ComponentResource):
         cluster: Cluster,
         registry: ContainerRegistry,
         kubeflow: Sequence[pulumi.Resource] = (),
-        door_expires: pulumi.Output[float] | None = None,
         teams: Sequence[str] = (),
         *,
+        door: str = "",
         backed_up: bool = False,
     ) -> None:
         super().__init__("mlplatform:platform:Monitoring", "monitoring")
@@ -69,10 +69,12 @@ class Monitoring(pulumi.ComponentResource):
             allow_scrape(KUBEFLOW, {"app": KUBEFLOW_API}, KUBEFLOW_PORT, inside.options(*kubeflow))
         constants = {
             "registry_certificate_expiration_timestamp_seconds": registry.certificate_expires,
-            "door_certificate_expiration_timestamp_seconds": door_expires,
             "backup_expected": 1 if backed_up else None,
         }
-        service = prometheus(settings, monitoring, self.password, constants, [SERVING, *teams], kubeflow=bool(kubeflow))
+        servers = [SERVING, *teams]
+        service = prometheus(
+            settings, monitoring, self.password, constants, servers, kubeflow=bool(kubeflow), door=door
+        )
         url = service_url(service, settings.service, cluster, self.inside_url)
         self.outputs = {
             "monitoring_url": pulumi.Output.concat(url, PAGE),

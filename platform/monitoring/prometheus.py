@@ -44,6 +44,7 @@ def prometheus(
     servers: Sequence[str],
     *,
     kubeflow: bool,
+    door: str,
 ) -> kubernetes.core.v1.Service:
     """Create Prometheus and return its Service.
 
@@ -54,11 +55,12 @@ def prometheus(
         constants: metrics that Prometheus cannot scrape, by name; None for one that this stack does not have.
         servers: namespaces of model servers.
         kubeflow: whether it scrapes Kubeflow Pipelines.
+        door: namespace of the door that it scrapes, "" without one.
     """
     account = service_account(
         PROMETHEUS, namespace.name, namespace.cluster, *namespace.resources, cluster_rules=CLUSTER_RULES
     )
-    scraped = _files(settings, namespace, servers, kubeflow)
+    scraped = _files(settings, namespace, servers, kubeflow, door)
     files_by_name = scraped | {CONSTANT_RULES: _constant_rules(constants)}
     files = kubernetes.core.v1.ConfigMap(
         PROMETHEUS, metadata=metadata(PROMETHEUS), data=files_by_name, opts=namespace.options()
@@ -75,7 +77,7 @@ def prometheus(
         opts=namespace.options(),
     )
     volume = persistent_volume_claim(PROMETHEUS, namespace, labels(PROMETHEUS), settings.size_gb)
-    policy = _network_policy(namespace, servers)
+    policy = _network_policy(namespace, [*servers, door] if door else servers)
     server = deployment(
         PROMETHEUS, namespace, labels(PROMETHEUS), _pod(), *account, login, volume, policy, settings=[files]
     )
@@ -84,7 +86,7 @@ def prometheus(
 
 
 def _files(
-    settings: MonitoringSettings, namespace: Namespace, servers: Sequence[str], kubeflow: bool
+    settings: MonitoringSettings, namespace: Namespace, servers: Sequence[str], kubeflow: bool, door: str
 ) -> dict[str, pulumi.Input[str]]:
     """Return the configuration, the rules and the status page by file name."""
     scraping = configuration(
@@ -93,6 +95,7 @@ def _files(
         PORT,
         servers,
         kubeflow=kubeflow,
+        door=door,
         alerts=settings.alerts_url is not None,
         verified_kubelets=namespace.cluster.verified_kubelets,
     )
@@ -110,9 +113,9 @@ def _constant_rules(constants: Mapping[str, pulumi.Input[float] | None]) -> pulu
     return pulumi.Output.all(**constants).apply(rules)
 
 
-def _network_policy(namespace: Namespace, servers: Sequence[str]) -> kubernetes.networking.v1.NetworkPolicy:
+def _network_policy(namespace: Namespace, scraped: Sequence[str]) -> kubernetes.networking.v1.NetworkPolicy:
     """Allow connections from any address, which need the password, and connections to the scraped targets."""
-    targets = [node_exporter.NAMESPACE, NAMESPACE, *servers, KUBEFLOW]
+    targets = [node_exporter.NAMESPACE, NAMESPACE, *scraped, KUBEFLOW]
     return namespace.allow(
         PROMETHEUS,
         labels(PROMETHEUS),

@@ -32,6 +32,7 @@ def configuration(
     servers: Sequence[str],
     *,
     kubeflow: bool,
+    door: str,
     alerts: bool,
     verified_kubelets: bool,
 ) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def configuration(
         port: the port on which Prometheus scrapes itself.
         servers: namespaces of model servers.
         kubeflow: whether to scrape Kubeflow Pipelines.
+        door: namespace of the door, "" without one.
         alerts: whether there is an Alertmanager.
         verified_kubelets: whether the cluster's certificate authority signs the certificates of kubelets.
     """
@@ -65,6 +67,7 @@ def configuration(
             _static("objects", f"{kube_state_metrics.NAME}.{NAMESPACE}.svc:{kube_state_metrics.PORT}"),
             _pods("model-servers", servers, MODEL_LABELS) | {"scrape_interval": "15s"},
             *([_static("kubeflow", f"{KUBEFLOW_API}.{KUBEFLOW}.svc:{KUBEFLOW_PORT}")] if kubeflow else []),
+            *([_static("door", f"door.{door}.svc:80") | {"metrics_path": "/door/metrics"}] if door else []),
         ],
     }
     if alerts:

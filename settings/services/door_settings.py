@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from settings.types import Section
 
@@ -18,6 +18,16 @@ UserName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,6
 PROGRAMS = frozenset({"admin", "writer", "reader"})
 """MLflow's users for programs of the platform, whose names no person may have."""
 BCRYPT = r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}"
+
+
+def _require_file(file: str) -> str:
+    if not Path(file).expanduser().is_file():
+        raise ValueError("there is no such file")
+    return file
+
+
+ExistingFile = Annotated[str, AfterValidator(_require_file)]
+"""Path of a file of this computer."""
 
 
 def is_reserved(user: str) -> bool:
@@ -45,17 +55,21 @@ class DoorUserSettings(Section):
 class DoorCertificateSettings(Section):
     """A certificate for the host of the door, in PEM format."""
 
-    certificate_file: str
+    certificate_file: ExistingFile
     """File with the certificate, followed by those of intermediate authorities."""
-    key_file: str
+    key_file: ExistingFile
     """File with the private key."""
 
-    @field_validator("certificate_file", "key_file")
-    @classmethod
-    def _check_file(cls, file: str) -> str:
-        if not Path(file).expanduser().is_file():
-            raise ValueError("there is no such file")
-        return file
+
+class AcmeSettings(Section):
+    """An ACME directory that issues the certificate of the door, such as Let's Encrypt or a step-ca of the site."""
+
+    directory: str = Field(pattern=r"^https://[^/]")
+    """Address of the directory. Setting it accepts the directory's terms of service."""
+    email: str | None = Field(default=None, pattern=r"^[^@\s,?]+@[^@\s,?]+$")
+    """Address for messages of the directory about the certificate."""
+    ca_file: ExistingFile | None = None
+    """File with the certificate authority of the directory, in PEM format. Unset: a public authority."""
 
 
 class OidcSettings(Section):
@@ -73,7 +87,7 @@ class OidcSettings(Section):
     """Roles by group: a person gets the highest role of their groups. A person without such a group is refused."""
     scope: str = "openid email profile"
     """Scopes to request."""
-    ca_file: str | None = None
+    ca_file: ExistingFile | None = None
     """File with the certificate authority of the provider, in PEM format. Unset: a public authority."""
 
     @property
@@ -88,12 +102,9 @@ class OidcSettings(Section):
             raise ValueError(f"the name of a group is not empty and has no comma: {wrong[0]!r}")
         return groups
 
-    @field_validator("ca_file")
-    @classmethod
-    def _check_ca_file(cls, file: str | None) -> str | None:
-        if file and not Path(file).expanduser().is_file():
-            raise ValueError(f"there is no file {file}")
-        return file
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or re.fullmatch(r"127(\.\d+){3}", host) is not None
 
 
 class DoorSettings(Section):
@@ -105,6 +116,8 @@ class DoorSettings(Section):
     """Address that the load balancer gives to the door. Unset: `host` if that is an address, else any."""
     certificate: DoorCertificateSettings | None = None
     """Certificate of `host`. Unset: the stack makes one with its authority; `make trust` prints the authority."""
+    acme: AcmeSettings | None = None
+    """ACME directory that issues the certificate in place of `certificate`, and finds the door at port 80 of `host`."""
     users: dict[UserName, DoorUserSettings] = Field(default_factory=dict)
     """Persons by name, without `oidc`. Unset: one administrator `operator`, whose password is in the output
     `door_login`."""
@@ -132,6 +145,17 @@ class DoorSettings(Section):
         if re.fullmatch(r"[\d.]+", host):
             ipaddress.IPv4Address(host)
         return host
+
+    @model_validator(mode="after")
+    def _check_acme(self) -> DoorSettings:
+        if self.acme is None:
+            return self
+        if self.certificate:
+            raise ValueError("certificate and acme are two ways to a certificate; set one of them")
+        directory = urlsplit(self.acme.directory).hostname or ""
+        if _is_loopback(self.host) and not _is_loopback(directory):
+            raise ValueError(f"acme: the directory {directory} cannot reach a door at {self.host}, a loopback address")
+        return self
 
     @model_validator(mode="after")
     def _check_users(self) -> DoorSettings:

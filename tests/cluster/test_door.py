@@ -130,6 +130,13 @@ def test_door_leads_to_mlflow_monitoring_and_the_model(door: OpenDoor) -> None:
         assert door.session().get(door.url + path, timeout=30).status_code == 401, path
 
 
+def test_end_of_the_served_certificate_is_measured(door: OpenDoor) -> None:
+    query = f"{door.url}/monitoring/api/v1/query?query=door_certificate_lifetime_seconds"
+    session = door.signed_in()
+    (measured,) = until(lambda: session.get(query, timeout=30).json()["data"]["result"], seconds=120)
+    assert float(measured["value"][1]) > 0
+
+
 def test_door_session_of_another_site_changes_nothing(door: OpenDoor) -> None:
     create = f"{door.url}/mlflow/api/2.0/mlflow/experiments/create"
     headers = {"Origin": "https://evil.example"}

@@ -23,6 +23,8 @@ from urllib.parse import parse_qs, urlsplit
 import bcrypt
 import requests
 from mlplatform.door import door_pod
+from mlplatform.door.acme_order import new_account_key
+from mlplatform.door.certificate import certificate_metrics
 from mlplatform.door.door_routes import (
     PublishedModel,
     access_rules,
@@ -159,6 +161,7 @@ class DoorProcesses:
     """A running door at `url`.
 
     `folder` has its files, `ca` is the certificate of `authority`, and `audit` the URL of the audit log.
+    `account` is the key of its ACME account and the key's thumbprint.
     """
 
     folder: Path
@@ -166,6 +169,7 @@ class DoorProcesses:
     plain_port: int
     authority: KeyPair
     audit: str
+    account: tuple[str, str] = field(default_factory=new_account_key)
     processes: ExitStack = field(default_factory=ExitStack)
     end_audit_log: Callable[[], None] = field(init=False)
 
@@ -182,6 +186,7 @@ class DoorProcesses:
         issued = issue_server(self.authority, "test", [HOST])
         (self.folder / "tls.crt").write_bytes(issued.certificate)
         (self.folder / "tls.key").write_bytes(issued.key)
+        (self.folder / "metrics").write_text(certificate_metrics(issued.certificate.decode()))
         self.ca.write_bytes(self.authority.certificate)
 
     def session(self) -> requests.Session:
@@ -303,7 +308,7 @@ def running_door(
             "start-page.json": json.dumps(settings),
         }.items():
             (folder / name).write_text(content_text)
-        variables = door_pod.nginx_variables(door) | {
+        variables = door_pod.nginx_variables(door, running.account[1]) | {
             "FILES": str(folder / "files"),
             "STATE": str(folder / "state"),
             "ADDRESS": HOST,
@@ -317,6 +322,7 @@ def running_door(
             "DRAIN_SECONDS": "0",
             "INTERVAL_SECONDS": "0.5",
             "CERTIFICATE": str(folder),
+            "ACME_CERTIFICATE": str(folder / "acme"),
             **{
                 variable: str(folder / name)
                 for variable, name in {

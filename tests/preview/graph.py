@@ -11,6 +11,8 @@ import pulumi
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from airgap.bundle.registry.certificates import issue_authority
+
 Properties = dict[str, Any]
 NODES = [
     {
@@ -24,6 +26,8 @@ NODES = [
 """Nodes of each cluster of a vendor."""
 CLAIM_CLASSES = {"kubeflow/mysql": "premium"}
 """Classes of claims that each cluster of a vendor has before."""
+CERTIFICATE = issue_authority("test").certificate.decode()
+"""Certificate of each door."""
 API_ADDRESSES = ["10.0.0.1", "192.0.2.11"]
 """Addresses of the API server of each cluster of a vendor."""
 
@@ -73,7 +77,12 @@ class Graph(pulumi.runtime.Mocks):
             case "StorageAccount":
                 return {"primaryEndpoints": {"blob": "https://datasets.blob.core.windows.net/"}}
             case "DoorCertificate":
-                return {"certificate": "cert", "key": "key", "authority": "ca", "authority_key": "key", "expires": 1.0}
+                keys = {"key": "key", "authority_key": "key"}
+                return {"certificate": CERTIFICATE, "authority": "ca", "expires": 1.0} | keys
+            case "AcmeAccount":
+                return {"key": "account-key", "thumbprint": "account-thumbprint"}
+            case "AcmeCertificate":
+                return {"certificate": CERTIFICATE, "key": "acme-key"}
             case "Image":
                 return {"reference": f"registry.test/mlplatform/{args.name}@sha256:{'0' * 64}"}
             case "ClusterFacts":

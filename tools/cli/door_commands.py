@@ -138,7 +138,7 @@ def trust(pulumi: Pulumi, _arguments: Sequence[str]) -> int:
     """
     outputs = _door_outputs(pulumi)
     if "door_authority" not in outputs:
-        raise AccessError("the settings name the certificate of the door: its authority is not the stack's")
+        raise AccessError("by its settings, the door has a certificate of another authority than the stack's")
     file = f"mlplatform-{pulumi.stack}.crt"
     lines = [
         f"To trust {outputs['door_url']}, save this certificate as {file}. Its SHA-256 is:",

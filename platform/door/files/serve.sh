@@ -2,12 +2,13 @@
 # Run nginx, and reload it without losing a request when a file or the address of a service changes.
 #
 # FILES, ACCESS, TOKENS, KEYS, CERTIFICATE, ROUTES, RELEASES and SERVICES name files and folders; SERVICES has lines "name host port".
+# ACME_CERTIFICATE is a folder with files in place of those in CERTIFICATE, once an ACME directory has issued them.
 # STATE is a writable folder. LINES_FOLDER has files of lines, each of about LINES_BYTES, which line_sender.py sends to the audit log.
 # The other variables are values of the configuration.
 set -eu
 mkdir -p "$STATE"
 rm -f "$LINES_FOLDER/ended"
-for name in FILES STATE LINES_FOLDER ACCESS KEYS CERTIFICATE ROUTES RELEASES ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
+for name in FILES STATE LINES_FOLDER ACCESS KEYS ROUTES RELEASES THUMBPRINT ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
   SIGN_ON_STEPS RATE; do
   echo "s~@$name@~$(printenv "$name")~g"
 done > "$STATE/values.sed"
@@ -49,12 +50,14 @@ configure() {
   # No token has been made yet if the file is missing. nginx may read the files at any time, so each is replaced at once.
   cat "$TOKENS" > "$STATE/tokens.json.new" 2>/dev/null || echo '{}' > "$STATE/tokens.json.new"
   mv "$STATE/tokens.json.new" "$STATE/tokens.json"
-  sed -f "$STATE/values.sed" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
+  pair=$CERTIFICATE
+  [ ! -e "$ACME_CERTIFICATE/tls.crt" ] || pair=$ACME_CERTIFICATE
+  sed -f "$STATE/values.sed" -e "s~@CERTIFICATE@~$pair~g" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
   mv "$STATE/nginx.conf.new" "$STATE/nginx.conf"
 }
 
 digest() {
-  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$CERTIFICATE"/tls.* | cksum
+  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$pair"/tls.* | cksum
 }
 
 configure

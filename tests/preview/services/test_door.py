@@ -14,7 +14,7 @@ from mlplatform.platform import ClusterTarget
 from airgap.bundle.source_table import load_sources
 from policies import pods
 from settings.serving import CanarySettings, ServingSettings
-from tests.preview.graph import Graph, run
+from tests.preview.graph import CERTIFICATE, Graph, run
 from tests.preview.rendered import a_cluster, a_registry, canary_trial, door, text
 from tests.preview.services.test_tracking import rendered as tracking_rendered
 from tests.preview.test_manifests import plain
@@ -82,6 +82,22 @@ def test_keys_and_passwords_are_secrets_alone(graph: Graph) -> None:
     assert "door-key" in secret(graph, "door")["keys.conf"]
     shown = json.dumps([graph.of("ConfigMap"), graph.of("Deployment")])
     assert not [word for word in ("door-key", "door-password", "door-cookie-secret", "Basic ") if word in shown]
+
+
+def test_acme_account_answers_challenges_before_the_certificate_is_ordered() -> None:
+    directory = {"directory": "https://ca.example.com/acme"}
+    graph, outputs = run(lambda: door({"acme": directory}))
+    pod = graph.of("Deployment")["door"]["spec"]["template"]["spec"]
+    variables = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+    assert variables["THUMBPRINT"] == "account-thumbprint"
+    assert {"name": "acme", "secret": {"secretName": "door-acme", "optional": True}} in pod["volumes"]
+    ordered = plain(graph.of("AcmeCertificate")["acme-certificate"])
+    assert ordered.items() >= {**directory, "host": "ml.example.com", "url": "http://ml.example.com"}.items()
+    issued = secret(graph, "door-acme")
+    assert (issued["tls.crt"], issued["tls.key"]) == (CERTIFICATE, "acme-key")
+    assert issued["metrics"] == secret(graph, "door")["metrics"]
+    assert "account-key" not in json.dumps([graph.of("ConfigMap"), graph.of("Deployment"), outputs])
+    assert "door_authority" not in outputs
 
 
 def test_address_of_the_settings_is_requested_from_the_load_balancer() -> None:

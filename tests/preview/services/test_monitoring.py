@@ -28,7 +28,7 @@ WEBHOOK = "https://hooks.example.com/t0ken"
 
 
 def render(
-    kubeflow: bool = True, verified_kubelets: bool = False, backed_up: bool = False, **settings: Any
+    kubeflow: bool = True, verified_kubelets: bool = False, backed_up: bool = False, door: str = "", **settings: Any
 ) -> tuple[Graph, Any]:
     def program() -> Any:
         text = pulumi.Output.from_input("text")
@@ -49,6 +49,7 @@ def render(
             cluster,
             registry,
             kubeflow_namespace.resources if kubeflow else (),
+            door=door,
             backed_up=backed_up,
         ).outputs
 
@@ -219,6 +220,14 @@ def test_constants_tell_whether_backups_are_expected() -> None:
 
     assert yaml.safe_load(rules(True))["groups"][0]["rules"] == [{"record": "backup_expected", "expr": "vector(1)"}]
     assert "backup_expected" not in rules(False)
+
+
+@pytest.mark.parametrize("door", ["mlplatform-door", ""])
+def test_certificate_of_a_door_is_scraped(door: str) -> None:
+    graph, _ = render(door=door)
+    target = {"static_configs": [{"targets": ["door.mlplatform-door.svc:80"]}], "metrics_path": "/door/metrics"}
+    assert scraped(graph).get("door") == ({"job_name": "door", **target} if door else None)
+    assert ("mlplatform-door" in str(graph.of("NetworkPolicy")["prometheus"]["spec"]["egress"])) == bool(door)
 
 
 def test_rules_and_page_are_mounted_in_the_pod(graph: Graph) -> None:

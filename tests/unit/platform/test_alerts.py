@@ -31,7 +31,7 @@ SIZE = 'node_filesystem_size_bytes{node="worker-1",device="/dev/vda",mountpoint=
 VOLUME = 'kubelet_volume_stats_%s_bytes{namespace="mlplatform-tracking",persistentvolumeclaim="mlflow"}'
 DAY = 24 * 3600
 EXPIRES = "registry_certificate_expiration_timestamp_seconds"
-DOOR_EXPIRES = "door_certificate_expiration_timestamp_seconds"
+DOOR_EXPIRES, DOOR_LIFETIME = "door_certificate_expiration_timestamp_seconds", "door_certificate_lifetime_seconds"
 BACKED_UP = 'kube_lease_renew_time{namespace="mlplatform-monitoring",lease="backup"}'
 TTL = 'kubelet_certificate_manager_server_ttl_seconds{node="worker-1"}'
 CERTIFICATES = 'apiserver_client_certificate_expiration_seconds_bucket{le="%s"}'
@@ -68,7 +68,7 @@ FIRES: dict[str, Case] = {
     "VolumeFull": Case({VOLUME % "available": "9x40", VOLUME % "capacity": "100x40"}, 10),
     "CertificateExpires": Case({CERTIFICATES % "2.592e+06": "0+1x80", CERTIFICATES % "+Inf": "0+9x80"}, 35),
     "RegistryCertificateExpires": Case({EXPIRES: f"{20 * DAY}x40"}, 20),
-    "DoorCertificateExpires": Case({DOOR_EXPIRES: f"{20 * DAY}x40"}, 20),
+    "DoorCertificateExpires": Case({DOOR_EXPIRES: f"{20 * DAY}x40", DOOR_LIFETIME: f"{90 * DAY}x40"}, 20),
     "KubeletCertificateExpires": Case({TTL: f"{13 * DAY}x40"}, 20),
     "BackupOverdue": Case({BACKED_UP: f"{-3 * DAY}x60"}, 20),
     "BackupMissing": Case({"backup_expected": "1x300"}, 25 * 60, "5m"),
@@ -97,7 +97,10 @@ QUIET: dict[str, dict[str, Case]] = {
         "one that was last used long ago": Case({CERTIFICATES % "2.592e+06": "5x80"}, 35),
     },
     "RegistryCertificateExpires": {"a certificate of a year": Case({EXPIRES: f"{300 * DAY}x40"}, 20)},
-    "DoorCertificateExpires": {"a certificate of a year": Case({DOOR_EXPIRES: f"{300 * DAY}x40"}, 20)},
+    "DoorCertificateExpires": {
+        "a certificate of a year": Case({DOOR_EXPIRES: f"{300 * DAY}x40", DOOR_LIFETIME: f"{397 * DAY}x40"}, 20),
+        "one of six days that has begun": Case({DOOR_EXPIRES: f"{2 * DAY}x40", DOOR_LIFETIME: f"{6 * DAY}x40"}, 20),
+    },
     "KubeletCertificateExpires": {"one that the kubelet renews soon": Case({TTL: f"{36 * DAY}x40"}, 20)},
     "BackupOverdue": {
         "a backup of yesterday": Case({BACKED_UP: f"{-DAY}x60"}, 20),
@@ -231,7 +234,9 @@ def test_rules_and_configuration_are_valid_for_prometheus(tmp_path: Path) -> Non
         shutil.copy(file, tmp_path)
         promtool("check", "rules", "--lint=all", "--lint-fatal", file)
     file = tmp_path / "prometheus.yaml"
-    settings = configuration(10, 15, 9090, ["mlplatform-serving"], kubeflow=True, alerts=True, verified_kubelets=True)
+    settings = configuration(
+        10, 15, 9090, ["mlplatform-serving"], kubeflow=True, door="", alerts=True, verified_kubelets=True
+    )
     file.write_text(yaml.safe_dump(settings))
     assert "valid prometheus config" in promtool("check", "config", "--syntax-only", file)
 

@@ -447,6 +447,7 @@ def test_load_of_a_lab_with_load_balancers_succeeds() -> None:
     assert load_settings("lab", EXPOSED | {"platform:pipelines": "kubeflow"})
 
 
+CERTIFICATE_FILES = json.dumps(dict.fromkeys(("certificate_file", "key_file"), __file__))
 DOOR = {
     "platform:door": '{"host": "10.20.0.219"}',
     "platform:tracking": '{"service": "ClusterIP"}',
@@ -497,6 +498,18 @@ def test_load_with_a_door_in_front_of_all_services_succeeds() -> None:
         (
             {"serving:canary": '{"version": 2, "promote": {"after": "1w", "if": {"slower": 0, "errors": 1}}}'},
             ["promote.after: ", "'1w'", "promote.if.slower: ", "promote.if.errors is not a setting"],
+        ),
+        (
+            {"platform:door": '{"acme": {"directory": "http://ca.example", "email": "me", "ca_file": "/no/such"}}'},
+            ["acme.directory", "http://ca.example", "acme.email", "acme.ca_file", "no such file"],
+        ),
+        (
+            {"platform:door": '{"host": "127.0.0.1", "acme": {"directory": "https://ca.example/acme"}}'},
+            ["platform:door", "acme: the directory ca.example cannot reach a door at 127.0.0.1"],
+        ),
+        (
+            {"platform:door": f'{{"acme": {{"directory": "https://ca.example"}}, "certificate": {CERTIFICATE_FILES}}}'},
+            ["platform:door", "certificate and acme are two ways"],
         ),
         (
             {"platform:door": '{"certificate": {"certificate_file": "/no/such", "key_file": "/no/such"}}'},
