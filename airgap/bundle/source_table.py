@@ -36,7 +36,7 @@ class Binary(_Entry):
     tags: list[str] = []
 
 
-class TestBinary(Binary):
+class BinaryOfTests(Binary):
     """A package whose tests are compiled into a program."""
 
     test: Literal[True]
@@ -52,7 +52,7 @@ class GoSource(_Entry):
     embedded: dict[str, str] = {}
     patched: dict[str, str] = {}
     libraries: list[str] = []
-    binaries: dict[str, TestBinary | Binary] = Field(min_length=1)
+    binaries: dict[str, BinaryOfTests | Binary] = Field(min_length=1)
 
 
 class CSource(_Entry):

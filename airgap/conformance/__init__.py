@@ -1,6 +1,6 @@
 """Kubernetes' conformance tests: their program and the images of their pods, built as the bundle is.
 
-They have a cache folder of their own, because the bundle's index lists what stacks need.
+Their cache is not that of the bundle: the index of the bundle lists what stacks need.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from airgap.bundle.store import Store
 from tools.bootstrap.paths import cache_directory
 
 FOLDER = Path(__file__).parent
-MODULES = FOLDER / "modules"
+TABLE, MODULES = FOLDER / "sources.toml", FOLDER / "modules"
 PROGRAMS = "kubernetes-e2e"
 """The entry of the programs."""
 
@@ -34,7 +34,7 @@ def build_conformance_tests() -> Path:
     Raises:
         SetupError: a build failed, or there is no bundle.
     """
-    table = load_sources(FOLDER / "sources.toml", MODULES)
+    table = load_sources(TABLE, MODULES)
     store = Store(cache_directory() / "conformance")
     selection = select_artifacts(table, "build", frozenset(), lambda _: False)
     check_requirements(table, selection)

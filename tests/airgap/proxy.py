@@ -11,6 +11,7 @@ MODULE, VERSION = "greeting.test/greeting", "v1.2.3"
 FILES = {
     "go.mod": f"module {MODULE}\n\ngo 1.20\n",
     "main.go": 'package main\n\nfunc main() { println("hello") }\n',
+    "main_test.go": 'package main\n\nimport "testing"\n\nfunc TestMain(m *testing.M) { println("tested") }\n',
     "page.txt": "for an image\n",
 }
 TABLE = f"""

@@ -10,7 +10,7 @@ import pytest
 
 from airgap.bundle.builders.go_program import STRICT, USER_SETTINGS, GoBuild, GoToolchain, default_name
 from airgap.bundle.progress import Progress
-from airgap.bundle.source_table import load_sources
+from airgap.bundle.source_table import BinaryOfTests, load_sources
 from airgap.bundle.store import Artifact, Store
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
@@ -66,6 +66,14 @@ def test_build_includes_files_for_images_and_is_reproducible(greeting: GoBuild, 
     assert (first.folder / "upstream" / "page.txt").read_text() == proxy.FILES["page.txt"]
     assert first.record()["binaries"] == second.record()["binaries"]
     assert {file.name for file in first.folder.iterdir()} == {"greeting", "upstream", "entry.json"}
+
+
+@needs_go
+def test_build_of_tests_is_a_program_that_runs_them(greeting: GoBuild, store: Store) -> None:
+    binaries = {"greeting": BinaryOfTests(package=proxy.MODULE, test=True)}
+    source = greeting.source.model_copy(update={"binaries": binaries})
+    artifact = built(GoBuild(greeting.go, greeting.table, "greeting", source, greeting.modules), store)
+    assert output(artifact) == "tested\n"
 
 
 @needs_go

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from airgap import conformance
 from airgap.bundle.source_table import MODULES, TABLE, load_sources
 from airgap.bundle.store import Store
 from tests.airgap import proxy
@@ -33,6 +34,11 @@ def test_committed_table_is_valid_with_unique_image_names() -> None:
     names = [table.upstream_name(image) for image in table.image]
     assert len(names) == len(set(names))
     assert f"registry.k8s.io/kube-apiserver:{table.go['kubernetes'].version}" in names
+
+
+def test_conformance_tests_are_those_of_the_version_of_kubernetes() -> None:
+    table = load_sources(conformance.TABLE, conformance.MODULES)
+    assert table.go[conformance.PROGRAMS].version == load_sources().go["kubernetes"].version
 
 
 @pytest.mark.skipif(KUBEADM is None, reason="kubeadm is not built here; `make bundle` does")

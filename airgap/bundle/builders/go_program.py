@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from airgap.bundle.progress import Progress
-from airgap.bundle.source_table import MODULES, Binary, GoSource, ImageFile, SourceTable, TestBinary
+from airgap.bundle.source_table import MODULES, Binary, BinaryOfTests, GoSource, ImageFile, SourceTable
 from airgap.bundle.store import Artifact, Store, sha256_of
 from tools.bootstrap import pulumi_cli
 from tools.bootstrap.console import SetupError
@@ -237,7 +237,7 @@ def default_name(package: str) -> str:
 
 
 def _settings(named: tuple[str, Binary]) -> tuple[bool, str, bool]:
-    return named[1].cgo, ",".join(named[1].tags), isinstance(named[1], TestBinary)
+    return named[1].cgo, ",".join(named[1].tags), isinstance(named[1], BinaryOfTests)
 
 
 def _versions_of_libraries(packages: list[str]) -> dict[str, str]:
