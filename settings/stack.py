@@ -65,21 +65,16 @@ class StackSettings(Section):
     @model_validator(mode="after")
     def _check_ports(self) -> StackSettings:
         serving, platform = self.serving, self.platform
-        here = self.infra.cluster == "none"
-        taken: dict[int, str] = {}
-        if here:
-            taken[platform.tracking.port] = "platform:tracking.port"
-            if platform.blobs and platform.blobs.account_url is None:
-                _reserve_port(taken, platform.blobs.port, "platform:blobs.port")
+        taken = {platform.tracking.port: "platform:tracking.port"}
+        if platform.blobs and platform.blobs.account_url is None:
+            _reserve_port(taken, platform.blobs.port, "platform:blobs.port")
         if serving.grpc_port:
             _reserve_port(taken, serving.grpc_port, "serving:grpc_port")
-        servers = {"serving:together": serving.port} if serving.together else {}
+        if serving.together:
+            _reserve_port(taken, serving.port, "serving:together")
         for name, pipeline in self.workloads.pipelines.items():
             if pipeline.serve and (pipeline.model or name) not in serving.together:
-                servers[f"workloads:pipelines.{name}.port"] = pipeline.port or serving.port
-        for setting, port in servers.items():
-            # In a cluster, each server has its own Service.
-            _reserve_port(taken if here else dict(taken), port, setting)
+                _reserve_port(taken, pipeline.port or serving.port, f"workloads:pipelines.{name}.port")
         return self
 
     @model_validator(mode="after")

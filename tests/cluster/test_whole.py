@@ -167,7 +167,7 @@ def _or_none(ask: Any) -> Any:
 
 
 def settings_of_own_table(stack: Stack) -> list[dict[str, Any]]:
-    """Return the settings after each block of docs/own-table.md, for a cluster: without ports."""
+    """Return the settings after each block of docs/own-table.md."""
     text = (PROJECT / "docs" / "own-table.md").read_text()
     uploads, *changes = [yaml.safe_load(dedent(block)) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     settings = copy.deepcopy(stack.settings)
@@ -175,7 +175,6 @@ def settings_of_own_table(stack: Stack) -> list[dict[str, Any]]:
     found = []
     for change in changes:
         for pipeline, lines in change.items():
-            lines.pop("port", None)
             settings["workloads:pipelines"][pipeline] = settings["workloads:pipelines"].get(pipeline, {}) | lines
         found.append(copy.deepcopy(settings))
     return found

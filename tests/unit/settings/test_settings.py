@@ -211,13 +211,6 @@ def test_load_of_a_gate_returns_its_conditions(gate: str, conditions: list[dict[
     assert (found, describe_gate(found)) == (conditions, text)
 
 
-def test_load_with_models_in_a_cluster_needs_no_port_of_each() -> None:
-    served = {PIPELINES: '{"x": {"serve": true}}'}
-    assert load_settings("lab", served).workloads.pipelines["x"].serve
-    with pytest.raises(SettingsError, match="port 5005 is already taken by serving:grpc_port"):
-        load_settings("lab", served | {"serving:grpc_port": "5005"})
-
-
 def test_load_with_several_faults_reports_all_of_them() -> None:
     message = load_error({"serving:port": "80", "serving:workers": "0", "platform:pipelines": "airflow"})
     assert all(
