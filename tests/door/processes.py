@@ -220,10 +220,16 @@ class DoorProcesses:
         until(partial(answers, f"{self.audit}/health"), seconds=300, what="the audit log")
 
     def serve_tokens(self, tokens: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace the valid tokens, and wait until no worker of nginx with the earlier ones takes connections."""
+        """Replace the valid tokens, and wait until nginx serves them."""
+        with self.reloaded():
+            self.write_tokens(tokens)
+
+    @contextmanager
+    def reloaded(self) -> Iterator[None]:
+        """Wait after the block, which changes files, until no worker of nginx with the old files takes connections."""
         earlier = self.workers()
-        self.write_tokens(tokens)
-        until(lambda: not earlier & self.workers(), seconds=30, what="workers with the tokens")
+        yield
+        until(lambda: not earlier & self.workers(), seconds=120, what="the reload of nginx")
 
     def workers(self) -> set[int]:
         """Return the processes of nginx that take connections."""
