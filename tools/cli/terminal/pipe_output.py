@@ -22,10 +22,13 @@ class PipeOutput(io.FileIO):
 
 
 def tolerate_lost_readers() -> None:
-    """Discard standard output and standard error after their readers have ended, instead of raising an error."""
+    """Discard standard output and standard error after their readers have ended, instead of raising an error.
+
+    Each line is written at once, so that it comes before the lines of a program that starts later.
+    """
     sys.stdout, sys.stderr = _tolerant(sys.stdout), _tolerant(sys.stderr)
 
 
 def _tolerant(stream: TextIO) -> TextIO:
     buffer = io.BufferedWriter(PipeOutput(stream.fileno(), "w", closefd=False))
-    return io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=bool(stream.line_buffering))
+    return io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=True)
