@@ -39,7 +39,16 @@ STEP_FILES = (
 )
 RUNNER_FILES = tuple(
     f"workloads/engines/{name}.py"
-    for name in ("__init__", "base", "kfp_runner", "pod_dask", "pod_entrypoint", "pod_loops", "dag/*")
+    for name in (
+        "__init__",
+        "base",
+        "kfp_runner",
+        "pod_dask",
+        "pod_dask_worker",
+        "pod_entrypoint",
+        "pod_loops",
+        "dag/*",
+    )
 )
 _RUNS = ("__init__", "arguments", "compile", "origin", "pipeline_package", "pipeline_sources", "recorded_run")
 _INFRA = ("__init__", "blob_account", "dynamic_provider", "errors", "resource_status", "retry", "local/*")

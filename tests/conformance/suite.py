@@ -59,7 +59,9 @@ def read_report(file: Path) -> Results:
     assert file.exists(), f"the tests wrote no report; see {file.parent / 'e2e.log'}"
     passed, failed = [], {}
     for case in ElementTree.parse(file).iter("testcase"):
-        name = re.sub(r"^\[It\] ", "", case.get("name", ""))
+        if not (match := re.match(r"\[It\] (.*)", case.get("name", ""))):
+            continue  # a part of the suite that is no test
+        name = match.group(1)
         reasons = [*case.iter("failure"), *case.iter("error")]
         if reasons:
             failed[name] = (reasons[0].get("message") or reasons[0].text or "").strip().partition("\n")[0]

@@ -9,6 +9,7 @@ import pytest
 from tests.conformance.suite import read_report
 
 REPORT = """<testsuites><testsuite>
+<testcase name="[SynchronizedBeforeSuite]" status="passed"/>
 <testcase name="[It] [sig-apps] Job should run [Conformance]" status="passed"/>
 <testcase name="[It] [sig-apps] Job should stop [Conformance]" status="failed">
 <failure message="too late&#10;more"/></testcase>
