@@ -6,6 +6,7 @@ import ast
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mlplatform.images.image import LIBRARIES, MODEL_SERVER, NOTEBOOKS, RECIPES, WORKLOADS, Recipe
@@ -13,6 +14,9 @@ from mlplatform.images.locked_packages import bill_of_materials, locked_packages
 
 from infra.dynamic_provider import UserError
 from settings.paths import PROJECT
+from workloads.engines.base import RunRequest
+from workloads.engines.job.job_manifests import dask_manifest, job_manifest
+from workloads.engines.pod_dask import DaskPods
 
 
 def test_model_server_packages_are_only_those_of_the_server() -> None:
@@ -54,6 +58,17 @@ def test_recipe_files_are_the_code_that_runs_in_the_image() -> None:
     assert "model_server/http/templates/page.html" in {
         file.relative_to(PROJECT).as_posix() for file in MODEL_SERVER.files()
     }
+
+
+def test_programs_of_pods_are_in_the_image_of_the_steps() -> None:
+    request = RunRequest("iris", "iris-1", "v1", {}, key="0123456789abcdef")
+    run = job_manifest("iris", request, "image")
+    job = SimpleNamespace(metadata=SimpleNamespace(name="iris", uid="1"))
+    workers = dask_manifest("iris-dask", job, request, "image", DaskPods("tcp://192.0.2.1:8786", 1, "1Gi"))
+    for manifest in (run, workers):
+        (container,) = manifest["spec"]["template"]["spec"]["containers"]
+        module = container["command"][container["command"].index("-m") + 1]
+        assert PROJECT / f"{module.replace('.', '/')}.py" in WORKLOADS.files()
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
