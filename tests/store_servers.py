@@ -50,6 +50,8 @@ def s3_server(folder: Path, bucket: str, host: str = "127.0.0.1") -> Iterator[st
     names = [f"-{part}.port{kind}" for kind in ("", ".grpc") for part in ("s3", "master", "volume", "filer")]
     options = [f"{name}={port}" for name, port in zip(names, ports, strict=True)]
     weed = str(Path(sys.executable).with_name("weed"))
+    # These servers would have fixed ports.
+    options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command = [weed, "server", f"-dir={folder}", f"-ip={host}", "-s3", "-s3.config=s3.json", *options]
     url = f"http://{host}:{ports[0]}"
     with server(command, lambda: s3_client(url).create_bucket(Bucket=bucket), folder):
