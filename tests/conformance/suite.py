@@ -34,6 +34,9 @@ def run_suite(programs: Path, kubeconfig: Path, folder: Path, focus: str, skip: 
         focus: regular expression of names.
         skip: regular expressions of names that do not run.
         minutes: the tests that have not ended by then have failed.
+
+    Raises:
+        AssertionError: there is no report, or the suite failed without a failed test, such as by its time limit.
     """
     options = [
         *(f"--procs={PROCESSES}", f"--timeout={minutes}m", f"--focus={CONFORMANCE}.*{focus}|{focus}.*{CONFORMANCE}"),
@@ -46,8 +49,10 @@ def run_suite(programs: Path, kubeconfig: Path, folder: Path, focus: str, skip: 
     ]
     command = [str(programs / "ginkgo"), *options, str(programs / "e2e.test"), "--", *suite]
     with (folder / "e2e.log").open("wb") as log:
-        subprocess.run(command, cwd=folder, env=os.environ | {"HOME": str(folder)}, stdout=log, stderr=log)
-    return read_report(folder / REPORT)
+        ended = subprocess.run(command, cwd=folder, env=os.environ | {"HOME": str(folder)}, stdout=log, stderr=log)
+    results = read_report(folder / REPORT)
+    assert results.failed or ended.returncode == 0, f"the tests ended with code {ended.returncode}; see {log.name}"
+    return results
 
 
 def read_report(file: Path) -> Results:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.suite import read_report
+from tests.conformance.suite import read_report, run_suite
 
 REPORT = """<testsuites><testsuite>
 <testcase name="[SynchronizedBeforeSuite]" status="passed"/>
@@ -30,3 +30,12 @@ def test_report_without_a_test_is_an_error(tmp_path: Path) -> None:
     file.write_text("<testsuites/>")
     with pytest.raises(AssertionError, match="no test has a name that matches"):
         read_report(file)
+
+
+def test_suite_that_fails_without_a_failed_test_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "passed.xml").write_text('<testcase name="[It] waits" status="passed"/>')
+    program = tmp_path / "ginkgo"
+    program.write_text("#!/bin/sh\ncp passed.xml junit.xml\nexit 197\n")
+    program.chmod(0o755)
+    with pytest.raises(AssertionError, match="ended with code 197"):
+        run_suite(tmp_path, tmp_path / "kubeconfig", tmp_path, "", [], 1)
