@@ -5,7 +5,8 @@ PYTHON ?= python3
 # Additional arguments for Pulumi, kubectl or pytest: make up ARGS='--target URN'
 ARGS ?=
 # Files of `make test-lab`
-LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py)
+LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py ownership.py \
+  dead_cluster.py)
 # Files of `make test-notebook`, which `make test` does not run
 NOTEBOOK_TESTS := tests/stack/test_notebook.py tests/door/test_notebook_hub.py
 # Seed, duration, predictions a second and control planes of `make test-chaos`
@@ -113,7 +114,7 @@ test-lab: tools ## test clusters on this computer, 20 minutes; needs root and `m
 	@$(VENV) -m pytest $(LIVE) $(LAB_TESTS) $(ARGS)
 
 test-platform: tools ## test services, upgrades and migration on clusters, two hours; needs the same
-	@$(VENV) -m pytest $(LIVE) tests/cluster tests/lab/test_upgrade.py tests/lab/test_control_planes.py tests/lab/migration/test_migration.py $(ARGS)
+	@$(VENV) -m pytest $(LIVE) tests/cluster tests/lab $(LAB_TESTS:%=--ignore %) $(ARGS)
 
 test-chaos: tools ## test a cluster through faults: make test-chaos [SEED=7] [MINUTES=10]; needs the same
 	@SEED='$(SEED)' MINUTES='$(MINUTES)' RATE='$(RATE)' CONTROL_PLANES='$(CONTROL_PLANES)' $(VENV) -m pytest $(LIVE) tests/chaos $(ARGS)
