@@ -63,7 +63,7 @@ class DriftCounters:
             # One comparison for each edge is several times as fast as searching the range of each value.
             above = [int(np.count_nonzero(column > edge)) for edge in feature.edges]
             missing = int(np.count_nonzero(np.isnan(column))) if feature.may_miss else 0
-            upwards = pairwise([len(column) - missing, *above, 0])
-            for counter, count in zip(feature.counters, [*(low - high for low, high in upwards), missing], strict=False):
+            counts = [low - high for low, high in pairwise([len(column) - missing, *above, 0])]
+            for counter, count in zip(feature.counters, [*counts, missing], strict=False):
                 if count:
                     counter.inc(count)
