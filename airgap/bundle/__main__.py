@@ -15,15 +15,17 @@ from airgap.bundle.build import build_selection, check_requirements
 from airgap.bundle.build_requirements import require_programs
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.builders.upstream_image import is_reachable
+from airgap.bundle.image_layers import prune_image_layers
 from airgap.bundle.index import read_index, write_index
+from airgap.bundle.old_artifacts import prune_artifacts
 from airgap.bundle.progress import Progress
-from airgap.bundle.prune import prune_artifacts
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.selection import Images, select_artifacts
 from airgap.bundle.source_table import load_sources
 from airgap.bundle.store import Store, StoreRule
+from tools.bootstrap import paths
 from tools.bootstrap.console import SetupError, log_message
 
 
@@ -40,6 +42,7 @@ def main() -> int:
                 with store.locked():
                     artifacts = Artifacts.of(load_sources(), store, GoToolchain.find(store, 1))
                     prune_artifacts(store, artifacts, rule, dry_run=arguments.dry_run)
+                prune_image_layers(paths.cache_directory() / "images", arguments.days, dry_run=arguments.dry_run)
             case "check":
                 if names := index.missing_images(load_sources(), store):
                     raise SetupError(f"The bundle lacks {', '.join(names)}. Run `make bundle`.")
@@ -139,9 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     from_file.add_argument("source", help="in skopeo's notation: oci:FOLDER:TAG, docker-archive:FILE")
     from_file.set_defaults(command="import")
 
-    prune = commands.add_parser("prune", help="remove artifacts of other versions that were not used lately")
+    prune = commands.add_parser("prune", help="remove artifacts and layers of other versions")
     prune.add_argument(
-        "--days", type=_natural, default=30, help="days after the last `make bundle` in which a version stays (30)"
+        "--days", type=_natural, default=30, help="days after its last build or use in which a version stays (30)"
     )
     prune.add_argument("--newest", type=_natural, default=1, help="other versions of an item that stay at any age (1)")
     prune.add_argument("--dry-run", action="store_true", help="list the artifacts and their sizes, and remove none")
