@@ -83,6 +83,13 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 
 def _remove(root: Path, driver: str, images: list[str]) -> None:
-    options = ["--root", root, "--runroot", root.with_name(f"{driver}-run"), "--storage-driver", driver]
+    options: list[str | Path] = [
+        "--root",
+        root,
+        "--runroot",
+        root.with_name(f"{driver}-run"),
+        "--storage-driver",
+        driver,
+    ]
     log = paths.cache_directory() / "logs" / "images.log"
     run_visible(["buildah", *options, "rmi", "--force", *images], log=log)

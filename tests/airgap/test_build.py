@@ -124,7 +124,8 @@ def test_prune_removes_old_other_versions_and_keeps_those_of_other_checkouts(
     index.write_text(index.read_text().replace(artifact.folder.name, indexed.name))
     for folder, days in ((artifact.folder, 99), (indexed, 90), (oldest, 80), (old, 70), (young, 10), (partial, 60)):
         for path in (folder, folder / "entry.json"):
-            os.utime(path, (time.time() - 86400 * days,) * 2)
+            used = time.time() - 86400 * days
+            os.utime(path, (used, used))
     before = sorted(artifact.folder.parent.iterdir())
 
     def prune(rule: StoreRule, *, dry_run: bool = False) -> list[Path]:

@@ -143,6 +143,12 @@ def test_restore_that_is_killed_in_its_first_up_leaves_the_pipelines_enabled(
     assert used == [{"encryptionsalt": "v1:salt", "config": settings}]
 
 
+def test_restore_from_an_incomplete_address_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pulumi, "output", lambda *_command, **_options: "{}")
+    with pytest.raises(BackupError, match=r"^FROM=s3:http://host is neither a stack nor an address: write a stack, /f"):
+        restore(Pulumi("dev"), ["--from", "s3:http://host"], lambda _pulumi, _options: 0)
+
+
 def test_restore_of_kubeflow_into_a_stack_without_it_raises(
     repository: BackupRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
