@@ -54,7 +54,7 @@ def prune_image_layers(folder: Path, days: float, *, dry_run: bool) -> None:
 def outdated_layers(root: Path, driver: str, oldest: datetime) -> OutdatedLayers:
     """Return the images of a storage that have no name, and whose last layer is older than `oldest`.
 
-    The layers of an image with a name are the cache of the next build -> the images that consist of them stay.
+    The layers of an image with a name are the cache of the next build. The images that consist of them stay.
     """
     images = _read(root / f"{driver}-images" / "images.json")
     layers = {each["id"]: each for each in _read(root / f"{driver}-layers" / "layers.json")}
@@ -83,13 +83,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 
 def _remove(root: Path, driver: str, images: list[str]) -> None:
-    options: list[str | Path] = [
-        "--root",
-        root,
-        "--runroot",
-        root.with_name(f"{driver}-run"),
-        "--storage-driver",
-        driver,
-    ]
+    run_folder = root.with_name(f"{driver}-run")
+    options: list[str | Path] = ["--root", root, "--runroot", run_folder, "--storage-driver", driver]
     log = paths.cache_directory() / "logs" / "images.log"
     run_visible(["buildah", *options, "rmi", "--force", *images], log=log)

@@ -34,9 +34,8 @@ def _indexed(store: Store) -> set[Path]:
     if not (store.root / INDEX).exists():
         return set()
     index = read_index(store)
-    paths = [each["path"] for each in index["binaries"].values()] + [
-        each["layout"] for each in index["images"].values()
-    ]
+    binaries = [each["path"] for each in index["binaries"].values()]
+    paths = [*binaries, *(each["layout"] for each in index["images"].values())]
     return {store.root.joinpath(*Path(path).parts[:2]) for path in paths}
 
 

@@ -108,7 +108,7 @@ class Store:
     def outdated(self, wanted: set[Path], kinds: tuple[str, ...], rule: StoreRule, now: float) -> list[Path]:
         """Return the folders of the kinds that are neither wanted nor kept by the rule.
 
-        A partial build of a killed process has no record -> its age is that of its folder.
+        A partial build of a killed process has no record. Its age is that of its folder.
         """
         outdated = []
         for kind in kinds:

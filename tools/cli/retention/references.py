@@ -22,11 +22,13 @@ def kept_items(pulumi: Pulumi, settings: StackSettings, records: TrackingRecords
     Pulumi would run a pipeline again whose last run or version is missing. A stack that copies the models of this one
     needs all their versions.
     """
-    keys, versions = set(), set(_configured_versions(settings))
+    keys: set[str] = set()
+    versions = set(_configured_versions(settings))
     for resource in resources(export_state(pulumi)):
         if resource["type"].endswith(RUN):
             outputs = resource.get("outputs") or {}
-            keys.add(outputs.get("run_id"))
+            if run_id := outputs.get("run_id"):
+                keys.add(run_id)
             if version := (outputs.get("outputs") or {}).get("version"):
                 versions.add(f"{outputs['platform']['model_name']}/{version}")
     if pulumi.name in _copied_stacks():
