@@ -31,6 +31,9 @@ from settings.workloads import PipelineSettings
 from tests.preview.graph import Graph, run
 from tests.preview.rendered import a_cluster, a_registry, text
 from tests.waiting import until
+from tools.cli.backup.contents.container_copy import container_folder, download_container, upload_container
+from tools.cli.backup.fingerprint import _blobs
+from tools.cli.backup.stack_state import container_logins
 from workloads.deploy import _Workloads
 from workloads.ml.data.storage import TOKEN_VARIABLE, read_data
 from workloads.ml.errors import StepError
@@ -212,3 +215,33 @@ def test_fingerprint_is_that_of_the_container_that_the_pipeline_reads(values: di
     assert len({own[0], own[1], own[2]}) == 3
     assert len(set(shared)) == 1
     assert set(elsewhere) == {""}
+
+
+def test_backup_has_the_container_of_each_team_and_restores_it(account: str, tmp_path: Path) -> None:
+    kind = "pulumi-python:dynamic/platform:ContainerToken"
+    names = {"blob-token": "datasets", "shop/blob-token": "shop-data", "science/blob-token": "science-data"}
+    tokens = [
+        {
+            "type": kind,
+            "urn": f"urn:pulumi:lab::mlplatform::{kind}::{name}",
+            "inputs": {"account_url": account, "account_key": KEY, "container": container},
+        }
+        for name, container in names.items()
+    ]
+    logins = container_logins({"deployment": {"deployment": {"resources": tokens}}})
+    assert {team: login["container"] for team, login in logins.items()} == {
+        "": "datasets",
+        "shop": "shop-data",
+        "science": "science-data",
+    }
+    for team, login in logins.items():
+        assert download_container(login, container_folder(tmp_path, team)) == 1
+    files = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("rows")}
+    assert files == {"container/rows", "team-containers/shop/rows", "team-containers/science/rows"}
+    restored = {team: {**login, "container": f"restored-{login['container']}"} for team, login in logins.items()}
+    for team, login in restored.items():
+        assert upload_container(login, container_folder(tmp_path, team)) == 1
+    blobs = _blobs(logins)
+    assert set(blobs) == {"rows", "team shop: rows", "team science: rows"}
+    assert len(set(blobs.values())) == 3
+    assert _blobs(restored) == blobs
