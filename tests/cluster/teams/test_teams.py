@@ -114,6 +114,20 @@ def test_programs_of_a_team_have_rights_on_its_runs_only(
     }
 
 
+def test_pipeline_of_a_team_reads_the_container_of_the_team(tracking_url: str, api: KubernetesClient) -> None:
+    teams = json.loads(secret(api, mlflow.NAMESPACE, mlflow_pod.NAME)[mlflow_pod.TEAMS])
+    login = ("writer.shop", teams["shop"]["passwords"]["writer"])
+    experiments = f"{tracking_url}/api/2.0/mlflow/experiments/get-by-name?experiment_name=iris-external"
+    experiment = requests.get(experiments, auth=login, timeout=30).json()["experiment"]["experiment_id"]
+    search = {
+        "experiment_ids": [experiment],
+        "filter": "attributes.status = 'FINISHED' and params.container = 'shop-data'",
+        "max_results": 10,
+    }
+    found = requests.post(f"{tracking_url}/api/2.0/mlflow/runs/search", json=search, auth=login, timeout=30)
+    assert found.json().get("runs"), found.text
+
+
 def step(namespace: str, cpu: str = "1") -> dict[str, Any]:
     """Return a pod with tools that has the labels and limits of a step."""
     resources = {"limits": {"cpu": cpu, "memory": "128Mi", "ephemeral-storage": "100Mi"}}
