@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from model_server.codecs.inference_protocol import InferenceRequest, encode_outputs, input_tensors
 from model_server.codecs.json_decoder import decode_json, decode_text
@@ -14,7 +15,7 @@ from model_server.codecs.plain_tables import read_csv_rows, read_json_rows
 from model_server.errors import RequestError
 from model_server.loader import ModelLoader, ServedModel
 from model_server.model.contributions import KEY, SCALE, Contributions
-from model_server.model.model import Model, Outputs, Rows
+from model_server.model.model import Model, Outputs, RowOutputs, Rows
 from model_server.model.prediction_task import OutputTensor
 from model_server.settings import ServerSettings
 from model_server.telemetry import Telemetry
@@ -48,7 +49,8 @@ class DataPlane:
             if not isinstance(content, list):
                 row = served.reader.parse_object(content)
                 explained = {KEY: self._explained(model, [row])[0]} if explain else {}
-                return self._predict_row(model, row) | explained
+                outputs = self._predict_row(model, row)
+                return model.task.answer(*outputs) | model.about | explained
             rows = served.reader.parse_objects(content)
         elif media_type == CSV:
             rows = served.reader.parse_csv(decode_text(body))
@@ -57,16 +59,16 @@ class DataPlane:
         predictions = self._predict_rows(model, rows)
         return predictions | {KEY: self._explained(model, rows)} if explain else predictions
 
-    def score_fast(self, body: bytes, media_type: str) -> Content | None:
-        """Return what `score` returns for a plain body; None if `score` has to decide."""
+    def score_fast(self, body: bytes, media_type: str) -> bytes | None:
+        """Return in JSON what `score` returns for a plain body; None if `score` has to decide."""
         served = self._loader.served
         if served is None or media_type not in (JSON, CSV):
             return None
         if media_type == JSON and not body.startswith(b"["):
             row = served.reader.parse_fast(body)
-            return None if row is None else self._predict_row(served.model, row)
+            return None if row is None else served.model.encode_answer(*self._predict_row(served.model, row))
         rows = read_json_rows(served.reader, body) if media_type == JSON else read_csv_rows(served.reader, body)
-        return None if rows is None else self._predict_rows(served.model, rows)
+        return None if rows is None else orjson.dumps(self._predict_rows(served.model, rows))
 
     def invocations(self, body: bytes, media_type: str) -> Content:
         """Return the predictions that MLflow's own server returns for the model, from the same requests."""
@@ -176,10 +178,10 @@ class DataPlane:
         contributions = self._contributions(model, rows)
         return [contributions.explain(row) for row in np.asarray(rows, np.float32)]
 
-    def _predict_row(self, model: Model, row: Sequence[float]) -> Content:
+    def _predict_row(self, model: Model, row: Sequence[float]) -> RowOutputs:
         outputs, inputs = model.predict_row(row)
         self._telemetry.record_predictions(model, model.task.classes(outputs[:1]), inputs)
-        return model.task.answer(*outputs) | model.about
+        return outputs
 
     def _predict_rows(self, model: Model, rows: Rows) -> Content:
         return {"predictions": model.task.answers(*self._predict(model, rows))} | model.about

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,9 @@ MISSING = "missing"
 class _WatchedFeature:
     column: int
     edges: NDArray[np.float32]
+    may_miss: bool
     counters: list[Counter]
-    """A counter for each range, and one for missing values if the model accepts any."""
+    """A counter for each range, and one for missing values if the feature may miss."""
 
 
 class DriftCounters:
@@ -50,15 +52,18 @@ class DriftCounters:
             for label, share in zip(labels, feature.ranges.shares, strict=False):
                 shares.labels(*label).set(share)
             edges = np.array(feature.ranges.edges, dtype=np.float32)
-            self._watched.append(_WatchedFeature(column, edges, [values.labels(*label) for label in labels]))
+            counters = [values.labels(*label) for label in labels]
+            self._watched.append(_WatchedFeature(column, edges, feature.may_miss, counters))
 
     def count(self, inputs: bytes) -> None:
         """Count rows, given as the bytes of float32 [rows, features]."""
         rows = np.frombuffer(inputs, np.float32).reshape(-1, self._features)
         for feature in self._watched:
-            column = rows[:, feature.column]
-            ranges = np.searchsorted(feature.edges, column, side="left")
-            ranges[np.isnan(column)] = len(feature.edges) + 1
-            for counter, count in zip(feature.counters, np.bincount(ranges).tolist(), strict=False):
+            column = np.ascontiguousarray(rows[:, feature.column])
+            # One comparison for each edge is several times as fast as searching the range of each value.
+            above = [int(np.count_nonzero(column > edge)) for edge in feature.edges]
+            missing = int(np.count_nonzero(np.isnan(column))) if feature.may_miss else 0
+            counts = [low - high for low, high in pairwise([len(column) - missing, *above, 0])]
+            for counter, count in zip(feature.counters, [*counts, missing], strict=False):
                 if count:
                     counter.inc(count)

@@ -89,7 +89,7 @@ def _score(plane: DataPlane, request: Request) -> Response:
     if (query := request.environ.get("QUERY_STRING")) and _wants_contributions(query):
         return json_response(plane.score(request.body, request.media_type, explain=True))
     prediction = plane.score_fast(request.body, request.media_type)
-    return json_response(plane.score(request.body, request.media_type) if prediction is None else prediction)
+    return json_response(plane.score(request.body, request.media_type)) if prediction is None else Response(prediction)
 
 
 def _wants_contributions(query: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import onnxruntime
+import orjson
 from numpy.typing import NDArray
 
 from model_server.errors import ModelRefused
@@ -17,7 +18,7 @@ from model_server.model.contributions import MISSING_SHARE, Contributions, NoCon
 from model_server.model.forest_cells import ForestCells
 from model_server.model.forest_formulas import ForestFormulas
 from model_server.model.model_package import ModelPackage, ModelSignature
-from model_server.model.prediction_task import Array, task_of
+from model_server.model.prediction_task import KEPT_ANSWERS, Array, task_of
 from model_server.model.quickscorer import QuickScorer
 from model_server.model.voting_forest import load_forest
 
@@ -69,6 +70,9 @@ class Model:
         self._scorer: QuickScorer | None = None
         self._batches: ForestCells | ForestFormulas | None = None
         self._use_forest(package.onnx, features)
+        # The answers of a forest repeat: it has one for each division of its trees' votes among the classes.
+        encode = self._encode_answer
+        self.encode_answer: Callable[..., bytes] = lru_cache(KEPT_ANSWERS)(encode) if self._scorer else encode
         self._float32_row = struct.Struct(f"={features}f")
 
     def predict(self, rows: Rows) -> tuple[Outputs, bytes]:
@@ -91,6 +95,10 @@ class Model:
         inputs = self._float32_row.pack(*row)
         rounded: Sequence[float] = self._float32_row.unpack(inputs)
         return self._scorer.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
+
+    def _encode_answer(self, *outputs: Any) -> bytes:
+        """Return the response in JSON to the request for one row with these outputs."""
+        return orjson.dumps(self.task.answer(*outputs) | self.about)
 
     @cached_property
     def contributions(self) -> Contributions | str:
@@ -122,7 +130,8 @@ class Model:
         expected = self._run(rows)
         if forest.has_small_masks:
             scorer = QuickScorer(forest)
-            values = list(zip(*(output.tolist() for output in expected), strict=True))
+            labels, probabilities = (output.tolist() for output in expected)
+            values = list(zip(labels, map(tuple, probabilities), strict=True))
             if [scorer.predict(_nan_as_infinity(row)) for row in rows.tolist()] == values:
                 self._scorer = scorer
         batches: ForestCells | ForestFormulas | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from model_server.errors import ModelRefused
 from model_server.model.model_package import ModelSignature
 
 Array = NDArray[Any]
+KEPT_ANSWERS = 1 << 13
+"""Encoded answers that a classification keeps: those of a forest of 100 trees and three classes are 5,151."""
 
 
 class OutputTensor(NamedTuple):
@@ -37,6 +40,8 @@ class Classification:
         self._columns = _free_names(signature, ["label", "class", *(f"probability_{name}" for name in self._classes)])
         self.about: dict[str, str] = {}
         count = len(signature.classes)
+        self._key = struct.Struct(f"=q{count}f")
+        self._encoded = lru_cache(KEPT_ANSWERS)(self._encode)
         self.outputs = (OutputTensor("label", "INT64", [-1]), OutputTensor("probabilities", "FP32", [-1, count]))
 
     def check(self, rows: int, arrays: Sequence[Array]) -> None:
@@ -60,17 +65,12 @@ class Classification:
         }
 
     def answers(self, labels: Array, probabilities: Array) -> list[orjson.Fragment]:
-        """Return the answer of each row as JSON; equal answers are encoded once."""
-        key = struct.Struct(f"=q{len(self._classes)}f")
+        """Return the answer of each row as JSON; recent answers are not encoded again."""
         columns = [
             np.ascontiguousarray(each).view(np.uint8).reshape(len(labels), -1) for each in (labels, probabilities)
         ]
-        keys: list[bytes] = np.concatenate(columns, axis=1).view(f"V{key.size}").ravel().tolist()
-        encoded = {}
-        for each in set(keys):
-            label, *shares = key.unpack(each)
-            encoded[each] = orjson.Fragment(orjson.dumps(self.answer(label, shares)))
-        return [encoded[each] for each in keys]
+        keys: list[bytes] = np.concatenate(columns, axis=1).view(f"V{self._key.size}").ravel().tolist()
+        return list(map(self._encoded, keys))
 
     def record(self, label: int, probabilities: list[float]) -> dict[str, Any]:
         """Return the class index, the class, and the probability of each class."""
@@ -79,6 +79,10 @@ class Classification:
     def classes(self, output: Sequence[int]) -> Sequence[int]:
         """Return the class indices."""
         return output
+
+    def _encode(self, key: bytes) -> orjson.Fragment:
+        label, *probabilities = self._key.unpack(key)
+        return orjson.Fragment(orjson.dumps(self.answer(label, probabilities)))
 
 
 class Regression:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 from operator import xor
 
+from model_server.model.prediction_task import KEPT_ANSWERS
 from model_server.model.voting_forest import VotingForest
 
 
@@ -30,11 +32,14 @@ class QuickScorer:
         masks = [list(accumulate(change[:-1], xor)) for change in changes]
         self._features = list(zip(forest.edges, masks, strict=True))
         self._shares: list[float] = forest.shares.tolist()
+        self._outputs = lru_cache(KEPT_ANSWERS)(self._count_outputs)
 
-    def predict(self, row: Sequence[float]) -> tuple[int, list[float]]:
+    def predict(self, row: Sequence[float]) -> tuple[int, tuple[float, ...]]:
         """Return the class index and the probabilities [classes] of a row [features] of float32 values."""
         reachable = -1
         for value, (edges, masks) in zip(row, self._features, strict=True):
             reachable &= masks[bisect_left(edges, value)]
-        votes = [(reachable & leaves).bit_count() for leaves in self._votes]
-        return votes.index(max(votes)), [self._shares[count] for count in votes]
+        return self._outputs(*[(reachable & leaves).bit_count() for leaves in self._votes])
+
+    def _count_outputs(self, *votes: int) -> tuple[int, tuple[float, ...]]:
+        return votes.index(max(votes)), tuple([self._shares[count] for count in votes])

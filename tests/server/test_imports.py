@@ -20,6 +20,7 @@ IN_THE_IMAGE = {
     "prometheus_client",
     "pydantic",
     "requests",
+    "simdjson",
 }
 WITH_FLASK = {"werkzeug"}
 
