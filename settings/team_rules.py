@@ -71,10 +71,10 @@ def _check_containers(infra: InfraSettings, platform: PlatformSettings, workload
             )
     owner = owners(containers, "blobs.container")
     for name, pipeline in workloads.pipelines.items():
-        container = pipeline.parameters.get("container")
-        team = owner.get(container) if isinstance(container, str) else None
+        read = str(pipeline.parameters.get("container", ""))
+        team = owner.get(read)
         if team not in (None, workloads.pipeline_teams.get(name)) and "account_url" not in pipeline.parameters:
             raise ValueError(
-                f"workloads:pipelines.{name}.parameters.container: {container} belongs to the team {team}; add the "
+                f"workloads:pipelines.{name}.parameters.container: {read} belongs to the team {team}; add the "
                 "pipeline to this team, or name another container"
             )

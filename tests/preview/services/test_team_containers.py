@@ -70,9 +70,11 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = ["--blobPort", str(port), "--location", str(folder), "--silent", "--disableTelemetry"]
     environment = os.environ | {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
     with subprocess.Popen([*_azurite(), *options, "--skipApiVersionCheck"], env=environment) as process:
-        until(lambda: _answers(port), seconds=60, what="the emulator")
-        yield f"http://127.0.0.1:{port}/{ACCOUNT}"
-        process.terminate()
+        try:
+            until(lambda: _answers(port), seconds=60, what="the emulator")
+            yield f"http://127.0.0.1:{port}/{ACCOUNT}"
+        finally:
+            process.terminate()
 
 
 def _answers(port: int) -> bool:
@@ -94,8 +96,10 @@ def platform(account: str) -> Platform:
     cluster, registry = a_cluster(), a_registry()
     teams: dict[str, Team] = {}
     for name, container in TEAMS.items():
-        blobs = {"blobs": {"container": container, "upload": {"rows": FILES[container]}}} if container else {}
-        settings = TeamSettings.model_validate({"people": ["sam"], **blobs})
+        given: dict[str, Any] = {"people": ["sam"]}
+        if container:
+            given["blobs"] = {"container": container, "upload": {"rows": FILES[container]}}
+        settings = TeamSettings.model_validate(given)
         teams[name] = Team(name, settings, engine, logins, cluster, registry, [], shared)
     tracking = TrackingServer(text(), TrackingAccess(text()), [])
     return Platform(engine, [], text("http://mlflow"), tracking, shared, Path("/nowhere"), teams=teams)

@@ -13,8 +13,8 @@ from settings.loading import load_settings
 
 HASH = "$2b$12$" + "a" * 53
 PERSONS = {"anna": {"role": "administrator", "password_hash": HASH}, "sam": {"password_hash": HASH}}
-DATA = {"blobs": {"container": "shop-data", "upload": {"iris.csv": "workloads/data/iris.csv"}}}
-SHOP = {"people": ["sam"], "pipelines": ["iris-external", "batch-predict"], "models": ["rose"]}
+DATA: dict[str, Any] = {"blobs": {"container": "shop-data", "upload": {"iris.csv": "workloads/data/iris.csv"}}}
+SHOP: dict[str, Any] = {"people": ["sam"], "pipelines": ["iris-external", "batch-predict"], "models": ["rose"]}
 OVERRIDES = {
     "platform:door": json.dumps({"host": "10.20.0.219", "users": PERSONS}),
     "platform:tracking": '{"service": "ClusterIP"}',
