@@ -1,4 +1,7 @@
-"""A pytest plugin of `make test-lab`: one line for each test, with the elapsed and the expected time."""
+"""A pytest plugin of `make test-lab`: one line for each test, with the elapsed and the expected time.
+
+The reason of a failure follows at once: the whole report comes only at the end, which may be hours later.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import pytest
 from airgap.bundle.progress import Progress
 
 NAME = "live-progress"
+REASON_LINES = 30
+"""Last lines of the report of a failed test."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,6 +34,7 @@ class LiveTests:
         self._total = self._number = 0
         self._progress: Progress | None = None
         self._outcomes: list[str] = []
+        self._reasons: list[str] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the tests."""
@@ -38,11 +44,13 @@ class LiveTests:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Show the line of a test while it runs."""
         self._number += 1
-        self._outcomes = []
+        self._outcomes, self._reasons = [], []
         title = f"[{self._number}/{self._total}] {item.nodeid.removeprefix('tests/')}"
         with Progress(title, item.nodeid, self._output) as self._progress:
             result = yield
             self._progress.done(self._outcome(), succeeded=self._outcome() == "passed")
+        for reason in self._reasons:
+            print(*reason.splitlines()[-REASON_LINES:], sep="\n", file=self._output, flush=True)
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -61,8 +69,10 @@ class LiveTests:
         return (yield from self._shown(f"{self._outcome()}, cleaning up"))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note the outcome of a phase."""
+        """Note the outcome of a phase, and why it failed."""
         self._outcomes.append(report.outcome)
+        if report.failed:
+            self._reasons.append(report.longreprtext)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Replace pytest's dots by the lines of this plugin."""

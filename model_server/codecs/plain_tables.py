@@ -98,13 +98,14 @@ def _encode_numbers(reader: RowReader, names: Sequence[str], numbers: bytes, row
     numbers, count = b"[%b]" % numbers, len(names)
     positions = [names.index(name) for name in reader.names]
     if reader.plain_bounds:
-        found = np.frombuffer(simdjson.Parser().parse(numbers).as_buffer(of_type="d"))
-        batch: Batch = found.reshape(rows, count)[:, positions]
+        values = simdjson.Parser().parse(numbers)
+        assert isinstance(values, simdjson.Array)
+        batch: Batch = np.frombuffer(values.as_buffer(of_type="d")).reshape(rows, count)[:, positions]
         low, high = reader.plain_bounds
         if ((batch >= low) & (batch <= high)).all():
             return batch
-    values = orjson.loads(numbers)
-    return _encode(reader, [values[position::count] for position in positions]) if len(values) == rows * count else None
+    objects = orjson.loads(numbers)
+    return _encode(reader, [objects[each::count] for each in positions]) if len(objects) == rows * count else None
 
 
 def _encode(reader: RowReader, columns: Sequence[Sequence[Any]]) -> Batch:

@@ -65,7 +65,7 @@ def test_up_with_another_number_of_workers_keeps_the_others(lab: Stack, cluster:
 def test_restore_of_an_etcd_snapshot_brings_deleted_objects_back(lab: Stack, cluster: Cluster, tmp_path: Path) -> None:
     """Run the commands of docs/operate.md verbatim."""
     page = (lab.project / "docs" / "operate.md").read_text()
-    save, restore = re.findall(r"```bash\n(# (?:back up|restore)[^`]*)```", page)
+    save, restore = re.findall(r"```bash\n(# (?:back up|restore)\n[^`]*)```", page)
     cluster.kubectl("create", "configmap", "before-the-snapshot")
     on_control_plane(lab, save)
     cluster.kubectl("delete", "configmap", "before-the-snapshot")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infra.kubeadm import scripts
@@ -439,6 +440,19 @@ def test_probe_reports_only_ports_without_a_listener(tmp_path: Path) -> None:
     finally:
         os.kill(pid, signal.SIGTERM)
     until(lambda: run_here("preflight/probe.sh", TARGETS=targets[0]).split() == targets[:1], what="the end")
+
+
+def test_listener_of_a_killed_up_is_no_finding_and_is_replaced(tmp_path: Path) -> None:
+    first, other = free_ports(2)
+    arguments = {"PORTS": f"{first}/tcp {other}/udp", "SECONDS_TO_LISTEN": "30"}
+    left = int(run_here("preflight/listen.sh", **arguments))
+    assert f"listening {first}\n" not in run_here("preflight/facts.sh", ADDRESS="127.0.0.1", PEERS="")
+    pid = int(run_here("preflight/listen.sh", **arguments))
+    try:
+        assert not psutil.pid_exists(left)
+        assert run_here("preflight/probe.sh", TARGETS=f"127.0.0.1:{first}/tcp 127.0.0.1:{other}/udp") == ""
+    finally:
+        os.kill(pid, signal.SIGTERM)
 
 
 def run_here(script: str, **environment: str) -> str:

@@ -62,7 +62,8 @@ systemctl is-active --quiet firewalld && echo "firewall firewalld"
 iptables -S INPUT | grep -qE '^-P INPUT (DROP|REJECT)' && echo "firewall iptables"
 nft list chains | grep -q 'hook input.*policy drop' && echo "firewall nftables"
 AS_ROOT
-ss -Hltn 2>/dev/null | awk '{sub(/.*:/, "", $4); print "listening", $4}' | sort -u
+# Not the listener of a killed `up`: listen.sh ends it.
+ss -Hltnp 2>/dev/null | grep -v '"preflight-ports"' | awk '{sub(/.*:/, "", $4); print "listening", $4}' | sort -u
 for peer in $PEERS; do
   timeout 5 bash -c "exec 3<>/dev/tcp/$peer/22" 2>/dev/null || echo "unreachable $peer"
 done
