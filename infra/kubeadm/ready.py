@@ -25,7 +25,8 @@ def ready(request: VersionRequest) -> None:
     """
     name, wanted = request.node.name, f"v{request.version}"
     with kubectl_on(request) as kubectl:
-        outdated = kubectl.kubelet_version(name) != wanted
+        # `kubeadm join` does not wait until the kubelet has created its node.
+        outdated = kubectl.node_exists(name) and kubectl.kubelet_version(name) != wanted
         if outdated:
             upgrade_node(request, kubectl)
         kubectl.wait_for_node(name, wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from model_server.model.contributions import MISSING_SHARE, Contributions, NoCon
 from model_server.model.forest_cells import ForestCells
 from model_server.model.forest_formulas import ForestFormulas
 from model_server.model.model_package import ModelPackage, ModelSignature
-from model_server.model.prediction_task import KEPT_ANSWERS, Array, task_of
+from model_server.model.prediction_task import Array, PredictionTask, kept_answers, task_of
 from model_server.model.quickscorer import QuickScorer
 from model_server.model.voting_forest import load_forest
 
@@ -34,6 +34,9 @@ PROBES = 1000
 
 class Model:
     """A package in memory; several threads may predict at once.
+
+    `encode_answer` returns the response in JSON to a request for one row, from the outputs for the row. Nothing in a
+    model refers to the model, so that its memory is free as soon as another one is served.
 
     A forest that votes predicts single rows within the interpreter. It predicts batches by its cells, or by formulas of
     its branches, if these are few. ONNX Runtime predicts everything else.
@@ -70,9 +73,10 @@ class Model:
         self._scorer: QuickScorer | None = None
         self._batches: ForestCells | ForestFormulas | None = None
         self._use_forest(package.onnx, features)
-        # The answers of a forest repeat: it has one for each division of its trees' votes among the classes.
-        encode = self._encode_answer
-        self.encode_answer: Callable[..., bytes] = lru_cache(KEPT_ANSWERS)(encode) if self._scorer else encode
+        self.encode_answer: Callable[..., bytes] = partial(_encode_answer, self.task, self.about)
+        if self._scorer:
+            # The answers of a forest repeat: it has one for each division of its trees' votes among the classes.
+            self.encode_answer = lru_cache(kept_answers(len(self.signature.classes)))(self.encode_answer)
         self._float32_row = struct.Struct(f"={features}f")
 
     def predict(self, rows: Rows) -> tuple[Outputs, bytes]:
@@ -96,18 +100,15 @@ class Model:
         rounded: Sequence[float] = self._float32_row.unpack(inputs)
         return self._scorer.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
 
-    def _encode_answer(self, *outputs: Any) -> bytes:
-        """Return the response in JSON to the request for one row with these outputs."""
-        return orjson.dumps(self.task.answer(*outputs) | self.about)
-
     @cached_property
     def contributions(self) -> Contributions | str:
         """The contributions of the features, or the reason why the model has none.
 
         The first use reads the graph, which takes up to seconds.
         """
+        run, names = self._session.run, self._output_names
         try:
-            return Contributions(self._onnx, self.signature, lambda rows: self._run(rows)[-1])
+            return Contributions(self._onnx, self.signature, lambda rows: run(names, {FEATURES: rows})[-1])
         except NoContributions as error:
             return str(error)
 
@@ -152,6 +153,10 @@ class Model:
             rows.append(np.where(self._missing, np.nan, means).tolist())
         for batch in (rows[:1], rows):
             self.task.check(len(batch), self._run(np.array(batch, dtype=np.float32)))
+
+
+def _encode_answer(task: PredictionTask, about: dict[str, str], *outputs: Any) -> bytes:
+    return orjson.dumps(task.answer(*outputs) | about)
 
 
 def _nan_as_infinity(row: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +19,10 @@ from model_server.errors import ModelRefused
 from model_server.model.model_package import ModelSignature
 
 Array = NDArray[Any]
-KEPT_ANSWERS = 1 << 13
-"""Encoded answers that a classification keeps: those of a forest of 100 trees and three classes are 5,151."""
+KEPT_BYTES = 1 << 21
+"""Approximate memory for the answers that a model keeps: those of a forest of 100 trees and three classes are 5,151."""
+ANSWER_BYTES, CLASS_BYTES = 200, 60
+"""Approximate memory of a kept answer without its classes, and of each class."""
 
 
 class OutputTensor(NamedTuple):
@@ -41,7 +43,7 @@ class Classification:
         self.about: dict[str, str] = {}
         count = len(signature.classes)
         self._key = struct.Struct(f"=q{count}f")
-        self._encoded = lru_cache(KEPT_ANSWERS)(self._encode)
+        self._encoded = lru_cache(kept_answers(count))(partial(_encode, self._target, self._classes, self._key))
         self.outputs = (OutputTensor("label", "INT64", [-1]), OutputTensor("probabilities", "FP32", [-1, count]))
 
     def check(self, rows: int, arrays: Sequence[Array]) -> None:
@@ -58,11 +60,7 @@ class Classification:
 
     def answer(self, label: int, probabilities: list[float]) -> dict[str, Any]:
         """Return the class index, the class, and the probability of each class."""
-        return {
-            "class_index": label,
-            self._target: self._classes[label],
-            "probabilities": dict(zip(self._classes, probabilities, strict=True)),
-        }
+        return _answer(self._target, self._classes, label, probabilities)
 
     def answers(self, labels: Array, probabilities: Array) -> list[orjson.Fragment]:
         """Return the answer of each row as JSON; recent answers are not encoded again."""
@@ -79,10 +77,6 @@ class Classification:
     def classes(self, output: Sequence[int]) -> Sequence[int]:
         """Return the class indices."""
         return output
-
-    def _encode(self, key: bytes) -> orjson.Fragment:
-        label, *probabilities = self._key.unpack(key)
-        return orjson.Fragment(orjson.dumps(self.answer(label, probabilities)))
 
 
 class Regression:
@@ -162,6 +156,24 @@ TASKS: dict[str, type[PredictionTask]] = {
     "regression": Regression,
     "anomaly": AnomalyDetection,
 }
+
+
+def _answer(target: str, classes: Sequence[str], label: int, probabilities: Sequence[float]) -> dict[str, Any]:
+    return {
+        "class_index": label,
+        target: classes[label],
+        "probabilities": dict(zip(classes, probabilities, strict=True)),
+    }
+
+
+def _encode(target: str, classes: Sequence[str], outputs: struct.Struct, key: bytes) -> orjson.Fragment:
+    label, *probabilities = outputs.unpack(key)
+    return orjson.Fragment(orjson.dumps(_answer(target, classes, label, probabilities)))
+
+
+def kept_answers(classes: int) -> int:
+    """Return the number of answers that a model with this number of classes keeps."""
+    return KEPT_BYTES // (ANSWER_BYTES + CLASS_BYTES * classes)
 
 
 def _short_decimals(values: Array) -> Any:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from operator import xor
 
-from model_server.model.prediction_task import KEPT_ANSWERS
+from model_server.model.prediction_task import kept_answers
 from model_server.model.voting_forest import VotingForest
 
 
@@ -31,8 +31,7 @@ class QuickScorer:
                 change[last + 1] ^= 1 << number
         masks = [list(accumulate(change[:-1], xor)) for change in changes]
         self._features = list(zip(forest.edges, masks, strict=True))
-        self._shares: list[float] = forest.shares.tolist()
-        self._outputs = lru_cache(KEPT_ANSWERS)(self._count_outputs)
+        self._outputs = lru_cache(kept_answers(forest.classes))(partial(_outputs, forest.shares.tolist()))
 
     def predict(self, row: Sequence[float]) -> tuple[int, tuple[float, ...]]:
         """Return the class index and the probabilities [classes] of a row [features] of float32 values."""
@@ -41,5 +40,6 @@ class QuickScorer:
             reachable &= masks[bisect_left(edges, value)]
         return self._outputs(*[(reachable & leaves).bit_count() for leaves in self._votes])
 
-    def _count_outputs(self, *votes: int) -> tuple[int, tuple[float, ...]]:
-        return votes.index(max(votes)), tuple([self._shares[count] for count in votes])
+
+def _outputs(shares: Sequence[float], *votes: int) -> tuple[int, tuple[float, ...]]:
+    return votes.index(max(votes)), tuple([shares[count] for count in votes])

@@ -147,13 +147,13 @@ def test_bridge_without_an_address_is_created() -> None:
 
 
 def test_up_with_several_faults_reports_all(stack: Stack, site: Site) -> None:
-    with (
+    with (  # ReuseAddr: the connections of an earlier preflight occupy the port for a minute
         broken(site, "beta", "sudo hostname alpha", "sudo hostname beta"),
         broken(
             site,
             "alpha",
             "sudo systemd-run --quiet --unit=taken perl -MIO::Socket::INET -e "
-            "'$$s = IO::Socket::INET->new(LocalPort => 6443, Listen => 1); sleep 600'",
+            "'$$s = IO::Socket::INET->new(LocalPort => 6443, Listen => 1, ReuseAddr => 1); sleep 600'",
             "sudo systemctl stop taken",
         ),
         broken(

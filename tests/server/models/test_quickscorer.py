@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,22 @@ def test_predict_row_forest_does_not_use_session(voting: Path, monkeypatch: pyte
     monkeypatch.setattr(served, "_session", None)
     assert served.predict_row(load_iris().data[0].tolist())[0] == (label, tuple(shares))
     assert [output.tolist() for output in served.predict(load_iris().data[:1].tolist())[0]] == [[label], [shares]]
+
+
+def test_model_that_is_not_served_any_more_is_free_at_once(voting: Path) -> None:
+    """The garbage collector skips the models that a worker starts with."""
+    served = loaded(voting)
+    outputs, _ = served.predict_row(load_iris().data[0].tolist())
+    assert served.encode_answer(*outputs)
+    assert served.has_contributions
+    served.task.answers(*served.predict(load_iris().data)[0])
+    left = [weakref.ref(each) for each in (served, served.task, served.contributions)]
+    gc.disable()
+    try:
+        del served
+        assert [each() for each in left] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 def test_predict_batch_forest_of_few_cells_does_not_use_session(voting: Path, monkeypatch: pytest.MonkeyPatch) -> None:

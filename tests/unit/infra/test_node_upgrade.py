@@ -40,6 +40,8 @@ class Machines:
 
     server: str = OLD
     kubelet: str = OLD
+    unregistered: int = 0
+    """Number of reads before the kubelet creates its node."""
     late_reports: int = 0
     """Number of reads that still return the status of the old kubelet."""
     starting: int = 0
@@ -71,6 +73,10 @@ class Machines:
                 return CommandResult(1, "", "connection refused")
             return CommandResult(0, f'{{"gitVersion": "{self.server}"}}', "")
         if "get node" in command:
+            self.unregistered -= 1
+            if self.unregistered >= 0:
+                missing = CommandResult(1, "", "nodes not found")
+                return CommandResult(0, "", "") if "--ignore-not-found" in command else missing
             status = self.kubelet
             if "Ready" in command:
                 self.late_reports -= 1
@@ -191,6 +197,12 @@ def test_ready_with_a_cordoned_current_worker_uncordons_it(machines: Machines) -
     machines.kubelet, machines.cordoned = NEW, True
     ready(request(WORKER))
     assert machines.commands == ["uncordon", "wait"]
+
+
+def test_ready_of_a_kubelet_without_a_node_waits_for_it(machines: Machines) -> None:
+    machines.kubelet, machines.unregistered = NEW, 3
+    ready(request(WORKER))
+    assert machines.commands == ["wait", "wait"]
 
 
 def test_ready_with_ignored_uncordons_repeats_them(machines: Machines) -> None:
