@@ -24,6 +24,7 @@ from pulumi.runtime import rpc
 
 from infra.dynamic_provider import DynamicProvider
 from infra.local.free_ports import free_ports
+from infra.local.local_process import START_SECONDS
 from settings.paths import PROJECT
 from settings.services.blob_settings import BlobSettings
 from settings.services.team_settings import TeamSettings
@@ -71,7 +72,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = os.environ | {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
     with subprocess.Popen([*_azurite(), *options, "--skipApiVersionCheck"], env=environment) as process:
         try:
-            until(lambda: _answers(port), seconds=60, what="the emulator")
+            until(lambda: _answers(port), seconds=START_SECONDS, what="the emulator")
             yield f"http://127.0.0.1:{port}/{ACCOUNT}"
         finally:
             process.terminate()
@@ -80,7 +81,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _answers(port: int) -> bool:
     try:
         return requests.get(f"http://127.0.0.1:{port}/", timeout=5).status_code > 0
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
