@@ -10,6 +10,7 @@ from pathlib import Path
 
 REPOSITORY = Path(os.environ.get("RESTIC_REPOSITORY", "."))
 PASSWORD = REPOSITORY / "password"
+STALE_LOCK = REPOSITORY / "stale-lock"
 
 
 def option(name: str) -> str:
@@ -38,7 +39,10 @@ def main() -> None:
         REPOSITORY.mkdir(parents=True, exist_ok=True)
         PASSWORD.write_text(os.environ["RESTIC_PASSWORD"])
     elif not PASSWORD.exists():
-        sys.exit("Fatal: unable to open config file: no such file\nIs there a repository at the following location?")
+        sys.exit(
+            "Fatal: unable to open config file: stat config: no such file or directory\n"
+            "Is there a repository at the following location?"
+        )
     elif PASSWORD.read_text() != os.environ["RESTIC_PASSWORD"]:
         sys.exit("Fatal: wrong password or no key found")
     elif command == "backup":
@@ -49,6 +53,10 @@ def main() -> None:
         shutil.copytree(REPOSITORY / sys.argv[2] / "content", option("--target"), dirs_exist_ok=True)
     elif command == "dump":
         print((REPOSITORY / sys.argv[2] / "content" / sys.argv[3]).read_text())
+    elif command == "unlock":
+        STALE_LOCK.unlink(missing_ok=True)
+    elif command == "forget" and STALE_LOCK.exists():
+        sys.exit("Fatal: unable to create lock in backend: repository is already locked by PID 1 on host by root")
     elif command == "forget":
         (REPOSITORY / "forgotten").write_text(" ".join(sys.argv[2:]))
 

@@ -52,6 +52,8 @@ def s3_server(folder: Path, bucket: str, host: str = "127.0.0.1") -> Iterator[st
     weed = str(Path(sys.executable).with_name("weed"))
     # These servers would have fixed ports.
     options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+    # Each bucket needs seven volumes, and a server has eight by default.
+    options += ["-volume.max=50"]
     command = [weed, "server", f"-dir={folder}", f"-ip={host}", "-s3", "-s3.config=s3.json", *options]
     url = f"http://{host}:{ports[0]}"
     with server(command, lambda: s3_client(url).create_bucket(Bucket=bucket), folder):

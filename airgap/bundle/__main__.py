@@ -11,18 +11,21 @@ from typing import get_args
 
 from airgap.bundle import build_requirements, index
 from airgap.bundle.artifacts import Artifacts
-from airgap.bundle.build import build_selection, check_requirements, prune_artifacts
+from airgap.bundle.build import build_selection, check_requirements
 from airgap.bundle.build_requirements import require_programs
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.builders.upstream_image import is_reachable
+from airgap.bundle.image_layers import prune_image_layers
 from airgap.bundle.index import read_index, write_index
+from airgap.bundle.old_artifacts import prune_artifacts
 from airgap.bundle.progress import Progress
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.selection import Images, select_artifacts
 from airgap.bundle.source_table import load_sources
-from airgap.bundle.store import Store
+from airgap.bundle.store import Store, StoreRule
+from tools.bootstrap import paths
 from tools.bootstrap.console import SetupError, log_message
 
 
@@ -35,9 +38,11 @@ def main() -> int:
             case "build":
                 _build(store, arguments)
             case "prune":
+                rule = StoreRule(arguments.days, arguments.newest)
                 with store.locked():
-                    removed = prune_artifacts(store, Artifacts.of(load_sources(), store, GoToolchain.find(store, 1)))
-                log_message(f"{removed} folders of other versions removed.")
+                    artifacts = Artifacts.of(load_sources(), store, GoToolchain.find(store, 1))
+                    prune_artifacts(store, artifacts, rule, dry_run=arguments.dry_run)
+                prune_image_layers(paths.cache_directory() / "images", arguments.days, dry_run=arguments.dry_run)
             case "check":
                 if names := index.missing_images(load_sources(), store):
                     raise SetupError(f"The bundle lacks {', '.join(names)}. Run `make bundle`.")
@@ -104,6 +109,12 @@ def _registry(store: Store, arguments: argparse.Namespace) -> None:
     print(bundle_registry.running(bundle_registry.home(store)).as_json())
 
 
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="airgap.bundle", description=__doc__)
     parser.set_defaults(command="build", entries=[], images="auto", jobs=os.cpu_count() or 1)
@@ -131,7 +142,13 @@ def _parser() -> argparse.ArgumentParser:
     from_file.add_argument("source", help="in skopeo's notation: oci:FOLDER:TAG, docker-archive:FILE")
     from_file.set_defaults(command="import")
 
-    commands.add_parser("prune", help="remove artifacts of other versions").set_defaults(command="prune")
+    prune = commands.add_parser("prune", help="remove artifacts and layers of other versions")
+    prune.add_argument(
+        "--days", type=_natural, default=30, help="days after its last build or use in which a version stays (30)"
+    )
+    prune.add_argument("--newest", type=_natural, default=1, help="other versions of an item that stay at any age (1)")
+    prune.add_argument("--dry-run", action="store_true", help="list the artifacts and their sizes, and remove none")
+    prune.set_defaults(command="prune")
 
     to_registry = commands.add_parser("push", help="copy the images to another registry")
     to_registry.add_argument("registry", help="host[:port][/project]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from airgap.bundle.builders.go_program import GoBuild, GoToolchain
 from airgap.bundle.builders.upstream_image import ImageCopy
 from airgap.bundle.builders.wheel_program import WheelBuild
 from airgap.bundle.source_table import MODULES, SCRATCH, SourceTable
-from airgap.bundle.store import Artifact, Store
+from airgap.bundle.store import RECORD, Artifact, Store
 from tools.bootstrap.paths import pinned_versions
 
 KINDS = ("binaries", "bases", "images")
@@ -66,6 +68,17 @@ class Artifacts:
             {name: build.artifact(store) for name, build in image_builds.items()},
             {name: copy.artifact(store) for name, copy in image_copies.items()},
         )
+
+    def all(self) -> Iterator[Artifact]:
+        """Yield each artifact, built or not."""
+        for table in (self.binary_artifacts, self.base_artifacts, self.image_artifacts, self.copy_artifacts):
+            yield from table.values()
+
+    def mark_used(self) -> None:
+        """Record that this version of the program uses its artifacts now; `prune` keeps them for its days."""
+        for artifact in self.all():
+            if artifact.exists:
+                os.utime(artifact.folder / RECORD)
 
     def image(self, name: str, prefer_copy: bool) -> Artifact | None:
         """Return the existing image of a name of [image] or [upstream]; of two, the preferred one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from airgap.bundle import build_requirements
-from airgap.bundle.artifacts import KINDS, Artifacts
+from airgap.bundle.artifacts import Artifacts
 from airgap.bundle.build_requirements import require_programs, require_root_for
 from airgap.bundle.builders.debian_image import BuildahStore
 from airgap.bundle.progress import Progress
@@ -64,13 +64,6 @@ def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, sele
                 raise SetupError(f"{step.entry}: {error}") from None
     for upstream in selection.unavailable:
         log_message(f"Skipped: {upstream} is only upstream, and its registry is unreachable from here.")
-
-
-def prune_artifacts(store: Store, artifacts: Artifacts) -> int:
-    """Remove artifacts of other versions of the table; return the number of removed folders."""
-    tables = (artifacts.binary_artifacts, artifacts.base_artifacts, artifacts.image_artifacts, artifacts.copy_artifacts)
-    upstream_files = {artifact.folder for table in tables for artifact in table.values()}
-    return len(store.prune(upstream_files, KINDS))
 
 
 def _steps(artifacts: Artifacts, selection: Selection, buildah: BuildahStore) -> Iterator[BuildStep]:

@@ -28,6 +28,7 @@ def write_index(
     "binaries": {"kubernetes/kubeadm": {"version", "path", "sha256", "size"}},
     "images": {"registry.k8s.io/pause:3.10.1": {"name", "layout", "digest", "size", "origin": "built" or "copied"}}}`
     """
+    artifacts.mark_used()
     binaries: dict[str, Any] = {}
     for entry, artifact in artifacts.binary_artifacts.items():
         if artifact.exists:

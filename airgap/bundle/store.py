@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import re
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ from tools.bootstrap.file_lock import file_lock
 
 RECORD = "entry.json"
 KEY_LENGTH = 16
+SECONDS_OF_A_DAY = 86_400
+VERSION = re.compile(rf"(?P<name>[^.].*)-[0-9a-f]{{{KEY_LENGTH}}}")
+"""Name of the folder of a complete artifact."""
+PARTIAL = ""
+"""Name of all incomplete artifacts."""
 
 
 def key_of(parts: object) -> str:
@@ -73,6 +79,14 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class StoreRule:
+    """Artifacts of other versions to keep: those used within a number of days, and the newest ones of each name."""
+
+    days: float
+    newest: int
+
+
+@dataclass(frozen=True)
 class Store:
     """The cache folder of the bundle."""
 
@@ -91,15 +105,20 @@ class Store:
         """Lock the store, so that one process builds at a time."""
         return file_lock(self.root / "lock", "Another process is building the bundle; waiting for it.")
 
-    def prune(self, wanted: set[Path], kinds: tuple[str, ...]) -> list[Path]:
-        """Remove unwanted folders of the kinds (other versions, partial builds of killed processes); return them."""
-        unwanted = [
-            folder
-            for kind in kinds
-            if (self.root / kind).is_dir()
-            for folder in (self.root / kind).iterdir()
-            if folder not in wanted
-        ]
-        for folder in unwanted:
-            shutil.rmtree(folder)
-        return unwanted
+    def outdated(self, wanted: set[Path], kinds: tuple[str, ...], rule: StoreRule, now: float) -> list[Path]:
+        """Return the folders of the kinds that are neither wanted nor kept by the rule.
+
+        A partial build of a killed process has no record -> its age is that of its folder.
+        """
+        outdated = []
+        for kind in kinds:
+            versions: defaultdict[str, list[tuple[float, Path]]] = defaultdict(list)
+            for folder in sorted((self.root / kind).glob("*/")):
+                if folder not in wanted:
+                    complete = VERSION.fullmatch(folder.name)
+                    used = (folder / RECORD if complete else folder).stat().st_mtime
+                    versions[complete["name"] if complete else PARTIAL].append((used, folder))
+            for name, others in versions.items():
+                beyond = sorted(others, reverse=True)[0 if name == PARTIAL else rule.newest :]
+                outdated += [folder for used, folder in beyond if now - used > rule.days * SECONDS_OF_A_DAY]
+        return outdated

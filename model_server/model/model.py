@@ -28,6 +28,7 @@ Outputs = list[Array]
 """The values [rows, ...] of each output of the model, in the order of `PredictionTask.outputs`."""
 RowOutputs = tuple[Any, ...]
 """The values of each output for one row."""
+NOT_FINITE = "the model predicts numbers that are not finite"
 PROBES = 1000
 """Rows for which a forest must predict the same as ONNX Runtime before it predicts instead."""
 
@@ -88,15 +89,19 @@ class Model:
         fast = self._batches if self._batches and len(batch) >= self._batches.least_rows else None
         outputs = fast.predict(batch) if fast else self._run(batch)
         if not np.isfinite(outputs[-1]).all():
-            raise FloatingPointError("the model predicts numbers that are not finite")
+            raise FloatingPointError(NOT_FINITE)
         return outputs, batch.tobytes()
 
     def predict_row(self, row: Sequence[float]) -> tuple[RowOutputs, bytes]:
         """Predict one row [features]; return its outputs, and the row as bytes of float32."""
-        if self._scorer is None:
-            outputs, inputs = self.predict([row])
-            return tuple(output[0].tolist() for output in outputs), inputs
         inputs = self._float32_row.pack(*row)
+        if self._scorer is None:
+            arrays = self._run(np.frombuffer(inputs, np.float32)[np.newaxis])
+            outputs = tuple([array[0].tolist() for array in arrays])
+            last = outputs[-1]
+            if not all(map(math.isfinite, last if type(last) is list else [last])):
+                raise FloatingPointError(NOT_FINITE)
+            return outputs, inputs
         rounded: Sequence[float] = self._float32_row.unpack(inputs)
         return self._scorer.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
 

@@ -8,8 +8,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from settings.types import Section
 
-TARGET = re.compile(r"/.+|sftp:(//)?[^/:]+.+|s3:https?://[^/]+/.+")
+TARGET = re.compile(r"/.+|sftp://[^/]+/.+|sftp:[^/:]+:.+|s3:https?://[^/]+/.+")
 """Addresses of restic's repositories that this program supports."""
+TARGET_FORMS = "/folder, sftp:user@host:/path or s3:https://host/bucket/path"
 
 
 class SnapshotRetentionSettings(Section):
@@ -44,7 +45,7 @@ class BackupSettings(Section):
     @classmethod
     def _check_target(cls, target: str) -> str:
         if not TARGET.fullmatch(target):
-            raise ValueError("write /folder, sftp:user@host:/path or s3:https://host/bucket/path")
+            raise ValueError(f"write {TARGET_FORMS}")
         return target
 
     @model_validator(mode="after")

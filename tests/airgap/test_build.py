@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ import pytest
 
 from airgap.bundle import index
 from airgap.bundle.artifacts import Artifacts
-from airgap.bundle.build import build_selection, prune_artifacts
+from airgap.bundle.build import build_selection
 from airgap.bundle.build_requirements import require_programs, require_root_for
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.index import read_index, write_index
+from airgap.bundle.old_artifacts import prune_artifacts
 from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.selection import select_artifacts
 from airgap.bundle.source_table import SourceTable, load_sources
-from airgap.bundle.store import Store
+from airgap.bundle.store import Store, StoreRule
 from tests.airgap import proxy
 from tests.airgap.conftest import needs_go
 from tools.bootstrap.console import SetupError
@@ -107,13 +109,38 @@ def test_bill_of_materials_lists_modules_with_sums_and_is_reproducible(bundle: B
 
 
 @needs_go
-def test_prune_removes_only_other_versions(bundle: BundleBuild) -> None:
+def test_prune_removes_old_other_versions_and_keeps_those_of_other_checkouts(
+    bundle: BundleBuild, capsys: pytest.CaptureFixture[str]
+) -> None:
     bundle.build_selection()
+    bundle.write_index()
     artifact = bundle.artifacts.binary_artifacts["greeting"]
-    for stale in ("greeting-0000", ".greeting-1111.partial"):
-        shutil.copytree(artifact.folder, artifact.folder.with_name(stale))
-    assert prune_artifacts(bundle.store, bundle.artifacts) == 2
-    assert list(artifact.folder.parent.iterdir()) == [artifact.folder]
+    others = {
+        name: shutil.copytree(artifact.folder, artifact.folder.with_name(name))
+        for name in (*(f"greeting-{number * 16}" for number in "1234"), f".greeting-{'5' * 16}.partial")
+    }
+    indexed, oldest, old, young, partial = others.values()
+    index = bundle.store.root / "bundle.json"
+    index.write_text(index.read_text().replace(artifact.folder.name, indexed.name))
+    for folder, days in ((artifact.folder, 99), (indexed, 90), (oldest, 80), (old, 70), (young, 10), (partial, 60)):
+        for path in (folder, folder / "entry.json"):
+            used = time.time() - 86400 * days
+            os.utime(path, (used, used))
+    before = sorted(artifact.folder.parent.iterdir())
+
+    def prune(rule: StoreRule, *, dry_run: bool = False) -> list[Path]:
+        return prune_artifacts(bundle.store, bundle.artifacts, rule, dry_run=dry_run)
+
+    assert prune(StoreRule(days=365, newest=0)) == []
+    assert prune(StoreRule(days=30, newest=3)) == [partial]
+    assert set(prune(StoreRule(days=30, newest=1), dry_run=True)) == {old, oldest}
+    assert "2 folders of other versions would be removed" in capsys.readouterr().err
+    assert sorted([*artifact.folder.parent.iterdir(), partial]) == before
+    assert set(prune(StoreRule(days=30, newest=1))) == {old, oldest}
+    assert set(artifact.folder.parent.iterdir()) == {artifact.folder, indexed, young}
+    # A build of this version shows that it is in use.
+    bundle.write_index()
+    assert time.time() - (artifact.folder / "entry.json").stat().st_mtime < 86400
 
 
 def test_require_missing_package_fails_with_install_command(monkeypatch: pytest.MonkeyPatch) -> None:

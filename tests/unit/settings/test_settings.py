@@ -68,6 +68,7 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             for target, *expected in (
                 ('"backups"', "write /folder, sftp:user@host:/path or s3:https://host/bucket/path (found: 'backups')"),
                 ('"s3:backups/a"', "write /folder"),
+                ('"sftp:nas"', "write /folder"),
                 ('"/a", "access_key": "a"', "access_key and secret_key belong together"),
                 ('"/a", "access_key": "a", "secret_key": "b"', "the target /a is not an S3 address; remove the keys"),
                 ('"/a", "keep": {"last": 0}', ".keep.last", "greater than or equal to 1"),

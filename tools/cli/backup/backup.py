@@ -46,11 +46,11 @@ def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
         with step(f"Saving them to {repository.address}"):
             summary = repository.save_folder(folder, pulumi.name)
     repository.save_state(json.dumps(state), pulumi.name)
-    assert settings.platform.backup
-    repository.delete_outdated(pulumi.name, settings.platform.backup.keep)
     record_success(pulumi.name, BACKUP)
     if "monitoring_url" in outputs:
         renew_lease(outputs["kubeconfig"])
+    assert settings.platform.backup
+    repository.delete_outdated(pulumi.name, settings.platform.backup.keep)
     log_message(
         f"Saved {summary['total_files_processed']} files, {summary['total_bytes_processed'] / 1e6:.1f} MB, of which "
         f"{summary['data_added'] / 1e6:.1f} MB are new, and Pulumi's state with its secrets."

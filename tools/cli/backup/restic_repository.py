@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,14 +16,25 @@ from typing import Any
 from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup.errors import BackupError
+from tools.cli.backup.restic_failures import (
+    ENVIRONMENT,
+    RETRY,
+    SETTINGS,
+    AccessNames,
+    failure_sentence,
+    is_absent,
+    is_final,
+    refused_login,
+)
 
 DATA = "data"
 """Tag of a snapshot with the files of a stack."""
 STATE = "state"
 """Tag of a snapshot with Pulumi's state of a stack."""
-ABSENT = ("Is there a repository at the following location?", "repository does not exist", "unable to open config file")
-"""Messages of restic for an address without a repository; they differ between its versions."""
-WRONG_PASSWORD = "wrong password or no key found"
+OPEN_SECONDS = 60
+"""Time to open or create a repository. restic itself repeats a failed request for 15 minutes."""
+OPEN_RETRIES = 4
+"""Failed requests after which an address is called unreachable."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +49,17 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class BackupRepository:
-    """Repository of restic at `address`; `secrets` are environment variables with its password and login."""
+    """Repository of restic at `address`.
+
+    Args:
+        address: the address in restic's notation.
+        secrets: environment variables with its password and login.
+        names: the names that errors have for these values.
+    """
 
     address: str
     secrets: Mapping[str, str]
+    names: AccessNames = ENVIRONMENT
 
     @cached_property
     def _program(self) -> Path:
@@ -48,12 +67,11 @@ class BackupRepository:
 
     def create_if_missing(self) -> None:
         """Create the repository unless it exists; only an address that certainly has none gets one."""
-        finished = self._run("cat", "config")
-        if finished.returncode == 0:
-            return
-        if WRONG_PASSWORD in finished.stderr or not any(text in finished.stderr for text in ABSENT):
-            raise self._error("cat config", finished)
-        self._output("init")
+        code, messages = self._try("cat", "config")
+        if code and not is_absent(messages):
+            raise self._error("cat", messages)
+        if code:
+            self._require("init")
 
     def save_folder(self, folder: Path, stack: str) -> dict[str, Any]:
         """Save the files of a folder as a DATA snapshot and return restic's summary."""
@@ -73,6 +91,7 @@ class BackupRepository:
         Raises:
             BackupError: it does not exist; the message lists the stacks that have snapshots.
         """
+        self._require("cat", "config")
         found = [each for each in self._snapshots() if each.part == part]
         own = [each for each in found if each.stack == stack]
         if not own:
@@ -91,6 +110,8 @@ class BackupRepository:
 
     def delete_outdated(self, stack: str, keep: SnapshotRetentionSettings) -> None:
         """Delete the snapshots of a stack that no rule keeps, and the data that only they need."""
+        # A killed backup leaves its lock. `unlock` removes the locks of programs that have ended, and no others.
+        self._output("unlock")
         rules = [f"--keep-{name}={count}" for name, count in keep.model_dump().items() if count]
         self._output("forget", "--host", stack, "--group-by", "host,tags", "--prune", "--quiet", *rules)
 
@@ -102,25 +123,67 @@ class BackupRepository:
             if each.get("tags")
         ]
 
+    def _require(self, *arguments: str) -> None:
+        code, messages = self._try(*arguments)
+        if code:
+            raise self._error(arguments[0], messages)
+
+    def _try(self, *arguments: str) -> tuple[int, str]:
+        """Run a short command of restic; return its exit code and its messages.
+
+        restic is stopped as soon as its messages show that it will not succeed.
+        """
+        if self.address.startswith("sftp:") and (refused := refused_login(self.address)):
+            return 1, refused
+        lines: list[str] = []
+        late = threading.Event()
+        with subprocess.Popen(
+            [self._program, *arguments],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+
+            def stop() -> None:
+                late.set()
+                process.terminate()
+
+            timer = threading.Timer(OPEN_SECONDS, stop)
+            timer.start()
+            assert process.stderr is not None
+            try:
+                for line in process.stderr:
+                    lines.append(line)
+                    if RETRY.search(line) and (is_final(line) or len(lines) >= OPEN_RETRIES):
+                        process.terminate()
+            finally:
+                timer.cancel()
+        if late.is_set() and not any(map(RETRY.search, lines)):
+            return process.returncode, f"no answer within {OPEN_SECONDS} seconds"
+        return process.returncode, "".join(lines)
+
     def _output(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> str:
-        finished = self._run(*arguments, cwd=cwd, stdin=stdin)
+        finished = subprocess.run(
+            [self._program, *arguments],
+            cwd=cwd,
+            env=self._environment,
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+        )
         if finished.returncode:
-            raise self._error(arguments[0], finished)
+            raise self._error(arguments[0], finished.stderr or finished.stdout)
         return finished.stdout
 
-    def _run(
-        self, *arguments: str, cwd: Path | None = None, stdin: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | self.secrets | {"RESTIC_REPOSITORY": self.address, "RESTIC_PROGRESS_FPS": "0"}
-        return subprocess.run(
-            [self._program, *arguments], cwd=cwd, env=environment, input=stdin or "", capture_output=True, text=True
-        )
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        own = {"RESTIC_REPOSITORY": self.address, "RESTIC_PROGRESS_FPS": "0"}
+        return os.environ | self.secrets | own
 
-    def _error(self, command: str, finished: subprocess.CompletedProcess[str]) -> BackupError:
-        message = (finished.stderr or finished.stdout).strip().removeprefix("Fatal: ")
-        if WRONG_PASSWORD in message:
-            return BackupError(f"the password does not open the backups at {self.address}")
-        return BackupError(f"`restic {command}` on {self.address} failed: {message}")
+    def _error(self, command: str, messages: str) -> BackupError:
+        return BackupError(failure_sentence(self.address, self.names, command, messages))
 
 
 def configured_repository(settings: BackupSettings) -> BackupRepository:
@@ -131,4 +194,4 @@ def configured_repository(settings: BackupSettings) -> BackupRepository:
             "AWS_ACCESS_KEY_ID": settings.access_key,
             "AWS_SECRET_ACCESS_KEY": settings.secret_key.get_secret_value(),
         }
-    return BackupRepository(settings.target, secrets)
+    return BackupRepository(settings.target, secrets, SETTINGS)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from settings.services.backup_settings import TARGET
+from settings.services.backup_settings import TARGET, TARGET_FORMS
 from tools.bootstrap.console import log_message, step
 from tools.cli.audit.audit_entries import record_action
 from tools.cli.backup.backup import MANIFEST, required_repository
@@ -207,6 +207,8 @@ def _chosen_repository(pulumi: Pulumi, source: str, original: str | None) -> tup
     FROM is a stack of this checkout, or an address whose password is in RESTIC_PASSWORD.
     """
     if not TARGET.fullmatch(source):
+        if ":" in source:
+            raise BackupError(f"FROM={source} is neither a stack nor an address: write a stack, {TARGET_FORMS}")
         return required_repository(source, stack_settings(Pulumi(source))), original or Pulumi(source).name
     if not os.environ.keys() & {"RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"}:
         raise BackupError(

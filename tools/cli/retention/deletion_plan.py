@@ -15,7 +15,7 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class Kept:
-    """Items that stay whatever the rules say: ids of runs in MLflow, and names of versions such as `iris/3`."""
+    """Items that stay whatever the rules say: ids of runs in MLflow or of their pipelines, and names as `iris/3`."""
 
     runs: Collection[str]
     versions: Collection[str]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
@@ -18,27 +19,43 @@ from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.retention.deletion_plan import Kept, RunRecord, VersionRecord, outdated_runs, outdated_versions
 from tools.cli.retention.references import kept_items
+from tools.cli.retention.run_folders import folder_size, run_folders
 from tools.cli.retention.tracking_records import TrackingRecords, tracking_records
 
 
 @dataclass(frozen=True)
 class RetentionPlan:
-    """Items to delete, and the total size in bytes of their files."""
+    """Items to delete, and the total size in bytes of their files.
+
+    Args:
+        versions: versions of models.
+        runs: runs in MLflow.
+        lost: runs that MLflow does not have, and that have a folder on this computer.
+        folders: the folders of these runs.
+        size: the size of all files.
+    """
 
     versions: list[VersionRecord]
     runs: list[RunRecord]
+    lost: list[RunRecord]
+    folders: list[Path]
     size: int
 
     def lines(self) -> Iterator[str]:
         """Yield a line for each pipeline and each model with items to delete."""
-        for pipeline, count in sorted(Counter(run.pipeline for run in self.runs).items()):
-            oldest = min(run.started for run in self.runs if run.pipeline == pipeline)
-            yield f"{count} runs of `{pipeline}`, the first of {oldest:%Y-%m-%d}"
+        yield from _run_lines(self.runs, "runs of `{}`")
+        yield from _run_lines(self.lost, "folders of runs of `{}` that MLflow does not have")
         for model in sorted({version.model for version in self.versions}):
             numbers = sorted(int(version.version) for version in self.versions if version.model == model)
             yield f"versions of the model `{model}`: {', '.join(map(str, numbers))}"
-        if self.runs or self.versions:
+        if self.runs or self.versions or self.lost:
             yield f"files of {self.size / 1e6:.1f} MB"
+
+
+def _run_lines(runs: list[RunRecord], items: str) -> Iterator[str]:
+    for pipeline, count in sorted(Counter(run.pipeline for run in runs).items()):
+        oldest = min(run.started for run in runs if run.pipeline == pipeline)
+        yield f"{count} {items.format(pipeline)}, the first of {oldest:%Y-%m-%d}"
 
 
 def prune(pulumi: Pulumi, arguments: list[str]) -> int:
@@ -60,7 +77,7 @@ def prune(pulumi: Pulumi, arguments: list[str]) -> int:
         plan = retention_plan(pulumi, settings, records)
         verb = "Would be deleted" if options.dry_run else "Deleted"
         if not options.dry_run:
-            _delete(pulumi, plan, records)
+            _delete(plan, records)
             if deleted := list(plan.lines()):
                 record_action(pulumi.name, outputs, "deleted by platform:keep", pulumi.name, "; ".join(deleted))
     log_message("\n  ".join([f"{verb} by platform:keep:", *(list(plan.lines()) or ["nothing"])]))
@@ -82,13 +99,23 @@ def retention_plan(pulumi: Pulumi, settings: StackSettings, records: TrackingRec
     kept = kept_items(pulumi, settings, records)
     versions = outdated_versions(records.versions, rules.versions, kept, now)
     remaining = {version.run for version in records.versions if version not in versions}
-    runs = outdated_runs(records.runs, rules.runs, Kept({*kept.runs, *remaining}, kept.versions), now)
-    return RetentionPlan(versions, runs, sum(records.size(run) for run in runs))
+    kept_runs = Kept({*kept.runs, *remaining}, kept.versions)
+    runs = outdated_runs(records.runs, rules.runs, kept_runs, now)
+    folder = stack_folder(pulumi.name) / "runs"
+    known = set(records.keys.values())
+    local = [each for each in run_folders(folder, now) if each.id not in known]
+    tracked = {run.id for run in records.runs}
+    outdated = outdated_runs([*records.runs, *local], rules.runs, kept_runs, now)
+    lost = [each for each in outdated if each.id not in tracked]
+    deleted = {run.id for run in runs}
+    still_used = {records.keys.get(each) for each in tracked - deleted}
+    keys = {records.keys.get(each) for each in deleted} - still_used - {None, ""} | {each.id for each in lost}
+    folders = [folder / str(key) for key in keys]
+    size = sum(records.size(run) for run in runs) + sum(map(folder_size, folders))
+    return RetentionPlan(versions, runs, lost, folders, size)
 
 
-def _delete(pulumi: Pulumi, plan: RetentionPlan, records: TrackingRecords) -> None:
+def _delete(plan: RetentionPlan, records: TrackingRecords) -> None:
     records.delete(plan.versions, plan.runs)
-    deleted = {run.id for run in plan.runs}
-    still_used = {records.keys.get(run.id) for run in records.runs if run.id not in deleted}
-    for key in {records.keys.get(run) for run in deleted} - still_used - {None, ""}:
-        shutil.rmtree(stack_folder(pulumi.name) / "runs" / str(key), ignore_errors=True)
+    for folder in plan.folders:
+        shutil.rmtree(folder, ignore_errors=True)

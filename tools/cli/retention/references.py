@@ -32,7 +32,7 @@ def kept_items(pulumi: Pulumi, settings: StackSettings, records: TrackingRecords
     if pulumi.name in _copied_stacks():
         versions |= {version.name for version in records.versions}
     runs = {run.id for run in records.runs if records.keys.get(run.id) in keys}
-    return Kept(runs, versions)
+    return Kept(runs | keys, versions)
 
 
 def _configured_versions(settings: StackSettings) -> Iterator[str]:

@@ -75,12 +75,13 @@ def test_latest_returns_the_newest_snapshot_of_stack_and_part(repository: Backup
 
 def test_create_if_missing_with_another_password_raises(repository: BackupRepository) -> None:
     repository.create_if_missing()
-    with pytest.raises(BackupError, match="password does not open"):
+    with pytest.raises(BackupError, match="RESTIC_PASSWORD does not open the backups"):
         BackupRepository(repository.address, {"RESTIC_PASSWORD": "wrong"}).create_if_missing()
 
 
-def test_delete_outdated_passes_each_rule_that_is_not_zero(repository: BackupRepository) -> None:
+def test_delete_outdated_after_a_killed_backup_passes_each_rule_that_is_not_zero(repository: BackupRepository) -> None:
     repository.create_if_missing()
+    (Path(repository.address) / "stale-lock").touch()
     repository.delete_outdated("a", SnapshotRetentionSettings(last=2, daily=0, weekly=1, monthly=3))
     passed = (Path(repository.address) / "forgotten").read_text()
     assert "--host a --group-by host,tags --prune" in passed
@@ -140,6 +141,12 @@ def test_restore_that_is_killed_in_its_first_up_leaves_the_pipelines_enabled(
     ]
     settings = {"serving:port": 6005, "workloads:enabled": "false"}
     assert used == [{"encryptionsalt": "v1:salt", "config": settings}]
+
+
+def test_restore_from_an_incomplete_address_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pulumi, "output", lambda *_command, **_options: "{}")
+    with pytest.raises(BackupError, match=r"^FROM=s3:http://host is neither a stack nor an address: write a stack, /f"):
+        restore(Pulumi("dev"), ["--from", "s3:http://host"], lambda _pulumi, _options: 0)
 
 
 def test_restore_of_kubeflow_into_a_stack_without_it_raises(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from settings.services.retention import KeepRuleSettings
+from settings.stack import StackSettings
+from tools.cli.pulumi_command import Pulumi
+from tools.cli.retention import prune
 from tools.cli.retention.deletion_plan import Kept, RunRecord, VersionRecord, outdated_runs, outdated_versions
+from tools.cli.retention.tracking_records import TrackingRecords
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NOTHING = Kept((), ())
@@ -54,3 +61,36 @@ def test_outdated_versions_leaves_aliased_named_and_newest_ones() -> None:
     rule = KeepRuleSettings(days=1)
     assert [each.version for each in outdated_versions(versions, rule, Kept((), {"iris/3"}), NOW)] == ["4", "2"]
     assert outdated_versions(versions, None, NOTHING, NOW) == []
+
+
+def test_retention_plan_deletes_old_folders_of_runs_that_mlflow_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path))
+    monkeypatch.setattr(prune, "kept_items", lambda *_: Kept({"iris-20250101-000000-00000a"}, ()))
+    runs = tmp_path / "stacks" / "dev" / "runs"
+    recorded = "iris-20250601-000000-000006"
+    _write_run_folders(
+        runs,
+        old=["iris-20250101-000000-00000a", "iris-20250201-000000-00000b", recorded, "rent-20250101-000000-00000d"],
+        new=["iris-20250301-000000-00000c", "rent-20250201-000000-00000e"],
+    )
+    (runs / "durations.json").write_text("{}")
+    pulumi, settings = Pulumi("dev"), StackSettings.model_validate({"platform": {"keep": {"runs": {"newest": 1}}}})
+    records = TrackingRecords(pulumi, "", cast(Any, None), {}, [RunRecord("id", "iris", NOW)], [], {"id": recorded})
+    plan = prune.retention_plan(pulumi, settings, records)
+    assert {folder.name for folder in plan.folders} == {"iris-20250201-000000-00000b", "rent-20250101-000000-00000d"}
+    assert list(plan.lines()) == [
+        "1 folders of runs of `iris` that MLflow does not have, the first of 2025-02-01",
+        "1 folders of runs of `rent` that MLflow does not have, the first of 2025-01-01",
+        "files of 2.0 MB",
+    ]
+
+
+def _write_run_folders(runs: Path, old: Sequence[str], new: Sequence[str]) -> None:
+    for name in (*old, *new):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "run.log").write_bytes(bytes(1_000_000))
+    for name in old:
+        for path in (runs / name / "run.log", runs / name):
+            os.utime(path, (0, 0))
