@@ -25,8 +25,7 @@ if settings.infra.cluster == "none":
     platform = local_platform(settings.platform, directory)
     outputs = {"tracking_url": platform.tracking.url, **deploy(settings, platform)}
     if blobs := platform.blobs:
-        store = {"account_url": blobs.account_url, "container": blobs.container, "token": blobs.token}
-        outputs["data_access"] = pulumi.Output.secret(store)  # for `make notebook`
+        outputs["data_access"] = pulumi.Output.secret(blobs.access)  # for `make notebook`
 else:
     if settings.infra.machines in ("lab", "hosts"):
         require_images(settings.platform, has_replicated_stores(settings.infra, settings.platform))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,20 @@ from infra.blob_account import BlobAccount
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.local.local_process import LocalProcess
 from settings.paths import PROJECT, VERSIONS, cache_directory
-from settings.platform import BlobSettings
+from settings.services.blob_settings import BlobSettings, ContainerSettings
 
 ACCOUNT = "datasets"
+TOKEN = "blob-token"
+"""Name of the token of the shared container, and end of the names of others."""
+
+
+@dataclass(frozen=True)
+class StorageAccount:
+    """A storage account; `key` is secret. `process` is the emulator on this computer, None for an account elsewhere."""
+
+    url: pulumi.Input[str]
+    key: pulumi.Output[str]
+    process: LocalProcess | None = None
 
 
 @dataclass(frozen=True)
@@ -30,11 +41,21 @@ class BlobStore:
     `fingerprints` are SHA-256 digests by blob.
     """
 
-    account_url: pulumi.Input[str]
+    account: StorageAccount
     token: pulumi.Output[str]
     container: str
     uploads: list[Blob]
     fingerprints: dict[str, str]
+
+    @property
+    def account_url(self) -> pulumi.Input[str]:
+        """Return the address of the account."""
+        return self.account.url
+
+    @property
+    def access(self) -> dict[str, pulumi.Input[str]]:
+        """Return what a program needs to read the container."""
+        return {"account_url": self.account_url, "container": self.container, "token": self.token}
 
 
 def blob_store(
@@ -52,14 +73,11 @@ def blob_store(
     Raises:
         RunError: the settings name no account, and pipelines cannot reach the emulator.
     """
-    emulator: list[pulumi.Resource] = []
-    container = created.container if created else settings.container
     if created:
-        url: pulumi.Input[str] = created.account_url
-        key = created.account_key
+        account = StorageAccount(created.account_url, created.account_key)
     elif settings.account_url and settings.account_key:
-        url = settings.account_url
         key = pulumi.Output.secret(settings.account_key.get_secret_value())
+        account = StorageAccount(settings.account_url, key)
     elif host is None:
         raise pulumi.RunError(
             "platform:blobs: pods cannot reach the storage emulator of this computer: set account_url and account_key"
@@ -67,27 +85,47 @@ def blob_store(
     else:
         key = AccountKey("blob-account-key").key
         azurite = _emulator(host, settings.port, key, directory / "azurite", network)
-        url = azurite.url.apply(lambda base: f"{base}/{ACCOUNT}")
-        emulator.append(azurite)
-    fingerprints = {
-        blob: hashlib.sha256((PROJECT / file).read_bytes()).hexdigest() for blob, file in settings.upload.items()
-    }
+        account = StorageAccount(azurite.url.apply(lambda base: f"{base}/{ACCOUNT}"), key, azurite)
+    return _store(account, created.container if created else settings.container, settings.upload)
+
+
+def team_container(shared: BlobStore, team: str, settings: ContainerSettings, parent: pulumi.Resource) -> BlobStore:
+    """Upload the files of a team to its container, in the account of the shared one.
+
+    Names of resources have a slash after the team, which no name of a team has.
+    """
+    options = pulumi.ResourceOptions(parent=parent)
+    return _store(shared.account, settings.container, settings.upload, f"{team}/", options)
+
+
+def _store(
+    account: StorageAccount,
+    container: str,
+    upload: Mapping[str, str],
+    prefix: str = "",
+    options: pulumi.ResourceOptions | None = None,
+) -> BlobStore:
+    """Upload files to a container, and create its token; `prefix` begins the names of the resources."""
+    fingerprints = {blob: hashlib.sha256((PROJECT / file).read_bytes()).hexdigest() for blob, file in upload.items()}
+    # The emulator's data ends with its process, which is down after a restart of this computer.
+    stored = pulumi.ResourceOptions(depends_on=account.process, deleted_with=account.process)
     uploads = [
         Blob(
-            f"blob-{blob}",
-            account_url=url,
-            account_key=key,
+            f"{prefix}blob-{blob}",
+            account_url=account.url,
+            account_key=account.key,
             container=container,
             blob=blob,
             file=file,
             sha256=fingerprints[blob],
-            # The emulator's data ends with its process, which is down after a restart of this computer.
-            opts=pulumi.ResourceOptions(depends_on=emulator, deleted_with=emulator[0] if emulator else None),
+            opts=pulumi.ResourceOptions.merge(options, stored),
         )
-        for blob, file in settings.upload.items()
+        for blob, file in upload.items()
     ]
-    token = ContainerToken("blob-token", account_url=url, account_key=key, container=container).token
-    return BlobStore(url, token, container, uploads, fingerprints)
+    token = ContainerToken(
+        f"{prefix}{TOKEN}", account_url=account.url, account_key=account.key, container=container, opts=options
+    ).token
+    return BlobStore(account, token, container, uploads, fingerprints)
 
 
 def _emulator(

@@ -43,7 +43,8 @@ from infra.cluster import Cluster
 from infra.local.local_process import HOST
 from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword
-from settings.platform import BlobSettings, PlatformSettings
+from settings.platform import PlatformSettings
+from settings.services.blob_settings import BlobSettings
 from settings.stack import StackSettings
 from settings.store_rules import has_replicated_stores
 
@@ -73,6 +74,7 @@ class Platform:
         target: the cluster for services; None if services are processes of this computer.
         steps_image: the image of the steps; None if the engine needs no image for each step.
         monitoring: None if Prometheus is not installed.
+        blobs: the container that all pipelines may read; None without a data store.
         outputs: stack outputs of the engine, of monitoring and of the door.
         door_url: the address of the door, with a slash at its end; "" without a door.
         teams: the namespace, engine and logins of each team.
@@ -94,6 +96,10 @@ class Platform:
     teams: Mapping[str, Team] = field(default_factory=dict)
     notebooks: NotebookAccess | None = None
     trial: CanaryTrial | None = None
+
+    def containers(self, team: Team | None) -> list[BlobStore]:
+        """Return the containers that programs of a team may read, first the one that its pipelines read by default."""
+        return [each for each in (team.blobs if team else None, self.blobs) if each]
 
 
 def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
@@ -146,7 +152,9 @@ def cluster_platform(
         job, run_after = job_engine(cluster, registry, libraries, directory, egress)
         engine, steps_image = job, None
         spaces = {
-            name: Team(name, team, job, tracking.teams[name], cluster, registry, egress, notebooks=with_notebooks)
+            name: Team(
+                name, team, job, tracking.teams[name], cluster, registry, egress, blobs, notebooks=with_notebooks
+            )
             for name, team in stack_settings.workloads.teams.items()
         }
     platform = Platform(

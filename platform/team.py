@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pulumi
+from mlplatform.blob_store import BlobStore, team_container
 from mlplatform.engine_config import JobEngineConfig
 from mlplatform.job_namespace import RUN_POLICY, allow_runs
 from mlplatform.k8s.namespace import Namespace, Rule, namespace, team_namespace
@@ -27,12 +28,14 @@ class Team(pulumi.ComponentResource):
         engine: the engine that runs the team's pipelines there.
         run_after: resources that each run waits for.
         logins: users of MLflow with rights on what the team owns.
+        blobs: the container that only programs of the team read; None without one.
     """
 
     namespace: Namespace
     engine: JobEngineConfig[pulumi.Input[str]]
     run_after: Sequence[pulumi.Resource]
     logins: TeamLogins
+    blobs: BlobStore | None
 
     def __init__(
         self,
@@ -43,10 +46,11 @@ class Team(pulumi.ComponentResource):
         cluster: Cluster,
         registry: ContainerRegistry,
         egress: Sequence[pulumi.Input[Rule]],
+        shared: BlobStore | None = None,
         *,
         notebooks: bool = False,
     ) -> None:
-        """Create the namespace.
+        """Create the namespace, and the container of the team if it has one.
 
         Args:
             name: the name of the team.
@@ -56,6 +60,7 @@ class Team(pulumi.ComponentResource):
             cluster: the cluster.
             registry: the registry of images.
             egress: addresses that steps may connect to.
+            shared: the container that all pipelines may read, in whose account is that of the team.
             notebooks: whether the namespace has the servers of notebooks, and their volumes.
         """
         super().__init__("mlplatform:platform:Team", name)
@@ -68,4 +73,5 @@ class Team(pulumi.ComponentResource):
         self.engine = replace(engine, namespace=self.namespace.name)
         self.run_after = [*self.namespace.resources, *policies, *limited]
         self.logins = logins
+        self.blobs = team_container(shared, name, settings.blobs, self) if shared and settings.blobs else None
         self.register_outputs({})

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from settings.control_planes import ControlPlanes, check_control_planes
 from settings.paths import VERSIONS
-from settings.types import PRIVATE, HostKey, HostName, Name, Section, Subnet
+from settings.types import PRIVATE, ContainerName, HostKey, HostName, Section, Subnet
 
 
 class LabSettings(Section):
@@ -135,7 +135,7 @@ class AzureSettings(Section):
     registry: bool = False
     """Create a container registry for the stack, instead of `platform:registry.url`. Nodes get a token that can only
     pull. This computer gets a token that can push the images built here."""
-    storage: Name | None = None
+    storage: ContainerName | None = None
     """Name of a private blob container that the stack creates, with a storage account. It replaces
     `platform:blobs.account_url`: pipelines read from it, and `platform:blobs.upload` writes to it. Unset: no storage
     account."""

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from settings.paths import PROJECT
 from settings.services.artifact_store import ArtifactStoreSettings
 from settings.services.backup_settings import BackupSettings
+from settings.services.blob_settings import BlobSettings
 from settings.services.door_settings import DoorSettings
 from settings.services.load_balancer_settings import LoadBalancerSettings
 from settings.services.notebook_settings import NotebookSettings
 from settings.services.retention import RetentionSettings
-from settings.types import Name, Port, Section, ServiceType, Subnet
+from settings.types import Port, Section, ServiceType, Subnet
 
 
 class TrackingSettings(Section):
@@ -67,30 +67,6 @@ def _require_host(url: str) -> None:
         raise ValueError("has a wrong host or port: postgresql://user:password@host:port/database") from error
     if not host:
         raise ValueError("has no host: postgresql://user:password@host:port/database")
-
-
-class BlobSettings(Section):
-    """Azure Blob Storage for the data of pipelines."""
-
-    port: Port = 10000
-    """Port of the emulator Azurite, which runs on this computer when `account_url` is unset."""
-    account_url: str | None = Field(default=None, pattern=r"^https?://")
-    """Address of a storage account. Set it together with `account_key`. Unset: the emulator."""
-    account_key: SecretStr | None = None
-    """Key of the storage account."""
-    container: Name = "datasets"
-    """Name of the container. A missing container is created and is private."""
-    upload: dict[str, str] = Field(default_factory=dict)
-    """Files to upload: blob name to path of a file in this project."""
-
-    @model_validator(mode="after")
-    def _check_account_and_upload(self) -> BlobSettings:
-        if (self.account_url is None) != (self.account_key is None):
-            raise ValueError("account_url and account_key belong together: set both, or neither for the emulator")
-        for blob, file in self.upload.items():
-            if not (PROJECT / file).is_file():
-                raise ValueError(f"upload.{blob}: there is no file {file} in the project")
-        return self
 
 
 class RegistryLoginSettings(Section):

@@ -8,9 +8,9 @@ from pydantic import model_validator
 
 from settings.infra import InfraSettings
 from settings.platform import PlatformSettings
-from settings.services.team_settings import TeamSettings
 from settings.serving import ServingSettings
 from settings.store_rules import check_stores
+from settings.team_rules import check_teams
 from settings.types import Section
 from settings.workloads import WorkloadsSettings
 
@@ -177,41 +177,8 @@ class StackSettings(Section):
 
     @model_validator(mode="after")
     def _check_teams(self) -> StackSettings:
-        teams = self.workloads.teams
-        if not teams:
-            return self
-        self.workloads.require_clear_owners()
-        door = self.platform.door
-        if door is None:
-            raise ValueError("workloads:teams: only a door knows persons; set platform:door, or remove teams")
-        if self.platform.pipelines == "kubeflow":
-            raise ValueError(
-                "workloads:teams: Kubeflow Pipelines cannot separate teams: its steps share a namespace, a service "
-                "account and the keys of one object store, and its pages show all runs; set platform:pipelines: job, "
-                "or remove teams"
-            )
-        for name, team in teams.items():
-            if team.groups and door.oidc is None:
-                raise ValueError(f"workloads:teams.{name}.groups: only a provider has groups; set platform:door.oidc")
-            unknown = [] if door.oidc else [person for person in team.people if person not in door.users]
-            if unknown:
-                raise ValueError(
-                    f"workloads:teams.{name}.people: platform:door.users has no {unknown[0]}; make a password with "
-                    "`make user`, or remove the person"
-                )
-            self._check_notebooks_of(name, team)
+        check_teams(self.infra, self.platform, self.workloads)
         return self
-
-    def _check_notebooks_of(self, name: str, team: TeamSettings) -> None:
-        """Require that each size of notebooks is within the quota of a team."""
-        notebooks, quota = self.platform.notebooks, team.quota
-        for label, size in (notebooks.sizes if notebooks and quota else {}).items():
-            if quota and (size.cpu > quota.cpu or size.memory_gb > quota.memory_gb):
-                raise ValueError(
-                    f"platform:notebooks.sizes.{label}: {size.cpu} CPUs and {size.memory_gb} GiB are beyond "
-                    f"workloads:teams.{name}.quota, {quota.cpu} CPUs and {quota.memory_gb} GiB; make the size smaller, "
-                    "or the quota larger"
-                )
 
     def _pages(self) -> dict[str, str]:
         """Return the type of the Service of each page and of the models, by its setting."""

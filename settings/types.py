@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -29,6 +30,19 @@ def _require_exact(value: Any) -> Any:
 
 
 Parameter = Annotated[bool | int | float | str | list[Any] | dict[str, Any], AfterValidator(_require_exact)]
+CONTAINER_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+
+
+def _require_container_name(name: str) -> str:
+    if not (3 <= len(name) <= 63 and re.fullmatch(CONTAINER_NAME, name)):
+        raise ValueError("the name of a container has 3 to 63 lowercase letters, digits and single dashes between them")
+    return name
+
+
+ContainerName = Annotated[
+    str, AfterValidator(_require_container_name), Field(json_schema_extra={"pattern": CONTAINER_NAME})
+]
+"""Name of a container of Azure Blob Storage."""
 
 
 class Section(BaseModel):

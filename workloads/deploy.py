@@ -126,7 +126,7 @@ class _Workloads:
         )
         if pipeline.gate is not None and not pipeline.serve:
             compiled.parameters.apply(lambda declared: require_gate_parameter(name, declared))
-        blobs = self.platform.blobs
+        containers = self.platform.containers(team)
         run = PipelineRun(
             f"{name}-run",
             engine=engine,
@@ -137,7 +137,7 @@ class _Workloads:
             platform=self._platform_parameters(name, pipeline, team),
             secrets=secrets,
             timeout_minutes=pipeline.timeout_minutes,
-            data_fingerprint=data_fingerprint(pipeline, self.platform.blobs),
+            data_fingerprint=data_fingerprint(pipeline, containers),
             inherited_outputs=self._inherited_outputs(name, pipeline),
             adopted_model=(pipeline.model or name) if self.adopt_champions and pipeline.serve else "",
             access=self.platform.tracking.access,
@@ -146,7 +146,7 @@ class _Workloads:
             opts=pulumi.ResourceOptions(
                 depends_on=[
                     *run_after,
-                    *(blobs.uploads if blobs else []),
+                    *(upload for each in containers for upload in each.uploads),
                     *([self.models_from] if self.models_from else []),
                 ]
             ),
@@ -280,8 +280,8 @@ class _Workloads:
     ) -> dict[str, pulumi.Input[Any]]:
         """Return values for parameters that a pipeline may declare."""
         parameters: dict[str, pulumi.Input[Any]] = {"model_name": pipeline.uses_model or pipeline.model or name}
-        if blobs := self.platform.blobs:
-            parameters |= {"account_url": blobs.account_url, "container": blobs.container}
+        if containers := self.platform.containers(team):
+            parameters |= {"account_url": containers[0].account_url, "container": containers[0].container}
         if pipeline.gate is not None:
             parameters |= gate_parameters(pipeline.gate_conditions)
         if (monitoring := self.platform.monitoring) and not team:

@@ -51,8 +51,12 @@ def notebook_variables(tracking_url: str, data: Mapping[str, str] | None, direct
     return {TRACKING_URL: tracking_url, PRESETS: json.dumps(presets), **quiet, **token}
 
 
-def read_blob(name: str) -> bytes:
+def read_blob(name: str, container: str = "") -> bytes:
     """Return the content of a file in the stack's data store.
+
+    Args:
+        name: the path of the file in its container.
+        container: the container. Unset: the one that pipelines read by default.
 
     Raises:
         UserError: the stack has no data store.
@@ -61,7 +65,7 @@ def read_blob(name: str) -> bytes:
     store = _presets()["store"]
     if not store:
         raise UserError("the stack has no data store: set platform:blobs, run `make up`, and start the notebook again")
-    return read_data(store["account_url"], store["container"], name, "")[0]
+    return read_data(store["account_url"], container or store["container"], name, "")[0]
 
 
 def run_pipeline(pipeline: GraphComponent, **arguments: Any) -> RunResult:

@@ -36,8 +36,7 @@ def notebook_servers(settings: NotebookSettings, platform: Platform) -> None:
 
 def _variables(platform: Platform, team: Team | None) -> pulumi.Output[Mapping[str, str]]:
     """Return the environment of servers: what steps of the team's pipelines get, and the presets of notebooks."""
-    blobs = platform.blobs
-    store = {"account_url": blobs.account_url, "container": blobs.container, "token": blobs.token} if blobs else {}
+    store: Mapping[str, pulumi.Input[str]] = next((each.access for each in platform.containers(team)), {})
 
     def variables(known: Mapping[str, Any]) -> dict[str, str]:
         return {**known["credentials"], **notebook_variables(known["url"], known["store"], RUNS)}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from settings.services.blob_settings import ContainerSettings
 from settings.services.door_settings import UserName
 from settings.types import Name, Section
 
@@ -46,6 +47,9 @@ class TeamSettings(Section):
     """Further registered models of the team."""
     quota: TeamQuotaSettings | None = None
     """Limits of the team's namespace. Unset: 100 pods."""
+    blobs: ContainerSettings | None = None
+    """Container of Azure Blob Storage that steps and notebooks of this team alone read, and its pipelines by default.
+    Unset: the team reads the container of `platform:blobs`."""
 
     @model_validator(mode="after")
     def _check_people(self) -> TeamSettings:

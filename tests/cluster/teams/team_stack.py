@@ -18,6 +18,7 @@ from tests.harness import Stack
 PASSWORD = "one password for all"
 PERSONS = {"anna": "administrator", "sam": "editor", "tess": "editor"}
 SERVICES = ("platform:tracking", "platform:monitoring")
+UPLOAD = {"iris.csv": "workloads/data/iris.csv"}
 QUOTA = {"cpu": 6, "memory_gb": 8, "storage_gb": 40}
 SPACES = SHOP, SCIENCE = team_namespace("shop"), team_namespace("science")
 
@@ -34,8 +35,17 @@ def two_teams(stack: Stack, **settings: Any) -> Iterator[dict[str, Any]]:
         "serving:service": "ClusterIP",
         "platform:door": {"host": str(ipaddress.IPv4Address(address)), "users": users},
         "workloads:teams": {
-            "shop": {"people": ["sam"], "pipelines": ["iris-external", "batch-predict"], "quota": QUOTA},
-            "science": {"people": ["tess"], "pipelines": ["iris-local"]},
+            "shop": {
+                "people": ["sam"],
+                "pipelines": ["iris-external", "batch-predict"],
+                "quota": QUOTA,
+                "blobs": {"container": "shop-data", "upload": UPLOAD},
+            },
+            "science": {
+                "people": ["tess"],
+                "pipelines": ["iris-local"],
+                "blobs": {"container": "science-data", "upload": UPLOAD},
+            },
         },
         **settings,
     }

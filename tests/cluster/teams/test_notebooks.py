@@ -12,11 +12,11 @@ from mlplatform.notebooks.notebook_space import HUB_PORT, NAMESPACE, SERVER_PODS
 
 from infra.kubernetes_client.client import KubernetesClient
 from tests.cluster.conftest import pods
-from tests.harness import Stack
+from tests.harness import CHECKOUT, Stack
 from tests.notebook_client import NotebookClient
 from tests.waiting import until
 
-from .team_stack import SCIENCE, SHOP, signed_in, two_teams
+from .team_stack import SCIENCE, SHOP, UPLOAD, signed_in, two_teams
 
 NOTEBOOKS = {"idle_minutes": 2, "storage_gb": 1, "sizes": {"small": {"cpu": 1, "memory_gb": 2}}}
 CHAMPION = """
@@ -50,6 +50,14 @@ for name in ("iris-local", "iris-external"):
         print(name, mlflow.get_experiment_by_name(name) is not None)
     except mlflow.MlflowException:
         print(name, "refused")
+"""
+CONTAINERS = """
+from workloads.notebook import read_blob
+for container in ("", "shop-data", "datasets", "science-data"):
+    try:
+        print(container or "default", len(read_blob("iris.csv", container)))
+    except Exception as error:
+        print(container, "refused" if "refuses the token" in str(error) else error)
 """
 CONNECT = """
 import socket, urllib.error, urllib.request
@@ -96,6 +104,14 @@ def server_pod(api: KubernetesClient) -> Any:
 def test_cell_reads_the_registry_with_the_rights_of_the_team(sam: NotebookClient) -> None:
     assert " setosa " in sam.execute(CHAMPION)
     assert sam.execute(READABLE).splitlines() == ["iris-local refused", "iris-external True"]
+
+
+def test_cell_reads_the_container_of_the_team_and_the_shared_one(sam: NotebookClient) -> None:
+    size = (CHECKOUT / UPLOAD["iris.csv"]).stat().st_size
+    assert sam.execute(CONTAINERS).splitlines() == [
+        *(f"{container} {size}" for container in ("default", "shop-data", "datasets")),
+        "science-data refused",
+    ]
 
 
 def test_cell_runs_a_pipeline_that_mlflow_records(sam: NotebookClient) -> None:

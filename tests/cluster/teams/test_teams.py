@@ -10,6 +10,7 @@ import pytest
 import requests
 import yaml
 from mlplatform import job_namespace, mlflow, mlflow_pod
+from mlplatform.door import audit, start_page
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
 from infra.kubernetes_client.client import KubernetesClient
@@ -19,6 +20,25 @@ from tests.lab.cluster import TOOLS, Cluster, cluster_at
 
 from .team_stack import PERSONS, SCIENCE, SHOP, SPACES, signed_in, two_teams
 
+MLFLOW = f"{mlflow_pod.NAME}.{mlflow.NAMESPACE}.svc:5050"
+CLOSED = {
+    "start page": f"http://{start_page.NAME}.{audit.NAMESPACE}.svc:{start_page.PORT}/",
+    "audit log": f"http://{audit.NAME}.{audit.NAMESPACE}.svc:{audit.PORT}/entries",
+    "API server": "https://kubernetes.default.svc:443/version",
+}
+"""Addresses that pods of teams do not reach."""
+CONNECTIONS = f"""
+import json, socket, urllib.parse
+def connects(url):
+    parts = urllib.parse.urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port), 5).close()
+        return True
+    except OSError:
+        return False
+print(json.dumps({{name: connects(url) for name, url in {dict(CLOSED, mlflow=f"http://{MLFLOW}/")!r}.items()}}))
+"""
+"""Program that prints which addresses accept a connection."""
 FLOWER = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 
 
@@ -94,29 +114,64 @@ def test_programs_of_a_team_have_rights_on_its_runs_only(
     }
 
 
+def test_pipeline_of_a_team_reads_the_container_of_the_team(tracking_url: str, api: KubernetesClient) -> None:
+    teams = json.loads(secret(api, mlflow.NAMESPACE, mlflow_pod.NAME)[mlflow_pod.TEAMS])
+    login = ("writer.shop", teams["shop"]["passwords"]["writer"])
+    experiments = f"{tracking_url}/api/2.0/mlflow/experiments/get-by-name?experiment_name=iris-external"
+    experiment = requests.get(experiments, auth=login, timeout=30).json()["experiment"]["experiment_id"]
+    search = {
+        "experiment_ids": [experiment],
+        "filter": "attributes.status = 'FINISHED' and params.container = 'shop-data'",
+        "max_results": 10,
+    }
+    found = requests.post(f"{tracking_url}/api/2.0/mlflow/runs/search", json=search, auth=login, timeout=30)
+    assert found.json().get("runs"), found.text
+
+
 def step(namespace: str, cpu: str = "1") -> dict[str, Any]:
     """Return a pod with tools that has the labels and limits of a step."""
     resources = {"limits": {"cpu": cpu, "memory": "128Mi", "ephemeral-storage": "100Mi"}}
-    container = {"name": "main", "image": TOOLS, "command": ["sleep", "infinity"], "resources": resources}
+    container = {
+        "name": "main",
+        "image": TOOLS,
+        "command": ["sleep", "infinity"],
+        "resources": resources,
+        "securityContext": CONTAINER_SECURITY,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "caller", "namespace": namespace, "labels": job_namespace.PODS},
-        "spec": {**POD, "containers": [{**container, "securityContext": CONTAINER_SECURITY}]},
+        "spec": {**POD, "terminationGracePeriodSeconds": 0, "containers": [container]},
     }
 
 
-def test_step_of_another_team_does_not_reach_the_server(cluster: Cluster) -> None:
+@pytest.fixture(scope="module")
+def from_step(cluster: Cluster) -> Iterator[Callable[[str], str]]:
+    """Yield a function that returns the status of a request from a step of `science`; 000 without a connection."""
     cluster.apply(step(SCIENCE))
-    try:
-        cluster.wait("pod/caller", "-n", SCIENCE, "--for=condition=Ready")
-        command = ["curl", "-s", "-m", "8", "-o", "/dev/null", "-w", "%{http_code}"]
-        server = f"http://iris-server.{SHOP}.svc:5005/v2/health/ready"
-        assert cluster.execute("caller", SCIENCE, *command, server, check=False)[:3] == "000"
-        tracking = f"http://{mlflow_pod.NAME}.{mlflow.NAMESPACE}.svc:5050/health"
-        assert cluster.execute("caller", SCIENCE, *command, tracking, check=False)[:3] == "200"
-    finally:
-        cluster.kubectl("delete", "pod", "caller", "-n", SCIENCE, "--wait=false")
+    cluster.wait("pod/caller", "-n", SCIENCE, "--for=condition=Ready")
+
+    def status(url: str) -> str:
+        command = ["curl", "-sk", "-m", "8", "-o", "/dev/null", "-w", "%{http_code}", url]
+        return cluster.execute("caller", SCIENCE, *command, check=False)[:3]
+
+    yield status
+    cluster.kubectl("delete", "pod", "caller", "-n", SCIENCE, "--wait=false")
+
+
+def test_step_of_another_team_does_not_reach_the_server(from_step: Callable[[str], str]) -> None:
+    assert from_step(f"http://iris-server.{SHOP}.svc:5005/v2/health/ready") == "000"
+    assert from_step(f"http://{MLFLOW}/health") == "200"
+
+
+def test_step_reaches_neither_the_api_server_nor_services_of_the_door(from_step: Callable[[str], str]) -> None:
+    assert {name: from_step(url) for name, url in CLOSED.items()} == dict.fromkeys(CLOSED, "000")
+
+
+def test_model_server_reaches_mlflow_alone(cluster: Cluster) -> None:
+    reached = cluster.execute("deployment/iris-server", SHOP, "python3", "-c", CONNECTIONS)
+    assert json.loads(reached) == {"mlflow": True, **dict.fromkeys(CLOSED, False)}
 
 
 def test_pod_beyond_the_quota_is_refused(cluster: Cluster) -> None:

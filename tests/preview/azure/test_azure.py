@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from settings.errors import SettingsError
 from settings.infra import AzureSettings
-from settings.platform import BlobSettings
+from settings.services.blob_settings import BlobSettings
 from tests.harness import CHECKOUT
 from tests.preview.graph import Graph, key_pair, run
 

@@ -164,6 +164,24 @@ def test_report_says_who_gains_and_loses_which_right() -> None:
     assert section(rendered(step("same", "kubernetes:core/v1:ConfigMap", "door", *states)), "Rights at the door") == []
 
 
+def test_report_says_which_container_a_team_gains_and_loses() -> None:
+    token = "pulumi-python:dynamic/platform:ContainerToken"
+    shop, science = ({"container": f"{team}-data", "account_key": "secret"} for team in ("shop", "science"))
+    text = rendered(
+        step("create", token, "shop/blob-token", new=shop),
+        step("update", token, "lab/blob-token", old=shop, new=science),
+        step("delete", token, "science/blob-token", old=science),
+        step("update", token, "renewed/blob-token", old=science, new=science),
+        step("create", token, "blob-token", new=shop),
+    )
+    assert section(text, "Rights at the door") == [
+        "- steps and notebooks of the team `lab`: read the container `science-data` (now: read the container "
+        "`shop-data`)",
+        "- steps and notebooks of the team `science`: no right (now: read the container `science-data`)",
+        "- steps and notebooks of the team `shop`: read the container `shop-data` (now: no right)",
+    ]
+
+
 def test_report_has_the_messages_of_the_engine_and_the_policies() -> None:
     text = rendered(
         diagnostics=[

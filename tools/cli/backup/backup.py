@@ -10,7 +10,7 @@ from typing import Any
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message, step
 from tools.cli.backup.contents.cluster_data import CONTENT, copy_audit_log, copy_cluster_data
-from tools.cli.backup.contents.container_copy import download_container
+from tools.cli.backup.contents.container_copy import container_folder, download_container
 from tools.cli.backup.contents.etcd_copy import copy_etcd
 from tools.cli.backup.contents.external_stores import copy_external_data
 from tools.cli.backup.contents.kubeflow_data import KubeflowData
@@ -19,14 +19,12 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
 from tools.cli.backup.records import BACKUP, record_success, renew_lease
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
-from tools.cli.backup.stack_state import container_login, export_state, resources, stack_settings
+from tools.cli.backup.stack_state import container_logins, export_state, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 
 MANIFEST = "manifest.json"
 """File of a backup with its time and the fingerprint of the stack."""
-CONTAINER = "container"
-"""Folder of a backup with the blobs of the stack's container."""
 
 
 def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
@@ -77,8 +75,8 @@ def _collect(
     pulumi: Pulumi, settings: StackSettings, outputs: dict[str, Any], state: dict[str, Any], folder: Path
 ) -> None:
     """Write the data of a stack and the manifest into a folder."""
-    login = container_login(state)
-    before = take_fingerprint(outputs, login)
+    logins = container_logins(state)
+    before = take_fingerprint(outputs, logins)
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)
@@ -88,7 +86,7 @@ def _collect(
             KubeflowData(settings.platform.kubeflow, kubeconfig).copy(folder)
     copy_etcd(outputs.get("machines") or [], folder)
     copy_external_data(settings.platform.tracking, folder / CONTENT)
-    if login:
-        download_container(login, folder / CONTAINER)
+    for team, login in logins.items():
+        download_container(login, container_folder(folder, team))
     manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat()}
-    (folder / MANIFEST).write_text(json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, login))))
+    (folder / MANIFEST).write_text(json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, logins))))

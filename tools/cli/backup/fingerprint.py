@@ -28,17 +28,17 @@ KINDS = ("runs", "versions", "predictions", "blobs")
 REQUEST_SECONDS = 60
 
 
-def take_fingerprint(outputs: Mapping[str, Any], login: Mapping[str, str] | None) -> dict[str, Any]:
+def take_fingerprint(outputs: Mapping[str, Any], logins: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return the fingerprint of a running stack.
 
     Args:
         outputs: the stack's outputs with decrypted secrets.
-        login: the login to the container of the stack's data; None without such a container.
+        logins: the logins to the containers of the stack's data by team; "" is the shared container.
 
     Returns:
         `runs` and `versions`: digests of the records in MLflow by run id and by `model/version`.
         `predictions`: request and response by model; the responses are texts as the server sent them.
-        `blobs`: digests of the contents of the container by name.
+        `blobs`: digests of the contents of the containers by name, which begins with the team for containers of teams.
 
     Raises:
         BackupError: MLflow or a model server does not respond.
@@ -47,9 +47,17 @@ def take_fingerprint(outputs: Mapping[str, Any], login: Mapping[str, str] | None
     from mlflow.exceptions import MlflowException
 
     try:
-        return _read(outputs) | {"blobs": container_digests(login) if login else {}}
+        return _read(outputs) | {"blobs": _blobs(logins)}
     except (UserError, MlflowException, requests.RequestException) as error:
         raise BackupError(f"the stack has to be up, and it does not respond as expected: {error}") from None
+
+
+def _blobs(logins: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {
+        f"team {team}: {name}" if team else name: digest
+        for team, login in logins.items()
+        for name, digest in container_digests(login).items()
+    }
 
 
 def _read(outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from settings.services.backup_settings import TARGET, TARGET_FORMS
 from tools.bootstrap.console import log_message, step
 from tools.cli.audit.audit_entries import record_action
-from tools.cli.backup.backup import CONTAINER, MANIFEST, required_repository
+from tools.cli.backup.backup import MANIFEST, required_repository
 from tools.cli.backup.contents.cluster_data import (
     AUDIT_ENTRIES,
     CONTENT,
@@ -20,7 +20,7 @@ from tools.cli.backup.contents.cluster_data import (
     has_cluster_data,
     replace_cluster_data,
 )
-from tools.cli.backup.contents.container_copy import upload_container
+from tools.cli.backup.contents.container_copy import container_folder, upload_container
 from tools.cli.backup.contents.etcd_copy import ETCD, SNAPSHOT
 from tools.cli.backup.contents.external_stores import has_external_data, restore_external_data
 from tools.cli.backup.contents.kubeflow_data import FOLDER as KUBEFLOW
@@ -37,7 +37,7 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.backup.lost_volume import replace_lost_volume
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository
 from tools.cli.backup.stack_state import (
-    container_login,
+    container_logins,
     export_state,
     import_state,
     resources,
@@ -193,8 +193,8 @@ def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
             replace_cluster_data(outputs["kubeconfig"], folder)
             if "door_url" in outputs and (folder / AUDIT_ENTRIES).exists():
                 add_audit_entries(outputs["kubeconfig"], folder)
-    if login := container_login(export_state(pulumi)):
-        upload_container(login, folder / CONTAINER)
+    for team, login in container_logins(export_state(pulumi)).items():
+        upload_container(login, container_folder(folder, team))
     code = up(pulumi, [])
     if code == 0 and stack_settings(pulumi).workloads.adopt_champions:
         pulumi.output("config", "rm", "workloads:adopt_champions")

@@ -16,7 +16,7 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.pulumi_command import Pulumi
 
 TOKEN = ":ContainerToken"
-"""End of the type of the resource that has the login to the container of the stack's data."""
+"""End of the type of the resource that has the login to a container of the stack's data."""
 
 
 def stack_settings(pulumi: Pulumi) -> StackSettings:
@@ -84,14 +84,20 @@ def resources(state: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in found if not each["type"].startswith("pulumi:")]
 
 
-def container_login(state: dict[str, Any]) -> dict[str, str] | None:
-    """Return `account_url`, `account_key` and `container` of the stack's data; None if it has no such container."""
-    for resource in resources(state):
-        if resource["type"].endswith(TOKEN):
-            return {
-                name: str(plain_value(resource["inputs"][name])) for name in ("account_url", "account_key", "container")
-            }
-    return None
+def container_logins(state: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return `account_url`, `account_key` and `container` of the stack's data by team; "" is the shared container."""
+    return {
+        _team(resource): {
+            name: str(plain_value(resource["inputs"][name])) for name in ("account_url", "account_key", "container")
+        }
+        for resource in resources(state)
+        if resource["type"].endswith(TOKEN)
+    }
+
+
+def _team(resource: dict[str, Any]) -> str:
+    """Return the team that a resource belongs to, "" for a shared one: its name begins with the team and a slash."""
+    return str(resource["urn"]).rpartition("::")[2].rpartition("/")[0]
 
 
 def _set_config(pulumi: Pulumi, config: dict[str, Any]) -> None:

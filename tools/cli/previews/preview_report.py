@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from settings.metrics import describe_gate
-from tools.cli.previews.right_changes import RULES_FILE, right_changes
+from tools.cli.previews.right_changes import RULES_FILE, container_changes, right_changes
 
 State = Mapping[str, Any]
 
 OPERATIONS = ("create", "update", "replace", "delete")
 """The engine's names. The creation and the deletion within a replacement are not listed separately."""
 SHORTENED_PACKAGES = ("pulumi-python:dynamic/", "azure-native:", "kubernetes:")
-RUN, CHAMPION = "workloads:PipelineRun", "workloads:Champion"
+RUN, CHAMPION, TOKEN = "workloads:PipelineRun", "workloads:Champion", "platform:ContainerToken"
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,8 @@ def _rights(resources: Sequence[Planned]) -> Iterator[str]:
         states = [dict(state.get("inputs") or {}) for state in (each.before, each.after)]
         if each.operation and any(RULES_FILE in (state.get("data") or {}) for state in states):
             yield from right_changes(*states)
+        elif each.operation and each.kind == TOKEN:
+            yield from container_changes(each.name, *states)
 
 
 def _scores(outputs: State) -> str:

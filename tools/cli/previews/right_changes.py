@@ -37,6 +37,21 @@ def right_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterat
             yield f"model `{name}`: for {callers[1]} (now: {callers[0]})"
 
 
+def container_changes(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line if programs of a team gain or lose the right to read a container.
+
+    Args:
+        name: the name of the token's resource, which begins with the team and a slash; that of the shared token does
+            not.
+        before: the inputs of the token until now; {} if it does not exist.
+        after: its planned inputs; {} if it goes.
+    """
+    team = name.rpartition("/")[0]
+    old, new = (f"read the container `{state['container']}`" if state else "no right" for state in (before, after))
+    if team and old != new:
+        yield f"steps and notebooks of the team `{team}`: {new} (now: {old})"
+
+
 def _rules(inputs: Mapping[str, Any]) -> Rules:
     text = (inputs.get("data") or {}).get(RULES_FILE)
     return {"users": {}, "groups": {}, "models": {}, "owners": {}, "teams": None} | (json.loads(text) if text else {})

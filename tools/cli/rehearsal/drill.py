@@ -15,7 +15,7 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
 from tools.cli.backup.records import DRILL, record_success
 from tools.cli.backup.restore import Up, restore_data
-from tools.cli.backup.stack_state import container_login, copy_config, export_state, stack_settings
+from tools.cli.backup.stack_state import container_logins, copy_config, export_state, stack_settings
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.rehearsal.temporary_stack import NO_SETTINGS, Down, temporary_stack
@@ -57,7 +57,7 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
         if code:
             raise BackupError("the drill failed: the restored stack did not come up; see the messages above")
         recovery = timedelta(seconds=round(time.monotonic() - started))
-        restored = take_fingerprint(secret_outputs(stack), container_login(export_state(stack)))
+        restored = take_fingerprint(secret_outputs(stack), container_logins(export_state(stack)))
         found = list(differences(manifest, restored))
     age = datetime.now(UTC) - datetime.fromisoformat(manifest["time"])
     counts = ", ".join(f"{len(manifest[kind])} {kind}" for kind in KINDS)

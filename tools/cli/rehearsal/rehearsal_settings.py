@@ -58,6 +58,8 @@ def rehearsal_settings(
     settings["infra:kubernetes"] = {**kept, "packages": "bundle"}
     settings["platform:weave_fast_datapath"] = False
     settings["platform:load_balancer"] = {"addresses": f"{subnet[200]}-{subnet[219]}"}
+    if storage := (written.get("infra:azure") or {}).get("storage"):
+        settings["platform:blobs"] = {**(settings.get("platform:blobs") or {}), "container": storage}
     if settings.get("platform:blobs") is not None:
         settings["platform:blobs"]["port"] = blob_port
     _open_services(settings, str(subnet[219]))

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
 
 TOKEN_VARIABLE = "AZURE_STORAGE_SAS_TOKEN"
-"""Holds the container's access token. A parameter would appear in packages, command lines and logs."""
+"""Holds the access token of the container that steps read by default.
+
+A parameter would appear in packages, command lines and logs.
+"""
 RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 """Options of Azure's client, in seconds; with its defaults, an unreachable server takes a minute to fail."""
 
@@ -85,6 +88,17 @@ def failure(url: str, action: str, error: Exception) -> str:
     return f"{shown} cannot be {action}: {type(error).__name__}{detail}"
 
 
+def container_variable(container: str) -> str:
+    """Return the environment variable with the access token of a container that steps do not read by default."""
+    return f"{TOKEN_VARIABLE}_{container.replace('-', '_').upper()}"
+
+
+def _token_variable(container: str) -> str:
+    """Return the environment variable that holds the access token of a container in this process."""
+    variable = container_variable(container)
+    return variable if variable in os.environ else TOKEN_VARIABLE
+
+
 def container_client(account_url: str, container: str) -> ContainerClient:
     """Return a client of a container with its access token.
 
@@ -95,10 +109,11 @@ def container_client(account_url: str, container: str) -> ContainerClient:
     from azure.storage.blob import ContainerClient
 
     logging.getLogger("azure").setLevel(logging.WARNING)  # otherwise it logs each request and response
-    token = os.environ.get(TOKEN_VARIABLE)
+    variable = _token_variable(container)
+    token = os.environ.get(variable)
     if not token:
         account = without_secrets(account_url)
-        raise StepError(f"{TOKEN_VARIABLE} is not set; it must hold an access token of {account}/{container}")
+        raise StepError(f"{variable} is not set; it must hold an access token of {account}/{container}")
     login = AzureSasCredential(token)
     return ContainerClient(account_url, container, credential=login, connection_timeout=5, **RETRIES)
 
@@ -122,7 +137,7 @@ def blob_errors(account_url: str, container: str, blob: str) -> Iterator[None]:
     except (AzureError, ValueError) as error:
         status, code = getattr(error, "status_code", None), getattr(error, "error_code", None)
         if status in (401, 403):
-            reason = f"refuses the token in {TOKEN_VARIABLE} for the container {container!r}"
+            reason = f"refuses the token in {_token_variable(container)} for the container {container!r}"
         elif status:
             reason = f"answers {status}"
         else:

@@ -23,7 +23,7 @@ ORIGINAL: dict[str, Any] = {
     "platform:network": "flannel",
     "platform:tracking": {"database_url": "postgresql://u:p@h/d", "size_gb": 7},
     "platform:monitoring": {"alerts_url": "https://pager.example.com", "retention_days": 3},
-    "platform:blobs": {"account_url": "https://a.example.com", "account_key": "k", "container": "c"},
+    "platform:blobs": {"account_url": "https://a.example.com", "account_key": "k", "container": "flowers"},
     "platform:backup": {"target": "/backups"},
     "platform:registry": {"url": "https://registry.example.com", "username": "u", "password": "p"},
     "workloads:pipelines": {"iris-local": {"serve": True, "gate": 0.5}},
@@ -59,6 +59,12 @@ def test_rehearsal_settings_of_a_door_open_its_models() -> None:
     assert settings["workloads:pipelines"]["iris-local"]["visibility"] == "public"
     assert settings["workloads:teams"] == {"risk": {"pipelines": ["iris-local"]}}
     assert "service" not in settings["platform:tracking"]
+
+
+def test_rehearsal_settings_with_an_account_of_azure_have_its_container() -> None:
+    azure = {"infra:azure": {"operator": "192.0.2.1", "storage": "measurements"}, "platform:blobs": None}
+    settings = rehearsal_settings(ORIGINAL | azure, SUBNET, (1, 2), 4321)
+    assert settings["platform:blobs"] == {"container": "measurements", "port": 4321}
 
 
 @pytest.mark.parametrize("stack", ["lab", "onprem", "azure"])

@@ -13,6 +13,11 @@ from mlplatform.blob_token import account_name
 from tools.cli.backup.errors import BackupError
 
 
+def container_folder(folder: Path, team: str) -> Path:
+    """Return the folder of a backup with the blobs of a team's container, or of the shared one for ""."""
+    return folder / "team-containers" / team if team else folder / "container"
+
+
 def download_container(login: Mapping[str, str], folder: Path) -> int:
     """Write each blob of a container as a file below a folder, and return their number.
 
