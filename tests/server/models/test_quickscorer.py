@@ -198,6 +198,19 @@ def test_predict_row_forest_does_not_use_session(voting: Path, monkeypatch: pyte
     assert [output.tolist() for output in served.predict(load_iris().data[:1].tolist())[0]] == [[label], [shares]]
 
 
+def test_predict_infinite_output_raises(voting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served, rows = loaded(voting), load_iris().data[:2].tolist()
+
+    def overflow(rows: Any) -> list[Any]:
+        return [np.zeros(len(rows), np.int64), np.full((len(rows), 3), np.inf, np.float32)]
+
+    for name, value in (("_scorer", None), ("_batches", None), ("_run", overflow)):
+        monkeypatch.setattr(served, name, value)
+    for predict in (lambda: served.predict_row(rows[0]), lambda: served.predict(rows)):
+        with pytest.raises(FloatingPointError, match="not finite"):
+            predict()
+
+
 def test_model_that_is_not_served_any_more_is_free_at_once(voting: Path) -> None:
     """The garbage collector skips the models that a worker starts with."""
     served = loaded(voting)
