@@ -92,16 +92,23 @@ def _no_pod_reason(error: Exception) -> str | None:
     return "no pod is ready" if isinstance(error, _NoReadyPod) else None
 
 
+def _connection_error(error: Exception) -> str | None:
+    from kubernetes.client import ApiException  # type: ignore[import-untyped]
+
+    return str(error) if isinstance(error, _NoReadyPod | ApiException | OSError) else None
+
+
 class _ForwardedConnection(socketserver.BaseRequestHandler):
     server: _ForwardingServer
 
     def handle(self) -> None:
-        from kubernetes.client import ApiException  # type: ignore[import-untyped]
+        from infra.retry import retry
 
         try:
-            pod_socket = self.server.connect_to_pod()
-        except (_NoReadyPod, ApiException, UserError, OSError):
-            return  # the client sees a closed connection and may retry
+            # A client may not repeat a request whose connection ends without an answer.
+            pod_socket = retry(self.server.connect_to_pod, _connection_error, "the pod")
+        except UserError:
+            return  # the client sees a closed connection
         with closing(pod_socket):
             _copy_both_ways(self.request, pod_socket)
 
