@@ -48,7 +48,7 @@ def test_s3_target_with_a_missing_bucket_gets_it_with_the_first_backup(s3: str) 
     ("keys", "message"),
     [
         ((S3_USER, "wrong"), "platform:backup.secret_key does not belong to platform:backup.access_key at s3:"),
-        (("nobody", S3_KEY), "platform:backup.access_key: the server of s3:.* does not know this key"),
+        (("stranger", S3_KEY), "platform:backup.access_key: the server of s3:.* does not know this key"),
     ],
 )
 def test_s3_target_with_a_wrong_key_names_its_setting(s3: str, keys: tuple[str, str], message: str) -> None:
