@@ -56,7 +56,7 @@ from workloads.notebook import read_blob
 for container in ("", "shop-data", "datasets", "science-data"):
     try:
         print(container or "default", len(read_blob("iris.csv", container)))
-    except Exception as error:
+    except SystemExit as error:
         print(container, "refused" if "refuses the token" in str(error) else error)
 """
 CONNECT = """
