@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,9 +21,17 @@ def run_folders(runs: Path, now: datetime) -> Iterator[RunRecord]:
     for folder in sorted(runs.glob("*/")):
         if match := NAME.fullmatch(folder.name):
             started = datetime.strptime(match["started"], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-            changed = max(each.stat().st_mtime for each in (folder, *folder.glob("*")))
-            active = now - datetime.fromtimestamp(changed, UTC) <= ACTIVE
+            active = now - datetime.fromtimestamp(_last_change(folder), UTC) <= ACTIVE
             yield RunRecord(folder.name, match["pipeline"], started, active=active)
+
+
+def _last_change(folder: Path) -> float:
+    """Return the time of the last change in seconds since 1970. A run in progress may delete files meanwhile."""
+    times = [folder.lstat().st_mtime]
+    for each in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            times.append(each.lstat().st_mtime)
+    return max(times)
 
 
 def folder_size(folder: Path) -> int:

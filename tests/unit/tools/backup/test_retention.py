@@ -76,6 +76,7 @@ def test_retention_plan_deletes_old_folders_of_runs_that_mlflow_lacks(
         new=["iris-20250301-000000-00000c", "rent-20250201-000000-00000e"],
     )
     (runs / "durations.json").write_text("{}")
+    (runs / recorded / "gone").symlink_to("no-such-file")
     pulumi, settings = Pulumi("dev"), StackSettings.model_validate({"platform": {"keep": {"runs": {"newest": 1}}}})
     records = TrackingRecords(pulumi, "", cast(Any, None), {}, [RunRecord("id", "iris", NOW)], [], {"id": recorded})
     plan = prune.retention_plan(pulumi, settings, records)
