@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -157,3 +161,14 @@ def test_prepare_of_kept_users_changes_their_passwords_and_leaves_other_users(tm
         assert not store.authenticate_user(user, f"the-old-password-of-{user}")
         assert store.get_user(user).is_admin is (user == ADMINISTRATOR)
     assert store.authenticate_user("ada", "the-password-of-ada")
+
+
+def test_server_keeps_an_idle_connection(url: str) -> None:
+    """A request on a connection that the server closes gets no answer. uvicorn alone would close it after 5 s."""
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=30)
+    with closing(connection):
+        for pause in (0, 6):
+            time.sleep(pause)
+            connection.request("GET", "/health")
+            assert connection.getresponse().read() == b"OK"
+            connection.auto_open = 0  # another connection would hide the closed one
