@@ -94,8 +94,11 @@ class Graph(pulumi.runtime.Mocks):
         return {}
 
     def of(self, kind: str) -> dict[str, Properties]:
-        """Return the inputs of all resources of a type, by name."""
-        return {name: inputs for (of, name), inputs in self.resources.items() if of == kind}
+        """Return the inputs of all resources of a type, sorted by name.
+
+        Pulumi registers resources that do not depend on each other in any order.
+        """
+        return {name: inputs for (of, name), inputs in sorted(self.resources.items()) if of == kind}
 
 
 def run(program: Callable[[], Any], preview: bool = False, graph: Graph | None = None) -> tuple[Graph, Any]:

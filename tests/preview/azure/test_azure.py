@@ -136,8 +136,8 @@ def test_addresses_are_static() -> None:
 
 def test_public_addresses_have_dns_names() -> None:
     graph, outputs = site()
-    labels = [address["dnsSettings"]["domainNameLabel"] for address in graph.of("PublicIPAddress").values()]
-    assert labels == [f"production-{name}" for name in MACHINES]
+    labels = {name: address["dnsSettings"]["domainNameLabel"] for name, address in graph.of("PublicIPAddress").items()}
+    assert labels == {f"{name}-address": f"production-{name}" for name in MACHINES}
     assert outputs["endpoint"] == "production-control-plane.cloudapp.azure.com"
 
 
