@@ -15,10 +15,12 @@ from airgap.bundle.build import build_selection, check_requirements
 from airgap.bundle.build_requirements import require_programs
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.builders.upstream_image import is_reachable
-from airgap.bundle.image_layers import prune_image_layers
 from airgap.bundle.index import read_index, write_index
-from airgap.bundle.old_artifacts import prune_artifacts
 from airgap.bundle.progress import Progress
+from airgap.bundle.pruning.image_layers import prune_image_layers
+from airgap.bundle.pruning.old_artifacts import prune_artifacts
+from airgap.bundle.pruning.removed_checkouts import prune_environments
+from airgap.bundle.pruning.replaced_images import prune_built_images
 from airgap.bundle.registry import bundle_registry
 from airgap.bundle.registry.push import push
 from airgap.bundle.sbom import BillOfMaterials
@@ -43,6 +45,8 @@ def main() -> int:
                     artifacts = Artifacts.of(load_sources(), store, GoToolchain.find(store, 1))
                     prune_artifacts(store, artifacts, rule, dry_run=arguments.dry_run)
                 prune_image_layers(paths.cache_directory() / "images", arguments.days, dry_run=arguments.dry_run)
+                prune_built_images(store, rule, dry_run=arguments.dry_run)
+                prune_environments(dry_run=arguments.dry_run)
             case "check":
                 if names := index.missing_images(load_sources(), store):
                     raise SetupError(f"The bundle lacks {', '.join(names)}. Run `make bundle`.")

@@ -18,7 +18,7 @@ from airgap.bundle.build import build_selection
 from airgap.bundle.build_requirements import require_programs, require_root_for
 from airgap.bundle.builders.go_program import GoToolchain
 from airgap.bundle.index import read_index, write_index
-from airgap.bundle.old_artifacts import prune_artifacts
+from airgap.bundle.pruning.old_artifacts import prune_artifacts
 from airgap.bundle.sbom import BillOfMaterials
 from airgap.bundle.selection import select_artifacts
 from airgap.bundle.source_table import SourceTable, load_sources

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.image_layers import outdated_layers, prune_image_layers
+from airgap.bundle.pruning.image_layers import outdated_layers, prune_image_layers
 
 pytestmark = pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("buildah") is None, reason="builds of images need root and buildah"

@@ -22,6 +22,8 @@ LINK = PROJECT / ".venv"
 UV_REQUIREMENTS = PROJECT / "tools" / "bootstrap" / "uv" / "requirements.txt"
 VERSION_TIMEOUT_SECONDS = 30
 NPM_LOCK = "package-lock.json"
+STAMP = "installed-from.txt"
+"""File of an environment: the path of its checkout, and the digests of what defines the environment."""
 
 
 def install_environment() -> None:
@@ -38,7 +40,7 @@ def _installed(suffix: str, content: str, *options: str) -> Path:
     """Return the folder of an environment of this checkout, as uv.lock pins it."""
     checkout = hashlib.sha256(os.fsencode(PROJECT)).hexdigest()[:12]
     directory = paths.cache_directory() / "venvs" / f"{checkout}{suffix}"
-    stamp = directory / "installed-from.txt"
+    stamp = directory / STAMP
     if not (directory / "bin" / "python").exists() or not stamp.is_file() or stamp.read_text() != _sources():
         stamp.unlink(missing_ok=True)
         _synchronize(directory, content, options)

@@ -11,20 +11,22 @@ from tools.bootstrap.console import log_message
 
 
 @contextmanager
-def file_lock(file: Path, waiting: str) -> Iterator[None]:
-    """Hold an exclusive lock on `file` for the block.
+def file_lock(file: Path, waiting: str, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock on `file` for the block.
 
     The kernel releases the lock when its process ends, also after SIGKILL.
 
     Args:
         file: the lock file; it is created with its folder.
         waiting: the message to log before waiting for another process.
+        shared: True to let other processes hold the lock with `shared`, False to let none.
     """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             log_message(waiting)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, kind)
         yield

@@ -27,6 +27,7 @@ from airgap.bundle.registry.configuration import read_login, write_configuration
 from airgap.bundle.store import Store
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import SetupError, log_message
+from tools.bootstrap.file_lock import file_lock
 from tools.bootstrap.process import has_start_time, run_visible, start_time
 
 PROGRAM = "docker-registry"
@@ -120,15 +121,20 @@ def start(
 
 
 @contextmanager
-def writable(store: Store) -> Iterator[RunningRegistry]:
+def writable(store: Store, *, alone: bool = False) -> Iterator[RunningRegistry]:
     """Run a registry that accepts pushes, on the loopback address and within the block.
 
     Its password is temporary. All registries of the store serve the pushed images.
 
+    Args:
+        store: the cache of the bundle.
+        alone: True to wait until no other process runs such a registry, and to let none start.
+
     Raises:
         SetupError: the start failed; with the last lines of the log.
     """
-    with tempfile.TemporaryDirectory(prefix="mlplatform-registry-") as name:
+    lock = file_lock(home(store) / "pushes.lock", "Other processes use the registry's files.", shared=not alone)
+    with lock, tempfile.TemporaryDirectory(prefix="mlplatform-registry-") as name:
         folder = Path(name)
         certificates.issue(folder, [LOOPBACK])
         # A killed process cannot stop the registry -> the kernel does.
