@@ -75,7 +75,7 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     if options.part == ETCD:
         return _write_etcd(repository, original, stack_folder(pulumi.name))
     if options.part == KUBEFLOW:
-        _replace_kubeflow_data(pulumi, repository, original, overwrite=options.overwrite)
+        replace_kubeflow_data(pulumi, repository, original, overwrite=options.overwrite)
         _record(pulumi, f"Kubeflow Pipelines of {original}")
         return 0
     if options.new_volume:
@@ -98,7 +98,7 @@ def _replace_volume(pulumi: Pulumi) -> None:
         replace_lost_volume(kubeconfig)
 
 
-def _replace_kubeflow_data(pulumi: Pulumi, repository: BackupRepository, original: str, *, overwrite: bool) -> None:
+def replace_kubeflow_data(pulumi: Pulumi, repository: BackupRepository, original: str, *, overwrite: bool) -> None:
     """Replace the data of Kubeflow Pipelines of a running stack.
 
     Raises:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+from infra.lab.requirements import require_root_and_tools
 from infra.local.free_ports import free_ports
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
@@ -14,13 +16,17 @@ from tools.cli.backup.backup import required_repository
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
 from tools.cli.backup.records import DRILL, record_success
-from tools.cli.backup.restore import Up, restore_data
+from tools.cli.backup.restore import Up, replace_kubeflow_data, restore_data
 from tools.cli.backup.stack_state import container_logins, copy_config, export_state, stack_settings
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
+from tools.cli.rehearsal.rehearsal_settings import rehearsal_settings
+from tools.cli.rehearsal.temporary_lab import free_lab_network, next_settings, write_settings
 from tools.cli.rehearsal.temporary_stack import NO_SETTINGS, Down, temporary_stack
 
 SHOWN_DIFFERENCES = 20
+MACHINES = (1, 2)
+"""Control planes and workers of the lab for a stack with a cluster. Replicated stores need three machines."""
 
 
 def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
@@ -30,14 +36,10 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
         0 if each run, version and prediction of the backup is in the restored stack, else 1.
 
     Raises:
-        BackupError: the stack has a cluster, external stores or no backup, or the restored stack did not come up.
+        BackupError: the stack has external stores or no backup, or the restored stack did not come up.
+        UserError: the stack has a cluster, and this computer cannot have a lab.
     """
     settings = stack_settings(pulumi)
-    if settings.infra.cluster != "none":
-        raise BackupError(
-            "drills are for stacks without a cluster; restore into another stack: make restore STACK=... "
-            f"FROM={pulumi.stack}"
-        )
     tracking = settings.platform.tracking
     if tracking.database_url or tracking.artifacts:
         raise BackupError(
@@ -45,17 +47,13 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
             "into a stack with other stores: make restore STACK=... FROM=..."
         )
     repository = required_repository(pulumi.stack, settings)
-    committed = PROJECT / f"Pulumi.{pulumi.name}.yaml"
-    content = committed.read_text() if committed.is_file() else NO_SETTINGS
-    with temporary_stack(f"{pulumi.stack}-drill", content, down) as stack:
-        copy_config(pulumi, stack)
-        names = list(_port_settings(settings))
-        for name, port in zip(names, free_ports(len(names)), strict=True):
-            stack.output("config", "set", "--path", name, str(port))
+    with _new_stack(pulumi, settings, down) as stack:
         started = time.monotonic()
         code, manifest = restore_data(stack, repository, pulumi.name, overwrite=False, up=up)
         if code:
             raise BackupError("the drill failed: the restored stack did not come up; see the messages above")
+        if settings.platform.pipelines == "kubeflow":
+            replace_kubeflow_data(stack, repository, pulumi.name, overwrite=True)
         recovery = timedelta(seconds=round(time.monotonic() - started))
         restored = take_fingerprint(secret_outputs(stack), container_logins(export_state(stack)))
         found = list(differences(manifest, restored))
@@ -68,6 +66,27 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
     if not found:
         record_success(pulumi.name, DRILL)
     return 1 if found else 0
+
+
+@contextmanager
+def _new_stack(pulumi: Pulumi, settings: StackSettings, down: Down) -> Iterator[Pulumi]:
+    """Yield an empty stack with the settings of another one: on free ports of this computer, or in a lab."""
+    name = f"{pulumi.stack}-drill"
+    if settings.infra.cluster != "none":
+        require_root_and_tools()
+        network = free_lab_network(settings.infra.kubernetes)
+        written, secrets = next_settings(pulumi)
+        with temporary_stack(name, NO_SETTINGS, down) as stack:
+            write_settings(stack, rehearsal_settings(written, network, MACHINES), secrets)
+            yield stack
+        return
+    committed = PROJECT / f"Pulumi.{pulumi.name}.yaml"
+    with temporary_stack(name, committed.read_text() if committed.is_file() else NO_SETTINGS, down) as stack:
+        copy_config(pulumi, stack)
+        names = list(_port_settings(settings))
+        for each, port in zip(names, free_ports(len(names)), strict=True):
+            stack.output("config", "set", "--path", each, str(port))
+        yield stack
 
 
 def _port_settings(settings: StackSettings) -> Iterator[str]:

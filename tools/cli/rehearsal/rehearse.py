@@ -10,25 +10,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from infra.errors import UserError
 from infra.kubernetes_client.client import KubernetesClient
-from infra.lab.bridge import link_addresses
 from infra.lab.requirements import require_root_and_tools
-from infra.local.free_ports import free_ports
 from settings.infra import InfraSettings
-from settings.loading import merged_settings, parse_stack_file
 from tools.bootstrap.console import log_message
 from tools.bootstrap.paths import PROJECT
 from tools.cli.backup.fingerprint import score_urls
 from tools.cli.backup.restore import Up
-from tools.cli.backup.stack_state import pulumi_config, stack_settings
+from tools.cli.backup.stack_state import stack_settings
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.rehearsal.availability import WatchedService, watched
 from tools.cli.rehearsal.last_deployment import Deployment, deployed_program, last_deployment, up_in
-from tools.cli.rehearsal.rehearsal_settings import OWN, free_subnet, rehearsal_settings
+from tools.cli.rehearsal.rehearsal_settings import OWN, rehearsal_settings
+from tools.cli.rehearsal.temporary_lab import free_lab_network, next_settings, write_settings
 from tools.cli.rehearsal.temporary_stack import NO_SETTINGS, Down, temporary_stack
 from tools.cli.rehearsal.watched_stack import PredictionLoad, example_prediction, loaded, service_requests
 
@@ -85,27 +81,23 @@ def rehearse(pulumi: Pulumi, arguments: Sequence[str], up: Up, down: Down) -> in
         raise UserError(f"the stack {pulumi.stack} is not up: there is nothing to update. Run `make up` first")
     require_root_and_tools()
     deployment = last_deployment(pulumi)
-    subnet = free_subnet(
-        [address for _, found in link_addresses() for address in found],
-        [str(infra.kubernetes.pod_subnet), str(infra.kubernetes.service_subnet)],
-    )
-    (port,) = free_ports(1)
+    network = free_lab_network(infra.kubernetes)
     roles = [node["role"] for node in outputs["nodes"]]
     machines = (roles.count("control-plane"), roles.count("worker"))
-    before = rehearsal_settings(deployment.written, subnet, machines, port)
+    before = rehearsal_settings(deployment.written, network, machines)
     before["infra:kubernetes"]["version"] = str(outputs["nodes"][0]["version"]).removeprefix("v")
-    written, secrets = _settings_of_checkout(pulumi)
-    after = rehearsal_settings(written, subnet, _machines(infra), port)
+    written, secrets = next_settings(pulumi)
+    after = rehearsal_settings(written, network, _machines(infra))
     for line in _introduction(pulumi, deployment, written):
         log_message(line)
     with (
         deployed_program(deployment) as folder,
         temporary_stack(f"{pulumi.stack}-rehearsal", NO_SETTINGS, down) as stack,
     ):
-        _write(stack, before, deployment.secrets)
+        write_settings(stack, before, deployment.secrets)
         if up(stack, []) if folder == PROJECT else up_in(folder, stack):
             raise UserError("the lab with the stack's present settings did not come up; see the messages above")
-        return _update(stack, lambda: _write(stack, after, secrets), options.rate, up)
+        return _update(stack, lambda: write_settings(stack, after, secrets), options.rate, up)
 
 
 def _update(stack: Pulumi, write: Callable[[], None], rate: float, up: Up) -> int:
@@ -160,27 +152,6 @@ def _introduction(pulumi: Pulumi, deployment: Deployment, written: Mapping[str, 
             yield f"  {name} changes"
         if name in OWN:
             yield f"  {name} is left out: {OWN[name]}"
-
-
-def _settings_of_checkout(pulumi: Pulumi) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return the settings that the next `up` takes, and the names of the secret ones."""
-    file = PROJECT / f"Pulumi.{pulumi.name}.yaml"
-    committed = parse_stack_file(file.name, file.read_text()) if file.is_file() else {}
-    config = pulumi_config(pulumi)
-    written = merged_settings(committed, {name: value["value"] for name, value in config.items()})
-    return written, frozenset(name for name, value in config.items() if value.get("secret"))
-
-
-def _write(stack: Pulumi, settings: Mapping[str, Any], secrets: frozenset[str]) -> None:
-    """Write the settings of the lab: secret ones through standard input into Pulumi's encrypted file."""
-    for name in pulumi_config(stack):
-        stack.output("config", "rm", name)
-    for name in secrets & settings.keys():
-        value = settings[name]
-        text = value if isinstance(value, str) else json.dumps(value)
-        stack.output("config", "set", "--secret", name, stdin=text)
-    plain = {name: value for name, value in settings.items() if name not in secrets}
-    (PROJECT / f"Pulumi.{stack.name}.yaml").write_text(yaml.safe_dump({"config": plain}))
 
 
 def _machines(infra: InfraSettings) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Settings of the lab of `make rehearse`."""
+"""Settings of the lab of `make rehearse` and `make drill`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import yaml
 from infra.errors import UserError
 from settings.paths import PROJECT
 from settings.stack import StackSettings
-from tools.cli.rehearsal.rehearsal_settings import SUBNETS, free_subnet, rehearsal_settings
+from tools.cli.rehearsal.rehearsal_settings import rehearsal_settings
+from tools.cli.rehearsal.temporary_lab import SUBNETS, TemporaryNetwork, free_subnet
 
 SUBNET = SUBNETS[0]
+NETWORK = TemporaryNetwork(SUBNET, 4321)
 ORIGINAL: dict[str, Any] = {
     "infra:machines": "hosts",
     "infra:cluster": "kubeadm",
@@ -39,7 +41,7 @@ def validated(settings: dict[str, Any]) -> StackSettings:
 
 
 def test_rehearsal_settings_name_nothing_of_the_original() -> None:
-    settings = rehearsal_settings(ORIGINAL, SUBNET, (3, 9), 4321)
+    settings = rehearsal_settings(ORIGINAL, NETWORK, (3, 9))
     found = validated(settings)
     assert (found.infra.machines, found.infra.lab.size, found.infra.lab.control_planes) == ("lab", 5, 3)
     assert (found.infra.kubernetes.version, found.infra.kubernetes.packages) == ("1.33.1", "bundle")
@@ -54,7 +56,7 @@ def test_rehearsal_settings_name_nothing_of_the_original() -> None:
 def test_rehearsal_settings_of_a_door_open_its_models() -> None:
     door = {"host": "ml.example.com", "oidc": {"issuer": "https://id.example.com"}}
     teams = {"risk": {"people": ["anna"], "groups": ["g"], "pipelines": ["iris-local"]}}
-    settings = rehearsal_settings(ORIGINAL | {"platform:door": door, "workloads:teams": teams}, SUBNET, (1, 2), 4321)
+    settings = rehearsal_settings(ORIGINAL | {"platform:door": door, "workloads:teams": teams}, NETWORK, (1, 2))
     assert settings["platform:door"] == {"host": str(SUBNET[219]), "address": str(SUBNET[219])}
     assert settings["workloads:pipelines"]["iris-local"]["visibility"] == "public"
     assert settings["workloads:teams"] == {"risk": {"pipelines": ["iris-local"]}}
@@ -63,14 +65,14 @@ def test_rehearsal_settings_of_a_door_open_its_models() -> None:
 
 def test_rehearsal_settings_with_an_account_of_azure_have_its_container() -> None:
     azure = {"infra:azure": {"operator": "192.0.2.1", "storage": "measurements"}, "platform:blobs": None}
-    settings = rehearsal_settings(ORIGINAL | azure, SUBNET, (1, 2), 4321)
+    settings = rehearsal_settings(ORIGINAL | azure, NETWORK, (1, 2))
     assert settings["platform:blobs"] == {"container": "measurements", "port": 4321}
 
 
-@pytest.mark.parametrize("stack", ["lab", "onprem", "azure"])
+@pytest.mark.parametrize("stack", ["lab", "onprem", "azure", "managed"])
 def test_rehearsal_settings_of_committed_stacks_are_valid(stack: str) -> None:
     committed = yaml.safe_load((PROJECT / f"Pulumi.{stack}.yaml").read_text())["config"]
-    found = validated(rehearsal_settings(committed, SUBNET, (1, 2), 4321))
+    found = validated(rehearsal_settings(committed, NETWORK, (1, 2)))
     assert found.infra.lab.subnet == SUBNET
     assert found.infra.hosts is None
     assert found.infra.azure is None
