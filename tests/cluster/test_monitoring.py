@@ -18,7 +18,7 @@ from mlplatform.monitoring.scraping import NAMESPACE, PROMETHEUS, labels
 from infra.kubernetes_client.client import KubernetesClient
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tests.waiting import until
-from tools.cli.backup.records import BACKUP, renew_lease
+from tools.cli.backup.records import BACKUP, DRILL, renew_lease
 from workloads.serving import kubernetes
 
 from .conftest import pods, ready, secret
@@ -135,11 +135,12 @@ def test_prometheus_replaces_a_deleted_model_pod_with_its_successor(
     until(lambda: len(read()) >= len(before) and gone not in read(), seconds=180)
 
 
-def test_prometheus_knows_the_time_of_the_last_backup(kubeconfig: str, prometheus: Asked) -> None:
+@pytest.mark.parametrize("kind", [BACKUP, DRILL])
+def test_prometheus_knows_the_time_of_the_last_backup_and_drill(kubeconfig: str, prometheus: Asked, kind: str) -> None:
     begin = time.time()
     for _ in range(2):  # the first call creates the lease, the second one renews it
-        renew_lease(kubeconfig)
-    query = f'kube_lease_renew_time{{namespace="{NAMESPACE}",lease="{BACKUP}"}}'
+        renew_lease(kubeconfig, kind)
+    query = f'kube_lease_renew_time{{namespace="{NAMESPACE}",lease="{kind}"}}'
     until(lambda: (prometheus.value(query) or 0) >= int(begin), seconds=SCRAPED_SECONDS)
 
 

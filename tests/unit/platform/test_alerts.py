@@ -33,6 +33,7 @@ DAY = 24 * 3600
 EXPIRES = "registry_certificate_expiration_timestamp_seconds"
 DOOR_EXPIRES, DOOR_LIFETIME = "door_certificate_expiration_timestamp_seconds", "door_certificate_lifetime_seconds"
 BACKED_UP = 'kube_lease_renew_time{namespace="mlplatform-monitoring",lease="backup"}'
+DRILLED = BACKED_UP.replace("backup", "drill")
 TTL = 'kubelet_certificate_manager_server_ttl_seconds{node="worker-1"}'
 CERTIFICATES = 'apiserver_client_certificate_expiration_seconds_bucket{le="%s"}'
 WAITING = 'kube_pod_container_status_waiting_reason{namespace="n",pod="p",container="c",reason="%s"}'
@@ -72,6 +73,8 @@ FIRES: dict[str, Case] = {
     "KubeletCertificateExpires": Case({TTL: f"{13 * DAY}x40"}, 20),
     "BackupOverdue": Case({BACKED_UP: f"{-3 * DAY}x60"}, 20),
     "BackupMissing": Case({"backup_expected": "1x300"}, 25 * 60, "5m"),
+    "DrillOverdue": Case({DRILLED: f"{-32 * DAY}x60"}, 20),
+    "DrillMissing": Case({"backup_expected": "1x800", BACKED_UP: f"{32 * DAY}x800"}, 32 * 24 * 60, "1h"),
     "PodCrashLooping": Case({WAITING % "CrashLoopBackOff": "1 0 1x8 0 1x30"}, 12),
     "PodNotReady": Case({READY: "0x60", PHASE % "Running": "1x60"}, 20),
     "StoreMemberMissing": Case({STORE: "1x4 0x20"}, 10),
@@ -110,6 +113,13 @@ QUIET: dict[str, dict[str, Case]] = {
         "a first backup": Case({"backup_expected": "1x300", BACKED_UP: f"{DAY}x300"}, 25 * 60, "5m"),
         "a stack without a target": Case({"up": "1x300"}, 25 * 60, "5m"),
         "a stack of today": Case({"backup_expected": "1x300"}, 12 * 60, "5m"),
+    },
+    "DrillOverdue": {"a drill of last month": Case({DRILLED: f"{-30 * DAY}x60"}, 20)},
+    "DrillMissing": {
+        "a first drill": Case(
+            {"backup_expected": "1x800", BACKED_UP: f"{32 * DAY}x800", DRILLED: f"{32 * DAY}x800"}, 32 * 24 * 60, "1h"
+        ),
+        "a stack of this month": Case({"backup_expected": "1x800", BACKED_UP: f"{30 * DAY}x800"}, 30 * 24 * 60, "1h"),
     },
     "PodCrashLooping": {
         "a pod that waits for its image": Case({WAITING % "ContainerCreating": "1x40"}, 12),

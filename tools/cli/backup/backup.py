@@ -48,7 +48,7 @@ def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
     repository.save_state(json.dumps(state), pulumi.name)
     record_success(pulumi.name, BACKUP)
     if "monitoring_url" in outputs:
-        renew_lease(outputs["kubeconfig"])
+        renew_lease(outputs["kubeconfig"], BACKUP)
     assert settings.platform.backup
     repository.delete_outdated(pulumi.name, settings.platform.backup.keep)
     log_message(

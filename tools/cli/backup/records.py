@@ -29,15 +29,15 @@ def record_success(stack: str, kind: str) -> None:
     file.write_text(json.dumps({"time": datetime.now(UTC).isoformat()}))
 
 
-def renew_lease(kubeconfig: str) -> None:
-    """Record in the cluster that a backup has succeeded now: its alerts read the time of this lease."""
+def renew_lease(kubeconfig: str, kind: str) -> None:
+    """Record in the cluster that a backup or a drill has succeeded now: its alerts read the time of this lease."""
     apply_manifest(
         kubeconfig,
         {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": BACKUP, "namespace": NAMESPACE},
-            "spec": {"holderIdentity": "make-backup", "renewTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"},
+            "metadata": {"name": kind, "namespace": NAMESPACE},
+            "spec": {"holderIdentity": f"make-{kind}", "renewTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"},
         },
     )
 

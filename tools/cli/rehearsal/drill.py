@@ -15,10 +15,10 @@ from tools.bootstrap.paths import PROJECT
 from tools.cli.backup.backup import required_repository
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
-from tools.cli.backup.records import DRILL, record_success
+from tools.cli.backup.records import DRILL, record_success, renew_lease
 from tools.cli.backup.restore import Up, replace_kubeflow_data, restore_data
 from tools.cli.backup.stack_state import container_logins, copy_config, export_state, stack_settings
-from tools.cli.cluster_access import secret_outputs
+from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.rehearsal.rehearsal_settings import rehearsal_settings
 from tools.cli.rehearsal.temporary_lab import free_lab_network, next_settings, write_settings
@@ -64,8 +64,19 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
     result = f"{len(found)} of {counts} differ" if found else f"all are equal: {counts}"
     log_message(f"Drill of stack {pulumi.stack}: {result}. Recovery time {recovery}, age of the data {_rounded(age)}.")
     if not found:
-        record_success(pulumi.name, DRILL)
+        _record(pulumi)
     return 1 if found else 0
+
+
+def _record(pulumi: Pulumi) -> None:
+    """Record the success on this computer, and in the stack's cluster for its alerts if the cluster answers."""
+    record_success(pulumi.name, DRILL)
+    outputs = secret_outputs(pulumi)
+    if "monitoring_url" in outputs:
+        try:
+            renew_lease(outputs["kubeconfig"], DRILL)
+        except AccessError as error:
+            log_message(f"The alerts of stack {pulumi.stack} do not know of the drill: {error}")
 
 
 @contextmanager
