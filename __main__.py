@@ -9,6 +9,7 @@ from mlplatform.platform import cluster_platform, local_platform
 from mlplatform.required_images import require_images
 from pulumi.runtime.config import CONFIG, get_config_env
 
+from infra.local.crontab import ScheduledCommand
 from settings.loading import load_settings
 from settings.paths import cache_directory
 from settings.store_rules import has_replicated_stores
@@ -43,6 +44,8 @@ else:
         **platform.outputs,
         **deploy(settings, platform),
     }
+if (backup := settings.platform.backup) and backup.schedule:
+    ScheduledCommand("backup", stack=stack, schedule=backup.schedule, setting="platform:backup.schedule")
 # Another stack reads this output to copy the models of this one: workloads.model_transfer.model_transfer.
 outputs[ACCESS] = pulumi.Output.secret(platform.tracking.reading_access.inputs())
 for name, output in outputs.items():

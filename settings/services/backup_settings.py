@@ -6,6 +6,7 @@ import re
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from settings.pipelines.cron import Schedule
 from settings.types import Section
 
 TARGET = re.compile(r"/.+|sftp://[^/]+/.+|sftp:[^/:]+:.+|s3:https?://[^/]+/.+")
@@ -40,6 +41,9 @@ class BackupSettings(Section):
     """Secret key of an S3 target."""
     keep: SnapshotRetentionSettings = SnapshotRetentionSettings()
     """Backups to keep."""
+    schedule: Schedule | None = None
+    """Times of `make backup` on this computer: five fields of cron in its time zone, such as `30 2 * * *`. `make up`
+    writes them into your crontab. Unset: no backup runs by itself."""
 
     @field_validator("target")
     @classmethod
@@ -47,6 +51,17 @@ class BackupSettings(Section):
         if not TARGET.fullmatch(target):
             raise ValueError(f"write {TARGET_FORMS}")
         return target
+
+    @field_validator("schedule")
+    @classmethod
+    def _check_schedule(cls, schedule: str | None) -> str | None:
+        """Return five fields: cron has none for seconds."""
+        if schedule is None:
+            return None
+        seconds, _, fields = schedule.partition(" ")
+        if seconds != "0":
+            raise ValueError(f"write five fields: cron starts nothing at the seconds {seconds}")
+        return fields
 
     @model_validator(mode="after")
     def _check_keys(self) -> BackupSettings:

@@ -63,11 +63,6 @@ def import_state(pulumi: Pulumi, state: dict[str, Any]) -> None:
     pulumi.output("stack", "import", stdin=json.dumps(state["deployment"]))
 
 
-def copy_config(source: Pulumi, target: Pulumi) -> None:
-    """Give a stack the values of `pulumi config set` of another one."""
-    _set_config(target, pulumi_config(source))
-
-
 def write_config_copy(pulumi: Pulumi, file: Path, name: str, value: str) -> None:
     """Write the values of `pulumi config set` and one more value to a file, for the option `--config-file` of Pulumi.
 

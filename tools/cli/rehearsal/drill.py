@@ -11,18 +11,17 @@ from infra.lab.requirements import require_root_and_tools
 from infra.local.free_ports import free_ports
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
-from tools.bootstrap.paths import PROJECT
 from tools.cli.backup.backup import required_repository
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
 from tools.cli.backup.records import DRILL, record_success, renew_lease
 from tools.cli.backup.restore import Up, replace_kubeflow_data, restore_data
-from tools.cli.backup.stack_state import container_logins, copy_config, export_state, stack_settings
+from tools.cli.backup.stack_state import container_logins, export_state, stack_settings
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.rehearsal.rehearsal_settings import rehearsal_settings
 from tools.cli.rehearsal.temporary_lab import free_lab_network, next_settings, write_settings
-from tools.cli.rehearsal.temporary_stack import NO_SETTINGS, Down, temporary_stack
+from tools.cli.rehearsal.temporary_stack import Down, temporary_stack
 
 SHOWN_DIFFERENCES = 20
 MACHINES = (1, 2)
@@ -82,21 +81,18 @@ def _record(pulumi: Pulumi) -> None:
 @contextmanager
 def _new_stack(pulumi: Pulumi, settings: StackSettings, down: Down) -> Iterator[Pulumi]:
     """Yield an empty stack with the settings of another one: on free ports of this computer, or in a lab."""
-    name = f"{pulumi.stack}-drill"
-    if settings.infra.cluster != "none":
-        require_root_and_tools()
-        network = free_lab_network(settings.infra.kubernetes)
-        written, secrets = next_settings(pulumi)
-        with temporary_stack(name, NO_SETTINGS, down) as stack:
+    written, secrets = next_settings(pulumi)
+    with temporary_stack(f"{pulumi.stack}-drill", down) as stack:
+        if settings.infra.cluster != "none":
+            require_root_and_tools()
+            network = free_lab_network(settings.infra.kubernetes)
             write_settings(stack, rehearsal_settings(written, network, MACHINES), secrets)
-            yield stack
-        return
-    committed = PROJECT / f"Pulumi.{pulumi.name}.yaml"
-    with temporary_stack(name, committed.read_text() if committed.is_file() else NO_SETTINGS, down) as stack:
-        copy_config(pulumi, stack)
-        names = list(_port_settings(settings))
-        for each, port in zip(names, free_ports(len(names)), strict=True):
-            stack.output("config", "set", "--path", each, str(port))
+        else:
+            written.pop("platform:backup")
+            write_settings(stack, written, secrets)
+            names = list(_port_settings(settings))
+            for each, port in zip(names, free_ports(len(names)), strict=True):
+                stack.output("config", "set", "--path", each, str(port))
         yield stack
 
 

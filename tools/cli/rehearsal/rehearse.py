@@ -25,7 +25,7 @@ from tools.cli.rehearsal.availability import WatchedService, watched
 from tools.cli.rehearsal.last_deployment import Deployment, deployed_program, last_deployment, up_in
 from tools.cli.rehearsal.rehearsal_settings import OWN, rehearsal_settings
 from tools.cli.rehearsal.temporary_lab import free_lab_network, next_settings, write_settings
-from tools.cli.rehearsal.temporary_stack import NO_SETTINGS, Down, temporary_stack
+from tools.cli.rehearsal.temporary_stack import Down, temporary_stack
 from tools.cli.rehearsal.watched_stack import PredictionLoad, example_prediction, loaded, service_requests
 
 RATE = 50
@@ -92,7 +92,7 @@ def rehearse(pulumi: Pulumi, arguments: Sequence[str], up: Up, down: Down) -> in
         log_message(line)
     with (
         deployed_program(deployment) as folder,
-        temporary_stack(f"{pulumi.stack}-rehearsal", NO_SETTINGS, down) as stack,
+        temporary_stack(f"{pulumi.stack}-rehearsal", down) as stack,
     ):
         write_settings(stack, before, deployment.secrets)
         if up(stack, []) if folder == PROJECT else up_in(folder, stack):

@@ -17,18 +17,17 @@ Down = Callable[[Pulumi], int]
 
 
 @contextmanager
-def temporary_stack(name: str, settings: str, down: Down) -> Iterator[Pulumi]:
-    """Yield a new stack; remove it with its data and its file at the end.
+def temporary_stack(name: str, down: Down) -> Iterator[Pulumi]:
+    """Yield a new stack without settings; remove it with its data and its file at the end.
 
     Args:
         name: the name of the stack. A stack of this name that a killed command left is removed first.
-        settings: the content of its file.
         down: destroys the stack.
     """
     stack = Pulumi(name)
     file = PROJECT / f"Pulumi.{stack.name}.yaml"
     with ExitStack() as cleanup:
-        file.write_text(settings)
+        file.write_text(NO_SETTINGS)
         cleanup.callback(file.unlink, missing_ok=True)
         stack.output("stack", "select", "--create")
         if stack_folder(stack.name).exists():

@@ -1,0 +1,110 @@
+"""Regular commands in the crontab of a user, with a stand-in for the program `crontab`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.dynamic_provider import UserError
+from infra.local import crontab
+from infra.local.crontab import _ScheduleProvider
+
+OTHERS = "# mine\n0 1 * * * echo 100\\%\n5 5 * * 1 make backup STACK=b # mlplatform backup b\n"
+CRONTAB = """#!/bin/sh
+if [ "$1" = -l ]; then
+  cat "$TABLE" 2>/dev/null || { echo "no crontab for user" >&2; exit 1; }
+else
+  cat > "$TABLE"
+fi
+"""
+PROPS: dict[str, Any] = {
+    "target": "backup",
+    "stack": "a",
+    "schedule": "30 2 * * *",
+    "setting": "platform:backup.schedule",
+}
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program(tmp_path / "bin", "crontab", CRONTAB)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("TABLE", str(tmp_path / "table"))
+    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path / "cache %"))
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE_FILE", "/secret files/passphrase")
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE", raising=False)
+    return tmp_path / "table"
+
+
+def test_line_is_added_changed_and_removed_and_others_stay(table: Path) -> None:
+    table.write_text(OTHERS)
+    provider = _ScheduleProvider()
+    state = provider.create(PROPS).outs or {}
+    assert table.read_text() == f"{OTHERS}{state['line']}\n"
+    assert not provider.diff("", state, PROPS).changes
+    news = PROPS | {"schedule": "0 3 * * *"}
+    assert provider.diff("", state, news).changes
+    state = provider.update("", state, news).outs or {}
+    assert table.read_text().startswith(f"{OTHERS}0 3 * * * cd ")
+    assert len(table.read_text().splitlines()) == 4
+    assert provider.read("backup", state).id == "backup"
+    provider.delete("", state)
+    assert table.read_text() == OTHERS
+    assert not provider.read("backup", state).id
+
+
+def test_first_line_of_a_user_without_a_crontab(table: Path) -> None:
+    state = _ScheduleProvider().create(PROPS).outs or {}
+    assert table.read_text() == f"{state['line']}\n"
+
+
+def test_command_runs_make_in_the_checkout_and_writes_its_log(table: Path, tmp_path: Path) -> None:
+    program(tmp_path / "bin", "make", '#!/bin/sh\necho "$PWD" "$@" "$PULUMI_CONFIG_PASSPHRASE_FILE"\n')
+    line = (_ScheduleProvider().create(PROPS).outs or {})["line"]
+    command = line.removeprefix(f"{PROPS['schedule']} ").replace(r"\%", "%")
+    log = tmp_path / "cache %" / "logs" / "backup-a.log"
+    log.parent.mkdir(parents=True)
+    subprocess.run(["/bin/sh", "-c", command], check=True, env={"PATH": "/usr/bin:/bin"}, cwd="/")
+    assert log.read_text() == f"{crontab.PROJECT} backup STACK=a /secret files/passphrase\n"
+
+
+def test_preview_on_another_computer_or_checkout_changes_no_line(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = _ScheduleProvider()
+    state = provider.create(PROPS).outs or {}
+    monkeypatch.setattr(crontab, "PROJECT", Path("/builds/checkout"))
+    assert provider.diff("", state, PROPS).changes  # the checkout of this computer has moved
+    monkeypatch.setattr(crontab.socket, "gethostname", lambda: "runner-1")
+    assert not provider.diff("", state, PROPS).changes
+    before = table.read_text()
+    provider.delete("", state)
+    assert table.read_text() == before
+
+
+def test_secret_variable_is_refused_with_its_replacement(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "word")
+    with pytest.raises(UserError, match=r"^platform:backup.schedule: .*use PULUMI_CONFIG_PASSPHRASE_FILE"):
+        _ScheduleProvider().create(PROPS)
+    assert not table.exists()
+
+
+def test_computer_without_crontab_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"^platform:backup.schedule: this computer has no crontab; install cron"):
+        _ScheduleProvider().create(PROPS)
+
+
+def test_refused_table_fails_with_the_reason(table: Path, tmp_path: Path) -> None:
+    program(tmp_path / "bin", "crontab", '#!/bin/sh\necho "you are not allowed to use this program" >&2\nexit 1\n')
+    with pytest.raises(UserError, match="you are not allowed"):
+        _ScheduleProvider().create(PROPS)
