@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -56,6 +57,7 @@ class _ScheduleProvider(DynamicProvider):
         """Remove the line. On another computer, it stays, and `make` fails there because the stack is gone."""
         if _props["computer"] == socket.gethostname():
             _replace_line(_props["stack"], _props["target"], None, _props["setting"])
+            _script(_props).unlink(missing_ok=True)
 
 
 class ScheduledCommand(Resource, module="infra", name="ScheduledCommand"):
@@ -91,6 +93,7 @@ def _install(props: dict[str, Any]) -> dict[str, str]:
     for name, replacement in SECRETS.items():
         if os.environ.get(name):
             raise UserError(f"{props['setting']}: cron does not know {name}; use {replacement}")
+    _write_script(props)
     line = _line(props)
     _replace_line(props["stack"], props["target"], line, props["setting"])
     if not any(process.info["name"] in DAEMONS for process in psutil.process_iter(["name"])):
@@ -99,13 +102,25 @@ def _install(props: dict[str, Any]) -> dict[str, str]:
 
 
 def _line(props: dict[str, Any]) -> str:
-    variables = [f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name)]
-    log = cache_directory() / "logs" / f"{props['target']}-{props['stack']}.log"
-    command = f"cd {shlex.quote(str(PROJECT))} && env {shlex.join(variables)} make {props['target']} STACK="
-    command += f"{shlex.quote(props['stack'])} >> {shlex.quote(str(log))} 2>&1"
     # cron ends a command at the first % without a backslash.
-    escaped = command.replace("%", r"\%")
-    return f"{props['schedule']} {escaped} {_mark(props['stack'], props['target'])}"
+    script = shlex.quote(str(_script(props))).replace("%", r"\%")
+    return f"{props['schedule']} /bin/sh {script} {_mark(props['stack'], props['target'])}"
+
+
+def _script(props: dict[str, Any]) -> Path:
+    return cache_directory() / "schedules" / f"{props['target']}-{props['stack']}.sh"
+
+
+def _write_script(props: dict[str, Any]) -> None:
+    """Write the command into a file: a line of a crontab may be too short for it."""
+    log = cache_directory() / "logs" / f"{props['target']}-{props['stack']}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    variables = [f"export {name}={shlex.quote(os.environ[name])}" for name in VARIABLES if os.environ.get(name)]
+    command = f"exec make {shlex.quote(props['target'])} STACK={shlex.quote(props['stack'])}"
+    lines = [*variables, f"exec >> {shlex.quote(str(log))} 2>&1", f"cd {shlex.quote(str(PROJECT))} || exit", command]
+    file = _script(props)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines))
 
 
 def _mark(stack: str, target: str) -> str:

@@ -46,7 +46,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "table"
 
 
-def test_line_is_added_changed_and_removed_and_others_stay(table: Path) -> None:
+def test_line_is_added_changed_and_removed_and_others_stay(table: Path, tmp_path: Path) -> None:
     table.write_text(OTHERS)
     provider = _ScheduleProvider()
     state = provider.create(PROPS).outs or {}
@@ -55,11 +55,12 @@ def test_line_is_added_changed_and_removed_and_others_stay(table: Path) -> None:
     news = PROPS | {"schedule": "0 3 * * *"}
     assert provider.diff("", state, news).changes
     state = provider.update("", state, news).outs or {}
-    assert table.read_text().startswith(f"{OTHERS}0 3 * * * cd ")
+    assert table.read_text().startswith(f"{OTHERS}0 3 * * * /bin/sh ")
     assert len(table.read_text().splitlines()) == 4
     assert provider.read("backup", state).id == "backup"
     provider.delete("", state)
     assert table.read_text() == OTHERS
+    assert list((tmp_path / "cache %" / "schedules").iterdir()) == []
     assert not provider.read("backup", state).id
 
 
@@ -73,7 +74,6 @@ def test_command_runs_make_in_the_checkout_and_writes_its_log(table: Path, tmp_p
     line = (_ScheduleProvider().create(PROPS).outs or {})["line"]
     command = line.removeprefix(f"{PROPS['schedule']} ").replace(r"\%", "%")
     log = tmp_path / "cache %" / "logs" / "backup-a.log"
-    log.parent.mkdir(parents=True)
     subprocess.run(["/bin/sh", "-c", command], check=True, env={"PATH": "/usr/bin:/bin"}, cwd="/")
     assert log.read_text() == f"{crontab.PROJECT} backup STACK=a /secret files/passphrase\n"
 
