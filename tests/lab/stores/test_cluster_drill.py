@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.harness import Stack
 
+from ..stacks import lab_stacks
 from ..test_hardship import leftovers
 
 
-def test_drill_restores_the_backup_of_a_destroyed_cluster_into_a_lab(
-    make_lab: Callable[[str], Stack], tmp_path: Path
-) -> None:
-    stack = make_lab("drilled")
+@pytest.fixture
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Yield a stack with the pipelines and the model of Pulumi.lab.yaml."""
+    with lab_stacks(tmp_path_factory) as create:
+        yield create("drilled")
+
+
+def test_drill_restores_the_backup_of_a_destroyed_cluster_into_a_lab(stack: Stack, tmp_path: Path) -> None:
     del stack.settings["platform:monitoring"]
     stack.settings["platform:backup"] = {"target": str(tmp_path / "backups"), "password": "word-of-backups"}
     stack.up()

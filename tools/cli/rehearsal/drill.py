@@ -35,7 +35,8 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
         0 if each run, version and prediction of the backup is in the restored stack, else 1.
 
     Raises:
-        BackupError: the stack has external stores or no backup, or the restored stack did not come up.
+        BackupError: the stack has external stores or no backup, the backup has nothing to compare, or the restored
+            stack did not come up.
         UserError: the stack has a cluster, and this computer cannot have a lab.
     """
     settings = stack_settings(pulumi)
@@ -60,6 +61,8 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
     counts = ", ".join(f"{len(manifest[kind])} {kind}" for kind in KINDS)
     for line in found[:SHOWN_DIFFERENCES]:
         log_message(f"  {line}")
+    if not any(manifest[kind] for kind in KINDS):
+        raise BackupError(f"the last backup of the stack {pulumi.stack} has {counts}: there was nothing to compare")
     result = f"{len(found)} of {counts} differ" if found else f"all are equal: {counts}"
     log_message(f"Drill of stack {pulumi.stack}: {result}. Recovery time {recovery}, age of the data {_rounded(age)}.")
     if not found:
