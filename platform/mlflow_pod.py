@@ -30,11 +30,12 @@ auth_cache_ttl_seconds = 60
 """
 SESSION_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"
 MODULE = "mlplatform.mlflow_server"
-SERVER = ("-m", "mlflow", "server", "--workers", "1", "--uvicorn-opts", "--timeout-keep-alive 300")
+SERVER = ("-m", "mlflow", "server", "--workers", "1", "--uvicorn-opts", "--timeout-keep-alive 300 --no-access-log")
 """Arguments of Python for the server.
 
 A client that sends a request while the server closes the idle connection gets no answer, and may not repeat it. So the
-server keeps idle connections longer than the door, and than pauses between requests of a client.
+server keeps idle connections longer than the door, and than pauses between requests of a client. A line for each
+request would fill the disk of a computer that rotates no log.
 """
 
 

@@ -135,6 +135,17 @@ def _walk(client: Any, run_id: str, paths: list[str]) -> list[str]:
     return found
 
 
+def test_logs_of_services_do_not_grow_with_requests(stack: Stack) -> None:
+    outputs = stack.outputs()
+    blobs = f"http://127.0.0.1:{stack.settings['platform:blobs']['port']}"
+    addresses = (f"{outputs['tracking_url']}/health", outputs["score_url"].removesuffix("score"), blobs)
+    logs = [stack.data / f"{name}.log" for name in ("mlflow", "iris-server", "azurite")]
+    before = [log.stat().st_size for log in logs]
+    for address in addresses:
+        requests.get(address, timeout=10)
+    assert [log.stat().st_size for log in logs] == before
+
+
 def test_second_up_changes_nothing_and_leaves_the_checkout_clean(stack: Stack) -> None:
     counted = changes(stack.up())
     assert set(counted) == {"unchanged"}, counted
