@@ -13,7 +13,7 @@ from tools.cli.backup.contents.cluster_data import CONTENT, copy_audit_log, copy
 from tools.cli.backup.contents.container_copy import container_folder, download_container
 from tools.cli.backup.contents.etcd_copy import copy_etcd
 from tools.cli.backup.contents.external_stores import copy_external_data
-from tools.cli.backup.contents.kubeflow_data import KubeflowData
+from tools.cli.backup.contents.kubeflow_data import kubeflow_data
 from tools.cli.backup.contents.local_data import copy_local_data, scratch_folder
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
@@ -76,17 +76,20 @@ def _collect(
 ) -> None:
     """Write the data of a stack and the manifest into a folder."""
     logins = container_logins(state)
-    before = take_fingerprint(outputs, logins)
+    kubeflow = kubeflow_data(settings, outputs)
+    before = take_fingerprint(outputs, logins, kubeflow)
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)
         if "door_url" in outputs:
             copy_audit_log(kubeconfig, folder)
-        if settings.platform.pipelines == "kubeflow":
-            KubeflowData(settings.platform.kubeflow, kubeconfig).copy(folder)
+        if kubeflow:
+            kubeflow.copy(folder)
     copy_etcd(outputs.get("machines") or [], folder)
     copy_external_data(settings.platform.tracking, folder / CONTENT)
     for team, login in logins.items():
         download_container(login, container_folder(folder, team))
     manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat()}
-    (folder / MANIFEST).write_text(json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, logins))))
+    (folder / MANIFEST).write_text(
+        json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, logins, kubeflow)))
+    )

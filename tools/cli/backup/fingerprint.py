@@ -15,6 +15,7 @@ from mlplatform.tracking_access import parse_tracking_access
 from infra.errors import UserError
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from tools.cli.backup.contents.container_copy import container_digests
+from tools.cli.backup.contents.kubeflow_data import KubeflowData
 from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import CLUSTER_DOMAIN
 from workloads.mlflow_session import mlflow_session
@@ -24,21 +25,26 @@ from workloads.serving.pod_template import CONTAINER_PORT
 
 FACTORS = (0, 0.25, 0.5, 1, 1.5, 2)
 """Factors of the numbers in the requests, so that they reach different leaves of a forest."""
-KINDS = ("runs", "versions", "predictions", "blobs")
+PIPELINE_RUNS = "runs in Kubeflow Pipelines"
+KINDS = ("runs", "versions", "predictions", "blobs", PIPELINE_RUNS)
 REQUEST_SECONDS = 60
 
 
-def take_fingerprint(outputs: Mapping[str, Any], logins: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def take_fingerprint(
+    outputs: Mapping[str, Any], logins: Mapping[str, Mapping[str, str]], kubeflow: KubeflowData | None
+) -> dict[str, Any]:
     """Return the fingerprint of a running stack.
 
     Args:
         outputs: the stack's outputs with decrypted secrets.
         logins: the logins to the containers of the stack's data by team; "" is the shared container.
+        kubeflow: the data of Kubeflow Pipelines, None for a stack without it.
 
     Returns:
         `runs` and `versions`: digests of the records in MLflow by run id and by `model/version`.
         `predictions`: request and response by model; the responses are texts as the server sent them.
         `blobs`: digests of the contents of the containers by name, which begins with the team for containers of teams.
+        `runs in Kubeflow Pipelines`: digests of their records by run id; only with Kubeflow Pipelines.
 
     Raises:
         BackupError: MLflow or a model server does not respond.
@@ -47,7 +53,8 @@ def take_fingerprint(outputs: Mapping[str, Any], logins: Mapping[str, Mapping[st
     from mlflow.exceptions import MlflowException
 
     try:
-        return _read(outputs) | {"blobs": _blobs(logins)}
+        pipeline_runs = {PIPELINE_RUNS: kubeflow.runs()} if kubeflow else {}
+        return _read(outputs) | {"blobs": _blobs(logins)} | pipeline_runs
     except (UserError, MlflowException, requests.RequestException) as error:
         raise BackupError(f"the stack has to be up, and it does not respond as expected: {error}") from None
 
@@ -90,10 +97,11 @@ def differences(original: Mapping[str, Any], restored: Mapping[str, Any]) -> Ite
     A restored stack may have more runs: pipelines that train no served model run when it starts.
     """
     for kind in KINDS:
-        for name, value in original[kind].items():
-            if name not in restored[kind]:
+        found = restored.get(kind, {})
+        for name, value in original.get(kind, {}).items():
+            if name not in found:
                 yield f"{kind}: {name} is missing"
-            elif restored[kind][name] != value:
+            elif found[name] != value:
                 yield f"{kind}: {name} differs"
 
 

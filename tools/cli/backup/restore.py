@@ -24,7 +24,7 @@ from tools.cli.backup.contents.container_copy import container_folder, upload_co
 from tools.cli.backup.contents.etcd_copy import ETCD, SNAPSHOT
 from tools.cli.backup.contents.external_stores import has_external_data, restore_external_data
 from tools.cli.backup.contents.kubeflow_data import FOLDER as KUBEFLOW
-from tools.cli.backup.contents.kubeflow_data import KubeflowData
+from tools.cli.backup.contents.kubeflow_data import kubeflow_data
 from tools.cli.backup.contents.local_data import (
     has_local_data,
     new_kept_folder,
@@ -104,14 +104,12 @@ def replace_kubeflow_data(pulumi: Pulumi, repository: BackupRepository, original
     Raises:
         BackupError: the stack or the backup has no Kubeflow Pipelines, or there are runs and `overwrite` is False.
     """
-    settings = stack_settings(pulumi).platform
-    kubeconfig = secret_outputs(pulumi).get("kubeconfig")
-    if settings.pipelines != "kubeflow" or not kubeconfig:
+    data = kubeflow_data(stack_settings(pulumi), secret_outputs(pulumi))
+    if data is None:
         raise BackupError(
             f"--part {KUBEFLOW}: the stack {pulumi.stack} has no running Kubeflow Pipelines; set platform:pipelines: "
             f"kubeflow and run `make up STACK={pulumi.stack}`"
         )
-    data = KubeflowData(settings.kubeflow, kubeconfig)
     if not overwrite and data.has_runs():
         raise BackupError(
             f"Kubeflow Pipelines of the stack {pulumi.stack} has runs already; add OVERWRITE=yes, which keeps its "

@@ -12,6 +12,7 @@ from infra.local.free_ports import free_ports
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
 from tools.cli.backup.backup import required_repository
+from tools.cli.backup.contents.kubeflow_data import kubeflow_data
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
 from tools.cli.backup.records import DRILL, record_success, renew_lease
@@ -55,13 +56,16 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
         if settings.platform.pipelines == "kubeflow":
             replace_kubeflow_data(stack, repository, pulumi.name, overwrite=True)
         recovery = timedelta(seconds=round(time.monotonic() - started))
-        restored = take_fingerprint(secret_outputs(stack), container_logins(export_state(stack)))
+        outputs = secret_outputs(stack)
+        kubeflow = kubeflow_data(settings, outputs)
+        restored = take_fingerprint(outputs, container_logins(export_state(stack)), kubeflow)
         found = list(differences(manifest, restored))
     age = datetime.now(UTC) - datetime.fromisoformat(manifest["time"])
-    counts = ", ".join(f"{len(manifest[kind])} {kind}" for kind in KINDS)
+    compared = {kind: manifest[kind] for kind in KINDS if kind in manifest}
+    counts = ", ".join(f"{len(records)} {kind}" for kind, records in compared.items())
     for line in found[:SHOWN_DIFFERENCES]:
         log_message(f"  {line}")
-    if not any(manifest[kind] for kind in KINDS):
+    if not any(compared.values()):
         raise BackupError(f"the last backup of the stack {pulumi.stack} has {counts}: there was nothing to compare")
     result = f"{len(found)} of {counts} differ" if found else f"all are equal: {counts}"
     log_message(f"Drill of stack {pulumi.stack}: {result}. Recovery time {recovery}, age of the data {_rounded(age)}.")

@@ -37,8 +37,12 @@ CREATE USER 'kubeflow'@'%' IDENTIFIED BY 'word';
 GRANT ALL PRIVILEGES ON mlpipeline.* TO 'kubeflow'@'%';
 GRANT ALL PRIVILEGES ON metadb.* TO 'kubeflow'@'%';
 """
-TABLES = """CREATE TABLE mlpipeline.run_details (name text); CREATE TABLE metadb.Execution (id int);
-INSERT INTO mlpipeline.run_details VALUES ('Blüte 🌸'); INSERT INTO metadb.Execution VALUES (7);"""
+TABLES = """CREATE TABLE mlpipeline.run_details (UUID varchar(64), DisplayName text, ExperimentUUID varchar(64),
+  State varchar(32), CreatedAtInSec bigint, FinishedAtInSec bigint);
+CREATE TABLE metadb.Execution (id int);
+INSERT INTO mlpipeline.run_details VALUES ('1', 'Blüte 🌸', 'e', 'SUCCEEDED', 5, 6);
+INSERT INTO metadb.Execution VALUES (7);"""
+LATER = "INSERT INTO mlpipeline.run_details VALUES ('2', 'later', 'e', 'RUNNING', 7, NULL);"
 
 
 @dataclass
@@ -117,11 +121,11 @@ def test_replaced_data_are_those_of_the_copy_and_the_others_stay_beside(
     backup, kept = tmp_path / "backup", tmp_path / "kept"
     backup.mkdir()
     data.copy(backup)
-    running.statement("INSERT INTO mlpipeline.run_details VALUES ('later'); CREATE TABLE metadb.newer (id int)")
+    running.statement(f"{LATER} CREATE TABLE metadb.newer (id int)")
     running.put(b"changed")
     running.put(b"another", "v2/artifacts/other")
     data.replace(backup, kept)
-    assert running.statement("SELECT name FROM mlpipeline.run_details") == ["Blüte 🌸"]
+    assert running.statement("SELECT DisplayName FROM mlpipeline.run_details") == ["Blüte 🌸"]
     assert running.statement("SHOW TABLES IN metadb") == ["Execution"]
     assert running.statement("SELECT id FROM metadb.Execution") == ["7"]
     assert running.read() == b"as it was"
@@ -130,6 +134,18 @@ def test_replaced_data_are_those_of_the_copy_and_the_others_stay_beside(
     calls = (running.folder / "calls").read_text()
     for deployment in ("ml-pipeline", "metadata-grpc-deployment"):
         assert f"rollout restart --namespace kubeflow deployment/{deployment}" in calls
+
+
+def test_runs_have_another_digest_after_a_change(data: KubeflowData, running: Stores) -> None:
+    before = data.runs()
+    assert before.keys() == {"1"}
+    running.statement(LATER)
+    assert data.runs().keys() == {"1", "2"}
+    assert data.runs()["1"] == before["1"]
+    running.statement("UPDATE mlpipeline.run_details SET State = 'FAILED' WHERE UUID = '1'")
+    assert data.runs()["1"] != before["1"]
+    running.statement("DROP TABLE mlpipeline.run_details")
+    assert data.runs() == {}
 
 
 def test_has_runs_counts_runs(data: KubeflowData, running: Stores) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +17,7 @@ from mlplatform.kubeflow.deployment_factory import NAMESPACE
 
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from settings.platform import KubeflowSettings
+from settings.stack import StackSettings
 from tools.cli.backup.contents.external_stores import s3_files
 from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import kubectl_output, restart_deployment, run_in_deployment
@@ -26,6 +27,12 @@ FOLDER = "kubeflow"
 OBJECTS = "objects"
 DUMP_OPTIONS = ("--single-transaction", "--routines", "--no-tablespaces")
 COUNT = "select count(*) from information_schema.tables where table_schema = database() and table_name = 'run_details'"
+
+
+RUNS = (
+    "select UUID, sha2(concat_ws('|', DisplayName, ExperimentUUID, State, CreatedAtInSec, FinishedAtInSec), 256) "
+    "from run_details"
+)
 
 
 class KubeflowData:
@@ -60,6 +67,12 @@ class KubeflowData:
         if not int(self._query("pipelines", COUNT)):
             return False
         return int(self._query("pipelines", "select exists (select 1 from run_details)")) == 1
+
+    def runs(self) -> dict[str, str]:
+        """Return digests of the records of all runs by id."""
+        if not int(self._query("pipelines", COUNT)):
+            return {}
+        return dict(line.split("\t") for line in self._query("pipelines", RUNS).splitlines())
 
     def replace(self, folder: Path, kept: Path) -> None:
         """Replace the databases by those of a backup, add its objects, and restart the servers.
@@ -135,3 +148,11 @@ class KubeflowData:
         pod = PodTarget(self._kubeconfig, NAMESPACE, f"app={object_store.NAME}", object_store.S3_PORT)
         with port_forward(pod) as url:
             yield s3_files(access, key, url, object_store.REGION), object_store.BUCKET
+
+
+def kubeflow_data(settings: StackSettings, outputs: Mapping[str, Any]) -> KubeflowData | None:
+    """Return the data of a stack's Kubeflow Pipelines, None for a stack that is down or has another engine."""
+    kubeconfig = outputs.get("kubeconfig")
+    if settings.platform.pipelines != "kubeflow" or not kubeconfig:
+        return None
+    return KubeflowData(settings.platform.kubeflow, kubeconfig)
