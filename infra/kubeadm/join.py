@@ -68,6 +68,8 @@ def join_control_plane(
 def join(request: NodeRequest) -> None:
     """Run `kubeadm join` on the worker with a new token. Do nothing if the machine is a node of the cluster.
 
+    First, remove the node of a lost machine of the same name and address.
+
     Raises:
         UserError: kubeadm failed, or one of the two machines cannot be reached.
     """
@@ -77,6 +79,7 @@ def join(request: NodeRequest) -> None:
         if kubectl.node_exists(name) and has_kubelet:
             print(f"{name} has joined before")
             return
+        kubectl.forget_lost_machine(request.node)
         with _join_token(kubectl, name) as discovery:
             # Over the API server of the machine that created the token: others can receive the token later.
             environment = {"NODE": name, "ADDRESS": request.node.address, "ENDPOINT": _endpoint(kubectl)}
@@ -87,8 +90,8 @@ def join_control_plane_now(request: ControlPlaneRequest) -> None:
     """Run `kubeadm join` on the control plane with a new token, and a new key for the cluster's certificates.
 
     Do nothing if the machine is a control plane of the cluster. First, remove what an unfinished join or a lost machine
-    of the same name left: its member of etcd, and the mirrors of its static pods. kubeadm would compare the new static
-    pods with the old mirrors.
+    of the same name left: its member of etcd, its node, and the mirrors of its static pods. kubeadm would compare the
+    new static pods with the old mirrors.
 
     Raises:
         UserError: kubeadm failed, or no other control plane can be used.
@@ -108,6 +111,7 @@ def join_control_plane_now(request: ControlPlaneRequest) -> None:
                 print(f"{name} has joined before")
                 return
             remove_member(kubectl, request.node)
+            kubectl.forget_lost_machine(request.node)
             kubectl.delete_static_pods(name)
             read_keys = kubectl.shell.run("sudo --non-interactive cat /etc/kubernetes/encryption.yaml")
             encryption = read_keys.checked("reading the encryption keys of Secrets")

@@ -90,6 +90,17 @@ class Kubectl:
         """Remove the node from the cluster."""
         self.run(f"delete node {node} --wait=true").checked(f"removing node {node}")
 
+    def forget_lost_machine(self, machine: ResolvedMachine) -> None:
+        """Remove the node with the name and address of a machine that is about to join.
+
+        It is that of a lost machine, or of an unfinished join. Kubernetes reports it as Ready for up to a minute, and
+        kubeadm refuses the name of a Ready node. A node with another address may be another machine: kubeadm decides.
+        """
+        addresses = f"get node {machine.name} --ignore-not-found --output jsonpath="
+        addresses += """'{.status.addresses[?(@.type=="InternalIP")].address}'"""
+        if machine.address in self.run(addresses).checked(f"reading node {machine.name}").split():
+            self.delete_node(machine.name)
+
     def delete_static_pods(self, node: str) -> None:
         """Delete the mirrors of the control plane's static pods on the node. A kubelet that runs creates them again."""
         selectors = f"--selector tier=control-plane --field-selector spec.nodeName={node}"

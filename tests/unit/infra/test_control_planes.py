@@ -40,10 +40,9 @@ def run(
 
 
 def new_machine(**more: Any) -> Recorder:
-    """Return machines of which plane-3 is no control plane yet."""
-    return Recorder(
-        failing="plane-3: sudo --non-interactive test -f", printed={"member list": json.dumps(MEMBERS)}, **more
-    )
+    """Return machines of which plane-3 is no control plane yet, and has the name and address of a lost one."""
+    printed = {"member list": json.dumps(MEMBERS), "InternalIP": "10.0.0.3"}
+    return Recorder(failing="plane-3: sudo --non-interactive test -f", printed=printed, **more)
 
 
 def test_join_of_a_control_plane_removes_its_old_member_and_keeps_key_and_token_out_of_commands(
@@ -55,6 +54,7 @@ def test_join_of_a_control_plane_removes_its_old_member_and_keeps_key_and_token_
     static_pods = "delete pods --selector tier=control-plane --field-selector spec.nodeName=plane-3"
     order = [
         "member remove c0ffee",
+        "delete node plane-3",
         static_pods,
         "token create",
         "upload-certificates.sh",

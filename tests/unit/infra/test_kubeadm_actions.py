@@ -53,6 +53,20 @@ def test_join_creates_a_token_only_for_a_new_node_and_deletes_it(nodes: str, mon
         assert machines.commands[-1] == ("plane", "sudo --non-interactive kubeadm token delete abcdef")
 
 
+@pytest.mark.parametrize(("address", "removed"), [("10.0.0.1", True), ("10.0.0.10", False), ("", False)])
+def test_join_removes_the_node_of_a_lost_machine_with_its_address_alone(
+    address: str, removed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes reports the node of a lost machine as Ready for up to a minute, and kubeadm refuses such a name."""
+    machines = Recorder("node/worker-1\n", failing="kubelet.conf", printed={"InternalIP": address})
+    for module in (join, kubectl):
+        monkeypatch.setattr(module, "connected", machines.connected)
+    node, control_plane = properties("worker-1", "worker"), properties("plane", "control-plane")
+    assert run("join", {"node": node, "owner": OWNER, "control_plane": control_plane}, monkeypatch) == 0
+    assert machines.named("delete node worker-1") == (["plane"] if removed else [])
+    assert machines.named("join.sh") == ["worker-1"]
+
+
 OTHER = "acme/mlplatform/other fedcba9876543210"
 
 
