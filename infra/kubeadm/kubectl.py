@@ -79,12 +79,21 @@ class Kubectl:
         if self.run(drain).code:
             self.run(f"{drain} --disable-eviction").checked(f"draining {node}")
 
+    def is_ready(self, node: str) -> bool:
+        """Return True if the node is Ready, as it is for up to a minute after its machine has died."""
+        return self.run(f"wait --for=condition=Ready node/{node} --timeout=1s").code == 0
+
     def drain_if_ready(self, node: str) -> None:
-        """Mark the node as unschedulable, and evict its pods if it is Ready."""
-        ready = self.run(f"wait --for=condition=Ready node/{node} --timeout=1s").code == 0
+        """Mark the node as unschedulable, and evict its pods unless its machine is dead."""
+        ready = self.is_ready(node)
         self.cordon(node)
-        if ready:
+        if not ready:
+            return
+        try:
             self.drain(node)
+        except UserError:
+            if self.is_ready(node):
+                raise
 
     def delete_node(self, node: str) -> None:
         """Remove the node from the cluster."""

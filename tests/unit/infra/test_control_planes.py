@@ -119,6 +119,18 @@ def test_leave_of_a_control_plane_drains_it_then_removes_its_member_then_the_nod
     assert machines.named("/etc/mlplatform/nodes/plane-3") == ["plane-1", "plane-2"]
 
 
+@pytest.mark.parametrize("ready_later", [True, False])
+def test_leave_of_a_machine_that_died_a_moment_ago_removes_its_node(
+    ready_later: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node is still Ready when the drain begins, and the pods of a dead machine do not end."""
+    machines = Recorder("node/plane-3\n", failing="drain plane-3", printed={"member list": json.dumps(MEMBERS)})
+    ready = iter([True, ready_later])
+    monkeypatch.setattr(kubectl.Kubectl, "is_ready", lambda *_: next(ready))
+    assert run("leave", machines, monkeypatch) == (1 if ready_later else 0)
+    assert machines.named("delete node plane-3") == ([] if ready_later else ["plane-1"])
+
+
 @pytest.mark.parametrize("action", ["join-control-plane", "leave"])
 def test_only_control_plane_neither_joins_nor_leaves(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     machines = Recorder("node/plane-1\n")
