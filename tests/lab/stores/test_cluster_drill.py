@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlplatform.required_images import require_images
+from pulumi import RunError
 
+from settings.platform import PlatformSettings
 from tests.harness import Stack
 
 from ..stacks import lab_stacks
@@ -21,7 +24,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield create("drilled")
 
 
-def test_drill_restores_the_backup_of_a_destroyed_cluster_into_a_lab(stack: Stack, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["job", "kubeflow"])
+def test_drill_restores_the_backup_of_a_destroyed_cluster_into_a_lab(engine: str, stack: Stack, tmp_path: Path) -> None:
+    stack.settings["platform:pipelines"] = engine
+    if engine == "kubeflow":
+        try:
+            require_images(PlatformSettings(pipelines="kubeflow"))
+        except RunError as error:
+            pytest.skip(str(error))
     del stack.settings["platform:monitoring"]
     stack.settings["platform:backup"] = {"target": str(tmp_path / "backups"), "password": "word-of-backups"}
     stack.up()
@@ -32,8 +42,16 @@ def test_drill_restores_the_backup_of_a_destroyed_cluster_into_a_lab(stack: Stac
     code, output = stack.make("drill")
     print(output[-2000:])
     assert code == 0, output
-    found = re.search(r"all are equal: (\d+) runs, (\d+) versions, (\d+) predictions, (\d+) blobs\. Recovery", output)
-    assert found, output
-    assert all(int(count) > 0 for count in found.groups())
+    (result,) = re.findall(r"all are equal: (.*)\. Recovery", output)
+    counts = {kind: int(count) for count, kind in (each.split(" ", 1) for each in result.split(", "))}
+    kinds = [
+        "runs",
+        "versions",
+        "predictions",
+        "blobs",
+        *(["runs in Kubeflow Pipelines"] if engine == "kubeflow" else []),
+    ]
+    assert list(counts) == kinds
+    assert all(counts.values()), counts
     assert leftovers(stack) == []
     assert not stack.file.with_name(f"Pulumi.{stack.name}-drill.yaml").exists()
