@@ -57,7 +57,8 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
             replace_kubeflow_data(stack, repository, pulumi.name, overwrite=True)
         recovery = timedelta(seconds=round(time.monotonic() - started))
         outputs = secret_outputs(stack)
-        kubeflow = kubeflow_data(settings, outputs)
+        # The temporary stack has separate stores where those of the original are outside its cluster.
+        kubeflow = kubeflow_data(stack_settings(stack), outputs)
         restored = take_fingerprint(outputs, container_logins(export_state(stack)), kubeflow)
         found = list(differences(manifest, restored))
     age = datetime.now(UTC) - datetime.fromisoformat(manifest["time"])
