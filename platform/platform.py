@@ -204,7 +204,7 @@ def _with_monitoring(platform: Platform, settings: PlatformSettings) -> Platform
         kubeflow,
         spaces,
         door=DOOR if settings.door else "",
-        backed_up=settings.backup is not None,
+        expected=_expected(settings),
     )
     return replace(
         platform,
@@ -261,3 +261,10 @@ def _with_door(platform: Platform, settings: StackSettings, access: DoorAccess, 
 def _schedules(settings: StackSettings) -> dict[str, str]:
     """Return the cron expressions of pipelines by name."""
     return {name: each.schedule for name, each in settings.workloads.pipelines.items() if each.schedule}
+
+
+def _expected(settings: PlatformSettings) -> list[str]:
+    """Return what has to happen regularly. A drill needs stores of MLflow inside the stack."""
+    if settings.backup is None:
+        return []
+    return ["backup"] if settings.tracking.database_url or settings.tracking.artifacts else ["backup", "drill"]

@@ -45,8 +45,8 @@ def main() -> int:
                     artifacts = Artifacts.of(load_sources(), store, GoToolchain.find(store, 1))
                     prune_artifacts(store, artifacts, rule, dry_run=arguments.dry_run)
                 prune_image_layers(paths.cache_directory() / "images", arguments.days, dry_run=arguments.dry_run)
-                prune_built_images(store, rule, dry_run=arguments.dry_run)
                 prune_environments(dry_run=arguments.dry_run)
+                prune_built_images(store, rule, dry_run=arguments.dry_run)
             case "check":
                 if names := index.missing_images(load_sources(), store):
                     raise SetupError(f"The bundle lacks {', '.join(names)}. Run `make bundle`.")
@@ -146,12 +146,12 @@ def _parser() -> argparse.ArgumentParser:
     from_file.add_argument("source", help="in skopeo's notation: oci:FOLDER:TAG, docker-archive:FILE")
     from_file.set_defaults(command="import")
 
-    prune = commands.add_parser("prune", help="remove artifacts and layers of other versions")
+    prune = commands.add_parser("prune", help="remove what no version and no stack needs")
     prune.add_argument(
         "--days", type=_natural, default=30, help="days after its last build or use in which a version stays (30)"
     )
     prune.add_argument("--newest", type=_natural, default=1, help="other versions of an item that stay at any age (1)")
-    prune.add_argument("--dry-run", action="store_true", help="list the artifacts and their sizes, and remove none")
+    prune.add_argument("--dry-run", action="store_true", help="list the items, and remove none")
     prune.set_defaults(command="prune")
 
     to_registry = commands.add_parser("push", help="copy the images to another registry")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import os
 import shlex
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +21,66 @@ from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from tools.bootstrap.file_lock import file_lock
 from tools.bootstrap.paths import PROJECT, cache_directory
 
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 VARIABLES = (
-    *("MLPLATFORM_CACHE", "PATH", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_CREDENTIALS_PATH"),
-    "PULUMI_HOME",
+    *("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_CREDENTIALS_PATH", "PULUMI_HOME"),
+    *("AWS_PROFILE", "AWS_REGION", "AZURE_STORAGE_ACCOUNT", "GOOGLE_APPLICATION_CREDENTIALS"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", *PROXIES, *(name.lower() for name in PROXIES)),
 )
-"""Variables that a command needs and that cron does not set."""
+"""Variables that a command may need and that cron does not set. PATH and MLPLATFORM_CACHE are always set."""
 SECRETS = {
-    "PULUMI_CONFIG_PASSPHRASE": "PULUMI_CONFIG_PASSPHRASE_FILE, a file with the passphrase",
-    "PULUMI_ACCESS_TOKEN": "`pulumi login`",
+    "PULUMI_CONFIG_PASSPHRASE": ("", "PULUMI_CONFIG_PASSPHRASE_FILE, a file with the passphrase"),
+    "PULUMI_ACCESS_TOKEN": ("", "`pulumi login`"),
+    "AWS_SECRET_ACCESS_KEY": ("s3://", "a profile in ~/.aws/credentials"),
+    "AZURE_STORAGE_KEY": ("azblob://", "`az login`"),
+    "AZURE_STORAGE_SAS_TOKEN": ("azblob://", "`az login`"),
 }
-"""Secret variables, which a crontab must not have, and what replaces them."""
-DAEMONS = {"cron", "crond", "busybox", "fcron", "systemd"}
-"""Programs that run the commands of crontabs; systemd may do so by systemd-cron."""
+"""Secret variables, which no file should have: the beginning of the backends that need one, and its replacement."""
+DAEMONS = {"cron", "crond"}
+"""Programs that run the commands of crontabs."""
+EMPTY = ("no crontab", "No such file")
+"""Parts of what `crontab -l` prints for a user without a table: that of Debian and of cronie, and that of busybox."""
 
 
 class _ScheduleProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Update a line that has other times, or that names an old place of the checkout.
+        """Update a line with other times, or whose script would differ now.
 
-        On another computer, such as that of a preview in a pull request, the checkout is elsewhere.
+        Another user or computer, such as that of a preview in a pull request, has other folders and variables.
         """
-        moved = _olds["computer"] == socket.gethostname() and _olds["checkout"] != str(PROJECT)
-        return DiffResult(changes=any_changed(_olds, _news, ("schedule", "target", "setting")) or moved)
+        changed = any_changed(_olds, _news, ("schedule", "target", "setting"))
+        return DiffResult(changes=changed or (_is_here(_olds) and _olds["script"] != _digest(_news)))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["target"], props | _install(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        if not _is_here(_olds):
+            raise UserError(
+                f"{_news['setting']}: the line is in the crontab of {_olds['computer']}. Run `make up` there; to move "
+                "the line, first remove the setting there"
+            )
         return UpdateResult(_news | _install(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Report the line as deleted if this computer should have it and does not."""
-        if props["computer"] == socket.gethostname() and props["line"] not in _read_crontab(props["setting"]):
-            return ReadResult("", {})
-        return ReadResult(id_, props)
+        """Report the line as deleted if this user should have it, and it or its script is gone."""
+        if not _is_here(props):
+            return ReadResult(id_, props)
+        with suppress(UserError):
+            if props["line"] in _lines() and _script(props).exists():
+                return ReadResult(id_, props)
+        return ReadResult("", {})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Remove the line. On another computer, it stays, and `make` fails there because the stack is gone."""
-        if _props["computer"] == socket.gethostname():
-            _replace_line(_props["stack"], _props["target"], None, _props["setting"])
-            _script(_props).unlink(missing_ok=True)
+        """Remove the line. That of another user or computer stays, and its command fails once the stack is gone."""
+        if not _is_here(_props):
+            pulumi.log.warn(f"{_props['setting']}: the line in the crontab of {_props['computer']} stays: remove it")
+            return
+        _script(_props).unlink(missing_ok=True)
+        try:
+            _replace_line(_props, None)
+        except UserError as error:
+            pulumi.log.warn(f"{error}. If it has a line for the stack {_props['stack']}, remove it")
 
 
 class ScheduledCommand(Resource, module="infra", name="ScheduledCommand"):
@@ -71,84 +94,114 @@ class ScheduledCommand(Resource, module="infra", name="ScheduledCommand"):
 
     Outputs:
         line: the line of the crontab.
-        computer: the host name of the computer whose crontab has it.
-        checkout: the folder of the Makefile.
+        computer: the user and the host name of the crontab.
+        script: the digest of the script that the line starts.
 
     Raises (as a failed resource):
-        UserError: this computer has no crontab, or the command would need a secret variable.
+        UserError: this computer has no crontab, the command would need a secret variable, or the line is elsewhere.
     """
 
     line: pulumi.Output[str]
     computer: pulumi.Output[str]
-    checkout: pulumi.Output[str]
+    script: pulumi.Output[str]
 
     def __init__(self, target: str, *, stack: str, schedule: str, setting: str) -> None:
         props = {"target": target, "stack": stack, "schedule": schedule, "setting": setting}
-        outputs = {"line": None, "computer": None, "checkout": None}
+        outputs = {"line": None, "computer": None, "script": None}
         super().__init__(_ScheduleProvider(), f"{target}-schedule", {**props, **outputs})
 
 
+def _computer() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _is_here(props: dict[str, Any]) -> bool:
+    return bool(props["computer"] == _computer())
+
+
 def _install(props: dict[str, Any]) -> dict[str, str]:
-    """Write the line into the crontab; return the outputs."""
-    for name, replacement in SECRETS.items():
-        if os.environ.get(name):
+    """Write the script and the line of the crontab; return the outputs."""
+    backend = os.environ.get("PULUMI_BACKEND_URL", "")
+    for name, (beginning, replacement) in SECRETS.items():
+        if name in os.environ and backend.startswith(beginning):
             raise UserError(f"{props['setting']}: cron does not know {name}; use {replacement}")
-    _write_script(props)
-    line = _line(props)
-    _replace_line(props["stack"], props["target"], line, props["setting"])
+    if shutil.which("crontab") is None:
+        raise UserError(
+            f"{props['setting']}: this computer has no crontab; install cron, or remove the setting and call "
+            f"`make {props['target']}` otherwise"
+        )
+    file = _script(props)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(f"export PATH={shlex.quote(os.environ['PATH'])}\n{_commands(props)}")
+    _log(props).parent.mkdir(parents=True, exist_ok=True)
+    line = f"{props['schedule']} {_started(props)}"
+    _replace_line(props, line)
     if not any(process.info["name"] in DAEMONS for process in psutil.process_iter(["name"])):
         pulumi.log.warn(f"{props['setting']}: no cron runs on this computer; start it, or nothing runs at these times")
-    return {"line": line, "computer": socket.gethostname(), "checkout": str(PROJECT)}
-
-
-def _line(props: dict[str, Any]) -> str:
-    # cron ends a command at the first % without a backslash.
-    script = shlex.quote(str(_script(props))).replace("%", r"\%")
-    return f"{props['schedule']} /bin/sh {script} {_mark(props['stack'], props['target'])}"
+    return {"line": line, "computer": _computer(), "script": _digest(props)}
 
 
 def _script(props: dict[str, Any]) -> Path:
     return cache_directory() / "schedules" / f"{props['target']}-{props['stack']}.sh"
 
 
-def _write_script(props: dict[str, Any]) -> None:
-    """Write the command into a file: a line of a crontab may be too short for it."""
-    log = cache_directory() / "logs" / f"{props['target']}-{props['stack']}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    variables = [f"export {name}={shlex.quote(os.environ[name])}" for name in VARIABLES if os.environ.get(name)]
-    command = f"exec make {shlex.quote(props['target'])} STACK={shlex.quote(props['stack'])}"
-    lines = [*variables, f"exec >> {shlex.quote(str(log))} 2>&1", f"cd {shlex.quote(str(PROJECT))} || exit", command]
-    file = _script(props)
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file.write_text("".join(f"{line}\n" for line in lines))
+def _log(props: dict[str, Any]) -> Path:
+    return cache_directory() / "logs" / f"{props['target']}-{props['stack']}.log"
 
 
-def _mark(stack: str, target: str) -> str:
-    return f"# mlplatform {target} {stack}"
+def _commands(props: dict[str, Any]) -> str:
+    """Return the script without its PATH, which differs between the shells of a user."""
+    variables = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    variables["MLPLATFORM_CACHE"] = str(cache_directory())
+    lines = [
+        *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        f"exec >> {shlex.quote(str(_log(props)))} 2>&1",
+        f"cd {shlex.quote(str(PROJECT))} || exit",
+        f"exec make {shlex.quote(props['target'])} STACK={shlex.quote(props['stack'])}",
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _replace_line(stack: str, target: str, line: str | None, setting: str) -> None:
+def _digest(props: dict[str, Any]) -> str:
+    return hashlib.sha256(_commands(props).encode()).hexdigest()
+
+
+def _started(props: dict[str, Any]) -> str:
+    """Return the command of the line. It is short, because cron limits the length of a line."""
+    # cron ends a command at the first % without a backslash.
+    return f"/bin/sh {shlex.quote(str(_script(props)))}".replace("%", r"\%")
+
+
+def _replace_line(props: dict[str, Any], line: str | None) -> None:
     """Replace the line of a stack and target in the crontab, or remove it; other lines stay as they are."""
     with file_lock(cache_directory() / "crontab.lock", "Another stack changes the crontab."):
-        before = _read_crontab(setting)
-        others = [each for each in before if not each.endswith(_mark(stack, target))]
+        before = _lines()
+        others = [each for each in before if not each.endswith(_started(props))]
         after = others if line is None else [*others, line]
-        if after != before:
-            _run(["-"], setting, "".join(f"{each}\n" for each in after))
+        if after == before:
+            return
+        finished = _crontab("-", stdin="".join(f"{each}\n" for each in after))
+        if finished.returncode:
+            raise UserError(f"{props['setting']}: crontab failed: {finished.stderr.strip()}")
 
 
-def _read_crontab(setting: str) -> list[str]:
-    finished = _run(["-l"], setting)
-    return finished.stdout.splitlines() if finished.returncode == 0 else []
+def _lines() -> list[str]:
+    """Return the lines of this user's crontab; none if there is no crontab here.
+
+    Raises:
+        UserError: the crontab cannot be read. A new one would replace what it has.
+    """
+    if shutil.which("crontab") is None:
+        return []
+    finished = _crontab("-l")
+    if finished.returncode == 0:
+        return finished.stdout.removesuffix("\n").split("\n") if finished.stdout else []
+    if any(part in finished.stderr for part in EMPTY):
+        return []
+    raise UserError(f"the crontab of {_computer()} cannot be read: {finished.stderr.strip()}")
 
 
-def _run(arguments: list[str], setting: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    program = shutil.which("crontab")
-    if program is None:
-        raise UserError(
-            f"{setting}: this computer has no crontab; install cron, or remove the setting and call make otherwise"
-        )
-    finished = subprocess.run([program, *arguments], input=stdin, capture_output=True, text=True)
-    if finished.returncode and "no crontab" not in finished.stderr:
-        raise UserError(f"{setting}: crontab failed: {finished.stderr.strip()}")
-    return finished
+def _crontab(argument: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run crontab. Its lines may have any bytes."""
+    return subprocess.run(["crontab", argument], input=stdin, capture_output=True, text=True, errors="surrogateescape")

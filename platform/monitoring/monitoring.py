@@ -31,7 +31,7 @@ class Monitoring(pulumi.ComponentResource):
         kubeflow: resources of the namespace of Kubeflow Pipelines; empty if it is not installed.
         teams: namespaces of teams with model servers.
         door: namespace of the door, "" without one.
-        backed_up: whether the settings have a target of backups.
+        expected: what has to happen regularly, for the alerts on its absence: `backup`, `drill`.
 
     Attributes:
         inside_url: the URL of Prometheus for pods.
@@ -53,7 +53,7 @@ class Monitoring(pulumi.ComponentResource):
         teams: Sequence[str] = (),
         *,
         door: str = "",
-        backed_up: bool = False,
+        expected: Sequence[str] = (),
     ) -> None:
         super().__init__("mlplatform:platform:Monitoring", "monitoring")
         inside = cluster.under(self)
@@ -69,7 +69,7 @@ class Monitoring(pulumi.ComponentResource):
             allow_scrape(KUBEFLOW, {"app": KUBEFLOW_API}, KUBEFLOW_PORT, inside.options(*kubeflow))
         constants = {
             "registry_certificate_expiration_timestamp_seconds": registry.certificate_expires,
-            "backup_expected": 1 if backed_up else None,
+            **{f"{each}_expected": 1 for each in expected},
         }
         servers = [SERVING, *teams]
         service = prometheus(

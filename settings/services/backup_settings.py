@@ -61,6 +61,8 @@ class BackupSettings(Section):
         seconds, _, fields = schedule.partition(" ")
         if seconds != "0":
             raise ValueError(f"write five fields: cron starts nothing at the seconds {seconds}")
+        if alone := re.search(r"(?<![-\d])\d+/\d+", fields):
+            raise ValueError(f"{alone[0]}: cron takes a step of * or of a range only, as in */15 or 5-59/15")
         return fields
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -117,7 +118,34 @@ def test_prune_keeps_all_images_if_the_state_of_a_stack_is_elsewhere(
     push(store, SERVER, "current", b"2" * MEGABYTE, years=1)
     state(cache).unlink()
     assert prune_built_images(store, EVERY_OLD_ONE, dry_run=False) == []
-    assert "The images in the registry stay: the state of lab is not on this computer." in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "The images in the registry stay: the state of stacks with a registry is not on this computer" in error
+    assert str(cache / "stacks" / "lab" / "registry") in error
+
+
+def test_prune_of_a_registry_with_unfinished_pushes_counts_the_other_images(store: Store) -> None:
+    push(store, SERVER, "old", b"1" * MEGABYTE, years=2)
+    push(store, SERVER, "current", b"2" * MEGABYTE, years=1)
+    unfinished = push(store, "registry.test/team/word", "1.0", b"3" * MEGABYTE, years=1)
+    data = bundle_registry.home(store) / "data"
+    (manifest,) = data.glob(f"**/{unfinished.removeprefix('sha256:')}/data")
+    manifest.write_bytes(b"")
+    tag = data / "docker/registry/v2/repositories" / SERVER / "_manifests/tags/empty/current/link"
+    tag.parent.mkdir(parents=True)
+    tag.touch()
+    assert [image.tag for image in prune_built_images(store, EVERY_OLD_ONE, dry_run=True)] == ["old"]
+
+
+def test_prune_after_a_killed_one_removes_the_layers_that_it_left(store: Store) -> None:
+    push(store, SERVER, "old", b"1" * MEGABYTE, years=2)
+    push(store, SERVER, "current", b"2" * MEGABYTE, years=1)
+    before = size(store)
+    manifests = bundle_registry.home(store) / "data/docker/registry/v2/repositories" / SERVER / "_manifests"
+    old = (manifests / "tags/old/current/link").read_text().removeprefix("sha256:")
+    shutil.rmtree(manifests / "tags/old")
+    shutil.rmtree(manifests / "revisions/sha256" / old)
+    assert prune_built_images(store, EVERY_OLD_ONE, dry_run=False) == []
+    assert before - size(store) >= MEGABYTE
 
 
 def test_prune_waits_for_pushes(store: Store) -> None:

@@ -21,7 +21,8 @@ def prune_environments(*, dry_run: bool) -> list[Path]:
     removed = [
         stamp.parent
         for stamp in sorted((paths.cache_directory() / "venvs").glob(f"*/{STAMP}"))
-        if not Path(stamp.read_text().partition("\n")[0]).exists() and str(stamp.parent) not in running
+        if not Path(stamp.read_text().partition("\n")[0]).exists()
+        and not any(str(folder) in running for folder in (stamp.parent, stamp.parent.resolve()))
     ]
     for folder in removed:
         log_message(f"venvs/{folder.name}")

@@ -42,14 +42,17 @@ def prune_built_images(store: Store, rule: StoreRule, *, dry_run: bool) -> list[
     images = storage.images()
     if not images:
         return []
-    if elsewhere := _stacks_with_state_elsewhere():
-        log_message(f"The images in the registry stay: the state of {', '.join(elsewhere)} is not on this computer.")
+    if elsewhere := _registries_with_state_elsewhere():
+        log_message(
+            "The images in the registry stay: the state of stacks with a registry is not on this computer. If they are "
+            f"gone, delete {', '.join(str(folder) for folder in elsewhere)}"
+        )
         return []
     outdated = _outdated(images, rule, "".join(file.read_text() for file in _states()))
     size = storage.size_of_only({each.digest for each in outdated})
     for each in outdated:
         log_message(f"{each.repository}:{each.tag}")
-    if outdated and not dry_run:
+    if not dry_run:
         _delete(store, outdated)
     verb = "would be removed" if dry_run else "removed"
     log_message(f"{len(outdated)} images in the registry {verb}, {size / 1e6:.1f} MB.")
@@ -65,10 +68,11 @@ class _Storage:
     def images(self) -> list[PushedImage]:
         """Return all tagged images that `up` has built."""
         links = sorted((self.root / "repositories" / BUILT).glob("*/_manifests/tags/*/current/link"))
-        return [
+        images = [
             PushedImage(f"{BUILT}/{link.parents[4].name}", link.parents[1].name, link.read_text(), link.stat().st_mtime)
             for link in links
         ]
+        return [image for image in images if image.digest]  # a full disk leaves empty files
 
     def size_of_only(self, digests: set[str]) -> int:
         """Return the size in bytes of the layers that only the images with these digests have."""
@@ -79,10 +83,16 @@ class _Storage:
         return sum(unused.values())
 
     def _blobs(self, digest: str) -> dict[str, int]:
-        """Return the digests and sizes of an image's configuration and layers; {} for the index of several images."""
+        """Return the digests and sizes of an image's configuration and layers.
+
+        The index of several images has none, and so has a manifest that a killed push has left unfinished.
+        """
         algorithm, _, number = digest.partition(":")
         file = self.root / "blobs" / algorithm / number[:2] / number / "data"
-        manifest: dict[str, Any] = json.loads(file.read_text())
+        try:
+            manifest: dict[str, Any] = json.loads(file.read_text())
+        except (OSError, ValueError):
+            return {}
         parts = [*manifest.get("layers", []), *([manifest["config"]] if "config" in manifest else [])]
         return {part["digest"]: part["size"] for part in parts}
 
@@ -113,14 +123,17 @@ def _states() -> list[Path]:
     return sorted((paths.cache_directory() / "state" / ".pulumi" / "stacks").glob("**/*.json"))
 
 
-def _stacks_with_state_elsewhere() -> list[str]:
+def _registries_with_state_elsewhere() -> list[Path]:
     known = {file.stem for file in _states()}
-    stacks = {folder.parent.name for folder in (paths.cache_directory() / "stacks").glob("*/registry/")}
-    return sorted(stacks - known)
+    folders = sorted((paths.cache_directory() / "stacks").glob("*/registry/"))
+    return [folder for folder in folders if folder.parent.name not in known]
 
 
 def _delete(store: Store, images: Iterable[PushedImage]) -> None:
-    """Delete the images, and the files of their layers, while no other process pushes."""
+    """Delete the images, and all layers that no image has, while no other process pushes.
+
+    An earlier command may have been killed between the two.
+    """
     require_programs(build_requirements.MOVES_IMAGES)
     log = store.root / "logs" / "prune.log"
     with bundle_registry.writable(store, alone=True) as own:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import bcrypt
@@ -12,13 +12,14 @@ import yaml
 from mlplatform.k8s.namespace import SERVING, namespace
 from mlplatform.monitoring.monitoring import Monitoring
 from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, grant_pod_discovery
+from mlplatform.platform import _expected
 from pulumi.runtime import rpc
 
 from airgap.bundle.source_table import load_sources
 from infra.cluster import Cluster, provider
 from infra.registry import ContainerRegistry
 from policies import claims, pods
-from settings.platform import MonitoringSettings
+from settings.platform import MonitoringSettings, PlatformSettings
 from tests.preview.graph import Graph, run
 from workloads.serving import kubernetes
 
@@ -28,7 +29,11 @@ WEBHOOK = "https://hooks.example.com/t0ken"
 
 
 def render(
-    kubeflow: bool = True, verified_kubelets: bool = False, backed_up: bool = False, door: str = "", **settings: Any
+    kubeflow: bool = True,
+    verified_kubelets: bool = False,
+    expected: Sequence[str] = (),
+    door: str = "",
+    **settings: Any,
 ) -> tuple[Graph, Any]:
     def program() -> Any:
         text = pulumi.Output.from_input("text")
@@ -50,7 +55,7 @@ def render(
             registry,
             kubeflow_namespace.resources if kubeflow else (),
             door=door,
-            backed_up=backed_up,
+            expected=expected,
         ).outputs
 
     return run(program)
@@ -212,14 +217,29 @@ def test_webhook_is_only_in_a_secret_and_in_no_message(graph: Graph) -> None:
     assert WEBHOOK not in repr(MonitoringSettings(alerts_url=WEBHOOK))
 
 
-def test_constants_tell_whether_backups_are_expected() -> None:
-    def rules(backed_up: bool) -> str:
-        graph, _ = render(backed_up=backed_up)
-        text: str = graph.of("ConfigMap")["prometheus"]["data"]["constants.rules.yaml"]
-        return text
+@pytest.mark.parametrize("expected", [[], ["backup"], ["backup", "drill"]])
+def test_constants_tell_whether_backups_and_drills_are_expected(expected: list[str]) -> None:
+    graph, _ = render(expected=expected)
+    text: str = graph.of("ConfigMap")["prometheus"]["data"].get("constants.rules.yaml", "")
+    assert [f"{each}_expected" in text for each in ("backup", "drill")] == ["backup" in expected, "drill" in expected]
 
-    assert yaml.safe_load(rules(True))["groups"][0]["rules"] == [{"record": "backup_expected", "expr": "vector(1)"}]
-    assert "backup_expected" not in rules(False)
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, []),
+        ({"backup": {"target": "/backups", "password": "long-enough"}}, ["backup", "drill"]),
+        (
+            {
+                "backup": {"target": "/backups", "password": "long-enough"},
+                "tracking": {"database_url": "postgresql://u:p@db.example.com/mlflow"},
+            },
+            ["backup"],
+        ),
+    ],
+)
+def test_drill_is_expected_of_stores_inside_the_stack(settings: dict[str, Any], expected: list[str]) -> None:
+    assert _expected(PlatformSettings.model_validate(settings)) == expected
 
 
 @pytest.mark.parametrize("door", ["mlplatform-door", ""])

@@ -13,7 +13,7 @@ from infra.dynamic_provider import UserError
 from infra.local import crontab
 from infra.local.crontab import _ScheduleProvider
 
-OTHERS = "# mine\n0 1 * * * echo 100\\%\n5 5 * * 1 make backup STACK=b # mlplatform backup b\n"
+OTHERS = "# mine\n0 1 * * * echo 100\\%\n5 5 * * 1 /bin/sh /elsewhere/schedules/backup-a.sh\n0 0 * * * echo a\x0cb\n"
 CRONTAB = """#!/bin/sh
 if [ "$1" = -l ]; then
   cat "$TABLE" 2>/dev/null || { echo "no crontab for user" >&2; exit 1; }
@@ -42,7 +42,8 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TABLE", str(tmp_path / "table"))
     monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path / "cache %"))
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE_FILE", "/secret files/passphrase")
-    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE", raising=False)
+    for name in crontab.SECRETS:
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "table"
 
 
@@ -56,7 +57,7 @@ def test_line_is_added_changed_and_removed_and_others_stay(table: Path, tmp_path
     assert provider.diff("", state, news).changes
     state = provider.update("", state, news).outs or {}
     assert table.read_text().startswith(f"{OTHERS}0 3 * * * /bin/sh ")
-    assert len(table.read_text().splitlines()) == 4
+    assert len(table.read_text().split("\n")) == 6
     assert provider.read("backup", state).id == "backup"
     provider.delete("", state)
     assert table.read_text() == OTHERS
@@ -78,23 +79,70 @@ def test_command_runs_make_in_the_checkout_and_writes_its_log(table: Path, tmp_p
     assert log.read_text() == f"{crontab.PROJECT} backup STACK=a /secret files/passphrase\n"
 
 
-def test_preview_on_another_computer_or_checkout_changes_no_line(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_the_user_reach_the_command(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make backup` without the folder of the cache would copy another, empty one."""
+    monkeypatch.delenv("MLPLATFORM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(table.parent / "xdg"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    _ScheduleProvider().create(PROPS)
+    script = table.parent / "xdg" / "mlplatform" / "schedules" / "backup-a.sh"
+    assert f"export MLPLATFORM_CACHE={table.parent}/xdg/mlplatform\n" in script.read_text()
+    assert "export HTTPS_PROXY=http://proxy:3128\n" in script.read_text()
+    assert script.stat().st_mode & 0o077 == 0
+
+
+def test_moved_checkout_is_written_again_and_another_path_is_not(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = _ScheduleProvider()
     state = provider.create(PROPS).outs or {}
-    monkeypatch.setattr(crontab, "PROJECT", Path("/builds/checkout"))
-    assert provider.diff("", state, PROPS).changes  # the checkout of this computer has moved
-    monkeypatch.setattr(crontab.socket, "gethostname", lambda: "runner-1")
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/opt/bin")
     assert not provider.diff("", state, PROPS).changes
+    monkeypatch.setattr(crontab, "PROJECT", Path("/builds/checkout"))
+    assert provider.diff("", state, PROPS).changes
+
+
+def test_another_computer_or_user_changes_nothing(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = _ScheduleProvider()
+    state = provider.create(PROPS).outs or {}
     before = table.read_text()
+    monkeypatch.setattr(crontab, "PROJECT", Path("/builds/checkout"))
+    monkeypatch.setattr(crontab.getpass, "getuser", lambda: "runner")
+    assert not provider.diff("", state, PROPS).changes
+    table.write_text("")
+    assert provider.read("backup", state).id == "backup"
+    table.write_text(before)
+    with pytest.raises(UserError, match=rf"the line is in the crontab of {state['computer']}. Run `make up` there"):
+        provider.update("", state, PROPS | {"schedule": "0 3 * * *"})
     provider.delete("", state)
     assert table.read_text() == before
 
 
+def test_lost_script_is_written_again(table: Path, tmp_path: Path) -> None:
+    provider = _ScheduleProvider()
+    state = provider.create(PROPS).outs or {}
+    (tmp_path / "cache %" / "schedules" / "backup-a.sh").unlink()
+    assert not provider.read("backup", state).id
+
+
+def test_computer_that_lost_its_crontab_is_read_and_destroyed(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = _ScheduleProvider()
+    state = provider.create(PROPS).outs or {}
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not provider.read("backup", state).id
+    provider.delete("", state)
+
+
 def test_secret_variable_is_refused_with_its_replacement(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "word")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
     with pytest.raises(UserError, match=r"^platform:backup.schedule: .*use PULUMI_CONFIG_PASSPHRASE_FILE"):
         _ScheduleProvider().create(PROPS)
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE")
+    monkeypatch.setenv("AZURE_STORAGE_KEY", "word")
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "azblob://states")
+    with pytest.raises(UserError, match=r"^platform:backup.schedule: .*use `az login`"):
+        _ScheduleProvider().create(PROPS)
     assert not table.exists()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///states")
+    _ScheduleProvider().create(PROPS)
 
 
 def test_computer_without_crontab_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,3 +156,7 @@ def test_refused_table_fails_with_the_reason(table: Path, tmp_path: Path) -> Non
     program(tmp_path / "bin", "crontab", '#!/bin/sh\necho "you are not allowed to use this program" >&2\nexit 1\n')
     with pytest.raises(UserError, match="you are not allowed"):
         _ScheduleProvider().create(PROPS)
+    # It must not keep the stack from being destroyed.
+    state = PROPS | {"line": "", "script": "", "computer": crontab._computer()}
+    assert not _ScheduleProvider().read("backup", state).id
+    _ScheduleProvider().delete("", state)

@@ -74,7 +74,7 @@ FIRES: dict[str, Case] = {
     "BackupOverdue": Case({BACKED_UP: f"{-3 * DAY}x60"}, 20),
     "BackupMissing": Case({"backup_expected": "1x300"}, 25 * 60, "5m"),
     "DrillOverdue": Case({DRILLED: f"{-32 * DAY}x60"}, 20),
-    "DrillMissing": Case({"backup_expected": "1x800", BACKED_UP: f"{32 * DAY}x800"}, 32 * 24 * 60, "1h"),
+    "DrillMissing": Case({"drill_expected": "1x800", BACKED_UP: f"{32 * DAY}x800"}, 32 * 24 * 60, "1h"),
     "PodCrashLooping": Case({WAITING % "CrashLoopBackOff": "1 0 1x8 0 1x30"}, 12),
     "PodNotReady": Case({READY: "0x60", PHASE % "Running": "1x60"}, 20),
     "StoreMemberMissing": Case({STORE: "1x4 0x20"}, 10),
@@ -117,9 +117,9 @@ QUIET: dict[str, dict[str, Case]] = {
     "DrillOverdue": {"a drill of last month": Case({DRILLED: f"{-30 * DAY}x60"}, 20)},
     "DrillMissing": {
         "a first drill": Case(
-            {"backup_expected": "1x800", BACKED_UP: f"{32 * DAY}x800", DRILLED: f"{32 * DAY}x800"}, 32 * 24 * 60, "1h"
+            {"drill_expected": "1x800", BACKED_UP: f"{32 * DAY}x800", DRILLED: f"{32 * DAY}x800"}, 32 * 24 * 60, "1h"
         ),
-        "a stack of this month": Case({"backup_expected": "1x800", BACKED_UP: f"{30 * DAY}x800"}, 30 * 24 * 60, "1h"),
+        "a stack of this month": Case({"drill_expected": "1x800", BACKED_UP: f"{30 * DAY}x800"}, 30 * 24 * 60, "1h"),
     },
     "PodCrashLooping": {
         "a pod that waits for its image": Case({WAITING % "ContainerCreating": "1x40"}, 12),

@@ -72,6 +72,7 @@ def test_load_without_a_file_returns_the_defaults() -> None:
                 ('"/a", "access_key": "a"', "access_key and secret_key belong together"),
                 ('"/a", "access_key": "a", "secret_key": "b"', "the target /a is not an S3 address; remove the keys"),
                 ('"/a", "schedule": "30 0 2 * * *"', ".schedule", "cron starts nothing at the seconds 30"),
+                ('"/a", "schedule": "5/15 2 * * *"', ".schedule", "5/15: cron takes a step of * or of a range only"),
                 ('"/a", "schedule": "at night"', ".schedule", "write five fields"),
                 ('"/a", "keep": {"last": 0}', ".keep.last", "greater than or equal to 1"),
             )

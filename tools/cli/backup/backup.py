@@ -9,15 +9,16 @@ from typing import Any
 
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message, step
+from tools.bootstrap.file_lock import LockIsHeld, file_lock
 from tools.cli.backup.contents.cluster_data import CONTENT, copy_audit_log, copy_cluster_data
 from tools.cli.backup.contents.container_copy import container_folder, download_container
 from tools.cli.backup.contents.etcd_copy import copy_etcd
 from tools.cli.backup.contents.external_stores import copy_external_data
 from tools.cli.backup.contents.kubeflow_data import kubeflow_data
-from tools.cli.backup.contents.local_data import copy_local_data, scratch_folder
+from tools.cli.backup.contents.local_data import copy_local_data, has_local_data, scratch_folder, stack_folder
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
-from tools.cli.backup.records import BACKUP, record_success, renew_lease
+from tools.cli.backup.records import BACKUP, record_file, record_success, renew_lease
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
 from tools.cli.backup.stack_state import container_logins, export_state, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs
@@ -31,8 +32,18 @@ def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
     """Save data and state of a running stack, delete outdated backups, and return the exit code.
 
     Raises:
-        BackupError: the stack has no settings for backups or no resources, or a part of it cannot be read.
+        BackupError: the stack has no settings for backups or no resources, a part of it cannot be read, or another
+            backup of it runs.
     """
+    lock = record_file(pulumi.name, BACKUP).with_suffix(".lock")
+    try:
+        with file_lock(lock):
+            return _save(pulumi)
+    except LockIsHeld:
+        raise BackupError(f"another backup of the stack {pulumi.stack} is running") from None
+
+
+def _save(pulumi: Pulumi) -> int:
     settings = stack_settings(pulumi)
     repository = required_repository(pulumi.stack, settings)
     state = export_state(pulumi)
@@ -78,6 +89,8 @@ def _collect(
     logins = container_logins(state)
     kubeflow = kubeflow_data(settings, outputs)
     before = take_fingerprint(outputs, logins, kubeflow)
+    if not (outputs.get("kubeconfig") or settings.platform.tracking.database_url or has_local_data(pulumi.name)):
+        raise BackupError(f"{stack_folder(pulumi.name)} has no database of MLflow: the data of the stack are elsewhere")
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from infra.lab.requirements import require_root_and_tools
-from infra.local.free_ports import free_ports
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
 from tools.cli.backup.backup import required_repository
@@ -20,6 +19,7 @@ from tools.cli.backup.restore import Up, replace_kubeflow_data, restore_data
 from tools.cli.backup.stack_state import container_logins, export_state, stack_settings
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
+from tools.cli.rehearsal.drill_settings import local_drill_settings, without_runs
 from tools.cli.rehearsal.rehearsal_settings import rehearsal_settings
 from tools.cli.rehearsal.temporary_lab import free_lab_network, next_settings, write_settings
 from tools.cli.rehearsal.temporary_stack import Down, temporary_stack
@@ -93,28 +93,11 @@ def _new_stack(pulumi: Pulumi, settings: StackSettings, down: Down) -> Iterator[
     with temporary_stack(f"{pulumi.stack}-drill", down) as stack:
         if settings.infra.cluster != "none":
             require_root_and_tools()
-            network = free_lab_network(settings.infra.kubernetes)
-            write_settings(stack, rehearsal_settings(written, network, MACHINES), secrets)
+            written = rehearsal_settings(written, free_lab_network(settings.infra.kubernetes), MACHINES)
         else:
-            written.pop("platform:backup")
-            write_settings(stack, written, secrets)
-            names = list(_port_settings(settings))
-            for each, port in zip(names, free_ports(len(names)), strict=True):
-                stack.output("config", "set", "--path", each, str(port))
+            written = local_drill_settings(written, settings.serving.grpc_port is not None)
+        write_settings(stack, without_runs(written), secrets)
         yield stack
-
-
-def _port_settings(settings: StackSettings) -> Iterator[str]:
-    """Yield the settings of the ports that the services of a stack on this computer listen on."""
-    yield "platform:tracking.port"
-    if settings.platform.blobs:
-        yield "platform:blobs.port"
-    yield "serving:port"
-    if settings.serving.grpc_port:
-        yield "serving:grpc_port"
-    for name, pipeline in settings.workloads.pipelines.items():
-        if pipeline.port:
-            yield f"workloads:pipelines.{name}.port"
 
 
 def _rounded(duration: timedelta) -> timedelta:

@@ -16,6 +16,7 @@ from settings.services.backup_settings import BackupSettings, SnapshotRetentionS
 from tests.harness import CHECKOUT
 from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
+from tools.cli.backup import backup as backup_module
 from tools.cli.backup import stack_state
 from tools.cli.backup.contents.local_data import (
     copy_local_data,
@@ -206,3 +207,16 @@ def test_backup_lines_report_the_age_and_what_is_overdue() -> None:
     record_file("a", BACKUP).write_text('{"time": "2020-01-01T00:00:00+00:00"}')
     backup, _ = backup_lines("a")
     assert backup.endswith("ago, overdue: run `make backup STACK=a`")
+
+
+def test_second_backup_of_a_stack_at_the_same_time_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two backups would write and delete the same folder."""
+    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path))
+
+    def second(pulumi: Pulumi) -> int:
+        with pytest.raises(BackupError, match="another backup of the stack a is running"):
+            backup_module.backup(pulumi, [])
+        return 0
+
+    monkeypatch.setattr(backup_module, "_save", second)
+    assert backup_module.backup(Pulumi("a"), []) == 0

@@ -39,7 +39,8 @@ def scratch_folder(stack: str, name: str) -> Iterator[Path]:
 def copy_local_data(stack: str, folder: Path) -> None:
     """Copy the data of a stack into a folder; files are linked instead of copied, the database is a consistent copy.
 
-    MLflow writes a file of a run before the database names its run's end. Therefore the database comes first.
+    MLflow writes a file of a run before the database names its run's end. Therefore the database comes first. It is
+    missing if MLflow is in a cluster, or has another database.
     """
     source = stack_folder(stack)
     database = source / "mlflow" / DATABASE
