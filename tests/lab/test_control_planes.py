@@ -128,10 +128,12 @@ def test_etcd_without_a_majority_is_restored_from_the_last_member(trio: Stack, c
 def test_certificates_are_renewed_on_each_control_plane(trio: Stack, cluster: Cluster) -> None:
     serial = "sudo openssl x509 -noout -serial -in /etc/kubernetes/pki/apiserver.crt"
     before = {plane: on(trio, plane, serial) for plane in PLANES}
+    kubeconfig = trio.outputs("--show-secrets")["kubeconfig"]
     for plane in PLANES:
         on(trio, plane, "sudo kubeadm certs renew all")
     assert all(on(trio, plane, serial) != before[plane] for plane in PLANES)
-    trio.up("--target-replace", "**kubeconfig", "--target-dependents")
+    trio.up("--replace", "**kubeconfig")
+    assert trio.outputs("--show-secrets")["kubeconfig"] != kubeconfig
     assert cluster.nodes_ready()
 
 
