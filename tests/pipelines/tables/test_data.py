@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from tests.pipelines.conftest import IRIS
 from workloads.ml.data import storage, table
+from workloads.ml.data.data_files import find_files
 from workloads.ml.data.encoding import find_columns
 from workloads.ml.data.scan import table_scan
 from workloads.ml.data.storage import read_data, write_data
@@ -124,6 +126,17 @@ def test_load_saved_part_returns_identical_values(tmp_path: Path) -> None:
 )
 def test_without_secrets_removes_login_and_query(url: str, shown: str) -> None:
     assert storage.without_secrets(url) == shown
+
+
+def test_data_in_the_address_itself_is_read_and_never_shown() -> None:
+    address = f"data:text/csv;base64,{b64encode(GOOD.encode()).decode()}"
+    (file,) = find_files("", "", "", address)
+    with file.open() as content:
+        assert content.read().decode() == GOOD
+    assert file.address == "data:text/csv;base64,..."
+    with pytest.raises(StepError) as refused:
+        find_files("", "", "", "data:text/csv;base64:YSxiCg==")
+    assert "YSxiCg" not in str(refused.value)
 
 
 def test_read_missing_file_raises_error_with_address(tmp_path: Path) -> None:

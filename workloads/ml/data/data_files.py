@@ -67,6 +67,8 @@ def _find_by_url(url: str) -> list[DataFile]:
 
     try:
         files, path = fsspec.core.url_to_fs(url)
+        if files.protocol == "data":
+            path = url  # this file system needs the beginning that fsspec removes
         found = {path: files.info(path)}
         if folder := found[path]["type"] == "directory":
             found = files.find(path, detail=True)

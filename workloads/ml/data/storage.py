@@ -66,8 +66,11 @@ def write_data(url: str, source: Path) -> None:
 
 
 def without_secrets(url: str) -> str:
-    """Return the address without user, password and query, which may hold access tokens."""
+    """Return the address without user, password and query, which may hold access tokens, and without data in it."""
     parts = urlsplit(url)
+    if parts.scheme == "data":
+        kind, comma, _ = parts.path.partition(",")
+        return f"data:{kind},..." if comma else "data:..."
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
