@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tools.bootstrap import pulumi_cli
 from tools.bootstrap.process import start_piped
 
 from .plugin import EXECUTABLE
@@ -19,10 +20,9 @@ _SETTINGS = "name: commands\nruntime: {name: python, options: {virtualenv: .venv
 
 
 def search_path() -> str:
-    """Return the search path for the CLI: the folders of `make tools`, then PATH."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mlplatform")
-    tools = Path(os.environ.get("MLPLATFORM_CACHE") or cache, "tools").glob("pulumi-*/bin")
-    return os.pathsep.join([*map(str, sorted(tools)), os.environ.get("PATH", "")])
+    """Return the search path for the CLI: the folder of `make tools` for this checkout, if it has one, then PATH."""
+    folder = pulumi_cli.folder()
+    return os.pathsep.join([*([str(folder)] if folder else []), os.environ.get("PATH", "")])
 
 
 class Stack:
