@@ -94,7 +94,7 @@ def unchanged_records(before: Mapping[str, Any], after: Mapping[str, Any]) -> di
 def differences(original: Mapping[str, Any], restored: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each record or prediction of the original that the restored stack lacks or has differently.
 
-    A restored stack may have more runs: pipelines that train no served model run when it starts.
+    What the restored stack has beyond them is no difference.
     """
     for kind in KINDS:
         found = restored.get(kind, {})

@@ -27,8 +27,6 @@ FOLDER = "kubeflow"
 OBJECTS = "objects"
 DUMP_OPTIONS = ("--single-transaction", "--routines", "--no-tablespaces")
 COUNT = "select count(*) from information_schema.tables where table_schema = database() and table_name = 'run_details'"
-
-
 RUNS = (
     "select UUID, sha2(concat_ws('|', DisplayName, ExperimentUUID, State, CreatedAtInSec, FinishedAtInSec), 256) "
     "from run_details"
