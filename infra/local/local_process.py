@@ -16,7 +16,8 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
-from infra.local.process_group import ProcessGroup, inherited_environment
+from infra.local.process_group import ProcessGroup
+from infra.local.program_environment import inherited_environment
 from infra.retry import poll
 
 HOST = "127.0.0.1"

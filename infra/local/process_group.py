@@ -89,8 +89,3 @@ class ProcessGroup:
             except (psutil.Error, FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
         return members
-
-
-def inherited_environment() -> dict[str, str]:
-    """Return this process's environment without Pulumi's variables: workloads must not read its passphrase."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.local.local_process import HOST
-from infra.local.process_group import inherited_environment
+from infra.local.program_environment import inherited_environment
 from tools.bootstrap import paths
 from tools.bootstrap.environment import install_notebook_environment
 from tools.bootstrap.file_lock import file_lock

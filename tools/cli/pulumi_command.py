@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from infra.local.program_environment import temporary_folder
 from tools.bootstrap import paths
 from tools.bootstrap.paths import PROJECT
 from tools.cli import backend
@@ -77,14 +78,15 @@ class Pulumi:
             stdin: the text that the command reads; None for the input of this process.
             **environment: additional variables.
         """
-        return subprocess.run(
-            self._command(arguments),
-            cwd=PROJECT,
-            env={**self.environment, **environment},
-            input=stdin,
-            capture_output=True,
-            text=True,
-        )
+        with temporary_folder() as folder:
+            return subprocess.run(
+                self._command(arguments),
+                cwd=PROJECT,
+                env={**self.environment, **folder, **environment},
+                input=stdin,
+                capture_output=True,
+                text=True,
+            )
 
     def error(self, arguments: Sequence[str], finished: subprocess.CompletedProcess[str]) -> PulumiError:
         """Return the error of a command that failed, with advice where there is any."""
@@ -98,8 +100,9 @@ class Pulumi:
         Pulumi handles Ctrl-C and SIGTERM itself: it finishes the operations that have begun.
         """
         signal.signal(signal.SIGINT, lambda *_: None)  # before the start, so that Ctrl-C cannot end only this process
-        with status_lines() as variables:
-            process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env={**self.environment, **variables})
+        with status_lines() as variables, temporary_folder() as folder:
+            environment = {**self.environment, **variables, **folder}
+            process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=environment)
             signal.signal(signal.SIGTERM, lambda *_: process.terminate())
             with recorded(process.pid):
                 code = process.wait()

@@ -20,7 +20,7 @@ from threading import Lock
 from typing import Any
 
 from infra.local.local_process import PYTHON
-from infra.local.process_group import inherited_environment
+from infra.local.program_environment import inherited_environment
 from settings.paths import PROJECT
 from workloads.runs.pipeline_package import PipelinePackage
 

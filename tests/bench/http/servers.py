@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 
 from infra.local.local_process import HOST
-from infra.local.process_group import ProcessGroup, inherited_environment
+from infra.local.process_group import ProcessGroup
+from infra.local.program_environment import inherited_environment
 from settings.paths import PROJECT
 from tests.bench.forest import FLOWERS, Flower, Forest
 

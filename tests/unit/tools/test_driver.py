@@ -317,6 +317,14 @@ class TestCommands:
         assert finished.returncode == 7
         assert finished.stdout == ""
 
+    @pytest.mark.parametrize("command", ["up", "preview", "down", "outputs"])
+    def test_temporary_files_of_plugins_are_deleted(self, command: str, pulumi: Path) -> None:
+        (pulumi / "behavior").write_text(f"mktemp >> {pulumi}/files; echo '{{}}'")
+        run_cli(command, "--stack", "dev")
+        files = (pulumi / "files").read_text().split()
+        assert files
+        assert not [file for file in files if Path(file).exists()]
+
     def test_preview_checks_the_policies_and_prints_a_report(self, pulumi: Path) -> None:
         (pulumi / "behavior").write_text('[ "$1" = stack ] || { echo \'{"changeSummary": {"same": 3}}\'; exit 7; }')
         finished = run_cli("preview", "--stack", "dev", "--target", "urn")

@@ -21,7 +21,8 @@ from mlplatform.tracking_access import parse_tracking_access
 from infra.errors import UserError
 from infra.local.free_ports import free_port
 from infra.local.local_process import HOST, PYTHON
-from infra.local.process_group import ProcessGroup, inherited_environment
+from infra.local.process_group import ProcessGroup
+from infra.local.program_environment import inherited_environment
 from infra.retry import poll
 from settings.metrics import COSTS, METRICS
 from settings.workloads import PipelineSettings
