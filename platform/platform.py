@@ -45,6 +45,7 @@ from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword
 from settings.platform import PlatformSettings
 from settings.services.blob_settings import BlobSettings
+from settings.services.s3_settings import DataStoreSettings
 from settings.stack import StackSettings
 from settings.store_rules import has_replicated_stores
 
@@ -75,6 +76,7 @@ class Platform:
         steps_image: the image of the steps; None if the engine needs no image for each step.
         monitoring: None if Prometheus is not installed.
         blobs: the container that all pipelines may read; None without a data store.
+        s3: the S3 store of programs without a team, and of teams without a store; None without one.
         outputs: stack outputs of the engine, of monitoring and of the door.
         door_url: the address of the door, with a slash at its end; "" without a door.
         teams: the namespace, engine and logins of each team.
@@ -96,10 +98,15 @@ class Platform:
     teams: Mapping[str, Team] = field(default_factory=dict)
     notebooks: NotebookAccess | None = None
     trial: CanaryTrial | None = None
+    s3: DataStoreSettings | None = None
 
     def containers(self, team: Team | None) -> list[BlobStore]:
         """Return the containers that programs of a team may read, first the one that its pipelines read by default."""
         return [each for each in (team.blobs if team else None, self.blobs) if each]
+
+    def s3_of(self, team: Team | None) -> DataStoreSettings | None:
+        """Return the S3 store that programs of a team use."""
+        return (team.s3 if team else None) or self.s3
 
 
 def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
@@ -112,6 +119,7 @@ def local_platform(settings: PlatformSettings, directory: Path) -> Platform:
         tracking=tracking,
         blobs=blob_store(settings.blobs, HOST, directory) if settings.blobs else None,
         directory=directory,
+        s3=settings.s3,
     )
 
 
@@ -169,6 +177,7 @@ def cluster_platform(
         outputs=outputs,
         teams=spaces,
         notebooks=_notebook_access(egress) if with_notebooks else None,
+        s3=settings.s3,
     )
     if settings.monitoring:
         platform = _with_monitoring(platform, settings)

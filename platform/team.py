@@ -15,6 +15,7 @@ from mlplatform.mlflow import TeamLogins
 
 from infra.cluster import Cluster
 from infra.registry import ContainerRegistry
+from settings.services.s3_settings import DataStoreSettings
 from settings.services.team_settings import TeamSettings
 
 LABEL = "mlplatform/team"
@@ -29,6 +30,7 @@ class Team(pulumi.ComponentResource):
         run_after: resources that each run waits for.
         logins: users of MLflow with rights on what the team owns.
         blobs: the container that only programs of the team read; None without one.
+        s3: the S3 store that only programs of the team use; None without one.
     """
 
     namespace: Namespace
@@ -36,6 +38,7 @@ class Team(pulumi.ComponentResource):
     run_after: Sequence[pulumi.Resource]
     logins: TeamLogins
     blobs: BlobStore | None
+    s3: DataStoreSettings | None
 
     def __init__(
         self,
@@ -74,4 +77,5 @@ class Team(pulumi.ComponentResource):
         self.run_after = [*self.namespace.resources, *policies, *limited]
         self.logins = logins
         self.blobs = team_container(shared, name, settings.blobs, self) if shared and settings.blobs else None
+        self.s3 = settings.s3
         self.register_outputs({})

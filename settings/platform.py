@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from settings.services.artifact_store import ArtifactStoreSettings
 from settings.services.backup_settings import BackupSettings
 from settings.services.blob_settings import BlobSettings
 from settings.services.door_settings import DoorSettings
 from settings.services.load_balancer_settings import LoadBalancerSettings
 from settings.services.notebook_settings import NotebookSettings
 from settings.services.retention import RetentionSettings
+from settings.services.s3_settings import ArtifactStoreSettings, DataStoreSettings
 from settings.types import Port, Section, ServiceType, Subnet
 
 
@@ -238,6 +238,9 @@ class PlatformSettings(Section):
     no stores in `platform:tracking`; else `single`. Volumes of a vendor's cluster outlive its machines."""
     blobs: BlobSettings | None = None
     """Azure Blob Storage for the data of pipelines. Unset: pipelines read from other addresses only."""
+    s3: DataStoreSettings | None = None
+    """S3 store that steps and notebooks read and write, see [S3 stores](pipelines.md#s3-stores). Unset: they have no
+    keys; on this computer, those of its user."""
     monitoring: MonitoringSettings | None = None
     """Prometheus in the cluster. Set `{}` to accept the defaults. Unset: no monitoring."""
     door: DoorSettings | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -43,6 +44,16 @@ ContainerName = Annotated[
     str, AfterValidator(_require_container_name), Field(json_schema_extra={"pattern": CONTAINER_NAME})
 ]
 """Name of a container of Azure Blob Storage."""
+
+
+def _require_file(file: str) -> str:
+    if not Path(file).expanduser().is_file():
+        raise ValueError("there is no such file")
+    return file
+
+
+ExistingFile = Annotated[str, AfterValidator(_require_file)]
+"""Path of a file of this computer."""
 
 
 class Section(BaseModel):

@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 
+from airgap.bundle.registry.certificates import KeyPair, issue_server
 from infra.local.free_ports import free_ports
 
 S3_USER, S3_KEY = "owner", "a-key-of-the-store"
@@ -40,8 +41,11 @@ def server(command: list[str], answers: Callable[[], object], folder: Path, **op
 
 
 @contextmanager
-def s3_server(folder: Path, bucket: str, host: str = "127.0.0.1") -> Iterator[str]:
-    """Run an S3 store with an empty bucket and its files in `folder`, and yield its address."""
+def s3_server(folder: Path, bucket: str, host: str = "127.0.0.1", authority: KeyPair | None = None) -> Iterator[str]:
+    """Run an S3 store with an empty bucket and its files in `folder`, and yield its address.
+
+    With an authority, it uses TLS with a certificate of this authority, which is the file `ca.crt`.
+    """
     (folder / "s3.json").write_text(
         f'{{"identities": [{{"name": "{S3_USER}", "actions": ["Admin"],'
         f' "credentials": [{{"accessKey": "{S3_USER}", "secretKey": "{S3_KEY}"}}]}}]}}'
@@ -56,12 +60,25 @@ def s3_server(folder: Path, bucket: str, host: str = "127.0.0.1") -> Iterator[st
     options += ["-volume.max=50"]
     command = [weed, "server", f"-dir={folder}", f"-ip={host}", "-s3", "-s3.config=s3.json", *options]
     url = f"http://{host}:{ports[0]}"
-    with server(command, lambda: s3_client(url).create_bucket(Bucket=bucket), folder):
+    trusted = folder / "ca.crt" if authority else None
+    if authority and trusted:
+        trusted.write_bytes(authority.certificate)
+        issued = issue_server(authority, "test", [host])
+        (folder / "tls.crt").write_bytes(issued.certificate)
+        (folder / "tls.key").write_bytes(issued.key)
+        command += ["-s3.cert.file=tls.crt", "-s3.key.file=tls.key"]
+        url = url.replace("http:", "https:")
+    with server(command, lambda: s3_client(url, trusted).create_bucket(Bucket=bucket), folder):
         yield url
 
 
-def s3_client(url: str) -> Any:
-    """Return a client of an S3 store."""
+def s3_client(url: str, authority: Path | None = None) -> Any:
+    """Return a client of an S3 store, whose certificate the file `authority` verifies."""
     return boto3.client(
-        "s3", endpoint_url=url, aws_access_key_id=S3_USER, aws_secret_access_key=S3_KEY, region_name="us-east-1"
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=S3_USER,
+        aws_secret_access_key=S3_KEY,
+        region_name="us-east-1",
+        verify=authority and str(authority),
     )

@@ -126,7 +126,7 @@ def _start(props: dict[str, Any]) -> dict[str, Any]:
     group.stop()
     _require_free(props["host"], port, props["name"], props["setting"])
     log = data.parent / f"{data.name}.log"
-    process = group.start(props["command"], cwd=data, env=inherited_environment() | props["environment"], log=log)
+    process = group.start(props["command"], cwd=data, env=inherited_environment(props["environment"]), log=log)
     url = f"http://{props['host']}:{port}"
     try:
         _wait_until_ready(process, url + props["ready_path"], props["name"], log)

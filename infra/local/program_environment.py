@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 FOLDER_PREFIX = "mlplatform-command-"
+OTHER_LOGINS = frozenset(
+    {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"}
+)
+"""Variables of the user that clients of S3 would combine with the keys of another store."""
 
 
 @contextmanager
@@ -22,14 +26,21 @@ def temporary_folder() -> Iterator[dict[str, str]]:
         yield {"TMPDIR": folder}
 
 
-def inherited_environment() -> dict[str, str]:
+def inherited_environment(added: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment for a program that may run longer than the command of Pulumi.
 
     Pulumi's variables are missing: workloads must not read its passphrase. The folder of `temporary_folder` is
     replaced by the folder that contains it.
+
+    Args:
+        added: further variables. With the keys of an S3 store, the variables of `OTHER_LOGINS` are missing.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")}
+    added = added or {}
+    left_out = OTHER_LOGINS if "AWS_ACCESS_KEY_ID" in added else frozenset()
+    environment = {
+        key: value for key, value in os.environ.items() if key not in left_out and not key.startswith("PULUMI_")
+    }
     folder = Path(environment.get("TMPDIR", ""))
     if folder.name.startswith(FOLDER_PREFIX):
         environment["TMPDIR"] = str(folder.parent)
-    return environment
+    return {**environment, **added}

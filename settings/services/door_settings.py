@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from settings.types import Section
+from settings.types import ExistingFile, Section
 
 Role = Literal["administrator", "editor", "reader"]
 Visibility = Literal["private", "team", "public"]
@@ -18,16 +17,6 @@ UserName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,6
 PROGRAMS = frozenset({"admin", "writer", "reader"})
 """MLflow's users for programs of the platform, whose names no person may have."""
 BCRYPT = r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}"
-
-
-def _require_file(file: str) -> str:
-    if not Path(file).expanduser().is_file():
-        raise ValueError("there is no such file")
-    return file
-
-
-ExistingFile = Annotated[str, AfterValidator(_require_file)]
-"""Path of a file of this computer."""
 
 
 def is_reserved(user: str) -> bool:

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from settings.services.blob_settings import ContainerSettings
 from settings.services.door_settings import UserName
+from settings.services.s3_settings import DataStoreSettings
 from settings.types import Name, Section
 
 TeamName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$")]
@@ -50,6 +51,8 @@ class TeamSettings(Section):
     blobs: ContainerSettings | None = None
     """Container of Azure Blob Storage that steps and notebooks of this team alone read, and its pipelines by default.
     Unset: the team reads the container of `platform:blobs`."""
+    s3: DataStoreSettings | None = None
+    """S3 store that steps and notebooks of this team alone read and write. Unset: that of `platform:s3`."""
 
     @model_validator(mode="after")
     def _check_people(self) -> TeamSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from mlflow import MlflowClient
 from mlplatform.mlflow_server.database_copy import copy_tables, set_aside
 from sqlalchemy import Boolean, Column, ForeignKey, Integer, MetaData, String, Table, create_engine
 
+from airgap.bundle.registry.certificates import issue_authority
 from infra.local.free_ports import free_port
 from settings.platform import TrackingSettings
 from tests.harness import Stack
@@ -58,19 +60,37 @@ def database() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Run an S3 store with the flowers, and yield its settings. A private authority issued its certificate."""
+    folder = tmp_path_factory.mktemp("data")
+    authority = issue_authority("test authority")
+    with s3_server(folder, "flowers", authority=authority) as url:
+        s3_client(url, folder / "ca.crt").upload_file("workloads/data/iris.csv", "flowers", "iris.csv")
+        yield {"endpoint_url": url, "access_key": S3_USER, "secret_key": S3_KEY, "ca_file": str(folder / "ca.crt")}
+
+
+@pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with s3_server(tmp_path_factory.mktemp("s3"), "mlflow") as url:
         yield {"url": "s3://mlflow/files", "endpoint_url": url, "access_key": S3_USER, "secret_key": S3_KEY}
 
 
-def test_runs_and_models_are_in_the_database_and_files_in_the_bucket(
-    make_stack: Callable[[str], Stack], database: str, bucket: dict[str, str]
+def test_runs_models_and_predictions_are_in_external_stores(
+    make_stack: Callable[[str], Stack],
+    database: str,
+    bucket: dict[str, str],
+    data: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-the-user")  # the store of the settings would refuse it
     stack = make_stack("stores")
     stack.settings["platform:tracking"] |= {"database_url": database, "artifacts": bucket}
+    stack.settings["platform:s3"] = data
     external = stack.settings["workloads:pipelines"]["iris-external"]
-    external["parameters"] = {"data_url": f"file://{stack.project}/workloads/data/iris.csv"}
-    stack.settings["workloads:pipelines"] = {"iris-external": external}
+    external["parameters"] = {"data_url": "s3://flowers/iris.csv"}
+    addresses = {"data_url": "s3://flowers/iris.csv", "destination": "s3://flowers/predicted/"}
+    batch = {"uses_model": external["model"], "parameters": addresses}
+    stack.settings["workloads:pipelines"] = {"iris-external": external, "batch-predict": batch}
     del stack.settings["platform:blobs"]
     stack.up()
 
@@ -86,6 +106,9 @@ def test_runs_and_models_are_in_the_database_and_files_in_the_bucket(
     keys = [found["Key"] for found in client.list_objects_v2(Bucket="mlflow", Prefix="files/")["Contents"]]
     assert any(key.endswith("model.onnx") for key in keys), keys
     assert not (stack.data / "mlflow" / "mlflow.db").exists()
+    store = s3_client(data["endpoint_url"], Path(data["ca_file"]))
+    manifest = store.get_object(Bucket="flowers", Key="predicted/_manifest.json")["Body"].read()
+    assert json.loads(manifest)["rows"] == 150
 
     written = [*stack.written, *(file.read_text() for file in (stack.scratch / "state").rglob("*.json"))]
     assert [text for text in written for word in (PASSWORD, S3_KEY) if word in text] == []

@@ -13,9 +13,11 @@ from infra.local.program_environment import inherited_environment
 from tools.bootstrap import paths
 from tools.bootstrap.environment import install_notebook_environment
 from tools.bootstrap.file_lock import file_lock
+from tools.cli.backup.stack_state import stack_settings
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from workloads.notebook import notebook_variables
+from workloads.runs.step_credentials import s3_variables
 
 EXAMPLES = paths.PROJECT / "examples" / "notebooks"
 PORT = 8888
@@ -55,6 +57,8 @@ def notebook(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     copy_examples(options.directory / "examples")
     runs = cache / "stacks" / pulumi.name / "notebook"
     variables = notebook_variables(outputs["tracking_url"], outputs.get("data_access"), runs)
+    if store := stack_settings(pulumi).platform.s3:
+        variables |= s3_variables(store)
     token = secrets.token_urlsafe(32)
     print(f"JupyterLab: http://{HOST}:{options.port}/lab?token={token}\nPress Ctrl-C to stop.", flush=True)
     program = str(environment / "bin" / "python")
@@ -63,7 +67,7 @@ def notebook(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     isolated = jupyter_variables(cache / "jupyter") | {"JUPYTER_TOKEN": token}
     # The installed packages have no `airgap`, whose durations the engine imports.
     isolated["PYTHONPATH"] = str(paths.PROJECT)
-    os.execve(program, [program, *command, root], inherited_environment() | variables | isolated)
+    os.execve(program, [program, *command, root], inherited_environment(variables | isolated))
 
 
 def copy_examples(folder: Path) -> None:

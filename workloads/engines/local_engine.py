@@ -59,7 +59,7 @@ class EmbeddedEngine(Engine):
         process = group.start(
             [PYTHON, "-m", "workloads.engines.kfp_runner", str(folder)],
             cwd=PROJECT,
-            env=inherited_environment() | CACHE_VARIABLES | dict(request.secrets),
+            env=inherited_environment({**CACHE_VARIABLES, **request.secrets}),
             log=log,
             stdin=subprocess.PIPE,  # the pipe closes when this process ends, and the runner ends with it
         )

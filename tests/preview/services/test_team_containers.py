@@ -27,6 +27,7 @@ from infra.local.free_ports import free_ports
 from infra.local.local_process import START_SECONDS
 from settings.paths import PROJECT
 from settings.services.blob_settings import BlobSettings
+from settings.services.s3_settings import DataStoreSettings
 from settings.services.team_settings import TeamSettings
 from settings.workloads import PipelineSettings
 from tests.preview.graph import Graph, run
@@ -100,10 +101,18 @@ def platform(account: str) -> Platform:
         given: dict[str, Any] = {"people": ["sam"]}
         if container:
             given["blobs"] = {"container": container, "upload": {"rows": FILES[container]}}
+        if name == "shop":
+            given["s3"] = s3_store("shop")
         settings = TeamSettings.model_validate(given)
         teams[name] = Team(name, settings, engine, logins, cluster, registry, [], shared)
     tracking = TrackingServer(text(), TrackingAccess(text()), [])
-    return Platform(engine, [], text("http://mlflow"), tracking, shared, Path("/nowhere"), teams=teams)
+    shared_s3 = DataStoreSettings.model_validate(s3_store("all"))
+    url = text("http://mlflow")
+    return Platform(engine, [], url, tracking, shared, Path("/nowhere"), teams=teams, s3=shared_s3)
+
+
+def s3_store(owner: str) -> dict[str, str]:
+    return {"endpoint_url": f"https://{owner}.example.com", "access_key": owner, "secret_key": f"key-of-{owner}"}
 
 
 def arguments(created: Platform, team: Team | None) -> dict[str, pulumi.Input[Any]]:
@@ -203,6 +212,19 @@ def test_notebook_has_the_tokens_of_the_steps_of_its_team(
     assert read_blob("rows", container="datasets") == (PROJECT / FILES["datasets"]).read_bytes()
     with pytest.raises(StepError, match="for the container 'science-data'"):
         read_blob("rows", container="science-data")
+
+
+def test_steps_and_notebooks_have_the_s3_keys_of_their_team_or_else_the_shared_ones(values: dict[str, Any]) -> None:
+    for team, each in values.items():
+        owner = "shop" if team == "shop" else "all"
+        expected = {
+            "AWS_ACCESS_KEY_ID": owner,
+            "AWS_SECRET_ACCESS_KEY": f"key-of-{owner}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"https://{owner}.example.com",
+        }
+        for variables in (each["credentials"], each["notebook"]):
+            assert {name: value for name, value in variables.items() if name.startswith("AWS_")} == expected
 
 
 def test_pipeline_reads_the_container_of_its_team_by_default(values: dict[str, Any]) -> None:

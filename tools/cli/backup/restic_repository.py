@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from infra.local.program_environment import inherited_environment
 from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup.errors import BackupError
@@ -180,7 +180,7 @@ class BackupRepository:
     @property
     def _environment(self) -> Mapping[str, str]:
         own = {"RESTIC_REPOSITORY": self.address, "RESTIC_PROGRESS_FPS": "0"}
-        return os.environ | self.secrets | own
+        return inherited_environment({**self.secrets, **own})
 
     def _error(self, command: str, messages: str) -> BackupError:
         return BackupError(failure_sentence(self.address, self.names, command, messages))

@@ -159,7 +159,7 @@ def _temporary_registry(folder: Path) -> Iterator[str]:
     port = free_port()
     stores = ("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files"))
     group, log, url = ProcessGroup(folder / "process.json"), folder / "log", f"http://{HOST}:{port}"
-    environment = inherited_environment() | DISABLED_FEATURES
+    environment = inherited_environment(DISABLED_FEATURES)
     command: Sequence[str] = (PYTHON, *SERVER, "--host", HOST, "--port", str(port), *stores)
     process = group.start(command, cwd=folder, env=environment, log=log, stdin=subprocess.DEVNULL)
 

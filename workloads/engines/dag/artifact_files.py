@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workloads.engines.dag.parameter_values import ParameterError
+from workloads.ml.data.storage import file_system
 
 Artifact = dict[str, Any]
 """Artifact in the format of kfp's executor: {"name", "type": {"schemaTitle", ...}, "uri", "metadata"}."""
@@ -61,14 +62,12 @@ class ArtifactFiles:
         return {**artifact, "uri": await self._copies[uri]}
 
     def _copy(self, uri: str) -> str:
-        import fsspec
-
         target = (
             self._folder / hashlib.sha256(uri.encode()).hexdigest()[:16] / (Path(urlsplit(uri).path).name or "file")
         )
         target.parent.mkdir(parents=True)
         try:
-            files, path = fsspec.url_to_fs(uri)
+            files, path = file_system(uri)
             files.get(path, str(target), recursive=files.isdir(path))
         except Exception as error:  # each file system has its own errors
             raise ParameterError(f"the artifact {uri} cannot be read: {type(error).__name__}: {error}") from error

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from workloads.ml.data.storage import failure
+from workloads.ml.data.storage import failure, file_system
 from workloads.ml.errors import StepError
 
 RECORDS = "_parts"
@@ -52,12 +52,10 @@ class PartsFolder:
     """
 
     def __init__(self, url: str, key: str) -> None:
-        import fsspec
-
         self._url = url
         self._key = key
         try:
-            self._files, path = fsspec.core.url_to_fs(url)
+            self._files, path = file_system(url)
         except Exception as error:  # each file system has its own errors
             raise StepError(f"destination: {failure(url, 'written', error)}") from error
         self._path = path.rstrip("/")

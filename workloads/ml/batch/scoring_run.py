@@ -19,6 +19,7 @@ from workloads.ml.batch.batch_scorer import BatchScorer, to_csv
 from workloads.ml.batch.parts_folder import PartRecord, PartsFolder
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.data_files import DataFile
+from workloads.ml.data.storage import file_system
 from workloads.ml.data.table_chunks import Unit, find_units, read_chunks
 from workloads.ml.errors import StepError
 from workloads.ml.model.model_directory import ModelDirectory, sha256_hex
@@ -70,11 +71,9 @@ class ScoringRun:
         Raises:
             StepError: The destination is in the folder of the data.
         """
-        import fsspec
-
         if not (folder := self.files[0].folder):
             return
-        data, predictions = (fsspec.core.url_to_fs(url)[1].rstrip("/") + "/" for url in (folder, destination))
+        data, predictions = (file_system(url)[1].rstrip("/") + "/" for url in (folder, destination))
         if predictions.startswith(data):
             raise StepError(f"destination: {destination} is in the folder of the data {folder}; choose another folder")
 

@@ -9,7 +9,14 @@ from io import RawIOBase
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from workloads.ml.data.storage import blob_errors, container_client, failure, require_address, without_secrets
+from workloads.ml.data.storage import (
+    blob_errors,
+    container_client,
+    failure,
+    file_system,
+    require_address,
+    without_secrets,
+)
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
@@ -63,10 +70,8 @@ def find_files(account_url: str, container: str, blob: str, data_url: str) -> li
 
 
 def _find_by_url(url: str) -> list[DataFile]:
-    import fsspec
-
     try:
-        files, path = fsspec.core.url_to_fs(url)
+        files, path = file_system(url)
         if files.protocol == "data":
             path = url  # this file system needs the beginning that fsspec removes
         found = {path: files.info(path)}

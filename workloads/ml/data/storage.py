@@ -8,19 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfileobj
-from typing import TYPE_CHECKING, Any
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
+    from fsspec import AbstractFileSystem
+    from fsspec.core import OpenFile
 
 TOKEN_VARIABLE = "AZURE_STORAGE_SAS_TOKEN"
 """Holds the access token of the container that steps read by default.
 
 A parameter would appear in packages, command lines and logs.
 """
+AUTHORITY_VARIABLE = "MLPLATFORM_S3_AUTHORITY"
+"""Holds the certificate authority of the S3 store in PEM format, if it is a private one."""
 RETRIES: dict[str, Any] = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 """Options of Azure's client, in seconds; with its defaults, an unreachable server takes a minute to fail."""
 
@@ -56,13 +61,39 @@ def write_data(url: str, source: Path) -> None:
     Raises:
         StepError: The file cannot be written.
     """
-    import fsspec
-
     try:
-        with source.open("rb") as content, fsspec.open(url, "wb") as file:
+        with source.open("rb") as content, open_address(url, "wb") as file:
             copyfileobj(content, file)
     except Exception as error:  # each file system has its own errors
         raise StepError(f"destination: {failure(url, 'written', error)}") from error
+
+
+def file_system(url: str) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of an address, and the path in it.
+
+    Clients of S3 read the keys from AWS_ACCESS_KEY_ID and the other variables of Amazon's SDKs.
+    """
+    import fsspec
+
+    _write_authority()
+    files, path = fsspec.core.url_to_fs(url)
+    return files, path
+
+
+def open_address(url: str, mode: str) -> OpenFile:
+    """Return the file at an address, for a `with` statement. Writing creates missing folders."""
+    import fsspec
+
+    _write_authority()
+    return cast("OpenFile", fsspec.open(url, mode))
+
+
+def _write_authority() -> None:
+    """Write the authority of the S3 store to a file, because clients of S3 read authorities from files only."""
+    if authority := os.environ.pop(AUTHORITY_VARIABLE, ""):
+        with NamedTemporaryFile("w", suffix=".crt", delete=False) as file:
+            file.write(authority)
+        os.environ["AWS_CA_BUNDLE"] = file.name
 
 
 def without_secrets(url: str) -> str:
@@ -75,10 +106,8 @@ def without_secrets(url: str) -> str:
 
 
 def _read_url(url: str) -> bytes:
-    import fsspec
-
     try:
-        with fsspec.open(url, "rb") as file:
+        with open_address(url, "rb") as file:
             return bytes(file.read())
     except Exception as error:  # each file system has its own errors
         raise StepError(f"data_url: {failure(url, 'read', error)}") from error

@@ -38,3 +38,13 @@ def test_programs_do_not_get_the_variables_of_pulumi(monkeypatch: pytest.MonkeyP
     environment = inherited_environment()
     assert "PULUMI_CONFIG_PASSPHRASE" not in environment
     assert environment["TMPDIR"] == "/a/folder/of/the/user"
+
+
+def test_program_with_keys_of_an_s3_store_gets_none_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_CA_BUNDLE"):
+        monkeypatch.setenv(name, "of the user")
+    assert inherited_environment({"COLOR": "1"})["AWS_SESSION_TOKEN"] == "of the user"
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    environment = inherited_environment(keys)
+    found = {name: value for name, value in environment.items() if name.startswith("AWS_")}
+    assert found == {**keys, "AWS_CA_BUNDLE": "of the user"}

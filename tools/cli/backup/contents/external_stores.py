@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from mlplatform.mlflow_server.store_archive import ARTIFACTS, DATABASE
 
 from settings.platform import TrackingSettings
-from settings.services.artifact_store import ArtifactStoreSettings
+from settings.services.s3_settings import ArtifactStoreSettings
 from tools.cli.backup.errors import BackupError
 
 DUMP = "mlflow.dump"
