@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.local.free_ports import free_ports
-from tools.cli.rehearsal.rehearsal_settings import OWN_FIELDS
+from tools.cli.rehearsal.rehearsal_settings import OWN_FIELDS, PIPELINES, TEAMS, keep_pipelines
 
-BLOBS, PIPELINES, TEAMS = "platform:blobs", "workloads:pipelines", "workloads:teams"
+BLOBS, S3 = "platform:blobs", "platform:s3"
 OWN = ("platform:backup", "platform:keep", "workloads:models_from")
 """Settings of a stack on this computer that its drill does not have: nothing of it is kept."""
 
@@ -38,19 +38,17 @@ def local_drill_settings(written: Mapping[str, Any], grpc: bool) -> dict[str, An
 
 
 def without_runs(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings without schedules, and without the pipelines that serve no model.
+    """Return the settings without schedules, S3 stores, and the pipelines that serve no model.
 
     A restored stack serves the champions of its backup. Other pipelines would run, and could replace what the original
     has written outside of it.
     """
-    settings = {name: copy.deepcopy(value) for name, value in written.items()}
-    pipelines = {name: pipeline for name, pipeline in (settings.get(PIPELINES) or {}).items() if _serves(pipeline)}
-    for pipeline in pipelines.values():
-        pipeline.pop("schedule", None)
-    settings[PIPELINES] = pipelines
+    settings = {name: copy.deepcopy(value) for name, value in written.items() if name != S3}
     for team in (settings.get(TEAMS) or {}).values():
-        if "pipelines" in team:
-            team["pipelines"] = [name for name in team["pipelines"] if name in pipelines]
+        team.pop("s3", None)
+    keep_pipelines(settings, _serves)
+    for pipeline in (settings.get(PIPELINES) or {}).values():
+        pipeline.pop("schedule", None)
     return settings
 
 

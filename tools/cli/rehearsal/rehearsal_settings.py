@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tools.cli.rehearsal.temporary_lab import TemporaryNetwork
@@ -29,6 +30,9 @@ OWN_FIELDS = {
 """Fields of settings that name the stores, receivers and persons of the original stack."""
 PAGES = ("platform:tracking", "platform:monitoring", "platform:kubeflow")
 """Settings with the type of a page's Service."""
+PIPELINES, TEAMS = "workloads:pipelines", "workloads:teams"
+STAND_IN = "stand-in"
+"""Person whose password is unknown, in place of the persons of the original: a team without persons is refused."""
 MOST_WORKERS = 2
 
 
@@ -60,8 +64,25 @@ def rehearsal_settings(
         settings["platform:blobs"] = {**(settings.get("platform:blobs") or {}), "container": storage}
     if settings.get("platform:blobs") is not None:
         settings["platform:blobs"]["port"] = network.blob_port
+    keep_pipelines(settings, lambda pipeline: not destination(pipeline))
     _open_services(settings, str(subnet[219]))
     return settings
+
+
+def destination(pipeline: Mapping[str, Any] | None) -> str:
+    """Return the address to which a pipeline writes, "" without one."""
+    return str(((pipeline or {}).get("parameters") or {}).get("destination") or "")
+
+
+def keep_pipelines(settings: dict[str, Any], keep: Callable[[Mapping[str, Any] | None], bool]) -> None:
+    """Remove the other pipelines from the settings, and from their teams."""
+    if PIPELINES not in settings:
+        return
+    kept = {name: pipeline for name, pipeline in (settings[PIPELINES] or {}).items() if keep(pipeline)}
+    settings[PIPELINES] = kept
+    for team in (settings.get(TEAMS) or {}).values():
+        if "pipelines" in team:
+            team["pipelines"] = [name for name in team["pipelines"] if name in kept]
 
 
 def _open_services(settings: dict[str, Any], address: str) -> None:
@@ -75,9 +96,17 @@ def _open_services(settings: dict[str, Any], address: str) -> None:
                 settings[name] = {**(settings[name] or {}), "service": "LoadBalancer"}
         return
     door |= {"host": address, "address": address}
-    for pipeline in (settings.get("workloads:pipelines") or {}).values():
-        if pipeline.get("serve"):
+    for pipeline in (settings.get(PIPELINES) or {}).values():
+        if pipeline and pipeline.get("serve"):
             pipeline["visibility"] = "public"
-    for team in (settings.get("workloads:teams") or {}).values():
-        for persons in ("people", "groups"):
-            team.pop(persons, None)
+    if teams := settings.get(TEAMS):
+        door["users"] = {STAND_IN: {"role": "administrator", "password_hash": _hash_of_unknown_password()}}
+        for team in teams.values():
+            team.pop("groups", None)
+            team["people"] = [STAND_IN]
+
+
+def _hash_of_unknown_password() -> str:
+    import bcrypt
+
+    return bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt()).decode()

@@ -23,10 +23,11 @@ from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.rehearsal.availability import WatchedService, watched
 from tools.cli.rehearsal.last_deployment import Deployment, deployed_program, last_deployment, up_in
-from tools.cli.rehearsal.rehearsal_settings import OWN, rehearsal_settings
+from tools.cli.rehearsal.rehearsal_settings import OWN, PIPELINES, destination, rehearsal_settings
 from tools.cli.rehearsal.temporary_lab import free_lab_network, next_settings, write_settings
 from tools.cli.rehearsal.temporary_stack import Down, temporary_stack
 from tools.cli.rehearsal.watched_stack import PredictionLoad, example_prediction, loaded, service_requests
+from workloads.ml.data.storage import without_secrets
 
 RATE = 50
 """Predictions a second."""
@@ -152,6 +153,9 @@ def _introduction(pulumi: Pulumi, deployment: Deployment, written: Mapping[str, 
             yield f"  {name} changes"
         if name in OWN:
             yield f"  {name} is left out: {OWN[name]}"
+    for name, pipeline in (written.get(PIPELINES) or {}).items():
+        if address := destination(pipeline):
+            yield f"  the pipeline {name} is left out: it writes to {without_secrets(address)}"
 
 
 def _machines(infra: InfraSettings) -> tuple[int, int]:

@@ -47,9 +47,12 @@ def test_local_drill_of_a_stack_without_grpc_and_blobs_has_neither() -> None:
 
 
 def test_drill_runs_no_pipeline_that_could_write_outside() -> None:
-    teams = {"risk": {"people": ["anna"], "pipelines": ["score-file", "regression"]}}
+    teams: dict[str, Any] = {"risk": {"people": ["anna"], "pipelines": ["score-file", "regression"]}}
     pipelines = {**ORIGINAL["workloads:pipelines"], "daily": {"model": "d", "serve": True, "schedule": "0 1 * * *"}}
-    settings = without_runs({"workloads:pipelines": pipelines, "workloads:teams": teams})
+    store = {"access_key": "k", "secret_key": "s"}
+    teams["risk"]["s3"] = store
+    settings = without_runs({"workloads:pipelines": pipelines, "workloads:teams": teams, "platform:s3": store})
+    assert "s3" not in str(settings)
     assert settings["workloads:pipelines"].keys() == {"iris-external", "regression", "daily"}
     assert settings["workloads:pipelines"]["daily"] == {"model": "d", "serve": True}
     assert settings["workloads:teams"]["risk"]["pipelines"] == ["regression"]

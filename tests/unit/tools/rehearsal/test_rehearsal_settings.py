@@ -30,6 +30,7 @@ ORIGINAL: dict[str, Any] = {
     "platform:registry": {"url": "https://registry.example.com", "username": "u", "password": "p"},
     "workloads:pipelines": {"iris-local": {"serve": True, "gate": 0.5}},
 }
+DOOR = {"host": "ml.example.com", "oidc": {"issuer": "https://id.example.com"}}
 
 
 def validated(settings: dict[str, Any]) -> StackSettings:
@@ -54,13 +55,33 @@ def test_rehearsal_settings_name_nothing_of_the_original() -> None:
 
 
 def test_rehearsal_settings_of_a_door_open_its_models() -> None:
-    door = {"host": "ml.example.com", "oidc": {"issuer": "https://id.example.com"}}
-    teams = {"risk": {"people": ["anna"], "groups": ["g"], "pipelines": ["iris-local"]}}
-    settings = rehearsal_settings(ORIGINAL | {"platform:door": door, "workloads:teams": teams}, NETWORK, (1, 2))
+    settings = rehearsal_settings(ORIGINAL | {"platform:door": DOOR}, NETWORK, (1, 2))
     assert settings["platform:door"] == {"host": str(SUBNET[219]), "address": str(SUBNET[219])}
     assert settings["workloads:pipelines"]["iris-local"]["visibility"] == "public"
-    assert settings["workloads:teams"] == {"risk": {"pipelines": ["iris-local"]}}
     assert "service" not in settings["platform:tracking"]
+
+
+def test_rehearsal_settings_of_teams_are_valid_and_have_no_person_of_the_original() -> None:
+    pipelines = {"iris-local": {}, "batch-predict": {"parameters": {"destination": "s3://predictions/today/"}}}
+    teams = {"risk": {"people": ["anna"], "groups": ["g"], "pipelines": ["iris-local", "batch-predict"]}}
+    changes = {"platform:door": DOOR, "workloads:pipelines": pipelines, "workloads:teams": teams}
+    settings = rehearsal_settings(ORIGINAL | changes, NETWORK, (1, 2))
+    found = validated(settings)
+    assert found.platform.door
+    assert list(found.platform.door.users) == found.workloads.teams["risk"].people == ["stand-in"]
+    assert found.workloads.teams["risk"].groups == []
+    assert found.workloads.teams["risk"].pipelines == ["iris-local"]
+
+
+def test_rehearsal_runs_no_pipeline_that_writes_outside() -> None:
+    pipelines = {
+        "iris-local": None,
+        "batch-predict": {"uses_model": "iris", "parameters": {"destination": "s3://predictions/today/"}},
+        "score-file": {"uses_model": "iris", "parameters": {"destination": ""}},
+    }
+    settings = rehearsal_settings(ORIGINAL | {"workloads:pipelines": pipelines}, NETWORK, (1, 2))
+    assert settings["workloads:pipelines"].keys() == {"iris-local", "score-file"}
+    assert len(pipelines) == 3
 
 
 def test_rehearsal_settings_with_an_account_of_azure_have_its_container() -> None:
