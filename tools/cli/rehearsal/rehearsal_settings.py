@@ -13,6 +13,7 @@ OWN = {
     "infra:hosts": "the machines of the lab are inside this computer",
     "infra:azure": "the machines of the lab are inside this computer",
     "infra:existing": "the machines of the lab are inside this computer",
+    "infra:proxy": "the lab needs nothing from outside",
     "platform:registry": "the lab pulls from the bundle's registry",
     "platform:backup": "nothing of the lab is kept",
     "platform:keep": "nothing of the lab is kept",
@@ -25,9 +26,11 @@ OWN_FIELDS = {
     "platform:kubeflow": ("database", "objects"),
     "platform:monitoring": ("alerts_url",),
     "platform:blobs": ("account_url", "account_key"),
-    "platform:door": ("certificate", "oidc", "users"),
+    "platform:door": ("certificate", "acme", "oidc", "users"),
 }
 """Fields of settings that name the stores, receivers and persons of the original stack."""
+VERSIONS = ("serving:canary", "workloads:adopt_champions")
+"""Settings about versions of models that exist."""
 PAGES = ("platform:tracking", "platform:monitoring", "platform:kubeflow")
 """Settings with the type of a page's Service."""
 PIPELINES, TEAMS = "workloads:pipelines", "workloads:teams"
@@ -66,6 +69,15 @@ def rehearsal_settings(
         settings["platform:blobs"]["port"] = network.blob_port
     keep_pipelines(settings, lambda pipeline: not destination(pipeline))
     _open_services(settings, str(subnet[219]))
+    return settings
+
+
+def without_versions(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a lab without versions of models: its models are new, and each has one version."""
+    settings = {name: copy.deepcopy(value) for name, value in written.items() if name not in VERSIONS}
+    for pipeline in (settings.get(PIPELINES) or {}).values():
+        if pipeline:
+            pipeline.pop("version", None)
     return settings
 
 

@@ -23,7 +23,7 @@ from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.rehearsal.availability import WatchedService, watched
 from tools.cli.rehearsal.last_deployment import Deployment, deployed_program, last_deployment, up_in
-from tools.cli.rehearsal.rehearsal_settings import OWN, PIPELINES, destination, rehearsal_settings
+from tools.cli.rehearsal.rehearsal_settings import OWN, PIPELINES, destination, rehearsal_settings, without_versions
 from tools.cli.rehearsal.temporary_lab import free_lab_network, next_settings, write_settings
 from tools.cli.rehearsal.temporary_stack import Down, temporary_stack
 from tools.cli.rehearsal.watched_stack import PredictionLoad, example_prediction, loaded, service_requests
@@ -85,10 +85,10 @@ def rehearse(pulumi: Pulumi, arguments: Sequence[str], up: Up, down: Down) -> in
     network = free_lab_network(infra.kubernetes)
     roles = [node["role"] for node in outputs["nodes"]]
     machines = (roles.count("control-plane"), roles.count("worker"))
-    before = rehearsal_settings(deployment.written, network, machines)
+    before = without_versions(rehearsal_settings(deployment.written, network, machines))
     before["infra:kubernetes"]["version"] = str(outputs["nodes"][0]["version"]).removeprefix("v")
     written, secrets = next_settings(pulumi)
-    after = rehearsal_settings(written, network, _machines(infra))
+    after = without_versions(rehearsal_settings(written, network, _machines(infra)))
     for line in _introduction(pulumi, deployment, written):
         log_message(line)
     with (

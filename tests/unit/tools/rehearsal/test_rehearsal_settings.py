@@ -11,7 +11,7 @@ import yaml
 from infra.errors import UserError
 from settings.paths import PROJECT
 from settings.stack import StackSettings
-from tools.cli.rehearsal.rehearsal_settings import rehearsal_settings
+from tools.cli.rehearsal.rehearsal_settings import rehearsal_settings, without_versions
 from tools.cli.rehearsal.temporary_lab import SUBNETS, TemporaryNetwork, free_subnet
 
 SUBNET = SUBNETS[0]
@@ -26,11 +26,16 @@ ORIGINAL: dict[str, Any] = {
     "platform:tracking": {"database_url": "postgresql://u:p@h/d", "size_gb": 7},
     "platform:monitoring": {"alerts_url": "https://pager.example.com", "retention_days": 3},
     "platform:blobs": {"account_url": "https://a.example.com", "account_key": "k", "container": "flowers"},
+    "infra:proxy": {"http": "http://proxy.example.com:3128"},
     "platform:backup": {"target": "/backups"},
     "platform:registry": {"url": "https://registry.example.com", "username": "u", "password": "p"},
     "workloads:pipelines": {"iris-local": {"serve": True, "gate": 0.5}},
 }
-DOOR = {"host": "ml.example.com", "oidc": {"issuer": "https://id.example.com"}}
+DOOR = {
+    "host": "ml.example.com",
+    "acme": {"directory": "https://acme.example.com/directory"},
+    "oidc": {"issuer": "https://id.example.com"},
+}
 
 
 def validated(settings: dict[str, Any]) -> StackSettings:
@@ -82,6 +87,19 @@ def test_rehearsal_runs_no_pipeline_that_writes_outside() -> None:
     settings = rehearsal_settings(ORIGINAL | {"workloads:pipelines": pipelines}, NETWORK, (1, 2))
     assert settings["workloads:pipelines"].keys() == {"iris-local", "score-file"}
     assert len(pipelines) == 3
+
+
+def test_rehearsal_has_no_versions_of_the_original() -> None:
+    changes = {
+        "serving:canary": {"version": 4},
+        "workloads:adopt_champions": True,
+        "workloads:pipelines": {"iris-local": {"serve": True, "version": 3}, "smoke-test": {}},
+    }
+    settings = without_versions(rehearsal_settings(ORIGINAL | changes, NETWORK, (1, 2)))
+    found = validated(settings)
+    assert found.serving.canary is None
+    assert not found.workloads.adopt_champions
+    assert settings["workloads:pipelines"] == {"iris-local": {"serve": True}, "smoke-test": {}}
 
 
 def test_rehearsal_settings_with_an_account_of_azure_have_its_container() -> None:
