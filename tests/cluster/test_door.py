@@ -20,6 +20,7 @@ from mlplatform.door.door import NAMESPACE, OPERATOR, PODS
 from mlplatform.mlflow import NAMESPACE as TRACKING
 
 from infra.kubernetes_client.client import KubernetesClient
+from tests.door.acme_directory import acme_directory
 from tests.harness import Stack
 from tests.lab.cluster import Cluster, cluster_at, pod
 from tests.waiting import until
@@ -256,6 +257,35 @@ def test_canary_gets_its_weight_and_is_promoted_by_its_measurements(
     assert {int(answer["model_version"]) for answer in answers} == {champion + 1}
     page = door.signed_in().get(f"{door.url}/", timeout=30).text
     assert "Its trial: promoted." in page
+
+
+def test_acme_directory_issues_the_certificate_until_its_setting_is_removed(
+    whole: Stack, door: OpenDoor, tmp_path: Path
+) -> None:
+    own = whole.settings["platform:door"]
+    issuer = tmp_path / "issuer.crt"
+    assert serves_certificate_of(door.ca, door.url)
+    with acme_directory(tmp_path, door_port=80) as directory:
+        issuer.write_bytes(directory.issuer.certificate)
+        acme = {"directory": directory.url, "ca_file": directory.ca_file}
+        whole.settings["platform:door"] = own | {"acme": acme}
+        whole.up()
+        assert [order["status"] for order in directory.orders] == ["valid"]
+        whole.up()
+        assert len(directory.orders) == 1
+    until(lambda: serves_certificate_of(issuer, door.url), seconds=RENEWAL_SECONDS, what="the issued certificate")
+    whole.settings["platform:door"] = own
+    whole.up()
+    until(lambda: serves_certificate_of(door.ca, door.url), seconds=RENEWAL_SECONDS, what="the stack's certificate")
+
+
+def serves_certificate_of(authority: Path, url: str) -> bool:
+    """Return True if a client that trusts this authority alone gets an answer."""
+    try:
+        requests.get(url, verify=str(authority), timeout=30)
+    except requests.exceptions.SSLError:
+        return False
+    return True
 
 
 @contextmanager
