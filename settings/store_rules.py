@@ -46,5 +46,5 @@ def _machine_count(infra: InfraSettings) -> int | None:
     if infra.hosts and infra.machines == "hosts":
         return len(infra.hosts.machines)
     if infra.azure and infra.machines == "azure":
-        return infra.azure.workers + 1
+        return infra.azure.control_planes + infra.azure.workers
     return infra.azure.aks.nodes if infra.azure and infra.azure.aks else None

@@ -11,7 +11,7 @@ from infra.azure.context import AzureContext, azure_context
 from infra.azure.services import azure_registry, azure_storage
 from infra.blob_account import BlobAccount
 from infra.registry import ContainerRegistry
-from settings.infra import AksSettings, AzureSettings
+from settings.machines.azure_settings import AksSettings, AzureSettings
 
 
 class AksSite(pulumi.ComponentResource):

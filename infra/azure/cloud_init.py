@@ -36,8 +36,10 @@ def node_user_data(host_key: str) -> str:
     )
 
 
-def bastion(host_key: str, control_plane: str) -> str:
-    """Return the user data of the bastion: the private host key, and a proxy to the API server."""
+def bastion(host_key: str, control_plane: str | None) -> str:
+    """Return the user data of the bastion: the private host key, and a proxy to the only API server, if it is given."""
+    if control_plane is None:
+        return _document(host_key)
     return _document(
         host_key,
         write_files=[

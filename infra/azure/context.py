@@ -10,7 +10,7 @@ import pulumi
 from pulumi_azure_native import resources
 
 from settings.errors import SettingsError
-from settings.infra import AzureSettings
+from settings.machines.azure_settings import AzureSettings
 from settings.types import Subnet
 
 DOCUMENTATION = Subnet("192.0.2.0/24")

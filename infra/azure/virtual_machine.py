@@ -38,6 +38,8 @@ def virtual_machine(
     host_key: SshKey,
     user_data: pulumi.Output[str],
     data_disk: compute.Disk | None = None,
+    pool: pulumi.Input[str] | None = None,
+    zone: int | None = None,
 ) -> compute.VirtualMachine:
     """Create a machine at `address` in the network, and at `public` if that is given.
 
@@ -50,6 +52,8 @@ def virtual_machine(
         host_key: the machine's SSH key. Another key replaces the machine.
         user_data: cloud-init's document.
         data_disk: disk to attach.
+        pool: Azure's id of the pool of a load balancer.
+        zone: availability zone; None leaves the choice to Azure.
     """
     interface = network.NetworkInterface(
         f"{name}-interface",
@@ -60,6 +64,7 @@ def virtual_machine(
                 private_ip_allocation_method="Static",
                 private_ip_address=address,
                 public_ip_address=network.PublicIPAddressArgs(id=public.id) if public else None,
+                load_balancer_backend_address_pools=[network.BackendAddressPoolArgs(id=pool)] if pool else None,
             )
         ],
         **defaults.context.common,
@@ -68,7 +73,8 @@ def virtual_machine(
         delete_before_replace=True,
         # User data is read at the first start only, and Azure rejects changes of it. Ignoring them prevents a new
         # release of this program from replacing machines. A new host key must replace one, or SSH would reject it.
-        ignore_changes=["osProfile.customData"],
+        # A machine stays in its zone, as does its data disk.
+        ignore_changes=["osProfile.customData", "zones"],
         replacement_trigger=host_key.public_key,
     )
     return compute.VirtualMachine(
@@ -82,12 +88,22 @@ def virtual_machine(
         ),
         os_profile=_login(name, defaults, user_data),
         storage_profile=_disks(defaults, data_disk),
+        zones=zones(zone),
         **defaults.context.common | {"opts": pulumi.ResourceOptions.merge(defaults.context.opts, lifecycle)},
     )
 
 
-def empty_disk(name: str, context: AzureContext) -> compute.Disk:
-    """Create an empty data disk. It is a separate resource, so a replaced machine passes it on to its successor."""
+def zones(zone: int | None) -> list[str] | None:
+    """Return a zone as arguments of resources have it."""
+    return [str(zone)] if zone else None
+
+
+def empty_disk(name: str, context: AzureContext, zone: int | None) -> compute.Disk:
+    """Create an empty data disk. It is a separate resource, so a replaced machine passes it on to its successor.
+
+    Another zone in the settings does not replace it, which would lose its data.
+    """
+    kept = pulumi.ResourceOptions(ignore_changes=["zones"])
     return compute.Disk(
         name,
         sku=compute.DiskSkuArgs(name=DATA_DISK),
@@ -95,7 +111,8 @@ def empty_disk(name: str, context: AzureContext) -> compute.Disk:
         disk_size_gb=context.settings.data_disk_gb,
         network_access_policy="DenyAll",
         public_network_access="Disabled",
-        **context.common,
+        zones=zones(zone),
+        **context.common | {"opts": pulumi.ResourceOptions.merge(context.opts, kept)},
     )
 
 

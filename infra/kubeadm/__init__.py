@@ -39,8 +39,8 @@ from infra.kubeadm.upgrade import upgrade_control_plane
 from infra.kubeadm.virtual_address import hold_address
 from infra.machine import Machine
 from infra.registry import ContainerRegistry
-from settings.control_planes import check_control_planes
 from settings.infra import KubernetesSettings, ProxySettings
+from settings.machines.control_planes import check_control_planes
 
 
 class KubeadmCluster(pulumi.ComponentResource):

@@ -6,7 +6,7 @@ import pulumi
 from pulumi_command import remote
 
 from infra.azure.site import AzureSite
-from settings.infra import AzureSettings
+from settings.machines.azure_settings import AzureSettings
 
 site = AzureSite("azure", settings=AzureSettings.model_validate_json(os.environ["SETTINGS"]), stack=pulumi.get_stack())
 for machine in site.machines:

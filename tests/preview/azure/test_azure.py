@@ -18,7 +18,7 @@ from pulumi.runtime import rpc
 from pydantic import ValidationError
 
 from settings.errors import SettingsError
-from settings.infra import AzureSettings
+from settings.machines.azure_settings import AzureSettings
 from settings.services.blob_settings import BlobSettings
 from tests.harness import CHECKOUT
 from tests.preview.graph import Graph, key_pair, run

@@ -62,7 +62,7 @@ def test_first_preview_of_a_managed_cluster_lists_cluster_and_platform(project: 
 def test_preview_with_a_policy_violation_fails(project: Path, tmp_path: Path) -> None:
     network = project / "infra" / "azure" / "virtual_network.py"
     original = network.read_text()
-    network.write_text(original.replace("operator = [str(settings.operator)]", 'operator = ["0.0.0.0/0"]'))
+    network.write_text(original.replace("= [str(settings.operator)]", '= ["0.0.0.0/0"]'))
     try:
         code, output = preview(project, tmp_path, "azure")
     finally:

@@ -21,7 +21,8 @@ from infra.kubeconfig import kubeconfig
 from infra.managed import cluster_facts
 from infra.managed.cluster_facts import RequiredFeatures, facts
 from settings.errors import SettingsError
-from settings.infra import AzureSettings, ExistingClusterSettings, InfraSettings
+from settings.infra import ExistingClusterSettings, InfraSettings
+from settings.machines.azure_settings import AzureSettings
 from tests.preview.graph import run
 from tests.stand_ins import Answering, answering
 

@@ -165,7 +165,7 @@ def _machines(infra: InfraSettings) -> tuple[int, int]:
     if infra.hosts and infra.machines == "hosts":
         planes = sum(machine.role == "control-plane" for machine in infra.hosts.machines)
         return planes, len(infra.hosts.machines) - planes
-    return 1, infra.azure.workers if infra.azure else 0
+    return (infra.azure.control_planes, infra.azure.workers) if infra.azure else (1, 0)
 
 
 def _positive(text: str) -> float:
