@@ -20,6 +20,7 @@ from workloads.ml.data.table import save_table
 from workloads.ml.evaluation import scores
 from workloads.ml.model import forest
 from workloads.ml.model.model_directory import load_model_directory
+from workloads.runs.compile import compile_pipeline
 
 QUALITY = {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"}
 PLOTS = {
@@ -217,6 +218,13 @@ def test_pipeline_names() -> None:
         "tuned",
         "tuned-regression",
     ]
+
+
+@pytest.mark.parametrize("name", pipelines.pipeline_names())
+def test_pipeline_compiles_and_reads_every_kind_of_data(name: str) -> None:
+    parameters = compile_pipeline(name, "image", 0).parameters
+    reading = {"account_url", "container", "blob", "data_url", "csv_format"}
+    assert reading <= set(parameters) or not reading & set(parameters)
 
 
 def test_load_unknown_pipeline_raises_error_with_names() -> None:

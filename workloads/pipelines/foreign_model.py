@@ -16,14 +16,19 @@ def foreign_model(
     onnx_url: str,
     target: str,
     outputs: dict,
-    data_url: str,
     gate: list = [],  # noqa: B006
+    account_url: str = "",
+    container: str = "",
+    blob: str = "",
+    data_url: str = "",
+    csv_format: dict = {},  # noqa: B006
     columns: dict = {},  # noqa: B006
     run_key: str = "",
 ) -> DeploymentOutputs:
     """Read the table and the classifier, test it, and deploy it if it passes the gate."""
-    table = {"target": target, "data_url": data_url, "columns": columns, "task": "classification"}
-    data = preprocess_data(**table).set_caching_options(False).outputs
+    location = {"account_url": account_url, "container": container, "blob": blob, "data_url": data_url}
+    table = {"target": target, "csv_format": csv_format, "columns": columns, "task": "classification"}
+    data = preprocess_data(**table, **location).set_caching_options(False).outputs
     wrapped = wrap_model(train=data["train"], onnx_url=onnx_url, outputs=outputs, model_name=model_name)
     model = wrapped.set_caching_options(False).outputs["model"]  # the file at the address may have changed
     return deploy_if_better(

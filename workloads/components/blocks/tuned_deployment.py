@@ -26,7 +26,7 @@ def deploy_tuned(
         pipeline: Name of the pipeline, which is the MLflow experiment.
         task: `classification` or `regression`.
         outputs: `DeploymentOutputs` for a classification, `RegressionOutputs` for a regression.
-        table: The pipeline's parameters `data_url`, `target` and `columns`.
+        table: The pipeline's parameters of `preprocess_data`.
         search: The pipeline's parameters `tune` and `seed`.
         gate: The pipeline's parameter `gate`.
         registry: The pipeline's parameters `model_name`, `tracking_url` and `run_key`.
