@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from settings.metrics import CLASSIFICATION, COSTS, MAIN_METRICS, metrics_of
 from workloads.ml import tracking
@@ -36,8 +37,8 @@ def register(
 ) -> str:
     """Register the model directory in `folder`; with `champion`, its version gets the alias `champion`.
 
-    A model with the same SHA-256 and the same description of its features is not registered twice: its version gets
-    the alias. The signature has the metrics that the model's task has.
+    A model with the same SHA-256 and the same description is not registered twice: its version gets the alias. The
+    signature has the metrics that the model's task has.
 
     Returns:
         The version.
@@ -50,7 +51,7 @@ def register(
     require_servable(model)
     quality = [name for name in metrics_of(_task(model)) if name not in COSTS]
     model.signature["metrics"] = {name: float(metrics[name]) for name in quality if name in metrics}
-    version = _find_version(mlflow, model_name, model)
+    version = _find_version(tracking_url, model_name, model)
     if version is None:
         version = _add_version(mlflow, model, model_name, pipeline, run_key)
     if champion:
@@ -88,10 +89,22 @@ def fetch(tracking_url: str, model_name: str, version: str) -> ModelDirectory:
     return model
 
 
-def _find_version(mlflow: MlflowClient, model_name: str, model: ModelDirectory) -> str | None:
+def _find_version(tracking_url: str, model_name: str, model: ModelDirectory) -> str | None:
+    """Return the newest version of the same model. A version whose files are lost or changed is another one."""
+    from mlflow.exceptions import MlflowException
+
     same = f"tags.sha256 = '{model.signature['sha256']}' and tags.features = '{_features_digest(model)}'"
-    versions: list[ModelVersion] = mlflow.search_model_versions(f"name = '{model_name}' and {same}")
-    return str(max(int(version.version) for version in versions)) if versions else None
+    found: list[ModelVersion] = tracking.client(tracking_url).search_model_versions(f"name = '{model_name}' and {same}")
+    for version in sorted((int(each.version) for each in found), reverse=True):
+        with suppress(StepError, MlflowException):
+            if _description(fetch(tracking_url, model_name, str(version))) == _description(model):
+                return str(version)
+    return None
+
+
+def _description(model: ModelDirectory) -> list[Any]:
+    """Return what callers of a model see, apart from its features."""
+    return [model.signature.get(key) for key in ("task", "target", "targets", "classes", "unit")]
 
 
 def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, pipeline: str, run_key: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model_server.model import model_package
 from tests.pipelines.conftest import IRIS
 from tests.pipelines.scored import score_csv
 from workloads.ml import model_registry, tracking
@@ -23,7 +24,13 @@ from workloads.ml.data.table import save_table
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation import report, scores, verdict
 from workloads.ml.model import forest, model_directory
-from workloads.ml.model.model_directory import load_model_directory, save_model_directory, sha256_hex
+from workloads.ml.model.model_directory import (
+    RESERVED_KEYS,
+    build_signature,
+    load_model_directory,
+    save_model_directory,
+    sha256_hex,
+)
 from workloads.ml.model.onnx_export import classifier_to_onnx, forest_to_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some inputs do not have OOB scores")
@@ -213,6 +220,29 @@ def test_register_same_model_with_new_description_adds_a_version(tmp_path: Path,
         for key, each in (("a", tmp_path / "before"), ("b", folder), ("c", folder))
     ]
     assert versions == ["1", "2", "2"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"classes": ["0", "1", "2"]}, {"target": "kind"}, {"unit": "EUR"}], ids=["classes", "target", "unit"]
+)
+def test_register_same_onnx_that_answers_otherwise_adds_a_version(
+    change: dict[str, Any], tmp_path: Path, mlflow_url: str
+) -> None:
+    folder, name = train_iris(tmp_path, name="answers"), f"answers-{next(iter(change))}"
+    known = load_model_directory(folder)
+    save_model_directory(tmp_path / "after", known.onnx, known.signature | change)  # type: ignore[arg-type]
+    versions = [
+        model_registry.register(mlflow_url, each, name, METRICS, "some-pipeline", key)
+        for key, each in (("a", folder), ("b", tmp_path / "after"), ("c", tmp_path / "after"), ("d", folder))
+    ]
+    assert versions == ["1", "2", "2", "1"]
+
+
+def test_target_with_the_name_of_another_key_of_a_response_is_refused() -> None:
+    assert {str(task): keys for task, keys in RESERVED_KEYS.items()} == model_package.RESERVED_KEYS
+    about = {"target": "probabilities", "features": ["x"], "classes": ["a", "b"]}
+    with pytest.raises(StepError, match="target: 'probabilities'; every response of a classification has that key"):
+        build_signature("m", b"", np.zeros((2, 1), np.float32), about)
 
 
 def test_fetch_unregistered_version_raises_error(mlflow_url: str) -> None:

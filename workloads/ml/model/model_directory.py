@@ -104,6 +104,14 @@ class ModelDirectory:
         return np.asarray(values)
 
 
+RESERVED_KEYS = {
+    Task.CLASSIFICATION: {"class_index", "probabilities", "model_name", "model_version"},
+    Task.REGRESSION: {"unit", "model_name", "model_version"},
+    Task.ANOMALY: set[str](),
+}
+"""Keys of a response beside the targets. The model server refuses a model whose target has such a name."""
+
+
 def signature_task(signature: Mapping[str, Any]) -> Task:
     """Return the task of a model."""
     return Task(signature.get("task", Task.CLASSIFICATION))
@@ -123,6 +131,11 @@ def build_signature(name: str, onnx: bytes, rows: Rows, about: Mapping[str, Any]
         rows: Training rows [rows, features].
         about: A `TableDescription`; without `columns`, all features are numbers.
     """
+    for target in targets_of(about):
+        if target in RESERVED_KEYS[signature_task(about)]:
+            raise StepError(
+                f"target: {target!r}; every response of a {signature_task(about)} has that key; rename the column"
+            )
     number = str(ColumnType.NUMBER)
     columns = about.get("columns") or [ColumnSchema(name=feature, type=number) for feature in about["features"]]
     signature = Signature(
