@@ -51,6 +51,9 @@ class InputColumn(ABC):
         self.missing = feature.missing
         self.low, self.high = feature.bounds()
         self._missing_texts = {*feature.missing_texts, ""} if self.datatype == TEXTS else {*feature.missing_texts}
+        is_number = isinstance(self, NumberInput)
+        self.missing_numbers = {float(text) for text in feature.missing_texts if is_number and NUMBER.fullmatch(text)}
+        """Numbers that are missing values, as in data with 999 for an unknown age."""
 
     def encode(self, value: Any) -> float:
         """Return the number of a decoded value. Missing values are None, NaN, and the texts of the signature.
@@ -58,7 +61,7 @@ class InputColumn(ABC):
         An empty text is a missing value too where texts are expected.
         """
         if self.missing:
-            is_missing = value in self._missing_texts if type(value) is str else value is None or value != value
+            is_missing = value in self._missing_texts if type(value) is str else self._is_missing(value)
             if is_missing:
                 return math.nan
         return self._encode(value)
@@ -69,9 +72,12 @@ class InputColumn(ABC):
 
     def check_encoded(self, value: Any) -> float:
         """Return a number that the caller encoded; None and NaN are missing values."""
-        if self.missing and (value is None or value != value):
+        if self.missing and self._is_missing(value):
             return math.nan
         return self._check_encoded(value)
+
+    def _is_missing(self, value: Any) -> bool:
+        return value is None or value != value or (type(value) in NUMBER_TYPES and value in self.missing_numbers)
 
     def read_cell(self, cell: str) -> Any:
         """Return the decoded value of a cell of a CSV file; None for an empty one."""
@@ -119,7 +125,9 @@ class NumberInput(InputColumn):
 
     @property
     def plain_bounds(self) -> tuple[float, float]:
-        """The least and the largest of the values that need no more than a comparison."""
+        """The least and the largest of the values that need no more than a comparison, if there are any."""
+        if self.missing_numbers:
+            return math.inf, -math.inf
         return max(self.low, -self.plain_limit), min(self.high, self.plain_limit)
 
     def encode_all(self, values: Sequence[Any]) -> Sequence[float] | NDArray[np.float64]:

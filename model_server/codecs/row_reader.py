@@ -30,7 +30,11 @@ class RowReader:
         self.names = [column.name for column in self.columns]
         self.max_rows = max_rows
         # Numbers need no encoding, so a range that is never true stands for all other columns.
-        bounds = [(c.low, c.high) if type(c) is NumberInput else (math.inf, -math.inf) for c in self.columns]
+        is_plain = [type(column) is NumberInput and not column.missing_numbers for column in self.columns]
+        bounds = [
+            (column.low, column.high) if plain else (math.inf, -math.inf)
+            for column, plain in zip(self.columns, is_plain, strict=True)
+        ]
         self._lowest, self._highest = zip(*bounds, strict=True)
         # Numbers within these bounds need no encoding. Columns of another kind need more than a comparison.
         plain = [column.plain_bounds for column in self.columns if type(column) is NumberInput]

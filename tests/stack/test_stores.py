@@ -21,11 +21,14 @@ from sqlalchemy import Boolean, Column, ForeignKey, Integer, MetaData, String, T
 from airgap.bundle.registry.certificates import issue_authority
 from infra.local.free_ports import free_port
 from settings.platform import TrackingSettings
+from settings.services.s3_settings import DataStoreSettings
 from tests.harness import Stack
 from tests.mlflow_servers import mlflow_server
 from tests.store_servers import S3_KEY, S3_USER, s3_client, s3_server, server
 from tools.cli.backup.contents.external_stores import copy_external_data, has_external_data, restore_external_data
 from tools.cli.backup.errors import BackupError
+from workloads.ml.data.data_files import find_files
+from workloads.runs.step_credentials import s3_variables
 
 PASSWORD = "a-word-of-the-database"
 WHO = {"user": "nobody"} if os.geteuid() == 0 else {}
@@ -112,6 +115,22 @@ def test_runs_models_and_predictions_are_in_external_stores(
 
     written = [*stack.written, *(file.read_text() for file in (stack.scratch / "state").rglob("*.json"))]
     assert [text for text in written for word in (PASSWORD, S3_KEY) if word in text] == []
+
+
+def test_folder_of_an_s3_store_is_read_without_the_marker_that_stands_for_it(
+    bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = {name: value for name, value in bucket.items() if name != "url"}
+    for name, value in s3_variables(DataStoreSettings.model_validate(login)).items():
+        monkeypatch.setenv(name, value)
+    client = s3_client(bucket["endpoint_url"])
+    for key in ("marked/", "marked/deeper/"):
+        client.put_object(Bucket="mlflow", Key=key, Body=b"")
+    client.put_object(Bucket="mlflow", Key="marked/deeper/rows.csv", Body=b"x,y\n1,2\n")
+    (file,) = find_files("", "", "", "s3://mlflow/marked/")
+    assert file.address == "s3://mlflow/marked/deeper/rows.csv"
+    with file.open() as stream:
+        assert stream.read() == b"x,y\n1,2\n"
 
 
 def test_restored_data_of_external_stores_are_those_of_the_backup(

@@ -66,13 +66,15 @@ def score_file(
         path.write_text(f"shard {shard} of {shards}\n")
     elif destination.endswith("/"):
         url = without_secrets(destination)
-        folder = PartsFolder(destination, run.key())
         run.require_separate(destination)
+        folder = PartsFolder(destination, run.key())
         folder.prepare()
         run.write_parts(folder)
         rows = folder.finish(len(run.units), {"model": model_name, "version": model_version, "source": run.source})
         path.write_text(f"{url}\n")
     else:
+        if destination:
+            run.require_separate(destination)
         rows = run.write_csv(path)
         if destination:
             write_data(destination, path)

@@ -22,7 +22,7 @@ from pyarrow import parquet
 from settings.paths import PROJECT
 from tests.pipelines.models import save_linear
 from workloads.ml.batch import scoring_run
-from workloads.ml.batch.parts_folder import MANIFEST, PartsFolder
+from workloads.ml.batch.parts_folder import MANIFEST, RECORDS, PartsFolder
 from workloads.ml.batch.scoring_run import ScoringRun
 from workloads.ml.data import table_chunks
 from workloads.ml.data.csv_reader import CsvFormat
@@ -264,7 +264,27 @@ def test_files_with_different_columns_are_refused(model: Path, tmp_path: Path) -
         score(model, str(tmp_path / "in"), f"{tmp_path}/out/")
 
 
-@pytest.mark.parametrize("destination", ["in/", "in/out/"])
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize("record", ["part-00000-00001.csv.json", "unit-00000.json"])
+def test_batch_with_a_record_that_a_full_disk_cut_off_is_completed(model: Path, tmp_path: Path, record: str) -> None:
+    file, out = as_csv(numbers(), tmp_path / "rows.csv"), tmp_path / "out"
+    score(model, str(file), f"{out}/")
+    (out / RECORDS / record).write_text("")
+    score(model, str(file), f"{out}/")
+    require_predictions(read_parts(out))
+    assert not list((out / RECORDS).glob("*.partial"))
+
+
+def test_destination_that_is_the_file_of_the_data_is_refused(model: Path, tmp_path: Path) -> None:
+    file = as_csv(numbers(rows=5), tmp_path / "in.csv")
+    for destination in (str(file), file.as_uri()):
+        with pytest.raises(StepError, match="is the file of the data; choose another address"):
+            new_run(model, str(file)).require_separate(destination)
+    new_run(model, str(file)).require_separate("memory://in.csv")
+    new_run(model, str(file)).require_separate(f"{file}.predicted")
+
+
+@pytest.mark.parametrize("destination", ["in/", "in/out/", "in/predictions.csv"])
 def test_destination_in_folder_of_the_data_is_refused(model: Path, tmp_path: Path, destination: str) -> None:
     as_csv(numbers(rows=5), tmp_path / "in" / "1.csv")
     with pytest.raises(StepError, match="is in the folder of the data"):

@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 
+from model_server.codecs.plain_tables import read_csv_rows, read_json_rows
 from model_server.codecs.row_reader import RowReader
 from model_server.errors import ModelRefused, RequestError
 from model_server.model.model import Model
@@ -97,6 +99,31 @@ def test_score_typed_csv_equals_list(homes: Server) -> None:
     without_area = homes.post(b"garden,district,floors\ntrue,north,3", content_type="text/csv").json()
     missing = HOME | {"area": None, "heating": None, "built": None}
     assert without_area == homes.score([missing]).json()
+
+
+def test_number_that_means_a_missing_value_is_missing_in_every_form_of_a_request() -> None:
+    ages = {"name": "age", "type": "number", "minimum": 18, "maximum": 90, "mean": 40}
+    rooms = {"name": "rooms", "type": "integer", "minimum": 1, "maximum": 9, "mean": 3}
+    features = [
+        ages | {"missing": True, "missing_texts": ["99", "NA"]},
+        rooms | {"missing": True, "missing_texts": ["-1"]},
+    ]
+    signature = {"format": 2, "model": "m", "task": "regression", "target": "rent", "features": features, "classes": []}
+    reader = RowReader(ModelSignature.model_validate(signature | {"sha256": "0" * 64, "metrics": {}}), 10)
+    rows = [{"age": 99, "rooms": 2}, {"age": 40, "rooms": -1}, {"age": 99.0, "rooms": 3}]
+    expected = [[NAN, 2], [40, NAN], [NAN, 3]]
+    body = json.dumps(rows).encode()
+    csv = "age,rooms\n" + "".join(f"{row['age']},{row['rooms']}\n" for row in rows)
+    found = {
+        "an object": [reader.parse_object(row) for row in rows],
+        "a plain object": [reader.parse_fast(json.dumps(row).encode()) for row in rows],
+        "a list of objects": read_json_rows(reader, body),
+        "CSV": reader.parse_csv(csv),
+        "plain CSV": read_csv_rows(reader, csv.encode()),
+        "a tensor": [reader.check_encoded([row["age"], row["rooms"]], None) for row in rows],
+    }
+    for form, values in found.items():
+        np.testing.assert_array_equal(np.array(values, float), expected, err_msg=form)
 
 
 BAD: list[tuple[str, dict[str, Any], str, str, str]] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from workloads.ml.errors import StepError
 RECORDS = "_parts"
 """Readers of Parquet folders ignore names that begin with _."""
 MANIFEST = "_manifest.json"
+PART_RECORD = re.compile(r"part-(\d{5})-")
 PART_NAME = re.compile(r"part-\d{5}-\d{5}\.(csv|parquet)")
 
 
@@ -74,6 +76,8 @@ class PartsFolder:
                 self._delete(MANIFEST)
                 if PART_NAME.fullmatch(record.get("name", "")):
                     self._delete(record["name"])
+                if unit := PART_RECORD.match(record["file"]):
+                    self._delete(f"{RECORDS}/unit-{unit[1]}.json")
                 self._delete(f"{RECORDS}/{record['file']}")
         except Exception as error:
             raise StepError(f"destination: {failure(self._url, 'written', error)}") from error
@@ -127,9 +131,17 @@ class PartsFolder:
         return rows
 
     def _records(self) -> list[dict[str, Any]]:
+        """Return the records, each with the name of its file. One that a full disk cut off has the key ""."""
         found = [each["name"] for each in self._list(f"{self._path}/{RECORDS}")]
         names = sorted(name for name in found if name.endswith(".json"))
-        return [json.loads(self._files.cat_file(name)) | {"file": Path(name).name} for name in names]
+        return [self._record(name) | {"file": Path(name).name} for name in names]
+
+    def _record(self, name: str) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads(self._files.cat_file(name))
+        except ValueError:
+            return {"key": ""}
+        return record
 
     def _list(self, path: str) -> list[dict[str, Any]]:
         try:
@@ -146,7 +158,7 @@ class PartsFolder:
 
         try:
             if isinstance(self._files, LocalFileSystem):
-                partial = Path(f"{self._path}/{RECORDS}/{name}.partial")
+                partial = Path(f"{self._path}/{RECORDS}/{Path(name).name}.partial")
                 self._files.put_file(str(file), str(partial))
                 partial.replace(f"{self._path}/{name}")
             else:  # an object appears when it is complete
@@ -155,7 +167,7 @@ class PartsFolder:
             raise StepError(f"destination: {failure(self._url, 'written', error)}") from error
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
-        try:
-            self._files.pipe_file(f"{self._path}/{name}", json.dumps(content, indent=1).encode())
-        except Exception as error:
-            raise StepError(f"destination: {failure(self._url, 'written', error)}") from error
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "content"
+            file.write_text(json.dumps(content, indent=1))
+            self._publish(file, name)

@@ -66,16 +66,19 @@ class ScoringRun:
         return find_units(self.files)
 
     def require_separate(self, destination: str) -> None:
-        """Require that the predictions do not become data of the next run.
+        """Require that the predictions neither replace the data nor become data of the next run.
 
         Raises:
-            StepError: The destination is in the folder of the data.
+            StepError: The destination is the file of the data, or in their folder.
         """
-        if not (folder := self.files[0].folder):
+        folder, file = self.files[0].folder, self.files[0].address
+        (data_files, data), (files, predictions) = (file_system(url) for url in (folder or file, destination))
+        if type(data_files) is not type(files):
             return
-        data, predictions = (file_system(url)[1].rstrip("/") + "/" for url in (folder, destination))
-        if predictions.startswith(data):
+        if folder and f"{predictions.rstrip('/')}/".startswith(f"{data.rstrip('/')}/"):
             raise StepError(f"destination: {destination} is in the folder of the data {folder}; choose another folder")
+        if not folder and predictions == data:
+            raise StepError(f"destination: {destination} is the file of the data; choose another address")
 
     def require_shards(self, shards: int, destination: str) -> None:
         """Require that the data can be split and that the parts have a folder.

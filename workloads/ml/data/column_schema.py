@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workloads.ml.data.column_facts import Cell, ColumnFacts
-from workloads.ml.data.column_settings import IGNORE, NO_SETTING, ColumnSetting, ColumnSettings
+from workloads.ml.data.column_settings import IGNORE, NO_SETTING, ColumnSetting, ColumnSettings, is_row_number
 from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.encoding import ColumnSchema
 from workloads.ml.errors import StepError
@@ -57,7 +57,8 @@ def decide_features(
     for name in names:
         setting = settings.get(name, NO_SETTING)
         if setting.type == IGNORE:
-            decided.decisions.append(f"column {name}: ignored, as columns says")
+            reason = "pandas stored its row numbers there" if is_row_number(name) else "as columns says"
+            decided.decisions.append(f"column {name}: ignored, {reason}")
             continue
         try:
             schema = _decide(name, facts[name], setting, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -43,7 +44,7 @@ ColumnSettings = Mapping[str, ColumnSetting]
 
 
 def parse_column_settings(columns: Mapping[str, Any], names: Sequence[str], targets: Sequence[str]) -> ColumnSettings:
-    """Return the settings of a pipeline's parameter `columns`.
+    """Return the settings of a pipeline's parameter `columns`. Row numbers of pandas are ignored unless it names them.
 
     Args:
         columns: A type, `ignore` or a mapping for each name; case and punctuation of names may differ.
@@ -66,7 +67,13 @@ def parse_column_settings(columns: Mapping[str, Any], names: Sequence[str], targ
             _check_target(f"columns.{given}", settings[name])
         elif settings[name].unit:
             raise StepError(f"columns.{given}.unit: only a target has a unit")
-    return settings
+    row_numbers = {name for name in names if is_row_number(name)} - settings.keys() - {*targets}
+    return {**settings, **dict.fromkeys(row_numbers, ColumnSetting(type=IGNORE))}
+
+
+def is_row_number(name: str) -> bool:
+    """Return True for the name that pandas gives to the row numbers of a filtered table in a Parquet file."""
+    return re.fullmatch(r"__index_level_\d+__", name) is not None
 
 
 def _parse(place: str, value: Any) -> ColumnSetting:

@@ -57,10 +57,8 @@ def with_nulls(column: pa.ChunkedArray, missing_texts: Sequence[str] = ()) -> pa
     import pyarrow.compute as pc
 
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-        numbers = [parse_number(text, ".") for text in missing_texts]
-        missing = pc.or_(
-            pc.is_nan(column), pc.is_in(pc.cast(column, pa.float64()), value_set=pa.array(numbers, pa.float64()))
-        )
+        numbers = pa.array([parse_number(text, ".") for text in missing_texts], pa.float64())
+        missing = pc.or_(pc.is_nan(column), pc.is_in(pc.cast(column, pa.float64(), safe=False), value_set=numbers))
         return pc.if_else(missing, None, column) if pc.any(missing).as_py() else column
     if not _is_text(column.type):
         return column

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import RawIOBase
@@ -77,7 +77,8 @@ def _find_by_url(url: str) -> list[DataFile]:
         found = {path: files.info(path)}
         if folder := found[path]["type"] == "directory":
             found = files.find(path, detail=True)
-            found = {name: found[name] for name in sorted(found) if _is_visible(name.removeprefix(path))}
+            visible = (name for name in sorted(found) if _is_visible(name.removeprefix(path)))
+            found = {name: found[name] for name in visible if not _is_marker(name, path, found[name])}
     except Exception as error:  # each file system has its own errors
         raise StepError(f"data_url: {failure(url, 'read', error)}") from error
     if not found:
@@ -99,6 +100,11 @@ def _find_by_url(url: str) -> list[DataFile]:
 def _version(info: dict[str, Any]) -> str:
     known = [str(info[key]) for key in VERSION_KEYS if info.get(key)]
     return " ".join([str(info.get("size")), *known]) if known else ""
+
+
+def _is_marker(name: str, folder: str, info: Mapping[str, Any]) -> bool:
+    """Return True for the empty object that some tools store in place of a folder."""
+    return not info.get("size") and (name.endswith("/") or name.rstrip("/") == folder.rstrip("/"))
 
 
 def _is_visible(path: str) -> bool:

@@ -118,7 +118,7 @@ def _numbers(cells: pa.ChunkedArray, decimal: str) -> tuple[Column, NDArray[np.b
     if pa.types.is_temporal(cells.type):
         numbers = None
     elif pa.types.is_boolean(cells.type) or pa.types.is_primitive(cells.type) or pa.types.is_decimal(cells.type):
-        numbers = pc.cast(cells, pa.float64())
+        numbers = pc.cast(cells, pa.float64(), safe=False)
     elif are_booleans(cells):
         numbers = pc.cast(pc.equal(pc.utf8_lower(cells), "true"), pa.float64())
     else:
@@ -162,7 +162,7 @@ def _days(cells: pa.ChunkedArray) -> tuple[Column, NDArray[np.bool_]]:
         microseconds = pc.cast(pc.cast(moments, pa.timestamp("us", _zone(moments.type)), safe=False), pa.int64())
     except pa.ArrowException:  # for example a time of the day without a date
         return np.full(len(cells), np.nan, np.float32), ~empty
-    values = (pc.cast(microseconds, pa.float64()).to_numpy() / DAY_MICROSECONDS).astype(np.float32)
+    values = (pc.cast(microseconds, pa.float64(), safe=False).to_numpy() / DAY_MICROSECONDS).astype(np.float32)
     return values, np.isnan(values) & ~empty
 
 

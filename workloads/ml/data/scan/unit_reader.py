@@ -13,7 +13,7 @@ import numpy as np
 from workloads.ml.data.column_facts import ColumnFacts
 from workloads.ml.data.column_schema import Decided
 from workloads.ml.data.column_settings import DROP, IGNORE, NO_SETTING, ColumnSettings, parse_column_settings
-from workloads.ml.data.columns import ColumnType, with_nulls
+from workloads.ml.data.columns import ColumnType, native_type, with_nulls
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.data_files import DataFile
 from workloads.ml.data.encoding import Rows, encode_column, find_columns
@@ -196,17 +196,15 @@ class UnitReader:
             only = self._source.targets[0]
             raise StepError(f"{only} is the only column; there must be a feature; check csv_format.separator")
         settings = parse_column_settings(self._source.columns, table.column_names, targets)
+        read = [name for name in features if settings.get(name, NO_SETTING).type != IGNORE]
+        _require_plain_cells(table.select([*targets, *read]).schema)
         regression = self._source.task is Task.REGRESSION
         return UnitFacts(
             columns=table.column_names,
             targets=targets,
             settings=settings,
             target=ValueFacts() if regression else ClassFacts(),
-            features={
-                name: _column_facts(name, settings, self._source.csv_format.decimal)
-                for name in features
-                if settings.get(name, NO_SETTING).type != IGNORE
-            },
+            features={name: _column_facts(name, settings, self._source.csv_format.decimal) for name in read},
             dropped={name: 0 for name, setting in settings.items() if setting.missing == DROP},
         )
 
@@ -224,7 +222,8 @@ class UnitReader:
         cells = []
         for name in facts.targets:
             texts = facts.settings.get(name, NO_SETTING).missing_texts
-            cells.append(with_nulls(table.column(name), texts) if texts else table.column(name))
+            column = table.column(name)
+            cells.append(with_nulls(column, texts) if texts or native_type(column.type) else column)
         if self._source.task is Task.ANOMALY:
             return [anomaly_cells(self._source.targets[0], cells[0], row, partial(self.place, unit))]
         return cells
@@ -266,6 +265,23 @@ def find_targets(table: pa.Table, wanted: Sequence[str], task: Task | None) -> l
     if len(found) > 1 and task is not Task.REGRESSION:
         raise StepError(f"target: {', '.join(wanted)}; several targets need `task: regression`")
     return found
+
+
+def _require_plain_cells(schema: pa.Schema) -> None:
+    """Require columns of numbers, texts, booleans and dates.
+
+    Raises:
+        StepError: A column of a Parquet file has lists, structures or bytes.
+    """
+    import pyarrow as pa
+
+    kinds = pa.types
+    for column in schema:
+        if kinds.is_nested(column.type) or kinds.is_binary(column.type) or kinds.is_large_binary(column.type):
+            raise StepError(
+                f"column {column.name}: its cells are of the type {column.type}, which no model reads; leave it out "
+                f"with `columns: {{{column.name}: ignore}}`, or write one column for each value"
+            )
 
 
 def _column_facts(name: str, settings: ColumnSettings, decimal: str) -> ColumnFacts:

@@ -1,0 +1,81 @@
+"""Columns of Parquet files that CSV files cannot have, and values near the ends of their types."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from workloads.ml.data import table
+from workloads.ml.data.scan import table_scan
+from workloads.ml.errors import StepError
+
+ROWS = 40
+KINDS = ["a", "b"] * (ROWS // 2)
+
+
+def parquet_of(x: Any, kind: Any = KINDS) -> bytes:
+    """Return a Parquet file with the columns x, y and kind."""
+    content = io.BytesIO()
+    parquet.write_table(pa.table({"x": x, "y": np.arange(ROWS) / 10, "kind": kind}), content)
+    return content.getvalue()
+
+
+def parse(content: bytes, **columns: Any) -> table.Table:
+    return table_scan.parse(content, "kind", columns=columns)
+
+
+def test_row_numbers_of_pandas_are_no_feature_unless_they_are_named() -> None:
+    frame = pd.DataFrame({"x": np.arange(2 * ROWS) / 10, "kind": KINDS * 2})
+    content = frame[frame.index * 7 % 80 < ROWS].assign(kind=KINDS).to_parquet(None)
+    parsed = parse(content)
+    assert parsed.features == ["x"]
+    assert "column __index_level_0__: ignored, pandas stored its row numbers there" in parsed.decisions
+    assert parse(content, __index_level_0__="integer").features == ["x", "__index_level_0__"]
+
+
+def test_target_that_is_not_a_number_is_a_missing_class() -> None:
+    kind = pa.array(np.array([0.0, 1.0] * (ROWS // 2 - 1) + [0.0, np.nan]), from_pandas=False)
+    with pytest.raises(StepError, match="column kind, row 40"):
+        parse(parquet_of(np.arange(ROWS), kind))
+    assert parse(parquet_of(np.arange(ROWS), kind), kind={"missing": "drop"}).classes == ["0.0", "1.0"]
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "1600-02-29", "9999-12-31"])
+def test_dates_far_away_are_days(day: str) -> None:
+    days = (datetime.date.fromisoformat(day) - datetime.date(1970, 1, 1)).days
+    near = datetime.date(1970, 1, 2)
+    dates = [datetime.date.fromisoformat(day), near] * (ROWS // 2)
+    lines = [f"{date},{row},{kind}" for row, (date, kind) in enumerate(zip(dates, KINDS, strict=True))]
+    for content in (parquet_of(dates), ("x,y,kind\n" + "\n".join(lines) + "\n").encode()):
+        parsed = parse(content)
+        assert parsed.columns[0]["type"] == "date"
+        assert parsed.rows[:2, 0].tolist() == [days, 1]
+
+
+def test_integers_that_no_double_has_are_codes_or_rounded_numbers() -> None:
+    codes = np.array([2**53 + 1, 2**53 + 3] * (ROWS // 2))
+    content = parquet_of(codes)
+    with pytest.raises(StepError, match=r"9007199254740993 is larger than 2\^24"):
+        parse(content)
+    assert parse(content, x="category").columns[0]["categories"] == [str(codes[0]), str(codes[1])]
+    assert parse(content, x="number").rows[0, 0] == np.float32(codes[0])
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [([[1, 2]] * ROWS, "list<element: int64>"), ([{"a": 1}] * ROWS, "struct<a: int64>"), ([b"\xff"] * ROWS, "binary")],
+    ids=["lists", "structures", "bytes"],
+)
+def test_cells_that_no_model_reads_are_refused_with_the_remedy(cells: list[Any], kind: str) -> None:
+    with pytest.raises(StepError) as refused:
+        parse(parquet_of(cells))
+    assert f"column x: its cells are of the type {kind}, which no model reads" in str(refused.value)
+    assert "`columns: {x: ignore}`" in str(refused.value)
+    assert parse(parquet_of(cells), x="ignore").features == ["y"]
