@@ -75,7 +75,7 @@ class RowReader:
         """Return the rows of a CSV file whose header has the features' names in any order."""
         lines = csv.reader(io.StringIO(text.rstrip(), newline=""), strict=True)
         try:
-            header = [name.strip() for name in next(lines, [])]
+            header = [name if name in self.names else name.strip() for name in next(lines, [])]
             if (name := first_duplicate(header)) is not None:
                 name = name[:100]
                 raise RequestError(422, "duplicate_field", f"the header has {name!r} twice", field=name)

@@ -1,5 +1,7 @@
 """The runner: the process that runs one compiled pipeline on this computer."""
 
+import asyncio
+import io
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +17,10 @@ from tests.pipelines.conftest import Run, prepare_run, run
 from tests.waiting import until
 from workloads.components import component
 from workloads.engines.base import RunRequest, StepState
+from workloads.engines.dag import artifact_files
 from workloads.engines.dag.loops import Loop, TaskResult
 from workloads.engines.dag.run_log import RunLog
-from workloads.engines.dag.step_runner import Outputs
+from workloads.engines.dag.step_runner import Outputs, StepRunner
 from workloads.engines.kfp_runner import run_package
 from workloads.engines.local_engine import EmbeddedEngine
 
@@ -160,6 +163,32 @@ def test_run_whose_step_succeeds_on_retry_succeeds(tmp_path: Path) -> None:
     assert ended.outputs == {"Output": "done"}
     assert [step["state"] for step in ended.result["steps"]] == ["FAILED", "SUCCEEDED"]
     assert (ended.result["failed_step"], ended.result["error"]) == (None, "")
+
+
+def test_step_whose_artifact_is_downloaded_at_the_second_attempt_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    class Files:
+        def get(self, path: str, target: str, recursive: bool) -> None:
+            attempts.append(path)
+            Path(target).write_text("half of it")
+            if len(attempts) == 1:
+                raise OSError("connection reset by peer")
+            Path(target).write_text("all of it")
+
+        def isdir(self, path: str) -> bool:
+            return False
+
+    monkeypatch.setattr(artifact_files, "file_system", lambda uri: (Files(), uri))
+    (tmp_path / "scratch").mkdir()
+    executors = {"exec-read": {"container": {"image": "x", "command": ["true"]}}}
+    runner = StepRunner(executors, tmp_path / "artifacts", tmp_path / "scratch", RunLog(io.StringIO()), {}, 1)
+    data = {"name": "data", "type": {"schemaTitle": "system.Dataset"}, "uri": "s3://b/x.csv", "metadata": {}}
+    retries = {"maxRetryCount": 1, "backoffDuration": "0s"}
+    asyncio.run(runner.run("read", {"executorLabel": "exec-read"}, Outputs({}, {"data": [data]}), retries))
+    assert attempts == ["s3://b/x.csv"] * 2
 
 
 def test_run_with_spaces_in_the_path_of_python_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

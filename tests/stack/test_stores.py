@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlplatform.mlflow_server.database_copy import copy_tables, set_aside
+from s3fs import S3FileSystem
 from sqlalchemy import Boolean, Column, ForeignKey, Integer, MetaData, String, Table, create_engine
 
 from airgap.bundle.registry.certificates import issue_authority
@@ -117,7 +119,7 @@ def test_runs_models_and_predictions_are_in_external_stores(
     assert [text for text in written for word in (PASSWORD, S3_KEY) if word in text] == []
 
 
-def test_folder_of_an_s3_store_is_read_without_the_marker_that_stands_for_it(
+def test_folder_of_an_s3_store_is_read_without_its_marker_and_its_times(
     bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     login = {name: value for name, value in bucket.items() if name != "url"}
@@ -131,6 +133,11 @@ def test_folder_of_an_s3_store_is_read_without_the_marker_that_stands_for_it(
     assert file.address == "s3://mlflow/marked/deeper/rows.csv"
     with file.open() as stream:
         assert stream.read() == b"x,y\n1,2\n"
+    time.sleep(1)  # the store counts times in seconds
+    client.put_object(Bucket="mlflow", Key="marked/deeper/rows.csv", Body=b"x,y\n1,2\n")
+    S3FileSystem.clear_instance_cache()
+    (again,) = find_files("", "", "", "s3://mlflow/marked/")
+    assert again.version == file.version, "the same content is another version"
 
 
 def test_restored_data_of_external_stores_are_those_of_the_backup(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -138,7 +141,19 @@ def _metrics(result: Result) -> dict[str, float]:
     for _, name, value in step_metrics:
         values.setdefault(name, set()).add(value)
     named = {name if len(values[name]) == 1 else f"{step}.{name}": value for step, name, value in step_metrics}
-    return named | outputs
+    accepted: dict[str, float] = {}
+    for name, value in (named | outputs).items():
+        accepted[_accepted_name(name, accepted)] = value
+    return accepted
+
+
+def _accepted_name(name: str, taken: Container[str]) -> str:
+    """Return a name that MLflow accepts for a metric: names of columns may have any character."""
+    accepted = re.sub(r"[^/\w.\- :]", "_", name)
+    if posixpath.normpath(accepted) != accepted or accepted.startswith(("/", "..")):
+        accepted = re.sub(r"[/.]", "_", accepted)
+    numbers = (accepted if number == 1 else f"{accepted}_{number}" for number in count(1))
+    return next(each for each in numbers if each not in taken)
 
 
 def _record_data(mlflow: MlflowClient, run_id: str, steps: list[dict[str, Any]]) -> None:

@@ -22,19 +22,30 @@ def git_tags() -> dict[str, str]:
 
 
 def data_fingerprint(pipeline: PipelineSettings, containers: Sequence[BlobStore]) -> str:
-    """Return the SHA-256 of the pipeline's data, if this computer has them, and the setting `data_version`.
+    """Return the SHA-256 of the pipeline's data and ONNX file, if this computer has them, and `data_version`.
 
     Args:
         pipeline: the settings of the pipeline.
         containers: the containers that the pipeline may read, first the one that it reads by default.
     """
-    url = str(pipeline.parameters.get("data_url", ""))
-    file = PROJECT / url.removeprefix("file://")
-    if url and file.is_file():
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-    else:
-        content = _read_container(pipeline, containers).get(str(pipeline.parameters.get("blob", "")), "")
-    return f"{content} {pipeline.data_version}".strip()
+    parameters = pipeline.parameters
+    content = _file_digest(str(parameters.get("data_url", "")))
+    if not content:
+        content = _read_container(pipeline, containers).get(str(parameters.get("blob", "")), "")
+    known = (content, _file_digest(str(parameters.get("onnx_url", ""))), pipeline.data_version)
+    return " ".join(filter(None, known))
+
+
+def _file_digest(url: str) -> str:
+    """Return the SHA-256 of a file of this computer, "" for a folder and for other addresses."""
+    from fsspec.core import url_to_fs
+    from fsspec.implementations.local import LocalFileSystem
+    from fsspec.utils import get_protocol
+
+    if not url or get_protocol(url) not in LocalFileSystem.protocol:
+        return ""
+    file = PROJECT / url_to_fs(url)[1]
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def _read_container(pipeline: PipelineSettings, containers: Sequence[BlobStore]) -> Mapping[str, str]:

@@ -12,7 +12,8 @@ from typing import Any
 from settings.paths import PROJECT
 from workloads.components import BASE_IMAGE
 
-LIBRARIES = ("kfp", "scikit-learn", "numpy", "pandas", "onnx", "skl2onnx", "onnxruntime", "mlflow", "optuna")
+LIBRARIES = PROJECT / "workloads" / "requirements.txt"
+"""File with the libraries of steps."""
 
 
 def pipeline_digest(pipeline: str, project: Path = PROJECT) -> str:
@@ -31,7 +32,9 @@ def local_image() -> str:
     """Return the image name that stands for this computer's environment: step code and versions of its libraries."""
     settings = [PROJECT / "settings" / f"{name}.py" for name in ("metrics", "types", "pipelines/tuning")]
     files = [*(PROJECT / "workloads" / "ml").rglob("*.py"), *settings]
-    versions = " ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    lines = LIBRARIES.read_text().splitlines()
+    names = [line.partition("[")[0] for line in lines if line and not line.startswith("#")]
+    versions = " ".join(f"{name} {version(name)}" for name in names)
     return f"{BASE_IMAGE}:{hashlib.sha256((sources_digest(files) + versions).encode()).hexdigest()[:12]}"
 
 

@@ -275,6 +275,21 @@ def test_record_failed_run_is_found_by_its_key(mlflow_url: str) -> None:
     assert tracking.find_or_create_run(mlflow, "failing", "").info.run_id != run_id
 
 
+def test_record_metric_named_after_a_column_has_a_name_that_mlflow_accepts(mlflow_url: str) -> None:
+    names = ["psi_price (EUR)", "psi_price [EUR]", "psi_好瓜", "psi_a=1,%", "psi_km/h", "/psi", "psi_a/../b"]
+    result = SimpleNamespace(succeeded=True, outputs=dict(zip(names, range(7), strict=True)), steps=[])
+    run_id = tracking.record(mlflow_url, "named", "key", {}, result, {})
+    assert tracking.client(mlflow_url).get_run(run_id).data.metrics == {
+        "psi_price _EUR_": 0,
+        "psi_price _EUR__2": 1,
+        "psi_好瓜": 2,
+        "psi_a_1__": 3,
+        "psi_km/h": 4,
+        "_psi": 5,
+        "psi_a____b": 6,
+    }
+
+
 def test_record_metric_with_two_values_is_named_by_step(mlflow_url: str) -> None:
     def step(name: str, **metrics: float) -> dict[str, Any]:
         return {"name": name, "artifacts": [{"name": "m", "type": "system.Metrics", "uri": "", "metadata": metrics}]}

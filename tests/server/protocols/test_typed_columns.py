@@ -101,6 +101,14 @@ def test_score_typed_csv_equals_list(homes: Server) -> None:
     assert without_area == homes.score([missing]).json()
 
 
+def test_csv_header_may_have_the_spaces_that_a_name_has() -> None:
+    feature = {"type": "number", "minimum": 0, "maximum": 9, "mean": 3}
+    features = [feature | {"name": " x"}, feature | {"name": "y"}]
+    signature = {"format": 2, "model": "m", "task": "regression", "target": "z", "features": features, "classes": []}
+    reader = RowReader(ModelSignature.model_validate(signature | {"sha256": "0" * 64, "metrics": {}}), 10)
+    assert reader.parse_csv(" x, y \n1,2\n") == [[1, 2]]
+
+
 def test_number_that_means_a_missing_value_is_missing_in_every_form_of_a_request() -> None:
     ages = {"name": "age", "type": "number", "minimum": 18, "maximum": 90, "mean": 40}
     rooms = {"name": "rooms", "type": "integer", "minimum": 1, "maximum": 9, "mean": 3}
@@ -110,7 +118,7 @@ def test_number_that_means_a_missing_value_is_missing_in_every_form_of_a_request
     ]
     signature = {"format": 2, "model": "m", "task": "regression", "target": "rent", "features": features, "classes": []}
     reader = RowReader(ModelSignature.model_validate(signature | {"sha256": "0" * 64, "metrics": {}}), 10)
-    rows = [{"age": 99, "rooms": 2}, {"age": 40, "rooms": -1}, {"age": 99.0, "rooms": 3}]
+    rows: list[dict[str, Any]] = [{"age": 99, "rooms": 2}, {"age": 40, "rooms": -1}, {"age": 99.0, "rooms": 3}]
     expected = [[NAN, 2], [40, NAN], [NAN, 3]]
     body = json.dumps(rows).encode()
     csv = "age,rooms\n" + "".join(f"{row['age']},{row['rooms']}\n" for row in rows)

@@ -6,7 +6,29 @@ from pathlib import Path
 
 import pytest
 
+from settings.workloads import PipelineSettings
+from workloads.runs.origin import data_fingerprint
 from workloads.runs.pipeline_sources import pipeline_digest, sources_digest
+
+
+@pytest.mark.parametrize("address", ["{}", "file://{}", "file:{}", "local://{}", "~/rows.csv"])
+@pytest.mark.parametrize("parameter", ["data_url", "onnx_url"])
+def test_changed_local_file_changes_the_fingerprint_of_the_data(
+    parameter: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "rows.csv"
+    pipeline = PipelineSettings.model_validate({"parameters": {parameter: address.format(file)}})
+    found = {data_fingerprint(pipeline, [])}
+    for content in ("a", "b", "a"):
+        file.write_text(content)
+        found.add(data_fingerprint(pipeline, []))
+    assert len(found) == 3
+
+
+def test_addresses_elsewhere_have_no_fingerprint() -> None:
+    for url in ("https://example.com/rows.csv", "s3://rows/rows.csv", "data:text/csv,x"):
+        assert data_fingerprint(PipelineSettings.model_validate({"parameters": {"data_url": url}}), []) == ""
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,19 @@ class ArtifactFiles:
             return {**artifact, "uri": urlsplit(uri).path}
         if uri not in self._copies:
             self._copies[uri] = asyncio.create_task(asyncio.to_thread(self._copy, uri))
-        return {**artifact, "uri": await self._copies[uri]}
+        download = self._copies[uri]
+        try:
+            return {**artifact, "uri": await download}
+        except ParameterError:
+            if self._copies.get(uri) is download:  # a retry of the step downloads it again
+                del self._copies[uri]
+            raise
 
     def _copy(self, uri: str) -> str:
         target = (
             self._folder / hashlib.sha256(uri.encode()).hexdigest()[:16] / (Path(urlsplit(uri).path).name or "file")
         )
+        shutil.rmtree(target.parent, ignore_errors=True)
         target.parent.mkdir(parents=True)
         try:
             files, path = file_system(uri)

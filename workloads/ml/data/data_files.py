@@ -22,8 +22,10 @@ from workloads.ml.errors import StepError
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, BlobProperties
 
-VERSION_KEYS = ("ETag", "etag", "mtime", "created", "LastModified", "Last-Modified", "Content-MD5", "Digest")
-"""Properties that file systems report, and that change with the content of a file."""
+CONTENT_KEYS = ("ETag", "etag", "Content-MD5", "Digest")
+"""Properties that file systems report, and that change with the content of a file alone."""
+TIME_KEYS = ("mtime", "created", "LastModified", "Last-Modified")
+"""Properties that change when a file is written."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,10 @@ def _find_by_url(url: str) -> list[DataFile]:
 
 
 def _version(info: dict[str, Any]) -> str:
-    known = [str(info[key]) for key in VERSION_KEYS if info.get(key)]
-    return " ".join([str(info.get("size")), *known]) if known else ""
+    for keys in (CONTENT_KEYS, TIME_KEYS):
+        if known := [str(info[key]) for key in keys if info.get(key)]:
+            return " ".join([str(info.get("size")), *known])
+    return ""
 
 
 def _is_marker(name: str, folder: str, info: Mapping[str, Any]) -> bool:
