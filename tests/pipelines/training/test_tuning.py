@@ -113,6 +113,20 @@ def plan(mlflow_url: str, part: str, name: str, tune: dict[str, Any]) -> Search:
     return plan_search(part, tune, 0, run.info.experiment_id, run.info.run_id)
 
 
+def test_pipeline_tuned_regression_deploys_the_best_estimator(tmp_path: Path, mlflow_url: str) -> None:
+    lines = [f"{row},{row % 7},{3 * row + row % 7}" for row in range(70)]
+    (tmp_path / "homes.csv").write_text("\n".join(["area,rooms,price", *lines]))
+    data = {"data_url": str(tmp_path / "homes.csv"), "target": "price"}
+    registry = {"model_name": "tuned-price", "tracking_url": mlflow_url, "run_key": "tuned-price-1"}
+    tune = {"estimators": ["Ridge", "DummyRegressor"], "trials": 2, "parallel": 1, "sampler": "grid"}
+    ended = run(
+        tmp_path / "run", "tuned-regression", tune=tune, gate=[{"metric": "r2", "above": 0.9}], **data, **registry
+    )
+    assert (ended.code, ended.result["error"]) == (0, "")
+    assert ended.outputs["deployed"]
+    assert ended.outputs["version"] == "1"
+
+
 def test_grid_over_regressions_trains_the_best_and_records_failed_trials(
     tmp_path: Path, mlflow_url: str, parts: dict[str, str]
 ) -> None:
