@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from infra.kubernetes_client.client import KubernetesClient
+from settings.services.s3_settings import DataStoreSettings
 from tests.store_servers import S3_KEY, S3_USER, s3_client
 from workloads.ml import model_registry
 from workloads.ml.batch.parts_folder import PartsFolder
 from workloads.ml.batch.scoring_run import ScoringRun
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.data_files import find_files
+from workloads.runs.step_credentials import s3_variables
 
 BUCKET = "numbers"
 SHARDS = 3
@@ -26,13 +28,9 @@ MODEL = "iris"
 
 
 def login(url: str) -> dict[str, str]:
-    """Return the environment variables of steps that read and write the store."""
-    return {
-        "AWS_ACCESS_KEY_ID": S3_USER,
-        "AWS_SECRET_ACCESS_KEY": S3_KEY,
-        "AWS_ENDPOINT_URL": url,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    """Return the environment variables of the steps of a stack with the store in its settings."""
+    store = {"endpoint_url": url, "access_key": S3_USER, "secret_key": S3_KEY}
+    return s3_variables(DataStoreSettings.model_validate(store))
 
 
 def write_files(url: str, columns: list[str], folder: Path) -> None:
