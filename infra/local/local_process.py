@@ -17,8 +17,8 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from infra.local.process_group import ProcessGroup
-from infra.local.program_environment import inherited_environment
 from infra.retry import poll
+from tools.bootstrap.process import inherited_environment
 
 HOST = "127.0.0.1"
 PYTHON = str(Path(sys.prefix).resolve() / "bin" / "python")

@@ -93,6 +93,16 @@ def test_registry_secrets_are_readable_by_the_owner_only(
     assert password not in bundle_registry.running(bundle_registry.home(store)).as_json()
 
 
+def test_registry_does_not_get_the_passphrase_of_pulumi(
+    running: bundle_registry.RunningRegistry, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "secret")
+    address, _, port = running.host.rpartition(":")
+    bundle_registry.stop(bundle_registry.home(store))
+    again = bundle_registry.start(store, address, int(port), ["registry.internal"], read_only=True)
+    assert "PULUMI_CONFIG_PASSPHRASE" not in psutil.Process(again.pid).environ()
+
+
 def test_start_twice_keeps_process_and_restart_keeps_password(
     running: bundle_registry.RunningRegistry, store: Store
 ) -> None:

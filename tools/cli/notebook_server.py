@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.local.local_process import HOST
-from infra.local.program_environment import inherited_environment
 from tools.bootstrap import paths
 from tools.bootstrap.environment import install_notebook_environment
 from tools.bootstrap.file_lock import file_lock
+from tools.bootstrap.process import inherited_environment
 from tools.cli.backup.stack_state import stack_settings
 from tools.cli.cluster_access import AccessError, secret_outputs
 from tools.cli.pulumi_command import Pulumi

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from infra.local.program_environment import temporary_folder
 from tools.bootstrap import paths
 from tools.bootstrap.paths import PROJECT
+from tools.bootstrap.process import temporary_folder
 from tools.cli import backend
 from tools.cli.stale_locks import recorded
 from tools.cli.terminal.status_lines import status_lines

@@ -16,8 +16,8 @@ from mlplatform.engine_config import EmbeddedEngineConfig
 from infra.dynamic_provider import UserError
 from infra.local.local_process import PYTHON
 from infra.local.process_group import ProcessGroup
-from infra.local.program_environment import inherited_environment
 from settings.paths import PROJECT, cache_directory
+from tools.bootstrap.process import inherited_environment
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState, timeout_error
 from workloads.engines.dag.package_support import require_support
 from workloads.engines.step_progress import StepProgress

@@ -20,8 +20,8 @@ from threading import Lock
 from typing import Any
 
 from infra.local.local_process import PYTHON
-from infra.local.program_environment import inherited_environment
 from settings.paths import PROJECT
+from tools.bootstrap.process import inherited_environment
 from workloads.runs.pipeline_package import PipelinePackage
 
 

@@ -10,7 +10,7 @@ from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
 from infra.local.local_process import PYTHON
-from infra.local.program_environment import inherited_environment
+from tools.bootstrap.process import inherited_environment
 from workloads.mlflow_session import mlflow_session
 
 COMMAND = (PYTHON, "-m", "model_server", "check")

@@ -28,7 +28,7 @@ from airgap.bundle.store import Store
 from tools.bootstrap.atomic_install import atomic_install
 from tools.bootstrap.console import SetupError, log_message
 from tools.bootstrap.file_lock import file_lock
-from tools.bootstrap.process import has_start_time, run_visible, start_time
+from tools.bootstrap.process import has_start_time, inherited_environment, run_visible, start_time
 
 PROGRAM = "docker-registry"
 LOOPBACK = "127.0.0.1"
@@ -155,6 +155,7 @@ def _launch(store: Store, address: str, port: int, folder: Path, read_only: bool
         process = subprocess.Popen(
             [*prefix, executable, "serve", folder / "config.yml"],
             cwd=folder,
+            env=inherited_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

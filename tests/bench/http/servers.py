@@ -15,9 +15,9 @@ import psutil
 
 from infra.local.local_process import HOST
 from infra.local.process_group import ProcessGroup
-from infra.local.program_environment import inherited_environment
 from settings.paths import PROJECT
 from tests.bench.forest import FLOWERS, Flower, Forest
+from tools.bootstrap.process import inherited_environment
 
 START_SECONDS = 120
 

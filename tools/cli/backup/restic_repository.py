@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.local.program_environment import inherited_environment
 from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
+from tools.bootstrap.process import inherited_environment
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.restic_failures import (

@@ -22,10 +22,10 @@ from infra.errors import UserError
 from infra.local.free_ports import free_port
 from infra.local.local_process import HOST, PYTHON
 from infra.local.process_group import ProcessGroup
-from infra.local.program_environment import inherited_environment
 from infra.retry import poll
 from settings.metrics import COSTS, METRICS
 from settings.workloads import PipelineSettings
+from tools.bootstrap.process import inherited_environment
 from tools.cli.backup.stack_state import export_state, plain_value, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.previews.preview_report import CHAMPION, RUN, planned_resources

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.program_environment import inherited_environment, temporary_folder
+from tools.bootstrap.process import inherited_environment, temporary_folder
 
 
 def test_temporary_folder_is_private_and_deleted_after_the_block() -> None:
