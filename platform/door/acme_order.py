@@ -34,7 +34,7 @@ def order_certificate(order: Mapping[str, Any]) -> dict[str, str]:
     """Order a certificate once the door answers, and return it with its chain as `certificate`, and its `key`.
 
     Args:
-        order: the inputs of an `AcmeCertificate`.
+        order: the inputs of an `AcmeCertificate`. Pulumi leaves out those that are None.
 
     Raises:
         UserError: the directory does not respond, or refuses.
@@ -87,12 +87,14 @@ def _client(order: Mapping[str, Any]) -> ClientV2:
     from josepy.jwa import ES256
 
     # requests takes the file of an authority, too.
-    verify = cast("bool", order["ca_file"] or True)
+    verify = cast("bool", order.get("ca_file") or True)
     network = ClientNetwork(_account_key(order["account_key"]), None, ES256, verify, "mlplatform")
     client = ClientV2(ClientV2.get_directory(order["directory"], network), network)
     if client.external_account_required():
         raise errors.Error("it wants an external account binding, which is not supported")
-    contact: NewRegistration = messages.NewRegistration.from_data(email=order["email"], terms_of_service_agreed=True)
+    contact: NewRegistration = messages.NewRegistration.from_data(
+        email=order.get("email"), terms_of_service_agreed=True
+    )
     try:
         client.new_account(contact)
     except errors.ConflictError as known:

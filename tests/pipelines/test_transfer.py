@@ -20,6 +20,7 @@ from workloads.ml import model_registry, tracking
 from workloads.ml.champion_history import champion_changes
 from workloads.ml.model.model_directory import load_model_directory
 from workloads.model_transfer import transfer
+from workloads.model_transfer.model_transfer import _ModelsFromProvider
 from workloads.model_transfer.transfer import FROM_RUN, Server
 
 from .conftest import USERS_PASSWORD
@@ -37,6 +38,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory, protected_mlflow: str) -> 
         )
     os.environ.clear()
     os.environ.update(before)
+
+
+def test_source_that_is_down_is_named_with_the_remedy() -> None:
+    # Pulumi leaves out an input that is None.
+    with pytest.raises(UserError, match="the stack organization/mlplatform/a has no output tracking_access; run `up`"):
+        _ModelsFromProvider().create({"stack": "organization/mlplatform/a", "access": {}})
 
 
 @pytest.fixture

@@ -90,12 +90,13 @@ def _transfer(props: dict[str, Any]) -> dict[str, str]:
     from workloads.model_transfer.transfer import Server, transfer
 
     stack = props["stack"]
-    if not props["source"]:
+    source_access = props.get("source")  # Pulumi leaves out what is None
+    if not source_access:
         raise UserError(
             f"workloads:models_from: the stack {stack} has no output {ACCESS}; run `up` for it with this version of "
             "the program, and destroy it after its models are copied"
         )
-    source = Server(stack, parse_tracking_access(props["source"]))
+    source = Server(stack, parse_tracking_access(source_access))
     target = Server("this stack", parse_tracking_access(props["access"]))
     try:
         return transfer(source, target)
