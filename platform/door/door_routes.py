@@ -220,7 +220,7 @@ def releases_file(models: Mapping[str, PublishedModel]) -> str:
 
 def _mirror(name: str, files: str) -> str:
     """Return the location of copies for a canary. A client's next request on a connection waits for its copy."""
-    timeouts = "".join(f"  proxy_{phase}_timeout 2s;\n" for phase in ("connect", "send", "read"))
+    timeouts = "".join(f"  proxy_{phase}_timeout 2s;\n" for phase in ("send", "read"))
     target = f"  proxy_pass http://{canary_upstream(name)}${_release(name)};\n"
     return f"location = /door/mirror/{name} {{\n  internal;\n  include {files}/proxy.conf;\n{timeouts}{target}}}\n"
 

@@ -55,6 +55,7 @@ MODELS = {
     "secret": PublishedModel("secret-server", 5007, "private", 1 << 20),
     "tulip": PublishedModel("t", 5008, "public", 1 << 20, canary=CanarySettings(version=2, weight=10)),
     "rush": PublishedModel("r", 5010, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
+    "sedge": PublishedModel("s", 5011, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
     "lily": PublishedModel("l", 5009, "public", 1 << 20, canary=CanarySettings(version=2, mirror=True)),
 }
 VARIABLES = {"door_key": KEY, "notebooks_key": NOTEBOOKS_KEY, "monitoring_login": "Basic cHJvbTp3b3Jk"}
@@ -68,6 +69,20 @@ PASSWORDS = {
     "tess": "science lab",
 }
 ROLES = {"anna": "administrator", "ed": "editor", "rob": "reader", "sam": "editor", "rae": "reader", "tess": "editor"}
+
+
+@contextmanager
+def unreachable_port() -> Iterator[int]:
+    """Yield a port where connections are neither accepted nor refused, as those to a pod that is gone."""
+    with ExitStack() as sockets:
+        server = sockets.enter_context(socket.socket())
+        server.bind((HOST, 0))
+        server.listen(0)
+        for _ in range(3):  # they fill the queue of the server, which accepts none
+            client = sockets.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
 
 
 def oauth2_proxy_program() -> str | None:
@@ -278,6 +293,7 @@ def running_door(
             **{f"model_{name}": model_server or f"{HOST}:{echo}" for name in models},
             **{canary_upstream(name): f"{HOST}:{canary}" for name, model in models.items() if model.canary},
             canary_upstream("rush"): f"{HOST}:1",  # nothing listens there
+            canary_upstream("sedge"): f"{HOST}:{processes.enter_context(unreachable_port())}",
         }
         shown = {
             name: {"url": f"http://{HOST}:{echo}", "visibility": model.visibility, "team": model.team}

@@ -225,7 +225,8 @@ def predictions(door: DoorProcesses, model: str, count: int) -> list[str]:
     """Send requests in the name of a separate caller, and return the servers that answered them."""
     with door.session() as session:
         session.headers["Authorization"] = f"Bearer {model}"  # a caller has a rate by this header
-        answers = [session.post(f"{door.url}/models/{model}/score?x=%20", json={"a": 1}) for _ in range(count)]
+        url = f"{door.url}/models/{model}/score?x=%20"
+        answers = [session.post(url, json={"a": 1}, timeout=30) for _ in range(count)]
     accepted = [answer for answer in answers if answer.status_code != 429]
     assert {(answer.status_code, answer.json()["path"]) for answer in accepted} == {(200, "/score?x=%20")}
     return [answer.json()["server"] for answer in accepted]
@@ -244,6 +245,14 @@ def test_canary_gets_its_share_of_the_requests(door: DoorProcesses) -> None:
 
 def test_request_that_the_canary_does_not_answer_is_answered_by_the_champion(door: DoorProcesses) -> None:
     assert set(predictions(door, "rush", 15)) == {"stable"}
+
+
+def test_request_to_a_canary_that_cannot_be_reached_is_soon_answered_by_the_champion(door: DoorProcesses) -> None:
+    with ThreadPoolExecutor(8) as clients:
+        servers = [
+            server for found in clients.map(lambda _: predictions(door, "sedge", 1), range(8)) for server in found
+        ]
+    assert set(servers) == {"stable"}
 
 
 def test_canary_with_mirror_gets_a_copy_and_its_answer_is_discarded(door: DoorProcesses) -> None:
