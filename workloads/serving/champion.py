@@ -18,6 +18,9 @@ from workloads.mlflow_rest import mlflow_rest
 from workloads.serving.canary_promotion import record_trial, standing_promotion
 from workloads.serving.model_check import refusal
 
+OUTPUTS = ("version", "sha256", "accuracy", "metrics")
+"""Outputs that are properties of the champion."""
+
 
 class _ChampionProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
@@ -35,7 +38,13 @@ class _ChampionProvider(DynamicProvider):
         return CreateResult(props["model"], props | _set_champion(props, previous=""))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Set the champion of what changed; other changes leave the version that a scheduled run or a user chose."""
+        if _keeps_champion(_olds, _news):
+            return UpdateResult(_news | _record_trial_only(_news, _olds))
         previous = _olds["version"] if _olds["model"] == _news["model"] else ""
+        # An `up` that was interrupted before it set the champion may have left the version of its run with the alias.
+        if previous and previous == _news["deployed"]:
+            previous = _olds.get("accepted", previous)
         return UpdateResult(_news | _set_champion(_news, previous, _olds))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -71,6 +80,7 @@ class Champion(Resource, module="workloads", name="Champion"):
         decision: one sentence on the last deployed version; "" before the first.
         rejected: the last deployed version if the gate rejected it, else "".
         promoted: the version that a trial promoted, until a new run deploys another one; else "".
+        accepted: the champion after the last update. A refresh changes `version` alone.
 
     Raises (as a failed resource):
         UserError: the registry has no such version or does not respond, the version lacks a metric of the gate, or the
@@ -84,6 +94,7 @@ class Champion(Resource, module="workloads", name="Champion"):
     decision: pulumi.Output[str]
     rejected: pulumi.Output[str]
     promoted: pulumi.Output[str]
+    accepted: pulumi.Output[str]
 
     def __init__(
         self,
@@ -110,9 +121,37 @@ class Champion(Resource, module="workloads", name="Champion"):
             "pipeline": pipeline,
             "gate": [dict(condition) for condition in gate],
             "canary": canary,
-            **dict.fromkeys(("version", "sha256", "accuracy", "metrics", "decision", "rejected", "promoted")),
+            **dict.fromkeys((*OUTPUTS, "decision", "rejected", "promoted", "accepted")),
         }
         super().__init__(_ChampionProvider(), name, props, opts)
+
+
+def _keeps_champion(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Return True if nothing that decides on the champion changed, and there is one."""
+    if not olds["version"] or news["pinned"] or any_changed(olds, news, ("model", "deployed", "run_id", "pinned")):
+        return False
+    unmoved = olds["version"] == olds.get("accepted", olds["version"])
+    if unmoved and olds.get("rejected") and any_changed(olds, news, ("gate",)):
+        return False  # the rejected version may pass now
+    return standing_promotion(news, olds).version == (olds.get("promoted") or "")
+
+
+def _record_trial_only(props: dict[str, Any], olds: Mapping[str, Any]) -> dict[str, Any]:
+    """Record the end of a trial, and return the outputs of the champion as it is."""
+    import requests
+
+    try:
+        with mlflow_rest(props["access"]) as registry:
+            record_trial(registry, props["model"], props, olds, computer_user())
+            champion = _outputs(props["model"], registry.champion(props["model"]))
+    except requests.RequestException as error:
+        raise _unusable(props, error) from None
+    kept = {name: olds.get(name) or "" for name in ("decision", "rejected", "promoted")}
+    return champion | kept | {"accepted": champion["version"]}
+
+
+def _unusable(props: Mapping[str, Any], error: Exception) -> UserError:
+    return UserError(f"the model registry at {props['access']['url']} cannot be used: {error}")
 
 
 def _set_champion(props: dict[str, Any], previous: str, olds: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -151,9 +190,10 @@ def _set_champion(props: dict[str, Any], previous: str, olds: Mapping[str, Any] 
             record_trial(registry, model, props, olds, computer_user())
             promoted = "" if rejected else promotion.version
             champion = _outputs(model, registry.champion(model))
-            return champion | {"decision": decision, "rejected": rejected, "promoted": promoted}
+            decided = {"decision": decision, "rejected": rejected, "promoted": promoted}
+            return champion | decided | {"accepted": champion["version"]}
     except requests.RequestException as error:
-        raise UserError(f"the model registry at {props['access']['url']} cannot be used: {error}") from None
+        raise _unusable(props, error) from None
 
 
 def _apply_gate(registry: MlflowRest, version: Mapping[str, Any], props: dict[str, Any], previous: str) -> Verdict:
