@@ -10,7 +10,7 @@ from typing import Any
 from infra.errors import UserError
 from infra.kubernetes_client.client import KubernetesClient
 
-TIMESTAMP = re.compile(r"(.{19})(?:\.(\d+))?")
+TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?")
 OVERLAP_SECONDS = 10
 READ_SECONDS = 20
 
@@ -54,7 +54,7 @@ class PodLog:
     def new_lines(self, log: str) -> Iterator[str]:
         """Yield the lines of a log with timestamps that are later than all lines before, without timestamps."""
         self._read_at = time.monotonic()
-        for line in log.splitlines():
+        for line in log.split("\n"):  # a line may have other line ends
             time_text, _, text = line.partition(" ")
             if (timestamp := _sortable(time_text)) > self._latest:
                 self._latest = timestamp

@@ -204,6 +204,11 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {"kind": "PodList", "items": backend.pods}
         found = re.fullmatch(rf"/api/v1/namespaces/{NAMESPACE}/(configmaps|secrets)(?:/(.+))?", path)
         assert found, path
+        if self.command == "GET" and not found[2]:
+            _, _, selector = self.path.partition("labelSelector=")
+            name, _, value = unquote_plus(selector).partition("=")
+            objects = [each for key, each in backend.objects.items() if key.startswith(f"{found[1]}/")]
+            return 200, {"items": [each for each in objects if each["metadata"]["labels"].get(name) == value]}
         content = json.loads(body) if body and self.command in ("POST", "PUT") else {}
         name = f"{found[1]}/{found[2] or content['metadata']['name']}"
         if (self.command == "POST") == (name in backend.objects):

@@ -126,6 +126,22 @@ def test_run_after_a_killed_up_resumes_the_unfinished_run(
     assert kubeflow.find_resumable_run(request_.pipeline, request_.key) is None
 
 
+def test_run_with_other_parameters_after_a_killed_up_stops_the_unfinished_run(
+    backend: StandIn, kubeflow: KubeflowEngine, request_: RunRequest
+) -> None:
+    set_run(backend, iris_external(), "RUNNING")
+    backend.statuses["GET", "/apis/v2beta1/runs/runs-4"] = [400]
+    with pytest.raises(UserError):
+        kubeflow.run(request_)
+    del backend.statuses["GET", "/apis/v2beta1/runs/runs-4"]
+    other = replace(request_, run_id="iris-external-2", key="f" * 64)
+    backend.states = ["RUNNING", "SUCCEEDED"]
+    assert kubeflow.run(other).succeeded
+    assert ("POST", "/apis/v2beta1/runs/runs-4:terminate") in backend.requests
+    assert kubeflow.find_resumable_run(request_.pipeline, request_.key) is None
+    assert [name for name in backend.objects if name.startswith("configmaps/")] == []
+
+
 @pytest.mark.parametrize("state", ["FAILED", "CANCELED"])
 def test_find_resumable_run_of_a_failed_run_returns_none(
     backend: StandIn, kubeflow: KubeflowEngine, request_: RunRequest, state: str
@@ -265,6 +281,17 @@ def test_remove_of_the_last_version_deletes_the_pipeline(
     kubeflow.remove(other)
     kubeflow.remove(other)
     assert backend.find("pipelines") == backend.find("versions") == []
+
+
+def test_remove_of_a_pipeline_deletes_its_versions_also_those_that_were_replaced(
+    backend: StandIn, kubeflow: KubeflowEngine, version: str
+) -> None:
+    newer = kubeflow.upload("iris-external", "abc", PACKAGE, [], 60)
+    kubeflow.remove_replaced(version)
+    assert len(backend.find("versions")) == 2
+    for _ in range(2):
+        kubeflow.remove_pipeline(newer)
+        assert backend.find("pipelines") == backend.find("versions") == []
 
 
 @pytest.mark.parametrize(("keep", "left"), [(True, 1), (False, 0)])

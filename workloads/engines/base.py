@@ -130,6 +130,14 @@ class Engine(ABC):
     def remove(self, version_id: str) -> None:
         """Delete a version, if it exists."""
 
+    def remove_replaced(self, version_id: str) -> None:
+        """Delete a version that another one replaces. Engines with pages keep it: they show its runs."""
+        self.remove(version_id)
+
+    def remove_pipeline(self, version_id: str) -> None:
+        """Delete the pipeline of a version."""
+        self.remove(version_id)
+
     @abstractmethod
     def find_resumable_run(self, pipeline: str, key: str) -> str | None:
         """Return the id of an unfinished run with this key that a killed `pulumi up` started; None without one.

@@ -110,10 +110,13 @@ class _PipelineVersionProvider(DynamicProvider):
         return CreateResult(f"{props['pipeline']}@{version}", outputs | {"version_id": version_id})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(self.create(_news).outs)
+        created = self.create(_news).outs or {}
+        if _olds["engine"] == _news["engine"] and _olds["version_id"] != created["version_id"]:
+            create_engine(parse_engine_config(_news["engine"])).remove_replaced(_olds["version_id"])
+        return UpdateResult(created)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        create_engine(parse_engine_config(_props["engine"])).remove(_props["version_id"])
+        create_engine(parse_engine_config(_props["engine"])).remove_pipeline(_props["version_id"])
 
 
 class PipelineVersion(Resource, module="workloads", name="PipelineVersion"):

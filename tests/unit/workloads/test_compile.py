@@ -7,10 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlplatform.engine_config import EmbeddedEngineConfig, engine_inputs
 
 from settings.paths import PROJECT
+from workloads.runs.compile import compile_pipeline
+from workloads.runs.resources import _PipelineVersionProvider
 
 FOLDERS = ("infra", "settings", "tools", "workloads")
 CHANGED_FILE = """
@@ -86,3 +90,21 @@ def test_create_of_packages_in_one_process_equals_a_compile_in_its_own_process(t
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
+
+
+def test_package_that_another_one_replaces_is_deleted(tmp_path: Path) -> None:
+    engine = engine_inputs(EmbeddedEngineConfig(str(tmp_path)))
+    base = {"engine": engine, "pipeline": "smoke-test", "secrets": [], "timeout_minutes": 5}
+
+    def inputs(retries: int) -> dict[str, Any]:
+        package = compile_pipeline("smoke-test", "mlplatform/python-workloads:1", retries)
+        return {**base, "ir": package.ir, "sha256": package.sha256}
+
+    provider = _PipelineVersionProvider()
+    first = dict(provider.create(inputs(0)).outs or {})
+    second = dict(provider.update("id", first, inputs(1)).outs or {})
+    assert [str(file) for file in tmp_path.rglob("*.yaml")] == [second["version_id"]]
+    again = dict(provider.update("id", second, inputs(1) | {"timeout_minutes": 6}).outs or {})
+    assert Path(again["version_id"]).is_file()
+    provider.delete("id", again)
+    assert not list(tmp_path.rglob("*.yaml"))

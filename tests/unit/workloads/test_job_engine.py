@@ -17,10 +17,11 @@ from tests.stand_ins import kubeconfig
 from workloads.engines.base import RunRequest
 from workloads.engines.job import job_engine, loop_jobs
 from workloads.engines.job.job_engine import JobEngine
-from workloads.engines.job.job_manifests import dask_manifest, job_manifest
+from workloads.engines.job.job_manifests import PIPELINE, RUN_ID, dask_manifest, job_manifest
 from workloads.engines.job.loop_jobs import LoopJobs
 from workloads.engines.job.pod_follower import PodFollower
 from workloads.engines.pod_dask import DaskPods
+from workloads.engines.pod_entrypoint import encode_result
 from workloads.engines.pod_loops import LoopPods
 from workloads.engines.step_progress import StepProgress
 
@@ -52,6 +53,56 @@ def test_follow_of_a_run_after_its_timeout_raises(engine: JobEngine) -> None:
 def test_delete_job_of_a_job_that_stays_raises(engine: JobEngine) -> None:
     with pytest.raises(UserError, match="the Job n/p-1 still exists 0 s after its deletion"):
         engine._delete_job("p-1")
+
+
+def _job(name: str, condition: str = "") -> SimpleNamespace:
+    conditions = [SimpleNamespace(type=condition, status="True", reason="", message="")] if condition else None
+    metadata = SimpleNamespace(name=name, annotations={RUN_ID: f"run-of-{name}"})
+    return SimpleNamespace(metadata=metadata, status=SimpleNamespace(conditions=conditions), spec=SimpleNamespace())
+
+
+def test_unfinished_jobs_of_the_pipeline_with_other_parameters_are_deleted(
+    engine: JobEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [_job("p-own"), _job("p-other"), _job("p-failed", "Failed"), _job("p-done", "Complete")]
+    selectors: list[str] = []
+    deleted: list[str] = []
+
+    def listed(_: str, label_selector: str) -> SimpleNamespace:
+        selectors.append(label_selector)
+        return SimpleNamespace(items=jobs)
+
+    monkeypatch.setattr(engine.api, "batch", SimpleNamespace(list_namespaced_job=listed))
+    monkeypatch.setattr(engine, "_delete_job", deleted.append)
+    engine._delete_abandoned_jobs("p", "p-own")
+    assert deleted == ["p-other"]
+    labels = job_manifest("p-own", RunRequest("p", "p-1", "v", {}, key="k"), "image")["metadata"]["labels"]
+    assert selectors == [f"{PIPELINE}={labels[PIPELINE]}"]
+
+
+def test_follow_of_a_completed_job_without_a_result_deletes_it(
+    engine: JobEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[str] = []
+    monkeypatch.setattr(engine, "_read_job", lambda _: _job("p-1", "Complete"))
+    monkeypatch.setattr(engine, "_delete_job", deleted.append)
+    assert not engine._follow("p-1", RunRequest("p", "p-1", "v", {})).succeeded
+    assert deleted == ["p-1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\rhttps://example.com/1.csv: 10%\rhttps://example.com/1.csv: 20%",
+        "a\u2028wikipedia-2026-dump.xml.bz2",
+    ],
+    ids=["progress", "line-separator"],
+)
+def test_result_after_a_line_with_other_line_ends_is_found(text: str) -> None:
+    result = encode_result({"state": "SUCCEEDED", "outputs": {}, "steps": [], "failed_step": None, "error": ""})
+    texts = ("load: started", f"load: {text}", "load: SUCCEEDED in 1.0 s", result)
+    log = "".join(f"2026-11-28T20:15:0{second}.000000001Z {each}\n" for second, each in enumerate(texts))
+    assert list(PodLog().new_lines(log)) == list(texts)
 
 
 @pytest.fixture

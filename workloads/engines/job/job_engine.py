@@ -24,7 +24,7 @@ from infra.retry import poll
 from workloads.engines.base import Engine, RunRequest, RunResult, RunState
 from workloads.engines.dag.package_support import require_support
 from workloads.engines.job.dask_job import DaskJob
-from workloads.engines.job.job_manifests import PACKAGE, RUN_ID, job_manifest, secret_manifest
+from workloads.engines.job.job_manifests import PACKAGE, PIPELINE, RUN_ID, job_manifest, secret_manifest
 from workloads.engines.job.job_status import PENDING_SECONDS, condition, exits_with_limits, newest, pods_of
 from workloads.engines.job.loop_jobs import LoopJobs
 from workloads.engines.job.pod_follower import PodFollower
@@ -73,8 +73,9 @@ class JobEngine(Engine):
         return job.metadata.annotations[RUN_ID] if job and not condition(job, "Failed") else None
 
     def run(self, request: RunRequest) -> RunResult:
-        """Run a version in a Job, or resume its unfinished Job."""
+        """Run a version in a Job, or resume its unfinished Job. An unfinished Job with other parameters is deleted."""
         name = _job_name(request.pipeline, request.key)
+        self._delete_abandoned_jobs(request.pipeline, name)
         job = self._read_job(name)
         if job and job.metadata.annotations[RUN_ID] != request.run_id:
             self._delete_job(name)
@@ -94,6 +95,16 @@ class JobEngine(Engine):
         if result.succeeded:  # a failed Job stays for inspection until the next run
             self._delete_job(name)
         return result
+
+    def _delete_abandoned_jobs(self, pipeline: str, name: str) -> None:
+        """Delete the unfinished Jobs of a pipeline but one: an interrupted `up` left them."""
+        listed = self.api.batch.list_namespaced_job
+        for job in self.api.retry(lambda: listed(self.namespace, label_selector=f"{PIPELINE}={pipeline}")).items:
+            if job.metadata.name == name or condition(job, "Complete") or condition(job, "Failed"):
+                continue
+            run_id = job.metadata.annotations[RUN_ID]
+            pulumi.log.info(f"{pipeline}: stopping the run {run_id}, which an interrupted `up` left")
+            self._delete_job(job.metadata.name)
 
     def _follow(self, name: str, request: RunRequest) -> RunResult:
         """Copy the log of a Job until it ends and return its result."""
@@ -122,6 +133,8 @@ class JobEngine(Engine):
                     return RunResult.read(follower.result, str(file))
                 if ended:
                     loops.delete()
+                    if ended.type == "Complete":  # the next run would resume it
+                        self._delete_job(name)
                     reason = f"the run ended without a result: {ended.reason or ended.type}: {ended.message}"
                     error = "\n".join([reason, *exits_with_limits(pod), *follower.last_lines])
                     return RunResult(RunState.FAILED, {}, [], str(file), None, error)

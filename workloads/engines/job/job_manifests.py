@@ -15,6 +15,8 @@ from workloads.engines.pod_entrypoint import LOOP_VARIABLE, REPORTED_FAILURE, RU
 from workloads.engines.pod_loops import LoopPods
 
 RUN_ID = "mlplatform/run-id"
+PIPELINE = "mlplatform/pipeline"
+"""Label of the Job of a run with its pipeline."""
 CONTAINER = "run"
 PACKAGE = "package.yaml.gz"
 RESOURCES = {
@@ -35,7 +37,11 @@ DEATH_SECONDS = 120
 def job_manifest(name: str, request: RunRequest, image: str) -> dict[str, Any]:
     """Return the manifest of a suspended Job: it starts after its Secret exists."""
     return {
-        "metadata": {"name": name, "labels": PODS, "annotations": {RUN_ID: request.run_id}},
+        "metadata": {
+            "name": name,
+            "labels": {**PODS, PIPELINE: request.pipeline},
+            "annotations": {RUN_ID: request.run_id},
+        },
         "spec": {
             "suspend": True,
             **_limits(request),

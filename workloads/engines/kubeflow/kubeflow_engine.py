@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,15 @@ from workloads.engines.base import RunRequest, RunResult, RunState, ScheduleRequ
 from workloads.engines.kubeflow.kfp_client import KfpClient, KfpRunState, run_state
 from workloads.engines.kubeflow.kubeflow_package import STEPS_SECRET, kubeflow_package
 from workloads.engines.kubeflow.metadata import MetadataStore
+from workloads.engines.kubeflow.pipeline_versions import (
+    find_or_create_pipeline,
+    find_version,
+    upload_version,
+    uploaded_pipeline,
+    version_reference,
+)
 from workloads.engines.kubeflow.run_graph import RunGraph
+from workloads.engines.kubeflow.run_markers import RunMarkers
 from workloads.engines.kubeflow.run_pods import RUN_LABEL, RunPods
 from workloads.engines.kubeflow.run_progress import RunProgress
 from workloads.engines.step_progress import StepProgress
@@ -39,7 +46,7 @@ CHILD_FAILED = re.compile(r"child '.*' (failed|errored)")
 class KubeflowEngine(SchedulingEngine):
     """Engine with versions, runs and schedules in Kubeflow Pipelines, in one experiment for each stack.
 
-    A ConfigMap of the namespace has the id of each unfinished run: after a killed `up`, the next one resumes the run.
+    After a killed `up`, the next one resumes the unfinished run by its marker.
     """
 
     scheduled_run_id = "{{workflow.uid}}"
@@ -49,14 +56,15 @@ class KubeflowEngine(SchedulingEngine):
         self.namespace = config.namespace
         self.runs = Path(config.directory) / "runs"
         self._config = config
+        self._markers = RunMarkers(self.api, self.namespace)
 
     def upload(self, pipeline: str, version: str, ir: str, secrets: Sequence[str], timeout_minutes: int) -> str:
         """Upload a package and return `<pipeline id>/<version id>`."""
         package = kubeflow_package(ir, secrets, timeout_minutes)
         name = hashlib.sha256(package.encode()).hexdigest()[:12]
         with self._kfp() as kfp:
-            pipeline_id = _find_or_create_pipeline(kfp, pipeline)
-            version_id = _find_version(kfp, pipeline_id, name) or _upload_version(kfp, pipeline_id, name, package)
+            pipeline_id = find_or_create_pipeline(kfp, pipeline)
+            version_id = find_version(kfp, pipeline_id, name) or upload_version(kfp, pipeline_id, name, package)
             return f"{pipeline_id}/{version_id}"
 
     def remove(self, version_id: str) -> None:
@@ -75,29 +83,49 @@ class KubeflowEngine(SchedulingEngine):
             if pipeline and not kfp.list_all(versions, "pipeline_versions", pipeline_id):
                 kfp.call(kfp.pipelines.pipeline_service_delete_pipeline, pipeline_id, allowed_status=404)
 
+    def remove_replaced(self, version_id: str) -> None:
+        """Keep the version, whose runs are on the pages of Kubeflow Pipelines."""
+
+    def remove_pipeline(self, version_id: str) -> None:
+        """Delete the pipeline of a version with all its versions."""
+        pipeline_id, _ = version_id.split("/")
+        with self._kfp() as kfp:
+            listed = kfp.pipelines.pipeline_service_list_pipeline_versions
+            get = kfp.pipelines.pipeline_service_get_pipeline
+            exists = kfp.call(get, pipeline_id, allowed_status=404)
+            versions = kfp.list_all(listed, "pipeline_versions", pipeline_id) if exists else []
+        for version in versions:
+            self.remove(f"{pipeline_id}/{version.pipeline_version_id}")
+
     def find_resumable_run(self, pipeline: str, key: str) -> str | None:
-        """Return the id in the ConfigMap with this key if its run did not fail."""
-        read = self.api.core.read_namespaced_config_map
-        marker = self.api.none_if_missing(lambda: read(_marker_name(pipeline, key), self.namespace))
-        if marker is None:
+        """Return the id in the marker with this key if its run did not fail."""
+        run_id = self._markers.run_id(pipeline, key)
+        if run_id is None:
             return None
-        run_id = str(marker.data["run_id"])
         with self._kfp() as kfp:
             run = self._find_run(kfp, run_id)
         failed = run and run_state(run) in (KfpRunState.FAILED, KfpRunState.CANCELED)
         return None if failed else run_id
 
     def run(self, request: RunRequest) -> RunResult:
-        """Run a version, or resume its unfinished run."""
+        """Run a version, or resume its unfinished run. An unfinished run with other parameters or data is stopped."""
         self._write_steps_secret(request.secrets)
-        marker = _marker_name(request.pipeline, request.key)
-        self._write("config_map", {"metadata": {"name": marker, "labels": PODS}, "data": {"run_id": request.run_id}})
+        self._markers.write(request.pipeline, request.key, request.run_id)
         with self._kfp() as kfp, self._metadata() as store:
+            self._stop_abandoned_runs(kfp, request)
             if self._find_run(kfp, request.run_id):
                 pulumi.log.info(f"{request.pipeline}: resuming the run {request.run_id} of an earlier `up`")
             result = self._follow(kfp, store, self._find_or_create_run(kfp, request), request)
-        self.api.none_if_missing(lambda: self.api.core.delete_namespaced_config_map(marker, self.namespace))
+        self._markers.delete(request.pipeline, request.key)
         return result
+
+    def _stop_abandoned_runs(self, kfp: KfpClient, request: RunRequest) -> None:
+        for marker, run_id in self._markers.others(request.pipeline, request.key).items():
+            run = self._find_run(kfp, run_id)
+            if run and not run_state(run).ended:
+                pulumi.log.info(f"{request.pipeline}: stopping the run {run_id}, which an interrupted `up` left")
+                kfp.call(kfp.runs.run_service_terminate_run, run.run_id)
+            self._markers.delete_named(marker)
 
     def schedule(self, request: ScheduleRequest) -> None:
         """Create a recurring run in place of the old one."""
@@ -109,7 +137,7 @@ class KubeflowEngine(SchedulingEngine):
             recurring_run = kfp_server_api.V2beta1RecurringRun(
                 display_name=request.pipeline,
                 experiment_id=self._experiment_id(kfp),
-                pipeline_version_reference=_version_reference(request.version_id),
+                pipeline_version_reference=version_reference(request.version_id),
                 runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(request.arguments)),
                 trigger=kfp_server_api.V2beta1Trigger(
                     cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=request.cron)
@@ -136,7 +164,7 @@ class KubeflowEngine(SchedulingEngine):
         new_run = kfp_server_api.V2beta1Run(
             display_name=request.run_id,
             experiment_id=self._experiment_id(kfp),
-            pipeline_version_reference=_version_reference(request.version_id),
+            pipeline_version_reference=version_reference(request.version_id),
             runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(request.arguments)),
         )
         create = kfp.runs.run_service_create_run
@@ -159,7 +187,7 @@ class KubeflowEngine(SchedulingEngine):
 
     def _follow(self, kfp: KfpClient, store: MetadataStore, run_id: str, request: RunRequest) -> RunResult:
         """Copy the logs of a run until it ends and return its result."""
-        package = _uploaded_pipeline(kfp, request.version_id)
+        package = uploaded_pipeline(kfp, request.version_id)
         deadline = time.monotonic() + 60 * request.timeout_minutes + STOP_SECONDS
         file = self.runs / request.run_id / "run.log"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -226,14 +254,10 @@ class KubeflowEngine(SchedulingEngine):
         return str(experiments[0].experiment_id)
 
     def _write_steps_secret(self, secrets: Mapping[str, str]) -> None:
-        self._write("secret", {"metadata": {"name": STEPS_SECRET, "labels": PODS}, "stringData": dict(secrets)})
-
-    def _write(self, kind: str, body: dict[str, Any]) -> None:
-        """Create an object of the namespace or replace it."""
-        create = getattr(self.api.core, f"create_namespaced_{kind}")
-        replace = getattr(self.api.core, f"replace_namespaced_{kind}")
-        if self.api.none_if_exists(lambda: create(self.namespace, body)) is None:
-            self.api.retry(lambda: replace(body["metadata"]["name"], self.namespace, body))
+        body = {"metadata": {"name": STEPS_SECRET, "labels": PODS}, "stringData": dict(secrets)}
+        core = self.api.core
+        if self.api.none_if_exists(lambda: core.create_namespaced_secret(self.namespace, body)) is None:
+            self.api.retry(lambda: core.replace_namespaced_secret(STEPS_SECRET, self.namespace, body))
 
     @contextmanager
     def _kfp(self) -> Iterator[KfpClient]:
@@ -248,48 +272,3 @@ class KubeflowEngine(SchedulingEngine):
 
     def _target(self, selector: str, port: int) -> PodTarget[str]:
         return PodTarget(self._config.kubeconfig, self.namespace, selector, port)
-
-
-def _find_or_create_pipeline(kfp: KfpClient, name: str) -> str:
-    import kfp_server_api
-
-    get_by_name = kfp.pipelines.pipeline_service_get_pipeline_by_name
-    pipeline = kfp.call(get_by_name, name, allowed_status=404)
-    if pipeline is None:
-        new_pipeline = kfp_server_api.V2beta1Pipeline(name=name, display_name=name)
-        # 409: a concurrent `up` created it first.
-        create = kfp.pipelines.pipeline_service_create_pipeline
-        pipeline = kfp.call(create, new_pipeline, allowed_status=409)
-    return str((pipeline or kfp.call(get_by_name, name)).pipeline_id)
-
-
-def _find_version(kfp: KfpClient, pipeline_id: str, name: str) -> str | None:
-    list_versions = kfp.pipelines.pipeline_service_list_pipeline_versions
-    versions = kfp.list_all(list_versions, "pipeline_versions", pipeline_id, name=name)
-    return str(versions[0].pipeline_version_id) if versions else None
-
-
-def _upload_version(kfp: KfpClient, pipeline_id: str, name: str, package: str) -> str | None:
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(package)
-        file.flush()
-        names = {"name": name, "display_name": name, "pipelineid": pipeline_id}
-        version = kfp.call(kfp.uploads.upload_pipeline_version, file.name, **names, allowed_status=409)
-    return str(version.pipeline_version_id) if version else _find_version(kfp, pipeline_id, name)
-
-
-def _uploaded_pipeline(kfp: KfpClient, version_id: str) -> Mapping[str, Any]:
-    """Return the pipeline (IR) of a version, without its document for Kubernetes."""
-    version = kfp.call(kfp.pipelines.pipeline_service_get_pipeline_version, *version_id.split("/"))
-    return dict(version.pipeline_spec.get("pipeline_spec", version.pipeline_spec))
-
-
-def _version_reference(version_id: str) -> Any:
-    from kfp_server_api import V2beta1PipelineVersionReference
-
-    pipeline_id, version = version_id.split("/")
-    return V2beta1PipelineVersionReference(pipeline_id=pipeline_id, pipeline_version_id=version)
-
-
-def _marker_name(pipeline: str, key: str) -> str:
-    return f"run-{pipeline[:40]}-{key[:16]}"
