@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ import yaml
 from settings.errors import SettingsError
 from settings.loading import load_settings
 from settings.stack import StackSettings
+from tools.bootstrap.console import log_message
 from tools.bootstrap.paths import PROJECT
 from tools.cli.backup.errors import BackupError
 from tools.cli.pulumi_command import Pulumi
 
+NUMBER = re.compile(r"[+-]?\d+")
+"""Texts that `pulumi config set --path` stores as numbers."""
 TOKEN = ":ContainerToken"
 """End of the type of the resource that has the login to a container of the stack's data."""
 
@@ -97,9 +102,54 @@ def _team(resource: dict[str, Any]) -> str:
 
 def _set_config(pulumi: Pulumi, config: dict[str, Any]) -> None:
     for name, value in config.items():
-        # Standard input keeps the value out of the list of processes.
-        secret = "--secret" if value.get("secret") else "--plaintext"
-        pulumi.output("config", "set", secret, name, stdin=value["value"])
+        if "objectValue" not in value:
+            _set(pulumi, name, value["value"], "--secret" if value.get("secret") else "--plaintext")
+            continue
+        # An object that the stack has already would keep the members that the backup does not have.
+        pulumi.output("config", "rm", name)
+        for path, leaf in _leaves(name, value["objectValue"]):
+            _set_leaf(pulumi, path, leaf, secret=bool(value.get("secret")))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the path and the value of each member at any depth that has no members."""
+    if isinstance(value, dict) and value:
+        for name, each in value.items():
+            escaped = name.replace('"', '\\"')
+            yield from _leaves(f'{path}["{escaped}"]', each)
+    elif isinstance(value, list) and value:
+        for number, each in enumerate(value):
+            yield from _leaves(f"{path}[{number}]", each)
+    else:
+        yield path, value
+
+
+def _set_leaf(pulumi: Pulumi, path: str, leaf: Any, *, secret: bool) -> None:
+    """Set a member of an object with the type that it has.
+
+    Pulumi decrypts each secret member to a text. Therefore a member of another type was no secret.
+    """
+    match leaf:
+        case dict() | list():
+            # `pulumi config set` writes no empty object or list. The removal of the only member leaves one.
+            member = f"{path}[0]" if isinstance(leaf, list) else f'{path}["member"]'
+            _set(pulumi, member, "", "--path", "--plaintext")
+            pulumi.output("config", "rm", "--path", member)
+        case str() if secret:
+            _set(pulumi, path, leaf, "--path", "--secret")
+        case str():
+            typed = leaf in ("true", "false") or NUMBER.fullmatch(leaf)
+            _set(pulumi, path, leaf, "--path", *(("--type", "string") if typed else ("--plaintext",)))
+        case None:
+            log_message(f"{path} is null in the backup, which `pulumi config set` cannot write: it is left out")
+        case _:
+            kind = "bool" if isinstance(leaf, bool) else "int" if isinstance(leaf, int) else "float"
+            _set(pulumi, path, json.dumps(leaf), "--path", "--type", kind)
+
+
+def _set(pulumi: Pulumi, path: str, text: str, *options: str) -> None:
+    # Standard input keeps the value out of the list of processes. Pulumi removes one line end.
+    pulumi.output("config", "set", *options, path, stdin=f"{text}\n")
 
 
 def _config_file(pulumi: Pulumi) -> dict[str, Any]:

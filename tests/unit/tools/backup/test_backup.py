@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ import pytest
 import yaml
 
 from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
-from tests.harness import CHECKOUT
 from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup import backup as backup_module
@@ -34,15 +32,8 @@ from tools.cli.pulumi_command import Pulumi
 
 
 @pytest.fixture(autouse=True)
-def restic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put the stand-in for restic on PATH, and use an empty cache."""
-    program = tmp_path / "bin" / "restic"
-    program.parent.mkdir()
-    shutil.copy(CHECKOUT / "tests" / "restic_stand_in.py", program)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+def empty_cache(restic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path / "cache"))
-    return program
 
 
 @pytest.fixture
