@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from infra.errors import UserError
 from infra.lab.bridge import link_addresses
 from infra.local.free_ports import free_ports
@@ -18,6 +16,7 @@ from settings.loading import merged_settings, parse_stack_file
 from tools.bootstrap.paths import PROJECT
 from tools.cli.backup.stack_state import pulumi_config
 from tools.cli.pulumi_command import Pulumi
+from tools.cli.rehearsal.temporary_stack import write_marked_settings
 
 SUBNETS = [ipaddress.IPv4Network(f"10.{number}.78.0/24") for number in range(21, 32)]
 """Networks for temporary labs. The default networks of stacks, pods and Services are not among them."""
@@ -80,5 +79,4 @@ def write_settings(stack: Pulumi, settings: Mapping[str, Any], secrets: frozense
         value = settings[name]
         text = value if isinstance(value, str) else json.dumps(value)
         stack.output("config", "set", "--secret", name, stdin=text)
-    plain = {name: value for name, value in settings.items() if name not in secrets}
-    (PROJECT / f"Pulumi.{stack.name}.yaml").write_text(yaml.safe_dump({"config": plain}))
+    write_marked_settings(stack, {name: value for name, value in settings.items() if name not in secrets})
