@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import subprocess
 import sys
 import time
@@ -11,19 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import requests
 
 from airgap.bundle.registry.certificates import KeyPair, issue_server
 from infra.local.free_ports import free_ports
 
 S3_USER, S3_KEY = "owner", "a-key-of-the-store"
+BLOB_KEY = base64.b64encode(b"key of the account").decode()
 START_SECONDS = 60
 
 
 @contextmanager
-def server(command: list[str], answers: Callable[[], object], folder: Path, **options: str) -> Iterator[None]:
+def server(command: list[str], answers: Callable[[], object], folder: Path, **options: Any) -> Iterator[None]:
     """Run a server with its log in `folder`, from the time that `answers` raises nothing."""
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **options)  # type: ignore[call-overload]
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **options)
     try:
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -82,3 +86,17 @@ def s3_client(url: str, authority: Path | None = None) -> Any:
         region_name="us-east-1",
         verify=authority and str(authority),
     )
+
+
+@contextmanager
+def blob_server(folder: Path) -> Iterator[str]:
+    """Run an emulator of Azure Blob Storage with its files in `folder`, and yield the address of its account."""
+    from mlplatform.blob_store import ACCOUNT, _azurite  # imports Pulumi
+
+    (port,) = free_ports(1)
+    options = ["--blobPort", str(port), "--location", str(folder), "--silent", "--disableTelemetry"]
+    command = [*_azurite(), *options, "--skipApiVersionCheck"]
+    url = f"http://127.0.0.1:{port}"
+    environment = os.environ | {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{BLOB_KEY}"}
+    with server(command, lambda: requests.get(url, timeout=5), folder, env=environment):
+        yield f"{url}/{ACCOUNT}"

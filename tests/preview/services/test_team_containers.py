@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from typing import Any
 import pulumi
 import pytest
 import requests
-from mlplatform.blob_store import ACCOUNT, _azurite, _BlobProvider, blob_store
+from mlplatform.blob_store import _BlobProvider, blob_store
 from mlplatform.blob_token import _ContainerTokenProvider
 from mlplatform.engine_config import JobEngineConfig
 from mlplatform.mlflow import TeamLogins, TrackingServer
@@ -23,8 +20,6 @@ from mlplatform.tracking_access import TrackingAccess
 from pulumi.runtime import rpc
 
 from infra.dynamic_provider import DynamicProvider
-from infra.local.free_ports import free_ports
-from infra.local.local_process import START_SECONDS
 from settings.paths import PROJECT
 from settings.services.blob_settings import BlobSettings
 from settings.services.s3_settings import DataStoreSettings
@@ -32,7 +27,7 @@ from settings.services.team_settings import TeamSettings
 from settings.workloads import PipelineSettings
 from tests.preview.graph import Graph, run
 from tests.preview.rendered import a_cluster, a_registry, text
-from tests.waiting import until
+from tests.store_servers import BLOB_KEY, blob_server
 from tools.cli.backup.contents.container_copy import container_folder, download_container, upload_container
 from tools.cli.backup.fingerprint import _blobs
 from tools.cli.backup.stack_state import container_logins
@@ -44,7 +39,6 @@ from workloads.notebook_servers import _variables
 from workloads.runs.origin import data_fingerprint
 from workloads.runs.step_credentials import step_credentials
 
-KEY = base64.b64encode(b"key of the account").decode()
 SHARED_VARIABLE = f"{TOKEN_VARIABLE}_DATASETS"
 FILES = {"datasets": "pyproject.toml", "shop-data": "README.md", "science-data": "CONTRIBUTING.md"}
 """Content of the blob `rows` of each container."""
@@ -67,29 +61,16 @@ class Account(Graph):
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the address of an account of a running emulator."""
-    (port,) = free_ports(1)
-    folder = tmp_path_factory.mktemp("azurite")
-    options = ["--blobPort", str(port), "--location", str(folder), "--silent", "--disableTelemetry"]
-    environment = os.environ | {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
-    with subprocess.Popen([*_azurite(), *options, "--skipApiVersionCheck"], env=environment) as process:
-        try:
-            until(lambda: _answers(port), seconds=START_SECONDS, what="the emulator")
-            yield f"http://127.0.0.1:{port}/{ACCOUNT}"
-        finally:
-            process.terminate()
-
-
-def _answers(port: int) -> bool:
-    try:
-        return requests.get(f"http://127.0.0.1:{port}/", timeout=5).status_code > 0
-    except requests.RequestException:
-        return False
+    with blob_server(tmp_path_factory.mktemp("azurite")) as url:
+        yield url
 
 
 def platform(account: str) -> Platform:
     """Return the platform with a shared container, and three teams of which two have a container."""
     shared = blob_store(
-        BlobSettings.model_validate({"account_url": account, "account_key": KEY, "upload": {"rows": "pyproject.toml"}}),
+        BlobSettings.model_validate(
+            {"account_url": account, "account_key": BLOB_KEY, "upload": {"rows": "pyproject.toml"}}
+        ),
         None,
         Path("/nowhere"),
     )
@@ -251,7 +232,7 @@ def test_backup_has_the_container_of_each_team_and_restores_it(account: str, tmp
         {
             "type": kind,
             "urn": f"urn:pulumi:lab::mlplatform::{kind}::{name}",
-            "inputs": {"account_url": account, "account_key": KEY, "container": container},
+            "inputs": {"account_url": account, "account_key": BLOB_KEY, "container": container},
         }
         for name, container in names.items()
     ]
@@ -263,8 +244,8 @@ def test_backup_has_the_container_of_each_team_and_restores_it(account: str, tmp
     }
     for team, login in logins.items():
         assert download_container(login, container_folder(tmp_path, team)) == 1
-    files = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("rows")}
-    assert files == {"container/rows", "team-containers/shop/rows", "team-containers/science/rows"}
+    folders = {file.parent.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("00000000")}
+    assert folders == {"container", "team-containers/shop", "team-containers/science"}
     restored = {team: {**login, "container": f"restored-{login['container']}"} for team, login in logins.items()}
     for team, login in restored.items():
         assert upload_container(login, container_folder(tmp_path, team)) == 1

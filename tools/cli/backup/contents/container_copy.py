@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from mlplatform.blob_token import account_name
 
 from tools.cli.backup.errors import BackupError
+
+
+class _Blob(TypedDict):
+    """A blob of a backup: its file in the folder, its name and its metadata, which mark a folder, for example."""
+
+    file: str
+    name: str
+    metadata: dict[str, str]
 
 
 def container_folder(folder: Path, team: str) -> Path:
@@ -19,27 +28,33 @@ def container_folder(folder: Path, team: str) -> Path:
 
 
 def download_container(login: Mapping[str, str], folder: Path) -> int:
-    """Write each blob of a container as a file below a folder, and return their number.
+    """Write the content of each blob to a numbered file in a folder, and return the number of files.
+
+    The name of a blob is no path: it may be absolute, or that of a folder of other blobs. The file of `_index` beside
+    the folder has the names.
 
     Raises:
         BackupError: the account does not respond, or refuses the login.
     """
     from azure.core.exceptions import AzureError, ResourceNotFoundError
 
-    count = 0
+    blobs: list[_Blob] = []
+    folder.mkdir(parents=True)
+    name = ""
     try:
         with _container(login) as container:
-            for name in container.list_blob_names():
-                file = folder / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                with file.open("wb") as target:
-                    container.download_blob(name).readinto(target)
-                count += 1
+            for blob in container.list_blobs(include=["metadata"]):
+                name = blob.name
+                file = folder / f"{len(blobs):08}"
+                if _download(container, name, file):
+                    blobs.append({"file": file.name, "name": name, "metadata": dict(blob.metadata or {})})
+                name = ""
     except ResourceNotFoundError:
-        return count  # the first upload creates the container
+        pass  # the first upload creates the container
     except AzureError as error:
-        raise _failure("read", login, error) from None
-    return count
+        raise _failure("read", login, name, error) from None
+    _index(folder).write_text(json.dumps(blobs))
+    return len(blobs)
 
 
 def container_digests(login: Mapping[str, str]) -> dict[str, str]:
@@ -49,33 +64,64 @@ def container_digests(login: Mapping[str, str]) -> dict[str, str]:
         BackupError: the account does not respond, or refuses the login.
     """
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name) / "container"
         download_container(login, folder)
-        files = [file for file in folder.rglob("*") if file.is_file()]
-        return {file.relative_to(folder).as_posix(): _digest(file) for file in files}
+        return {blob["name"]: _digest(folder / blob["file"]) for blob in _blobs(folder)}
 
 
 def upload_container(login: Mapping[str, str], folder: Path) -> int:
-    """Upload the files below a folder that the container lacks, and return the number of all files.
+    """Upload the blobs of a backup that the container lacks, and return the number of all blobs of the backup.
 
     A blob that exists stays as it is.
+
+    Raises:
+        BackupError: the account does not respond, or refuses the login.
     """
     from azure.core.exceptions import AzureError, ResourceExistsError
 
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    blobs = _blobs(folder)
+    name = ""
     try:
         with _container(login) as container:
-            if files and not container.exists():
+            if blobs and not container.exists():
                 container.create_container()
-            for file in files:
-                with file.open("rb") as source:
+            for blob in blobs:
+                name = blob["name"]
+                with (folder / blob["file"]).open("rb") as source:
                     try:
-                        container.upload_blob(file.relative_to(folder).as_posix(), source)
+                        container.upload_blob(name, source, metadata=blob["metadata"])
                     except ResourceExistsError:
                         continue
     except AzureError as error:
-        raise _failure("written", login, error) from None
-    return len(files)
+        raise _failure("written", login, name, error) from None
+    return len(blobs)
+
+
+def _index(folder: Path) -> Path:
+    """Return the file with the names of the blobs in a folder."""
+    return folder.with_name(f"{folder.name}.json")
+
+
+def _blobs(folder: Path) -> list[_Blob]:
+    """Return the blobs in a folder of a backup; those of earlier versions have no index, and their names as paths."""
+    if _index(folder).exists():
+        found: list[_Blob] = json.loads(_index(folder).read_text())
+        return found
+    names = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*")) if file.is_file()]
+    return [{"file": name, "name": name, "metadata": {}} for name in names]
+
+
+def _download(container: Any, name: str, file: Path) -> bool:
+    """Write a blob to a file, and return True; return False if it was deleted meanwhile."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        with file.open("wb") as target:
+            container.download_blob(name).readinto(target)
+    except ResourceNotFoundError:
+        file.unlink()
+        return False
+    return True
 
 
 def _digest(file: Path) -> str:
@@ -91,6 +137,8 @@ def _container(login: Mapping[str, str]) -> Any:
     return ContainerClient(url, login["container"], credential=credential, retry_total=2)
 
 
-def _failure(verb: str, login: Mapping[str, str], error: Exception) -> BackupError:
+def _failure(verb: str, login: Mapping[str, str], name: str, error: Exception) -> BackupError:
+    """Return the error for the blob `name`, "" for the container itself."""
     reason = str(error).splitlines()[0]
-    return BackupError(f"the container {login['account_url']}/{login['container']} cannot be {verb}: {reason}")
+    place = f"the container {login['account_url']}/{login['container']}"
+    return BackupError(f"{f'{name!r} in ' if name else ''}{place} cannot be {verb}: {reason}")
