@@ -187,6 +187,20 @@ def secret_outputs(pulumi: Pulumi) -> dict[str, Any]:
     return outputs
 
 
+def tracking_output(outputs: Mapping[str, Any], stack: str) -> dict[str, str]:
+    """Return the output of a stack with the access to MLflow.
+
+    Raises:
+        AccessError: the stack is not up.
+    """
+    from workloads.model_transfer.model_transfer import ACCESS  # Pulumi's SDK takes a second to import
+
+    access: dict[str, str] | None = outputs.get(ACCESS)
+    if access is None:
+        raise AccessError(f"the stack {stack} is not up: run `make up STACK={stack}`")
+    return access
+
+
 def public_outputs(pulumi: Pulumi) -> dict[str, Any]:
     """Return the stack's outputs with masked secrets."""
     outputs: dict[str, Any] = json.loads(pulumi.output("stack", "output", "--json"))

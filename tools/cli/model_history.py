@@ -11,13 +11,12 @@ import requests
 
 from infra.errors import UserError
 from settings.metrics import MAIN_METRICS
-from tools.cli.cluster_access import AccessError, secret_outputs
+from tools.cli.cluster_access import AccessError, secret_outputs, tracking_output
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.summary import wrapped
 from workloads.ml.champion_history import CANARY_PREFIX, champion_changes
 from workloads.ml.rest_client import MlflowRest
 from workloads.mlflow_rest import mlflow_rest
-from workloads.model_transfer.model_transfer import ACCESS
 
 
 def history(pulumi: Pulumi, arguments: Sequence[str]) -> int:
@@ -30,9 +29,7 @@ def history(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     parser.add_argument("--model", help="print this model only")
     parser.add_argument("--at", type=utc_time, help="print the champion at a time, such as 2026-11-28T20:15 (UTC)")
     options = parser.parse_args(arguments)
-    access = secret_outputs(pulumi).get(ACCESS)
-    if access is None:
-        raise AccessError(f"the stack {pulumi.stack} does not exist yet: run `make up`")
+    access = tracking_output(secret_outputs(pulumi), pulumi.stack)
     try:
         for line in wrapped(history_lines(access, options.model, options.at)):
             print(line)

@@ -10,7 +10,7 @@ from typing import Any
 from mlplatform.audit_log.audit_store import AuditSearch
 
 from tools.cli.audit.audit_entries import audit_log, record_champions
-from tools.cli.cluster_access import AccessError, secret_outputs
+from tools.cli.cluster_access import secret_outputs, tracking_output
 from tools.cli.model_history import utc_time
 from tools.cli.pulumi_command import Pulumi
 
@@ -30,8 +30,7 @@ def audit(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     parser.add_argument("--limit", type=int, default=200, help="print so many entries, the newest ones")
     options = parser.parse_args(arguments)
     outputs = secret_outputs(pulumi)
-    if not outputs:
-        raise AccessError(f"the stack {pulumi.stack} does not exist yet: run `make up`")
+    tracking_output(outputs, pulumi.stack)
     record_champions(pulumi.name, outputs)
     since = options.since.timestamp() if options.since else 0
     with audit_log(pulumi.name, outputs) as log:

@@ -21,7 +21,7 @@ from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
 from tools.cli.backup.records import BACKUP, record_file, record_success, renew_lease
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
 from tools.cli.backup.stack_state import container_logins, export_state, resources, stack_settings
-from tools.cli.cluster_access import secret_outputs
+from tools.cli.cluster_access import secret_outputs, tracking_output
 from tools.cli.pulumi_command import Pulumi
 
 MANIFEST = "manifest.json"
@@ -32,6 +32,7 @@ def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
     """Save data and state of a running stack, delete outdated backups, and return the exit code.
 
     Raises:
+        AccessError: the stack is not up.
         BackupError: the stack has no settings for backups or no resources, a part of it cannot be read, or another
             backup of it runs.
     """
@@ -49,8 +50,9 @@ def _save(pulumi: Pulumi) -> int:
     state = export_state(pulumi)
     if not resources(state):
         raise BackupError(f"the stack {pulumi.stack} has nothing to back up; run `make up STACK={pulumi.stack}` first")
-    repository.create_if_missing()
     outputs = secret_outputs(pulumi)
+    tracking_output(outputs, pulumi.stack)
+    repository.create_if_missing()
     with scratch_folder(pulumi.name, "backup") as folder:
         with step(f"Copying the data of stack {pulumi.stack}"):
             _collect(pulumi, settings, outputs, state, folder)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from infra.errors import UserError
 from tools.cli.audit.audit_entries import record_action
 from tools.cli.backup.stack_state import stack_settings
-from tools.cli.cluster_access import AccessError, secret_outputs
+from tools.cli.cluster_access import AccessError, secret_outputs, tracking_output
 from tools.cli.model_history import origin_lines, run_tags, utc_time
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.summary import wrapped
@@ -36,18 +36,16 @@ def back(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     import requests
 
     from workloads.mlflow_rest import mlflow_rest
-    from workloads.model_transfer.model_transfer import ACCESS
 
     parser = argparse.ArgumentParser(prog="make back", allow_abbrev=False)
     parser.add_argument("--to", required=True, help="TO: a version, or a time such as 2026-11-28T20:15 (UTC)")
     parser.add_argument("--model", help="the model; needed if the stack serves several")
     options = parser.parse_args(arguments)
     outputs, settings = secret_outputs(pulumi), stack_settings(pulumi)
-    if ACCESS not in outputs:
-        raise AccessError(f"the stack {pulumi.stack} does not exist yet: run `make up`")
+    access = tracking_output(outputs, pulumi.stack)
     pipeline, model = _served(settings, options.model)
     try:
-        with mlflow_rest(outputs[ACCESS]) as registry:
+        with mlflow_rest(access) as registry:
             version = _wanted(registry, model, options.to)
             lines = [f"Model {model}, version {version['version']}", *origin_lines(registry, version)]
             commit = run_tags(registry, version).get("git_commit", "")

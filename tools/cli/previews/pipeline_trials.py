@@ -27,7 +27,7 @@ from settings.metrics import COSTS, METRICS
 from settings.workloads import PipelineSettings
 from tools.bootstrap.process import inherited_environment
 from tools.cli.backup.stack_state import export_state, plain_value, resources, stack_settings
-from tools.cli.cluster_access import secret_outputs
+from tools.cli.cluster_access import secret_outputs, tracking_output
 from tools.cli.previews.preview_report import CHAMPION, RUN, planned_resources
 from tools.cli.pulumi_command import Pulumi
 from workloads.engines.base import RunRequest, RunResult
@@ -36,7 +36,6 @@ from workloads.engines.local_engine import EmbeddedEngine
 from workloads.ml.errors import StepError
 from workloads.ml.evaluation.verdict import CHAMPION_PREFIX, CHANGED_ANSWERS
 from workloads.mlflow_session import mlflow_session
-from workloads.model_transfer.model_transfer import ACCESS
 from workloads.runs.arguments import add_run_parameters, resolve_arguments
 from workloads.runs.compiler import CompileError, Compiler
 from workloads.runs.gate_parameters import gate_parameters
@@ -59,7 +58,7 @@ def trial_lines(pulumi: Pulumi, plan: Mapping[str, Any]) -> Iterator[str]:
         return
     settings, state = stack_settings(pulumi), export_state(pulumi)
     runs = {each["inputs"]["pipeline"]: each["inputs"] for each in resources(state) if each["type"].endswith(RUN)}
-    access = parse_tracking_access(secret_outputs(pulumi)[ACCESS])
+    access = parse_tracking_access(tracking_output(secret_outputs(pulumi), pulumi.stack))
     for name, (model, version) in champions.items():
         with tempfile.TemporaryDirectory() as folder, _temporary_registry(Path(folder) / "mlflow") as url:
             try:

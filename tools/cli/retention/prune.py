@@ -21,6 +21,7 @@ from tools.cli.retention.deletion_plan import Kept, RunRecord, VersionRecord, ou
 from tools.cli.retention.references import kept_items
 from tools.cli.retention.run_folders import folder_size, run_folders
 from tools.cli.retention.tracking_records import TrackingRecords, tracking_records
+from workloads.model_transfer.model_transfer import ACCESS
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def prune(pulumi: Pulumi, arguments: list[str]) -> int:
     """Delete what the settings do not keep, and return the exit code.
 
     Raises:
-        AccessError: the settings have no rule.
+        AccessError: the settings have no rule, or the stack is not up.
     """
     parser = argparse.ArgumentParser(prog="make prune", allow_abbrev=False)
     parser.add_argument("--dry-run", action="store_true", help="list the items and delete none")
@@ -87,7 +88,7 @@ def prune(pulumi: Pulumi, arguments: list[str]) -> int:
 def planned_deletions(pulumi: Pulumi) -> list[str]:
     """Return what `prune` would delete now, for a preview; [] without rules or without a running stack."""
     settings = stack_settings(pulumi)
-    if settings.platform.keep.runs is None or not (outputs := secret_outputs(pulumi)):
+    if settings.platform.keep.runs is None or ACCESS not in (outputs := secret_outputs(pulumi)):
         return []
     with tracking_records(pulumi, outputs) as records:
         return list(retention_plan(pulumi, settings, records).lines())

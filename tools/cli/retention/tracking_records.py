@@ -21,13 +21,12 @@ from infra.local.local_process import PYTHON
 from tools.bootstrap.process import CommandError
 from tools.cli.backup.contents.local_data import stack_folder
 from tools.cli.backup.stack_state import stack_settings
-from tools.cli.cluster_access import run_in_deployment
+from tools.cli.cluster_access import run_in_deployment, tracking_output
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.retention.deletion_plan import RunRecord, VersionRecord
 from workloads.ml.tracking import RUN_KEY_TAG
 from workloads.ml.tuning.trial_runs import PARENT
 from workloads.mlflow_session import mlflow_session
-from workloads.model_transfer.model_transfer import ACCESS
 from workloads.model_transfer.transfer import all_pages
 
 if TYPE_CHECKING:
@@ -95,10 +94,14 @@ class TrackingRecords:
 
 @contextmanager
 def tracking_records(pulumi: Pulumi, outputs: Mapping[str, Any]) -> Iterator[TrackingRecords]:
-    """Yield the records of a stack's MLflow, read with the rights of its administrator."""
+    """Yield the records of a stack's MLflow, read with the rights of its administrator.
+
+    Raises:
+        AccessError: the stack is not up.
+    """
     from workloads.ml import tracking
 
-    access = parse_tracking_access(outputs[ACCESS])
+    access = parse_tracking_access(tracking_output(outputs, pulumi.stack))
     if login := outputs.get("tracking_login"):
         access = replace(access, **login)
     with mlflow_session(access) as url:

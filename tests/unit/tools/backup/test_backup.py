@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 
 from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
+from settings.stack import StackSettings
 from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup import backup as backup_module
@@ -28,6 +31,7 @@ from tools.cli.backup.fingerprint import differences, score_urls, unchanged_reco
 from tools.cli.backup.records import BACKUP, backup_lines, record_file, record_success
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
 from tools.cli.backup.restore import restore
+from tools.cli.cluster_access import AccessError
 from tools.cli.pulumi_command import Pulumi
 
 
@@ -78,6 +82,46 @@ def test_delete_outdated_after_a_killed_backup_passes_each_rule_that_is_not_zero
     passed = (Path(repository.address) / "forgotten").read_text()
     assert "--host a --group-by host,tags --prune" in passed
     assert passed.endswith("--keep-last=2 --keep-weekly=1 --keep-monthly=3")
+
+
+def test_backup_of_a_stack_that_is_not_up_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    section = {"target": str(tmp_path / "backups"), "password": "a-long-password"}
+    settings = StackSettings.model_validate({"platform": {"backup": section}})
+    half = {"deployment": {"deployment": {"resources": [{"type": "mlplatform:index:Machine"}]}}}
+    monkeypatch.setattr(backup_module, "stack_settings", lambda _: settings)
+    monkeypatch.setattr(backup_module, "export_state", lambda _: half)
+    monkeypatch.setattr(backup_module, "secret_outputs", lambda _: {})
+    with pytest.raises(AccessError, match="the stack dev is not up: run `make up STACK=dev`"):
+        backup_module.backup(Pulumi("dev"), [])
+    assert not (tmp_path / "backups").exists()
+
+
+def test_files_of_runs_that_are_deleted_during_a_copy_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("runs/a/1", "runs/a/2", "runs/b/1", "runs/b/2", "mlflow/artifacts/1"):
+        file = stack_folder("dev") / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    link = os.link
+
+    def deleting(source: str, target: str) -> None:
+        """Delete the other files of runs with the first one that is copied."""
+        run = Path(source).parent
+        if run.parent.name == "runs":
+            for other in {*run.parent.rglob("?/?")} - {Path(source)}:
+                other.unlink()
+            for other in {*run.parent.iterdir()} - {run}:
+                other.rmdir()
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", deleting)
+    copy_local_data("dev", tmp_path / "copy")
+    assert len([each for each in (tmp_path / "copy/runs").rglob("*") if each.is_file()]) == 1
+    monkeypatch.setattr(os, "link", Mock(side_effect=FileNotFoundError))
+    monkeypatch.setattr(shutil, "copy2", Mock(side_effect=FileNotFoundError))
+    with pytest.raises(BackupError, match=r"1 files cannot be copied, the first is .*mlflow/artifacts/1"):
+        copy_local_data("dev", tmp_path / "second")
 
 
 def test_replace_local_data_moves_the_data_of_before_aside(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from settings.services.retention import KeepRuleSettings
 from settings.stack import StackSettings
+from tools.cli.cluster_access import AccessError
 from tools.cli.pulumi_command import Pulumi
 from tools.cli.retention import prune
 from tools.cli.retention.deletion_plan import Kept, RunRecord, VersionRecord, outdated_runs, outdated_versions
@@ -61,6 +62,17 @@ def test_outdated_versions_leaves_aliased_named_and_newest_ones() -> None:
     rule = KeepRuleSettings(days=1)
     assert [each.version for each in outdated_versions(versions, rule, Kept((), {"iris/3"}), NOW)] == ["4", "2"]
     assert outdated_versions(versions, None, NOTHING, NOW) == []
+
+
+def test_prune_of_a_stack_that_is_not_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = StackSettings.model_validate({"platform": {"keep": {"runs": {"newest": 1}}}})
+    monkeypatch.setattr(prune, "stack_settings", lambda _: settings)
+    monkeypatch.setattr(prune, "secret_outputs", lambda _: {})
+    with pytest.raises(AccessError, match="the stack dev is not up: run `make up STACK=dev`"):
+        prune.prune(Pulumi("dev"), [])
+    # The first `make up` failed halfway.
+    monkeypatch.setattr(prune, "secret_outputs", lambda _: {"kubeconfig": "k"})
+    assert prune.planned_deletions(Pulumi("dev")) == []
 
 
 def test_retention_plan_deletes_old_folders_of_runs_that_mlflow_lacks(

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from mlplatform.mlflow_server.store_archive import DATABASE
 
 from infra.local.process_group import ProcessGroup
 from tools.bootstrap.paths import cache_directory
+from tools.cli.backup.errors import BackupError
 
 FOLDERS = ("mlflow", "runs", "pipelines")
 """Folders with the data of a stack, below its own."""
@@ -40,7 +41,10 @@ def copy_local_data(stack: str, folder: Path) -> None:
     """Copy the data of a stack into a folder; files are linked instead of copied, the database is a consistent copy.
 
     MLflow writes a file of a run before the database names its run's end. Therefore the database comes first. It is
-    missing if MLflow is in a cluster, or has another database.
+    missing if MLflow is in a cluster, or has another database. Steps of active runs delete temporary files meanwhile.
+
+    Raises:
+        BackupError: files of MLflow or of pipelines cannot be read, or were deleted meanwhile.
     """
     source = stack_folder(stack)
     database = source / "mlflow" / DATABASE
@@ -53,7 +57,7 @@ def copy_local_data(stack: str, folder: Path) -> None:
             original.backup(copy)
     for name in ("mlflow/artifacts", "runs", "pipelines"):
         if (source / name).is_dir():
-            shutil.copytree(source / name, folder / name, copy_function=_link_or_copy)
+            _copy_folder(source / name, folder / name, changing=name == "runs")
 
 
 def has_local_data(stack: str) -> bool:
@@ -85,6 +89,22 @@ def replace_local_data(stack: str, folder: Path, kept: Path) -> Path | None:
         if (folder / name).exists():
             (folder / name).rename(target / name)
     return kept if kept.exists() else None
+
+
+def _copy_folder(source: Path, target: Path, *, changing: bool) -> None:
+    """Copy a folder; `changing` leaves out what is deleted meanwhile."""
+    try:
+        shutil.copytree(source, target, copy_function=_link_or_copy_if_present if changing else _link_or_copy)
+    except shutil.Error as error:
+        faults = [(path, reason) for path, _, reason in error.args[0] if not changing or os.path.lexists(path)]
+        if faults:
+            path, reason = faults[0]
+            raise BackupError(f"{len(faults)} files cannot be copied, the first is {path}: {reason}") from None
+
+
+def _link_or_copy_if_present(source: str, target: str) -> None:
+    with suppress(FileNotFoundError):
+        _link_or_copy(source, target)
 
 
 def _link_or_copy(source: str, target: str) -> None:
