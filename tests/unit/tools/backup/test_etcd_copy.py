@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tools.cli.backup.contents.etcd_copy import ETCD, SNAPSHOT, copy_etcd
+from tests.harness import CHECKOUT
+from tools.cli.backup.contents.etcd_copy import ETCD, SCRIPT, SNAPSHOT, copy_etcd
 from tools.cli.cluster_access import AccessError
 
 SSH = """#!/bin/sh
@@ -41,8 +44,19 @@ def ssh(tmp_path: Path, install_program: Callable[[str, str], None]) -> Path:
 def test_copy_of_etcd_comes_from_a_control_plane_that_responds(ssh: Path) -> None:
     copy_etcd([machine(2, "worker"), machine(1), machine(2)], ssh)
     assert (ssh / ETCD / SNAPSHOT).read_bytes() == b"etcd"
-    assert "sudo --non-interactive" in (ssh / "command").read_text()
+    assert (ssh / "command").read_text().startswith("sudo --non-interactive env NODE=machine-2 bash")
     assert "snapshot save" in (ssh / "script").read_text()
+
+
+def test_snapshot_is_that_of_the_pod_of_the_node_whatever_the_host_name_is(
+    tmp_path: Path, install_program: Callable[[str, str], None]
+) -> None:
+    install_program("kubectl", f'#!/bin/sh\necho "$@" > {tmp_path}/arguments; exit 1\n')
+    (tmp_path / "bin" / "hostname").write_text("#!/bin/sh\necho other.example.com\n")
+    (tmp_path / "bin" / "hostname").chmod(0o755)
+    command = ["bash", str(CHECKOUT / "infra/kubeadm/scripts" / SCRIPT)]
+    subprocess.run(command, env=os.environ | {"NODE": "cp1"}, stdin=subprocess.DEVNULL, check=False)
+    assert " exec etcd-cp1 -- etcdctl " in (tmp_path / "arguments").read_text()
 
 
 def test_copy_of_etcd_without_a_control_plane_that_responds_names_each(ssh: Path) -> None:

@@ -44,7 +44,7 @@ def _copy_from(machine: Mapping[str, Any], folder: Path) -> None:
     with tempfile.TemporaryFile(dir=folder) as archive, tempfile.TemporaryFile() as script:
         script.write(standard_input(SCRIPT).encode())
         script.seek(0)
-        run_on_machine(machine, command_line(SCRIPT, {}), stdin=script, stdout=archive)
+        run_on_machine(machine, command_line(SCRIPT, {"NODE": machine["name"]}), stdin=script, stdout=archive)
         archive.seek(0)
         with tarfile.open(fileobj=archive) as content:
             content.extractall(folder / ETCD, filter="data")
