@@ -17,7 +17,7 @@ from settings.services.load_balancer_settings import LoadBalancerSettings
 from settings.services.notebook_settings import NotebookSettings
 from settings.services.retention import RetentionSettings
 from settings.services.s3_settings import ArtifactStoreSettings, DataStoreSettings
-from settings.types import Port, Section, ServiceType, Subnet
+from settings.types import Name, Port, Section, ServiceType, Subnet
 
 
 class TrackingSettings(Section):
@@ -249,6 +249,9 @@ class PlatformSettings(Section):
     """JupyterLab for each person behind the door. Set `{}` to accept the defaults. Unset: no notebooks."""
     backup: BackupSettings | None = None
     """Backups of the stack's data and state. Unset: no backups."""
+    backup_identity: Name | None = None
+    """Identity of the stack among those that have its name and its backup target. The first `make backup` sets it with
+    `pulumi config set`. Do not commit it if several persons have a stack of this name."""
     keep: RetentionSettings = RetentionSettings()
     """Runs and model versions to keep. Unset: everything is kept."""
 

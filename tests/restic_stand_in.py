@@ -5,8 +5,11 @@ import json
 import os
 import shutil
 import sys
+import time
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(os.environ.get("RESTIC_REPOSITORY", "."))
 PASSWORD = REPOSITORY / "password"
@@ -17,18 +20,38 @@ def option(name: str) -> str:
     return sys.argv[sys.argv.index(name) + 1]
 
 
+def options(name: str) -> list[str]:
+    return [value for word, value in pairwise(sys.argv) if word == name]
+
+
+def snapshots() -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in sorted(REPOSITORY.glob("*/snapshot.json"))]
+
+
 def save() -> None:
-    folder = REPOSITORY / f"{len(list(REPOSITORY.glob('*/'))):08}"
+    folder = REPOSITORY / f"{time.time_ns():020}"
     content = folder / "content"
     if "--stdin" in sys.argv:
         content.mkdir(parents=True)
         (content / option("--stdin-filename")).write_text(sys.stdin.read())
     else:
         shutil.copytree(".", content)
-    snapshot = {"time": datetime.now(UTC).isoformat(), "hostname": option("--host"), "tags": [option("--tag")]}
+    snapshot = {"time": datetime.now(UTC).isoformat(), "hostname": option("--host"), "tags": options("--tag")}
     (folder / "snapshot.json").write_text(json.dumps(snapshot | {"id": folder.name}))
     files = [file.stat().st_size for file in content.rglob("*") if file.is_file()]
     print(json.dumps({"total_files_processed": len(files), "total_bytes_processed": sum(files), "data_added": 0}))
+
+
+def forget() -> None:
+    """Delete all snapshots of the host with the tag, except the newest ones of each part."""
+    (REPOSITORY / "forgotten").write_text(" ".join(sys.argv[2:]))
+    (keep,) = (int(word.removeprefix("--keep-last=")) for word in sys.argv if word.startswith("--keep-last="))
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for each in snapshots():
+        if each["hostname"] == option("--host") and option("--tag") in each["tags"]:
+            groups.setdefault(tuple(each["tags"]), []).append(each["id"])
+    for name in [name for group in groups.values() for name in group[:-keep]]:
+        shutil.rmtree(REPOSITORY / name)
 
 
 def main() -> None:
@@ -38,6 +61,7 @@ def main() -> None:
     elif command == "init":
         REPOSITORY.mkdir(parents=True, exist_ok=True)
         PASSWORD.write_text(os.environ["RESTIC_PASSWORD"])
+        (REPOSITORY / "config").write_text(json.dumps({"version": 2, "id": os.urandom(16).hex()}))
     elif not PASSWORD.exists():
         sys.exit(
             "Fatal: unable to open config file: stat config: no such file or directory\n"
@@ -45,10 +69,12 @@ def main() -> None:
         )
     elif PASSWORD.read_text() != os.environ["RESTIC_PASSWORD"]:
         sys.exit("Fatal: wrong password or no key found")
+    elif command == "cat":
+        print((REPOSITORY / "config").read_text())
     elif command == "backup":
         save()
     elif command == "snapshots":
-        print(json.dumps([json.loads(file.read_text()) for file in sorted(REPOSITORY.glob("*/snapshot.json"))]))
+        print(json.dumps(snapshots()))
     elif command == "restore":
         shutil.copytree(REPOSITORY / sys.argv[2] / "content", option("--target"), dirs_exist_ok=True)
     elif command == "dump":
@@ -58,7 +84,7 @@ def main() -> None:
     elif command == "forget" and STALE_LOCK.exists():
         sys.exit("Fatal: unable to create lock in backend: repository is already locked by PID 1 on host by root")
     elif command == "forget":
-        (REPOSITORY / "forgotten").write_text(" ".join(sys.argv[2:]))
+        forget()
 
 
 main()

@@ -18,9 +18,11 @@ from tools.cli.backup.contents.kubeflow_data import kubeflow_data
 from tools.cli.backup.contents.local_data import copy_local_data, has_local_data, scratch_folder, stack_folder
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
+from tools.cli.backup.known_repository import open_repository
 from tools.cli.backup.records import BACKUP, record_file, record_success, renew_lease
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
-from tools.cli.backup.stack_state import container_logins, export_state, resources, stack_settings
+from tools.cli.backup.stack_identity import saved_stack
+from tools.cli.backup.stack_state import container_logins, export_state, pulumi_config, resources, stack_settings
 from tools.cli.cluster_access import secret_outputs, tracking_output
 from tools.cli.pulumi_command import Pulumi
 
@@ -52,18 +54,20 @@ def _save(pulumi: Pulumi) -> int:
         raise BackupError(f"the stack {pulumi.stack} has nothing to back up; run `make up STACK={pulumi.stack}` first")
     outputs = secret_outputs(pulumi)
     tracking_output(outputs, pulumi.stack)
-    repository.create_if_missing()
+    open_repository(repository, pulumi.name)
+    stack = saved_stack(pulumi, settings, repository)
+    state["config"] = pulumi_config(pulumi)  # has the identity
     with scratch_folder(pulumi.name, "backup") as folder:
         with step(f"Copying the data of stack {pulumi.stack}"):
             _collect(pulumi, settings, outputs, state, folder)
         with step(f"Saving them to {repository.address}"):
-            summary = repository.save_folder(folder, pulumi.name)
-    repository.save_state(json.dumps(state), pulumi.name)
+            summary = repository.save_folder(folder, stack)
+    repository.save_state(json.dumps(state), stack)
     record_success(pulumi.name, BACKUP)
     if "monitoring_url" in outputs:
         renew_lease(outputs["kubeconfig"], BACKUP)
     assert settings.platform.backup
-    repository.delete_outdated(pulumi.name, settings.platform.backup.keep)
+    repository.delete_outdated(stack, settings.platform.backup.keep)
     log_message(
         f"Saved {summary['total_files_processed']} files, {summary['total_bytes_processed'] / 1e6:.1f} MB, of which "
         f"{summary['data_added'] / 1e6:.1f} MB are new, and Pulumi's state with its secrets."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -31,10 +31,27 @@ DATA = "data"
 """Tag of a snapshot with the files of a stack."""
 STATE = "state"
 """Tag of a snapshot with Pulumi's state of a stack."""
+IDENTITY = "identity="
+"""Beginning of the tag of a snapshot with the identity of its stack."""
+NO_IDENTITY = "none"
+"""Identity of the snapshots of earlier versions."""
 OPEN_SECONDS = 60
 """Time to open or create a repository. restic itself repeats a failed request for 15 minutes."""
 OPEN_RETRIES = 4
 """Failed requests after which an address is called unreachable."""
+
+
+@dataclass(frozen=True)
+class SavedStack:
+    """A stack as the owner of snapshots: stacks of two persons may have one name, and never one identity.
+
+    Args:
+        name: the name of the stack.
+        identity: its identity; None if it is not known.
+    """
+
+    name: str
+    identity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,7 @@ class Snapshot:
 
     id: str
     stack: str
+    identity: str
     part: str
     time: datetime
 
@@ -65,39 +83,60 @@ class BackupRepository:
     def _program(self) -> Path:
         return restic_program()
 
-    def create_if_missing(self) -> None:
-        """Create the repository unless it exists; only an address that certainly has none gets one."""
+    def identifier(self) -> str | None:
+        """Return the id of the repository; None if the address certainly has none."""
         code, messages = self._try("cat", "config")
-        if code and not is_absent(messages):
-            raise self._error("cat", messages)
+        if code and is_absent(messages):
+            return None
         if code:
-            self._require("init")
+            raise self._error("cat", messages)
+        return str(json.loads(self._output("cat", "config"))["id"])
 
-    def save_folder(self, folder: Path, stack: str) -> dict[str, Any]:
+    def create(self) -> None:
+        """Create the repository."""
+        self._require("init")
+
+    def save_folder(self, folder: Path, stack: SavedStack) -> dict[str, Any]:
         """Save the files of a folder as a DATA snapshot and return restic's summary."""
-        options = ("backup", "--json", "--quiet", "--host", stack, "--tag", DATA, ".")
-        output = self._output(*options, cwd=folder)
+        output = self._output("backup", "--json", "--quiet", *_owner(stack), "--tag", DATA, ".", cwd=folder)
         summary: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
         return summary
 
-    def save_state(self, text: str, stack: str) -> None:
+    def save_state(self, text: str, stack: SavedStack) -> None:
         """Save a text as a STATE snapshot, without a file on this computer."""
-        options = ("backup", "--quiet", "--host", stack, "--tag", STATE, "--stdin", "--stdin-filename", f"{STATE}.json")
-        self._output(*options, stdin=text)
+        options = ("--tag", STATE, "--stdin", "--stdin-filename", f"{STATE}.json")
+        self._output("backup", "--quiet", *_owner(stack), *options, stdin=text)
 
-    def latest(self, stack: str, part: str) -> Snapshot:
+    def latest(self, stack: SavedStack, part: str) -> Snapshot:
         """Return the newest snapshot of a part of a stack.
 
+        Snapshots without an identity are those of the stack if no others have its name.
+
         Raises:
-            BackupError: it does not exist; the message lists the stacks that have snapshots.
+            BackupError: it does not exist, or it is not certain which snapshots are those of the stack.
         """
         self._require("cat", "config")
         found = [each for each in self._snapshots() if each.part == part]
-        own = [each for each in found if each.stack == stack]
-        if not own:
+        named = [each for each in found if each.stack == stack.name]
+        if not named:
             others = ", ".join(sorted({each.stack for each in found})) or "none"
-            raise BackupError(f"{self.address} has no backup of the {part} of stack {stack}; it has those of: {others}")
-        return max(own, key=lambda each: each.time)
+            raise BackupError(
+                f"{self.address} has no backup of the {part} of stack {stack.name}; it has those of: {others}"
+            )
+        newest = {each.identity: each for each in sorted(named, key=lambda each: each.time)}
+        if stack.identity in newest:
+            return newest[stack.identity]
+        if len(newest) == 1 and (stack.identity is None or NO_IDENTITY in newest):
+            return next(iter(newest.values()))
+        listed = ", ".join(f"{each.identity} (the last of {each.time:%Y-%m-%d %H:%M} UTC)" for each in newest.values())
+        raise BackupError(
+            f"{self.address} has backups of stacks with the name {stack.name} and these identities: {listed}. "
+            "Choose one: `make restore` takes ARGS='--identity NAME', and other commands platform:backup_identity"
+        )
+
+    def identities(self, name: str) -> set[str]:
+        """Return the identities of the stacks with a name, without NO_IDENTITY."""
+        return {each.identity for each in self._snapshots() if each.stack == name} - {NO_IDENTITY}
 
     def restore(self, snapshot: Snapshot, folder: Path, *, only: str | None = None) -> None:
         """Write the files of a DATA snapshot, or `only` one folder of it, into a folder, and verify their content."""
@@ -108,19 +147,19 @@ class BackupRepository:
         """Return the text of a file of a snapshot."""
         return self._output("dump", snapshot.id, name)
 
-    def delete_outdated(self, stack: str, keep: SnapshotRetentionSettings) -> None:
-        """Delete the snapshots of a stack that no rule keeps, and the data that only they need."""
+    def delete_outdated(self, stack: SavedStack, keep: SnapshotRetentionSettings) -> None:
+        """Delete the snapshots with the identity of a stack that no rule keeps, and the data that only they need."""
         # A killed backup leaves its lock. `unlock` removes the locks of programs that have ended, and no others.
         self._output("unlock")
         rules = [f"--keep-{name}={count}" for name, count in keep.model_dump().items() if count]
-        self._output("forget", "--host", stack, "--group-by", "host,tags", "--prune", "--quiet", *rules)
+        self._output("forget", *_owner(stack), "--group-by", "host,tags", "--prune", "--quiet", *rules)
 
     def _snapshots(self) -> list[Snapshot]:
         listed = json.loads(self._output("snapshots", "--json") or "[]")
         return [
-            Snapshot(each["id"], each["hostname"], each["tags"][0], datetime.fromisoformat(each["time"]))
+            Snapshot(each["id"], each["hostname"], _identity(each["tags"]), part, datetime.fromisoformat(each["time"]))
             for each in listed or []
-            if each.get("tags")
+            for part in {DATA, STATE}.intersection(each.get("tags") or ())
         ]
 
     def _require(self, *arguments: str) -> None:
@@ -184,6 +223,16 @@ class BackupRepository:
 
     def _error(self, command: str, messages: str) -> BackupError:
         return BackupError(failure_sentence(self.address, self.names, command, messages))
+
+
+def _owner(stack: SavedStack) -> tuple[str, ...]:
+    """Return the options of restic for the snapshots of a stack."""
+    assert stack.identity
+    return ("--host", stack.name, "--tag", f"{IDENTITY}{stack.identity}")
+
+
+def _identity(tags: Sequence[str]) -> str:
+    return next((tag.removeprefix(IDENTITY) for tag in tags if tag.startswith(IDENTITY)), NO_IDENTITY)
 
 
 def configured_repository(settings: BackupSettings) -> BackupRepository:

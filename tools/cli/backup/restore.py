@@ -35,7 +35,7 @@ from tools.cli.backup.contents.local_data import (
 )
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.lost_volume import replace_lost_volume
-from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository
+from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, SavedStack
 from tools.cli.backup.stack_state import (
     container_logins,
     export_state,
@@ -60,29 +60,30 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     parser = argparse.ArgumentParser(prog="make restore", allow_abbrev=False)
     parser.add_argument("--from", dest="source", default=pulumi.stack, help="a stack, or the address of its backups")
     parser.add_argument("--of", help="stack whose backup is restored, if FROM is an address; default: STACK")
+    parser.add_argument("--identity", help="identity of the stack, if the address has several of this name")
     parser.add_argument("--part", choices=(DATA, STATE, ETCD, KUBEFLOW), default=DATA)
     parser.add_argument("--overwrite", action="store_true", help="replace data that exist, and keep them beside")
     parser.add_argument("--new-volume", action="store_true", help="replace MLflow's lost volume in a cluster first")
     options = parser.parse_args([each for each in arguments if each])
     pulumi.output("stack", "select", "--create")
-    repository, original = _chosen_repository(pulumi, options.source, options.of)
+    repository, original = _chosen_repository(pulumi, options)
     if options.part == STATE:
         snapshot = repository.latest(original, STATE)
         import_state(pulumi, json.loads(repository.read_file(snapshot, f"{STATE}.json")))
-        _record(pulumi, f"state of {original}")
+        _record(pulumi, f"state of {original.name}")
         log_message(f"The state of {snapshot.time:%Y-%m-%d %H:%M} UTC is restored. Next: make up STACK={pulumi.stack}")
         return 0
     if options.part == ETCD:
         return _write_etcd(repository, original, stack_folder(pulumi.name))
     if options.part == KUBEFLOW:
         replace_kubeflow_data(pulumi, repository, original, overwrite=options.overwrite)
-        _record(pulumi, f"Kubeflow Pipelines of {original}")
+        _record(pulumi, f"Kubeflow Pipelines of {original.name}")
         return 0
     if options.new_volume:
         _replace_volume(pulumi)
     code, _ = restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up)
     if code == 0:
-        _record(pulumi, f"data of {original}")
+        _record(pulumi, f"data of {original.name}")
     return code
 
 
@@ -98,7 +99,9 @@ def _replace_volume(pulumi: Pulumi) -> None:
         replace_lost_volume(kubeconfig)
 
 
-def replace_kubeflow_data(pulumi: Pulumi, repository: BackupRepository, original: str, *, overwrite: bool) -> None:
+def replace_kubeflow_data(
+    pulumi: Pulumi, repository: BackupRepository, original: SavedStack, *, overwrite: bool
+) -> None:
     """Replace the data of Kubeflow Pipelines of a running stack.
 
     Raises:
@@ -118,27 +121,27 @@ def replace_kubeflow_data(pulumi: Pulumi, repository: BackupRepository, original
     snapshot = repository.latest(original, DATA)
     kept = new_kept_folder(pulumi.name)
     with scratch_folder(pulumi.name, "restore") as folder:
-        with step(f"Reading the backup of stack {original} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
+        with step(f"Reading the backup of stack {original.name} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
             repository.restore(snapshot, folder, only=KUBEFLOW)
         if not (folder / KUBEFLOW).is_dir():
-            raise BackupError(f"the backup of stack {original} has no data of Kubeflow Pipelines")
+            raise BackupError(f"the backup of stack {original.name} has no data of Kubeflow Pipelines")
         with step("Writing the data to Kubeflow Pipelines"):
             data.replace(folder, kept)
     log_message(f"The databases of before are in {kept}; delete them when you do not need them any more.")
 
 
-def _write_etcd(repository: BackupRepository, original: str, folder: Path) -> int:
+def _write_etcd(repository: BackupRepository, original: SavedStack, folder: Path) -> int:
     """Write the snapshot of etcd and the keys below a folder; an administrator replaces etcd by hand."""
     snapshot = repository.latest(original, DATA)
     repository.restore(snapshot, folder, only=ETCD)
     if not (folder / ETCD / SNAPSHOT).exists():
-        raise BackupError(f"the backup of stack {original} has no etcd: its stack had no machines")
+        raise BackupError(f"the backup of stack {original.name} has no etcd: its stack had no machines")
     log_message(f"etcd of {snapshot.time:%Y-%m-%d %H:%M} UTC is in {folder / ETCD}. To restore it, see docs/operate.md")
     return 0
 
 
 def restore_data(
-    pulumi: Pulumi, repository: BackupRepository, original: str, *, overwrite: bool, up: Up
+    pulumi: Pulumi, repository: BackupRepository, original: SavedStack, *, overwrite: bool, up: Up
 ) -> tuple[int, dict[str, Any]]:
     """Bring up a stack with the newest data of the stack `original`.
 
@@ -155,7 +158,7 @@ def restore_data(
         )
     snapshot = repository.latest(original, DATA)
     with scratch_folder(pulumi.name, "restore") as folder:
-        with step(f"Reading the backup of stack {original} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
+        with step(f"Reading the backup of stack {original.name} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
             repository.restore(snapshot, folder)
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         return _load(pulumi, folder, up), manifest
@@ -199,17 +202,21 @@ def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
     return code
 
 
-def _chosen_repository(pulumi: Pulumi, source: str, original: str | None) -> tuple[BackupRepository, str]:
+def _chosen_repository(pulumi: Pulumi, options: argparse.Namespace) -> tuple[BackupRepository, SavedStack]:
     """Return the repository that FROM names, and the stack whose backup is restored.
 
     FROM is a stack of this checkout, or an address whose password is in RESTIC_PASSWORD.
     """
+    source: str = options.source
     if not TARGET.fullmatch(source):
         if ":" in source:
             raise BackupError(f"FROM={source} is neither a stack nor an address: write a stack, {TARGET_FORMS}")
-        return required_repository(source, stack_settings(Pulumi(source))), original or Pulumi(source).name
+        settings, name = stack_settings(Pulumi(source)), Pulumi(source).name
+        known = settings.platform.backup_identity if options.of in (None, name) else None
+        original = SavedStack(options.of or name, options.identity or known)
+        return required_repository(source, settings), original
     if not os.environ.keys() & {"RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"}:
         raise BackupError(
             f"FROM={source} is an address: set RESTIC_PASSWORD to its password (platform:backup.password)"
         )
-    return BackupRepository(source, {}), original or pulumi.name
+    return BackupRepository(source, {}), SavedStack(options.of or pulumi.name, options.identity)

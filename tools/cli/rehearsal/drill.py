@@ -15,6 +15,7 @@ from tools.cli.backup.contents.kubeflow_data import kubeflow_data
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
 from tools.cli.backup.records import DRILL, record_success, renew_lease
+from tools.cli.backup.restic_repository import SavedStack
 from tools.cli.backup.restore import Up, replace_kubeflow_data, restore_data
 from tools.cli.backup.stack_state import container_logins, export_state, stack_settings
 from tools.cli.cluster_access import AccessError, secret_outputs
@@ -48,13 +49,14 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
             "into a stack with other stores: make restore STACK=... FROM=..."
         )
     repository = required_repository(pulumi.stack, settings)
+    original = SavedStack(pulumi.name, settings.platform.backup_identity)
     with _new_stack(pulumi, settings, down) as stack:
         started = time.monotonic()
-        code, manifest = restore_data(stack, repository, pulumi.name, overwrite=False, up=up)
+        code, manifest = restore_data(stack, repository, original, overwrite=False, up=up)
         if code:
             raise BackupError("the drill failed: the restored stack did not come up; see the messages above")
         if settings.platform.pipelines == "kubeflow":
-            replace_kubeflow_data(stack, repository, pulumi.name, overwrite=True)
+            replace_kubeflow_data(stack, repository, original, overwrite=True)
         recovery = timedelta(seconds=round(time.monotonic() - started))
         outputs = secret_outputs(stack)
         # The temporary stack has separate stores where those of the original are outside its cluster.

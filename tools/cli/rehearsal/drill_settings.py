@@ -10,7 +10,7 @@ from infra.local.free_ports import free_ports
 from tools.cli.rehearsal.rehearsal_settings import OWN_FIELDS, PIPELINES, TEAMS, keep_pipelines
 
 BLOBS, S3 = "platform:blobs", "platform:s3"
-OWN = ("platform:backup", "platform:keep", "workloads:models_from")
+OWN = ("platform:backup", "platform:backup_identity", "platform:keep", "workloads:models_from")
 """Settings of a stack on this computer that its drill does not have: nothing of it is kept."""
 
 

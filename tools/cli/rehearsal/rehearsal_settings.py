@@ -16,6 +16,7 @@ OWN = {
     "infra:proxy": "the lab needs nothing from outside",
     "platform:registry": "the lab pulls from the bundle's registry",
     "platform:backup": "nothing of the lab is kept",
+    "platform:backup_identity": "nothing of the lab is kept",
     "platform:keep": "nothing of the lab is kept",
     "platform:allow_plain_http": "the network of a lab needs no permission",
     "workloads:models_from": "the lab trains the models itself",

@@ -29,7 +29,7 @@ from tools.cli.backup.contents.local_data import (
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import differences, score_urls, unchanged_records
 from tools.cli.backup.records import BACKUP, backup_lines, record_file, record_success
-from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, configured_repository
+from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, SavedStack, configured_repository
 from tools.cli.backup.restore import restore
 from tools.cli.cluster_access import AccessError
 from tools.cli.pulumi_command import Pulumi
@@ -55,32 +55,32 @@ def test_restic_program_with_an_old_one_on_path_uses_another(restic: Path, tmp_p
 
 
 def test_latest_returns_the_newest_snapshot_of_stack_and_part(repository: BackupRepository, tmp_path: Path) -> None:
-    repository.create_if_missing()
-    for content, stack in (("old", "a"), ("new", "a"), ("other", "b")):
+    repository.create()
+    a = SavedStack("a", "id-a")
+    for content, stack in (("old", a), ("new", a), ("other", SavedStack("b", "id-b"))):
         folder = tmp_path / content
         folder.mkdir()
         (folder / "file").write_text(content)
         repository.save_folder(folder, stack)
-    repository.save_state("state of a", "a")
-    repository.create_if_missing()  # leaves the repository as it is
-    assert repository.read_file(repository.latest("a", DATA), "file").strip() == "new"
-    assert repository.read_file(repository.latest("a", STATE), "state.json").strip() == "state of a"
+    repository.save_state("state of a", a)
+    assert repository.read_file(repository.latest(SavedStack("a"), DATA), "file").strip() == "new"
+    assert repository.read_file(repository.latest(a, STATE), "state.json").strip() == "state of a"
     with pytest.raises(BackupError, match="no backup of the data of stack c; it has those of: a, b"):
-        repository.latest("c", DATA)
+        repository.latest(SavedStack("c"), DATA)
 
 
-def test_create_if_missing_with_another_password_raises(repository: BackupRepository) -> None:
-    repository.create_if_missing()
+def test_repository_with_another_password_raises(repository: BackupRepository) -> None:
+    repository.create()
     with pytest.raises(BackupError, match="RESTIC_PASSWORD does not open the backups"):
-        BackupRepository(repository.address, {"RESTIC_PASSWORD": "wrong"}).create_if_missing()
+        BackupRepository(repository.address, {"RESTIC_PASSWORD": "wrong"}).identifier()
 
 
 def test_delete_outdated_after_a_killed_backup_passes_each_rule_that_is_not_zero(repository: BackupRepository) -> None:
-    repository.create_if_missing()
+    repository.create()
     (Path(repository.address) / "stale-lock").touch()
-    repository.delete_outdated("a", SnapshotRetentionSettings(last=2, daily=0, weekly=1, monthly=3))
+    repository.delete_outdated(SavedStack("a", "id-a"), SnapshotRetentionSettings(last=2, daily=0, weekly=1, monthly=3))
     passed = (Path(repository.address) / "forgotten").read_text()
-    assert "--host a --group-by host,tags --prune" in passed
+    assert "--host a --tag identity=id-a --group-by host,tags --prune" in passed
     assert passed.endswith("--keep-last=2 --keep-weekly=1 --keep-monthly=3")
 
 
@@ -148,10 +148,10 @@ def test_replace_local_data_moves_the_data_of_before_aside(tmp_path: Path) -> No
 def test_restore_that_is_killed_in_its_first_up_leaves_the_pipelines_enabled(
     repository: BackupRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repository.create_if_missing()
+    repository.create()
     (tmp_path / "data").mkdir()
     (tmp_path / "data/manifest.json").write_text("{}")
-    repository.save_folder(tmp_path / "data", "source")
+    repository.save_folder(tmp_path / "data", SavedStack("source", "id-1"))
     own = tmp_path / ".stacks/Pulumi.dev.yaml"
     own.parent.mkdir()
     own.write_text("encryptionsalt: v1:salt\nconfig: {serving:port: 6005}\n")

@@ -16,7 +16,7 @@ from tests.store_servers import S3_KEY, S3_USER, s3_client, s3_server
 from tools.bootstrap import paths
 from tools.cli.backup import restic_repository
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.restic_repository import DATA, BackupRepository, configured_repository
+from tools.cli.backup.restic_repository import DATA, BackupRepository, SavedStack, configured_repository
 
 BUILT = paths.tool_directory("restic", paths.pinned_versions()["restic"]["version"]) / "restic"
 pytestmark = pytest.mark.skipif(
@@ -41,8 +41,9 @@ def test_s3_target_with_a_missing_bucket_gets_it_with_the_first_backup(
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-the-user")  # the store would refuse it
     repository = s3_target(f"{s3}/missing/a")
     with pytest.raises(BackupError, match=r"platform:backup.target: the bucket of s3:.*/missing/a does not exist"):
-        repository.latest("a", DATA)
-    repository.create_if_missing()
+        repository.latest(SavedStack("a"), DATA)
+    assert repository.identifier() is None
+    repository.create()
     objects = s3_client(s3.removeprefix("s3:")).list_objects_v2(Bucket="missing")["Contents"]
     assert "a/config" in {each["Key"] for each in objects}
 
@@ -56,13 +57,13 @@ def test_s3_target_with_a_missing_bucket_gets_it_with_the_first_backup(
 )
 def test_s3_target_with_a_wrong_key_names_its_setting(s3: str, keys: tuple[str, str], message: str) -> None:
     with pytest.raises(BackupError, match=message):
-        s3_target(f"{s3}/existing", *keys).create_if_missing()
+        s3_target(f"{s3}/existing", *keys).identifier()
 
 
 def test_s3_target_that_is_unreachable_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restic_repository, "OPEN_RETRIES", 1)
     with pytest.raises(BackupError, match=r"^platform:backup.target: .*http://127.0.0.1:1/.*: connection refused$"):
-        s3_target("s3:http://127.0.0.1:1/backups").create_if_missing()
+        s3_target("s3:http://127.0.0.1:1/backups").identifier()
 
 
 @pytest.mark.skipif(bool(missing_sshd()), reason=missing_sshd())
@@ -81,12 +82,13 @@ def test_sftp_target_with_an_unknown_host_key_or_login_is_refused_without_a_ques
     server.start()
     try:
         with pytest.raises(BackupError, match="target: the host key of sftp:nas:backups is not the one in known_hosts"):
-            repository.create_if_missing()
+            repository.identifier()
         (tmp_path / "known").write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
-        repository.create_if_missing()
+        repository.create()
+        assert repository.identifier()
         assert (server.home / "backups" / "config").exists()
         server.authorized.write_text("")
         with pytest.raises(BackupError, match="target: the SSH server of sftp:nas:backups refuses the login"):
-            repository.create_if_missing()
+            repository.identifier()
     finally:
         server.stop()

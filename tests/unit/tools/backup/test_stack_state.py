@@ -12,7 +12,7 @@ from settings import loading
 from tests.harness import CHECKOUT, isolated_environment
 from tools.cli import pulumi_command
 from tools.cli.backup import stack_state
-from tools.cli.backup.restic_repository import BackupRepository
+from tools.cli.backup.restic_repository import BackupRepository, SavedStack
 from tools.cli.backup.restore import restore
 from tools.cli.backup.stack_state import export_state, pulumi_config
 from tools.cli.door_commands import user
@@ -66,8 +66,8 @@ def test_restored_state_has_objects_with_members_that_can_be_set(
     old.output("config", "set", "--path", "platform:tracking.port", "5001")
     saved = pulumi_config(old)
     repository = BackupRepository(str(tmp_path / "backups"), {"RESTIC_PASSWORD": PASSWORD})
-    repository.create_if_missing()
-    repository.save_state(json.dumps(export_state(old)), "rv")
+    repository.create()
+    repository.save_state(json.dumps(export_state(old)), SavedStack("rv", "id-rv"))
 
     use_computer(tmp_path / "new", monkeypatch)
     monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)

@@ -1,0 +1,159 @@
+"""Snapshots and the repository of a stack among those of others, with a stand-in for restic."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from settings.stack import StackSettings
+from tools.cli.backup import backup as backup_module
+from tools.cli.backup import restore as restore_module
+from tools.cli.backup.backup import backup
+from tools.cli.backup.errors import BackupError
+from tools.cli.backup.restic_repository import IDENTITY, STATE
+from tools.cli.backup.restore import restore
+from tools.cli.pulumi_command import Pulumi
+
+PASSWORD = "a-long-password"
+STATE_OF_A_STACK = {"deployment": {"deployment": {"resources": [{"type": "mlplatform:index:Platform"}]}}}
+
+
+class Person:
+    """A person with a cache and a stack `dev`, whose settings name the target that all persons have."""
+
+    def __init__(self, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.name = name
+        self.cache = folder / name
+        self.target = folder / "backups"
+        self.config: dict[str, str] = {}
+        self.restored = ""
+        self._monkeypatch = monkeypatch
+
+    def backup(self) -> int:
+        self._sit_down()
+        return backup(Pulumi("dev"), [])
+
+    def restore(self, *options: str) -> str:
+        """Restore the state, and return the person whose state it is."""
+        self._sit_down()
+        assert restore(Pulumi("dev"), ["--part", STATE, *options], lambda _pulumi, _options: 0) == 0
+        return self.restored
+
+    def _sit_down(self) -> None:
+        """Let the commands read this person's stack."""
+        replace = self._monkeypatch.setattr
+        self._monkeypatch.setenv("MLPLATFORM_CACHE", str(self.cache))
+        replace(Pulumi, "output", self._output)
+        for module in (backup_module, restore_module):
+            replace(module, "stack_settings", lambda _: self._settings())
+            replace(module, "secret_outputs", lambda _: {"tracking_access": {}}, raising=False)
+        replace(backup_module, "_collect", lambda *_: None)
+        replace(backup_module, "export_state", lambda _: {**STATE_OF_A_STACK, "of": self.name})
+        replace(restore_module, "import_state", lambda _, state: setattr(self, "restored", state["of"]))
+        replace(restore_module, "record_action", lambda *_: None)
+
+    def _settings(self) -> StackSettings:
+        section = {"target": str(self.target), "password": PASSWORD, "keep": {"last": 1}}
+        own = {name.removeprefix("platform:"): value for name, value in self.config.items()}
+        return StackSettings.model_validate({"platform": {"backup": section, **own}})
+
+    def _output(self, *command: str, stdin: str | None = None) -> str:
+        if command[:2] == ("config", "set"):
+            self.config[command[2]] = command[3]
+        return json.dumps({name: {"value": value} for name, value in self.config.items()})
+
+
+@pytest.fixture
+def person(restic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Person]:
+    """Return a function that makes a person."""
+    return lambda name: Person(name, tmp_path, monkeypatch)
+
+
+def snapshots(target: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in sorted(target.glob("*/snapshot.json"))]
+
+
+def make_earlier(target: Path) -> None:
+    """Make all snapshots those of an earlier version, which had no identities."""
+    for file in target.glob("*/snapshot.json"):
+        snapshot = json.loads(file.read_text())
+        file.write_text(json.dumps(snapshot | {"tags": [tag for tag in snapshot["tags"] if IDENTITY not in tag]}))
+
+
+def test_stacks_of_two_persons_with_one_name_keep_and_restore_separate_snapshots(
+    person: Callable[[str], Person],
+) -> None:
+    anna, bert = person("anna"), person("bert")
+    assert anna.backup() == 0
+    with pytest.raises(BackupError, match=r"a stack with the name dev already, with the identity id-\w+\. If they are"):
+        bert.backup()
+    assert anna.restore() == "anna"
+    bert.config["platform:backup_identity"] = "bert"
+    with pytest.raises(BackupError, match=r"backups of stacks with the name dev and these identities: id-"):
+        bert.restore()
+    for each in (bert, anna):
+        assert each.backup() == 0
+    assert len(snapshots(anna.target)) == 4
+    assert [anna.restore(), bert.restore()] == ["anna", "bert"]
+
+
+def test_restore_that_is_ambiguous_is_refused_and_takes_an_identity(
+    person: Callable[[str], Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, bert, new = person("anna"), person("bert"), person("new")
+    anna.backup()
+    monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
+    address = ("--from", str(anna.target), "--of", "dev")
+    assert new.restore(*address) == "anna"
+    bert.config["platform:backup_identity"] = "bert"
+    bert.backup()
+    with pytest.raises(BackupError, match=r"identities: id-\w+ \(the last of .* UTC\), bert \(the last of"):
+        new.restore(*address)
+    assert new.restore(*address, "--identity", "bert") == "bert"
+    assert new.restore(*address, "--identity", anna.config["platform:backup_identity"]) == "anna"
+
+
+def test_snapshots_of_earlier_versions_are_restored_where_no_other_stack_has_the_name(
+    person: Callable[[str], Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, new = person("anna"), person("new")
+    anna.backup()
+    make_earlier(anna.target)
+    assert [anna.restore(), new.restore()] == ["anna", "anna"]
+    new.backup()
+    assert new.restore() == "new"
+    assert len(snapshots(anna.target)) == 4
+    monkeypatch.setenv("RESTIC_PASSWORD", PASSWORD)
+    address = ("--from", str(anna.target), "--of", "dev")
+    with pytest.raises(BackupError, match=r"identities: none \(the last of"):
+        new.restore(*address)
+    assert new.restore(*address, "--identity", "none") == "anna"
+
+
+def test_backup_to_a_folder_whose_disk_is_not_mounted_is_refused(person: Callable[[str], Person]) -> None:
+    anna = person("anna")
+    anna.backup()
+    anna.target.rename(anna.cache / "disk")
+    with pytest.raises(BackupError, match=r"backups has no backups any more\. Is the disk mounted") as refused:
+        anna.backup()
+    assert not anna.target.exists()
+    record = Path(str(refused.value).rpartition("delete ")[2])
+    record.unlink()
+    assert anna.backup() == 0
+    shutil.rmtree(anna.target)
+    (anna.cache / "disk").rename(anna.target)
+    with pytest.raises(BackupError, match="has other backups than before"):
+        anna.backup()
+
+
+def test_backup_to_another_target_creates_it(person: Callable[[str], Person], tmp_path: Path) -> None:
+    anna = person("anna")
+    anna.backup()
+    anna.target = tmp_path / "other"
+    assert anna.backup() == 0
+    assert len(snapshots(anna.target)) == 2
