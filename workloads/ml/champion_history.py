@@ -38,14 +38,16 @@ class ChampionChange:
 
 
 def champion_changes(tags: Mapping[str, str], prefix: str = TAG_PREFIX) -> list[ChampionChange]:
-    """Return the changes among the tags of a registered model, the oldest first."""
-    return [
-        ChampionChange(
-            datetime.strptime(key.removeprefix(prefix), TIME_FORMAT).replace(tzinfo=UTC), **json.loads(tags[key])
-        )
-        for key in sorted(tags)
-        if key.startswith(prefix)
-    ]
+    """Return the changes among the tags of a registered model, the oldest first. Tags of users are left out."""
+    changes = (_read_change(key.removeprefix(prefix), tags[key]) for key in sorted(tags) if key.startswith(prefix))
+    return [change for change in changes if change]
+
+
+def _read_change(time: str, text: str) -> ChampionChange | None:
+    try:
+        return ChampionChange(datetime.strptime(time, TIME_FORMAT).replace(tzinfo=UTC), **json.loads(text))
+    except (ValueError, TypeError):
+        return None
 
 
 def change_to(tags: Mapping[str, str], version: str, reason: str, author: str) -> ChampionChange | None:

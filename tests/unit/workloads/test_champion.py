@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import pytest
 
 from infra.dynamic_provider import UserError
 from tests.stand_ins import Answering, answering
+from workloads.ml.champion_history import ChampionChange, champion_changes, change_to
 from workloads.serving import champion, model_check
 from workloads.serving.champion import _ChampionProvider
 
@@ -57,6 +59,13 @@ def props() -> Iterator[dict[str, Any]]:
 def read(props: dict[str, Any]) -> dict[str, Any]:
     outs = _ChampionProvider().read("iris", props).outs or {}
     return {name: outs[name] for name in KNOWN}
+
+
+def test_history_of_champions_leaves_out_tags_of_users() -> None:
+    key, value = ChampionChange(datetime(2026, 11, 28, tzinfo=UTC), "2", "gate", "me").tag()
+    tags = {"champion.owner": "Maria", "champion.20261128T201500.000000Z": "edited by hand", key: value}
+    assert [change.version for change in champion_changes(tags)] == ["2"]
+    assert change_to(tags, "2", "gate", "me") is None
 
 
 def test_read_after_a_moved_alias_returns_the_new_version(props: dict[str, Any]) -> None:
