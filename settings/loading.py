@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from settings.types import Section
 
 PULUMI_NAMESPACES = frozenset({"pulumi", "kubernetes", "command", "azure-native"})
 """Configuration namespaces that Pulumi and its providers read themselves."""
+CREDENTIALS = re.compile(r"//[^/\s]*@")
+"""User and password of an address."""
 
 
 def load_settings(stack: str, overrides: Mapping[str, str], folder: Path = PROJECT) -> StackSettings:
@@ -90,7 +93,9 @@ def parse_stack_file(name: str, text: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise SettingsError(f"{name} is not YAML: {error}") from None
+        mark = getattr(error, "problem_mark", None)
+        place = f"see line {mark.line + 1}, column {mark.column + 1}" if mark else "a character is not allowed"
+        raise SettingsError(f"{name} is not YAML: {place}") from None
     config = content.get("config") if isinstance(content, dict) else None
     if not isinstance(config, dict):
         raise SettingsError(f"{name}: expected a mapping named config, as in any Pulumi stack file")
@@ -128,17 +133,62 @@ def _describe(fault: Any, location: tuple[int | str, ...]) -> str:
     setting = f"{namespace}:{'.'.join(path)}" if path else namespace
     if fault["type"] == "extra_forbidden":
         return f"{setting} is not a setting (see docs/settings.md)"
-    found = "" if isinstance(fault["input"], dict) or _secret_names() & set(path) else f" (found: {fault['input']!r})"
-    return f"{setting}: {message}{found}"
+    return f"{setting}: {message}{_found(namespace, path, fault['input'])}"
+
+
+def _found(namespace: str, path: Sequence[str], value: Any) -> str:
+    """Return the value for a message, "" for a section, and for what may have a secret.
+
+    A wrong section is a text or a list with all of its fields. If the setting has secrets, only values of plain fields
+    are repeated.
+    """
+    if isinstance(value, dict):
+        return ""
+    setting = _forms_at(namespace, *path[:1])
+    plain = not isinstance(value, list) and all(_is_plain(form) for form in _forms_at(namespace, *path))
+    if not plain and any(_has_secret(form) for form in setting):
+        return ""
+    return f" (found: {CREDENTIALS.sub('//***@', repr(value))})"
 
 
 @cache
-def _secret_names() -> frozenset[str]:
-    """Return the names of secret settings, whose values no message repeats."""
-    sections = StackSettings.model_json_schema()["$defs"].values()
-    return frozenset(
-        name
-        for section in sections
-        for name, schema in section["properties"].items()
-        if any(kind.get("writeOnly") for kind in schema.get("anyOf", [schema]))
-    )
+def _schema() -> dict[str, Any]:
+    return StackSettings.model_json_schema()
+
+
+def _forms_at(*path: str) -> list[dict[str, Any]]:
+    """Return the schemas that the value at a path may have. A part that is no member, such as `[key]`, is ignored."""
+    forms = _forms(_schema())
+    for part in path:
+        members = [member for form in forms if (member := _member(form, part))]
+        forms = [form for member in members for form in _forms(member)] or forms
+    return forms
+
+
+def _forms(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the alternatives of a schema, without references."""
+    if "$ref" in schema:
+        return _forms(_schema()["$defs"][schema["$ref"].rpartition("/")[2]])
+    if several := schema.get("anyOf") or schema.get("oneOf"):
+        return [form for each in several for form in _forms(each)]
+    return [schema]
+
+
+def _member(form: dict[str, Any], name: str) -> Any:
+    """Return the schema of a field, of an entry of a mapping, or of an item of a list."""
+    return form.get("properties", {}).get(name) or next(_entries(form), None)
+
+
+def _entries(form: dict[str, Any]) -> Iterator[Any]:
+    yield from form.get("patternProperties", {}).values()
+    yield from (each for each in (form.get("additionalProperties"), form.get("items")) if isinstance(each, dict))
+
+
+def _is_plain(form: dict[str, Any]) -> bool:
+    return form.get("type") not in ("object", "array") and not form.get("writeOnly")
+
+
+def _has_secret(form: dict[str, Any]) -> bool:
+    """Return True if a value of the schema is a secret, or has one at any depth."""
+    members = [*form.get("properties", {}).values(), *_entries(form)]
+    return bool(form.get("writeOnly")) or any(_has_secret(each) for member in members for each in _forms(member))

@@ -335,9 +335,63 @@ def test_load_with_a_wrong_secret_does_not_repeat_it() -> None:
     assert "c2VjcmV0" not in message
 
 
-def test_load_of_invalid_yaml_names_the_file(tmp_path: Path) -> None:
-    (tmp_path / "Pulumi.dev.yaml").write_text("config: [")
-    assert "Pulumi.dev.yaml is not YAML" in load_error({}, folder=tmp_path)
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("platform:backup", '{"target": "/x", "password": "c2VjcmV0" "oops"}'),
+        ("platform:backup", '["/x", "c2VjcmV0"]'),
+        ("platform:backup", '{"target": ["/x", "c2VjcmV0"], "password": "long-enough"}'),
+        ("platform:backup.password", '{"target": "/x", "password": ["c2VjcmV0"]}'),
+        ("platform:tracking", '{"database_url": "postgresql://u:c2VjcmV0@h/db",}'),
+        ("platform:tracking.artifacts", '{"artifacts": "secret_key: c2VjcmV0"}'),
+        ("platform:kubeflow.objects", '{"objects": ["b", "c2VjcmV0"]}'),
+        ("platform:door", "host: ml.example.com, oidc: {client_secret: c2VjcmV0}"),
+        ("platform:door.users", '{"host": "ml.example.com", "users": ["anna", "c2VjcmV0"]}'),
+        ("platform:door.users.anna", '{"host": "ml.example.com", "users": {"anna": "c2VjcmV0"}}'),
+        ("workloads:teams", '[{"shop": {"s3": {"secret_key": "c2VjcmV0"}}}]'),
+        ("workloads:teams.shop", '{"shop": "s3: {secret_key: c2VjcmV0}"}'),
+        ("workloads:teams.shop.s3", '{"shop": {"people": ["anna"], "s3": ["k", "c2VjcmV0"]}}'),
+        ("infra:hosts", "private_key: c2VjcmV0"),
+        ("infra:hosts.machines", '{"user": "u", "machines": "c2VjcmV0"}'),
+        ("infra:proxy.https", '{"https": "http://me:c2VjcmV0@proxy:3128"}'),
+    ],
+)
+def test_load_with_a_wrong_section_of_secrets_repeats_no_part_of_it(setting: str, value: str) -> None:
+    name, _, _ = setting.partition(".")
+    message = load_error({name: value})
+    assert setting in message
+    assert "c2VjcmV0" not in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        ({"platform:backup": '{"target": "backups", "password": "long-enough"}'}, "'backups'"),
+        ({"platform:tracking": '{"port": "many"}'}, "'many'"),
+        ({"workloads:teams": '{"shop": {"people": ["Anna!"]}}'}, "'Anna!'"),
+        ({"serving:together": "iris"}, "'iris'"),
+        ({PIPELINES: '["iris-local"]'}, "['iris-local']"),
+    ],
+)
+def test_load_with_a_wrong_plain_value_repeats_it(overrides: dict[str, str], found: str) -> None:
+    assert f"(found: {found})" in load_error(overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("config: [", "line 1, column 10"),
+        ("config:\n  platform:backup: {target: /x, password: 'c2VjcmV0' oops}", "line 2, column 54"),
+        ("config:\n  platform:backup: {target: /x, password: *c2VjcmV0}", "line 2, column 43"),
+        ("config: \0", "a character is not allowed"),
+    ],
+)
+def test_load_of_invalid_yaml_names_file_and_place(text: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text(text)
+    message = load_error({}, folder=tmp_path)
+    assert "Pulumi.dev.yaml is not YAML" in message
+    assert place in message
+    assert "c2VjcmV0" not in message
 
 
 def test_load_of_a_file_without_config_names_the_file(tmp_path: Path) -> None:
