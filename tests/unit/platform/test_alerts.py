@@ -71,9 +71,9 @@ FIRES: dict[str, Case] = {
     "RegistryCertificateExpires": Case({EXPIRES: f"{20 * DAY}x40"}, 20),
     "DoorCertificateExpires": Case({DOOR_EXPIRES: f"{20 * DAY}x40", DOOR_LIFETIME: f"{90 * DAY}x40"}, 20),
     "KubeletCertificateExpires": Case({TTL: f"{13 * DAY}x40"}, 20),
-    "BackupOverdue": Case({BACKED_UP: f"{-3 * DAY}x60"}, 20),
+    "BackupOverdue": Case({"backup_expected": "1x60", BACKED_UP: f"{-3 * DAY}x60"}, 20),
     "BackupMissing": Case({"backup_expected": "1x300"}, 25 * 60, "5m"),
-    "DrillOverdue": Case({DRILLED: f"{-32 * DAY}x60"}, 20),
+    "DrillOverdue": Case({"drill_expected": "1x60", DRILLED: f"{-32 * DAY}x60"}, 20),
     "DrillMissing": Case({"drill_expected": "1x800", BACKED_UP: f"{32 * DAY}x800"}, 32 * 24 * 60, "1h"),
     "PodCrashLooping": Case({WAITING % "CrashLoopBackOff": "1 0 1x8 0 1x30"}, 12),
     "PodNotReady": Case({READY: "0x60", PHASE % "Running": "1x60"}, 20),
@@ -106,7 +106,8 @@ QUIET: dict[str, dict[str, Case]] = {
     },
     "KubeletCertificateExpires": {"one that the kubelet renews soon": Case({TTL: f"{36 * DAY}x40"}, 20)},
     "BackupOverdue": {
-        "a backup of yesterday": Case({BACKED_UP: f"{-DAY}x60"}, 20),
+        "a backup of yesterday": Case({"backup_expected": "1x60", BACKED_UP: f"{-DAY}x60"}, 20),
+        "a stack that had backups once": Case({BACKED_UP: f"{-30 * DAY}x60"}, 20),
         "a stack without backups": Case({"up": "1x60"}, 20),
     },
     "BackupMissing": {
@@ -114,7 +115,12 @@ QUIET: dict[str, dict[str, Case]] = {
         "a stack without a target": Case({"up": "1x300"}, 25 * 60, "5m"),
         "a stack of today": Case({"backup_expected": "1x300"}, 12 * 60, "5m"),
     },
-    "DrillOverdue": {"a drill of last month": Case({DRILLED: f"{-30 * DAY}x60"}, 20)},
+    "DrillOverdue": {
+        "a drill of last month": Case({"drill_expected": "1x60", DRILLED: f"{-30 * DAY}x60"}, 20),
+        "a stack that could have drills once": Case(
+            {"backup_expected": "1x60", BACKED_UP: f"{-DAY}x60", DRILLED: f"{-90 * DAY}x60"}, 20
+        ),
+    },
     "DrillMissing": {
         "a first drill": Case(
             {"drill_expected": "1x800", BACKED_UP: f"{32 * DAY}x800", DRILLED: f"{32 * DAY}x800"}, 32 * 24 * 60, "1h"
