@@ -10,7 +10,7 @@ import yaml
 
 from infra.errors import UserError
 from settings.paths import PROJECT
-from settings.stack import StackSettings
+from settings.stack import UNSUPPORTED_SETTINGS, StackSettings
 from tools.cli.rehearsal.rehearsal_settings import rehearsal_settings, without_versions
 from tools.cli.rehearsal.temporary_lab import SUBNETS, TemporaryNetwork, free_subnet
 
@@ -115,6 +115,29 @@ def test_rehearsal_settings_of_committed_stacks_are_valid(stack: str) -> None:
     assert found.infra.lab.subnet == SUBNET
     assert found.infra.hosts is None
     assert found.infra.azure is None
+
+
+EXISTING = {"infra:cluster": "existing", "infra:machines": "none", "infra:existing": {"kubeconfig": "-----"}}
+OF_VENDORS = {
+    "platform:storage": "openebs",
+    "platform:storage_class": "gp3",
+    "platform:metrics": "own",
+}
+
+
+@pytest.mark.parametrize("setting", OF_VENDORS)
+def test_rehearsal_settings_of_a_vendors_cluster_are_valid(setting: str) -> None:
+    of_machines = ("infra:hosts", "infra:kubernetes", "platform:network")
+    original = {name: value for name, value in ORIGINAL.items() if name not in of_machines}
+    original |= {**EXISTING, setting: OF_VENDORS[setting], "platform:backup": {"target": "/b", "password": "-" * 9}}
+    validated(original)
+    found = validated(rehearsal_settings(original, NETWORK, (1, 2)))
+    assert (found.infra.cluster, found.infra.existing) == ("kubeadm", None)
+
+
+def test_rehearsal_settings_leave_out_all_settings_of_vendors_clusters() -> None:
+    unsupported, _ = UNSUPPORTED_SETTINGS["kubeadm"]
+    assert OF_VENDORS.keys() == {f"platform:{name}" for name in unsupported}
 
 
 def test_free_subnet_is_in_no_other_network() -> None:
