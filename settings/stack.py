@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import model_validator
 
 from settings.infra import InfraSettings
-from settings.platform import PlatformSettings
+from settings.platform import KubeflowSettings, MonitoringSettings, PlatformSettings, TrackingSettings
 from settings.serving import ServingSettings
 from settings.store_rules import check_stores
 from settings.team_rules import check_teams
@@ -75,7 +75,17 @@ class StackSettings(Section):
         for name, pipeline in self.workloads.pipelines.items():
             if pipeline.serve and (pipeline.model or name) not in serving.together:
                 _reserve_port(taken, pipeline.port or serving.port, f"workloads:pipelines.{name}.port")
+        if self.infra.cluster != "none":
+            self._check_forwarded_ports()
         return self
+
+    def _check_forwarded_ports(self) -> None:
+        """Require that `make pages` can forward each page without an address outside the cluster."""
+        served = [each for each in self.workloads.pipelines.values() if each.serve and not each.port]
+        forwarded: dict[int, str] = {}
+        for prefix, page in self._pages().items():
+            if page.service == "ClusterIP" and (page is not self.serving or (served and self.platform.door is None)):
+                _reserve_port(forwarded, page.port, f"{prefix}port")
 
     @model_validator(mode="after")
     def _check_models(self) -> StackSettings:
@@ -162,7 +172,7 @@ class StackSettings(Section):
             )
         if self.infra.cluster == "kubeadm" and platform.load_balancer is None:
             raise ValueError("platform:door: the door needs an address; set platform:load_balancer")
-        if beside := [f"{setting}: {kind}" for setting, kind in self._pages().items() if kind != "ClusterIP"]:
+        if beside := [f"{setting}: {kind}" for setting, kind in self._outside().items()]:
             raise ValueError(
                 f"{', '.join(beside)}: this address would bypass platform:door; set ClusterIP, or remove platform:door"
             )
@@ -180,18 +190,20 @@ class StackSettings(Section):
         check_teams(self.infra, self.platform, self.workloads)
         return self
 
-    def _pages(self) -> dict[str, str]:
-        """Return the type of the Service of each page and of the models, by its setting."""
+    def _pages(self) -> dict[str, TrackingSettings | MonitoringSettings | KubeflowSettings | ServingSettings]:
+        """Return the settings of each page and of the models, which have a Service with a port, by their prefix."""
         platform = self.platform
-        services: dict[str, str] = {
-            "platform:tracking.service": platform.tracking.service,
-            "serving:service": self.serving.service,
+        return {
+            "platform:tracking.": platform.tracking,
+            "serving:": self.serving,
+            **({"platform:monitoring.": platform.monitoring} if platform.monitoring else {}),
+            **({"platform:kubeflow.": platform.kubeflow} if platform.pipelines == "kubeflow" else {}),
         }
-        if platform.monitoring:
-            services["platform:monitoring.service"] = platform.monitoring.service
-        if platform.pipelines == "kubeflow":
-            services["platform:kubeflow.service"] = platform.kubeflow.service
-        return services
+
+    def _outside(self) -> dict[str, str]:
+        """Return the type of each Service with an address outside the cluster, by its setting."""
+        pages = self._pages().items()
+        return {f"{prefix}service": page.service for prefix, page in pages if page.service != "ClusterIP"}
 
     @model_validator(mode="after")
     def _check_plain_http(self) -> StackSettings:
@@ -206,8 +218,8 @@ class StackSettings(Section):
             )
         if self.infra.cluster == "none":
             return self
-        pages = {setting: kind for setting, kind in self._pages().items() if setting != "serving:service"}
-        if exposed := [f"{setting}: {kind}" for setting, kind in pages.items() if kind != "ClusterIP"]:
+        pages = {setting: kind for setting, kind in self._outside().items() if setting != "serving:service"}
+        if exposed := [f"{setting}: {kind}" for setting, kind in pages.items()]:
             raise ValueError(
                 f"{', '.join(exposed)}: its password would cross the network without TLS; set ClusterIP, which "
                 "`make pages` forwards to this computer and platform:door offers over HTTPS, or "

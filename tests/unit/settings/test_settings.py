@@ -263,6 +263,41 @@ def test_load_with_a_wrong_cluster_setting_names_it(overrides: dict[str, str], e
     assert all(part in message for part in expected), message
 
 
+CLUSTER_IPS = {
+    "platform:tracking": {"service": "ClusterIP"},
+    "platform:monitoring": {"service": "ClusterIP"},
+    "platform:kubeflow": {"service": "ClusterIP"},
+    "serving:service": "ClusterIP",
+}
+
+
+def with_ports(ports: dict[str, int], more: dict[str, Any]) -> dict[str, str]:
+    """Return the overrides of a lab whose pages have no address outside the cluster."""
+    settings: dict[str, Any] = {"platform:pipelines": "kubeflow", **CLUSTER_IPS, **more}
+    for name, port in ports.items():
+        settings |= {name: {**settings[name], "port": port}} if name in settings else {f"{name}:port": port}
+    return {name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in settings.items()}
+
+
+@pytest.mark.parametrize(
+    ("ports", "fault"),
+    [
+        ({"platform:monitoring": 5050}, "platform:monitoring.port: port 5050 is already taken by platform:tracking."),
+        ({"platform:kubeflow": 9090}, "platform:kubeflow.port: port 9090 is already taken by platform:monitoring."),
+        ({"platform:kubeflow": 5005}, "platform:kubeflow.port: port 5005 is already taken by serving:port"),
+    ],
+)
+def test_load_of_a_cluster_with_two_pages_at_one_port_names_both(ports: dict[str, int], fault: str) -> None:
+    assert fault in load_error(with_ports(ports, {}), "lab")
+    one_outside = {next(iter(ports)): {"service": "LoadBalancer"}}
+    assert load_settings("lab", with_ports(ports, one_outside))
+
+
+def test_load_of_a_door_with_a_page_at_the_port_of_models_succeeds() -> None:
+    door = {"platform:door": {"host": "ml.example.com"}}
+    assert load_settings("lab", with_ports({"platform:monitoring": 5005}, door))
+
+
 def test_load_cluster_engine_without_a_cluster_raises() -> None:
     for engine in ("job", "kubeflow"):
         assert f"{engine} does not go with infra:cluster: none" in load_error({"platform:pipelines": engine})
