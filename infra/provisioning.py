@@ -10,10 +10,11 @@ import pulumi
 
 from infra.blob_account import BlobAccount
 from infra.hosts import hosts
-from infra.lab.lab import VIRTUAL_ADDRESS, Lab
+from infra.lab.lab import Lab
 from infra.machine import Machine
 from infra.registry import ContainerRegistry
 from settings.infra import InfraSettings
+from settings.machines.lab_settings import BRIDGE, VIRTUAL_ADDRESS
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def provision_machines(settings: InfraSettings, stack: str, directory: Path) -> 
         lab = Lab("lab", settings=settings.lab, stack=stack, directory=directory)
         subnet, several = settings.lab.subnet, settings.lab.control_planes > 1
         virtual_address = str(subnet[VIRTUAL_ADDRESS]) if several else None
-        return ProvisionedMachines(lab.machines, str(subnet[1]), [lab.network], virtual_address=virtual_address)
+        return ProvisionedMachines(lab.machines, str(subnet[BRIDGE]), [lab.network], virtual_address=virtual_address)
     if settings.machines == "azure":
         # The SDK takes five seconds to import.
         from infra.azure.site import AzureSite

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from settings.machines.azure_settings import AzureSettings
-from settings.machines.control_planes import ControlPlanes, check_control_planes
+from settings.machines.control_planes import check_control_planes
+from settings.machines.lab_settings import LabSettings
 from settings.paths import VERSIONS
 from settings.types import HostKey, HostName, Section, Subnet
 
-
-class LabSettings(Section):
-    """Machines inside this computer: control planes and workers."""
-
-    size: int = Field(default=3, ge=1, le=10)
-    """Number of machines. Without workers, the control planes run pods, too."""
-    control_planes: ControlPlanes = 1
-    """Number of control planes among the machines: 1, 3 or 5. The others are workers."""
-    subnet: Subnet = ipaddress.IPv4Network("10.20.0.0/24")
-    """Subnet of the bridge that connects the machines. This computer gets its first address."""
-
-    @model_validator(mode="after")
-    def _check_size(self) -> LabSettings:
-        if self.control_planes > self.size:
-            raise ValueError(f"size: {self.size} is less than control_planes; set {self.control_planes} or more")
-        return self
+OLDEST_MINOR = 32
+"""Oldest minor version of Kubernetes 1 that has the phases of `kubeadm upgrade apply`."""
 
 
 class BastionSettings(Section):
@@ -133,7 +121,8 @@ class KubernetesSettings(Section):
     """The cluster that kubeadm creates."""
 
     version: Annotated[str, StringConstraints(pattern=r"^1\.\d+\.\d+$")] = VERSIONS["kubernetes"]["version"]
-    """Kubernetes version. A newer version upgrades the cluster, see [Operating](operate.md#upgrade-kubernetes)."""
+    """Kubernetes version, 1.32 or newer. A newer version upgrades the cluster, see
+    [Operating](operate.md#upgrade-kubernetes)."""
     pod_subnet: Subnet = ipaddress.IPv4Network("10.32.0.0/16")
     """Address range of pods."""
     service_subnet: Subnet = ipaddress.IPv4Network("10.96.0.0/16")
@@ -144,12 +133,32 @@ class KubernetesSettings(Section):
     names: list[str] = Field(default_factory=list)
     """Further names and addresses of the API server, for its certificate."""
     endpoint: str | None = None
-    """With `infra:machines: hosts`: host name or address of the API server for this computer. With several control
+    """With `infra:machines: hosts`: host name or IPv4 address of the API server for this computer. With several control
     planes and no `virtual_address`, it is a load balancer in front of them (port 6443), which the nodes use, too.
     Unset: `virtual_address`, or the address of the control plane."""
     virtual_address: ipaddress.IPv4Address | None = None
     """Unused address in the control planes' network, for the API server. keepalived moves it when a machine or an API
     server fails. Unset: none; a lab with several control planes takes the tenth address of its subnet."""
+
+    @field_validator("version")
+    @classmethod
+    def _check_version(cls, version: str) -> str:
+        if int(version.split(".")[1]) < OLDEST_MINOR:
+            raise ValueError(
+                f"{version} is too old: `make up` runs `kubeadm upgrade apply phase`, which exists since "
+                f"1.{OLDEST_MINOR}; set 1.{OLDEST_MINOR}.0 or newer"
+            )
+        return version
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str | None) -> str | None:
+        if endpoint and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", endpoint):
+            raise ValueError(
+                "write a host name or an IPv4 address alone, in lower case, without https://, port and path; the port "
+                "is always 6443"
+            )
+        return endpoint
 
 
 class InfraSettings(Section):

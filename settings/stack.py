@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import model_validator
 
+from settings.address_rules import check_addresses
 from settings.infra import InfraSettings
 from settings.platform import KubeflowSettings, MonitoringSettings, PlatformSettings, TrackingSettings
 from settings.serving import ServingSettings
@@ -244,6 +245,11 @@ class StackSettings(Section):
                 "platform:registry: the platform's images are pushed to a registry that the cluster pulls from: set "
                 "url, username and password of yours, or with AKS infra:azure.registry: true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_addresses(self) -> StackSettings:
+        check_addresses(self.infra, self.platform, self._outside())
         return self
 
 

@@ -11,16 +11,9 @@ from infra.lab.lab_machine import LabMachine
 from infra.lab.lab_network import LabNetwork
 from infra.lab.lab_root import USER, LabRoot
 from infra.lab.requirements import require_inotify_instances
-from infra.machine import Machine, Role
+from infra.machine import Machine
 from infra.secrets import SshKey
-from settings.infra import LabSettings
-
-FIRST_MACHINE = 11
-"""Position of the first control plane's address in the subnet; workers follow it."""
-OTHER_CONTROL_PLANES = 6
-"""Position of the second control plane's address in the subnet; others follow it."""
-VIRTUAL_ADDRESS = 10
-"""Position of the API server's address in the subnet, with several control planes."""
+from settings.machines.lab_settings import LabSettings, machine_positions
 
 
 class Lab(pulumi.ComponentResource):
@@ -84,16 +77,3 @@ class Lab(pulumi.ComponentResource):
                 )
             )
         self.register_outputs({})
-
-
-def machine_positions(settings: LabSettings) -> list[tuple[str, Role, int]]:
-    """Return name, role and position in the subnet of each machine. They do not depend on the number of the others."""
-    others: list[tuple[str, Role, int]] = [
-        (f"control-plane-{index + 1}", "control-plane", OTHER_CONTROL_PLANES + index - 1)
-        for index in range(1, settings.control_planes)
-    ]
-    workers: list[tuple[str, Role, int]] = [
-        (f"worker-{index}", "worker", FIRST_MACHINE + index)
-        for index in range(1, settings.size - settings.control_planes + 1)
-    ]
-    return [("control-plane", "control-plane", FIRST_MACHINE), *others, *workers]

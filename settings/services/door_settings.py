@@ -102,7 +102,8 @@ class DoorSettings(Section):
     host: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
     """Host name or IPv4 address of the door, which its certificate has."""
     address: ipaddress.IPv4Address | None = None
-    """Address that the load balancer gives to the door. Unset: `host` if that is an address, else any."""
+    """Address that the load balancer gives to the door, one of `platform:load_balancer.addresses` if there are any.
+    Unset: `host` if that is an address, else any."""
     certificate: DoorCertificateSettings | None = None
     """Certificate of `host`. Unset: the stack makes one with its authority; `make trust` prints the authority."""
     acme: AcmeSettings | None = None

@@ -13,7 +13,7 @@ class LoadBalancerSettings(Section):
     """MetalLB, which gives addresses to Services of type LoadBalancer."""
 
     addresses: str
-    """Addresses in the network of the machines, as `first-last` or as a subnet in CIDR notation."""
+    """Unused addresses in the network of the machines, as `first-last` or as a subnet in CIDR notation."""
 
     @field_validator("addresses")
     @classmethod
@@ -24,3 +24,10 @@ class LoadBalancerSettings(Section):
         if ipaddress.IPv4Address(first) > ipaddress.IPv4Address(last):
             raise ValueError(f"{first} comes after {last}; write the lower address first")
         return addresses
+
+    def contains(self, address: ipaddress.IPv4Address) -> bool:
+        """Return True if the load balancer may give the address to a Service."""
+        first, _, last = self.addresses.partition("-")
+        if not last:
+            return address in ipaddress.IPv4Network(first)
+        return ipaddress.IPv4Address(first) <= address <= ipaddress.IPv4Address(last)

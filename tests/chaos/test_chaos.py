@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.lab.lab import machine_positions
-from settings.infra import LabSettings
+from settings.machines.lab_settings import LabSettings, machine_positions
 from tests.harness import Stack, changes
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import cluster_of

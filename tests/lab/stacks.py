@@ -12,10 +12,9 @@ import pytest
 import yaml
 
 from infra.lab.bridge import Bridge
-from infra.lab.lab import machine_positions
 from infra.lab.lab_root import root_file_system
 from infra.lab.machine_container import MachineContainer
-from settings.infra import LabSettings
+from settings.machines.lab_settings import LabSettings, machine_positions
 from tests.harness import CHECKOUT, Stack, copy_of_checkout, temporary_stacks
 
 from .network import free_network

@@ -11,11 +11,10 @@ import pytest
 
 from infra.dynamic_provider import UserError
 from infra.lab import requirements
-from infra.lab.lab import VIRTUAL_ADDRESS, machine_positions
 from infra.lab.lab_machine import _LabMachineProvider
 from infra.lab.lab_network import _LabNetworkProvider
 from infra.lab.machine_container import MachineContainer
-from settings.infra import LabSettings
+from settings.machines.lab_settings import VIRTUAL_ADDRESS, LabSettings, machine_positions
 
 PROPS = {"hostname": "worker-1", "stack": "other", "subnet": "10.99.0.0/24", "address": "10.99.0.12", "folder": "/x"}
 

@@ -500,8 +500,9 @@ def test_load_with_passwords_over_plain_http_names_each_service(stack: str) -> N
 
 @pytest.mark.parametrize("stack", ["azure", "managed", "onprem"])
 def test_load_with_plain_http_allowed_or_cluster_ips_succeeds(stack: str) -> None:
-    assert load_settings(stack, EXPOSED | {"platform:allow_plain_http": "true"})
-    assert load_settings(stack, {"platform:monitoring": "{}", "serving:service": "LoadBalancer"})
+    balanced = {"platform:load_balancer": '{"addresses": "192.0.2.200-192.0.2.219"}'}
+    assert load_settings(stack, EXPOSED | balanced | {"platform:allow_plain_http": "true"})
+    assert load_settings(stack, balanced | {"platform:monitoring": "{}", "serving:service": "LoadBalancer"})
 
 
 def test_load_with_blobs_over_plain_http_names_the_address() -> None:

@@ -123,7 +123,7 @@ def test_load_with_a_container_of_a_team_needs_the_account_of_the_stack() -> Non
         "infra:cluster": "kubeadm",
         "infra:azure": '{"operator": "192.0.2.0/24"}',
         "platform:pipelines": "job",
-        "platform:load_balancer": '{"addresses": "10.0.0.10-10.0.0.20"}',
+        "platform:load_balancer": '{"addresses": "10.20.0.200-10.20.0.219"}',
         "workloads:pipelines": '{"iris-external": {}, "batch-predict": {}}',
     }
     given = overrides({"shop": SHOP | DATA}, **without_file)
