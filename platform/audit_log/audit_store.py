@@ -58,7 +58,7 @@ class AuditSearch:
     """A search for entries.
 
     Args:
-        user: the name of the user; "" for all.
+        user: the name of the user, in upper or lower case; "" for all.
         since: the earliest time in seconds since 1970.
         contains: a text within any field.
         limit: the number of entries, the newest first.
@@ -126,7 +126,7 @@ class AuditStore:
         query = "SELECT * FROM entries WHERE time >= ?"
         values: list[Any] = [search.since]
         if search.user:
-            query, values = f"{query} AND user = ?", [*values, search.user]
+            query, values = f"{query} AND lower(user) = lower(?)", [*values, search.user]
         if search.contains:
             query, values = f"{query} AND instr(lower({ANYWHERE}), lower(?))", [*values, search.contains]
         with self._connection() as connection:

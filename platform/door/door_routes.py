@@ -283,8 +283,8 @@ def _members(teams: Mapping[str, TeamSettings]) -> dict[str, Any]:
                 found.setdefault(member, []).append(name)
     return {
         "names": dict.fromkeys(teams, True),
-        "people": {person: ",".join(names) for person, names in people.items()},
-        "groups": {group: ",".join(names) for group, names in groups.items()},
+        "people": {person: ",".join(dict.fromkeys(names)) for person, names in people.items()},
+        "groups": {group: ",".join(dict.fromkeys(names)) for group, names in groups.items()},
     }
 
 

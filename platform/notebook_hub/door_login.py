@@ -41,7 +41,7 @@ class DoorAuthenticator(Authenticator):  # type: ignore[misc]
         return found if found and found["name"] == user.name else False
 
     def normalize_username(self, username: str) -> str:
-        """Return the name as it is: the door distinguishes upper and lower case."""
+        """Return the name as the door writes it."""
         return username
 
 

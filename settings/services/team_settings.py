@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, model_validator
 
 from settings.services.blob_settings import ContainerSettings
-from settings.services.door_settings import UserName
 from settings.services.s3_settings import DataStoreSettings
 from settings.types import Name, Section
 
+PersonName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$", to_lower=True)]
 TeamName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$")]
 
 
@@ -38,8 +38,8 @@ class TeamQuotaSettings(Section):
 class TeamSettings(Section):
     """Persons who own pipelines and models, which no other team sees; see [Teams](door.md#teams)."""
 
-    people: list[UserName] = Field(default_factory=list)
-    """Names in `platform:door.users`; with `platform:door.oidc`, verified email addresses."""
+    people: list[PersonName] = Field(default_factory=list)
+    """Names in `platform:door.users`; with `platform:door.oidc`, verified email addresses, in upper or lower case."""
     groups: list[str] = Field(default_factory=list)
     """Groups of the OpenID Connect provider."""
     pipelines: list[Name] = Field(default_factory=list)

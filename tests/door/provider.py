@@ -10,6 +10,8 @@ PERSONS = {
     "ada": {"email": "ada@example.com", "email_verified": True, "groups": ["staff", "ml-admins"]},
     "eve": {"email": "eve@example.com", "email_verified": True, "groups": ["ml-editors"]},
     "fay": {"email": "fay@example.com", "email_verified": True, "groups": ["ml-flora", "ml-editors"]},
+    "amy": {"email": "Amy.Miller@Example.com", "email_verified": True, "groups": ["ml-editors"]},
+    "kai": {"email": "\u212aai@example.com", "email_verified": True, "groups": ["ml-editors"]},
     "uma": {"email": "uma@example.com", "email_verified": True, "groups": ["visitors"]},
     "una": {"email": "una@example.com", "email_verified": False, "groups": ["ml-admins"]},
     "pat": {"email": "writer", "email_verified": True, "groups": ["ml-admins"]},

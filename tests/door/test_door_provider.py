@@ -54,7 +54,11 @@ def provider_door(folder: Path, mlflow_url: str) -> Iterator[DoorProcesses]:
             [sys.executable, "-m", "tests.door.provider", str(port), str(certificate), str(key)],
         )
         until(lambda: answers(f"https://{HOST}:{port}/jwks", verify=str(ca)), what="the provider")
-        teams = {"flora": TeamSettings(groups=["ml-flora"])}
+        teams = {
+            "flora": TeamSettings.model_validate(
+                {"groups": ["ml-flora"], "people": ["Amy.Miller@example.COM", "kai@example.com"]}
+            )
+        }
         models = {"iris": replace(MODELS["iris"], team="flora")}
         yield stack.enter_context(running_door(files, settings, mlflow_url, models, teams))
 
@@ -93,6 +97,21 @@ def test_groups_of_the_provider_give_the_teams(provider_door: DoorProcesses) -> 
     for person, status in {"fay": 200, "eve": 403, "ada": 200}.items():
         session, _ = sign_on(provider_door, person)
         assert session.get(f"{provider_door.url}/models/iris/").status_code == status, person
+
+
+def test_address_with_capitals_is_that_of_the_settings(provider_door: DoorProcesses) -> None:
+    session, _ = sign_on(provider_door, "amy")
+    assert session.get(f"{provider_door.url}/models/iris/").status_code == 200
+    assert "amy.miller@example.com, editor" in session.get(f"{provider_door.url}/").text
+    assert session.get(f"{provider_door.url}{CURRENT}amy.miller@example.com").json()["user"]["is_admin"] is False
+    until(partial(has_actions, provider_door, "amy.miller@example.com", {"signed in"}), what="the entry")
+
+
+def test_letter_that_only_looks_like_ascii_is_no_address_of_the_settings(provider_door: DoorProcesses) -> None:
+    """Try the Kelvin sign, whose lower case is the letter k."""
+    session, answer = sign_on(provider_door, "kai")
+    assert answer.status_code == 403
+    assert session.get(f"{provider_door.url}/models/iris/").status_code == 403
 
 
 def test_person_without_a_group_of_the_settings_is_refused(provider_door: DoorProcesses) -> None:

@@ -101,15 +101,21 @@ async function bySession(r, area) {
     return {status: status, user: caller.user, role: role, teams: teams, team: own.join(',')};
 }
 
-// Return the person of a session and their groups, null without a valid session. A name that is no identity is "".
+// Return the person of a session and their groups, null without a valid session. A name that is no identity is "". Email
+// addresses are in lower case, as in the settings: providers write the address of one person in several ways.
 async function session(cookie) {
     const reply = await ngx.fetch(`${access.sign_on}/oauth2/auth`, {headers: {Cookie: cookie}});
     if (reply.status !== 202) {
         return null;
     }
-    const user = reply.headers.get('X-Auth-Request-Email') || reply.headers.get('X-Auth-Request-User') || '';
+    const address = reply.headers.get('X-Auth-Request-Email');
+    const user = address || reply.headers.get('X-Auth-Request-User') || '';
     const groups = (reply.headers.get('X-Auth-Request-Groups') || '').split(',');
-    return {user: IDENTITY.test(user) ? user : '', groups: groups};
+    if (!IDENTITY.test(user)) {
+        return {user: '', groups: groups};
+    }
+    // Lower case comes after the check: other alphabets have letters whose lower case is one of ASCII.
+    return {user: address ? user.toLowerCase() : user, groups: groups};
 }
 
 function roleOf(user, groups) {

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from mlplatform.door.door_routes import _members
 from mlplatform.team_rights import owned_by_teams
 
 from settings.errors import SettingsError
@@ -35,6 +36,16 @@ def test_team_owns_its_pipelines_and_the_models_that_they_train() -> None:
         "*": {"experiments": ["iris-local"], "models": {"iris-local": False}},
         "shop": {"experiments": ["iris-external", "batch-predict"], "models": {"iris": True, "rose": True}},
     }
+
+
+def test_persons_of_a_team_are_in_lower_case() -> None:
+    provider = {"issuer": "https://id.example.com", "client": "c", "client_secret": "s", "groups": {"g": "editor"}}
+    door = json.dumps({"host": "10.20.0.219", "oidc": provider})
+    shop = SHOP | {"people": ["Anna.Smith@Example.com", "anna.smith@example.com"]}
+    teams = load_settings("lab", overrides({"shop": shop}, **{"platform:door": door})).workloads.teams
+    assert set(teams["shop"].people) == {"anna.smith@example.com"}
+    assert _members(teams)["people"] == {"anna.smith@example.com": "shop"}
+    load_settings("lab", overrides({"shop": SHOP | {"people": ["Sam"]}}))
 
 
 def test_team_may_have_a_container_beside_the_shared_one() -> None:

@@ -108,6 +108,13 @@ def test_audit_of_a_stack_without_a_door_prints_the_entries_of_this_computer(
         audit(stack, ["--since", "yesterday"])
 
 
+def test_entries_of_a_person_are_found_in_upper_and_lower_case(cache: Path, log: _DoorLog) -> None:
+    entries = [AuditEntry(NOW, user, "denied", "/capitals") for user in ("amy@example.com", "Amy@example.com", "bo")]
+    log.add_once(entries)
+    found = log.search(AuditSearch("AMY@example.com", contains="/capitals"))
+    assert {each["user"] for each in found} == {"amy@example.com", "Amy@example.com"}
+
+
 def test_champions_are_added_to_the_log_once(cache: Path, log: _DoorLog, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = AuditEntry(NOW, "pipeline wine, run 1", "set the champion", "wine/1")
     monkeypatch.setattr(audit_entries, "_champion_entries", lambda _: iter([entry]))
