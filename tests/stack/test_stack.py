@@ -382,12 +382,14 @@ def test_backup_has_database_files_blobs_state_and_predictions(
     settings = stack.settings | {"platform:backup": backups}
     code, output = stack.make("backup", settings)
     assert code == 0, output
-    data, state = (tmp_path / "backups" / f"{number:08}" / "content" for number in range(2))
+    data, state = sorted(file.with_name("content") for file in (tmp_path / "backups").glob("*/snapshot.json"))
     manifest = json.loads((data / "manifest.json").read_text())
     assert set(manifest["versions"]) >= {"iris/1"}
     assert len(manifest["runs"]) >= 3
     assert "setosa" in manifest["predictions"]["iris"]["response"]
-    assert (data / "container" / "iris.csv").read_bytes() == (CHECKOUT / "workloads/data/iris.csv").read_bytes()
+    index = json.loads((data / "container.json").read_text())
+    blobs = {blob["name"]: data / "container" / blob["file"] for blob in index}
+    assert blobs["iris.csv"].read_bytes() == (CHECKOUT / "workloads/data/iris.csv").read_bytes()
     assert list((data / "mlflow" / "artifacts").rglob("model.onnx"))
     with sqlite3.connect(data / "mlflow" / "mlflow.db") as database:
         assert database.execute("select count(*) from runs").fetchone()[0] == len(manifest["runs"])
