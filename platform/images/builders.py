@@ -88,7 +88,8 @@ class Buildah:
     storage: Path
 
     def build(self, context: Path, target: str, base: str | None, name: str, registry: RegistryClient) -> None:
-        """Build the stage `target` in a chroot."""
+        """Build the stage `target` in a chroot. No other build may run: what killed ones left is deleted first."""
+        self._run("rm", "--all")
         arguments = ["--build-arg", f"BASE={base}"] if base else []
         options = ["--isolation", "chroot", "--format", "oci", "--timestamp", EPOCH, "--layers", "--pull"]
         with _login(registry) as folder:

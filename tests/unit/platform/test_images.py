@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mlplatform.images.builders import Buildah
 from mlplatform.images.image import LIBRARIES, MODEL_SERVER, NOTEBOOKS, RECIPES, WORKLOADS, Recipe
 from mlplatform.images.locked_packages import bill_of_materials, locked_packages
+from mlplatform.images.registry_client import RegistryClient
 
 from infra.dynamic_provider import UserError
 from settings.paths import PROJECT
 from workloads.engines.base import RunRequest
 from workloads.engines.job.job_manifests import dask_manifest, job_manifest
 from workloads.engines.pod_dask import DaskPods
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("buildah") is None, reason="builds need root and buildah")
+def test_build_deletes_what_a_killed_build_left(tmp_path: Path) -> None:
+    storage, context = tmp_path / "buildah", tmp_path / "context"
+    context.mkdir()
+    (context / "file").write_text("content")
+    (context / "Dockerfile").write_text("FROM scratch AS stage\nCOPY file /\n")
+    registry = RegistryClient("127.0.0.1:1", "user", "word", "")
+    buildah = Buildah(storage)
+
+    def run(*arguments: str) -> str:
+        (root,) = (each for each in storage.iterdir() if not each.name.endswith("-run"))
+        options = ["--root", root, "--runroot", f"{root}-run", "--storage-driver", root.name]
+        return subprocess.run(["buildah", *options, *arguments], check=True, capture_output=True, text=True).stdout
+
+    buildah.build(context, "stage", None, "image", registry)
+    run("from", "image")
+    assert run("containers", "--quiet") != ""
+    buildah.build(context, "stage", None, "image", registry)
+    assert run("containers", "--quiet") == ""
 
 
 def test_model_server_packages_are_only_those_of_the_server() -> None:
