@@ -85,8 +85,13 @@ def test_prometheus_scrapes_all_targets(api: KubernetesClient, prometheus: Asked
 
 
 def test_prometheus_rules_evaluate_without_error(prometheus: Asked) -> None:
-    groups = prometheus.get("/api/v1/rules").json()["data"]["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
+    def evaluated() -> list[dict[str, Any]] | None:
+        """Return the rules; None if Prometheus has just started and has not evaluated all of them yet."""
+        groups = prometheus.get("/api/v1/rules").json()["data"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        return None if any(rule["health"] == "unknown" for rule in rules) else rules
+
+    rules = until(evaluated, seconds=120, what="the first evaluation of all rules")
     assert len([rule for rule in rules if rule["type"] == "alerting"]) >= 11
     assert {rule["name"]: rule["health"] for rule in rules if rule["health"] != "ok"} == {}
 
