@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,7 @@ class Model:
             # The answers of a forest repeat: it has one for each division of its trees' votes among the classes.
             self.encode_answer = lru_cache(kept_answers(len(self.signature.classes)))(self.encode_answer)
         self._float32_row = struct.Struct(f"={features}f")
+        self._reading = Lock()
 
     def predict(self, rows: Rows) -> tuple[Outputs, bytes]:
         """Predict rows [rows, features] in the model's order; return also the rows as bytes of float32."""
@@ -105,12 +107,17 @@ class Model:
         rounded: Sequence[float] = self._float32_row.unpack(inputs)
         return self._scorer.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
 
-    @cached_property
+    @property
     def contributions(self) -> Contributions | str:
         """The contributions of the features, or the reason why the model has none.
 
-        The first use reads the graph, which takes up to seconds.
+        The first use reads the graph, which takes up to seconds. Other threads wait for it.
         """
+        with self._reading:
+            return self._contributions
+
+    @cached_property
+    def _contributions(self) -> Contributions | str:
         run, names = self._session.run, self._output_names
         try:
             return Contributions(self._onnx, self.signature, lambda rows: run(names, {FEATURES: rows})[-1])

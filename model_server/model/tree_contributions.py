@@ -19,6 +19,8 @@ INFINITY = math.inf
 LEAF, AT_MOST, BELOW, ABOVE, AT_LEAST = "LEAF", "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"
 COVER_TOLERANCE = 0.01
 """Difference between the rows of a node and those of its branches; XGBoost rounds them."""
+MOST_CELLS = 2_000_000
+"""Leaves times the features on the way to one, at most: to read so many takes some 300 MB and seconds."""
 
 
 class NoTrees(ValueError):
@@ -56,19 +58,27 @@ class TreeContributions:
         cost: arithmetic operations of a row.
 
     Raises:
-        NoTrees: the trees lack the numbers of their training rows, or split in another way than by order.
+        NoTrees: the trees lack the numbers of their training rows, split in another way than by order, or have too
+            many leaves.
     """
 
     def __init__(self, attributes: Mapping[str, Any], prefix: str, features: int, outputs: int) -> None:
-        paths = list(_paths(attributes))
-        depth = max((len(path) for _, path in paths), default=0) or 1
-        splits = [[*path.values(), *[ANY] * (depth - len(path))] for _, path in paths]
-        self._columns = np.array([[*path, *[0] * (depth - len(path))] for _, path in paths])
-        self._low, self._high, self._takes_missing, self._shares = (
-            np.array([[split[member] for split in row] for row in splits]) for member in range(4)
-        )
-        numbers = {leaf: number for number, (leaf, _) in enumerate(paths)}
-        self._values = np.zeros((outputs, len(paths)))
+        leaves, depth = attributes["nodes_modes"].count(LEAF.encode()), _longest_path(attributes)
+        if leaves * depth > MOST_CELLS:
+            raise NoTrees(
+                f"its trees have too many leaves, {leaves:,} with up to {depth} features each; leaves times features "
+                f"may be at most {MOST_CELLS:,}; train fewer or smaller trees"
+            )
+        self._columns = np.zeros((leaves, depth), int)
+        splits = np.tile(np.array(ANY)[:, None, None], (1, leaves, depth))
+        numbers: dict[tuple[int, int], int] = {}
+        for number, (leaf, path) in enumerate(_paths(attributes)):
+            numbers[leaf] = number
+            self._columns[number, : len(path)] = list(path)
+            splits[:, number, : len(path)] = np.array([*path.values()]).reshape(-1, len(ANY)).T
+        self._low, self._high, missing, self._shares = splits
+        self._takes_missing = missing.astype(bool)
+        self._values = np.zeros((outputs, leaves))
         entries = (attributes[f"{prefix}_{name}"] for name in ("treeids", "nodeids", "ids", "weights"))
         for tree, node, output, weight in zip(*entries, strict=True):
             self._values[output if outputs > 1 else 0, numbers[tree, node]] += weight
@@ -96,6 +106,22 @@ class TreeContributions:
         return np.stack(
             [np.bincount(columns, (changes * each[:, None]).ravel(), self._features) for each in self._values]
         )
+
+
+def _longest_path(attributes: Mapping[str, Any]) -> int:
+    """Return the number of features on the way to a leaf, at most: the splits on it, or the features of all splits."""
+    names = ("treeids", "nodeids", "truenodeids", "falsenodeids", "featureids")
+    trees, ids, true, false, features = (np.array(attributes[f"nodes_{name}"]) for name in names)
+    branches = np.array([mode != LEAF.encode() for mode in attributes["nodes_modes"]])
+    used = len(np.unique(features[branches]))
+    first = trees * (ids.max() + 1)
+    order = np.argsort(first + ids)
+    depth, level = 0, np.flatnonzero(branches & (ids == 0))
+    while level.size and depth < used:
+        children = np.concatenate([first[level] + true[level], first[level] + false[level]])
+        level = order[np.searchsorted(first + ids, np.unique(children), sorter=order)]
+        depth, level = depth + 1, level[branches[level]]
+    return depth or 1
 
 
 def _paths(attributes: Mapping[str, Any]) -> Iterator[tuple[tuple[int, int], Path]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +29,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from model_server.model import model, tree_contributions
 from model_server.model.contributions import Contributions, NoContributions
-from model_server.model.model_package import ModelSignature
+from model_server.model.model import Model
+from model_server.model.model_package import ModelSignature, read_package
 from tests.server.models import boosters
 from tests.server.running import Server
 from tests.server.typed_models import HOME
@@ -196,6 +201,38 @@ def test_contributions_of_trees_without_training_rows_are_refused() -> None:
     onnx = to_onnx(tree, initial_types=inputs, options={"zipmap": False}).SerializeToString()
     with pytest.raises(NoContributions, match="lack the numbers of training rows"):
         contributions(onnx, ["a", "b", "c"], "classification")
+
+
+def test_contributions_of_trees_with_too_many_leaves_are_refused_before_their_paths_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forest = RandomForestRegressor(5, max_depth=3, random_state=0).fit(ROWS, TARGETS[:, 0])
+    onnx, leaves = regressor_to_onnx(forest, 1), sum(each.get_n_leaves() for each in forest.estimators_)
+    monkeypatch.setattr(tree_contributions, "MOST_CELLS", leaves * 3)
+    explained = contributions(onnx, ["t"], "regression").explain(ROWS[0])
+    assert sums(explained) == pytest.approx(forest.predict(ROWS[:1]).tolist(), abs=1e-5)
+    monkeypatch.setattr(tree_contributions, "MOST_CELLS", leaves * 3 - 1)
+    monkeypatch.setattr(tree_contributions, "_paths", lambda attributes: pytest.fail("the paths are read"))
+    with pytest.raises(NoContributions, match=f"too many leaves, {leaves} with up to 3 features each"):
+        contributions(onnx, ["t"], "regression")
+
+
+def test_contributions_that_several_threads_use_are_read_once(
+    folder: Path, prices: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def slowly(*arguments: Any) -> str:
+        read.append(arguments)
+        time.sleep(0.1)
+        return "contributions"
+
+    served = Model(None, read_package(folder / "prices", None, {}))
+    monkeypatch.setattr(model, "Contributions", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(lambda: served.contributions) for _ in range(4)]
+    assert [each.result() for each in found] == ["contributions"] * 4
+    assert len(read) == 1
 
 
 def test_score_with_contributions_adds_them_for_each_target_and_row(prices: Server) -> None:
