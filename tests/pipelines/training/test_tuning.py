@@ -172,6 +172,30 @@ def test_claim_of_a_number_that_another_worker_has_is_abandoned(mlflow_url: str,
     assert runs.load() == []
 
 
+@pytest.mark.parametrize("end", ["in MLflow's pages", "for good"])
+def test_trials_of_a_killed_run_that_was_deleted_move_to_the_next_run(
+    mlflow_url: str, parts: dict[str, str], end: str
+) -> None:
+    name = f"deleted {end[:2]}"
+    following = plan(mlflow_url, parts["classification"], name, {"estimators": ["linear"], "trials": 3})
+    mlflow = tracking.client(mlflow_url)
+    killed = "0" * 32 if end == "for good" else mlflow.create_run(following.experiment_id).info.run_id
+    runs = TrialRuns(mlflow_url, replace(following, run_id=killed))
+    parameters = {"estimator": "linear", "linear.C": 1.0, "linear.max_iter": 1000}
+    complete, running = (runs.claim(number, 0, parameters) for number in range(2))
+    assert complete
+    assert running
+    runs.finish(complete, TrialStatus.COMPLETE, [0.9])
+    if end != "for good":
+        mlflow.delete_run(killed)
+
+    known = TrialRuns(mlflow_url, following)
+    assert known.take_over() == 1
+    (trial,) = known.load()
+    assert (trial.run_id, trial.parent, trial.means) == (complete.run_id, following.run_id, [0.9])
+    assert mlflow.get_run(running.run_id).info.status == "KILLED"
+
+
 def test_search_whose_time_ends_in_a_trial_abandons_it_after_its_fold(
     tmp_path: Path, mlflow_url: str, parts: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

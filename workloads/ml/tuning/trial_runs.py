@@ -123,17 +123,21 @@ class TrialRuns:
     def take_over(self) -> int:
         """Take over the study of a pipeline run that was killed; return the number of trials that ended.
 
-        Running trials are abandoned. Trials move to this pipeline run if their own one did not end.
+        Running trials are abandoned. Trials move to this pipeline run if theirs did not end, or was deleted.
         """
         trials = self._all()
         for trial in trials:
             if trial.state is TrialStatus.RUNNING:
                 self._end(trial.run_id, TrialStatus.ABANDONED)
         for parent in {trial.parent for trial in trials} - {self._search.run_id}:
-            if self._mlflow.get_run(parent).info.status == "RUNNING":
-                for trial in trials:
-                    if trial.parent == parent:
-                        self._mlflow.set_tag(trial.run_id, PARENT, self._search.run_id)
+            # A search, other than `get_run`, finds no deleted run; such a run accepts no tags.
+            found = self._mlflow.search_runs([self._search.experiment_id], f"attributes.run_id = '{parent}'")
+            if found and found[0].info.status != "RUNNING":
+                continue
+            for trial in trials:
+                if trial.parent == parent:
+                    self._mlflow.set_tag(trial.run_id, PARENT, self._search.run_id)
+            if found:
                 self._mlflow.set_tag(parent, "continued_by", self._search.run_id)
                 self._mlflow.set_terminated(parent, "KILLED")
         self._mlflow.set_tag(self._search.run_id, STUDY, self._search.study)
