@@ -53,6 +53,11 @@ def not_a_number() -> float:
 
 
 @component
+def many_texts() -> list:
+    return ["x" * 100] * 2000
+
+
+@component
 def write(number: int, file: dsl.Output[dsl.Dataset]) -> int:
     from pathlib import Path
 

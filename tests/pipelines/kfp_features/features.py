@@ -13,6 +13,7 @@ from tests.pipelines.kfp_features.feature_components import (
     join,
     last_words,
     make_pythonic,
+    many_texts,
     mean,
     not_a_number,
     read,
@@ -156,6 +157,12 @@ def ignored(number: int = 3) -> None:
 def infinite() -> float:
     """NaN or infinity as an output: the step fails."""
     return not_a_number().output
+
+
+@dsl.pipeline(name="long-parameter")
+def long_parameter() -> str:
+    """A parameter of more than 128 KiB: the step that reads it fails."""
+    return join(texts=many_texts().output).output
 
 
 @dsl.pipeline(name="failing-loop")

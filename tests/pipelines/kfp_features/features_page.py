@@ -35,6 +35,7 @@ FAILURES = {
     "cleaned_up": ("fail", "3 is no good"),
     "ignored": ("fail", "3 is no good"),
     "infinite": ("not-a-number", "the output Output is nan, which no parameter and no metadata can hold"),
+    "long_parameter": ("join", "step join has an argument or a variable of 208,"),
     "failing_loop": ("fail:1", "2 is no good"),
 }
 """Failed step and start of the error of each pipeline that fails."""
@@ -58,6 +59,7 @@ KUBEFLOW = {
     "imported": "`s3://` expected to run; a path or `http://` is not",
     "pythonic": "kfp's documentation: not yet supported",
     "infinite": "expected to fail, with the launcher's message",
+    "long_parameter": "not tried",
 }
 TEXT = """\
 # Features of kfp, by engine
@@ -83,10 +85,13 @@ Kubeflow Pipelines, and did not run.
   `PIP_INDEX_URL` of the user who runs `make up`. Without an index, add the package to
   `workloads/requirements.txt`, which the image of `job` has.
 - **Importer.** `embedded` and `job` download `s3://`, `http://` and `https://` before the first step
-  that reads the artifact. In that step, `artifact.uri` is the path of the copy. With `embedded`, the
-  credentials are those of the user, such as `AWS_PROFILE`; a pod of `job` has none.
+  that reads the artifact. In that step, `artifact.uri` is the path of the copy. The
+  credentials are those of `platform:s3`. Without it, `embedded` has those of the user, such as
+  `AWS_PROFILE`, and a pod of `job` has none.
 - **Values.** Parameters are JSON, as in Kubeflow Pipelines: a `float` of 3.0 arrives as 3. NaN and
-  infinity are refused in settings, and do not compile as constants.
+  infinity are refused in settings, and do not compile as constants. All inputs of a step together
+  have up to 128 KiB as JSON, the limit of Linux for one argument of a program. The arguments of a run
+  of `job` have the same limit. Pass longer values in the files of artifacts.
 - **Order.** Steps that do not depend on each other run side by side: with `embedded`, as many as
   there are CPUs; with `job`, one after the other, so that each has the pod's memory. After a failure,
   no further step of that pipeline or loop starts, except exit handlers.

@@ -112,9 +112,18 @@ def test_run_that_fails_names_the_step(tmp_path: Path, name: str) -> None:
         "cleaned_up": {"fail": None, "last-words": "exit-handler-1 FAILED: 3 is no good"},
         "ignored": {"fail": None, "clean-up": "nothing"},
         "infinite": {"not-a-number": None},
+        "long_parameter": {"many-texts": ["x" * 100] * 2000, "join": None},
         "failing_loop": {"double:0": 2, "double:1": 4, "fail:1": None},
     }
     assert outputs == expected[name]
+
+
+def test_error_of_a_long_parameter_names_the_largest_input_and_the_remedy(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run", features.long_parameter)
+    assert ended.result["error"].endswith(
+        "bytes, and Linux allows 131,071; its largest input is texts, with 208,000 bytes: write it to a file, and pass "
+        "the file as an artifact or by its address"
+    )
 
 
 @pytest.mark.parametrize("name", REFUSALS)

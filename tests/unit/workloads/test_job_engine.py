@@ -49,6 +49,15 @@ def test_follow_of_a_run_after_its_timeout_raises(engine: JobEngine) -> None:
         engine._follow("p-1", request)
 
 
+def test_run_with_long_arguments_is_refused_before_its_job_is_created(
+    engine: JobEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_read_job", lambda _: None)
+    request = RunRequest("p", "p-1", "v", {"target": "price", "texts": ["x" * 200] * 700})
+    with pytest.raises(UserError, match=r"^the run p-1 has .* input is texts, with 142,800 bytes: write"):
+        engine.run(request)
+
+
 @pytest.mark.timeout(60)
 def test_delete_job_of_a_job_that_stays_raises(engine: JobEngine) -> None:
     with pytest.raises(UserError, match="the Job n/p-1 still exists 0 s after its deletion"):

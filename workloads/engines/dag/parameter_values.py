@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from settings.types import LARGEST_EXACT_INTEGER
@@ -19,6 +20,9 @@ PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "STRUCT": (dict,),
     "TASK_FINAL_STATUS": (dict,),
 }
+
+LONGEST_TEXT = 128 * 1024 - 1
+"""Bytes of one argument or variable of a program that Linux starts, at most."""
 
 
 class ParameterError(ValueError):
@@ -92,6 +96,30 @@ def require_exact(name: str, value: Any) -> None:
             f"{name} is {value}, and parameters and metadata keep whole numbers up to 2^53 only: their numbers are "
             "doubles; use a text, or write it to an artifact's file"
         )
+
+
+def require_short(name: str, texts: Iterable[str], inputs: Mapping[str, Any]) -> None:
+    """Raise a ParameterError if Linux starts no program with these arguments and variables.
+
+    Args:
+        name: the step or the run, for the message.
+        texts: the arguments, and the variables with their names.
+        inputs: the values by name from which they were made.
+    """
+    longest = max(len(os.fsencode(text)) for text in texts)
+    if longest <= LONGEST_TEXT:
+        return
+    sizes = {each: len(json.dumps(value).encode()) for each, value in inputs.items()}
+    largest = max(sizes, key=sizes.__getitem__, default="")
+    remedy = (
+        f"its largest input is {largest}, with {sizes[largest]:,} bytes: write it to a file, and pass the file as an "
+        "artifact or by its address"
+        if largest
+        else "shorten its code"
+    )
+    raise ParameterError(
+        f"{name} has an argument or a variable of {longest:,} bytes, and Linux allows {LONGEST_TEXT:,}; {remedy}"
+    )
 
 
 def _with_integers(value: Any) -> Any:

@@ -13,7 +13,13 @@ from typing import Any
 
 from workloads.engines.base import StepState
 from workloads.engines.dag.artifact_files import Artifact, ArtifactFiles, artifact_scheme
-from workloads.engines.dag.parameter_values import ParameterError, fill_placeholders, require_exact, typed
+from workloads.engines.dag.parameter_values import (
+    ParameterError,
+    fill_placeholders,
+    require_exact,
+    require_short,
+    typed,
+)
 from workloads.engines.dag.run_log import RunLog, StepLog
 from workloads.engines.dag.step_environment import EnvironmentFailure, StepEnvironments
 
@@ -127,6 +133,8 @@ class StepRunner:
         variables = {
             each["name"]: fill_placeholders(each["value"], constants, values) for each in container.get("env", [])
         }
+        texts = [*command, *(f"{name}={value}" for name, value in variables.items())]
+        require_short(f"step {log.step.name}", texts, values | request["inputs"]["artifacts"])
         async with self._environments.prepare(container) as environment:
             process = await asyncio.create_subprocess_exec(
                 *command,

@@ -75,13 +75,13 @@ class JobEngine(Engine):
     def run(self, request: RunRequest) -> RunResult:
         """Run a version in a Job, or resume its unfinished Job. An unfinished Job with other parameters is deleted."""
         name = _job_name(request.pipeline, request.key)
+        manifest = job_manifest(name, request, self.image)
         self._delete_abandoned_jobs(request.pipeline, name)
         job = self._read_job(name)
         if job and job.metadata.annotations[RUN_ID] != request.run_id:
             self._delete_job(name)
             job = None
         if job is None:
-            manifest = job_manifest(name, request, self.image)
             job = self.api.retry(lambda: self.api.batch.create_namespaced_job(self.namespace, manifest))
         elif not job.spec.suspend:
             pulumi.log.info(f"{request.pipeline}: resuming the run {request.run_id} of an earlier `up`")

@@ -9,7 +9,9 @@ from typing import Any
 from mlplatform.job_namespace import DASK, PODS
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
+from infra.dynamic_provider import UserError
 from workloads.engines.base import RunRequest
+from workloads.engines.dag.parameter_values import ParameterError, require_short
 from workloads.engines.pod_dask import DaskPods
 from workloads.engines.pod_entrypoint import LOOP_VARIABLE, REPORTED_FAILURE, RUN_VARIABLE
 from workloads.engines.pod_loops import LoopPods
@@ -120,6 +122,11 @@ def _exit_rule(action: str, operator: str, code: int) -> dict[str, Any]:
 
 
 def _pod(secret: str, request: RunRequest, image: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return the pod of a run, or of a part of it.
+
+    Raises:
+        UserError: the arguments of the run are too long for a variable.
+    """
     run = {
         "pipeline": request.pipeline,
         "run_id": request.run_id,
@@ -127,6 +134,11 @@ def _pod(secret: str, request: RunRequest, image: str, variables: Mapping[str, s
         "tracking_url": request.tracking_url,
     }
     variables = {RUN_VARIABLE: json.dumps(run), "MPLCONFIGDIR": "/tmp/matplotlib", **variables}
+    try:
+        texts = (f"{variable}={value}" for variable, value in variables.items())
+        require_short(f"the run {request.run_id}", texts, request.arguments)
+    except ParameterError as error:
+        raise UserError(str(error)) from None
     container = {
         "name": CONTAINER,
         "image": image,
