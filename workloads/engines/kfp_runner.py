@@ -26,6 +26,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,21 +134,30 @@ def _end_with_parent() -> None:
     """Kill this process and its steps when the pipe at standard input closes: the parent process has ended."""
     if not stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
         return
+    import psutil  # the image of the engine `job` has no psutil, and its program imports this module
+
     pipe = os.dup(sys.stdin.fileno())
     with Path(os.devnull).open() as null_device:  # steps inherit standard input and must not read from the pipe
         os.dup2(null_device.fileno(), sys.stdin.fileno())
     if os.getpgrp() != os.getpid():
         os.setpgrp()
 
-    def kill_group(*_: object) -> None:
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+    def kill_groups(*_: object) -> None:
+        """Kill the groups of all steps, then that of this process, whose main thread starts no step meanwhile."""
+        own, groups = os.getpgrp(), set()
+        for child in psutil.Process().children(recursive=True):
+            with suppress(ProcessLookupError):
+                groups.add(os.getpgid(child.pid))
+        for group in [*(groups - {own}), own]:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
     def wait() -> None:
         while os.read(pipe, 4096):
             pass
-        kill_group()
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    signal.signal(signal.SIGTERM, kill_group)
+    signal.signal(signal.SIGTERM, kill_groups)
     threading.Thread(target=wait, daemon=True).start()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import time
 from dataclasses import replace
@@ -51,13 +49,13 @@ def finished_trials(mlflow_url: str, pipeline: str) -> dict[str, Any]:
 
 def kill_after_trials(command: list[str], mlflow_url: str, pipeline: str, count: int) -> None:
     """Run a pipeline and kill its processes after some trials."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + SECONDS
         while len(finished_trials(mlflow_url, pipeline)) < count:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        os.killpg(process.pid, signal.SIGKILL)
+        process.terminate()  # it kills its steps and itself
 
 
 def test_search_of_a_killed_run_continues_with_its_trials(tmp_path: Path, mlflow_url: str) -> None:

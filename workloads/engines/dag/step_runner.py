@@ -22,9 +22,9 @@ from workloads.engines.dag.parameter_values import (
 )
 from workloads.engines.dag.run_log import RunLog, StepLog
 from workloads.engines.dag.step_environment import EnvironmentFailure, StepEnvironments
+from workloads.engines.dag.step_process import run_process
 
 OUTPUT_FILE = "executor_output.json"
-LINE_BYTES = 65536
 RETRY_DEFAULTS: dict[str, Any] = {"backoffDuration": "0s", "backoffFactor": 2.0, "backoffMaxDuration": "3600s"}
 
 
@@ -136,23 +136,7 @@ class StepRunner:
         texts = [*command, *(f"{name}={value}" for name, value in variables.items())]
         require_short(f"step {log.step.name}", texts, values | request["inputs"]["artifacts"])
         async with self._environments.prepare(container) as environment:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                env={**environment, **variables},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            if process.stdout is None:
-                raise AssertionError("the process has no pipe")
-            rest = b""
-            while chunk := await process.stdout.read(LINE_BYTES):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    log.write(line.decode(errors="replace"))
-            if rest:
-                log.write(rest.decode(errors="replace"))
-            return await process.wait()
+            return await run_process(command, {**environment, **variables}, log.write)
 
 
 def _executor_input(
