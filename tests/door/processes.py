@@ -202,7 +202,8 @@ class DoorProcesses:
         (self.folder / "tls.crt").write_bytes(issued.certificate)
         (self.folder / "tls.key").write_bytes(issued.key)
         (self.folder / "metrics").write_text(certificate_metrics(issued.certificate.decode()))
-        self.ca.write_bytes(self.authority.certificate)
+        if not self.ca.exists():  # clients may read it at any time
+            self.ca.write_bytes(self.authority.certificate)
 
     def session(self) -> requests.Session:
         """Return a browser without JavaScript that trusts the authority."""

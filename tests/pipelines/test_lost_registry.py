@@ -104,5 +104,5 @@ def test_diff_and_update_with_a_registry_that_lacks_the_model_repeat_the_run_and
     client.set_registered_model_alias(MODEL, "champion", "2")
     refused = {"access": {"url": mlflow_url}, **CHAMPION, "deployed": "2"}
     with pytest.raises(UserError, match=rf"^version 2 of the model {MODEL} cannot be served: it is bad\. The champion"):
-        _ChampionProvider().update(MODEL, refused | KNOWN, refused)
+        _ChampionProvider().update(MODEL, refused | KNOWN | CHAMPION, refused)
     assert str(client.get_model_version_by_alias(MODEL, "champion").version) == "1"

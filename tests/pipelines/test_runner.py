@@ -187,7 +187,10 @@ def test_step_whose_artifact_is_downloaded_at_the_second_attempt_succeeds(
     runner = StepRunner(executors, tmp_path / "artifacts", tmp_path / "scratch", RunLog(io.StringIO()), {}, 1)
     data = {"name": "data", "type": {"schemaTitle": "system.Dataset"}, "uri": "s3://b/x.csv", "metadata": {}}
     retries = {"maxRetryCount": 1, "backoffDuration": "0s"}
-    asyncio.run(runner.run("read", {"executorLabel": "exec-read"}, Outputs({}, {"data": [data]}), retries))
+    # `asyncio.run` would leave this thread without a loop, which tests of Pulumi need.
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(runner.run("read", {"executorLabel": "exec-read"}, Outputs({}, {"data": [data]}), retries))
+    loop.close()
     assert attempts == ["s3://b/x.csv"] * 2
 
 

@@ -27,6 +27,7 @@ from workloads.engines.base import RunRequest
 from workloads.engines.job.job_engine import JobEngine
 from workloads.engines.job.job_manifests import job_manifest, loop_manifest, secret_manifest
 from workloads.engines.kubeflow.kubeflow_engine import KubeflowEngine
+from workloads.engines.kubeflow.run_markers import RunMarkers
 from workloads.engines.pod_loops import LoopPods
 
 from .graph import Graph, run
@@ -128,6 +129,7 @@ def engine_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
 def _kubeflow_objects(tmp_path: Path) -> Iterator[dict[str, Any]]:
     kubeflow = KubeflowEngine(config_for("http://127.0.0.1:1", tmp_path))
     kubeflow.api = recorder = Recorder()  # type: ignore[assignment]
+    kubeflow._markers = RunMarkers(kubeflow.api, kubeflow.namespace)
     kubeflow._kfp = SimpleNamespace  # type: ignore[assignment,method-assign]  # ends the run once it is marked
     with pytest.raises((TypeError, AttributeError)):
         kubeflow.run(REQUEST)
