@@ -122,7 +122,7 @@ class AcmeDirectory:
             if not content.get("termsOfServiceAgreed"):
                 raise RefusedRequest("userActionRequired")
             self.accounts.append(key)
-            self.contacts.append(content["contact"])
+            self.contacts.append(content.get("contact", []))
         location = f"{self.root}/account/{self.accounts.index(key)}"
         return 200 if known else 201, {"Location": location}, {"status": "valid"}
 

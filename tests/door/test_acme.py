@@ -107,6 +107,12 @@ def test_certificate_is_issued_renewed_and_served_without_a_lost_request(
     assert directory.contacts == [["mailto:ops@example.com"], []]
 
 
+def test_account_without_email_receives_a_certificate(door: DoorProcesses, directory: AcmeDirectory) -> None:
+    issued = outputs(PROVIDER.create(without_none(inputs(door, directory) | {"email": None})))
+    assert issued["certificate"].startswith("-----BEGIN CERTIFICATE-----")
+    assert directory.contacts == [[]]
+
+
 def test_refused_renewal_keeps_a_valid_certificate_of_the_host_alone(
     door: DoorProcesses, directory: AcmeDirectory, warnings: list[str]
 ) -> None:
