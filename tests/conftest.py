@@ -76,10 +76,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the MLflow server of all processes of pytest-xdist."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "mlflow"
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(mlflow_folder: Path) -> Iterator[str]:
     """Run one MLflow server for all processes of pytest-xdist, because a start takes seconds; yield its address."""
     from tests.mlflow_servers import shared_mlflow_server  # other tests need no Pulumi
 
-    folder = tmp_path_factory.getbasetemp()
-    with shared_mlflow_server((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "mlflow") as url:
+    with shared_mlflow_server(mlflow_folder) as url:
         yield url

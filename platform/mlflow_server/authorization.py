@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import threading
 from typing import Any
 
 from mlplatform.mlflow_server.proxied_artifacts import register_proxied_artifacts
@@ -22,6 +23,7 @@ CHECKED_SOURCES = ("mlflow-artifacts:", "models:", "runs:")
 """Beginnings of the addresses of files for which MLflow checks the rights."""
 _rights: dict[str, tuple[str, str]] = {}
 """Roles and teams of the persons that this process has set up in MLflow, by name."""
+_rights_lock = threading.Lock()
 
 register_proxied_artifacts()  # MLflow imports this module once, when the server starts
 
@@ -62,10 +64,11 @@ def _authenticate_by_door(headers: Any) -> Any:
     if not key or not hmac.compare_digest(headers["X-Door-Key"].encode(), key.encode()):
         return None
     user, role, teams = headers["X-Door-User"], headers["X-Door-Role"], headers.get("X-Door-Teams", "")
-    if _rights.get(user) != (role, teams):
-        if not set_up_person(store, user, role, teams.split(",")):
-            return None
-        _rights[user] = (role, teams)
+    with _rights_lock:
+        if _rights.get(user) != (role, teams):
+            if not set_up_person(store, user, role, teams.split(",")):
+                return None
+            _rights[user] = (role, teams)
     return Authorization("door", {"username": user, "password": ""})
 
 

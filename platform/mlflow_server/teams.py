@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from mlplatform.mlflow_server.store_errors import EXISTS, MISSING, ignoring
 
 TEAMS_FILE = "MLFLOW_TEAMS_FILE"
 """Environment variable with the path of teams.json, which only a stack with teams has.
@@ -82,19 +83,16 @@ def join_teams(auth: Any, user: str, role: str, teams: Sequence[str]) -> None:
 
     A member of a team only reads what is shared.
     """
-    from mlflow.exceptions import MlflowException
-
     person = auth.get_user(user).id
     own = [team for team in teams if team not in ("", SHARED)]
     wanted = {_role_name(team, role) for team in own} | {_role_name(SHARED, "reader" if own else role)}
     roles = {each.name: each.id for each in auth.list_roles([WORKSPACE]) if each.name.startswith(PREFIX)}
     current = {each.name for each in auth.list_user_roles(person)} & roles.keys()
-    # Another request of the same person may have done it.
     for name in current - wanted:
-        with suppress(MlflowException):
+        with ignoring(MISSING):
             auth.unassign_role_from_user(person, roles[name])
     for name in (wanted & roles.keys()) - current:
-        with suppress(MlflowException):
+        with ignoring(EXISTS):
             auth.assign_role_to_user(person, roles[name])
 
 
@@ -104,7 +102,6 @@ def _role_name(team: str, role: str) -> str:
 
 def _resources(teams: Mapping[str, Mapping[str, Any]], database_url: str) -> dict[str, set[tuple[str, str]]]:
     """Return the kind and id of each thing that a team owns, by team; create what is missing."""
-    from mlflow.exceptions import MlflowException
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
@@ -119,6 +116,6 @@ def _resources(teams: Mapping[str, Mapping[str, Any]], database_url: str) -> dic
             identifier = found.experiment_id if found else created
             resources[team].add(("experiment", str(identifier)))
         for name in (name for name, served in owned["models"].items() if served):
-            with suppress(MlflowException):  # it exists
+            with ignoring(EXISTS):
                 registry.create_registered_model(name)  # type: ignore[no-untyped-call]
     return resources

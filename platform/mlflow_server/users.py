@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
+from mlplatform.mlflow_server.store_errors import EXISTS, MISSING, ignoring
 from mlplatform.mlflow_server.teams import PROGRAMS, TEAMS_FILE, join_teams
 
 ADMINISTRATOR = "admin"
@@ -53,11 +53,9 @@ def set_up_person(store: Any, user: str, role: str, teams: Sequence[str]) -> boo
 
     With teams, the person gets the rights of the role on what the teams own. Otherwise the role holds for everything.
     """
-    from mlflow.exceptions import MlflowException
-
     if user in PASSWORDS or user.startswith(PROGRAMS):
         return False
-    with suppress(MlflowException):  # the person exists
+    with ignoring(EXISTS):
         store.create_user(user, secrets.token_urlsafe(32))
     store.update_user(user, is_admin=role == "administrator")
     if TEAMS_FILE in os.environ:
@@ -76,8 +74,6 @@ def _grant_all(store: Any, user: str, permission: str) -> None:
 
 def _revoke_all(store: Any, user: str) -> None:
     """Revoke a permission on all experiments and models, which the user has from the time before teams."""
-    from mlflow.exceptions import MlflowException
-
     for kind in WRITABLE:
-        with suppress(MlflowException):  # the user never had it
+        with ignoring(MISSING):
             store.revoke_user_resource_permission(user, kind, "*")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -294,11 +297,33 @@ def test_programs_of_a_team_record_register_and_read_what_it_owns(
     assert not set_up_person(None, "writer.shop", "administrator", [])
 
 
-def test_person_who_leaves_a_team_loses_its_rights(team_mlflow: str, shop: Shop) -> None:
-    def status(teams: str) -> int:
-        headers = {"X-Door-User": "lea", "X-Door-Role": "editor", "X-Door-Key": KEY}
-        headers |= {"X-Door-Teams": teams} if teams else {}
-        url = f"{team_mlflow}{API.removeprefix('/mlflow')}runs/get"
-        return requests.get(url, params={"run_id": shop.run}, headers=headers, timeout=30).status_code
+def status_of_run(team_mlflow: str, run: str, person: str, teams: str) -> int:
+    """Return the status of MLflow's response to an editor of these teams who reads a run."""
+    headers = {"X-Door-User": person, "X-Door-Role": "editor", "X-Door-Key": KEY}
+    headers |= {"X-Door-Teams": teams} if teams else {}
+    url = f"{team_mlflow}{API.removeprefix('/mlflow')}runs/get"
+    return requests.get(url, params={"run_id": run}, headers=headers, timeout=30).status_code
 
-    assert [status(teams) for teams in ("*,shop", "*", "*,shop,science", "*,science", "")] == [200, 403, 200, 403, 403]
+
+def test_person_who_leaves_a_team_loses_its_rights(team_mlflow: str, shop: Shop) -> None:
+    tried = [status_of_run(team_mlflow, shop.run, "lea", teams) for teams in ("*,shop", "*", "*,shop,science", "")]
+    assert tried == [200, 403, 200, 403]
+
+
+def test_person_whose_rights_cannot_be_removed_is_refused(folder: Path, team_mlflow: str, shop: Shop) -> None:
+    assert status_of_run(team_mlflow, shop.run, "leo", "*,shop") == 200
+    with closing(sqlite3.connect(folder / "team-mlflow/basic_auth.db", timeout=30)) as users:
+        users.execute(
+            "CREATE TRIGGER full BEFORE DELETE ON user_role_assignments BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        )
+        assert [status_of_run(team_mlflow, shop.run, "leo", "*,science") for _ in range(2)] == [400, 400]
+        users.execute("DROP TRIGGER full")
+    assert status_of_run(team_mlflow, shop.run, "leo", "*,science") == 403
+    assert status_of_run(team_mlflow, shop.run, "leo", "*,shop") == 200
+
+
+def test_first_requests_of_a_person_at_once_are_all_answered(team_mlflow: str, shop: Shop) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        for person in ("kim", "kay", "kit"):
+            tried = pool.map(lambda _, name=person: status_of_run(team_mlflow, shop.run, name, "*,shop"), range(16))
+            assert set(tried) == {200}

@@ -209,12 +209,26 @@ def test_transfer_after_deleted_versions_raises_error(
 def test_transfer_of_changed_model_raises_error(source: Server, target: Server, tmp_path: Path, name: str) -> None:
     register_forests(source, tmp_path, name, 4)
     with source.client() as client:
-        run_id = client.get_model_version(name, "1").run_id or ""
+        version = client.get_model_version(name, "1")
         other = tmp_path / "other"
         other.mkdir()
-        client.log_artifacts(run_id, str(train_iris(other, 9, name)), model_registry.ARTIFACT)
+        directory = (version.source or "").partition("/artifacts/")[2]
+        client.log_artifacts(version.run_id or "", str(train_iris(other, 9, name)), directory)
     with pytest.raises(UserError, match=f"{name} version 1 was changed: its SHA-256 is"):
         transfer.transfer(source, target)
+
+
+def test_transfer_copies_two_models_of_a_run(source: Server, target: Server, tmp_path: Path, name: str) -> None:
+    for trees in (4, 6):
+        (tmp_path / str(trees)).mkdir()
+        with source.client():
+            model = train_iris(tmp_path / str(trees), trees, name)
+            model_registry.register(source.access.url, model, f"{name}-{trees}", METRICS, f"{name}-pipeline", "run-1")
+    assert transfer.transfer(source, target) == {f"{name}-4": "1", f"{name}-6": "1"}
+    with target.client():
+        for trees in (4, 6):
+            copied = model_registry.fetch(target.access.url, f"{name}-{trees}", "1")
+            assert copied.onnx == (tmp_path / f"{trees}/model/model.onnx").read_bytes()
 
 
 def test_transfer_of_foreign_champion_raises_error_until_alias_is_deleted(

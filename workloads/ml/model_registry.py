@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 ARTIFACT = "model"
-"""Folder of the model directory among the artifacts of the experiment run."""
+"""Folder of the model directories among the artifacts of the experiment run, each under its digest."""
+DIGEST_CHARACTERS = 12
+
+
+class ChangedFilesError(StepError):
+    """Files of a registered version that are lost, or that are not those that were registered."""
 
 
 def register(
@@ -66,37 +71,44 @@ def fetch(tracking_url: str, model_name: str, version: str) -> ModelDirectory:
     """Return a registered version after comparing its SHA-256 with the registry's.
 
     Raises:
-        StepError: The version does not exist, or its files were changed.
+        ChangedFilesError: Its files are lost or changed.
+        StepError: The version does not exist, or MLflow cannot read it.
     """
-    from mlflow.artifacts import download_artifacts
+    from mlflow.artifacts import download_artifacts, list_artifacts
     from mlflow.exceptions import MlflowException
 
     mlflow = tracking.client(tracking_url)
+    named = f"model {model_name} version {version!r}"
     try:
         registered = mlflow.get_model_version(model_name, version)
+        address = {"artifact_uri": registered.source, "tracking_uri": tracking_url}
+        # A download of a folder that is lost fails as one from a store that does not respond.
+        if not list_artifacts(**address):
+            raise ChangedFilesError(f"{named} has lost its files: {registered.source} is empty")
+        with tempfile.TemporaryDirectory() as folder:
+            model = _load(named, Path(download_artifacts(**address, dst_path=folder)))
     except MlflowException as error:
-        named = f"model {model_name} version {version!r}"
         raise StepError(f"{named} cannot be read from {tracking_url}: {error.message}") from None
-    with tempfile.TemporaryDirectory() as folder:
-        downloaded = download_artifacts(artifact_uri=registered.source, dst_path=folder, tracking_uri=tracking_url)
-        model = load_model_directory(Path(downloaded))
     expected = registered.tags.get("sha256", "nothing")
     if model.signature["sha256"] != expected:
-        raise StepError(
-            f"model {model_name} version {version} was changed: its SHA-256 is {model.signature['sha256']}, "
-            f"the registry says {expected}"
-        )
+        found = model.signature["sha256"]
+        raise ChangedFilesError(f"{named} was changed: its SHA-256 is {found}, the registry says {expected}")
     return model
+
+
+def _load(named: str, folder: Path) -> ModelDirectory:
+    try:
+        return load_model_directory(folder)
+    except StepError as error:
+        raise ChangedFilesError(f"{named} was changed: {error}") from None
 
 
 def _find_version(tracking_url: str, model_name: str, model: ModelDirectory) -> str | None:
     """Return the newest version of the same model. A version whose files are lost or changed is another one."""
-    from mlflow.exceptions import MlflowException
-
     same = f"tags.sha256 = '{model.signature['sha256']}' and tags.features = '{_features_digest(model)}'"
     found: list[ModelVersion] = tracking.client(tracking_url).search_model_versions(f"name = '{model_name}' and {same}")
     for version in sorted((int(each.version) for each in found), reverse=True):
-        with suppress(StepError, MlflowException):
+        with suppress(ChangedFilesError):
             if _description(fetch(tracking_url, model_name, str(version))) == _description(model):
                 return str(version)
     return None
@@ -111,8 +123,10 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
     from mlflow.exceptions import MlflowException
 
     run = tracking.find_or_create_run(mlflow, pipeline, run_key)
+    # A run may register several models.
+    directory = f"{ARTIFACT}/{sha256_hex(model.onnx + json.dumps(model.signature).encode())[:DIGEST_CHARACTERS]}"
     with tempfile.TemporaryDirectory() as folder:
-        save_mlflow_model(model, Path(folder) / ARTIFACT)
+        save_mlflow_model(model, Path(folder) / directory)
         mlflow.log_artifacts(run.info.run_id, folder)
     mlflow.set_terminated(run.info.run_id)
     try:
@@ -128,7 +142,7 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
         "pipeline": pipeline,
         "run": run_key,
     }
-    source = f"{run.info.artifact_uri}/{ARTIFACT}"
+    source = f"{run.info.artifact_uri}/{directory}"
     created = mlflow.create_model_version(model_name, source, run.info.run_id, tags=tags, await_creation_for=0)
     return str(created.version)
 

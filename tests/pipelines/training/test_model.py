@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -236,6 +237,56 @@ def test_register_same_onnx_that_answers_otherwise_adds_a_version(
         for key, each in (("a", folder), ("b", tmp_path / "after"), ("c", tmp_path / "after"), ("d", folder))
     ]
     assert versions == ["1", "2", "2", "1"]
+
+
+@pytest.mark.parametrize("harm", ["changed", "without a signature", "lost"])
+def test_register_model_whose_files_are_changed_or_lost_adds_a_version(
+    harm: str, tmp_path: Path, mlflow_url: str, mlflow_folder: Path
+) -> None:
+    folder, name = train_iris(tmp_path, name="harmed"), f"harmed-{harm.replace(' ', '-')}"
+    model_registry.register(mlflow_url, folder, name, METRICS, "some-pipeline", "a")
+    stored = stored_files(mlflow_url, mlflow_folder, name)
+    if harm == "changed":
+        (stored / "model.onnx").write_bytes(b"other")
+    elif harm == "without a signature":
+        (stored / "signature.json").write_bytes(b"{")
+    else:
+        shutil.rmtree(stored)
+    with pytest.raises(model_registry.ChangedFilesError, match=f"model {name} version '1' (was changed|has lost its)"):
+        model_registry.fetch(mlflow_url, name, "1")
+    assert model_registry.register(mlflow_url, folder, name, METRICS, "some-pipeline", "b") == "2"
+    assert model_registry.fetch(mlflow_url, name, "2").onnx == (folder / "model.onnx").read_bytes()
+
+
+def test_register_while_the_store_fails_adds_no_version(tmp_path: Path, mlflow_url: str, mlflow_folder: Path) -> None:
+    folder, name = train_iris(tmp_path, name="unread"), "unread"
+    model_registry.register(mlflow_url, folder, name, METRICS, "some-pipeline", "a")
+    file = stored_files(mlflow_url, mlflow_folder, name) / "model.onnx"
+    file.unlink()
+    file.symlink_to(file)  # MLflow responds 500 to each request for a link to itself
+    with pytest.raises(StepError, match="model unread version '1' cannot be read from") as raised:
+        model_registry.register(mlflow_url, folder, name, METRICS, "some-pipeline", "b")
+    assert not isinstance(raised.value, model_registry.ChangedFilesError)
+    assert len(tracking.client(mlflow_url).search_model_versions(f"name = '{name}'")) == 1
+
+
+def test_two_models_of_a_run_keep_their_files(tmp_path: Path, mlflow_url: str) -> None:
+    for name in ("north", "south"):
+        (tmp_path / name).mkdir()
+    folders = {name: train_iris(tmp_path / name, trees, name) for name, trees in (("north", 2), ("south", 3))}
+    for name, folder in folders.items():
+        model_registry.register(mlflow_url, folder, name, METRICS, "two-models", "run-1")
+    for name, folder in folders.items():
+        assert model_registry.fetch(mlflow_url, name, "1").onnx == (folder / "model.onnx").read_bytes()
+    runs = {tracking.client(mlflow_url).get_model_version(name, "1").run_id for name in folders}
+    assert len(runs) == 1
+
+
+def stored_files(mlflow_url: str, mlflow_folder: Path, name: str) -> Path:
+    """Return the folder in which the server has the files of version 1."""
+    source = tracking.client(mlflow_url).get_model_version(name, "1").source
+    assert source
+    return mlflow_folder / "artifacts" / source.removeprefix("mlflow-artifacts:/")
 
 
 def test_target_with_the_name_of_another_key_of_a_response_is_refused() -> None:

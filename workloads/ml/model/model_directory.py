@@ -190,17 +190,20 @@ def load_model_directory(folder: Path) -> ModelDirectory:
     """Read a model directory.
 
     Raises:
-        StepError: A file is missing, or the model's SHA-256 differs from its signature's.
+        StepError: A file is missing, the signature is not a JSON object with a SHA-256, or the model has another.
     """
     try:
         onnx = (folder / ONNX_FILE).read_bytes()
-        signature: Signature = json.loads((folder / SIGNATURE_FILE).read_text())
+        signature: Signature = json.loads((folder / SIGNATURE_FILE).read_bytes())
+        stated = signature["sha256"]
     except FileNotFoundError as error:
         raise StepError(
             f"{error.filename} does not exist; a model directory holds {ONNX_FILE} and {SIGNATURE_FILE}"
         ) from None
-    if (actual := sha256_hex(onnx)) != signature["sha256"]:
-        raise StepError(f"{ONNX_FILE} was changed: its SHA-256 is {actual}, its signature says {signature['sha256']}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise StepError(f"{SIGNATURE_FILE} is not a JSON object with `sha256`: {error!r}") from None
+    if (actual := sha256_hex(onnx)) != stated:
+        raise StepError(f"{ONNX_FILE} was changed: its SHA-256 is {actual}, its signature says {stated}")
     return ModelDirectory(onnx, signature)
 
 
