@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from settings.infra import InfraSettings
 from settings.machines.lab_settings import BRIDGE, VIRTUAL_ADDRESS, LabSettings, machine_positions
@@ -26,7 +26,7 @@ def check_addresses(infra: InfraSettings, platform: PlatformSettings, services: 
         _check_machines(infra)
         taken = dict(_taken(infra, platform))
         _check_ranges(infra, taken)
-        _check_pool(platform, taken)
+        _check_pool(infra, platform, taken)
         without = [setting for setting, kind in services.items() if kind == "LoadBalancer"]
         if without and platform.load_balancer is None:
             raise ValueError(
@@ -85,8 +85,7 @@ def _check_machines(infra: InfraSettings) -> None:
 
 def _check_ranges(infra: InfraSettings, taken: Mapping[str, IPv4Address]) -> None:
     """Require that the ranges of pods and Services have no address of a machine."""
-    ranges = {"pod_subnet": infra.kubernetes.pod_subnet, "service_subnet": infra.kubernetes.service_subnet}
-    for name, subnet in ranges.items():
+    for name, subnet in _cluster_ranges(infra).items():
         for setting, address in taken.items():
             if address in subnet:
                 raise ValueError(
@@ -95,15 +94,30 @@ def _check_ranges(infra: InfraSettings, taken: Mapping[str, IPv4Address]) -> Non
                 )
 
 
-def _check_pool(platform: PlatformSettings, taken: Mapping[str, IPv4Address]) -> None:
-    """Require that the load balancer gives no address away that is in use."""
+def _cluster_ranges(infra: InfraSettings) -> dict[str, IPv4Network]:
+    """Return the addresses of pods and those of Services, by their setting."""
+    return {"pod_subnet": infra.kubernetes.pod_subnet, "service_subnet": infra.kubernetes.service_subnet}
+
+
+def _check_pool(infra: InfraSettings, platform: PlatformSettings, taken: Mapping[str, IPv4Address]) -> None:
+    """Require that the load balancer gives no address away that is in use, or that no machine can announce."""
     pool = platform.load_balancer
+    if pool is None:
+        return
+    named = f"platform:load_balancer.addresses: {pool.addresses}"
     for setting, address in taken.items():
-        if pool and pool.contains(address):
+        if pool.contains(address):
+            raise ValueError(f"{named} contains {address}, {setting}; set a range of unused addresses")
+    first, last = pool.ends
+    for name, subnet in _cluster_ranges(infra).items():
+        if first <= subnet[-1] and last >= subnet[0]:
             raise ValueError(
-                f"platform:load_balancer.addresses: {pool.addresses} contains {address}, {setting}; set a range of "
-                "unused addresses"
+                f"{named} has addresses of {subnet}, infra:kubernetes.{name}; set unused addresses of the machines' "
+                "network"
             )
+    lab = infra.lab.subnet
+    if infra.machines == "lab" and not lab[0] < first <= last < lab[-1]:
+        raise ValueError(f"{named} is not inside of {lab}, infra:lab.subnet; set unused addresses of that subnet")
 
 
 def _check_door(platform: PlatformSettings) -> None:

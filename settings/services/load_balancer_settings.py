@@ -27,7 +27,14 @@ class LoadBalancerSettings(Section):
 
     def contains(self, address: ipaddress.IPv4Address) -> bool:
         """Return True if the load balancer may give the address to a Service."""
+        first, last = self.ends
+        return first <= address <= last
+
+    @property
+    def ends(self) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Address]:
+        """The lowest and the highest address."""
         first, _, last = self.addresses.partition("-")
         if not last:
-            return address in ipaddress.IPv4Network(first)
-        return ipaddress.IPv4Address(first) <= address <= ipaddress.IPv4Address(last)
+            subnet = ipaddress.IPv4Network(first)
+            return subnet[0], subnet[-1]
+        return ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)

@@ -72,6 +72,24 @@ def load(changes: dict[str, Any]) -> object:
             },
             "contains 10.20.0.10, the address of the API server in infra:lab.subnet",
         ),
+        *[
+            (
+                {**LAB, "platform:load_balancer": {"addresses": addresses}},
+                f"platform:load_balancer.addresses: {addresses} is not inside of 10.20.0.0/24, infra:lab.subnet; set",
+            )
+            for addresses in ("10.20.1.0/28", "10.20.0.250-10.20.0.255", "10.20.0.240-10.20.1.9")
+        ],
+        *[
+            (
+                {"platform:load_balancer": {"addresses": addresses}},
+                f"load_balancer.addresses: {addresses} has addresses of {subnet}, infra:kubernetes.{name}; set",
+            )
+            for addresses, subnet, name in (
+                ("10.32.7.0/24", "10.32.0.0/16", "pod_subnet"),
+                ("10.96.255.1-10.112.0.1", "10.96.0.0/16", "service_subnet"),
+                ("10.95.0.1-10.112.0.1", "10.96.0.0/16", "service_subnet"),
+            )
+        ],
         (
             {**LAB, "infra:lab": {"subnet": "10.20.0.0/29"}},
             "infra:lab.subnet: 10.20.0.0/29 has 8 addresses, and 3 mach",

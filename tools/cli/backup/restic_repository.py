@@ -135,8 +135,8 @@ class BackupRepository:
         )
 
     def identities(self, name: str) -> set[str]:
-        """Return the identities of the stacks with a name, without NO_IDENTITY."""
-        return {each.identity for each in self._snapshots() if each.stack == name} - {NO_IDENTITY}
+        """Return the identities of the stacks with a name; NO_IDENTITY for snapshots of earlier versions."""
+        return {each.identity for each in self._snapshots() if each.stack == name}
 
     def restore(self, snapshot: Snapshot, folder: Path, *, only: str | None = None) -> None:
         """Write the files of a DATA snapshot, or `only` one folder of it, into a folder, and verify their content."""

@@ -67,6 +67,8 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     options = parser.parse_args([each for each in arguments if each])
     pulumi.output("stack", "select", "--create")
     repository, original = _chosen_repository(pulumi, options)
+    if options.identity:
+        _require_identity(repository, original)
     if options.part == STATE:
         snapshot = repository.latest(original, STATE)
         import_state(pulumi, json.loads(repository.read_file(snapshot, f"{STATE}.json")))
@@ -220,3 +222,13 @@ def _chosen_repository(pulumi: Pulumi, options: argparse.Namespace) -> tuple[Bac
             f"FROM={source} is an address: set RESTIC_PASSWORD to its password (platform:backup.password)"
         )
     return BackupRepository(source, {}), SavedStack(options.of or pulumi.name, options.identity)
+
+
+def _require_identity(repository: BackupRepository, original: SavedStack) -> None:
+    """Require backups with the identity of the option: other commands also take those without an identity."""
+    known = repository.identities(original.name)
+    if known and original.identity not in known:
+        raise BackupError(
+            f"--identity {original.identity}: {repository.address} has backups of {original.name} with these "
+            f"identities: {', '.join(sorted(known))}; write one of them"
+        )

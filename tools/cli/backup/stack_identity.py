@@ -6,7 +6,7 @@ import secrets
 
 from settings.stack import StackSettings
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.restic_repository import BackupRepository, SavedStack
+from tools.cli.backup.restic_repository import NO_IDENTITY, BackupRepository, SavedStack
 from tools.cli.pulumi_command import Pulumi
 
 SETTING = "platform:backup_identity"
@@ -20,7 +20,7 @@ def saved_stack(pulumi: Pulumi, settings: StackSettings, repository: BackupRepos
     """
     identity = settings.platform.backup_identity
     if identity is None:
-        if others := sorted(repository.identities(pulumi.name)):
+        if others := sorted(repository.identities(pulumi.name) - {NO_IDENTITY}):
             raise BackupError(
                 f"{repository.address} has backups of a stack with the name {pulumi.name} already, with the identity "
                 f"{' or '.join(others)}. If they are those of this stack, run `pulumi config set {SETTING} {others[0]} "

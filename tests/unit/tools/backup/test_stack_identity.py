@@ -125,6 +125,8 @@ def test_snapshots_of_earlier_versions_are_restored_where_no_other_stack_has_the
     anna.backup()
     make_earlier(anna.target)
     assert [anna.restore(), new.restore()] == ["anna", "anna"]
+    with pytest.raises(BackupError, match=r"--identity elsewhere: .* these identities: none"):
+        new.restore("--identity", "elsewhere")
     new.backup()
     assert new.restore() == "new"
     assert len(snapshots(anna.target)) == 4
@@ -132,6 +134,8 @@ def test_snapshots_of_earlier_versions_are_restored_where_no_other_stack_has_the
     address = ("--from", str(anna.target), "--of", "dev")
     with pytest.raises(BackupError, match=r"identities: none \(the last of"):
         new.restore(*address)
+    with pytest.raises(BackupError, match=r"--identity elsewhere: .* these identities: id-\w+, none"):
+        new.restore(*address, "--identity", "elsewhere")
     assert new.restore(*address, "--identity", "none") == "anna"
 
 
