@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,15 @@ class SharedServers(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         return next((servers for beginning, servers in SERVERS.items() if file.startswith(beginning)), file)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let fixtures stop what they have started when SIGTERM ends the run, as after Ctrl-C.
+
+    pytest-xdist gives its processes ten seconds, which is too short for a stack.
+    """
+    if not config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedServers:
