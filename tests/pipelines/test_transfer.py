@@ -29,9 +29,19 @@ FLOWERS = np.array([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]], np.float32)
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, protected_mlflow: str) -> Iterator[tuple[Server, Server]]:
+def source_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("source")
+
+
+@pytest.fixture
+def source_database(source_folder: Path) -> str:
+    return f"sqlite:///{source_folder}/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def servers(source_folder: Path, protected_mlflow: str) -> Iterator[tuple[Server, Server]]:
     before = dict(os.environ)
-    with mlflow_server(tmp_path_factory.mktemp("source"), "source-password") as source:
+    with mlflow_server(source_folder, "source-password") as source:
         yield (
             Server("organization/mlplatform/a", TrackingAccess(source, "admin", "source-password")),
             Server("this stack", TrackingAccess(protected_mlflow, "admin", USERS_PASSWORD)),
@@ -229,6 +239,23 @@ def test_transfer_copies_two_models_of_a_run(source: Server, target: Server, tmp
         for trees in (4, 6):
             copied = model_registry.fetch(target.access.url, f"{name}-{trees}", "1")
             assert copied.onnx == (tmp_path / f"{trees}/model/model.onnx").read_bytes()
+
+
+def test_transfer_of_a_version_whose_run_was_removed_for_good_names_it(
+    source: Server, target: Server, source_database: str, tmp_path: Path, name: str
+) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    register_forests(source, tmp_path, name, 4, 5)
+    with source.client() as client:
+        run_id = client.get_model_version(name, "1").run_id
+        assert run_id
+        client.delete_run(run_id)
+        SqlAlchemyStore(source_database, str(tmp_path))._hard_delete_run(run_id)  # type: ignore[no-untyped-call]
+        with pytest.raises(UserError, match=f"{name} version 1 cannot be copied: its run {run_id} was removed for"):
+            transfer.transfer(source, target)
+        client.delete_model_version(name, "1")
+    assert transfer.transfer(source, target) == {name: "2"}
 
 
 def test_transfer_of_foreign_champion_raises_error_until_alias_is_deleted(

@@ -124,8 +124,18 @@ def _require_same_versions(
 
 def _download(theirs: MlflowClient, version: ModelVersion, folder: Path) -> DownloadedRun:
     """Download the run that produced a version, with all its files, and verify the model's hash."""
+    from mlflow.exceptions import MlflowException
+
     name = f"{version.name} version {version.version}"
-    run = theirs.get_run(version.run_id) if version.run_id else None
+    try:
+        run = theirs.get_run(version.run_id) if version.run_id else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise UserError(
+            f"{name} cannot be copied: its run {version.run_id} was removed for good. Delete the version in the other "
+            "stack's MLflow"
+        ) from None
     root, source = f"{run.info.artifact_uri}/" if run else "", version.source or ""
     if run is None or not source.startswith(root):
         raise UserError(
