@@ -22,6 +22,8 @@ from .test_hardship import on
 
 PLANES = ("control-plane", "control-plane-2", "control-plane-3")
 WORKERS = ("worker-1", "worker-2")
+PORTS = (2379, 6443)
+"""Ports of etcd and of the API server."""
 ETCDCTL = (
     "etcdctl --cacert=/etc/kubernetes/pki/etcd/ca.crt --cert=/etc/kubernetes/pki/etcd/peer.crt "
     "--key=/etc/kubernetes/pki/etcd/peer.key"
@@ -126,15 +128,26 @@ def test_etcd_without_a_majority_is_restored_from_the_last_member(trio: Stack, c
 
 
 def test_certificates_are_renewed_on_each_control_plane(trio: Stack, cluster: Cluster) -> None:
-    serial = "sudo openssl x509 -noout -serial -in /etc/kubernetes/pki/apiserver.crt"
-    before = {plane: on(trio, plane, serial) for plane in PLANES}
-    kubeconfig = trio.outputs("--show-secrets")["kubeconfig"]
+    """Run the commands of docs/operate.md verbatim."""
+    (commands,) = re.findall(r"```bash\n(# renew certificates[^`]*)```", (trio.project / "docs/operate.md").read_text())
+    before = {plane: served_serials(trio, plane) for plane in PLANES}
+    outputs = trio.outputs("--show-secrets")
     for plane in PLANES:
-        on(trio, plane, "sudo kubeadm certs renew all")
-    assert all(on(trio, plane, serial) != before[plane] for plane in PLANES)
-    trio.up("--replace", "**kubeconfig")
-    assert trio.outputs("--show-secrets")["kubeconfig"] != kubeconfig
-    assert cluster.nodes_ready()
+        on(trio, plane, f"sudo bash -euo pipefail -c '{commands}'")
+        until(lambda: all(cluster.nodes_ready().values()), seconds=180, what="every node's being Ready")
+        after = served_serials(trio, plane)
+        assert [port for port in PORTS if after[port] == before[plane][port]] == []
+    trio.up("--replace", "**kubeconfig", "--replace", "**certificates-expire")
+    renewed = trio.outputs("--show-secrets")
+    assert renewed["kubeconfig"] != outputs["kubeconfig"]
+    assert renewed["certificates_expire"] > outputs["certificates_expire"]
+    assert members(cluster, PLANES[0]) == set(PLANES)
+
+
+def served_serials(stack: Stack, plane: str) -> dict[int, str]:
+    """Return the serial number of the certificate with which each program answers, by its port."""
+    read = "true | openssl s_client -connect localhost:{port} 2>/dev/null | openssl x509 -noout -serial"
+    return {port: on(stack, plane, read.format(port=port)) for port in PORTS}
 
 
 def test_control_planes_leave_and_return_on_a_running_cluster(trio: Stack, tmp_path: Path) -> None:
