@@ -54,6 +54,7 @@ _RUNS = ("__init__", "arguments", "compile", "origin", "pipeline_package", "pipe
 _INFRA = ("__init__", "blob_account", "dynamic_provider", "errors", "resource_status", "retry", "local/*")
 NOTEBOOK_FILES = (
     *(f"workloads/{name}" for name in ("mlflow_session.py", "notebook.py", "pipelines/*.py", "data/*")),
+    "workloads/requirements.txt",
     *("workloads/components/**/*.py", "workloads/components/compiled/*.yaml"),
     *(f"workloads/engines/{name}.py" for name in ("local_engine", "step_progress")),
     *(f"workloads/runs/{name}.py" for name in _RUNS),

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from settings.paths import PROJECT
 from workloads.engines.base import RunRequest
 from workloads.engines.job.job_manifests import dask_manifest, job_manifest
 from workloads.engines.pod_dask import DaskPods
+from workloads.runs.pipeline_sources import local_image
 
 
 @pytest.mark.skipif(os.getuid() != 0 or shutil.which("buildah") is None, reason="builds need root and buildah")
@@ -117,6 +119,19 @@ def project_imports(file: Path) -> Iterator[Path]:
         for name in names:
             path = PROJECT / name.replace(".", "/").replace("mlplatform", "platform", 1)
             yield from (each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file())
+
+
+def test_image_of_notebooks_has_the_files_that_a_pipeline_of_a_cell_reads(tmp_path: Path) -> None:
+    for file in NOTEBOOKS.files():
+        copy = tmp_path / file.relative_to(PROJECT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    program = "import workloads.runs.pipeline_sources as sources; print(sources.__file__, sources.local_image())"
+    variables = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    finished = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.split() == [f"{tmp_path}/workloads/runs/pipeline_sources.py", local_image()]
 
 
 def test_recipe_tag_changes_with_a_file_of_the_image_only(monkeypatch: pytest.MonkeyPatch) -> None:
