@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.addons import vendored_manifests
 from mlplatform.addons.vendored_manifests import Manifest, pod_of, read_manifests
-from mlplatform.k8s.deployment import settings_digest
+from mlplatform.k8s.deployment import MountedSettings, settings_digest
 from mlplatform.k8s.waiting import SKIP_AWAIT
 
 from infra.cluster import Cluster
@@ -58,7 +59,6 @@ class MetalLb(pulumi.ComponentResource):
             data={"config.json": json.dumps(MEMBERLIST, indent=1)},
             opts=inside.options(*namespace),
         )
-        _configure_speaker(objects["DaemonSet", "speaker"], members)
         key = kubernetes.core.v1.Secret(
             "memberlist",
             metadata={"name": "memberlist", "namespace": NAMESPACE},
@@ -66,6 +66,7 @@ class MetalLb(pulumi.ComponentResource):
             string_data={"secretkey": RandomPassword("metallb-memberlist").value.apply(lambda text: text[:32])},
             opts=inside.options(*namespace),
         )
+        _configure_speaker(objects["DaemonSet", "speaker"], [members, key])
         created = vendored_manifests.create(objects.values(), inside.after(*namespace), key, members, prefix="metallb")
         pool = kubernetes.apiextensions.CustomResource(
             "load-balancer-addresses",
@@ -120,7 +121,7 @@ def _configure_controller(deployment: Manifest) -> None:
     del deployment["spec"]["template"]["metadata"]["annotations"]
 
 
-def _configure_speaker(daemon_set: Manifest, members: kubernetes.core.v1.ConfigMap) -> None:
+def _configure_speaker(daemon_set: Manifest, settings: Sequence[MountedSettings]) -> None:
     daemon_set["metadata"]["annotations"] = SKIP_AWAIT
     speaker = vendored_manifests.container(daemon_set, "speaker")
     speaker |= {
@@ -130,4 +131,4 @@ def _configure_speaker(daemon_set: Manifest, members: kubernetes.core.v1.ConfigM
         "resources": SPEAKER_RESOURCES,
     }
     # The speaker reads its settings only at its start. These annotations replace those of the closed metrics port.
-    daemon_set["spec"]["template"]["metadata"]["annotations"] = {"settings": settings_digest([members])}
+    daemon_set["spec"]["template"]["metadata"]["annotations"] = {"settings": settings_digest(settings)}

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 from mlplatform.addons.vendored_manifests import TOLERATIONS
+from mlplatform.k8s.deployment import settings_digest
 from mlplatform.k8s.rbac import service_account
 from mlplatform.k8s.waiting import SKIP_AWAIT
 
@@ -83,7 +84,11 @@ class Weave(pulumi.ComponentResource):
             spec={
                 "selector": {"matchLabels": LABELS},
                 "updateStrategy": {"type": "RollingUpdate"},
-                "template": {"metadata": {"labels": LABELS}, "spec": _pod(settings, nodes)},
+                "template": {
+                    # The router reads the password only at its start. Routers with two passwords do not connect.
+                    "metadata": {"labels": LABELS, "annotations": {"settings": settings_digest([secret])}},
+                    "spec": _pod(settings, nodes),
+                },
             },
             opts=inside.options(*account, secret),
         )

@@ -40,13 +40,24 @@ def secrets_of(pod: dict[str, Any]) -> Iterator[str]:
             yield volume["secret"]["secretName"]
 
 
-@pytest.mark.parametrize(("program", "readers"), [("kubeflow", 5), ("workloads", 8)])
-def test_changed_passwords_replace_every_pod_that_reads_them(program: str, readers: int) -> None:
+@pytest.mark.parametrize(
+    ("program", "kind", "readers"),
+    [
+        ("kubeflow", "Deployment", 5),
+        ("workloads", "Deployment", 8),
+        ("weave", "DaemonSet", 1),
+        ("metallb", "DaemonSet", 1),
+    ],
+)
+def test_changed_passwords_replace_every_pod_that_reads_them(program: str, kind: str, readers: int) -> None:
     old, same, new = (run(PROGRAMS[program], graph=ClusterGraph(salt=salt))[0] for salt in ("", "", "-new"))
-    changed = {name for name, each in old.of("Secret").items() if plain(each) != plain(new.of("Secret")[name])}
+    changed = {
+        each["metadata"]["name"]
+        for name, each in old.of("Secret").items()
+        if plain(each) != plain(new.of("Secret")[name])
+    }
     templates = {
-        name: [plain(graph.of("Deployment")[name])["spec"]["template"] for graph in (old, same, new)]
-        for name in old.of("Deployment")
+        name: [plain(graph.of(kind)[name])["spec"]["template"] for graph in (old, same, new)] for name in old.of(kind)
     }
     read = {name: changed & set(secrets_of(each[0]["spec"])) for name, each in templates.items()}
     assert len([name for name, secrets in read.items() if secrets]) == readers
