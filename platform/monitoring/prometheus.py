@@ -19,6 +19,7 @@ from mlplatform.monitoring import node_exporter
 from mlplatform.monitoring.scrape_config import LOGIN, PASSWORD_FILE, USER, configuration
 from mlplatform.monitoring.scraping import IMAGES, NAMESPACE, PROMETHEUS, labels, metadata
 from mlplatform.monitoring.scraping import PROMETHEUS_PORT as PORT
+from mlplatform.start_page.prediction_paths import PREDICTION_PATHS
 
 from infra.secrets import bcrypt_hash
 from settings.platform import MonitoringSettings
@@ -99,8 +100,13 @@ def _files(
         alerts=settings.alerts_url is not None,
         verified_kubelets=namespace.cluster.verified_kubelets,
     )
-    files = {file.name: file.read_text() for file in sorted(FILES.iterdir())}
-    return {"prometheus.yaml": yaml.safe_dump(scraping, sort_keys=False), **files}
+    return {"prometheus.yaml": yaml.safe_dump(scraping, sort_keys=False), **rules_and_page()}
+
+
+def rules_and_page() -> dict[str, str]:
+    """Return the rules and the status page by file name."""
+    texts = {file.name: file.read_text() for file in sorted(FILES.iterdir())}
+    return {name: text.replace("PREDICTION_PATHS", PREDICTION_PATHS) for name, text in texts.items()}
 
 
 def _constant_rules(constants: Mapping[str, pulumi.Input[float] | None]) -> pulumi.Output[str]:

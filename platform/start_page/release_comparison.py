@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mlplatform.start_page.prediction_paths import PREDICTION_PATHS
 from mlplatform.start_page.prometheus_api import PrometheusApi, Sample
 
 STABLE, CANARY = "stable", "canary"
 """Values of the label `track`: pods of the champion, and of the canary."""
-PREDICTIONS = 'path=~"(/models/[^/]+)?/(score|invocations|v2/.+/infer)"'
 REQUESTS = "model_server_requests_total"
 SECONDS = "model_server_request_seconds"
 UNKNOWN = "-"
@@ -79,7 +79,7 @@ def compare_releases(prometheus: PrometheusApi, service: str, version: str, seco
         PrometheusError: Prometheus does not respond.
     """
     of_service = f'service="{service}"'
-    selector, window = f"{{{of_service},{PREDICTIONS}", f"[{seconds}s]"
+    selector, window = f'{{{of_service},path=~"{PREDICTION_PATHS}"', f"[{seconds}s]"
 
     def by_track(query: str) -> dict[str, float]:
         return _by(prometheus.query(query), "track")

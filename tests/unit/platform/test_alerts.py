@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import yaml
-from mlplatform.monitoring.prometheus import FILES
+from mlplatform.monitoring.prometheus import rules_and_page
 from mlplatform.monitoring.scrape_config import configuration
 
+from tests.unit.platform.test_prediction_paths import prediction_paths
 from tools.bootstrap import paths
 from tools.cli import prometheus_query
 from workloads.ml import drift
@@ -25,6 +26,7 @@ needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="no promtool here; `make bundle ARGS=prometheus` builds it"
 )
 
+RULES = {name: text for name, text in rules_and_page().items() if name.endswith(".rules.yaml")}
 NODE = 'kube_node_status_condition{node="worker-1",condition="Ready",status="true"}'
 FREE = 'node_filesystem_avail_bytes{node="worker-1",device="/dev/vda",mountpoint="/"}'
 SIZE = 'node_filesystem_size_bytes{node="worker-1",device="/dev/vda",mountpoint="/"}'
@@ -179,16 +181,17 @@ def promtool_test(case: Case, expected: list[dict[str, Any]]) -> dict[str, Any]:
     at = [{"eval_time": f"{case.minute}m", **each} for each in expected]
     test = {"interval": case.interval, "input_series": inputs, "promql_expr_test": at}
     return {
-        "rule_files": [str(file) for file in sorted(FILES.glob("*.rules.yaml"))],
+        "rule_files": sorted(RULES),
         "evaluation_interval": case.interval,
         "fuzzy_compare": True,
         "tests": [test],
     }
 
 
-def firing(*alerts: str) -> list[dict[str, Any]]:
+def firing(*alerts: str, count: int = 1) -> list[dict[str, Any]]:
     expression = 'count by (alertname) (ALERTS{alertstate="firing"})'
-    return [{"expr": expression, "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in alerts]}]
+    samples = [{"labels": f'{{alertname="{name}"}}', "value": count} for name in alerts]
+    return [{"expr": expression, "exp_samples": samples}]
 
 
 def promtool(*arguments: str | Path) -> str:
@@ -201,11 +204,17 @@ def promtool(*arguments: str | Path) -> str:
 def check(folder: Path, content: dict[str, Any]) -> None:
     file = folder / "test.yaml"
     file.write_text(yaml.safe_dump(content))
+    write_rules(folder)
     promtool("test", "rules", file)
 
 
+def write_rules(folder: Path) -> None:
+    for name, text in RULES.items():
+        (folder / name).write_text(text)
+
+
 def alerts() -> list[str]:
-    groups = yaml.safe_load((FILES / "alerts.rules.yaml").read_text())["groups"]
+    groups = yaml.safe_load(RULES["alerts.rules.yaml"])["groups"]
     return [rule["alert"] for group in groups for rule in group["rules"]]
 
 
@@ -218,6 +227,19 @@ def test_alerts_each_have_a_firing_and_a_quiet_case() -> None:
 @pytest.mark.parametrize("alert", FIRES)
 def test_alert_fires_for_its_case(alert: str, tmp_path: Path) -> None:
     check(tmp_path, promtool_test(FIRES[alert], firing(alert)))
+
+
+@needs_promtool
+def test_model_alerts_fire_for_every_way_to_predict(tmp_path: Path) -> None:
+    slow = {SECONDS % "0.25": "0+95x60", SECONDS % "2.5": "0+100x60", SECONDS % "+Inf": "0+100x60"}
+    failing = {REQUESTS % ("/score", "200"): "0+98x60", REQUESTS % ("/score", "500"): "0+2x60"}
+    paths = prediction_paths()
+    series = {
+        name.replace("/score", path).replace("iris", f"model-{number}"): values
+        for number, path in enumerate(paths)
+        for name, values in (slow | failing).items()
+    }
+    check(tmp_path, promtool_test(Case(series, 25), firing("ModelErrors", "ModelSlow", count=len(paths))))
 
 
 @needs_promtool
@@ -246,9 +268,9 @@ def test_stability_index_equals_that_of_the_pipeline(counts: list[float], tmp_pa
 
 @needs_promtool
 def test_rules_and_configuration_are_valid_for_prometheus(tmp_path: Path) -> None:
-    for file in FILES.glob("*.rules.yaml"):
-        shutil.copy(file, tmp_path)
-        promtool("check", "rules", "--lint=all", "--lint-fatal", file)
+    write_rules(tmp_path)
+    for name in RULES:
+        promtool("check", "rules", "--lint=all", "--lint-fatal", tmp_path / name)
     file = tmp_path / "prometheus.yaml"
     settings = configuration(
         10, 15, 9090, ["mlplatform-serving"], kubeflow=True, door="", alerts=True, verified_kubelets=True
@@ -258,8 +280,8 @@ def test_rules_and_configuration_are_valid_for_prometheus(tmp_path: Path) -> Non
 
 
 def test_drift_constants_of_rules_and_status_equal_those_of_the_pipeline() -> None:
-    rules = (FILES / "models.rules.yaml").read_text()
+    rules = RULES["models.rules.yaml"]
     assert f">= {drift.LEAST_ROWS})" in rules
     assert rules.count(f"{drift.LEAST_SHARE:f}".rstrip("0")) == 2
-    assert f"psi:1h > {drift.DRIFTED}\n" in (FILES / "alerts.rules.yaml").read_text()
+    assert f"psi:1h > {drift.DRIFTED}\n" in RULES["alerts.rules.yaml"]
     assert prometheus_query.DRIFT_THRESHOLD == drift.DRIFTED
