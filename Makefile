@@ -2,7 +2,7 @@
 
 STACK ?= dev
 PYTHON ?= python3
-# Additional arguments for Pulumi, kubectl or pytest: make up ARGS='--target URN'
+# Additional arguments for Pulumi, kubectl or pytest: make up ARGS="--target '**name'"
 ARGS ?=
 # Files of `make test-lab`
 LAB_TESTS ?= $(addprefix tests/lab/test_,cluster.py reconcile.py hardship.py preflight.py hosts.py ownership.py \
