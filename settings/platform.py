@@ -26,9 +26,9 @@ class TrackingSettings(Section):
     port: Port = 5050
     """Port of MLflow. Port 5000 is taken by AirPlay on macOS."""
     retain: bool = True
-    """On this computer: `destroy` keeps runs and models for the next `up`. In a cluster, `platform:retain_volumes`
-    decides on their volume. A cluster that this stack created goes with it: to keep runs and models then, set
-    `database_url` and `artifacts`, or [move](migrate.md) them first."""
+    """On this computer: `destroy` keeps runs and models for the next `up`. The value of the last `up` decides. In a
+    cluster, `platform:retain_volumes` decides on their volume. A cluster that this stack created goes with it: to keep
+    runs and models then, set `database_url` and `artifacts`, or [move](migrate.md) them first."""
     service: ServiceType = "ClusterIP"
     """In a cluster: type of MLflow's Service. A `ClusterIP` cannot be reached from outside. `pulumi` then forwards a
     port for its requests, and `make pages` forwards MLflow's pages to this computer."""
