@@ -89,7 +89,8 @@ class ServingSettings(ModelServerSettings):
     port: Port = 5005
     """Port of the model server."""
     grpc_port: Port | None = None
-    """Port of the model server at `serving:port` for the open inference protocol over gRPC. Unset: no gRPC."""
+    """Port of the model server at `serving:port` for the open inference protocol over gRPC. `platform:door` forwards no
+    gRPC, so a stack has one of the two. Unset: no gRPC."""
     together: list[Name] = Field(default_factory=list)
     """Models that one server at `serving:port` serves, by name, such as `[iris, wine]`. Each has its addresses below
     `/models/NAME/`, and the first one has those of a server of one model, too. Needs `serving:follow: true`."""

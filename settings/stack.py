@@ -64,6 +64,24 @@ class StackSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_first_server(self) -> StackSettings:
+        """Require that requests reach the canary and the port of gRPC, which are for the server at `serving:port`."""
+        serving = self.serving
+        if serving.canary and self.infra.cluster == "none":
+            raise ValueError(
+                "serving:canary: needs a cluster, because processes of this computer cannot share an address, and "
+                "infra:cluster is none; remove serving:canary"
+            )
+        ports = {name: each.port for name, each in self.workloads.pipelines.items() if each.serve}
+        names = [f"serving:{name}" for name in ("canary", "grpc_port") if getattr(serving, name) is not None]
+        if names and all(ports.values()):
+            found = "no pipeline has serve: true; set it for one"
+            if ports:
+                found = f"every pipeline with serve: true has a port: {', '.join(ports)}; remove the port of one"
+            raise ValueError(f"{names[0]}: this is for the model at serving:port, and {found}, or remove {names[0]}")
+        return self
+
+    @model_validator(mode="after")
     def _check_ports(self) -> StackSettings:
         serving, platform = self.serving, self.platform
         taken = {platform.tracking.port: "platform:tracking.port"}
@@ -170,6 +188,11 @@ class StackSettings(Section):
         if self.infra.cluster == "none":
             raise ValueError(
                 "platform:door: the door is for a cluster, and infra:cluster is none; remove platform:door"
+            )
+        if self.serving.grpc_port:
+            raise ValueError(
+                f"serving:grpc_port: {self.serving.grpc_port} cannot be reached with platform:door: only the door and "
+                "Prometheus connect to models, and the door forwards no gRPC; remove one of the two"
             )
         if self.infra.cluster == "kubeadm" and platform.load_balancer is None:
             raise ValueError("platform:door: the door needs an address; set platform:load_balancer")

@@ -37,19 +37,12 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
 
     Returns:
         The outputs of the stack by name.
-
-    Raises:
-        RunError: the settings have a canary, but no cluster for it.
     """
     if not settings.workloads.enabled:
         return {}
     pipelines = settings.workloads.pipelines
     serves = any(pipeline.serve for pipeline in pipelines.values())
     serving = serving_namespace(platform.target, platform.tracking) if platform.target and serves else None
-    if settings.serving.canary and serving is None:
-        raise pulumi.RunError(
-            "serving:canary: needs a cluster, because processes of this computer cannot share an address"
-        )
     source = settings.workloads.models_from
     workloads = _Workloads(
         platform,

@@ -610,6 +610,37 @@ def test_load_with_a_wrong_door_names_the_setting(overrides: dict[str, str], exp
     assert "plain-word" not in message
 
 
+CANARY, GRPC = {"serving:canary": '{"version": 2}'}, {"serving:grpc_port": "5006"}
+OTHER_PORT = {PIPELINES: '{"iris-external": {"port": 6000}}'}
+UNSERVED = {PIPELINES: '{"iris-external": {"serve": false}}'}
+
+
+@pytest.mark.parametrize(
+    ("stack", "overrides", "expected"),
+    [
+        ("lab", CANARY | OTHER_PORT, ["serving:canary: ", "every pipeline with serve: true has a port: iris-external"]),
+        ("lab", GRPC | OTHER_PORT, ["serving:grpc_port: ", "remove the port of one, or remove serving:grpc_port"]),
+        ("dev", GRPC | OTHER_PORT, ["serving:grpc_port: ", "every pipeline with serve: true has a port"]),
+        ("lab", GRPC | UNSERVED, ["serving:grpc_port", "no pipeline has serve: true", "or remove serving:grpc_port"]),
+        ("dev", CANARY, ["serving:canary: ", "infra:cluster is none; remove serving:canary"]),
+        ("dev", {"serving:canary": '{"version": 2, "weight": 5}'}, ["infra:cluster is none; remove serving:canary"]),
+        ("lab", DOOR | GRPC, ["serving:grpc_port: 5006 ", "platform:door", "the door forwards no gRPC; remove"]),
+    ],
+)
+def test_load_with_a_canary_or_grpc_that_no_request_reaches_raises(
+    stack: str, overrides: dict[str, str], expected: list[str]
+) -> None:
+    message = load_error(overrides, stack)
+    assert all(part in message for part in expected), message
+
+
+@pytest.mark.parametrize("overrides", [CANARY, GRPC])
+def test_load_with_a_canary_or_grpc_of_the_model_at_the_first_port_is_accepted(overrides: dict[str, str]) -> None:
+    further = {PIPELINES: '{"wine": {"serve": true, "port": 6000}}'}
+    settings = load_settings("lab", overrides | further)
+    assert settings.serving.canary or settings.serving.grpc_port
+
+
 def merged_door(overrides: dict[str, str]) -> dict[str, str]:
     door = json.dumps(json.loads(DOOR["platform:door"]) | json.loads(overrides.get("platform:door", "{}")))
     return DOOR | overrides | {"platform:door": door}
@@ -623,6 +654,6 @@ def test_load_with_a_door_without_a_cluster_or_address_raises() -> None:
     assert "serving:canary: only a door sends requests by weight" in load_error(weighted, "lab")
     assert "platform:notebooks: only a door knows" in load_error({"platform:notebooks": "{}"}, "lab")
     promoted = {"serving:canary": '{"version": 2, "promote": {"after": "1d"}}'}
-    assert "serving:canary.promote: decides by measurements; set platform:monitoring" in load_error(promoted)
+    assert "serving:canary.promote: decides by measurements; set platform:monitoring" in load_error(promoted, "azure")
     visible = {PIPELINES: '{"iris-external": {"visibility": "public"}}'}
     assert "iris-external.visibility: only a door knows its callers" in load_error(visible)

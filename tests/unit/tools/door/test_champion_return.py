@@ -54,7 +54,11 @@ def _change(version: str) -> str:
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mock]:
     """Yield a stack that serves iris; `recorded` has what goes to the audit log."""
     History.commit = COMMIT
-    settings: dict[str, Any] = {"workloads": {"pipelines": {"iris-external": {"model": "iris", "serve": True}}}}
+    settings: dict[str, Any] = {
+        "infra": {"machines": "lab", "cluster": "kubeadm"},
+        "platform": {"pipelines": "job"},
+        "workloads": {"pipelines": {"iris-external": {"model": "iris", "serve": True}}},
+    }
     stack = Mock(stack="lab", settings=settings)
     stack.name = "lab"
     with answering(History) as url:
