@@ -220,6 +220,11 @@ class InfraSettings(Section):
                 f"kubernetes: the control planes {', '.join(planes)} need one address for their API server: set "
                 "virtual_address to an unused address in their network, or endpoint to your load balancer"
             )
+        if self.kubernetes.endpoint and self.machines in ("lab", "azure"):
+            raise ValueError(
+                f"kubernetes.endpoint: {self.kubernetes.endpoint}: this is a load balancer for machines: hosts, and "
+                f"machines is {self.machines}; remove the setting"
+            )
         if address and self.machines == "azure":
             raise ValueError(
                 f"kubernetes.virtual_address: {address}: Azure does not move addresses, and several control planes get "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,12 @@ def test_programs_of_pods_are_in_the_image_of_the_steps() -> None:
         (container,) = manifest["spec"]["template"]["spec"]["containers"]
         module = container["command"][container["command"].index("-m") + 1]
         assert PROJECT / f"{module.replace('.', '/')}.py" in WORKLOADS.files()
+
+
+def test_page_creates_a_repository_for_each_image() -> None:
+    page = (PROJECT / "docs" / "stacks.md").read_text()
+    (names,) = re.findall(r"for name in (.+); do aws ecr create-repository --repository-name mlplatform/\$name;", page)
+    assert names.split() == list(RECIPES)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))

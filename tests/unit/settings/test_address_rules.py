@@ -126,6 +126,17 @@ def load(changes: dict[str, Any]) -> object:
             ({"infra:kubernetes": {"endpoint": endpoint}}, "infra:kubernetes.endpoint: write a host name or an IPv4")
             for endpoint in ("https://lb.example.com", "lb.example.com:6443", "lb.example.com/", "fd00::1", "LB")
         ],
+        (
+            {**LAB, "infra:kubernetes": {"endpoint": "lb.example.com"}},
+            "kubernetes.endpoint: lb.example.com: this is a load balancer for machines: hosts, and machines is lab",
+        ),
+        (
+            {
+                **{"infra:machines": "azure", "infra:hosts": None, "infra:azure": {"operator": "192.0.2.1"}},
+                "infra:kubernetes": {"endpoint": "lb.example.com"},
+            },
+            "kubernetes.endpoint: lb.example.com: this is a load balancer for machines: hosts, and machines is azure",
+        ),
         *[
             (
                 {"infra:kubernetes": {"version": version}},
