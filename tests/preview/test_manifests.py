@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import fnmatch
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from mlplatform.k8s.waiting import AWAIT_ADDRESS, SKIP_AWAIT
 from pulumi.runtime import rpc
 
 from policies import pods
-from settings.paths import VERSIONS
+from settings.paths import PROJECT, VERSIONS
 from tests.kubeflow.stand_in import config_for
 from tests.stand_ins import kubeconfig
 from workloads.engines.base import RunRequest
@@ -262,6 +264,16 @@ def test_metallb_speakers_find_a_dead_one_within_two_seconds(graphs: Mapping[str
     volumes = pod_of(rendered["DaemonSet metallb-speaker"])["volumes"]
     assert {"name": "metallb-memberlist-config", "optional": True} in [each.get("configMap") for each in volumes]
     assert rendered["DaemonSet metallb-speaker"]["spec"]["template"]["metadata"]["annotations"].keys() == {"settings"}
+
+
+def test_documented_replacements_are_each_of_one_resource(graphs: Mapping[str, Graph]) -> None:
+    """Pulumi creates what it replaces before it deletes the old one, which has the same name in Kubernetes."""
+    pages = "".join(page.read_text() for page in (PROJECT / "docs").glob("*.md"))
+    patterns = {each for each in re.findall(r"--replace '([^']+)'", pages) if each != "**kubeconfig"}
+    named = {f"urn:{kind}::{name}" for graph in graphs.values() for kind, name in graph.resources}
+    matched = {pattern: fnmatch.filter(named, pattern) for pattern in patterns}
+    assert len(patterns) > 2
+    assert [pattern for pattern, resources in matched.items() if len(resources) != 1] == []
 
 
 def test_node_watch_may_list_nodes_and_patch_the_status_of_pods_only(graphs: Mapping[str, Graph]) -> None:
