@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -57,6 +58,25 @@ class Shell:
             output_bytes.decode(errors="replace"),
             error_bytes.result().decode(errors="replace"),
         )
+
+
+def file_exists(shell: Shell, name: str, path: str) -> bool:
+    """Return True if the machine has a file that root can see. A failed sudo is no missing file.
+
+    Args:
+        shell: of the machine.
+        name: of the machine, for the error.
+        path: of the file.
+
+    Raises:
+        UserError: the command failed or printed something else.
+    """
+    test = f"test -f {shlex.quote(path)} && echo yes || echo no"
+    action = f"{name}: looking for {path}"
+    answer = shell.run(f"sudo --non-interactive sh -c {shlex.quote(test)}").checked(action).strip()
+    if answer not in ("yes", "no"):
+        raise UserError(f"{action} failed: the machine printed {answer!r} instead of yes or no")
+    return answer == "yes"
 
 
 @contextmanager

@@ -26,8 +26,8 @@ def properties(name: str, role: str, address: str = "10.0.0.1") -> dict[str, Any
 class Recorder:
     """Machines that accept every command and record it.
 
-    `failing` is a part of the commands that fail, `off` are machines without SSH. `printed` is the output of commands
-    by a part of them, first match first.
+    `failing` is a part of the commands that fail, `off` are machines without SSH. All files exist except those that
+    commands with the part `missing` look for. `printed` is the output of commands by a part of them, first match first.
     """
 
     def __init__(
@@ -37,8 +37,9 @@ class Recorder:
         failing: str = "",
         off: tuple[str, ...] = (),
         printed: dict[str, str] | None = None,
+        missing: str = "",
     ) -> None:
-        self.failing, self.off = failing, off
+        self.failing, self.off, self.missing = failing, off, missing
         self.printed = {
             **(printed or {}),
             "/etc/mlplatform/owner": f"{owner}\n",
@@ -71,6 +72,9 @@ class Shell:
         recorder.inputs.append((command, stdin))
         if recorder.failing and recorder.failing in f"{self._machine}: {command}":
             return CommandResult(1, "", "it failed")
+        if "test -f" in command:
+            missing = recorder.missing and recorder.missing in f"{self._machine}: {command}"
+            return CommandResult(0, "no\n" if missing else "yes\n", "")
         if "join.sh" in command:
             assert f"{TOKEN} sha256:" in stdin
         return CommandResult(0, next((text for part, text in recorder.printed.items() if part in command), ""), "")

@@ -11,7 +11,7 @@ from infra.kubeadm.kubectl import POLL_SECONDS, Kubectl
 from infra.kubeadm.step import NodeRequest
 from infra.machine import ResolvedMachine
 from infra.retry import poll
-from infra.ssh import CommandResult, connected
+from infra.ssh import CommandResult, connected, file_exists
 
 PKI = "/etc/kubernetes/pki/etcd"
 MEMBER_SECONDS = 60
@@ -51,9 +51,7 @@ def remove_replaced_members(kubectl: Kubectl, request: NodeRequest) -> None:
 def _is_new(machine: ResolvedMachine) -> bool:
     """Return True if the machine responds and has neither created nor joined a cluster."""
     with suppress(UserError), connected(machine) as shell:
-        # A failed sudo prints nothing, so it removes no member.
-        found = shell.run(f"sudo --non-interactive sh -c 'test -f {CONTROL_PLANE_READY} || echo new'")
-        return found.code == 0 and found.output.strip() == "new"
+        return not file_exists(shell, machine.name, CONTROL_PLANE_READY)
     return False
 
 

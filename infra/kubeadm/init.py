@@ -12,7 +12,7 @@ from infra.kubeadm.owner import check_owner
 from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import NodeRequest, local_step, node_inputs, remote_script
 from infra.machine import Machine
-from infra.ssh import connected
+from infra.ssh import connected, file_exists
 
 CONTROL_PLANE_READY = "/etc/kubernetes/.control-plane-ready"
 """File on control planes whose `kubeadm init` or `kubeadm join` has finished."""
@@ -53,18 +53,18 @@ def find(request: NodeRequest) -> None:
     """Mark a new first control plane if another one has the cluster: it has to join, and not to create a second one.
 
     Raises:
-        UserError: no reachable control plane has the cluster, and one cannot be reached, which may have it.
+        UserError: no control plane is known to have the cluster, and one may have it: it cannot be reached or read.
     """
     exists, errors = False, []
     with connected(request.node) as machine:
-        if machine.run(f"sudo --non-interactive test -f {CONTROL_PLANE_READY}").code == 0:
+        if file_exists(machine, request.node.name, CONTROL_PLANE_READY):
             print(f"{request.node.name} is a control plane")
             return
         for other in request.other_control_planes:
             try:
                 with connected(other) as shell:
                     check_owner(shell, other.name, request.owner)
-                    exists = exists or shell.run(f"sudo --non-interactive test -f {CONTROL_PLANE_READY}").code == 0
+                    exists = exists or file_exists(shell, other.name, CONTROL_PLANE_READY)
             except UserError as error:
                 errors.append(str(error))
         if exists:

@@ -18,7 +18,7 @@ from infra.kubeadm.owner import OtherOwnerError, check_owner
 from infra.kubeadm.plan import ClusterPlan
 from infra.kubeadm.step import ControlPlaneRequest, NodeRequest, local_step, node_inputs, run_script
 from infra.machine import Machine
-from infra.ssh import connected
+from infra.ssh import connected, file_exists
 
 CA_HASH = (
     'sudo --non-interactive bash -o pipefail -c "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | '
@@ -75,7 +75,7 @@ def join(request: NodeRequest) -> None:
     """
     name = request.node.name
     with connected(request.node) as worker, kubectl_on(request) as kubectl:
-        has_kubelet = worker.run("sudo --non-interactive test -f /etc/kubernetes/kubelet.conf").code == 0
+        has_kubelet = file_exists(worker, name, "/etc/kubernetes/kubelet.conf")
         if kubectl.node_exists(name) and has_kubelet:
             print(f"{name} has joined before")
             return
@@ -101,7 +101,7 @@ def join_control_plane_now(request: ControlPlaneRequest) -> None:
         print(f"{name} is the only control plane")
         return
     with connected(request.node) as machine:
-        is_ready = machine.run(f"sudo --non-interactive test -f {CONTROL_PLANE_READY}").code == 0
+        is_ready = file_exists(machine, name, CONTROL_PLANE_READY)
         if is_ready and name == request.control_plane.name:
             print(f"{name} has created or joined the cluster before")
             return

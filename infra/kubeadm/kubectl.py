@@ -14,7 +14,7 @@ from infra.kubeadm.owner import OtherOwnerError, check_owner
 from infra.kubeadm.step import NodeRequest
 from infra.machine import ResolvedMachine
 from infra.retry import poll
-from infra.ssh import CommandResult, Shell, connected
+from infra.ssh import CommandResult, Shell, connected, file_exists
 
 KUBECTL = "sudo --non-interactive kubectl --kubeconfig /etc/kubernetes/admin.conf"
 APPROVER = "mlplatform-approve-certificates.service"
@@ -38,7 +38,7 @@ class Kubectl:
 
     def unready_reason(self) -> str | None:
         """Return why the machine's API server cannot be used, None if it is ready."""
-        if self.shell.run("sudo --non-interactive test -f /etc/kubernetes/admin.conf").code:
+        if not file_exists(self.shell, self.machine.name, "/etc/kubernetes/admin.conf"):
             return f"{self.machine.name} is no control plane yet"
         result = self.run("get --raw /readyz --request-timeout=5s")
         return f"the API server of {self.machine.name} is not ready: {result.error.strip()}" if result.code else None
@@ -244,12 +244,11 @@ def kubectl_on(request: NodeRequest, machines: Sequence[ResolvedMachine] = ()) -
                     try:
                         shell = attempt.enter_context(connected(machine))
                         check_owner(shell, machine.name, request.owner)
+                        kubectl = Kubectl(shell, machine, local_server=True)
+                        if reason := kubectl.unready_reason():
+                            raise UserError(reason)
                     except UserError as error:
                         errors.append(error)
-                        continue
-                    kubectl = Kubectl(shell, machine, local_server=True)
-                    if reason := kubectl.unready_reason():
-                        errors.append(UserError(reason))
                         continue
                     stack.enter_context(attempt.pop_all())
                     return kubectl

@@ -42,7 +42,7 @@ def run(
 def new_machine(**more: Any) -> Recorder:
     """Return machines of which plane-3 is no control plane yet, and has the name and address of a lost one."""
     printed = {"member list": json.dumps(MEMBERS), "InternalIP": "10.0.0.3"}
-    return Recorder(failing="plane-3: sudo --non-interactive test -f", printed=printed, **more)
+    return Recorder(missing="plane-3: ", printed=printed, **more)
 
 
 def test_join_of_a_control_plane_removes_its_old_member_and_keeps_key_and_token_out_of_commands(
@@ -82,14 +82,30 @@ def test_join_of_a_control_plane_of_the_cluster_changes_nothing(monkeypatch: pyt
     assert machines.named("join.sh") == machines.named("token create") == []
 
 
+def test_join_of_a_control_plane_whose_sudo_fails_removes_neither_member_nor_node(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = {"member list": json.dumps(MEMBERS), "InternalIP": "10.0.0.3"}
+    machines = Recorder("node/plane-3\n", failing="plane-3: sudo", printed=printed)
+    assert run("join-control-plane", machines, monkeypatch, environment=ENVIRONMENT) == 1
+    assert machines.named("member remove") == machines.named("delete node") == []
+    assert "plane-3: looking for /etc/kubernetes/.control-plane-ready failed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    "failing", ["plane-1: sudo --non-interactive test -f", "plane-1: sudo --non-interactive kubectl"]
+    ("failing", "missing"),
+    [
+        ("", "plane-1: "),
+        ("plane-1: sudo --non-interactive sh", ""),
+        ("plane-1: sudo --non-interactive kubectl", ""),
+    ],
+    ids=["no-control-plane", "sudo-fails", "not-ready"],
 )
 @pytest.mark.parametrize("off", [(), ("plane-1",)])
 def test_step_with_a_lost_first_control_plane_uses_the_next_one(
-    failing: str, off: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    failing: str, missing: str, off: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines = Recorder(failing=failing, off=off)
+    machines = Recorder(failing=failing, missing=missing, off=off)
     assert run("join", machines, monkeypatch, node=properties("worker-1", "worker")) == 0
     assert machines.named("token create") == ["plane-2"]
     (server,) = {command.split(" --server ")[1].split()[0] for _, command in machines.commands if "get node" in command}
@@ -140,19 +156,20 @@ def test_only_control_plane_neither_joins_nor_leaves(action: str, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("nodes", "printed", "off", "removed"),
+    ("nodes", "more", "removed"),
     [
-        ("node/plane-3\n", "new\n", (), True),
-        ("node/plane-3\n", "", (), False),
-        ("node/plane-3\n", "new\n", ("plane-3",), False),
-        ("", "new\n", (), False),
+        ("node/plane-3\n", {"missing": "plane-3: "}, True),
+        ("node/plane-3\n", {}, False),
+        ("node/plane-3\n", {"missing": "plane-3: ", "off": ("plane-3",)}, False),
+        ("node/plane-3\n", {"missing": "plane-3: ", "failing": "plane-3: sudo --non-interactive sh"}, False),
+        ("", {"missing": "plane-3: "}, False),
     ],
-    ids=["replaced", "member", "off", "first-up"],
+    ids=["replaced", "member", "off", "sudo-fails", "first-up"],
 )
 def test_reconcile_first_removes_the_members_of_control_planes_with_a_new_machine(
-    nodes: str, printed: str, off: tuple[str, ...], removed: bool, monkeypatch: pytest.MonkeyPatch
+    nodes: str, more: dict[str, Any], removed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines = Recorder(nodes, off=off, printed={"echo new": printed, "member list": json.dumps(MEMBERS)})
+    machines = Recorder(nodes, printed={"member list": json.dumps(MEMBERS)}, **more)
     environment = {"environment": {"ROLE": "control-plane"}, "digest": "0123"}
     run("reconcile", machines, monkeypatch, node=PLANES[0], **environment)
     order = ["member remove c0ffee", "reconcile.sh"]
@@ -160,20 +177,22 @@ def test_reconcile_first_removes_the_members_of_control_planes_with_a_new_machin
 
 
 @pytest.mark.parametrize(
-    ("failing", "off", "code", "marked"),
+    ("more", "code", "marked"),
     [
-        ("test -f", (), 0, False),
-        ("plane-1: sudo --non-interactive test -f", (), 0, True),
-        ("plane-1: sudo --non-interactive test -f", ("plane-2",), 0, True),
-        ("test -f", ("plane-2",), 1, False),
-        ("", (), 0, False),
+        ({"missing": "test -f"}, 0, False),
+        ({"missing": "plane-1: "}, 0, True),
+        ({"missing": "plane-1: ", "off": ("plane-2",)}, 0, True),
+        ({"missing": "test -f", "off": ("plane-2",)}, 1, False),
+        ({"missing": "test -f", "failing": "plane-2: sudo"}, 1, False),
+        ({"failing": "plane-1: sudo"}, 1, False),
+        ({}, 0, False),
     ],
-    ids=["new", "exists", "exists-in-part", "unknown", "finished"],
+    ids=["new", "exists", "exists-in-part", "unknown", "sudo-of-another-fails", "sudo-fails", "finished"],
 )
 def test_find_cluster_marks_a_new_first_machine_only_if_another_one_has_the_cluster(
-    failing: str, off: tuple[str, ...], code: int, marked: bool, monkeypatch: pytest.MonkeyPatch
+    more: dict[str, Any], code: int, marked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines = Recorder(failing=failing, off=off)
+    machines = Recorder(**more)
     assert run("find-cluster", machines, monkeypatch, node=PLANES[0]) == code
     assert bool(machines.named("touch /etc/mlplatform/cluster-exists")) is marked
 

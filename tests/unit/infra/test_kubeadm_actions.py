@@ -58,13 +58,26 @@ def test_join_removes_the_node_of_a_lost_machine_with_its_address_alone(
     address: str, removed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kubernetes reports the node of a lost machine as Ready for up to a minute, and kubeadm refuses such a name."""
-    machines = Recorder("node/worker-1\n", failing="kubelet.conf", printed={"InternalIP": address})
+    machines = Recorder("node/worker-1\n", missing="kubelet.conf", printed={"InternalIP": address})
     for module in (join, kubectl):
         monkeypatch.setattr(module, "connected", machines.connected)
     node, control_plane = properties("worker-1", "worker"), properties("plane", "control-plane")
     assert run("join", {"node": node, "owner": OWNER, "control_plane": control_plane}, monkeypatch) == 0
     assert machines.named("delete node worker-1") == (["plane"] if removed else [])
     assert machines.named("join.sh") == ["worker-1"]
+
+
+def test_join_of_a_worker_whose_sudo_fails_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failed sudo must not look like a missing kubelet.conf: the node of a healthy worker would be deleted."""
+    machines = Recorder("node/worker-1\n", failing="worker-1: sudo", printed={"InternalIP": "10.0.0.1"})
+    for module in (join, kubectl):
+        monkeypatch.setattr(module, "connected", machines.connected)
+    node, control_plane = properties("worker-1", "worker"), properties("plane", "control-plane")
+    assert run("join", {"node": node, "owner": OWNER, "control_plane": control_plane}, monkeypatch) == 1
+    assert machines.named("delete node") == machines.named("token create") == []
+    assert "worker-1: looking for /etc/kubernetes/kubelet.conf failed with code 1: it failed" in capsys.readouterr().err
 
 
 OTHER = "acme/mlplatform/other fedcba9876543210"

@@ -1,14 +1,19 @@
-"""Commands over SSH on a real server."""
+"""Commands over SSH on a real server, and commands in a shell of this computer."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from infra.errors import UserError
 from infra.machine import ResolvedMachine
-from infra.ssh import connected
+from infra.ssh import CommandResult, Shell, connected, file_exists
 from tests.command.sshd import USER, Sshd, missing
 
 OUTPUT_BYTES = 8 << 20
@@ -44,3 +49,39 @@ def test_run_with_large_output_on_both_streams_returns_all_of_it(sshd: Sshd) -> 
             result = shell.run(f"{write} >&{first}; {write} >&{second}; cat; exit 3", "so")
             assert (len(result.output), len(result.error), result.code) == (OUTPUT_BYTES + 2, OUTPUT_BYTES, 3)
             assert result.output.endswith("so")
+
+
+class LocalShell:
+    """A shell of this computer whose program `sudo` has a text of the test."""
+
+    def __init__(self, folder: Path, sudo: str) -> None:
+        (folder / "sudo").write_text(f"#!/bin/sh\n{sudo}\n")
+        (folder / "sudo").chmod(0o755)
+        self._environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+    def run(self, command: str) -> CommandResult:
+        finished = subprocess.run(["sh", "-c", command], env=self._environment, capture_output=True, text=True)
+        return CommandResult(finished.returncode, finished.stdout, finished.stderr)
+
+
+@pytest.mark.parametrize("path", ["there", "it's there"])
+def test_file_exists_is_true_for_a_file_only(tmp_path: Path, path: str) -> None:
+    shell = cast(Shell, LocalShell(tmp_path, 'shift; exec "$@"'))
+    assert not file_exists(shell, "worker-1", str(tmp_path / path))
+    (tmp_path / path).touch()
+    assert file_exists(shell, "worker-1", str(tmp_path / path))
+    assert not file_exists(shell, "worker-1", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("sudo", "reason"),
+    [
+        ("echo 'a password is required' >&2; exit 1", "failed with code 1: a password is required"),
+        ("true", "failed: the machine printed '' instead of yes or no"),
+    ],
+    ids=["fails", "prints-nothing"],
+)
+def test_file_exists_with_a_failed_sudo_raises(tmp_path: Path, sudo: str, reason: str) -> None:
+    shell = cast(Shell, LocalShell(tmp_path, sudo))
+    with pytest.raises(UserError, match=rf"^worker-1: looking for /a {re.escape(reason)}$"):
+        file_exists(shell, "worker-1", "/a")
