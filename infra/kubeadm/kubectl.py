@@ -20,9 +20,14 @@ KUBECTL = "sudo --non-interactive kubectl --kubeconfig /etc/kubernetes/admin.con
 APPROVER = "mlplatform-approve-certificates.service"
 """The unit that `scripts/approver.sh` installs."""
 READY_SECONDS = 300
+ANSWER_SECONDS = 15
+"""Time for which requests about one node are repeated while the API server refuses them."""
 DRAIN_SECONDS = 120
 STABLE_SECONDS = 30
 POLL_SECONDS = 1
+NODE_STATES = ("True", "False", "Unknown")
+BLOCKED = ("global timeout reached", "context deadline exceeded")
+"""Errors of `kubectl drain` after its timeout: of an eviction that a budget forbids, and of a pod that does not end."""
 
 
 class Kubectl:
@@ -71,17 +76,42 @@ class Kubectl:
         self.run(f"cordon {node}").checked(f"cordoning {node}")
 
     def drain(self, node: str) -> None:
-        """Evict the node's pods; delete those whose disruption budget forbids the eviction.
+        """Evict the node's pods; after a timeout, delete those whose disruption budget forbids the eviction.
 
         The user has decided to upgrade or remove the machine, so a disruption budget only delays that.
         """
         drain = f"drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout={DRAIN_SECONDS}s"
-        if self.run(drain).code:
-            self.run(f"{drain} --disable-eviction").checked(f"draining {node}")
+        result = CommandResult(0, "", "")
+
+        def decided() -> bool | None:
+            nonlocal result
+            result = self.run(drain)
+            return True if result.code == 0 or any(error in result.error for error in BLOCKED) else None
+
+        if poll(decided, timeout=ANSWER_SECONDS, interval=POLL_SECONDS) and result.code:
+            result = self.run(f"{drain} --disable-eviction")
+        result.checked(f"draining {node}")
 
     def is_ready(self, node: str) -> bool:
-        """Return True if the node is Ready, as it is for up to a minute after its machine has died."""
-        return self.run(f"wait --for=condition=Ready node/{node} --timeout=1s").code == 0
+        """Return True if the node is Ready, as it is for up to a minute after its machine has died.
+
+        Raises:
+            UserError: the API server does not report it, so that the machine may be alive.
+        """
+        arguments = f"""get node {node} --output jsonpath='{{.status.conditions[?(@.type=="Ready")].status}}'"""
+        result = CommandResult(0, "", "")
+
+        def status() -> str | None:
+            nonlocal result
+            result = self.run(arguments)
+            return result.output.strip() if result.code == 0 and result.output.strip() in NODE_STATES else None
+
+        found = poll(status, timeout=ANSWER_SECONDS, interval=POLL_SECONDS)
+        if found is None:
+            action = f"reading whether node {node} is Ready"
+            condition = result.checked(action).strip()
+            raise UserError(f"{action} failed: its condition Ready is {condition!r}; expected {', '.join(NODE_STATES)}")
+        return found == "True"
 
     def drain_if_ready(self, node: str) -> None:
         """Mark the node as unschedulable, and evict its pods unless its machine is dead."""

@@ -32,7 +32,8 @@ def run(
 ) -> int:
     for module in (etcd, init, join, kubectl, reconcile_module, virtual_address, reset_module):
         monkeypatch.setattr(module, "connected", machines.connected)
-    monkeypatch.setattr(kubectl, "READY_SECONDS", 0)
+    for timeout in ("READY_SECONDS", "ANSWER_SECONDS"):
+        monkeypatch.setattr(kubectl, timeout, 0)
     request = {"node": node, "owner": OWNER, "control_plane": PLANES[0], "other_control_planes": PLANES[1:], **more}
     monkeypatch.setattr(sys, "argv", ["kubeadm", action])
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(request)))
@@ -127,7 +128,8 @@ def test_step_without_any_control_plane_names_the_reason_of_each(
 def test_leave_of_a_control_plane_drains_it_then_removes_its_member_then_the_node(
     off: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines = Recorder("node/plane-3\n", off=off, printed={"member list": json.dumps(MEMBERS)})
+    printed = {"member list": json.dumps(MEMBERS), '"Ready"': "True"}
+    machines = Recorder("node/plane-3\n", off=off, printed=printed)
     assert run("leave", machines, monkeypatch) == 0
     order = ["drain plane-3", "stop keepalived", "member remove c0ffee", "delete node plane-3"]
     assert found_in_order(machines, order) == [part for part in order if not off or part != "stop keepalived"]
@@ -145,6 +147,16 @@ def test_leave_of_a_machine_that_died_a_moment_ago_removes_its_node(
     monkeypatch.setattr(kubectl.Kubectl, "is_ready", lambda *_: next(ready))
     assert run("leave", machines, monkeypatch) == (1 if ready_later else 0)
     assert machines.named("delete node plane-3") == ([] if ready_later else ["plane-1"])
+
+
+def test_leave_of_a_node_whose_state_is_unknown_removes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failed kubectl must not look like a dead machine, whose node is deleted without a drain."""
+    machines = Recorder("node/plane-3\n", failing='"Ready"', printed={"member list": json.dumps(MEMBERS)})
+    assert run("leave", machines, monkeypatch) == 1
+    assert machines.named("delete node") == machines.named("member remove") == []
+    assert "reading whether node plane-3 is Ready failed with code 1: it failed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("action", ["join-control-plane", "leave"])
