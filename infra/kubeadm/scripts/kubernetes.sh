@@ -15,25 +15,87 @@ case $PACKAGE_SET in
       echo "kubernetes: the machine is a node of version $(kubelet --version | cut -d' ' -f2); step ready upgrades it"
       exit
     fi
-    packages=(kubeadm kubelet kubectl kubernetes-cni)
+    programs=(kubeadm kubelet kubectl)
+    packages=("${programs[@]}" kubernetes-cni)
     files=(usr opt)
     ;;
   kubeadm)
-    packages=(kubeadm)
+    programs=(kubeadm)
+    packages=("${programs[@]}")
     files=(usr/bin/kubeadm)
     ;;
   kubelet)
-    packages=(kubelet kubectl)
+    programs=(kubelet kubectl)
+    packages=("${programs[@]}")
     files=(usr/bin/kubelet usr/bin/kubectl)
     ;;
 esac
-installed() {
-  case $PACKAGE_SET in
+
+# Print the version of a program, as in v1.34.4.
+version_of() {
+  case $1 in
+    kubeadm) kubeadm version --output short ;;
     kubelet) kubelet --version | cut -d' ' -f2 ;;
-    *) kubeadm version --output short ;;
+    kubectl) kubectl version --client | sed -n 's/^Client Version: //p' ;;
   esac
 }
-if [ "$(installed 2>/dev/null)" = "v$VERSION" ] && [ -x /opt/cni/bin/loopback ]; then
+
+# Write the state of this set: its version after the last step of an installation, and another text before the first one.
+record=/var/lib/mlplatform/kubernetes-$PACKAGE_SET
+write_record() {
+  install -d -m 755 "${record%/*}"
+  printf '%s\n' "$1" >"$record.new"
+  sync "$record.new"
+  mv "$record.new" "$record"
+}
+
+# Return 0 if an earlier run has finished. An older program wrote no record: on a machine that is not a node, it may have
+# left a part of the CNI plugins.
+finished() {
+  local recorded program
+  recorded=$(if [ -f "$record" ]; then cat "$record"; fi)
+  case $recorded in
+    "v$VERSION") ;;
+    "") if [ "$PACKAGE_SET" = node ]; then return 1; fi ;;
+    *) return 1 ;;
+  esac
+  for program in "${programs[@]}"; do
+    # A missing program has no version.
+    if [ "$(version_of "$program" 2>/dev/null)" != "v$VERSION" ]; then return 1; fi
+  done
+  if [ "$PACKAGE_SET" = node ]; then [ -x /opt/cni/bin/loopback ] && systemctl cat kubelet.service >/dev/null 2>&1; fi
+}
+
+# Return 0 if the kubelet that runs is the file that is installed.
+runs_installed_kubelet() {
+  local pid
+  pid=$(systemctl show --property MainPID --value kubelet)
+  [ "/proc/$pid/exe" -ef "$(command -v kubelet)" ]
+}
+
+restart_kubelet() {
+  systemctl daemon-reload
+  systemctl restart kubelet
+}
+
+# Hold packages of upstream. Programs from a registry are none.
+hold_packages() {
+  local package
+  for package in "${packages[@]}"; do
+    if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ]; then
+      apt-mark hold "$package" >/dev/null
+    fi
+  done
+}
+
+if finished; then
+  # The run of an older program may have ended before these.
+  hold_packages
+  case $PACKAGE_SET in
+    node) systemctl enable --quiet kubelet ;;
+    kubelet) if ! runs_installed_kubelet; then restart_kubelet; fi ;;
+  esac
+  write_record "v$VERSION"
   echo "kubernetes: ${packages[*]} v$VERSION are installed"
   exit
 fi
@@ -50,7 +112,7 @@ from_upstream() {
     if [ "$package" = kubernetes-cni ]; then pinned+=("$package"); else pinned+=("$package=$VERSION-*"); fi
   done
   apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-remove --allow-change-held-packages "${pinned[@]}" >/dev/null
-  apt-mark hold "${packages[@]}" >/dev/null
+  hold_packages
 }
 
 from_registry() {
@@ -130,12 +192,25 @@ update_runtime() {
   apt-mark hold containerd runc >/dev/null
 }
 
+write_record "v$VERSION is not finished"
 # Before the kubelet, so that an upgrade that is killed here begins again.
 if [ "$PACKAGE_SET" = kubelet ]; then update_runtime; fi
 if [ "$FROM" = upstream ]; then from_upstream; else from_registry; fi
+for program in "${programs[@]}"; do
+  found=$(version_of "$program") || true
+  if [ "$found" != "v$VERSION" ]; then
+    echo "kubernetes: $program is ${found:-missing} after the installation, and not v$VERSION" >&2
+    exit 1
+  fi
+  # After a power cut, the record is missing or the programs are complete.
+  sync "$(command -v "$program")"
+done
 case $PACKAGE_SET in
-  node) systemctl enable --quiet kubelet ;;
-  kubelet) systemctl daemon-reload && systemctl restart kubelet ;;
+  node)
+    sync /opt/cni/bin/*
+    systemctl enable --quiet kubelet
+    ;;
+  kubelet) restart_kubelet ;;
 esac
-[ "$(installed)" = "v$VERSION" ]
+write_record "v$VERSION"
 echo "kubernetes: ${packages[*]} v$VERSION installed"

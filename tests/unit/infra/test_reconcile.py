@@ -317,6 +317,7 @@ def test_upgrade_of_the_kubelet_updates_the_container_runtime(machine: Sandbox, 
     for name in ("apt-mark", "timeout"):
         machine.program(name, 'case "$1" in [0-9]*) shift; exec "$@" ;; esac')
     machine.program("curl", f"touch {machine.root}/key")
+    machine.program("kubectl", "echo Client Version: v1.34.4")
     machine.program("kubelet", f"grep -q 'install.* kubelet=1.34.4' {machine.root}/calls && echo Kubernetes v1.34.4")
     (machine.root / "etc/apt/sources.list.d").mkdir(parents=True)
     result = machine.run("kubernetes.sh", "\n", VERSION="1.34.4", FROM="upstream", PACKAGE_SET="kubelet")
