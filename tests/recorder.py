@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from infra.errors import UserError
@@ -78,3 +81,16 @@ class Shell:
         if "join.sh" in command:
             assert f"{TOKEN} sha256:" in stdin
         return CommandResult(0, next((text for part, text in recorder.printed.items() if part in command), ""), "")
+
+
+class LocalShell:
+    """A shell of this computer whose program `sudo` has a text of the test."""
+
+    def __init__(self, folder: Path, sudo: str) -> None:
+        (folder / "sudo").write_text(f"#!/bin/sh\n{sudo}\n")
+        (folder / "sudo").chmod(0o755)
+        self._environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+    def run(self, command: str) -> CommandResult:
+        finished = subprocess.run(["sh", "-c", command], env=self._environment, capture_output=True, text=True)
+        return CommandResult(finished.returncode, finished.stdout, finished.stderr)

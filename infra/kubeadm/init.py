@@ -19,6 +19,14 @@ CONTROL_PLANE_READY = "/etc/kubernetes/.control-plane-ready"
 CLUSTER_EXISTS = "/etc/mlplatform/cluster-exists"
 """File on a machine that must not run `kubeadm init`, because other control planes have the cluster."""
 
+FIRST_EXPIRY = (
+    "sudo --non-interactive bash -e -o pipefail -c 'for file in /etc/kubernetes/pki/apiserver*.crt; do "
+    'end=$(openssl x509 -enddate -noout -in "$file" | cut -d= -f2); '
+    'date --utc --iso-8601=seconds --date="$end"; '
+    "done | sort | sed -n 1p'"
+)
+"""Command for the time at which the first certificate of the API server expires."""
+
 
 def configuration_variables(plan: ClusterPlan, control_plane: Machine) -> dict[str, pulumi.Input[str]]:
     """Return the variables of `scripts/configuration.sh` on a control plane."""
@@ -109,11 +117,7 @@ def certificate_expiry(plan: ClusterPlan, init: remote.Command, opts: pulumi.Res
     read = remote.Command(
         "certificates-expire",
         connection=plan.control_plane.connection,
-        create=(
-            "sudo --non-interactive sh -c 'for file in /etc/kubernetes/pki/apiserver*.crt; do "
-            'date --utc --iso-8601=seconds --date="$(openssl x509 -enddate -noout -in "$file" | cut -d= -f2)"; '
-            "done' | sort | head -1"
-        ),
+        create=FIRST_EXPIRY,
         triggers=_certificate_triggers(plan, init),
         add_previous_output_in_env=False,
         opts=opts,

@@ -47,7 +47,8 @@ mapfile -t ignored < <(option_for_checks)
 kubeadm init --config "$configuration" --skip-token-print --skip-certificate-key-print "${ignored[@]}"
 
 # Each join creates its own token. The default token of kubeadm would let its readers join for a day.
-for token in $(kubeadm token list --output jsonpath='{.token}{"\n"}'); do
+tokens=$(kubeadm token list --output jsonpath='{.token}{"\n"}')
+for token in $tokens; do
   kubeadm token delete "$token" >/dev/null
 done
 if [ "$TAINTED" = false ]; then receive_external_traffic; fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from infra.kubeadm import join, kubectl
 from infra.kubeadm import reconcile as reconcile_module
 from infra.kubeadm import reset as reset_module
 from infra.kubeadm.__main__ import main
+from infra.kubeadm.init import FIRST_EXPIRY
 from infra.machine import ResolvedMachine
-from tests.recorder import Recorder, properties
+from tests.recorder import LocalShell, Recorder, properties
 from tests.sandbox import OWNER
 
 
@@ -147,3 +149,28 @@ def test_reconcile_with_a_certificate_that_is_not_approved_names_the_log(
     error = capsys.readouterr().err
     assert "cannot connect to the kubelet of worker-1 after 0 s: it failed" in error
     assert f"journalctl --unit {kubectl.APPROVER}" in error
+
+
+ENDS = {"apiserver.crt": "Nov 30 10:00:00 2027 GMT", "apiserver-etcd-client.crt": "Nov 29 10:00:00 2027 GMT"}
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "sudo", "printed"),
+    [
+        ("", "", "2027-11-29T10:00:00+00:00\n"),
+        ("apiserver.crt", "", ""),
+        ("apiserver-etcd-client.crt", "", ""),
+        ("", "exit 1", ""),
+    ],
+)
+def test_first_expiry_is_the_earliest_end_and_fails_if_a_certificate_cannot_be_read(
+    tmp_path: Path, unreadable: str, sudo: str, printed: str
+) -> None:
+    shell = LocalShell(tmp_path, f'{sudo}\nshift; exec "$@"')
+    for name, end in ENDS.items():
+        (tmp_path / name).write_text("" if name == unreadable else f"notAfter={end}\n")
+    (tmp_path / "openssl").write_text('#!/bin/sh\nshift 4; [ -s "$1" ] && cat "$1"\n')
+    (tmp_path / "openssl").chmod(0o755)
+    result = shell.run(FIRST_EXPIRY.replace("/etc/kubernetes/pki", str(tmp_path)))
+    assert (result.code != 0) is (printed == "")
+    assert (result.output if result.code == 0 else "") == printed

@@ -202,6 +202,17 @@ def test_init_on_a_machine_of_an_existing_cluster_leaves_it_to_the_join(plane: S
     assert plane.calls == []
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_init_deletes_the_default_token_of_kubeadm_before_it_is_ready(plane: Sandbox, fails: bool) -> None:
+    listed = "exit 1" if fails else "printf 'abcdef.0123456789abcdef\nfedcba.0123456789abcdef\n'"
+    plane.program("kubeadm", f'case "$1 $2" in "token list") {listed} ;; esac')
+    assert (plane.run("init.sh", TAINTED="true", **VARIABLES).returncode != 0) is fails
+    deleted = [call for call in plane.calls if "token delete" in call]
+    tokens = [] if fails else ["abcdef.0123456789abcdef", "fedcba.0123456789abcdef"]
+    assert deleted == [f"kubeadm token delete {token}" for token in tokens]
+    assert (plane.root / "etc/kubernetes/.control-plane-ready").exists() is not fails
+
+
 KEEPALIVED = {"VIRTUAL_ADDRESS": "10.0.0.10", "ADDRESS": "10.0.0.2", "PEERS": "10.0.0.1 10.0.0.3"}
 
 
@@ -225,6 +236,25 @@ def test_keepalived_holds_the_address_while_the_api_server_is_alive_without_pree
     ):
         assert line in text, text
     assert keepalived.calls[-1] == "systemctl start keepalived"
+
+
+def test_keepalived_on_a_machine_with_many_links_uses_that_of_the_address(keepalived: Sandbox) -> None:
+    """Let `ip` write more than a pipe holds after the address, so that it would end with SIGPIPE."""
+    link = "7: ens3    inet 10.0.0.2/24 brd 10.0.0.255 scope global ens3"
+    keepalived.program(
+        "ip", f'echo "{link}"; for ((n = 0; n < 3000; n++)); do echo "$n: veth$n inet 10.9.0.1/32"; done'
+    )
+    result = keepalived.run("control-plane/keepalived.sh", **KEEPALIVED)
+    assert result.returncode == 0, result.stderr
+    assert "interface ens3\n" in (keepalived.root / "etc/keepalived/keepalived.conf").read_text()
+
+
+def test_keepalived_on_a_machine_without_the_address_fails_and_names_it(keepalived: Sandbox) -> None:
+    keepalived.program("ip", 'echo "7: ens3    inet 10.0.0.3/24 brd 10.0.0.255 scope global ens3"')
+    result = keepalived.run("control-plane/keepalived.sh", **KEEPALIVED)
+    assert result.returncode == 1
+    assert "no link of this machine has its address 10.0.0.2" in result.stderr
+    assert not (keepalived.root / "etc/keepalived/keepalived.conf").exists()
 
 
 @pytest.mark.parametrize("script", ["control-plane/keepalived.sh", "reset.sh"])
@@ -324,10 +354,10 @@ def test_reset_of_a_machine_without_kubernetes_succeeds(machine: Sandbox) -> Non
     reset_of(machine)
 
 
-def facts_of(machine: Sandbox) -> list[str]:
+def facts_of(machine: Sandbox, sudo: str = 'shift; exec "$@"') -> list[str]:
     for name in ("uname", "hostname", "date", "nproc", "df", "ss"):
         machine.program(name)
-    machine.program("sudo", 'shift; exec "$@"')
+    machine.program("sudo", sudo)
     machine.write("etc/os-release", "ID=debian VERSION_ID=12")
     result = machine.run("preflight/facts.sh", ADDRESS="10.0.0.1", PEERS="")
     return [line.replace(str(machine.root), "") for line in result.stdout.splitlines()]
@@ -360,6 +390,13 @@ def test_facts_of_a_machine_with_docker_and_a_firewall_name_them(machine: Sandbo
         *(f"firewall {name}" for name in ("ufw", "firewalld", "iptables", "nftables")),
     ):
         assert line in facts
+
+
+def test_facts_that_root_could_not_read_are_a_fault_of_sudo(machine: Sandbox) -> None:
+    """Otherwise the machine would seem to be no node, and to have no settings of another program."""
+    machine.program("dpkg-query", "exit 1")
+    facts = facts_of(machine, '[ "$2" = true ] || { echo "too many open files" >&2; exit 1; }')
+    assert [line for line in facts if line.startswith("sudo")] == ["sudo no too many open files"]
 
 
 @pytest.mark.parametrize("packaged", [False, True])

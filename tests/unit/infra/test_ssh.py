@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -13,8 +11,9 @@ import pytest
 
 from infra.errors import UserError
 from infra.machine import ResolvedMachine
-from infra.ssh import CommandResult, Shell, connected, file_exists
+from infra.ssh import Shell, connected, file_exists
 from tests.command.sshd import USER, Sshd, missing
+from tests.recorder import LocalShell
 
 OUTPUT_BYTES = 8 << 20
 """More than the window of an SSH channel."""
@@ -49,19 +48,6 @@ def test_run_with_large_output_on_both_streams_returns_all_of_it(sshd: Sshd) -> 
             result = shell.run(f"{write} >&{first}; {write} >&{second}; cat; exit 3", "so")
             assert (len(result.output), len(result.error), result.code) == (OUTPUT_BYTES + 2, OUTPUT_BYTES, 3)
             assert result.output.endswith("so")
-
-
-class LocalShell:
-    """A shell of this computer whose program `sudo` has a text of the test."""
-
-    def __init__(self, folder: Path, sudo: str) -> None:
-        (folder / "sudo").write_text(f"#!/bin/sh\n{sudo}\n")
-        (folder / "sudo").chmod(0o755)
-        self._environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
-
-    def run(self, command: str) -> CommandResult:
-        finished = subprocess.run(["sh", "-c", command], env=self._environment, capture_output=True, text=True)
-        return CommandResult(finished.returncode, finished.stdout, finished.stderr)
 
 
 @pytest.mark.parametrize("path", ["there", "it's there"])

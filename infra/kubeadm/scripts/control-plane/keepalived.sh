@@ -14,7 +14,12 @@ if [ -f "$file" ] && ! head -1 "$file" | grep -q '^# Written by mlplatform'; the
   echo "another program wrote $file, which this program would overwrite: move the file away, or use another machine" >&2
   exit 1
 fi
-link=$(ip -oneline -4 address show | awk -v address="$ADDRESS" 'index($4, address "/") == 1 {sub(/@.*/, "", $2); print $2; exit}')
+addresses=$(ip -oneline -4 address show)
+link=$(awk -v address="$ADDRESS" 'index($4, address "/") == 1 {sub(/@.*/, "", $2); print $2; exit}' <<<"$addresses")
+if [ -z "$link" ]; then
+  echo "no link of this machine has its address $ADDRESS: set the machine's private address in the settings" >&2
+  exit 1
+fi
 peers=
 # Without peers, announcements go to the multicast address of VRRP.
 if [ -n "$PEERS" ]; then

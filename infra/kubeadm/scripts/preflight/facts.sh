@@ -30,8 +30,6 @@ if [ -n "${VIRTUAL_ADDRESS-}" ]; then
     echo "virtual_address free"
   fi
 fi
-# With --non-interactive, sudo prints an error instead of a password prompt.
-if error=$(sudo --non-interactive true 2>&1); then echo "sudo yes"; else echo "sudo no ${error//$'\n'/ }"; fi
 if [ -f /etc/mlplatform/owner ]; then echo "owner $(cat /etc/mlplatform/owner)"; fi
 
 # Programs that share containerd, runc or the pod network with kubeadm.
@@ -43,7 +41,10 @@ for service in crio k3s k3s-agent rke2-server rke2-agent k0scontroller k0sworker
 done
 
 # One call for all: sudo waits for DNS, each time, if the host name is unknown there.
-sudo --non-interactive bash -s 2>/dev/null <<'AS_ROOT'
+# With --non-interactive, sudo prints an error instead of a password prompt.
+if output=$(
+  sudo --non-interactive bash -s 2>&1 <<'AS_ROOT'
+exec 2>/dev/null
 kubelet=/etc/kubernetes/kubelet.conf
 if [ -f "$kubelet" ]; then
   echo "member $kubelet names $(awk '$1 == "server:" {print $2}' "$kubelet")"
@@ -61,7 +62,9 @@ ufw status | grep -q '^Status: active' && echo "firewall ufw"
 systemctl is-active --quiet firewalld && echo "firewall firewalld"
 iptables -S INPUT | grep -qE '^-P INPUT (DROP|REJECT)' && echo "firewall iptables"
 nft list chains | grep -q 'hook input.*policy drop' && echo "firewall nftables"
+exit 0
 AS_ROOT
+); then echo "sudo yes${output:+$'\n'$output}"; else echo "sudo no ${output//$'\n'/ }"; fi
 # Not the listener of a killed `up`: listen.sh ends it.
 ss -Hltnp 2>/dev/null | grep -v '"preflight-ports"' | awk '{sub(/.*:/, "", $4); print "listening", $4}' | sort -u
 for peer in $PEERS; do
