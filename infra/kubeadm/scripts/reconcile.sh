@@ -33,32 +33,52 @@ certificate_names() {
   openssl x509 -noout -ext subjectAltName | sed -n '2{s/DNS://g;s/IP Address://g;s/[ ,]\+/\n/g;p}' | sed '/^$/d' | sort -u
 }
 
+# Put the certificate of the API server back. An older program moved it away for a moment, and may have ended then.
+restore_certificate() {
+  local certificate=/etc/kubernetes/pki/apiserver
+  if [ ! -f "$certificate.crt" ] && [ -f "$certificate.crt.old" ]; then
+    # The certificate last: without it, the next run comes here again.
+    if [ -f "$certificate.key.old" ]; then mv "$certificate.key.old" "$certificate.key"; fi
+    mv "$certificate.crt.old" "$certificate.crt"
+  fi
+  rm -f "$certificate".{crt,key}.old
+}
+
 # Issue a certificate of the API server with all its names if the current one lacks some. The API server reloads it.
 reissue_certificate() {
-  local certificate=/etc/kubernetes/pki/apiserver missing
+  local certificate=/etc/kubernetes/pki/apiserver new=/etc/kubernetes/pki.new missing
+  rm -rf "$new"
   missing=$(xargs -n 1 <<<"$ADDRESS $NAMES ${ENDPOINT-}" | sort -u | comm -23 - <(certificate_names <$certificate.crt))
   if [ -z "$missing" ]; then return; fi
-  mv $certificate.crt $certificate.crt.old
-  mv $certificate.key $certificate.key.old
-  logged_kubeadm init phase certs apiserver --config "$1" || {
-    mv $certificate.crt.old $certificate.crt
-    mv $certificate.key.old $certificate.key
-    return 1
-  }
+  # Into another folder: without a certificate, the API server would not start after a power cut.
+  install -d -m 700 "$new"
+  ln -s /etc/kubernetes/pki/ca.{crt,key} "$new"
+  sed "s|^kind: ClusterConfiguration\$|&\ncertificatesDir: $new|" "$1" >"$new/configuration"
+  logged_kubeadm init phase certs apiserver --config "$new/configuration"
+  sync "$new"/apiserver.{crt,key}
+  # The key first: as long as the certificate lacks names, the next run issues both again.
+  mv "$new/apiserver.key" $certificate.key
+  mv "$new/apiserver.crt" $certificate.crt
+  rm -rf "$new"
   wait_for 5 serves_certificate $certificate.crt
-  rm -f $certificate.{crt,key}.old
   echo "control plane: its certificate has new names: $(xargs <<<"$missing")"
 }
 
 serves_certificate() {
-  [ "$(openssl s_client -connect "$ADDRESS:6443" </dev/null 2>/dev/null | openssl x509 -noout -fingerprint)" = \
-    "$(openssl x509 -noout -fingerprint <"$1")" ]
+  local served
+  served=$(openssl s_client -connect "$ADDRESS:6443" </dev/null 2>/dev/null | openssl x509 -noout -fingerprint)
+  [ -n "$served" ] && [ "$served" = "$(openssl x509 -noout -fingerprint <"$1")" ]
 }
 
-# Replace the API server's address in a kubeconfig. Return 1 without a difference.
+# Return 0 if a kubeconfig has another address of the API server.
+has_other_server() {
+  local file=$1 server=$2
+  [ -f "$file" ] && ! grep -q "^ *server: $server\$" "$file"
+}
+
+# Replace the API server's address in a kubeconfig.
 use_server() {
   local file=$1 server=$2
-  if [ ! -f "$file" ] || grep -q "^ *server: $server\$" "$file"; then return 1; fi
   sed -i "s|^\( *server: \).*|\1$server|" "$file"
 }
 
@@ -68,7 +88,9 @@ use_endpoint() {
   if ! grep -q "^ *server: $server\$" "$KUBECONFIG"; then
     wait_for 5 curl --fail --silent --show-error --max-time 5 --cacert /etc/kubernetes/pki/ca.crt --output /dev/null "$server/livez"
   fi
-  for file in /etc/kubernetes/{admin,super-admin}.conf; do use_server "$file" "$server" || true; done
+  for file in /etc/kubernetes/{admin,super-admin}.conf; do
+    if has_other_server "$file" "$server"; then use_server "$file" "$server"; fi
+  done
   # Joins read the first one, and the pods of kube-proxy the second one.
   for object in kube-public/cluster-info kube-system/kube-proxy; do
     namespace=${object%/*} name=${object#*/}
@@ -90,6 +112,7 @@ reconcile_control_plane() {
   trap "rm -f '$configuration'" EXIT
   policies=$(write_policies)
   kubeadm_configuration "$policies" >"$configuration"
+  restore_certificate
   # ENDPOINT may lead to the API server of another control plane.
   if [ -n "${ENDPOINT-}" ]; then own=(--server "https://$ADDRESS:6443"); fi
   wait_for 1 kubectl get --raw /readyz --request-timeout=5s "${own[@]}"
@@ -117,7 +140,8 @@ reconcile_control_plane() {
 use_endpoint_in_kubelet() {
   local file=/etc/kubernetes/kubelet.conf server=https://${ENDPOINT-$ADDRESS}:6443
   if [ "$ROLE" = control-plane ] && grep -q "^ *server: https://$ADDRESS:6443\$" "$file"; then return; fi
-  if use_server "$file" "$server"; then
+  if has_other_server "$file" "$server"; then
+    use_server "$file" "$server"
     systemctl restart kubelet
     echo "kubelet: the API server's address is $server"
   fi

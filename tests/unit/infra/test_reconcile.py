@@ -37,7 +37,7 @@ def machine(tmp_path: Path) -> Sandbox:
     machine = Sandbox(tmp_path)
     for name in ("systemctl", "kubectl", "curl", "sleep"):
         machine.program(name)
-    for name in ("cp", "cmp", "comm", "openssl"):
+    for name in ("cp", "cmp", "comm", "ln", "openssl"):
         (tmp_path / "fake-programs" / name).symlink_to(shutil.which(name) or name)
     machine.program("systemd-detect-virt", "exit 1")
     machine.program("kubectl", 'case "$*" in *"get configmap"*) echo "    server: https://10.0.0.1:6443" ;; esac')
@@ -59,7 +59,11 @@ def kubeadm(machine: Sandbox, flags: str, kubelet: str) -> None:
     machine.program(
         "kubeadm",
         f"""case "$*" in
-        "init phase certs apiserver"*) cp {machine.root}/new.crt /etc/kubernetes/pki/apiserver.crt ;;
+        "init phase certs apiserver"*)
+          folder=$(sed -n "s/^certificatesDir: //p" "${{@: -1}}")
+          [ -n "$folder" ] || folder={machine.root}/etc/kubernetes/pki
+          cp {machine.root}/new.crt "$folder/apiserver.crt"
+          echo new >"$folder/apiserver.key" ;;
         "init phase upload-config"*) cat "${{@: -1}}" >{machine.root}/uploaded ;;
         "upgrade apply"*) echo "{flags}" >/etc/kubernetes/manifests/kube-apiserver.yaml ;;
         "upgrade node"*) echo "{kubelet}" >/var/lib/kubelet/config.yaml ;;
@@ -119,20 +123,70 @@ def certificate(machine: Sandbox, *names: str, file: str = "etc/kubernetes/pki/a
     machine.write("etc/kubernetes/pki/apiserver.key", "key")
 
 
-def test_reconcile_with_a_new_name_reissues_the_certificate_of_the_api_server(machine: Sandbox) -> None:
-    names = {**VARIABLES, "NAMES": "10.0.0.1 api.example.com"}
+NEW_NAMES = {**VARIABLES, "NAMES": "10.0.0.1 api.example.com"}
+
+
+def serve_new_certificate(machine: Sandbox) -> None:
+    """Let kubeadm issue a certificate with a new name, and the API server serve the file that it has reloaded."""
     certificate(machine, "10.0.0.1", "api.example.com", "plane", file="new.crt")
     (machine.root / "fake-programs/openssl").rename(machine.root / "fake-programs/real-openssl")
-    # The API server serves the file that it has reloaded.
     machine.program(
         "openssl",
         'case $1 in s_client) cat /etc/kubernetes/pki/apiserver.crt ;; *) exec real-openssl "$@" ;; esac',
     )
+
+
+def test_reconcile_with_a_new_name_reissues_the_certificate_of_the_api_server(machine: Sandbox) -> None:
+    serve_new_certificate(machine)
     for _ in range(2):
-        result = machine.run("reconcile.sh", ROLE="control-plane", **names)
+        result = machine.run("reconcile.sh", ROLE="control-plane", **NEW_NAMES)
         assert result.returncode == 0, result.stderr
     assert [call for call in machine.calls if "certs apiserver" in call][1:] == []
+    pki = machine.root / "etc/kubernetes/pki"
+    assert {file.name for file in pki.iterdir()} == {"ca.crt", "apiserver.crt", "apiserver.key"}
+    assert (pki / "apiserver.key").read_text() == "new\n"
+    assert not (machine.root / "etc/kubernetes/pki.new").exists()
     assert "certSANs: [10.0.0.1, 10.0.0.1, api.example.com]" in (machine.root / "uploaded").read_text()
+
+
+def test_reconcile_that_lost_power_while_kubeadm_issued_the_certificate_is_repeated(machine: Sandbox) -> None:
+    serve_new_certificate(machine)
+    pki = machine.root / "etc/kubernetes/pki"
+    old = (pki / "apiserver.crt").read_text()
+    machine.program("kubeadm", 'case "$*" in *"certs apiserver"*) kill -9 $PPID ;; esac')
+    assert machine.run("reconcile.sh", ROLE="control-plane", **NEW_NAMES).returncode == -9
+    assert ((pki / "apiserver.crt").read_text(), (pki / "apiserver.key").read_text()) == (old, "key\n")
+    kubeadm(machine, flags="new flags", kubelet=NEW_KUBELET)
+    result = machine.run("reconcile.sh", ROLE="control-plane", **NEW_NAMES)
+    assert result.returncode == 0, result.stderr
+    assert (pki / "apiserver.crt").read_text() == (machine.root / "new.crt").read_text()
+
+
+@pytest.mark.parametrize("moved", [("crt",), ("crt", "key"), ("crt", "key", "half")])
+def test_reconcile_puts_the_certificate_back_that_an_older_program_moved_away(
+    machine: Sandbox, moved: tuple[str, ...]
+) -> None:
+    """Do so before the first request: an API server without its certificate does not start."""
+    pki = machine.root / "etc/kubernetes/pki"
+    for suffix in moved[:2]:
+        (pki / f"apiserver.{suffix}").rename(pki / f"apiserver.{suffix}.old")
+    if "half" in moved:
+        machine.write("etc/kubernetes/pki/apiserver.key", "that kubeadm wrote")
+    machine.program("kubectl", f'[ -f {pki}/apiserver.crt ] && [ "$(cat {pki}/apiserver.key)" = key ]')
+    machine.program("sleep", "kill $PPID")
+    result = machine.run("reconcile.sh", ROLE="control-plane", **VARIABLES)
+    assert "certificate" not in result.stdout
+    assert {file.name for file in pki.iterdir()} == {"ca.crt", "apiserver.crt", "apiserver.key"}, result.stderr
+
+
+def test_reconcile_whose_kubeconfig_cannot_be_written_fails(machine: Sandbox) -> None:
+    certificate(machine, "10.0.0.1", "10.0.0.10")
+    (machine.root / "fake-programs/sed").rename(machine.root / "fake-programs/real-sed")
+    machine.program("sed", '[ "$1" != -i ] || { echo "no space left" >&2; exit 4; }; exec real-sed "$@"')
+    for role in ("control-plane", "worker"):
+        result = machine.run("reconcile.sh", ROLE=role, **{**VARIABLES, "ENDPOINT": "10.0.0.10"})
+        assert result.returncode != 0
+        assert "no space left" in result.stderr
 
 
 def test_reconcile_with_a_new_endpoint_moves_every_kubeconfig_and_restarts_kube_proxy(machine: Sandbox) -> None:
