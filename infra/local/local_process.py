@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import socket
 import subprocess
@@ -47,9 +49,10 @@ class _ProcessProvider(DynamicProvider):
             raise UserError(f"{error}\n{_restore(_olds)}") from None
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        if _process_group(Path(props["data"])).leader() is None:
-            return ReadResult("", {})
-        return ReadResult(id_, props)
+        """Report the process as deleted if it has ended, or has other inputs: those of an `up` that was killed."""
+        if _process_group(Path(props["data"])).runs(_digest(props)):
+            return ReadResult(id_, props)
+        return ReadResult("", {})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         data = Path(_props["data"])
@@ -62,7 +65,7 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
     """A process that outlives `pulumi up`, listens on one port of one address and answers HTTP there.
 
     It is ready when `ready_path` returns a status below 500: a store that refuses an unsigned request is up. After a
-    refresh has found it dead, the next `up` creates it again.
+    refresh has found it dead or with other inputs, the next `up` creates it again.
 
     Args:
         command: program and arguments. They show in the process list, so they must not contain secrets.
@@ -118,6 +121,12 @@ def _process_group(data: Path) -> ProcessGroup:
     return ProcessGroup(data.parent / f"{data.name}.process.json")
 
 
+def _digest(props: dict[str, Any]) -> str:
+    """Return the digest of the inputs that the process has from its start. Its inherited environment is no input."""
+    inputs = [props["command"], props["environment"], props["revision"]]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
 def _start(props: dict[str, Any]) -> dict[str, Any]:
     data, port = Path(props["data"]), int(props["port"])
     data.mkdir(parents=True, exist_ok=True)
@@ -126,7 +135,8 @@ def _start(props: dict[str, Any]) -> dict[str, Any]:
     group.stop()
     _require_free(props["host"], port, props["name"], props["setting"])
     log = data.parent / f"{data.name}.log"
-    process = group.start(props["command"], cwd=data, env=inherited_environment(props["environment"]), log=log)
+    environment = inherited_environment(props["environment"])
+    process = group.start(props["command"], cwd=data, env=environment, log=log, digest=_digest(props))
     url = f"http://{props['host']}:{port}"
     try:
         _wait_until_ready(process, url + props["ready_path"], props["name"], log)

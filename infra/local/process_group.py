@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -31,10 +32,12 @@ class ProcessGroup:
         env: Mapping[str, str],
         log: Path,
         stdin: int = subprocess.DEVNULL,
+        digest: str = "",
     ) -> subprocess.Popen[bytes]:
         """Start `command` with its output in the file `log`, after stopping the program that the record names.
 
-        An `up` that was killed may have started programs that are missing from the stack's state.
+        An `up` that was killed may have started programs that are missing from the stack's state. `digest` is that of
+        the program's settings, for `runs`.
         """
         self.stop()
         with log.open("wb") as output:
@@ -47,12 +50,18 @@ class ProcessGroup:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.record.write_text(json.dumps({"pid": process.pid, "started": start_time(psutil.Process(process.pid))}))
+        started = start_time(psutil.Process(process.pid))
+        self.record.touch(mode=0o600)
+        self.record.write_text(json.dumps({"pid": process.pid, "started": started, "digest": digest}))
         return process
+
+    def runs(self, digest: str) -> bool:
+        """Return True if the recorded program runs with these settings. Older programs recorded no digest."""
+        return self.leader() is not None and self._recorded().get("digest", digest) == digest
 
     def leader(self) -> psutil.Process | None:
         """Return the recorded program, None if it has ended."""
-        pid, _ = self._recorded()
+        pid = self._recorded()["pid"]
         return next((member for member in self._members() if member.pid == pid), None)
 
     def stop(self) -> None:
@@ -68,16 +77,16 @@ class ProcessGroup:
         psutil.wait_procs(survivors, timeout=STOP_SECONDS)
         self.record.unlink(missing_ok=True)
 
-    def _recorded(self) -> tuple[int, float]:
+    def _recorded(self) -> dict[str, Any]:
         try:
-            record = json.loads(self.record.read_text())
-            return record["pid"], record["started"]
+            return dict(json.loads(self.record.read_text()))
         except (FileNotFoundError, ValueError):
-            return 0, 0.0
+            return {"pid": 0, "started": 0.0}
 
     def _members(self) -> list[psutil.Process]:
         """Return the processes of the recorded session, whose leader may have ended before its children."""
-        pid, started = self._recorded()
+        recorded = self._recorded()
+        pid, started = recorded["pid"], recorded["started"]
         members = []
         for process in psutil.process_iter() if pid else ():
             try:

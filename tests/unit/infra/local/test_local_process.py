@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def running(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "host": HOST,
         "port": port,
         "setting": "some:port",
+        "revision": "old",
         "ready_path": "/",
         "data": str(tmp_path / "data"),
         "retain": False,
@@ -79,6 +81,36 @@ def test_update_to_a_process_that_is_not_ready_fails_and_starts_the_old_one_agai
     assert str(failure.value).endswith("\nsome-server runs again with its old settings.")
     assert response(running) == "old"
     assert _ProcessProvider().read("some-server", running).id == "some-server"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"environment": {"STATUS": "200", "VERSION": "new"}},
+        {"command": [sys.executable, "-c", f"{SERVER}# new", "PORT"]},
+        {"revision": "new"},
+    ],
+    ids=["environment", "command", "revision"],
+)
+def test_read_after_a_killed_update_reports_the_process_with_other_inputs_as_deleted(
+    running: dict[str, Any], change: dict[str, Any]
+) -> None:
+    """The state has the old inputs then, and `diff` no change if the settings are the old ones again."""
+    if "command" in change:
+        change["command"][-1] = str(running["port"])
+    provider = _ProcessProvider()
+    provider.update("some-server", running, running | change)
+    assert not provider.read("some-server", running).id
+    assert response(provider.create(running).outs or {}) == "old"
+    assert provider.read("some-server", running).id == "some-server"
+
+
+def test_read_of_a_process_that_an_older_program_recorded_reports_it(running: dict[str, Any]) -> None:
+    record = Path(running["data"]).parent / "data.process.json"
+    known = json.loads(record.read_text())
+    record.write_text(json.dumps({"pid": known["pid"], "started": known["started"]}))
+    assert _ProcessProvider().read("some-server", running).id == "some-server"
+    assert record.stat().st_mode & 0o077 == 0
 
 
 def test_update_to_a_taken_port_fails_before_the_old_process_stops(running: dict[str, Any]) -> None:
