@@ -14,6 +14,7 @@ from workloads.runs.schedule import _PipelineScheduleProvider
 
 from .stand_in import StandIn
 
+RECURRING_RUNS = "/apis/v2beta1/recurringruns"
 PROVIDER = _PipelineScheduleProvider()
 
 
@@ -57,6 +58,55 @@ def test_schedule_update_replaces_the_schedule_and_a_skipped_run_deletes_it(
     assert backend.objects["secrets/pipeline-steps"]["stringData"] == {"AZURE_STORAGE_SAS_TOKEN": "bmV3"}
     PROVIDER.update("iris-external", changed, changed | {"state": "SKIPPED"})
     assert backend.find("recurringruns") == []
+
+
+def test_schedule_update_that_the_server_rejects_keeps_the_old_schedule(
+    backend: StandIn, props: dict[str, Any]
+) -> None:
+    PROVIDER.create(props)
+    (before,) = backend.find("recurringruns")
+    backend.statuses["POST", RECURRING_RUNS] = [400]
+    with pytest.raises(UserError, match="returned 400"):
+        PROVIDER.update("iris-external", props, props | {"schedule": "0 0 4 * * *"})
+    assert backend.find("recurringruns") == [before]
+
+
+def test_schedule_update_with_a_lost_response_creates_one_schedule(backend: StandIn, props: dict[str, Any]) -> None:
+    PROVIDER.create(props)
+    (before,) = backend.find("recurringruns")
+
+    class LostResponse(list[int]):
+        """A status of the stand-in that creates a schedule first."""
+
+        def pop(self, _: Any = 0) -> int:
+            backend.store("recurringruns", {**before, "trigger": {"cron_schedule": {"cron": "0 0 4 * * *"}}})
+            return super().pop()
+
+    backend.statuses["POST", RECURRING_RUNS] = LostResponse([503])
+    PROVIDER.update("iris-external", props, props | {"schedule": "0 0 4 * * *"})
+    (stored,) = backend.find("recurringruns")
+    assert stored["trigger"] == {"cron_schedule": {"cron": "0 0 4 * * *"}}
+
+
+def test_schedule_read_reports_a_missing_schedule_as_deleted(backend: StandIn, props: dict[str, Any]) -> None:
+    skipped = props | {"state": "SKIPPED"}
+    assert PROVIDER.read("iris-external", skipped).id == "iris-external"
+    assert not PROVIDER.read("iris-external", props).id
+    assert backend.find("experiments") == []
+    PROVIDER.create(props)
+    assert PROVIDER.read("iris-external", props).outs == props
+    backend.store("recurringruns", backend.find("recurringruns")[0])  # as an `up` that was killed leaves it
+    assert not PROVIDER.read("iris-external", props).id
+    PROVIDER.create(props)
+    assert len(backend.find("recurringruns")) == 1
+    backend.resources["recurringruns"].clear()
+    assert not PROVIDER.read("iris-external", props).id
+
+
+def test_schedule_read_with_an_error_of_the_server_keeps_the_schedule(backend: StandIn, props: dict[str, Any]) -> None:
+    PROVIDER.create(props)
+    backend.statuses["GET", RECURRING_RUNS] = [500, 400]
+    assert PROVIDER.read("iris-external", props).outs == props
 
 
 def test_schedule_create_with_an_engine_without_scheduler_is_refused(props: dict[str, Any]) -> None:

@@ -158,7 +158,11 @@ class SchedulingEngine(Engine):
 
     @abstractmethod
     def schedule(self, request: ScheduleRequest) -> None:
-        """Start runs at the times of the request; it replaces an earlier schedule of the pipeline."""
+        """Start runs at the times of the request; it replaces an earlier schedule, which stays after a failure."""
+
+    @abstractmethod
+    def is_scheduled(self, pipeline: str) -> bool:
+        """Return True if the pipeline has its schedule. An engine that does not respond raises an exception."""
 
     @abstractmethod
     def unschedule(self, pipeline: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pulumi
 from mlplatform.engine_config import EngineConfig, engine_inputs, parse_engine_config
-from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from infra.dynamic_provider import DynamicProvider, any_changed
+from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from workloads.engines.base import RunState, ScheduleRequest
 from workloads.engines.factory import create_scheduling_engine
 from workloads.runs.arguments import add_run_parameters
@@ -29,6 +29,17 @@ class _PipelineScheduleProvider(DynamicProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(self.create(_news).outs)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Report the schedule as deleted if the engine lacks it; keep the state if the engine is unavailable."""
+        if props["state"] == RunState.SKIPPED:
+            return ReadResult(id_, props)
+        try:
+            exists = create_scheduling_engine(parse_engine_config(props["engine"])).is_scheduled(props["pipeline"])
+        except UserError as error:
+            pulumi.log.warn(f"{props['pipeline']}: its schedule was not checked: {error}")
+            return ReadResult(id_, props)
+        return ReadResult(id_, props) if exists else ReadResult("", {})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         create_scheduling_engine(parse_engine_config(_props["engine"])).unschedule(_props["pipeline"])

@@ -128,12 +128,12 @@ class KubeflowEngine(SchedulingEngine):
             self._markers.delete_named(marker)
 
     def schedule(self, request: ScheduleRequest) -> None:
-        """Create a recurring run in place of the old one."""
+        """Create a recurring run, then delete the old ones: a failure leaves one of them."""
         import kfp_server_api  # type: ignore[import-untyped]
 
         self._write_steps_secret(request.secrets)
-        self.unschedule(request.pipeline)
         with self._kfp() as kfp:
+            old = self._recurring_runs(kfp, request.pipeline)
             recurring_run = kfp_server_api.V2beta1RecurringRun(
                 display_name=request.pipeline,
                 experiment_id=self._experiment_id(kfp),
@@ -147,15 +147,30 @@ class KubeflowEngine(SchedulingEngine):
                 mode=kfp_server_api.RecurringRunMode.ENABLE,
             )
             create = kfp.recurring_runs.recurring_run_service_create_recurring_run
-            # A lost response is retried: the retry must not create a second schedule.
-            kfp.call(lambda **options: self._recurring_runs(kfp, request.pipeline) or create(recurring_run, **options))
+            known = {each.recurring_run_id for each in old}
+
+            def find_or_create(**options: Any) -> Any:
+                """Create the recurring run. A lost response is retried, and must not create a second one."""
+                found = {each.recurring_run_id for each in self._recurring_runs(kfp, request.pipeline)}
+                return found - known or create(recurring_run, **options)
+
+            kfp.call(find_or_create)
+            self._delete_recurring_runs(kfp, old)
 
     def unschedule(self, pipeline: str) -> None:
         """Delete the recurring runs of a pipeline."""
         with self._kfp() as kfp:
-            delete = kfp.recurring_runs.recurring_run_service_delete_recurring_run
-            for recurring_run in self._recurring_runs(kfp, pipeline):
-                kfp.call(delete, recurring_run.recurring_run_id, propagation_policy="ORPHAN", allowed_status=404)
+            self._delete_recurring_runs(kfp, self._recurring_runs(kfp, pipeline))
+
+    def is_scheduled(self, pipeline: str) -> bool:
+        """Return True if the pipeline has one recurring run. A killed `up` may have left two."""
+        with self._kfp() as kfp:
+            return bool(self._experiments(kfp)) and len(self._recurring_runs(kfp, pipeline)) == 1
+
+    def _delete_recurring_runs(self, kfp: KfpClient, recurring_runs: Sequence[Any]) -> None:
+        delete = kfp.recurring_runs.recurring_run_service_delete_recurring_run
+        for recurring_run in recurring_runs:
+            kfp.call(delete, recurring_run.recurring_run_id, propagation_policy="ORPHAN", allowed_status=404)
 
     def _find_or_create_run(self, kfp: KfpClient, request: RunRequest) -> str:
         """Return the id of the request's run in Kubeflow Pipelines."""
@@ -237,16 +252,19 @@ class KubeflowEngine(SchedulingEngine):
         messages = (str(workflow.get("status", {}).get("message", "")) for workflow in workflows)
         yield from (message for message in messages if message and not CHILD_FAILED.match(message))
 
+    def _experiments(self, kfp: KfpClient) -> list[Any]:
+        list_experiments = kfp.experiments.experiment_service_list_experiments
+        return kfp.list_all(list_experiments, "experiments", name=self._config.experiment)
+
     def _experiment_id(self, kfp: KfpClient) -> str:
         import kfp_server_api
 
         name = self._config.experiment
-        list_experiments = kfp.experiments.experiment_service_list_experiments
-        experiments = kfp.list_all(list_experiments, "experiments", name=name)
+        experiments = self._experiments(kfp)
         if not experiments:
             experiment = kfp_server_api.V2beta1Experiment(display_name=name)
             kfp.call(kfp.experiments.experiment_service_create_experiment, experiment, allowed_status=409)
-            experiments = kfp.list_all(list_experiments, "experiments", name=name)
+            experiments = self._experiments(kfp)
         if not experiments:
             raise UserError(
                 f"Kubeflow Pipelines does not list the experiment {name}, but it exists; restart its API server"
