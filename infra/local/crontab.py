@@ -9,7 +9,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +62,15 @@ class _ScheduleProvider(DynamicProvider):
         return UpdateResult(_news | _install(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Report the line as deleted if this user should have it, and it or its script is gone."""
+        """Report the line as deleted if this user should have it, and it or its script is certainly gone."""
         if not _is_here(props):
             return ReadResult(id_, props)
-        with suppress(UserError):
-            if props["line"] in _lines() and _script(props).exists():
-                return ReadResult(id_, props)
-        return ReadResult("", {})
+        try:
+            exists = props["line"] in _lines() and _script(props).exists()
+        except UserError as error:
+            pulumi.log.warn(f"{props['setting']}: the line was not checked: {error}")
+            return ReadResult(id_, props)
+        return ReadResult(id_, props) if exists else ReadResult("", {})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Remove the line. That of another user or computer stays, and its command fails once the stack is gone."""
@@ -187,13 +188,13 @@ def _replace_line(props: dict[str, Any], line: str | None) -> None:
 
 
 def _lines() -> list[str]:
-    """Return the lines of this user's crontab; none if there is no crontab here.
+    """Return the lines of this user's crontab.
 
     Raises:
         UserError: the crontab cannot be read. A new one would replace what it has.
     """
     if shutil.which("crontab") is None:
-        return []
+        raise UserError(f"the crontab of {_computer()} cannot be read: no program crontab is on PATH")
     finished = _crontab("-l")
     if finished.returncode == 0:
         return finished.stdout.removesuffix("\n").split("\n") if finished.stdout else []

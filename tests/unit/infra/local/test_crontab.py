@@ -123,12 +123,32 @@ def test_lost_script_is_written_again(table: Path, tmp_path: Path) -> None:
     assert not provider.read("backup", state).id
 
 
-def test_computer_that_lost_its_crontab_is_read_and_destroyed(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the warnings that the user sees."""
+    warnings: list[str] = []
+    monkeypatch.setattr(crontab.pulumi.log, "warn", warnings.append)
+    return warnings
+
+
+def test_computer_without_the_program_keeps_the_line_and_warns(
+    table: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    """A shell without the folder of `crontab` in its PATH says nothing about the line."""
     provider = _ScheduleProvider()
     state = provider.create(PROPS).outs or {}
     monkeypatch.setenv("PATH", "/nowhere")
-    assert not provider.read("backup", state).id
+    warnings.clear()
+    assert provider.read("backup", state).outs == state
+    with pytest.raises(UserError, match="this computer has no crontab; install cron"):
+        provider.update("", state, PROPS | {"schedule": "0 3 * * *"})
     provider.delete("", state)
+    assert table.read_text() == f"{state['line']}\n"
+    reason = f"the crontab of {state['computer']} cannot be read: no program crontab is on PATH"
+    assert warnings == [
+        f"platform:backup.schedule: the line was not checked: {reason}",
+        f"{reason}. If it has a line for the stack a, remove it",
+    ]
 
 
 def test_secret_variable_is_refused_with_its_replacement(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,11 +172,13 @@ def test_computer_without_crontab_is_refused(tmp_path: Path, monkeypatch: pytest
         _ScheduleProvider().create(PROPS)
 
 
-def test_refused_table_fails_with_the_reason(table: Path, tmp_path: Path) -> None:
+def test_refused_table_fails_with_the_reason(table: Path, tmp_path: Path, warnings: list[str]) -> None:
     program(tmp_path / "bin", "crontab", '#!/bin/sh\necho "you are not allowed to use this program" >&2\nexit 1\n')
     with pytest.raises(UserError, match="you are not allowed"):
         _ScheduleProvider().create(PROPS)
     # It must not keep the stack from being destroyed.
     state = PROPS | {"line": "", "script": "", "computer": crontab._computer()}
-    assert not _ScheduleProvider().read("backup", state).id
+    assert _ScheduleProvider().read("backup", state).outs == state
     _ScheduleProvider().delete("", state)
+    assert all("you are not allowed" in warning for warning in warnings)
+    assert len(warnings) == 2
