@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 
+import pulumi
 from mlplatform.blob_store import BlobStore
 
 from settings.paths import PROJECT
@@ -13,10 +16,18 @@ from tools.bootstrap.process import CommandError, capture
 
 
 def git_tags() -> dict[str, str]:
-    """Return the git commit of the program, with the suffix `-dirty` after changes; {} outside a git checkout."""
+    """Return the git commit of the program, with the suffix `-dirty` after changes.
+
+    Return {} without git or outside a git checkout, and with a warning for any other error of git.
+    """
+    if shutil.which("git") is None:
+        return {}
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        commit = capture(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], cwd=PROJECT)
-    except CommandError:
+        commit = capture(describe, cwd=PROJECT, env={**os.environ, "LC_ALL": "C"})
+    except CommandError as error:
+        if "not a git repository" not in str(error):
+            pulumi.log.warn(f"the runs get no git commit: {error}")
         return {}
     return {"git_commit": commit.strip()}
 

@@ -1,13 +1,15 @@
-"""Digests of source files."""
+"""Digests of source files, and the commit of the program."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from settings.workloads import PipelineSettings
-from workloads.runs.origin import data_fingerprint
+from workloads.runs import origin
+from workloads.runs.origin import data_fingerprint, git_tags
 from workloads.runs.pipeline_sources import pipeline_digest, sources_digest
 
 
@@ -81,3 +83,49 @@ def test_digest_of_moved_files_differs(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "same.py").write_text("x = 1\n")
     assert sources_digest([tmp_path / "a/same.py"], tmp_path) != sources_digest([tmp_path / "b/same.py"], tmp_path)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of the program, which git does not know yet. Git has no settings of this computer."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setattr(origin, "PROJECT", tmp_path)
+    return tmp_path
+
+
+def commit(checkout: Path) -> None:
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for arguments in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *arguments], cwd=checkout, check=True)
+
+
+def test_git_tags_have_the_commit(checkout: Path) -> None:
+    commit(checkout)
+    assert len(git_tags()["git_commit"]) == 40
+
+
+@pytest.mark.parametrize("path", [None, "/nowhere"], ids=["no-checkout", "no-git"])
+def test_git_tags_outside_of_a_checkout_or_without_git_are_empty(
+    checkout: Path, path: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origin.pulumi.log, "warn", pytest.fail)
+    if path:
+        commit(checkout)
+        monkeypatch.setenv("PATH", path)
+    assert git_tags() == {}
+
+
+def test_git_tags_of_a_checkout_that_git_refuses_warn_with_its_reason(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(checkout)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as that of another user
+    warnings: list[str] = []
+    monkeypatch.setattr(origin.pulumi.log, "warn", warnings.append)
+    assert git_tags() == {}
+    (warning,) = warnings
+    assert warning.startswith("the runs get no git commit: ")
+    assert "detected dubious ownership" in warning
+    assert "safe.directory" in warning
