@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 
+import pytest
 import requests
 
+from settings.services.door_settings import DoorSettings
 from tests.waiting import until
 
-from .processes import HOST, DoorProcesses
+from .processes import HOST, DoorProcesses, running_door
 
 CALLERS = 3
+GETENT = """#!/bin/sh
+echo "$2" >> {folder}/lookups
+[ ! -e {folder}/no-answer ] || exit 2
+exec /usr/bin/getent "$@"
+"""
 
 
 def test_door_loses_no_request_while_its_certificate_and_routes_change(door: DoorProcesses) -> None:
@@ -33,6 +42,46 @@ def test_door_loses_no_request_while_its_certificate_and_routes_change(door: Doo
         routes.write_text(text)
         until(lambda: requests.get(changed, verify=str(door.ca), timeout=30).status_code != 204, seconds=120)
     assert failures == []
+
+
+def test_door_takes_files_that_nginx_refused_for_a_moment(door: DoorProcesses) -> None:
+    routes, included = door.folder / "routes.conf", door.folder / "later.conf"
+    text = routes.read_text()
+    routes.write_text(f"include {included};\n{text}")
+    until(lambda: str(included) in door.log("nginx"), seconds=120, what="the refusal of nginx")
+    with door.reloaded():
+        included.write_text("location = /door/later { return 204; }\n")
+    assert requests.get(f"{door.url}/door/later", verify=str(door.ca), timeout=30).status_code == 204
+    with door.reloaded():
+        routes.write_text(text)
+
+
+def test_door_keeps_addresses_of_services_while_dns_does_not_answer(
+    folder: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = folder / "names"
+    files.mkdir()
+    (files / "getent").write_text(GETENT.format(folder=files))
+    (files / "getent").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{files}:{os.environ['PATH']}")
+    with running_door(files, DoorSettings(host=HOST), mlflow_url) as door:
+        services, served = files / "services", files / "state" / "upstreams.conf"
+        resolved = served.read_text()
+        (files / "no-answer").touch()
+        wait_for_lookups(files)
+        assert served.read_text() == resolved
+        assert door.session().post(f"{door.url}/models/rose/score", json={}, timeout=30).status_code == 200
+        moved, other = services.read_text().splitlines()[:2]
+        services.write_text(f"{moved.split()[0]} elsewhere.test 80\n{other}\nnew new.test 80\n")
+        until(lambda: "upstream new " in served.read_text(), what="the new service")
+        assert ["127.0.0.1:1 down" in line for line in served.read_text().splitlines()] == [True, False, True]
+
+
+def wait_for_lookups(folder: Path) -> None:
+    """Wait until `serve.sh` has looked up all services at least once more."""
+    lookups, services = folder / "lookups", folder / "services"
+    wanted = len(lookups.read_text().splitlines()) + 2 * len(services.read_text().splitlines()) + 1
+    until(lambda: len(lookups.read_text().splitlines()) >= wanted, what="a round of lookups")
 
 
 def certificate(door: DoorProcesses) -> str:

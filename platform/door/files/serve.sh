@@ -14,15 +14,16 @@ for name in FILES STATE LINES_FOLDER ACCESS KEYS ROUTES RELEASES THUMBPRINT ADDR
 done > "$STATE/values.sed"
 
 # Write upstreams.conf. nginx does not start with a name that is unknown: such a service gets no address yet.
+# getent does not say whether DNS answered, so a service keeps its last address. A silent DNS must not delay other changes.
 # A service is listed twice, so that a request is repeated on a new connection after its pod has ended.
 resolve() {
   while read -r name host port; do
-    address=$(getent ahostsv4 "$host" | awk 'NR == 1 { print $1 }')
+    address=$(timeout 3 getent ahostsv4 "$host" | awk 'NR == 1 { print $1 }')
     if [ -n "$address" ]; then
       peer="server $address:$port max_fails=0;"
-      echo "upstream $name { $peer $peer keepalive 32; }"
+      echo "upstream $name { $peer $peer keepalive 32; } # $host $port"
     else
-      echo "upstream $name { server 127.0.0.1:1 down; }"
+      grep -s "^upstream $name .* # $host $port\$" "$STATE/upstreams.conf" || echo "upstream $name { server 127.0.0.1:1 down; }"
     fi
   done < "$SERVICES" > "$STATE/upstreams.conf.new"
   mv "$STATE/upstreams.conf.new" "$STATE/upstreams.conf"
@@ -72,10 +73,8 @@ while kill -0 "$server" 2>/dev/null; do
   close_lines
   configure
   found=$(digest)
-  if [ "$found" != "$served" ]; then
-    if nginx -e stderr -t -q -c "$STATE/nginx.conf"; then
-      kill -HUP "$server"
-    fi
+  if [ "$found" != "$served" ] && nginx -e stderr -t -q -c "$STATE/nginx.conf"; then
+    kill -HUP "$server"
     served=$found
   fi
 done
