@@ -50,3 +50,15 @@ class RepositoryError(OSError):
 
 class RepositoryUnavailable(RepositoryError):
     """A registry that does not respond, or responds with a server error."""
+
+
+class TrialUnfinished(RepositoryError):
+    """A trial that ended early, so that it says nothing certain of the model.
+
+    Attributes:
+        pause: seconds until the next trial.
+    """
+
+    def __init__(self, message: str, detail: str = "", pause: float = 0) -> None:
+        super().__init__(message, detail)
+        self.pause = pause

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from model_server.codecs.row_reader import RowReader
-from model_server.errors import ModelRefused, RepositoryError
+from model_server.errors import ModelRefused, RepositoryError, TrialUnfinished
 from model_server.model.model import Model
 from model_server.redaction import redact
 from model_server.repository import Offer, Repository, repository
@@ -49,6 +50,7 @@ class ModelLoader:
         self._polled = threading.Event()
         self._accepted: Offer | None = None
         self._refused: Offer | None = None
+        self._refused_until = math.inf
         self._refusal = self._refusal_detail = ""
 
     def start(self) -> None:
@@ -78,7 +80,7 @@ class ModelLoader:
 
     def _poll(self, repository: Repository) -> None:
         offer = repository.find()
-        if offer == self._refused:
+        if offer == self._refused and time.monotonic() < self._refused_until:
             self._report(self._refusal, self._refusal_detail)
             return
         try:
@@ -88,13 +90,20 @@ class ModelLoader:
                     self._trial.require_accepted(package)
                 self._swap(Model(self._settings.model, package))
         except ModelRefused as error:
-            self._telemetry.record_refusal(self._settings.model or "")
-            self._refused = offer
-            self._refusal = f"version {offer.version} is refused: {error}" if offer.version else str(error)
-            self._refusal_detail = error.detail
-            self._report(self._refusal, self._refusal_detail)
+            self._refuse(offer, f"version {offer.version} is refused: {error}" if offer.version else str(error), error)
+        except TrialUnfinished as error:
+            self._refuse(offer, f"version {offer.version} is not served yet: {error}", error, error.pause)
         else:
             self._accepted, self._refused, self.problem = offer, None, None
+
+    def _refuse(
+        self, offer: Offer, problem: str, error: ModelRefused | TrialUnfinished, seconds: float = math.inf
+    ) -> None:
+        """Keep the served model, and do not try the offer again for so many seconds."""
+        self._telemetry.record_refusal(self._settings.model or "")
+        self._refused, self._refused_until = offer, time.monotonic() + seconds
+        self._refusal, self._refusal_detail = problem, error.detail
+        self._report(problem, error.detail)
 
     def _swap(self, model: Model) -> None:
         previous = self.served.model if self.served else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import math
 import os
 import resource
@@ -15,16 +16,37 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 
-from model_server.errors import ModelRefused, RepositoryError
+from model_server.errors import ModelRefused, TrialUnfinished
 from model_server.model.model import Model
 from model_server.model.model_package import ModelPackage, verify_package
 from model_server.settings import ServerSettings, variable
 
 REFUSED = 3
 """Exit code of the child for a model that must not be served; its output says why."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 10, 3600
+"""Pauses after trials that ended early: each is twice as long as the one before, because the model may be the cause."""
 MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """The result of a model's last trial.
+
+    Args:
+        message: why the model is not served, "" if it was accepted.
+        detail: what is only logged of it.
+        attempts: trials that ended early; 0 if the last one came to its end.
+        next_trial: the earliest time of the next one, of `time.monotonic`, which the workers share.
+    """
+
+    message: str = ""
+    detail: str = ""
+    attempts: int = 0
+    next_trial: float = math.inf
 
 
 class ModelTrial:
@@ -40,42 +62,60 @@ class ModelTrial:
         self._folder = folder
 
     def require_accepted(self, package: ModelPackage) -> None:
-        """Raise ModelRefused unless the model was accepted; try it if no worker has tried it yet."""
+        """Return if the model was accepted; try it if no worker has tried it yet, or the pause after a trial is over.
+
+        Raises:
+            ModelRefused: the model must not be served.
+            TrialUnfinished: the last trial ended early.
+        """
         signature = hashlib.sha256(package.signature.model_dump_json().encode()).hexdigest()
-        result = self._folder / f"{package.signature.sha256}-{signature}.trial"
+        file = self._folder / f"{package.signature.sha256}-{signature}.trial"
         with (self._folder / "trials.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not result.exists():
-                result.write_text(_refusal(package, self._settings))
-            message, _, detail = result.read_text().partition("\n")
-        if message:
-            raise ModelRefused(message, detail)
+            result = TrialResult(**json.loads(file.read_text())) if file.exists() else TrialResult(next_trial=0)
+            if result.next_trial <= monotonic():
+                result = _try_again(package, self._settings, result.attempts)
+                partial = file.with_suffix(".partial")
+                partial.write_text(json.dumps(asdict(result)))
+                partial.replace(file)
+        if result.attempts:
+            raise TrialUnfinished(result.message, result.detail, result.next_trial - monotonic())
+        if result.message:
+            raise ModelRefused(result.message, result.detail)
 
 
 def try_model(package: ModelPackage, settings: ServerSettings) -> None:
     """Load the model in a child process and predict with it.
 
     Raises:
-        ModelRefused: the model cannot be loaded, contradicts its signature, or exceeds a limit.
+        ModelRefused: the model cannot be loaded, contradicts its signature, or exceeds the limit of memory.
+        TrialUnfinished: the child was killed or took too long, which a busy computer may cause, too.
     """
     signature = package.signature.model_dump_json().encode()
     seconds, memory = settings.check_seconds, settings.check_memory_bytes
     command = [sys.executable, "-m", "model_server.trial", str(math.ceil(seconds)), str(memory)]
+    used = _processor_seconds()
     try:
         child = subprocess.run(
             command, input=b"%d\n%b%b" % (len(signature), signature, package.onnx), capture_output=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
         limit = f"{seconds:g} s ({variable('check_seconds')})"
-        raise ModelRefused(f"it took longer than {limit} to load and predict") from None
+        used = _processor_seconds() - used
+        raise TrialUnfinished(
+            f"it took longer than {limit} to load and predict, and got {used:.0f} s of a processor in that time"
+        ) from None
+    except OSError as error:
+        raise TrialUnfinished("the trial process cannot start", str(error)) from None
     if child.returncode == REFUSED:
         message, _, detail = child.stdout.decode(errors="replace").partition("\n")
         raise ModelRefused(message, detail.strip())
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
-        raise ModelRefused(f"loading it ended with {name}; it may need more than {_memory_limit(memory)}")
+        cause = "; Linux does this if the computer or container has too little memory" if name == "SIGKILL" else ""
+        raise TrialUnfinished(f"loading it ended with {name}{cause}")
     if child.returncode:
-        raise RepositoryError("the trial process failed", child.stderr.decode(errors="replace")[-500:])
+        raise TrialUnfinished("the trial process failed", child.stderr.decode(errors="replace")[-500:])
 
 
 def main() -> int:
@@ -98,12 +138,23 @@ def main() -> int:
     return 0
 
 
-def _refusal(package: ModelPackage, settings: ServerSettings) -> str:
+def _try_again(package: ModelPackage, settings: ServerSettings, attempts: int) -> TrialResult:
+    """Try the model after so many trials that ended early."""
     try:
         try_model(package, settings)
     except ModelRefused as error:
-        return f"{error}\n{error.detail}"
-    return ""
+        return TrialResult(str(error), error.detail)
+    except TrialUnfinished as error:
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**attempts)
+        message = f"{error}; trial {attempts + 1} ended early, the next one follows after {pause} s"
+        return TrialResult(message, error.detail, attempts + 1, monotonic() + pause)
+    return TrialResult()
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of the ended children of this process."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _limit_memory(limit: int) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from model_server import trial
-from model_server.errors import ModelRefused
+from model_server.errors import ModelRefused, TrialUnfinished
 from model_server.model.model_package import read_package
 from model_server.settings import ServerSettings
 from model_server.trial import ModelTrial
@@ -89,6 +92,51 @@ def test_require_accepted_same_model_twice_tries_it_once(
         with pytest.raises(ModelRefused, match=r"^too large$"):
             ModelTrial(ServerSettings.from_environment({}), tmp_path).require_accepted(package)
     assert tried == [package]
+
+
+def test_trial_that_ended_early_is_repeated_after_growing_pauses(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, started = [100.0], []
+
+    def end_early(package: object, settings: object) -> None:
+        started.append(now[0])
+        raise TrialUnfinished("ended with SIGKILL")
+
+    monkeypatch.setattr(trial, "monotonic", lambda: now[0])
+    monkeypatch.setattr(trial, "try_model", end_early)
+    package = read_package(model, None, {})
+    workers = [ModelTrial(ServerSettings.from_environment({}), tmp_path) for _ in range(2)]
+    for _ in range(12):
+        for worker in workers:
+            with pytest.raises(TrialUnfinished, match="ended with SIGKILL; trial ") as raised:
+                worker.require_accepted(package)
+        now[0] += raised.value.pause
+    pauses = [later - earlier for earlier, later in itertools.pairwise(started)]
+    assert pauses == [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
+    monkeypatch.setattr(trial, "try_model", lambda package, settings: None)
+    for worker in workers:
+        worker.require_accepted(package)
+
+
+def test_result_that_a_full_disk_cut_off_accepts_no_model(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(package: object, settings: object) -> None:
+        raise ModelRefused("too large")
+
+    def write_nothing(file: Path, text: str) -> int:
+        file.open("w").close()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trial, "try_model", refuse)
+    package, trials = read_package(model, None, {}), ModelTrial(ServerSettings.from_environment({}), tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_text", write_nothing)
+        with pytest.raises(OSError, match="No space left"):
+            trials.require_accepted(package)
+    with pytest.raises(ModelRefused, match=r"^too large$"):
+        trials.require_accepted(package)
 
 
 def test_try_model_failing_child_raises_oserror(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

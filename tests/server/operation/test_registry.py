@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from infra.local.free_ports import free_port
 from tests.server.registry import Registry, relay
 from tests.server.running import HOST, Server, running, wait_until
 from tests.server.training import Trained, make_endless, make_hungry, train_iris
+from tests.waiting import child_commands, until
 
 SETOSA = {"petal_length": 1.4, "petal_width": 0.2, "sepal_length": 5.1, "sepal_width": 3.5}
 
@@ -144,6 +147,24 @@ def test_follow_broken_champion_serves_old_one_and_reports_problem(
     assert followed.log.read_text().count(f"version {version} is refused") <= len(followed.workers())
     registry.champion("followed", "1")
     wait_until(lambda: followed.get("/v2/health/ready").json()["problem"] is None, "the problem stays")
+
+
+def test_version_whose_trial_was_killed_is_served_after_the_next_trial(
+    followed: Server, registry: Registry, tmp_path: Path
+) -> None:
+    third = train_iris(tmp_path / "third", trees=3)
+    version = registry.register("followed", third.folder, third.sha256)
+    registry.champion("followed", version)
+    os.kill(until(lambda: trials(followed), what="the trial")[0], signal.SIGKILL)  # as Linux does if memory is short
+    until(lambda: "ended with SIGKILL" in str(followed.get("/v2/health/ready").json()["problem"]), what="the problem")
+    until(lambda: serves(followed, version), what="the next trial")
+    registry.champion("followed", "1")
+    until(lambda: serves(followed, "1"), what="the champion of before")
+
+
+def trials(server: Server) -> list[int]:
+    """Return the processes that try a model."""
+    return [pid for pid, command in child_commands(server.process.pid).items() if "model_server.trial" in command]
 
 
 def test_models_refused_after_refusal_is_counted(followed: Server) -> None:
