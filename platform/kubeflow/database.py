@@ -27,8 +27,14 @@ DATA = "/var/lib/mysql"
 SOCKET = "--socket=/run/mysqld/mysqld.sock"
 CLIENT_FILE = "/etc/kubeflow/client.cnf"
 """File of the pod with the login of clients."""
-FIRST_START = f"""test -d {DATA}/data/mysql || mariadb-install-db --no-defaults --datadir={DATA}/data \\
-  --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve"""
+FIRST_START = f"""cd {DATA}
+! test -d data/mysql || exit 0
+rm -rf data.new
+mariadb-install-db --no-defaults --datadir={DATA}/data.new --auth-root-authentication-method=normal \\
+  --skip-test-db --skip-name-resolve
+sync -f data.new
+mv -T data.new data"""
+"""Script that installs the system tables, and gives them their name once they are complete."""
 
 
 @dataclass(frozen=True)
