@@ -57,7 +57,7 @@ def arguments(tracking_url: str, version: str, destination: str) -> dict[str, An
 
 
 def digests_of_one_process(tracking_url: str, version: str, data: Path, destination: Path) -> dict[str, str]:
-    """Predict the files in this process, and return the digest of each part by name."""
+    """Predict the files in this process, and return the digest of each part by its name without the key."""
     files = find_files("", "", "", str(data))
     model = model_registry.fetch(tracking_url, MODEL, version)
     run = ScoringRun(files, model, "", CsvFormat())
@@ -69,7 +69,7 @@ def digests_of_one_process(tracking_url: str, version: str, data: Path, destinat
 
 
 def digests_of_store(url: str, destination: str) -> dict[str, str]:
-    """Return the digest of each part in the store by name."""
+    """Return the digest of each part in the store by its name without the key."""
     body = s3_client(url).get_object(Bucket=BUCKET, Key=f"{destination}/_manifest.json")["Body"]
     return _digests(json.loads(body.read()))
 
@@ -81,4 +81,4 @@ def workers(api: KubernetesClient) -> set[str]:
 
 def _digests(manifest: Mapping[str, Any]) -> dict[str, str]:
     assert manifest["rows"] == SHARDS * ROWS
-    return {part["name"]: part["sha256"] for part in manifest["parts"]}
+    return {part["name"].rpartition("-")[0]: part["sha256"] for part in manifest["parts"]}

@@ -19,7 +19,7 @@ def plan_shards(
     target: str = "",
     csv_format: dict = {},  # noqa: B006
 ) -> NamedTuple("Plan", [("shards", list), ("units", int), ("key", str), ("source", str)]):  # type: ignore[valid-type]
-    """Return one number for each shard; delete parts of other data or of another model from the destination.
+    """Return one number for each shard; claim the destination for this data and model.
 
     Args:
         shards: Number of steps that share the data.

@@ -6,18 +6,23 @@ import hashlib
 import json
 import re
 import tempfile
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from workloads.ml.data.storage import failure, file_system
+from workloads.ml.data.storage import failure, file_system, without_secrets
 from workloads.ml.errors import StepError
 
 RECORDS = "_parts"
 """Readers of Parquet folders ignore names that begin with _."""
+CLAIM = f"{RECORDS}/run"
+"""The key of the run that began last. Runs with another key end at their next part."""
 MANIFEST = "_manifest.json"
+KEY_DIGITS = 12
 PART_RECORD = re.compile(r"part-(\d{5})-")
-PART_NAME = re.compile(r"part-\d{5}-\d{5}\.(csv|parquet)")
+PART_NAME = re.compile(rf"part-\d{{5}}-\d{{5}}(-[0-9a-f]{{{KEY_DIGITS}}})?\.(csv|parquet)")
+"""Names of parts; those of older versions have no digits of the key."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class PartsFolder:
 
     Args:
         url: Its address.
-        key: The data and the model; records with another key count as absent.
+        key: A digest of the data and the model. Names of parts have its first digits, so that runs with other keys
+            replace none of them.
     """
 
     def __init__(self, url: str, key: str) -> None:
@@ -63,53 +69,60 @@ class PartsFolder:
         self._path = path.rstrip("/")
 
     def prepare(self) -> None:
-        """Delete parts of other data or of another model.
+        """Claim the folder for this data and model; their parts replace those of before once all are complete.
 
         Raises:
             StepError: The folder cannot be written.
         """
         try:
             self._files.makedirs(f"{self._path}/{RECORDS}", exist_ok=True)
-            for record in self._records():
-                if record["key"] == self._key:
-                    continue
-                self._delete(MANIFEST)
-                if PART_NAME.fullmatch(record.get("name", "")):
-                    self._delete(record["name"])
-                if unit := PART_RECORD.match(record["file"]):
-                    self._delete(f"{RECORDS}/unit-{unit[1]}.json")
-                self._delete(f"{RECORDS}/{record['file']}")
         except Exception as error:
             raise StepError(f"destination: {failure(self._url, 'written', error)}") from error
+        self._write(CLAIM, {"key": self._key})
+
+    def part_name(self, unit: int, number: int, kind: str) -> str:
+        """Return the name of a part of a unit; `kind` is csv or parquet."""
+        return f"part-{unit:05d}-{number:05d}-{self._key[:KEY_DIGITS]}.{kind}"
 
     def finished(self) -> tuple[dict[str, PartRecord], set[int]]:
         """Return the records of finished parts by name, and the numbers of finished units."""
         sizes = {Path(each["name"]).name: each["size"] for each in self._list(self._path)}
-        own = [record for record in self._records() if record["key"] == self._key]
-        parts = [PartRecord(**record["part"]) for record in own if "part" in record]
+        named = [record for record in self._records() if self._has_digits(record["file"])]
+        cut_off = {int(unit[1]) for each in named if not each["key"] and (unit := PART_RECORD.match(each["file"]))}
+        records = [record for record in named if record["key"] == self._key]
+        parts = [PartRecord(**record["part"]) for record in records if "part" in record]
         kept = {part.name: part for part in parts if sizes.get(part.name) == part.bytes}
         lost = {part.unit for part in parts if part.name not in kept}
-        return kept, {record["unit"] for record in own if "unit" in record} - lost
+        return kept, {record["unit"] for record in records if "unit" in record} - lost - cut_off
 
     def add(self, file: Path, part: PartRecord) -> None:
-        """Publish a file of this computer as a part, and then its record."""
+        """Publish a file of this computer as a part, and then its record.
+
+        Raises:
+            StepError: The folder cannot be written, or a later run with another key has claimed it.
+        """
         self._publish(file, part.name)
+        if self._is_superseded():  # the later run may have deleted the parts of this one already
+            self._delete(part.name)
+            raise self._superseded()
         self._write(f"{RECORDS}/{part.name}.json", {"key": self._key, "name": part.name, "part": asdict(part)})
 
     def finish_unit(self, unit: int) -> None:
         """Record that a unit has no further parts."""
-        self._write(f"{RECORDS}/unit-{unit:05d}.json", {"key": self._key, "unit": unit})
+        self._write(f"{RECORDS}/unit-{unit:05d}-{self._key[:KEY_DIGITS]}.json", {"key": self._key, "unit": unit})
 
     def finish(self, units: int, about: dict[str, Any]) -> int:
-        """Write the manifest and return the number of rows.
+        """Write the manifest, delete the parts of other data or of another model, and return the number of rows.
 
         Args:
             units: Number of units of the data.
             about: What the manifest says of the data and the model.
 
         Raises:
-            StepError: A unit is unfinished, or the columns of parts differ.
+            StepError: A unit is unfinished, the columns of parts differ, or a later run has claimed the folder.
         """
+        if self._is_superseded():
+            raise self._superseded()
         parts, done = self.finished()
         if missing := sorted(set(range(units)) - done):
             raise StepError(
@@ -128,17 +141,53 @@ class PartsFolder:
         shown = [{name: value for name, value in asdict(part).items() if name != "columns"} for part in records]
         described = {"key": self._key, "rows": rows, "sha256": digest, "columns": first.columns}
         self._write(MANIFEST, {**described, **about, "parts": shown})
+        self._delete_others(parts)
         return rows
+
+    def _delete_others(self, parts: Collection[str]) -> None:
+        """Delete all parts except these, and their records."""
+        try:
+            found = self._names(self._path)
+            recorded = {record.get("name") for record in self._records()}
+            others = [name for name in self._names(f"{self._path}/{RECORDS}") if not self._has_digits(name)]
+            if self._is_superseded():  # checked after the lists: they have no part of a run that begins from now on
+                return
+            for name in found:
+                known = PART_NAME.fullmatch(name)
+                if known and name not in parts and (known[1] or name in recorded):
+                    self._delete(name)
+            for name in others:
+                if name.startswith(("part-", "unit-")):
+                    self._delete(f"{RECORDS}/{name}")
+        except Exception as error:
+            raise StepError(f"destination: {failure(self._url, 'written', error)}") from error
+
+    def _has_digits(self, file: str) -> bool:
+        return f"-{self._key[:KEY_DIGITS]}." in file
+
+    def _is_superseded(self) -> bool:
+        """Return True if a later run with another key has claimed the folder."""
+        try:
+            return self._record(CLAIM)["key"] not in ("", self._key)
+        except FileNotFoundError:
+            return False
+        except Exception as error:
+            raise StepError(f"destination: {failure(self._url, 'read', error)}") from error
+
+    def _superseded(self) -> StepError:
+        return StepError(
+            f"destination: a later run with other data or another model writes to {without_secrets(self._url)}; choose "
+            "another folder for one of them"
+        )
 
     def _records(self) -> list[dict[str, Any]]:
         """Return the records, each with the name of its file. One that a full disk cut off has the key ""."""
-        found = [each["name"] for each in self._list(f"{self._path}/{RECORDS}")]
-        names = sorted(name for name in found if name.endswith(".json"))
-        return [self._record(name) | {"file": Path(name).name} for name in names]
+        names = sorted(name for name in self._names(f"{self._path}/{RECORDS}") if name.endswith(".json"))
+        return [self._record(f"{RECORDS}/{name}") | {"file": name} for name in names]
 
     def _record(self, name: str) -> dict[str, Any]:
         try:
-            record: dict[str, Any] = json.loads(self._files.cat_file(name))
+            record: dict[str, Any] = json.loads(self._files.cat_file(f"{self._path}/{name}"))
         except ValueError:
             return {"key": ""}
         return record
@@ -148,6 +197,9 @@ class PartsFolder:
             return list(self._files.ls(path, detail=True, refresh=True))
         except FileNotFoundError:  # an object store has no empty folders
             return []
+
+    def _names(self, path: str) -> list[str]:
+        return [Path(each["name"]).name for each in self._list(path)]
 
     def _delete(self, name: str) -> None:
         if self._files.exists(f"{self._path}/{name}"):

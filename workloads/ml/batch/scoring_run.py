@@ -168,7 +168,7 @@ class ScoringRun:
         kind = "csv" if unit.row_groups is None else "parquet"
         rows = 0
         for number, group in groupby(enumerate(self._chunks(unit)), lambda numbered: numbered[0] // PART_CHUNKS):
-            name = f"part-{unit.number:05d}-{number:05d}.{kind}"
+            name = folder.part_name(unit.number, number, kind)
             chunks = (chunk for _, chunk in group)
             if name in parts:
                 deque(chunks, maxlen=0)

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import copyfileobj
+from shutil import copyfile, copyfileobj, copymode
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 from workloads.ml.errors import StepError
 
@@ -58,14 +59,36 @@ def require_address(account_url: str, container: str, blob: str) -> None:
 def write_data(url: str, source: Path) -> None:
     """Copy a file of this computer to an address and create, in file systems with folders, its parent folders.
 
+    The file of before stays until the copy is complete.
+
     Raises:
         StepError: The file cannot be written.
     """
+    from fsspec.implementations.local import LocalFileSystem
+
     try:
-        with source.open("rb") as content, open_address(url, "wb") as file:
-            copyfileobj(content, file)
+        files, path = file_system(url)
+        file = Path(path).resolve()
+        if isinstance(files, LocalFileSystem) and (file.is_file() or not file.exists()):
+            _replace(file, source)
+        else:
+            with source.open("rb") as content, open_address(url, "wb") as copy:
+                copyfileobj(content, copy)
     except Exception as error:  # each file system has its own errors
         raise StepError(f"destination: {failure(url, 'written', error)}") from error
+
+
+def _replace(file: Path, source: Path) -> None:
+    """Copy the source beside the file, and then replace the file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{uuid4().hex}.partial")
+    try:
+        copyfile(source, partial)
+        if file.exists():
+            copymode(file, partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def file_system(url: str) -> tuple[AbstractFileSystem, str]:
