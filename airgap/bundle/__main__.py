@@ -81,6 +81,11 @@ def _build(store: Store, arguments: argparse.Namespace) -> None:
     content = read_index(store)
     log_message(f"{len(content['binaries'])} binaries and {len(content['images'])} images are in {store.root}")
     log_message(f"Bill of materials, {count} components: {store.root / index.SBOM}")
+    if skipped := [upstream for upstream in selection.unavailable if upstream not in content["images"]]:
+        log_message(
+            f"Skipped, because they are only upstream and not copied from here: {', '.join(skipped)}. "
+            "To import them from files, see docs/air-gap.md."
+        )
 
 
 def _import(store: Store, image: str, source: str) -> None:

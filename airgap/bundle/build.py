@@ -62,8 +62,6 @@ def build_selection(table: SourceTable, store: Store, artifacts: Artifacts, sele
                     progress.done(f"built, {_size(step.artifact)}")
             except SetupError as error:
                 raise SetupError(f"{step.entry}: {error}") from None
-    for upstream in selection.unavailable:
-        log_message(f"Skipped: {upstream} is only upstream, and its registry is unreachable from here.")
 
 
 def _steps(artifacts: Artifacts, selection: Selection, buildah: BuildahStore) -> Iterator[BuildStep]:
