@@ -49,6 +49,29 @@ def linear_onnx(weights: Sequence[float], offset: float = 0.0, classifier: bool 
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def constant_model(probabilities: Sequence[float]) -> bytes:
+    """Return an ONNX model that predicts class 0 with the same probabilities for every row."""
+    values = [helper.make_tensor("row", TensorProto.FLOAT, [1, len(probabilities)], list(probabilities))]
+    nodes = [
+        helper.make_node("ReduceMax", ["features"], ["largest"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["largest", "largest"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "row"], ["probabilities"]),
+        helper.make_node("ArgMin", ["zeros"], ["label"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, 4])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(probabilities)]),
+        ],
+        values,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
 def save_linear(
     folder: Path,
     weights: Sequence[float],

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Model, Output
-from onnx import TensorProto, helper
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris
@@ -21,6 +20,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from tests.pipelines.conftest import IRIS, run
+from tests.pipelines.models import constant_model
 from workloads.components import component, load_component
 from workloads.components.blocks.gated_deployment import DeploymentOutputs, deploy_if_better
 from workloads.ml import model_registry, tracking
@@ -123,6 +123,20 @@ def test_check_export_finds_difference_near_the_boundary_only() -> None:
         export_check.check_export("tree", trained, classifier_to_onnx(moved), rows)
 
 
+def test_check_export_with_another_class_of_equal_probabilities_names_both_classes() -> None:
+    class Contrary(Constant):
+        def predict_proba(self, rows: Any) -> Any:
+            return np.tile([0.25, 0.75], (len(rows), 1))
+
+    rows = load_iris(return_X_y=True)[0].astype(np.float32)
+    contrary = Contrary().fit(rows, np.arange(len(rows)) % 2)
+    exported = constant_model([0.25, 0.75])
+    export_check.check_export("contrary", contrary, exported, rows)
+    contrary.predict = lambda each: np.ones(len(each), dtype=int)
+    with pytest.raises(StepError, match=r"predicts class 0 with probability 0\.25.*, the trained one class 1 with 0\."):
+        export_check.check_export("contrary", contrary, exported, rows)
+
+
 @pytest.mark.parametrize(
     ("probabilities", "message"),
     [([0.2, 0.3, 0.4], "does not add up to 1"), ([0.5, 0.5], "one column for each of 3 classes")],
@@ -140,29 +154,6 @@ def test_register_model_with_wrong_outputs_keeps_champion(
     mlflow = tracking.client(mlflow_url)
     assert mlflow.get_model_version_by_alias(name, "champion").version == "1"
     assert len(mlflow.search_model_versions(f"name = '{name}'")) == 1
-
-
-def constant_model(probabilities: list[float]) -> bytes:
-    """Return an ONNX model that predicts class 0 with the same probabilities for every row."""
-    values = [helper.make_tensor("row", TensorProto.FLOAT, [1, len(probabilities)], probabilities)]
-    nodes = [
-        helper.make_node("ReduceMax", ["features"], ["largest"], axes=[1], keepdims=1),
-        helper.make_node("Sub", ["largest", "largest"], ["zeros"]),
-        helper.make_node("Add", ["zeros", "row"], ["probabilities"]),
-        helper.make_node("ArgMin", ["zeros"], ["label"], axis=1, keepdims=0),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "constant",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, 4])],
-        [
-            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, len(probabilities)]),
-        ],
-        values,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return bytes(model.SerializeToString())
 
 
 @component

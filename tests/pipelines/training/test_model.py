@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 
 from model_server.model import model_package
 from tests.pipelines.conftest import IRIS
+from tests.pipelines.models import constant_model
 from tests.pipelines.scored import score_csv
 from workloads.ml import model_registry, tracking
 from workloads.ml.artifact_metadata import unwrap_kfp
@@ -391,6 +393,13 @@ def test_batch_scoring_of_invalid_data_raises_error(
     with pytest.raises(StepError) as refused:
         score_csv(content.encode(), small, "")
     assert message in str(refused.value)
+
+
+def test_batch_scoring_probability_is_that_of_the_predicted_class(small: model_directory.ModelDirectory) -> None:
+    contrary = replace(small, onnx=constant_model([0.25, 0.5, 0.25]))
+    content = b"sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n"
+    answers, _ = score_csv(content, contrary, "")
+    assert answers.decode().splitlines()[1] == "5.1,3.5,1.4,0.2,setosa,0.25"
 
 
 def test_unwrap_kfp_returns_metadata_as_written() -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class BatchScorer:
     """Model that adds the columns of its predictions to tables.
 
-    They are `class` by name and its `probability` in [0, 1]; of a regression, `predicted_<target>` for each target; of
-    an anomaly detection, `anomaly` and `score`.
+    They are `class` by name and the `probability` of that class in [0, 1]; of a regression, `predicted_<target>` for
+    each target; of an anomaly detection, `anomaly` and `score`.
     Case and punctuation of the features' names may differ. Other columns are copied, except the targets.
 
     Args:
@@ -62,7 +62,8 @@ class BatchScorer:
         elif self._task is Task.ANOMALY:
             predicted = [answers.values == 1, answers.probabilities[:, 0]]
         else:
-            predicted = [self._classes[answers.values], answers.probabilities.max(axis=1)]
+            rows = np.arange(table.num_rows)
+            predicted = [self._classes[answers.values], answers.probabilities[rows, answers.values]]
         scored = table.select(copied)
         for name, values in zip(self._names, predicted, strict=True):
             scored = scored.append_column(name, [values])

@@ -47,12 +47,13 @@ def check_export(name: str, classifier: Any, onnx: bytes, rows: Rows, columns: S
             f"{labels.shape} and probabilities of shape {probabilities.shape}, not {expected.shape[:1]} and "
             f"{expected.shape}; use another classifier"
         )
-    differences = _differences(classifier.predict(probes), expected, labels, probabilities)
+    expected_labels = classifier.predict(probes)
+    differences = _differences(expected_labels, expected, labels, probabilities)
     for index in _largest_first(differences, TOLERANCE):
         near = probing.neighbours(probes[index])
         inside = _is_inside(classifier.predict_proba(near), probabilities[index], TOLERANCE)
         if not (inside and labels[index] in classifier.predict(near)):
-            raise _refusal(name, expected[index], probabilities[index])
+            raise _refusal(name, expected_labels[index], expected[index], labels[index], probabilities[index])
 
 
 def check_values(
@@ -174,10 +175,21 @@ def _is_inside(near: Outputs, predicted: NDArray[np.float32], tolerance: Any) ->
     return bool(inside.all())
 
 
-def _refusal(name: str, expected: NDArray[np.float64], probabilities: NDArray[np.float32]) -> StepError:
-    index = int(np.argmax(np.abs(expected - probabilities)))
+def _refusal(
+    name: str,
+    expected_label: np.int64,
+    expected: NDArray[np.float64],
+    label: np.int64,
+    probabilities: NDArray[np.float32],
+) -> StepError:
+    """Return the error of a row; it compares the predicted classes if they differ, else the probabilities of one."""
+    if label == expected_label:
+        label = expected_label = np.argmax(np.abs(expected - probabilities))
+        trained = "the trained one"
+    else:
+        trained = f"the trained one class {expected_label}"
     return StepError(
-        f"{name} cannot be exported: for a row near its training data the exported model predicts class {index} with "
-        f"probability {probabilities[index]:.4f}, the trained one with {expected[index]:.4f}; at most {TOLERANCE} of "
-        "difference is allowed. Scale the features, or use another classifier"
+        f"{name} cannot be exported: for a row near its training data the exported model predicts class {label} with "
+        f"probability {probabilities[label]:.4f}, {trained} with {expected[expected_label]:.4f}; at most {TOLERANCE} "
+        "of difference is allowed. Scale the features, or use another classifier"
     )
