@@ -49,7 +49,8 @@ class DriftCounters:
             ]
             if not feature.may_miss:
                 del labels[-1]
-            for label, share in zip(labels, feature.ranges.shares, strict=False):
+            trained = [*feature.ranges.shares, *([] if feature.ranges.missing is None else [feature.ranges.missing])]
+            for label, share in zip(labels, trained, strict=False):
                 shares.labels(*label).set(share)
             edges = np.array(feature.ranges.edges, dtype=np.float32)
             counters = [values.labels(*label) for label in labels]

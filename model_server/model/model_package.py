@@ -46,6 +46,8 @@ class Ranges(BaseModel):
 
     edges: tuple[FiniteFloat, ...]
     shares: tuple[FiniteFloat, ...]
+    missing: FiniteFloat | None = None
+    """Share of rows without a value. None if it was not recorded; `shares` are then those of the rows with one."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Ranges:

@@ -38,7 +38,7 @@ HOME = {
 }
 ENCODED = [80.5, 3.0, 1.0, 1.0, 1.0, 7470.0]
 """`HOME` as the model reads it."""
-RANGES = {"edges": [0.5, 1.5], "shares": [0.5, 0.25, 0.25]}
+RANGES = {"edges": [0.5, 1.5], "shares": [0.5, 0.25, 0.125], "missing": 0.125}
 
 
 def homes(rows: int = 300) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ exceeds `DRIFTED` by chance about once in a thousand measurements.
 DRIFTED = 0.2
 """Usual reading of the index: up to 0.1 the distribution is unchanged, from 0.2 on it is another one."""
 LAST = "inf"
+MISSING = "missing"
+"""Label of missing values in the model server's metrics; other categories of a feature with `unknown` are among them.
+"""
 
 Counts = Mapping[str, Mapping[str, float]]
 """Number of served rows by feature and by the upper end of the range."""
@@ -35,25 +38,36 @@ class TrainingRanges(TypedDict):
     """The distribution of a feature in training.
 
     `edges`, ascending, are the upper ends of all ranges but the last; an edge belongs to its range.
-    `shares` [edges + 1] are the shares of the rows in each range.
+    `shares` [edges + 1] are the shares of the rows in each range, `missing` is that of the rows without a value.
+    A feature that is never missing has no share `missing`. Neither has one that may be missing in the signature of an
+    earlier version. Its `shares` are those of the rows with a value.
     """
 
     edges: list[float]
     shares: list[float]
+    missing: NotRequired[float]
 
 
-def compute_ranges(column: Column) -> TrainingRanges:
+def compute_ranges(column: Column, *, may_miss: bool = False) -> TrainingRanges:
     """Return ranges that hold about the same number of rows each.
 
-    There are ten ranges, or fewer for fewer than 200 rows. Equal values are always in the same range.
+    There are ten ranges, or fewer for fewer than 200 rows with a value. Equal values are always in the same range.
+
+    Args:
+        column: The encoded values; at least one is not NaN.
+        may_miss: True if served values may be NaN.
     """
-    count = min(RANGES, max(2, len(column) // ROWS_PER_RANGE))
-    quantiles = np.quantile(column, np.arange(1, count) / count, method="inverted_cdf")
+    present = column[~np.isnan(column)]
+    count = min(RANGES, max(2, len(present) // ROWS_PER_RANGE))
+    quantiles = np.quantile(present, np.arange(1, count) / count, method="inverted_cdf")
     edges = sorted({short(edge) for edge in quantiles})
     # Count with the edges as written to the signature: the server counts with the same numbers.
-    indices = np.searchsorted(np.array(edges, dtype=np.float32), column, side="left")
+    indices = np.searchsorted(np.array(edges, dtype=np.float32), present, side="left")
     counts = np.bincount(indices, minlength=len(edges) + 1)
-    return TrainingRanges(edges=edges, shares=[short(share) for share in counts / len(column)])
+    ranges = TrainingRanges(edges=edges, shares=[short(share) for share in counts / len(column)])
+    if may_miss:
+        ranges["missing"] = short(1 - len(present) / len(column))
+    return ranges
 
 
 def range_labels(edges: Sequence[float]) -> list[str]:
@@ -75,7 +89,8 @@ def stability_index(shares: Sequence[float], counts: NDArray[np.float64]) -> flo
 def measure(features: Sequence[Any], served: Counts) -> tuple[dict[str, float], int]:
     """Return the index by feature, and the number of served rows.
 
-    A feature without ranges, or with fewer than `LEAST_ROWS` served rows, has no index.
+    A feature without ranges, or with fewer than `LEAST_ROWS` served rows, has no index. Rows without a value count if
+    training recorded their share.
 
     Args:
         features: The features of a model's signature.
@@ -85,9 +100,11 @@ def measure(features: Sequence[Any], served: Counts) -> tuple[dict[str, float], 
     for feature in features:
         if "ranges" not in feature:
             continue
-        edges, shares = feature["ranges"]["edges"], feature["ranges"]["shares"]
-        by_range = served.get(feature["name"], {})
-        counts = np.array([by_range.get(label, 0.0) for label in range_labels(edges)])
+        ranges, by_range = feature["ranges"], served.get(feature["name"], {})
+        labels, shares = range_labels(ranges["edges"]), ranges["shares"]
+        if MISSING in ranges:
+            labels, shares = [*labels, MISSING], [*shares, ranges[MISSING]]
+        counts = np.array([by_range.get(label, 0.0) for label in labels])
         rows = max(rows, round(counts.sum()))
         if counts.sum() >= LEAST_ROWS:
             indices[feature["name"]] = stability_index(shares, counts)

@@ -46,6 +46,13 @@ def test_compute_ranges_edges_have_short_decimals(random: np.random.Generator) -
     assert all(edge == round(edge, 1) for edge in drift.compute_ranges(tenths)["edges"])
 
 
+def test_compute_ranges_of_a_column_that_may_be_missing_has_shares_of_all_rows() -> None:
+    column = np.array([0] * 500 + [7] * 250 + [np.nan] * 250, dtype=np.float32)
+    found = drift.compute_ranges(column, may_miss=True)
+    assert found == {"edges": [0.0], "shares": [0.5, 0.25], "missing": 0.25}
+    assert drift.compute_ranges(column[:750], may_miss=True)["missing"] == 0
+
+
 def test_stability_index_equals_textbook_value() -> None:
     # (0.2 - 0.5) ln(0.2 / 0.5) + (0.8 - 0.5) ln(0.8 / 0.5)
     assert drift.stability_index([0.5, 0.5], np.array([20.0, 80.0])) == pytest.approx(0.4158883)
@@ -67,6 +74,7 @@ def test_stability_index_exceeds_limit_only_after_a_shift(random: np.random.Gene
 
 
 FEATURES = [{"name": "old"}, {"name": "new", "ranges": {"edges": [1.0], "shares": [0.5, 0.5]}}]
+GAPS = [{"name": "gaps", "ranges": {"edges": [1.0], "shares": [0.25, 0.25], "missing": 0.5}}]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +84,17 @@ FEATURES = [{"name": "old"}, {"name": "new", "ranges": {"edges": [1.0], "shares"
         (FEATURES, {}, "0 rows were served, too few to measure drift; at least 500 are needed"),
         (FEATURES, {"new": {"1": 300.0}}, "300 rows were served, too few"),
         (FEATURES, {"new": {"1": 300.0, "inf": 300.0}}, "nothing drifted: the largest index is 0, of new and 600 rows"),
+        (
+            FEATURES,
+            {"new": {"1": 300.0, "inf": 300.0, "missing": 900.0}},
+            "nothing drifted: the largest index is 0, of new and 600 rows",
+        ),
+        (
+            GAPS,
+            {"gaps": {"1": 300.0, "inf": 300.0, "missing": 600.0}},
+            "nothing drifted: the largest index is 0, of gaps and 1200 rows",
+        ),
+        (GAPS, {"gaps": {"missing": 600.0}}, "gaps (4.26) drifted: an index above 0.2, of 600 rows"),
         (FEATURES, {"new": {"1": 600.0}}, "new (4.6) drifted: an index above 0.2, of 600 rows"),
     ],
 )

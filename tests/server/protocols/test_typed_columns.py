@@ -224,12 +224,14 @@ def test_input_values_category_and_missing_are_counted(tmp_path: Path, homes_mod
         assert started.score(rows).ok
         wait_until(lambda: _counts(started).get("missing") == 150, "the rows are not counted")
         assert _counts(started) == {"0.5": 0, "1.5": 50, "inf": 100, "missing": 150}
+        shares = {"0.5": 0.5, "1.5": 0.25, "inf": 0.125, "missing": 0.125}
+        assert _counts(started, "model_server_training_share") == shares
 
 
-def _counts(server: Server) -> dict[str, float]:
+def _counts(server: Server, metric: str = "model_server_input_values_total") -> dict[str, float]:
     counts = {}
     for line in server.get("/metrics").text.splitlines():
-        if line.startswith("model_server_input_values_total{") and 'feature="heating"' in line:
+        if line.startswith(f"{metric}{{") and 'feature="heating"' in line:
             labels, _, count = line.rpartition(" ")
             counts[labels.split('upto="')[1].split('"')[0]] = float(count)
     return counts

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import yaml
 from mlplatform.monitoring.prometheus import rules_and_page
@@ -54,6 +53,8 @@ MACHINES = {NODE: "1x60", NODE.replace("worker-1", "worker-2"): "1x60"}
 TOGETHER = {ON % ("a", "worker-1"): "1x60", ON % ("b", "worker-1"): "1x60"}
 BOTH_RUN = {RUNNING % "a": "1x60", RUNNING % "b": "1x60"}
 EVEN = {SHARE % "1.5": "0.5x240", SHARE % "inf": "0.5x240"}
+HALF_MISSING = {SHARE % "1.5": "0.25x240", SHARE % "inf": "0.25x240", SHARE % "missing": "0.5x240"}
+NEVER_MISSING = EVEN | {SHARE % "missing": "0x240"}
 
 
 class Case(NamedTuple):
@@ -171,6 +172,12 @@ QUIET: dict[str, dict[str, Case]] = {
         "values as in training": Case({VALUES % "1.5": "0+5x240", VALUES % "inf": "0+5x240", **EVEN}, 100),
         "a few different values": Case({VALUES % "1.5": "0x240", VALUES % "inf": "0+1x240", **EVEN}, 100),
         "a model without a training profile": Case({VALUES % "inf": "0+9x240"}, 100),
+        "half of the values missing as in training": Case(
+            {VALUES % "1.5": "0+5x240", VALUES % "inf": "0+5x240", VALUES % "missing": "0+10x240", **HALF_MISSING}, 100
+        ),
+        "missing values of a model whose profile has no share of them": Case(
+            {VALUES % "1.5": "0+5x240", VALUES % "inf": "0+5x240", VALUES % "missing": "0+10x240", **EVEN}, 100
+        ),
     },
 }
 
@@ -249,19 +256,29 @@ def test_alert_stays_quiet_for_similar_cases(alert: str, case: str, tmp_path: Pa
 
 
 @needs_promtool
-@pytest.mark.parametrize("counts", [[300.0, 300.0, 400.0], [30.0, 0.0, 900.0], [1.0, 998.0, 1.0]])
-def test_stability_index_equals_that_of_the_pipeline(counts: list[float], tmp_path: Path) -> None:
-    shares, names = [0.25, 0.25, 0.5], ["1.5", "2.5", "inf"]
-    series = {SHARE % name: f"{share}x240" for name, share in zip(names, shares, strict=True)}
+def test_model_drift_fires_for_a_feature_that_becomes_missing(tmp_path: Path) -> None:
+    series = {VALUES % "1.5": "0x240", VALUES % "inf": "0x240", VALUES % "missing": "0+10x240", **NEVER_MISSING}
+    check(tmp_path, promtool_test(Case(series, 100), firing("ModelDrift")))
+
+
+@needs_promtool
+@pytest.mark.parametrize("counts", [[300.0, 300.0, 400.0, 0.0], [30.0, 0.0, 900.0, 70.0], [1.0, 998.0, 1.0, 900.0]])
+@pytest.mark.parametrize("missing", [None, 0.0, 0.2])
+def test_stability_index_equals_that_of_the_pipeline(
+    counts: list[float], missing: float | None, tmp_path: Path
+) -> None:
+    ranges: dict[str, Any] = {"edges": [1.5, 2.5], "shares": [0.25, 0.25, 0.5 - (missing or 0)]}
+    shares, names = list(ranges["shares"]), ["1.5", "2.5", "inf", "missing"]
+    if missing is not None:
+        ranges["missing"] = missing
+        shares.append(missing)
+    series = {SHARE % name: f"{share}x240" for name, share in zip(names, shares, strict=False)}
     series |= {VALUES % name: f"0+{count}x240" for name, count in zip(names, counts, strict=True)}
+    served = {"petal_length": dict(zip(names, counts, strict=True))}
+    indices, _ = drift.measure([{"name": "petal_length", "ranges": ranges}], served)
     expected = {
         "expr": PSI.partition("{")[0],
-        "exp_samples": [
-            {
-                "labels": PSI,
-                "value": drift.stability_index(shares, np.array(counts)),
-            }
-        ],
+        "exp_samples": [{"labels": PSI, "value": indices["petal_length"]}],
     }
     check(tmp_path, promtool_test(Case(series, 100), [expected]))
 

@@ -34,9 +34,10 @@ WHOLE_TYPES = (ColumnType.BOOLEAN, ColumnType.CATEGORY)
 
 
 class FeatureProfile(ColumnSchema):
-    """An input of the model and the distribution of its encoded values in training, without missing ones.
+    """An input of the model and the distribution of its encoded values in training.
 
-    Signatures of early versions have neither `ranges` nor `type`.
+    `minimum`, `maximum` and `mean` are those of the values that are not missing. Signatures of early versions have
+    neither `ranges` nor `type`.
     """
 
     minimum: float
@@ -167,7 +168,7 @@ def _profile(schema: ColumnSchema, values: Column) -> FeatureProfile:
         minimum=short(present.min()),
         maximum=short(present.max()),
         mean=short(present.mean(dtype=np.float64)),
-        ranges=compute_ranges(present),
+        ranges=compute_ranges(values, may_miss=allows_nan(schema)),
     )
 
 
