@@ -58,10 +58,13 @@ def test_detector_finds_the_marked_rows_and_passes_the_gate(
     assert {"confusion_matrix", "roc_curve", "precision_recall_curve", "permutation_importance"} <= set(found.plots)
 
 
-def test_detector_as_mlflow_model_predicts_a_data_frame(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("estimator", "parameters"), [("OneClassSVM", {"nu": 0.05}), ("IsolationForest", {})])
+def test_detector_as_mlflow_model_predicts_a_data_frame(
+    tmp_path: Path, estimator: str, parameters: dict[str, Any]
+) -> None:
     import mlflow.pyfunc
 
-    trained(tmp_path, "OneClassSVM", nu=0.05)
+    trained(tmp_path, estimator, **parameters)
     save_mlflow_model(load_model_directory(tmp_path / "model"), tmp_path / "mlflow")
     rows = pd.DataFrame({"pressure": [5.0, 50.0], "kind": ["a", "b"], "heat": [60.0, np.nan]}).astype({"kind": object})
     predicted = mlflow.pyfunc.load_model(str(tmp_path / "mlflow")).predict(rows)
