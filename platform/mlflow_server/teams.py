@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ PROGRAM_ROLES = {"writer": "editor", "reader": "reader"}
 PROGRAMS = tuple(f"{user}." for user in PROGRAM_ROLES)
 """Beginnings of the names of teams' programs."""
 PREFIX = "team:"
+USER_ROLE = "__user_"
+"""Beginning of the name of MLflow's role for the grants of a single user, which no other role can have."""
+DENIAL = "DENY"
 WORKSPACE = "default"
 ARTIFACT_ROOT = "mlflow-artifacts:/"
 """Address of files, which the server itself keeps."""
@@ -32,6 +35,7 @@ def set_up_teams(auth: Any, file: Path, database_url: str) -> None:
     """Create the experiments, the served models and the roles of all teams; safe to run twice.
 
     An experiment has an id only once it exists. A model whose name is free would belong to the first who registers it.
+    The creator of an experiment or a model, and other users with a grant of it, lose their right once a team owns it.
 
     Args:
         auth: MLflow's store of users.
@@ -40,6 +44,7 @@ def set_up_teams(auth: Any, file: Path, database_url: str) -> None:
     """
     teams = json.loads(file.read_text())
     resources = _resources(teams, database_url)
+    _revoke_grants_of_users(auth, set().union(*resources.values()))
     known = {role.name: role for role in auth.list_roles([WORKSPACE]) if role.name.startswith(PREFIX)}
     wanted = {
         _role_name(team, role): (permission, owned)
@@ -61,6 +66,25 @@ def set_up_teams(auth: Any, file: Path, database_url: str) -> None:
 def team_user(user: str, team: str) -> str:
     """Return the name of a team's user for programs: that of shared programs, and the team."""
     return f"{user}.{team}"
+
+
+def _revoke_grants_of_users(auth: Any, owned: Set[tuple[str, str]]) -> None:
+    """Revoke what users may do on owned things without a team; roles of administrators and denials stay."""
+    for role in auth.list_roles([WORKSPACE]):
+        if not role.name.startswith(USER_ROLE):
+            continue
+        for each in role.permissions:
+            thing = _thing(each.resource_type, each.resource_pattern)
+            if thing in owned and each.permission != DENIAL:
+                with ignoring(MISSING):
+                    auth.remove_role_permission(each.id)
+
+
+def _thing(kind: str, name: str) -> tuple[str, str]:
+    """Return the experiment or model of a grant: a scorer is one of an experiment, a prompt is a registered model."""
+    if kind == "scorer":
+        return "experiment", name.partition("/")[0]
+    return ("registered_model", name) if kind == "prompt" else (kind, name)
 
 
 def _set_up_programs(auth: Any, passwords: Mapping[str, Mapping[str, str]]) -> None:

@@ -42,7 +42,9 @@ def set_up_users(database_url: str, passwords: Mapping[str, str]) -> Any:
         store.update_user(user, password=password, is_admin=user == ADMINISTRATOR)
     _grant_all(store, READER, "READ")
     if TEAMS_FILE in os.environ:
-        _revoke_all(store, WRITER)
+        for each in store.list_users():
+            if each.username != READER:
+                _revoke_all(store, each.username)
     else:
         _grant_all(store, WRITER, "EDIT")
     return store
