@@ -242,10 +242,13 @@ class ModelService(pulumi.ComponentResource):
 
 
 def _ingress(settings: ServingSettings, target: ClusterTarget) -> list[Rule]:
-    """Return the rules for connections to the pods; the door and Prometheus alone connect to models behind a door."""
+    """Return the rules for connections to the pods; the door and Prometheus alone connect to models behind a door.
+
+    Kubernetes lets in probes, which come from the node of the pod, whatever the rules. Their port has metrics, too.
+    """
     predictions = [CONTAINER_PORT, *([GRPC_PORT] if settings.grpc_port else [])]
     if not target.door:
         return [tcp_ports(*predictions, HEALTH_PORT)]
     names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [DOOR, MONITORING]}
     peers = [{"namespaceSelector": {"matchExpressions": [names]}}]
-    return [{"from": peers, **tcp_ports(*predictions)}, tcp_ports(HEALTH_PORT)]
+    return [{"from": peers, **tcp_ports(*predictions)}]

@@ -14,9 +14,10 @@ from mlplatform.door import audit, start_page
 from mlplatform.k8s.namespace import CONTAINER_SECURITY, POD
 
 from infra.kubernetes_client.client import KubernetesClient
-from tests.cluster.conftest import secret
+from tests.cluster.conftest import pods, secret
 from tests.harness import Stack
 from tests.lab.cluster import TOOLS, Cluster, cluster_at
+from workloads.serving.pod_template import CONTAINER_PORT, HEALTH_PORT
 
 from .team_stack import PERSONS, SCIENCE, SHOP, SPACES, signed_in, two_teams
 
@@ -160,8 +161,12 @@ def from_step(cluster: Cluster) -> Iterator[Callable[[str], str]]:
     cluster.kubectl("delete", "pod", "caller", "-n", SCIENCE, "--wait=false")
 
 
-def test_step_of_another_team_does_not_reach_the_server(from_step: Callable[[str], str]) -> None:
-    assert from_step(f"http://iris-server.{SHOP}.svc:5005/v2/health/ready") == "000"
+def test_step_of_another_team_does_not_reach_the_server(from_step: Callable[[str], str], api: KubernetesClient) -> None:
+    server, *_ = pods(api, SHOP, {"app.kubernetes.io/name": "iris-server"})
+    ports = (CONTAINER_PORT, HEALTH_PORT)
+    urls = [f"http://iris-server.{SHOP}.svc:{CONTAINER_PORT}/v2/health/ready"]
+    urls += [f"http://{server.status.pod_ip}:{port}/metrics" for port in ports]
+    assert {url: from_step(url) for url in urls} == dict.fromkeys(urls, "000")
     assert from_step(f"http://{MLFLOW}/health") == "200"
 
 

@@ -21,6 +21,16 @@ def test_model_service_ports_are_those_of_pods_and_network_policy(name: str, por
     assert environment.get("MODEL_SERVER_GRPC_PORT") == ("5007" if name == "grpc" else None)
 
 
+def test_models_behind_a_door_accept_connections_of_the_door_and_of_prometheus_alone() -> None:
+    """The port of the probes has metrics, too. Kubernetes lets the node of a pod in whatever the policy."""
+    policies = graph_of("teams").of("NetworkPolicy")
+    (rule,) = policies["iris-server"]["spec"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == [5005]
+    (peer,) = rule["from"]
+    (names,) = peer["namespaceSelector"]["matchExpressions"]
+    assert names["values"] == ["mlplatform-door", "mlplatform-monitoring"]
+
+
 def test_models_together_are_followed_by_one_deployment() -> None:
     graph = graph_of("workloads")
     (container,) = graph.of("Deployment")["shared-models"]["spec"]["template"]["spec"]["containers"]
