@@ -275,6 +275,29 @@ def test_token_of_a_team_reaches_the_runs_of_this_team(team_door: DoorProcesses,
     assert statuses == {"shop": 200, "science": 403, "a note": 403}
 
 
+def test_token_opens_models_that_its_team_may_use_now(team_door: DoorProcesses) -> None:
+    """A model may have moved to another team after the token was made, and its team may be gone."""
+    grant = {"for": {"mlflow": True, **{f"model:{name}": True for name in MODELS}}, "role": "editor"}
+    tokens = {f"mlp_{letter * 43}": team for letter, team in {"s": "shop", "t": "science", "g": "gone"}.items()}
+    end = expires()
+    team_door.serve_tokens(
+        {text: {**grant, "id": team[:4], "team": team, "expires": end} for text, team in tokens.items()}
+    )
+
+    def statuses(text: str) -> dict[str, int]:
+        with team_door.session() as program:
+            program.headers.update({"Authorization": f"Bearer {text}", "Accept": "application/json"})
+            found = {name: program.post(f"{team_door.url}/models/{name}/score", json={}) for name in MODELS}
+            found["mlflow"] = program.get(f"{team_door.url}{API}experiments/search", params={"max_results": 1})
+        return {name: answer.status_code for name, answer in found.items()}
+
+    assert {team: statuses(text) for text, team in tokens.items()} == {
+        "shop": {"iris": 200, "secret": 200, "rose": 200, "wine": 403, "plain": 200, "mlflow": 200},
+        "science": {"iris": 403, "secret": 403, "rose": 200, "wine": 200, "plain": 200, "mlflow": 200},
+        "gone": {"iris": 403, "secret": 403, "rose": 200, "wine": 403, "plain": 403, "mlflow": 403},
+    }
+
+
 def test_programs_of_a_team_record_register_and_read_what_it_owns(
     team_mlflow: str, person: Callable[[str], Caller], tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -44,7 +44,8 @@ def token(pulumi: Pulumi, arguments: Sequence[str]) -> int:
     store = _TokenStore(outputs["kubeconfig"])
     rules = store.rules()
     targets = _targets(options.targets, sorted(rules["models"]))
-    _require_team(options.team, targets, rules)
+    if refusal := _team_refusal(options.team, targets, rules):
+        raise AccessError(f"TEAM={options.team}: {refusal}")
     expires = datetime.now(UTC) + _duration(options.expires)
     text = PREFIX + secrets.token_urlsafe(32)
     properties = {
@@ -63,14 +64,18 @@ def token(pulumi: Pulumi, arguments: Sequence[str]) -> int:
 
 
 def tokens(pulumi: Pulumi, _arguments: Sequence[str]) -> int:
-    """List the tokens of the door, without their secret parts."""
-    for each in sorted(
-        _TokenStore(_door_outputs(pulumi)["kubeconfig"]).read().values(), key=lambda one: one["expires"]
-    ):
+    """List the tokens of the door, without their secret parts; mark those that the door refuses because of teams."""
+    store = _TokenStore(_door_outputs(pulumi)["kubeconfig"])
+    rules = store.rules()
+    for each in sorted(store.read().values(), key=lambda one: one["expires"]):
         expires = datetime.fromtimestamp(each["expires"], UTC)
         state = "expired" if expires < datetime.now(UTC) else "until"
         targets = ", ".join(target.removeprefix("model:") for target in each["for"])
-        print(f"{each['id']}  {each['team']}  {targets}  {each['role']}  {state} {expires:%Y-%m-%d %H:%M} UTC")
+        refusal = _team_refusal(each["team"], each["for"], rules)
+        print(
+            f"{each['id']}  {each['team']}  {targets}  {each['role']}  {state} {expires:%Y-%m-%d %H:%M} UTC"
+            + (f"  refused: {refusal}" if refusal else "")
+        )
     return 0
 
 
@@ -177,15 +182,16 @@ def _targets(text: str, models: Sequence[str]) -> list[str]:
     return [name if name == "mlflow" else f"model:{name}" for name in names]
 
 
-def _require_team(team: str, targets: Sequence[str], rules: Mapping[str, Any]) -> None:
-    """Refuse a token for an unknown team, or for the model of another team."""
+def _team_refusal(team: str, targets: Iterable[str], rules: Mapping[str, Any]) -> str:
+    """Return why the door refuses a token of a team for one of the targets, "" if it refuses none."""
     if not rules["teams"]:
-        return
+        return ""
     if team not in rules["teams"]["names"]:
-        raise AccessError(f"TEAM={team}: there is no such team; there are: {', '.join(rules['teams']['names'])}")
+        return f"there is no such team; there are: {', '.join(rules['teams']['names'])}"
     for model in (target.removeprefix("model:") for target in targets):
-        if (owner := rules["owners"].get(model, team)) != team and rules["models"][model] != "public":
-            raise AccessError(f"FOR={model}: the model belongs to the team {owner}; write TEAM={owner}")
+        if (owner := rules["owners"].get(model, team)) != team and rules["models"].get(model) != "public":
+            return f"the model {model} belongs to the team {owner}"
+    return ""
 
 
 def _duration(text: str) -> timedelta:

@@ -62,7 +62,7 @@ async function authorize(r) {
     }
     // JupyterLab sends a token of the hub, which says nothing at the door.
     const authorization = area === 'notebooks' ? '' : r.variables.http_authorization;
-    const caller = authorization ? byToken(authorization, area === 'model' ? `model:${model}` : area) : await bySession(r, area);
+    const caller = authorization ? byToken(authorization, area, model) : await bySession(r, area);
     // The log has the caller of a denied request, too.
     r.headersOut['X-Door-Caller'] = caller.user || '';
     r.headersOut['X-Door-Caller-Team'] = caller.team || '';
@@ -74,15 +74,29 @@ async function authorize(r) {
     r.return(caller.status);
 }
 
-function byToken(authorization, target) {
+function digestOf(authorization) {
     const match = TOKEN.exec(authorization);
-    const grant = match && tokens[crypto.createHash('sha256').update(match[1]).digest('hex')];
-    if (!grant || grant.expires <= Date.now() / 1000) {
+    return match ? crypto.createHash('sha256').update(match[1]).digest('hex') : '';
+}
+
+function grantOf(digest) {
+    const grant = tokens[digest];
+    return grant && grant.expires > Date.now() / 1000 ? grant : null;
+}
+
+function byToken(authorization, area, model) {
+    const grant = grantOf(digestOf(authorization));
+    if (!grant) {
         return {status: 401};
     }
-    const teams = access.teams && access.teams.names[grant.team] ? [grant.team] : [];
-    const status = grant.for[target] ? 200 : 403;
-    return {status: status, user: `token.${grant.id}`, role: grant.role, teams: header(teams), team: grant.team};
+    const opens = grant.for[area === 'model' ? `model:${model}` : area];
+    const status = opens && permitsTeam(grant.team, access.owners[model]) ? 200 : 403;
+    return {status: status, user: `token.${grant.id}`, role: grant.role, teams: header([grant.team]), team: grant.team};
+}
+
+// Permit the team of a token what is shared and what it owns. The settings may have changed since the token was made.
+function permitsTeam(team, owner) {
+    return !access.teams || (access.teams.names[team] && (!owner || owner === team));
 }
 
 async function bySession(r, area) {
