@@ -116,9 +116,8 @@ class DoorSettings(Section):
     session_hours: int = Field(default=8, ge=1, le=168)
     """Hours after which a person signs in again."""
     requests_per_second: int = Field(default=200, ge=1, le=100_000)
-    """Requests to models that one token may send in a second to each of the two pods of the door. The door answers 429
-    to more."""
-
+    """Requests to models that one token may send in a second to each of the two pods of the door. An address without a
+    token has the same limit. The door answers 429 to more."""
     audit_days: int = Field(default=365, ge=1, le=3650)
     """Days to keep the entries of the [audit log](door.md#audit-log)."""
 

@@ -222,9 +222,9 @@ def test_private_model_is_for_administrators(door: DoorProcesses, editor: reques
 
 
 def predictions(door: DoorProcesses, model: str, count: int) -> list[str]:
-    """Send requests in the name of a separate caller, and return the servers that answered them."""
+    """Send requests with the token for a model, which has a rate, and return the servers that answered them."""
     with door.session() as session:
-        session.headers["Authorization"] = f"Bearer {model}"  # a caller has a rate by this header
+        session.headers["Authorization"] = f"Bearer {TOKENS[model]}"
         url = f"{door.url}/models/{model}/score?x=%20"
         answers = [session.post(url, json={"a": 1}, timeout=30) for _ in range(count)]
     accepted = [answer for answer in answers if answer.status_code != 429]
@@ -232,6 +232,7 @@ def predictions(door: DoorProcesses, model: str, count: int) -> list[str]:
     return [answer.json()["server"] for answer in accepted]
 
 
+@pytest.mark.usefixtures("granted")
 def test_canary_gets_its_share_of_the_requests(door: DoorProcesses) -> None:
     servers: list[str] = []
 
@@ -243,10 +244,12 @@ def test_canary_gets_its_share_of_the_requests(door: DoorProcesses) -> None:
     assert servers.count("canary") < len(servers) / 2
 
 
+@pytest.mark.usefixtures("granted")
 def test_request_that_the_canary_does_not_answer_is_answered_by_the_champion(door: DoorProcesses) -> None:
     assert set(predictions(door, "rush", 15)) == {"stable"}
 
 
+@pytest.mark.usefixtures("granted")
 def test_request_to_a_canary_that_cannot_be_reached_is_soon_answered_by_the_champion(door: DoorProcesses) -> None:
     with ThreadPoolExecutor(8) as clients:
         servers = [
@@ -255,6 +258,7 @@ def test_request_to_a_canary_that_cannot_be_reached_is_soon_answered_by_the_cham
     assert set(servers) == {"stable"}
 
 
+@pytest.mark.usefixtures("granted")
 def test_canary_with_mirror_gets_a_copy_and_its_answer_is_discarded(door: DoorProcesses) -> None:
     assert predictions(door, "lily", 1) == ["stable"]
     until(lambda: ("/score?x=%20", '{"a": 1}') in CanaryEcho.seen, what="the copy")
@@ -266,9 +270,6 @@ def test_path_tricks_reach_no_other_model(door: DoorProcesses, path: str) -> Non
     request = requests.Request("POST", door.url + path).prepare()
     request.url = door.url + path  # as written, without normalization
     assert connection.send(request, verify=str(door.ca)).status_code in (401, 404)
-
-
-TOKENS = {name: f"mlp_{secrets.token_urlsafe(32)}" for name in ("iris", "secret", "mlflow", "editor", "old", "fast")}
 
 
 def grant(target: str, role: str = "reader", seconds: float = 3600) -> dict[str, Any]:
@@ -287,7 +288,9 @@ GRANTS = {
     "editor": grant("mlflow", "editor"),
     "old": grant("model:iris", seconds=-1),
     "fast": grant("model:iris"),
+    **{name: grant(f"model:{name}") for name in ("tulip", "rush", "sedge", "lily")},
 }
+TOKENS = {name: f"mlp_{secrets.token_urlsafe(32)}" for name in GRANTS}
 
 
 def score(door: DoorProcesses, token: str, model: str = "iris") -> requests.Response:
@@ -299,9 +302,9 @@ CONNECTIONS = 16
 """Connections at once: a busy computer answers less than the limit on one."""
 
 
-def pipelined(door: DoorProcesses, token: str, requests_sent: int) -> list[int]:
+def pipelined(door: DoorProcesses, token: str, requests_sent: int, model: str = "iris") -> list[int]:
     """Send requests at once on one connection, and return the statuses of the answers."""
-    head = f"POST /models/iris/score HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\n"
+    head = f"POST /models/{model}/score HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\n"
     context = ssl.create_default_context(cafile=str(door.ca))
     with socket.create_connection((HOST, door.port)) as plain, context.wrap_socket(plain, server_hostname=HOST) as tls:
         tls.sendall(f"{head}Content-Length: 0\r\n\r\n".encode() * (requests_sent - 1))
@@ -364,6 +367,16 @@ def test_token_beyond_its_rate_is_answered_429_and_others_go_on(door: DoorProces
     assert set(statuses) == {200, 429}
     assert statuses.count(200) >= 21
     assert score(door, TOKENS["iris"]).status_code == 200
+
+
+@pytest.mark.usefixtures("granted")
+def test_caller_of_a_public_model_has_the_rate_of_its_address_whatever_its_header(door: DoorProcesses) -> None:
+    made_up = [f"mlp_{secrets.token_urlsafe(32)}" for _ in range(CONNECTIONS)]
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        sent = [pool.submit(pipelined, door, text, requests_sent=25, model="rose") for text in ["x", *made_up]]
+        statuses = [status for each in sent for status in each.result()]
+    assert set(statuses) == {200, 429}
+    assert score(door, TOKENS["iris"], "rose").status_code == 200
 
 
 @pytest.mark.usefixtures("granted")

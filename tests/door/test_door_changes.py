@@ -16,9 +16,11 @@ import requests
 from settings.services.door_settings import DoorSettings
 from tests.waiting import until
 
-from .processes import HOST, DoorProcesses, running_door
+from .processes import HOST, DoorProcesses, expires, running_door
 
 CALLERS = 3
+TOKENS = [f"mlp_{number:043d}" for number in range(60)]
+GRANT = {"id": "0a1b2c3d", "for": {"model:rose": True}, "role": "reader", "expires": expires()}
 GETENT = """#!/bin/sh
 echo "$2" >> {folder}/lookups
 [ ! -e {folder}/no-answer ] || exit 2
@@ -91,13 +93,14 @@ def certificate(door: DoorProcesses) -> str:
 @contextmanager
 def load(door: DoorProcesses) -> Iterator[list[str]]:
     """Send requests to a model, half of them on new connections; yield the failures of two attempts."""
+    door.serve_tokens(dict.fromkeys(TOKENS, GRANT))
     failures: list[str] = []
     sent = count()
     stop = threading.Event()
 
     def attempt(session: requests.Session) -> str:
-        # The door counts the requests of a caller by this header.
-        session.headers["Authorization"] = f"Bearer {next(sent) // 10}"
+        # Each token has a rate.
+        session.headers["Authorization"] = f"Bearer {TOKENS[next(sent) % len(TOKENS)]}"
         try:
             answer = session.post(f"{door.url}/models/rose/score", json={}, timeout=30)
         except requests.RequestException as error:

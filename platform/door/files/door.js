@@ -74,6 +74,13 @@ async function authorize(r) {
     r.return(caller.status);
 }
 
+// Return the digest of the token of a request, "" without a valid one. nginx limits the rates of callers before it runs
+// `authorize`.
+function valid_token(r) {
+    const digest = digestOf(r.variables.http_authorization);
+    return grantOf(digest) ? digest : '';
+}
+
 function digestOf(authorization) {
     const match = TOKEN.exec(authorization);
     return match ? crypto.createHash('sha256').update(match[1]).digest('hex') : '';
@@ -223,5 +230,5 @@ function fail(r, status, reason) {
 }
 
 export default {
-    ask_to_sign_in, authorize, deny, foreign, keep_notebook_cookies, notebook_cookies, sign_on, sign_out, unknown_model,
+    ask_to_sign_in, authorize, deny, foreign, keep_notebook_cookies, notebook_cookies, sign_on, sign_out, unknown_model, valid_token,
 };
