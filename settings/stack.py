@@ -214,6 +214,19 @@ class StackSettings(Section):
         check_teams(self.infra, self.platform, self.workloads)
         return self
 
+    @model_validator(mode="after")
+    def _check_visibility(self) -> StackSettings:
+        if self.platform.door is None or self.platform.network != "flannel":
+            return self
+        for name, pipeline in self.workloads.pipelines.items():
+            if pipeline.serve and pipeline.visibility != "public":
+                raise ValueError(
+                    f"workloads:pipelines.{name}.visibility: {pipeline.visibility}: platform:network: flannel enforces "
+                    "no NetworkPolicy, so every pod reaches the model without the door; set platform:network: weave, "
+                    "or visibility: public"
+                )
+        return self
+
     def _pages(self) -> dict[str, TrackingSettings | MonitoringSettings | KubeflowSettings | ServingSettings]:
         """Return the settings of each page and of the models, which have a Service with a port, by their prefix."""
         platform = self.platform

@@ -27,6 +27,11 @@ def check_teams(infra: InfraSettings, platform: PlatformSettings, workloads: Wor
             "account and the keys of one object store, and its pages show all runs; set platform:pipelines: job, "
             "or remove teams"
         )
+    if platform.network == "flannel":
+        raise ValueError(
+            "workloads:teams: platform:network: flannel enforces no NetworkPolicy, so pods of a team reach those of "
+            "the others; set platform:network: weave, or remove teams"
+        )
     for name, team in teams.items():
         if team.groups and door.oidc is None:
             raise ValueError(f"workloads:teams.{name}.groups: only a provider has groups; set platform:door.oidc")

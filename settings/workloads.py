@@ -152,8 +152,8 @@ class WorkloadsSettings(Section):
     models_from: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+/[\w.-]+)?$")] | None = None
     """Stack to copy models from, as its name or `organization/project/name`; see [Moving](migrate.md)."""
     teams: dict[TeamName, TeamSettings] = Field(default_factory=dict)
-    """Teams by name. Pipelines and models without a team are shared. Needs `platform:door` and `platform:pipelines:
-    job`."""
+    """Teams by name. Pipelines and models without a team are shared. Needs `platform:door`, `platform:pipelines:
+    job`, and no `platform:network: flannel`."""
     enabled: bool = True
     """Run pipelines and serve models. `false` deploys the services of the platform only, and stops running model
     servers."""

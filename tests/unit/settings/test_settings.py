@@ -641,6 +641,19 @@ def test_load_with_a_canary_or_grpc_of_the_model_at_the_first_port_is_accepted(o
     assert settings.serving.canary or settings.serving.grpc_port
 
 
+@pytest.mark.parametrize("visibility", ["team", "private"])
+def test_load_of_a_door_in_a_network_without_policies_needs_public_models(visibility: str) -> None:
+    def given(value: str) -> dict[str, str]:
+        models = {"iris-external": {"visibility": value}}
+        return DOOR | {"platform:network": "flannel", PIPELINES: json.dumps(models)}
+
+    assert (
+        f"workloads:pipelines.iris-external.visibility: {visibility}: platform:network: flannel enforces no "
+        "NetworkPolicy, so every pod reaches the model without the door; set platform:network: weave, or "
+    ) in load_error(given(visibility), "lab")
+    assert load_settings("lab", given("public")).platform.network == "flannel"
+
+
 def merged_door(overrides: dict[str, str]) -> dict[str, str]:
     door = json.dumps(json.loads(DOOR["platform:door"]) | json.loads(overrides.get("platform:door", "{}")))
     return DOOR | overrides | {"platform:door": door}

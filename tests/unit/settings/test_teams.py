@@ -85,6 +85,11 @@ WRONG: list[tuple[dict[str, Any], dict[str, str], list[str]]] = [
     ({"shop": {**SHOP, "groups": ["a,b"]}}, {}, ["teams.shop", "has no comma", "a,b"]),
     ({"shop": SHOP}, {"platform:pipelines": "kubeflow"}, ["workloads:teams", "Kubeflow Pipelines cannot separate"]),
     (
+        {"shop": SHOP},
+        {"platform:network": "flannel"},
+        ["workloads:teams: platform:network: flannel enforces no NetworkPolicy", "set platform:network: weave"],
+    ),
+    (
         {"shop": {**SHOP, "quota": {"cpu": 4, "memory_gb": 8, "storage_gb": 20}}},
         {"platform:notebooks": '{"sizes": {"small": {"cpu": 1}, "huge": {"cpu": 64}}}'},
         ["platform:notebooks.sizes.huge: 64 CPUs", "beyond workloads:teams.shop.quota, 4 CPUs"],

@@ -70,6 +70,7 @@ def test_rehearsal_settings_of_teams_are_valid_and_have_no_person_of_the_origina
     pipelines = {"iris-local": {}, "batch-predict": {"parameters": {"destination": "s3://predictions/today/"}}}
     teams = {"risk": {"people": ["anna"], "groups": ["g"], "pipelines": ["iris-local", "batch-predict"]}}
     changes = {"platform:door": DOOR, "workloads:pipelines": pipelines, "workloads:teams": teams}
+    changes["platform:network"] = "weave"
     settings = rehearsal_settings(ORIGINAL | changes, NETWORK, (1, 2))
     found = validated(settings)
     assert found.platform.door
