@@ -263,6 +263,8 @@ def _with_door(platform: Platform, settings: StackSettings, access: DoorAccess, 
         platform.target.cluster,
         platform.target.registry,
         libraries,
+        # MetalLB announces an address from a node with a pod. In Azure, packets arrive at another one.
+        sees_callers=settings.infra.cluster == "kubeadm" and settings.infra.machines != "azure",
     )
     return replace(platform, outputs={**platform.outputs, **door.outputs}, door_url=door.url)
 

@@ -145,6 +145,8 @@ def _router(version: dict[str, Any], settings: PlatformSettings, nodes: Kubernet
             {"name": "WEAVE_PASSWORD", "valueFrom": {"secretKeyRef": {"name": PASSWORD, "key": "password"}}},
             # The init container has installed the plugin.
             {"name": "INIT_CONTAINER", "value": "true"},
+            # A Service with externalTrafficPolicy: Local needs it.
+            {"name": "NO_MASQ_LOCAL", "value": "1"},
             # Disable requests to the vendor's server for new versions.
             {"name": "CHECKPOINT_DISABLE", "value": "1"},
             # The fast datapath needs Open vSwitch in the kernel. Without it, packets pass through the router's process.

@@ -95,7 +95,10 @@ class Door(pulumi.ComponentResource):
         cluster: Cluster,
         registry: ContainerRegistry,
         libraries: Image,
+        *,
+        sees_callers: bool = False,
     ) -> None:
+        """Create the door; `sees_callers` is True if its load balancer selects a node with one of its pods."""
         super().__init__("mlplatform:platform:Door", NAME)
         self._settings, self._behind, self._key = settings, behind, access.key
         certificate = access.certificate
@@ -149,7 +152,7 @@ class Door(pulumi.ComponentResource):
             strategy="RollingUpdate",
             replicas=REPLICAS,
         )
-        address = self._service(pods)
+        address = self._service(pods, sees_callers)
         if settings.acme and account:
             # The directory requests an answer of the door.
             opts = pulumi.ResourceOptions(parent=self, depends_on=[address])
@@ -266,7 +269,7 @@ class Door(pulumi.ComponentResource):
         canary = behind.trial.outputs["canary"] if behind.trial else None
         return pulumi.Output.all(password, canary).apply(lambda known: settings(*known))
 
-    def _service(self, pods: pulumi.Resource) -> kubernetes.core.v1.Service:
+    def _service(self, pods: pulumi.Resource, sees_callers: bool) -> kubernetes.core.v1.Service:
         address = self._settings.service_address
         return service(
             NAME,
@@ -277,6 +280,7 @@ class Door(pulumi.ComponentResource):
             pods,
             kind="LoadBalancer",
             annotations={METALLB_ADDRESS: address} if address else None,
+            sees_callers=sees_callers,
         )
 
     def _config_map(self, name: str, data: Mapping[str, pulumi.Input[str]]) -> kubernetes.core.v1.ConfigMap:

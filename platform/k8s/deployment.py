@@ -68,14 +68,20 @@ def service(
     *depends_on: pulumi.Resource,
     kind: ServiceType = "ClusterIP",
     annotations: Mapping[str, str] | None = None,
+    sees_callers: bool = False,
 ) -> kubernetes.core.v1.Service:
-    """Create a Service for the pods that `selector` matches; `ports` are its port and the pod's port, by name."""
+    """Create a Service for the pods that `selector` matches; `ports` are its port and the pod's port, by name.
+
+    With `sees_callers`, pods see the addresses of callers from outside the cluster, and a node without such a pod
+    accepts no connection from there. Otherwise they see those of nodes.
+    """
     awaited = AWAIT_ADDRESS if kind == "LoadBalancer" else SKIP_AWAIT
     return kubernetes.core.v1.Service(
         name,
         metadata=namespace.metadata(name, labels, {**awaited, **(annotations or {})}),
         spec={
             "type": kind,
+            **({"externalTrafficPolicy": "Local"} if sees_callers else {}),
             "selector": dict(selector),
             "ports": [{"name": key, "port": port, "targetPort": target} for key, (port, target) in ports.items()],
         },

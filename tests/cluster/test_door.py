@@ -20,6 +20,7 @@ from mlplatform.door.door import NAMESPACE, OPERATOR, PODS
 from mlplatform.mlflow import NAMESPACE as TRACKING
 
 from infra.kubernetes_client.client import KubernetesClient
+from settings.machines.lab_settings import BRIDGE
 from tests.door.acme_directory import acme_directory
 from tests.harness import Stack
 from tests.lab.cluster import Cluster, cluster_at, pod
@@ -199,8 +200,8 @@ def test_door_loses_no_request_while_a_pod_and_its_files_change(
     assert failures == []
 
 
-def test_audit_log_has_sign_ons_tokens_and_champions(
-    door: OpenDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_audit_log_has_sign_ons_with_the_address_of_the_caller_tokens_and_champions(
+    whole: Stack, door: OpenDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = make_token(door, monkeypatch, capsys, "iris")
     program = door.with_token(text)
@@ -214,7 +215,9 @@ def test_audit_log_has_sign_ons_tokens_and_champions(
         assert audit_command.audit(THIS_STACK, ["--limit", "1000"]) == 0
         return capsys.readouterr().out
 
-    wanted = (f"  {OPERATOR}  signed in  ", "  used a token  /models/iris/  ", "  made a token  token.", "  denied  ")
+    here = ipaddress.ip_network(whole.settings["infra:lab"]["subnet"])[BRIDGE]
+    signed_in = f"  {OPERATOR}  signed in  /oauth2/sign_in  {here}  "
+    wanted = (signed_in, "  used a token  /models/iris/  ", "  made a token  token.", "  denied  ")
     until(lambda: all(each in lines() for each in wanted), seconds=60, what="the entries")
     shown = lines()
     assert "  set the champion  iris/1" in shown

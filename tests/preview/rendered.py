@@ -123,10 +123,12 @@ def door(
     canary: CanarySettings | None = None,
     state: str = "testing",
     notebooks: pulumi.Output[str] | None = None,
+    *,
+    sees_callers: bool = False,
 ) -> dict[str, Any]:
     """Create a door in front of all pages and two models, of which one may have a canary; return its outputs.
 
-    `notebooks` is the key of their hub.
+    `notebooks` is the key of their hub, and `sees_callers` that of `Door`.
     """
     parsed = DoorSettings.model_validate({"host": "ml.example.com"} | settings)
     pages = {
@@ -145,7 +147,8 @@ def door(
     }
     cluster, registry = a_cluster(), a_registry()
     behind = Behind(pages, models, {"train": "0 3 * * *"}, trial=canary_trial(state) if canary else None)
-    return Door(parsed, door_access(parsed), behind, cluster, registry, Image(LIBRARIES, registry)).outputs
+    image = Image(LIBRARIES, registry)
+    return Door(parsed, door_access(parsed), behind, cluster, registry, image, sees_callers=sees_callers).outputs
 
 
 def teams() -> None:

@@ -43,7 +43,7 @@ for program in {ip,ip6}tables{,-legacy,-nft}; do
   if rules=$("$program-save" 2>/dev/null); then deletions <<<"$rules" | "$program-restore" --noflush; fi
 done
 if command -v ipset >/dev/null; then
-  for set in $(ipset list -name | grep -E '^(weave-|KUBE-)'); do
+  for set in $(ipset list -name | grep -E '^(weaver?-|KUBE-)'); do
     # The kernel releases a set some time after the rules that used it. An unused set has no effect.
     ipset destroy "$set" 2>/dev/null || echo "reset: the set $set is still in use and stays until the next start"
   done

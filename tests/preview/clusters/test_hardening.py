@@ -144,6 +144,14 @@ def test_weave_has_no_access_to_processes_and_folders_of_the_node(program: str) 
     assert mounts == volumes
 
 
+@pytest.mark.parametrize("program", ["weave", "weave upstream"])
+def test_weave_keeps_the_address_of_a_caller_from_outside(program: str) -> None:
+    """Weave 2.6 replaces the address by default, and 2.9 does not."""
+    pod = graph_of(program).of("DaemonSet")["weave-net"]["spec"]["template"]["spec"]
+    router = next(each for each in pod["containers"] if each["name"] == "weave")
+    assert {"name": "NO_MASQ_LOCAL", "value": "1"} in router["env"]
+
+
 def test_weave_of_the_bundle_installs_the_plugin_with_its_own_program() -> None:
     pod = graph_of("weave").of("DaemonSet")["weave-net"]["spec"]["template"]["spec"]
     (install,) = pod["initContainers"]

@@ -112,6 +112,12 @@ def test_address_of_the_settings_is_requested_from_the_load_balancer() -> None:
     assert requested({"address": "10.20.0.218"}) == "10.20.0.218"
 
 
+def test_door_with_an_address_of_metallb_sees_the_addresses_of_callers(graph: Graph) -> None:
+    local = run(lambda: door({}, sees_callers=True))[0].of("Service")["door"]["spec"]
+    assert local["externalTrafficPolicy"] == "Local"
+    assert "externalTrafficPolicy" not in graph.of("Service")["door"]["spec"]
+
+
 def test_only_the_door_reaches_the_start_page(graph: Graph) -> None:
     (rule,) = graph.of("NetworkPolicy")["start-page"]["spec"]["ingress"]
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "door"}}}]

@@ -341,10 +341,12 @@ def test_reset_deletes_the_rules_of_this_cluster_only(machine: Sandbox) -> None:
 
 
 def test_reset_deletes_the_ipsets_of_this_cluster_only(machine: Sandbox) -> None:
-    machine.program("ipset", '[ "$1" != list ] || printf "weave-abc\\nKUBE-LOOP\\nweaver\\ncrowdsec\\n"')
+    machine.program(
+        "ipset", '[ "$1" != list ] || printf "weave-abc\\nKUBE-LOOP\\nweaver\\nweaver-no-masq-local\\ncrowdsec\\n"'
+    )
     reset_of(machine)
     destroyed = [call for call in machine.calls if "destroy" in call]
-    assert destroyed == ["ipset destroy weave-abc", "ipset destroy KUBE-LOOP"]
+    assert destroyed == [f"ipset destroy {name}" for name in ("weave-abc", "KUBE-LOOP", "weaver-no-masq-local")]
 
 
 def test_reset_of_a_machine_without_kubernetes_succeeds(machine: Sandbox) -> None:
