@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def _run_lines(runs: list[RunRecord], items: str) -> Iterator[str]:
 
 
 def prune(pulumi: Pulumi, arguments: list[str]) -> int:
-    """Delete what the settings do not keep, and return the exit code.
+    """Delete what the settings do not keep, and return the exit code: 1 if folders are left.
 
     Raises:
         AccessError: the settings have no rule, or the stack is not up.
@@ -77,12 +77,16 @@ def prune(pulumi: Pulumi, arguments: list[str]) -> int:
     with tracking_records(pulumi, outputs) as records:
         plan = retention_plan(pulumi, settings, records)
         verb = "Would be deleted" if options.dry_run else "Deleted"
+        faults: dict[Path, str] = {}
         if not options.dry_run:
-            _delete(plan, records)
+            faults = _delete(plan, records)
+            plan = _without(plan, faults)
             if deleted := list(plan.lines()):
                 record_action(pulumi.name, outputs, "deleted by platform:keep", pulumi.name, "; ".join(deleted))
     log_message("\n  ".join([f"{verb} by platform:keep:", *(list(plan.lines()) or ["nothing"])]))
-    return 0
+    for folder, fault in faults.items():
+        log_message(f"Error: {folder} cannot be deleted: {fault}. Delete it, or repair the cause and try again")
+    return 1 if faults else 0
 
 
 def planned_deletions(pulumi: Pulumi) -> list[str]:
@@ -116,7 +120,21 @@ def retention_plan(pulumi: Pulumi, settings: StackSettings, records: TrackingRec
     return RetentionPlan(versions, runs, lost, folders, size)
 
 
-def _delete(plan: RetentionPlan, records: TrackingRecords) -> None:
+def _delete(plan: RetentionPlan, records: TrackingRecords) -> dict[Path, str]:
+    """Delete the items of a plan, and return the folders that are left, each with its fault."""
     records.delete(plan.versions, plan.runs)
+    faults = {}
     for folder in plan.folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if folder.exists():  # another computer may have it
+                faults[folder] = str(error)
+    return faults
+
+
+def _without(plan: RetentionPlan, left: Collection[Path]) -> RetentionPlan:
+    """Return a plan without folders that are left."""
+    names = {folder.name for folder in left}
+    lost = [each for each in plan.lost if each.id not in names]
+    return replace(plan, lost=lost, size=plan.size - sum(map(folder_size, left)))

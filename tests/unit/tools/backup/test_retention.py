@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -98,6 +101,44 @@ def test_retention_plan_deletes_old_folders_of_runs_that_mlflow_lacks(
         "1 folders of runs of `rent` that MLflow does not have, the first of 2025-01-01",
         "files of 2.0 MB",
     ]
+
+
+def test_folder_of_a_run_that_cannot_be_deleted_is_named_and_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path))
+    runs = tmp_path / "stacks" / "dev" / "runs"
+    outdated = ["iris-20250101-000000-00000a", "iris-20250201-000000-00000b"]
+    _write_run_folders(runs, old=outdated, new=["iris-20250301-000000-00000c"])
+    settings = StackSettings.model_validate({"platform": {"keep": {"runs": {"newest": 1}}}})
+    records = TrackingRecords(Pulumi("dev"), "", cast(Any, None), {}, [], [], {})
+    recorded = Mock()
+    monkeypatch.setattr(TrackingRecords, "delete", lambda *_: None)
+    for name, value in {
+        "stack_settings": lambda _: settings,
+        "secret_outputs": lambda _: {},
+        "tracking_records": lambda *_: nullcontext(records),
+        "kept_items": lambda *_: NOTHING,
+        "record_action": recorded,
+    }.items():
+        monkeypatch.setattr(prune, name, value)
+    remove = shutil.rmtree
+
+    def refused(folder: Path, *, ignore_errors: bool = False) -> None:
+        if folder.name != outdated[0]:
+            remove(folder)
+        elif not ignore_errors:
+            raise PermissionError(13, "Permission denied", str(folder / "run.log"))
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    assert prune.prune(Pulumi("dev"), []) == 1
+    message = capsys.readouterr().err
+    assert (
+        "1 folders of runs of `iris` that MLflow does not have, the first of 2025-02-01\n  files of 1.0 MB" in message
+    )
+    assert f"{runs / outdated[0]} cannot be deleted: [Errno 13] Permission denied" in message
+    assert "1 folders of runs" in recorded.call_args.args[-1]
+    assert sorted(each.name for each in runs.iterdir()) == [outdated[0], "iris-20250301-000000-00000c"]
 
 
 def _write_run_folders(runs: Path, old: Sequence[str], new: Sequence[str]) -> None:
