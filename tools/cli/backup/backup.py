@@ -10,6 +10,7 @@ from typing import Any
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message, step
 from tools.bootstrap.file_lock import LockIsHeld, file_lock
+from tools.cli.backup.contents.bucket_copy import OBJECTS
 from tools.cli.backup.contents.cluster_data import CONTENT, copy_audit_log, copy_cluster_data
 from tools.cli.backup.contents.container_copy import container_folder, download_container
 from tools.cli.backup.contents.etcd_copy import copy_etcd
@@ -97,18 +98,19 @@ def _collect(
     before = take_fingerprint(outputs, logins, kubeflow)
     if not (outputs.get("kubeconfig") or settings.platform.tracking.database_url or has_local_data(pulumi.name)):
         raise BackupError(f"{stack_folder(pulumi.name)} has no database of MLflow: the data of the stack are elsewhere")
+    objects: dict[str, int] = {}
     copy_local_data(pulumi.name, folder)
     if kubeconfig := outputs.get("kubeconfig"):
         copy_cluster_data(kubeconfig, folder)
         if "door_url" in outputs:
             copy_audit_log(kubeconfig, folder)
         if kubeflow:
-            kubeflow.copy(folder)
+            objects |= kubeflow.copy(folder)
     copy_etcd(outputs.get("machines") or [], folder)
-    copy_external_data(settings.platform.tracking, folder / CONTENT)
+    objects |= copy_external_data(settings.platform.tracking, folder / CONTENT)
     for team, login in logins.items():
         download_container(login, container_folder(folder, team))
-    manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat()}
+    manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat(), OBJECTS: objects}
     (folder / MANIFEST).write_text(
         json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, logins, kubeflow)))
     )

@@ -138,9 +138,9 @@ class BackupRepository:
         """Return the identities of the stacks with a name; NO_IDENTITY for snapshots of earlier versions."""
         return {each.identity for each in self._snapshots() if each.stack == name}
 
-    def restore(self, snapshot: Snapshot, folder: Path, *, only: str | None = None) -> None:
-        """Write the files of a DATA snapshot, or `only` one folder of it, into a folder, and verify their content."""
-        chosen = ("--include", f"/{only}") if only else ()
+    def restore(self, snapshot: Snapshot, folder: Path, *, only: Sequence[str] = ()) -> None:
+        """Write the files of a DATA snapshot, or `only` these items of it, into a folder, and verify their content."""
+        chosen = [word for name in only for word in ("--include", f"/{name}")]
         self._output("restore", snapshot.id, "--target", str(folder), "--verify", "--quiet", *chosen)
 
     def read_file(self, snapshot: Snapshot, name: str) -> str:

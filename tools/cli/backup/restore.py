@@ -13,6 +13,7 @@ from settings.services.backup_settings import TARGET, TARGET_FORMS
 from tools.bootstrap.console import log_message, step
 from tools.cli.audit.audit_entries import record_action
 from tools.cli.backup.backup import MANIFEST, required_repository
+from tools.cli.backup.contents.bucket_copy import require_objects
 from tools.cli.backup.contents.cluster_data import (
     AUDIT_ENTRIES,
     CONTENT,
@@ -124,7 +125,8 @@ def replace_kubeflow_data(
     kept = new_kept_folder(pulumi.name)
     with scratch_folder(pulumi.name, "restore") as folder:
         with step(f"Reading the backup of stack {original.name} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
-            repository.restore(snapshot, folder, only=KUBEFLOW)
+            repository.restore(snapshot, folder, only=(KUBEFLOW, MANIFEST))
+        require_objects(folder, json.loads((folder / MANIFEST).read_text()), KUBEFLOW)
         if not (folder / KUBEFLOW).is_dir():
             raise BackupError(f"the backup of stack {original.name} has no data of Kubeflow Pipelines")
         with step("Writing the data to Kubeflow Pipelines"):
@@ -135,7 +137,7 @@ def replace_kubeflow_data(
 def _write_etcd(repository: BackupRepository, original: SavedStack, folder: Path) -> int:
     """Write the snapshot of etcd and the keys below a folder; an administrator replaces etcd by hand."""
     snapshot = repository.latest(original, DATA)
-    repository.restore(snapshot, folder, only=ETCD)
+    repository.restore(snapshot, folder, only=(ETCD,))
     if not (folder / ETCD / SNAPSHOT).exists():
         raise BackupError(f"the backup of stack {original.name} has no etcd: its stack had no machines")
     log_message(f"etcd of {snapshot.time:%Y-%m-%d %H:%M} UTC is in {folder / ETCD}. To restore it, see docs/operate.md")
@@ -163,6 +165,7 @@ def restore_data(
         with step(f"Reading the backup of stack {original.name} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
             repository.restore(snapshot, folder)
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        require_objects(folder, manifest)
         return _load(pulumi, folder, up), manifest
 
 

@@ -6,21 +6,25 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mlplatform.mlflow_server.store_archive import ARTIFACTS, DATABASE
 
 from settings.platform import TrackingSettings
 from settings.services.s3_settings import ArtifactStoreSettings
+from tools.bootstrap.console import log_message
+from tools.cli.backup.contents.bucket_copy import Bucket, s3_files
 from tools.cli.backup.errors import BackupError
 
 DUMP = "mlflow.dump"
 """File of a backup with a PostgreSQL database."""
 
 
-def copy_external_data(tracking: TrackingSettings, folder: Path) -> None:
+def copy_external_data(tracking: TrackingSettings, folder: Path) -> dict[str, int]:
     """Write the data of the stores that the settings name into a folder, the database first.
+
+    Returns:
+        The number of objects of the bucket, by the folder of the backup that has them.
 
     Raises:
         BackupError: a store does not respond, or this computer has no pg_dump of the server's version.
@@ -28,9 +32,8 @@ def copy_external_data(tracking: TrackingSettings, folder: Path) -> None:
     if tracking.database_url:
         dump_database(tracking.database_url.get_secret_value(), folder / DUMP)
     if tracking.artifacts:
-        files, path = _file_system(tracking.artifacts)
-        if files.exists(path):
-            files.get(f"{path}/", f"{folder / ARTIFACTS}/", recursive=True)
+        return {f"{folder.name}/{ARTIFACTS}": _bucket(tracking.artifacts).download(folder / ARTIFACTS)}
+    return {}
 
 
 def has_external_data(database_url: str) -> bool:
@@ -70,9 +73,10 @@ def restore_external_data(tracking: TrackingSettings, folder: Path, kept: Path) 
         _run_client("pg_restore", url, *options, str(folder / DUMP))
         (folder / DUMP).unlink()
     if tracking.artifacts and (folder / ARTIFACTS).is_dir():
-        files, path = _file_system(tracking.artifacts)
-        files.put(f"{folder / ARTIFACTS}/", f"{path}/", recursive=True)
+        _bucket(tracking.artifacts).upload(folder / ARTIFACTS)
         shutil.rmtree(folder / ARTIFACTS)
+    elif tracking.artifacts:
+        log_message("The backup has no files of MLflow; the bucket of platform:tracking.artifacts stays as it is.")
 
 
 def dump_database(url: str, file: Path) -> None:
@@ -95,21 +99,6 @@ def _run_client(program: str, url: str, *arguments: str) -> None:
         raise BackupError(f"platform:tracking.database_url: {program} failed: {finished.stderr.strip()[-1000:]}")
 
 
-def s3_files(access_key: str, secret_key: str, url: str | None, region: str) -> Any:
-    """Return the file system of an S3 store; `url` is None for that of AWS."""
-    import fsspec
-
-    return fsspec.filesystem(
-        "s3",
-        key=access_key,
-        secret=secret_key,
-        endpoint_url=url,
-        client_kwargs={"region_name": region},
-        skip_instance_cache=True,
-    )
-
-
-def _file_system(store: ArtifactStoreSettings) -> tuple[Any, str]:
-    """Return the file system of a bucket, and the path of the artifacts in it."""
+def _bucket(store: ArtifactStoreSettings) -> Bucket:
     files = s3_files(store.access_key, store.secret_key.get_secret_value(), store.endpoint_url, store.region)
-    return files, store.url.removeprefix("s3://").rstrip("/")
+    return Bucket(files, store.url.removeprefix("s3://").rstrip("/"), "platform:tracking.artifacts")

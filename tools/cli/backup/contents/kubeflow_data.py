@@ -18,13 +18,16 @@ from mlplatform.kubeflow.deployment_factory import NAMESPACE
 from infra.kubernetes_client.port_forward import PodTarget, port_forward
 from settings.platform import KubeflowSettings
 from settings.stack import StackSettings
-from tools.cli.backup.contents.external_stores import s3_files
+from tools.bootstrap.console import log_message
+from tools.cli.backup.contents.bucket_copy import Bucket, s3_files
 from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import kubectl_output, restart_deployment, run_in_deployment
 
 FOLDER = "kubeflow"
 """Folder of a backup with the data of Kubeflow Pipelines."""
 OBJECTS = "objects"
+IN_CLUSTER = "Kubeflow Pipelines"
+"""Words for the bucket in the cluster, in place of the setting of another one."""
 DUMP_OPTIONS = ("--single-transaction", "--routines", "--no-tablespaces")
 COUNT = "select count(*) from information_schema.tables where table_schema = database() and table_name = 'run_details'"
 RUNS = (
@@ -46,8 +49,11 @@ class KubeflowData:
             else {"pipelines": database.PIPELINES, "metadata": database.METADATA}
         )
 
-    def copy(self, folder: Path) -> None:
+    def copy(self, folder: Path) -> dict[str, int]:
         """Write the data into `kubeflow` below a folder, the databases first: they name the objects.
+
+        Returns:
+            The number of objects, by the folder of the backup that has them.
 
         Raises:
             BackupError: a store does not respond, or this computer has no client of MariaDB.
@@ -56,9 +62,8 @@ class KubeflowData:
         target = folder / FOLDER
         target.mkdir()
         self._dump(target)
-        with self._bucket() as (files, bucket):
-            if files.exists(bucket):
-                files.get(f"{bucket}/", f"{target / OBJECTS}/", recursive=True)
+        with self._bucket() as bucket:
+            return {f"{FOLDER}/{OBJECTS}": bucket.download(target / OBJECTS)}
 
     def has_runs(self) -> bool:
         """Return True if the database has a run."""
@@ -83,10 +88,11 @@ class KubeflowData:
         for name, in_server in self._databases.items():
             self._load(in_server, source / f"{name}.sql")
         if (source / OBJECTS).is_dir():
-            with self._bucket() as (files, bucket):
-                if not files.exists(bucket):
-                    files.mkdir(bucket)
-                files.put(f"{source / OBJECTS}/", f"{bucket}/", recursive=True)
+            with self._bucket() as bucket:
+                bucket.create()
+                bucket.upload(source / OBJECTS)
+        else:
+            log_message("The backup has no objects of Kubeflow Pipelines; the bucket stays as it is.")
         for deployment in (stores.METADATA, api_server.NAME):
             restart_deployment(self._kubeconfig, NAMESPACE, deployment)
 
@@ -130,12 +136,13 @@ class KubeflowData:
             raise BackupError(f"platform:kubeflow.database: {program} failed: {reason}")
 
     @contextmanager
-    def _bucket(self) -> Iterator[tuple[Any, str]]:
-        """Yield the file system and the name of the bucket."""
+    def _bucket(self) -> Iterator[Bucket]:
+        """Yield the bucket."""
         if external := self._settings.objects:
             url = f"{'https' if external.secure else 'http'}://{external.host}:{external.port}"
             key = external.secret_key.get_secret_value()
-            yield s3_files(external.access_key, key, url, external.region), external.bucket
+            files = s3_files(external.access_key, key, url, external.region)
+            yield Bucket(files, external.bucket, "platform:kubeflow.objects")
             return
         secret = json.loads(
             kubectl_output(
@@ -145,7 +152,7 @@ class KubeflowData:
         access, key = (base64.b64decode(secret["data"][name]).decode() for name in ("accesskey", "secretkey"))
         pod = PodTarget(self._kubeconfig, NAMESPACE, f"app={object_store.NAME}", object_store.S3_PORT)
         with port_forward(pod) as url:
-            yield s3_files(access, key, url, object_store.REGION), object_store.BUCKET
+            yield Bucket(s3_files(access, key, url, object_store.REGION), object_store.BUCKET, IN_CLUSTER)
 
 
 def kubeflow_data(settings: StackSettings, outputs: Mapping[str, Any]) -> KubeflowData | None:
