@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from tools.cli.backup.contents.local_data import copy_local_data, has_local_data
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
 from tools.cli.backup.known_repository import open_repository
+from tools.cli.backup.losses import MANIFEST, require_no_loss
 from tools.cli.backup.records import BACKUP, record_file, record_success, renew_lease
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
 from tools.cli.backup.stack_identity import saved_stack
@@ -27,27 +29,27 @@ from tools.cli.backup.stack_state import container_logins, export_state, pulumi_
 from tools.cli.cluster_access import secret_outputs, tracking_output
 from tools.cli.pulumi_command import Pulumi
 
-MANIFEST = "manifest.json"
-"""File of a backup with its time and the fingerprint of the stack."""
 
-
-def backup(pulumi: Pulumi, _arguments: list[str]) -> int:
+def backup(pulumi: Pulumi, arguments: list[str]) -> int:
     """Save data and state of a running stack, delete outdated backups, and return the exit code.
 
     Raises:
         AccessError: the stack is not up.
-        BackupError: the stack has no settings for backups or no resources, a part of it cannot be read, or another
-            backup of it runs.
+        BackupError: the stack has no settings for backups or no resources, a part of it cannot be read, it lost what
+            its last backup has, or another backup of it runs.
     """
+    parser = argparse.ArgumentParser(prog="make backup", allow_abbrev=False)
+    parser.add_argument("--accept-loss", action="store_true", help="save a stack without data that its last backup has")
+    options = parser.parse_args(arguments)
     lock = record_file(pulumi.name, BACKUP).with_suffix(".lock")
     try:
         with file_lock(lock):
-            return _save(pulumi)
+            return _save(pulumi, accept_loss=options.accept_loss)
     except LockIsHeld:
         raise BackupError(f"another backup of the stack {pulumi.stack} is running") from None
 
 
-def _save(pulumi: Pulumi) -> int:
+def _save(pulumi: Pulumi, *, accept_loss: bool) -> int:
     settings = stack_settings(pulumi)
     repository = required_repository(pulumi.stack, settings)
     state = export_state(pulumi)
@@ -60,7 +62,9 @@ def _save(pulumi: Pulumi) -> int:
     state["config"] = pulumi_config(pulumi)  # has the identity
     with scratch_folder(pulumi.name, "backup") as folder:
         with step(f"Copying the data of stack {pulumi.stack}"):
-            _collect(pulumi, settings, outputs, state, folder)
+            found = _collect(pulumi, settings, outputs, state, folder)
+        if not accept_loss:
+            require_no_loss(repository, stack, found)
         with step(f"Saving them to {repository.address}"):
             summary = repository.save_folder(folder, stack)
     repository.save_state(json.dumps(state), stack)
@@ -91,8 +95,8 @@ def required_repository(stack: str, settings: StackSettings) -> BackupRepository
 
 def _collect(
     pulumi: Pulumi, settings: StackSettings, outputs: dict[str, Any], state: dict[str, Any], folder: Path
-) -> None:
-    """Write the data of a stack and the manifest into a folder."""
+) -> dict[str, Any]:
+    """Write the data of a stack and the manifest into a folder; return the fingerprint and the numbers of objects."""
     logins = container_logins(state)
     kubeflow = kubeflow_data(settings, outputs)
     before = take_fingerprint(outputs, logins, kubeflow)
@@ -109,8 +113,9 @@ def _collect(
     copy_etcd(outputs.get("machines") or [], folder)
     objects |= copy_external_data(settings.platform.tracking, folder / CONTENT)
     for team, login in logins.items():
-        download_container(login, container_folder(folder, team))
+        container = container_folder(folder, team)
+        objects[container.relative_to(folder).as_posix()] = download_container(login, container)
+    after = take_fingerprint(outputs, logins, kubeflow)
     manifest = {"stack": pulumi.name, "time": datetime.now(UTC).isoformat(), OBJECTS: objects}
-    (folder / MANIFEST).write_text(
-        json.dumps(manifest | unchanged_records(before, take_fingerprint(outputs, logins, kubeflow)))
-    )
+    (folder / MANIFEST).write_text(json.dumps(manifest | unchanged_records(before, after)))
+    return {**after, OBJECTS: objects}

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -134,9 +134,18 @@ class BackupRepository:
             "Choose one: `make restore` takes ARGS='--identity NAME', and other commands platform:backup_identity"
         )
 
+    def newest(self, stack: SavedStack, part: str) -> Snapshot | None:
+        """Return the newest snapshot of a part with the identity of a stack, None if there is none."""
+        own = [each for each in self.snapshots(stack.name) if (each.identity, each.part) == (stack.identity, part)]
+        return own[-1] if own else None
+
+    def snapshots(self, name: str) -> list[Snapshot]:
+        """Return the snapshots of the stacks with a name, the oldest first."""
+        return sorted((each for each in self._snapshots() if each.stack == name), key=lambda each: each.time)
+
     def identities(self, name: str) -> set[str]:
         """Return the identities of the stacks with a name; NO_IDENTITY for snapshots of earlier versions."""
-        return {each.identity for each in self._snapshots() if each.stack == name}
+        return {each.identity for each in self.snapshots(name)}
 
     def restore(self, snapshot: Snapshot, folder: Path, *, only: Sequence[str] = ()) -> None:
         """Write the files of a DATA snapshot, or `only` these items of it, into a folder, and verify their content."""
@@ -157,7 +166,7 @@ class BackupRepository:
     def _snapshots(self) -> list[Snapshot]:
         listed = json.loads(self._output("snapshots", "--json") or "[]")
         return [
-            Snapshot(each["id"], each["hostname"], _identity(each["tags"]), part, datetime.fromisoformat(each["time"]))
+            Snapshot(each["id"], each["hostname"], _identity(each["tags"]), part, _utc(each["time"]))
             for each in listed or []
             for part in {DATA, STATE}.intersection(each.get("tags") or ())
         ]
@@ -229,6 +238,10 @@ def _owner(stack: SavedStack) -> tuple[str, ...]:
     """Return the options of restic for the snapshots of a stack."""
     assert stack.identity
     return ("--host", stack.name, "--tag", f"{IDENTITY}{stack.identity}")
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _identity(tags: Sequence[str]) -> str:

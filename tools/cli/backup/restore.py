@@ -12,7 +12,7 @@ from typing import Any
 from settings.services.backup_settings import TARGET, TARGET_FORMS
 from tools.bootstrap.console import log_message, step
 from tools.cli.audit.audit_entries import record_action
-from tools.cli.backup.backup import MANIFEST, required_repository
+from tools.cli.backup.backup import required_repository
 from tools.cli.backup.contents.bucket_copy import require_objects
 from tools.cli.backup.contents.cluster_data import (
     AUDIT_ENTRIES,
@@ -35,6 +35,7 @@ from tools.cli.backup.contents.local_data import (
     stop_local_mlflow,
 )
 from tools.cli.backup.errors import BackupError
+from tools.cli.backup.losses import MANIFEST
 from tools.cli.backup.lost_volume import replace_lost_volume
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, SavedStack
 from tools.cli.backup.stack_state import (

@@ -248,7 +248,7 @@ def test_second_backup_of_a_stack_at_the_same_time_is_refused(monkeypatch: pytes
     """Two backups would write and delete the same folder."""
     monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path))
 
-    def second(pulumi: Pulumi) -> int:
+    def second(pulumi: Pulumi, *, accept_loss: bool) -> int:
         with pytest.raises(BackupError, match="another backup of the stack a is running"):
             backup_module.backup(pulumi, [])
         return 0

@@ -14,7 +14,9 @@ from settings.stack import StackSettings
 from tools.cli.backup import backup as backup_module
 from tools.cli.backup import restore as restore_module
 from tools.cli.backup.backup import backup
+from tools.cli.backup.contents.bucket_copy import OBJECTS
 from tools.cli.backup.errors import BackupError
+from tools.cli.backup.losses import MANIFEST, lost_kinds
 from tools.cli.backup.restic_repository import IDENTITY, STATE
 from tools.cli.backup.restore import restore
 from tools.cli.pulumi_command import Pulumi
@@ -31,12 +33,13 @@ class Person:
         self.cache = folder / name
         self.target = folder / "backups"
         self.config: dict[str, str] = {}
+        self.found: dict[str, Any] = {"runs": {}, "versions": {}, "predictions": {}, "blobs": {}, OBJECTS: {}}
         self.restored = ""
         self._monkeypatch = monkeypatch
 
-    def backup(self) -> int:
+    def backup(self, *options: str) -> int:
         self._sit_down()
-        return backup(Pulumi("dev"), [])
+        return backup(Pulumi("dev"), [*options])
 
     def restore(self, *options: str) -> str:
         """Restore the state, and return the person whose state it is."""
@@ -52,10 +55,14 @@ class Person:
         for module in (backup_module, restore_module):
             replace(module, "stack_settings", lambda _: self._settings())
             replace(module, "secret_outputs", lambda _: {"tracking_access": {}}, raising=False)
-        replace(backup_module, "_collect", lambda *_: None)
+        replace(backup_module, "_collect", self._collect)
         replace(backup_module, "export_state", lambda _: {**STATE_OF_A_STACK, "of": self.name})
         replace(restore_module, "import_state", lambda _, state: setattr(self, "restored", state["of"]))
         replace(restore_module, "record_action", lambda *_: None)
+
+    def _collect(self, *arguments: Any) -> dict[str, Any]:
+        (arguments[-1] / MANIFEST).write_text(json.dumps(self.found))
+        return self.found
 
     def _settings(self) -> StackSettings:
         section = {"target": str(self.target), "password": PASSWORD, "keep": {"last": 1}}
@@ -161,3 +168,27 @@ def test_backup_to_another_target_creates_it(person: Callable[[str], Person], tm
     anna.target = tmp_path / "other"
     assert anna.backup() == 0
     assert len(snapshots(anna.target)) == 2
+
+
+def test_backup_of_a_stack_that_lost_its_data_is_refused_until_the_loss_is_accepted(
+    person: Callable[[str], Person],
+) -> None:
+    anna = person("anna")
+    anna.found |= {"runs": {"1": "a", "2": "b"}, "versions": {"iris/1": "c"}, OBJECTS: {"container": 2}}
+    anna.backup()
+    kept = snapshots(anna.target)
+    anna.found |= {"runs": {}, "versions": {}, OBJECTS: {"container": 0}}
+    lost = "nothing left of what its last backup of .* UTC has: 2 runs, 1 versions, 2 objects in container"
+    with pytest.raises(BackupError, match=lost):
+        anna.backup()
+    assert snapshots(anna.target) == kept
+    assert anna.backup("--accept-loss") == 0
+    assert anna.backup() == 0
+
+
+def test_loss_of_all_blobs_is_found_in_manifests_of_earlier_versions() -> None:
+    last: dict[str, Any] = {"runs": {"1": "a"}, "blobs": {"iris.csv": "b"}, "predictions": {"iris": "p"}}
+    found: dict[str, Any] = {"runs": {"2": "a"}, "blobs": {}, "predictions": {}, OBJECTS: {"container": 0}}
+    assert list(lost_kinds(last, found)) == ["1 blobs"]
+    # A team that has left, and a first pipeline of Kubeflow, are no loss.
+    assert list(lost_kinds({OBJECTS: {"team-containers/shop": 4}}, {OBJECTS: {"kubeflow/objects": 0}})) == []
