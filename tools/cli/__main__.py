@@ -27,7 +27,7 @@ from tools.cli.previews.dependency_graph import mermaid, replace_diagram
 from tools.cli.previews.preview import preview
 from tools.cli.previews.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
-from tools.cli.stale_locks import StackBusy, remove_stale_locks
+from tools.cli.stale_locks import StackBusy
 from tools.cli.summary import summary, wrapped
 from tools.cli.terminal.pipe_output import tolerate_lost_readers
 from tools.cli.written_settings import written_setting
@@ -56,13 +56,6 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _select(pulumi: Pulumi, *options: str) -> None:
-    """Select the stack, and remove the lock of a killed run."""
-    pulumi.output("stack", "select", *options)
-    if (directory := pulumi.backend.directory) is not None:
-        remove_stale_locks(directory, pulumi.name)
-
-
 def _run(pulumi: Pulumi, command: str, *arguments: str) -> int:
     """Run a command that changes the stack.
 
@@ -74,6 +67,10 @@ def _run(pulumi: Pulumi, command: str, *arguments: str) -> int:
 
 def _up(pulumi: Pulumi, more: list[str]) -> int:
     """Run `up`, then delete what the settings do not keep."""
+    if written_setting(pulumi.stack, "workloads:adopt_champions"):
+        from tools.cli.backup.unfinished_restore import require_loaded_data
+
+        require_loaded_data(pulumi)
     code = _start(pulumi, more)
     if code == 0 and written_setting(pulumi.stack, KEEP):
         return _prune(pulumi, [])
@@ -83,7 +80,7 @@ def _up(pulumi: Pulumi, more: list[str]) -> int:
 def _start(pulumi: Pulumi, more: Sequence[str] = ()) -> int:
     """Run `up`, which deletes no old runs: a restored stack has to be equal to its original."""
     require_kubernetes_plugin(pulumi)
-    _select(pulumi, "--create")
+    pulumi.select("--create")
     code = _run(pulumi, "up", "--suppress-outputs", *more)
     if code == 0:
         outputs = public_outputs(pulumi)
@@ -151,12 +148,12 @@ def _picture(pulumi: Pulumi, more: list[str]) -> int:
 
 
 def _refresh(pulumi: Pulumi, more: list[str]) -> int:
-    _select(pulumi)
+    pulumi.select()
     return _run(pulumi, "refresh", *more)
 
 
 def _down(pulumi: Pulumi, more: list[str]) -> int:
-    _select(pulumi)
+    pulumi.select()
     # A deletion tolerates missing objects. A refresh would warn once for each resource of a dead cluster.
     code = _run(pulumi, "destroy", "--refresh=false", "--suppress-outputs", *more)
     if code == 0:

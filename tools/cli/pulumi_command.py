@@ -13,7 +13,7 @@ from tools.bootstrap import paths
 from tools.bootstrap.paths import PROJECT
 from tools.bootstrap.process import temporary_folder
 from tools.cli import backend
-from tools.cli.stale_locks import recorded
+from tools.cli.stale_locks import recorded, remove_stale_locks
 from tools.cli.terminal.status_lines import status_lines
 
 HINTS = {
@@ -52,6 +52,16 @@ class Pulumi:
     def backend(self) -> backend.Backend:
         """The backend that keeps the stack's state."""
         return backend.selected(self.environment) or backend.Backend("")
+
+    def select(self, *options: str) -> None:
+        """Select the stack, and remove the lock of a killed run.
+
+        Raises:
+            StackBusy: another Pulumi is working on the stack.
+        """
+        self.output("stack", "select", *options)
+        if (directory := self.backend.directory) is not None:
+            remove_stale_locks(directory, self.name)
 
     def output(self, *arguments: str, stdin: str | None = None) -> str:
         """Run a command without showing its output, and return it.

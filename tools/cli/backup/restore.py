@@ -18,16 +18,14 @@ from tools.cli.backup.contents.cluster_data import (
     AUDIT_ENTRIES,
     CONTENT,
     add_audit_entries,
-    has_cluster_data,
     replace_cluster_data,
 )
-from tools.cli.backup.contents.container_copy import container_folder, upload_container
+from tools.cli.backup.contents.container_copy import container_folder, require_containers, upload_container
 from tools.cli.backup.contents.etcd_copy import ETCD, SNAPSHOT
-from tools.cli.backup.contents.external_stores import has_external_data, restore_external_data
+from tools.cli.backup.contents.external_stores import restore_external_data
 from tools.cli.backup.contents.kubeflow_data import FOLDER as KUBEFLOW
 from tools.cli.backup.contents.kubeflow_data import kubeflow_data
 from tools.cli.backup.contents.local_data import (
-    has_local_data,
     new_kept_folder,
     replace_local_data,
     scratch_folder,
@@ -46,6 +44,7 @@ from tools.cli.backup.stack_state import (
     stack_settings,
     write_config_copy,
 )
+from tools.cli.backup.unfinished_restore import ADOPT, has_data, is_unfinished
 from tools.cli.cluster_access import secret_outputs
 from tools.cli.pulumi_command import Pulumi
 
@@ -156,7 +155,7 @@ def restore_data(
     Raises:
         BackupError: the stack has data, and `overwrite` is False.
     """
-    if not overwrite and _has_data(pulumi):
+    if not overwrite and has_data(pulumi):
         raise BackupError(
             f"MLflow of the stack {pulumi.stack} has data already; choose a new stack, or add OVERWRITE=yes, which "
             "moves these data aside"
@@ -170,30 +169,26 @@ def restore_data(
         return _load(pulumi, folder, up), manifest
 
 
-def _has_data(pulumi: Pulumi) -> bool:
-    """Return True if MLflow of the stack has data, on this computer or in a cluster that is up."""
-    if database := stack_settings(pulumi).platform.tracking.database_url:
-        return has_external_data(database.get_secret_value())
-    kubeconfig = secret_outputs(pulumi).get("kubeconfig")
-    return has_cluster_data(kubeconfig) if kubeconfig else has_local_data(pulumi.name)
-
-
 def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
     """Put the data of a backup into the services of a stack, then start its workloads."""
     settings = stack_settings(pulumi)
     in_cluster = settings.infra.cluster != "none"
+    services_first = _lacks_services(pulumi, in_cluster=in_cluster)
+    if not services_first:
+        require_containers(folder, container_logins(export_state(pulumi)))
     stop_local_mlflow(pulumi.name)
     kept = new_kept_folder(pulumi.name)
     restore_external_data(settings.platform.tracking, folder / CONTENT, kept)
     if not in_cluster and (before := replace_local_data(pulumi.name, folder, kept)):
         log_message(f"The data of before are in {before}; delete them when you do not need them any more.")
-    if not resources(export_state(pulumi)):
+    if services_first:
         # Pipelines may read the container in their first run. Therefore the services come first, then the data.
-        pulumi.output("config", "set", "workloads:adopt_champions", "true")
+        pulumi.output("config", "set", ADOPT, "true")
         services_only = folder / "services-only.yaml"
         write_config_copy(pulumi, services_only, "workloads:enabled", "false")
         if code := up(pulumi, ["--config-file", str(services_only)]):
             return code
+        require_containers(folder, container_logins(export_state(pulumi)))
     if in_cluster:
         with step("Writing the data to MLflow in the cluster"):
             outputs = secret_outputs(pulumi)
@@ -203,9 +198,16 @@ def _load(pulumi: Pulumi, folder: Path, up: Up) -> int:
     for team, login in container_logins(export_state(pulumi)).items():
         upload_container(login, container_folder(folder, team))
     code = up(pulumi, [])
-    if code == 0 and stack_settings(pulumi).workloads.adopt_champions:
-        pulumi.output("config", "rm", "workloads:adopt_champions")
+    if code == 0 and is_unfinished(pulumi):
+        pulumi.output("config", "rm", ADOPT)
     return code
+
+
+def _lacks_services(pulumi: Pulumi, *, in_cluster: bool) -> bool:
+    """Return True for a new stack, and for one whose services may be missing because an earlier `up` failed."""
+    if not resources(export_state(pulumi)) or is_unfinished(pulumi):
+        return True
+    return in_cluster and "kubeconfig" not in secret_outputs(pulumi)
 
 
 def _chosen_repository(pulumi: Pulumi, options: argparse.Namespace) -> tuple[BackupRepository, SavedStack]:

@@ -69,6 +69,37 @@ def container_digests(login: Mapping[str, str]) -> dict[str, str]:
         return {blob["name"]: _digest(folder / blob["file"]) for blob in _blobs(folder)}
 
 
+def require_containers(folder: Path, logins: Mapping[str, Mapping[str, str]]) -> None:
+    """Require an account that responds for each container whose blobs a backup has.
+
+    Args:
+        folder: the folder with the backup.
+        logins: the logins to the containers of the stack by team; "" is the shared container.
+
+    Raises:
+        BackupError: the stack has no such container, or the account does not respond or refuses the login.
+    """
+    from azure.core.exceptions import AzureError
+
+    shared, of_teams = container_folder(folder, ""), container_folder(folder, "any").parent
+    for team in ["", *sorted(each.name for each in of_teams.glob("*/"))]:
+        if not (blobs := _blobs(container_folder(folder, team))):
+            continue
+        if team not in logins:
+            setting = f"the team {team} in workloads:teams and platform:blobs" if team else "platform:blobs"
+            owner = f"team-containers/{team}" if team else shared.name
+            raise BackupError(
+                f"the backup has {len(blobs)} blobs in its folder {owner}, and the stack has no container for them. "
+                f"Set {setting}, and try again"
+            )
+        try:
+            with _container(logins[team]) as container:
+                container.exists()
+        except AzureError as error:
+            fault = _failure("read", logins[team], "", error)
+            raise BackupError(f"{fault}. If the services of the stack are down, run `make up` first") from None
+
+
 def upload_container(login: Mapping[str, str], folder: Path) -> int:
     """Upload the blobs of a backup that the container lacks, and return the number of all blobs of the backup.
 
