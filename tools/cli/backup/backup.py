@@ -10,7 +10,6 @@ from typing import Any
 
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message, step
-from tools.bootstrap.file_lock import LockIsHeld, file_lock
 from tools.cli.backup.contents.bucket_copy import OBJECTS
 from tools.cli.backup.contents.cluster_data import CONTENT, copy_audit_log, copy_cluster_data
 from tools.cli.backup.contents.container_copy import container_folder, download_container
@@ -22,7 +21,7 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
 from tools.cli.backup.known_repository import open_repository
 from tools.cli.backup.losses import MANIFEST, require_no_loss
-from tools.cli.backup.records import BACKUP, record_file, record_success, renew_lease
+from tools.cli.backup.records import BACKUP, record_success, renew_lease, stack_lock
 from tools.cli.backup.restic_repository import BackupRepository, configured_repository
 from tools.cli.backup.stack_identity import saved_stack
 from tools.cli.backup.stack_state import container_logins, export_state, pulumi_config, resources, stack_settings
@@ -35,18 +34,14 @@ def backup(pulumi: Pulumi, arguments: list[str]) -> int:
 
     Raises:
         AccessError: the stack is not up.
-        BackupError: the stack has no settings for backups or no resources, a part of it cannot be read, it lost what
-            its last backup has, or another backup of it runs.
+        BackupError: the stack has no settings for backups or no resources, or a part of it cannot be read. Or the
+            stack lost what its last backup has, or another backup or a restore of it runs.
     """
     parser = argparse.ArgumentParser(prog="make backup", allow_abbrev=False)
     parser.add_argument("--accept-loss", action="store_true", help="save a stack without data that its last backup has")
     options = parser.parse_args(arguments)
-    lock = record_file(pulumi.name, BACKUP).with_suffix(".lock")
-    try:
-        with file_lock(lock):
-            return _save(pulumi, accept_loss=options.accept_loss)
-    except LockIsHeld:
-        raise BackupError(f"another backup of the stack {pulumi.stack} is running") from None
+    with stack_lock(pulumi.name):
+        return _save(pulumi, accept_loss=options.accept_loss)
 
 
 def _save(pulumi: Pulumi, *, accept_loss: bool) -> int:

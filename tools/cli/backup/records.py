@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mlplatform.monitoring.scraping import NAMESPACE
 
+from tools.bootstrap.file_lock import LockIsHeld, file_lock
 from tools.bootstrap.paths import cache_directory
+from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import apply_manifest
 
 BACKUP, DRILL = "backup", "drill"
@@ -20,6 +23,20 @@ OVERDUE = {BACKUP: timedelta(days=2), DRILL: timedelta(days=31)}
 def record_file(stack: str, kind: str) -> Path:
     """Return the file with the last success. It is not in the stack's data: `make down` leaves no such file there."""
     return cache_directory() / "backups" / f"{stack}.{kind}.json"
+
+
+@contextmanager
+def stack_lock(stack: str) -> Iterator[None]:
+    """Keep other backups and restores of a stack away for the block: they have the same folders.
+
+    Raises:
+        BackupError: another one is running.
+    """
+    try:
+        with file_lock(record_file(stack, BACKUP).with_suffix(".lock")):
+            yield
+    except LockIsHeld:
+        raise BackupError(f"another backup or restore of the stack {stack} is running; wait for its end") from None
 
 
 def record_success(stack: str, kind: str) -> None:

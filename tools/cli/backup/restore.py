@@ -35,6 +35,7 @@ from tools.cli.backup.contents.local_data import (
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.losses import MANIFEST
 from tools.cli.backup.lost_volume import replace_lost_volume
+from tools.cli.backup.records import stack_lock
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, SavedStack
 from tools.cli.backup.stack_state import (
     container_logins,
@@ -56,7 +57,9 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     """Restore a stack from a backup and return the exit code: its data, or with `--part` another part.
 
     Raises:
-        BackupError: there is no such backup, or the stack has data and `--overwrite` is not given.
+        BackupError: there is no such backup, the stack has data and `--overwrite` is not given, or a backup or another
+            restore of it runs.
+        StackBusy: another Pulumi is working on the stack.
     """
     parser = argparse.ArgumentParser(prog="make restore", allow_abbrev=False)
     parser.add_argument("--from", dest="source", default=pulumi.stack, help="a stack, or the address of its backups")
@@ -66,7 +69,12 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace data that exist, and keep them beside")
     parser.add_argument("--new-volume", action="store_true", help="replace MLflow's lost volume in a cluster first")
     options = parser.parse_args([each for each in arguments if each])
-    pulumi.output("stack", "select", "--create")
+    with stack_lock(pulumi.name):
+        pulumi.select("--create")
+        return _restore_part(pulumi, options, up)
+
+
+def _restore_part(pulumi: Pulumi, options: argparse.Namespace, up: Up) -> int:
     repository, original = _chosen_repository(pulumi, options)
     if options.identity:
         _require_identity(repository, original)

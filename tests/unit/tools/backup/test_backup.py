@@ -33,6 +33,7 @@ from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, Sa
 from tools.cli.backup.restore import restore
 from tools.cli.cluster_access import AccessError
 from tools.cli.pulumi_command import Pulumi
+from tools.cli.stale_locks import StackBusy
 
 
 @pytest.fixture(autouse=True)
@@ -244,14 +245,29 @@ def test_backup_lines_report_the_age_and_what_is_overdue() -> None:
     assert backup.endswith("ago, overdue: run `make backup STACK=a`")
 
 
-def test_second_backup_of_a_stack_at_the_same_time_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two backups would write and delete the same folder."""
-    monkeypatch.setenv("MLPLATFORM_CACHE", str(tmp_path))
+def test_second_backup_or_restore_of_a_stack_at_the_same_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them would write and delete the same folder."""
+    up = Mock()
 
     def second(pulumi: Pulumi, *, accept_loss: bool) -> int:
-        with pytest.raises(BackupError, match="another backup of the stack a is running"):
+        with pytest.raises(BackupError, match="another backup or restore of the stack a is running"):
             backup_module.backup(pulumi, [])
+        with pytest.raises(BackupError, match="another backup or restore of the stack a is running"):
+            restore(pulumi, ["--overwrite"], up)
+        up.assert_not_called()
         return 0
 
     monkeypatch.setattr(backup_module, "_save", second)
     assert backup_module.backup(Pulumi("a"), []) == 0
+
+
+def test_restore_of_a_stack_that_another_pulumi_works_on_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}/state")
+    monkeypatch.setattr(Pulumi, "output", lambda *_command, **_options: "{}")
+    lock = tmp_path / "state/.pulumi/locks/organization/mlplatform/a/1.json"
+    lock.parent.mkdir(parents=True)
+    lock.write_text('{"pid": 1, "hostname": "elsewhere", "username": "anna"}')
+    with pytest.raises(StackBusy, match="another Pulumi is working on the stack a: process 1 of anna on elsewhere"):
+        restore(Pulumi("a"), ["--overwrite"], Mock())
