@@ -240,10 +240,10 @@ def _restore(pulumi: Pulumi, more: list[str]) -> int:
     return restore(pulumi, more, _start)
 
 
-def _drill(pulumi: Pulumi, _more: list[str]) -> int:
+def _drill(pulumi: Pulumi, more: list[str]) -> int:
     from tools.cli.rehearsal.drill import drill
 
-    return drill(pulumi, _start, lambda stack: _down(stack, []))
+    return drill(pulumi, more, _start, lambda stack: _down(stack, []))
 
 
 def _rehearse(pulumi: Pulumi, more: list[str]) -> int:

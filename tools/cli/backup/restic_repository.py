@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ IDENTITY = "identity="
 """Beginning of the tag of a snapshot with the identity of its stack."""
 NO_IDENTITY = "none"
 """Identity of the snapshots of earlier versions."""
+MINUTE = timedelta(minutes=1)
 OPEN_SECONDS = 60
 """Time to open or create a repository. restic itself repeats a failed request for 15 minutes."""
 OPEN_RETRIES = 4
@@ -107,8 +108,8 @@ class BackupRepository:
         options = ("--tag", STATE, "--stdin", "--stdin-filename", f"{STATE}.json")
         self._output("backup", "--quiet", *_owner(stack), *options, stdin=text)
 
-    def latest(self, stack: SavedStack, part: str) -> Snapshot:
-        """Return the newest snapshot of a part of a stack.
+    def latest(self, stack: SavedStack, part: str, at: datetime | None = None) -> Snapshot:
+        """Return the newest snapshot of a part of a stack, of the minute `at` or earlier.
 
         Snapshots without an identity are those of the stack if no others have its name.
 
@@ -123,7 +124,13 @@ class BackupRepository:
             raise BackupError(
                 f"{self.address} has no backup of the {part} of stack {stack.name}; it has those of: {others}"
             )
-        newest = {each.identity: each for each in sorted(named, key=lambda each: each.time)}
+        in_time = [each for each in named if at is None or each.time < at.replace(second=0, microsecond=0) + MINUTE]
+        if not in_time:
+            raise BackupError(
+                f"--at {at:%Y-%m-%dT%H:%M}: the first backup of the {part} of stack {stack.name} at {self.address} is "
+                f"of {min(each.time for each in named):%Y-%m-%dT%H:%M} UTC; see them with ARGS=--list"
+            )
+        newest = {each.identity: each for each in sorted(in_time, key=lambda each: each.time)}
         if stack.identity in newest:
             return newest[stack.identity]
         if len(newest) == 1 and (stack.identity is None or NO_IDENTITY in newest):

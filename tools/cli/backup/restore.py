@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from settings.services.backup_settings import TARGET, TARGET_FORMS
 from tools.bootstrap.console import log_message, step
 from tools.cli.audit.audit_entries import record_action
-from tools.cli.backup.backup import required_repository
+from tools.cli.backup.chosen_backup import add_source_options, backup_list, chosen_repository
 from tools.cli.backup.contents.bucket_copy import require_objects
 from tools.cli.backup.contents.cluster_data import (
     AUDIT_ENTRIES,
@@ -36,7 +35,7 @@ from tools.cli.backup.errors import BackupError
 from tools.cli.backup.losses import MANIFEST
 from tools.cli.backup.lost_volume import replace_lost_volume
 from tools.cli.backup.records import stack_lock
-from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, SavedStack
+from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, SavedStack, Snapshot
 from tools.cli.backup.stack_state import (
     container_logins,
     export_state,
@@ -62,37 +61,40 @@ def restore(pulumi: Pulumi, arguments: list[str], up: Up) -> int:
         StackBusy: another Pulumi is working on the stack.
     """
     parser = argparse.ArgumentParser(prog="make restore", allow_abbrev=False)
-    parser.add_argument("--from", dest="source", default=pulumi.stack, help="a stack, or the address of its backups")
-    parser.add_argument("--of", help="stack whose backup is restored, if FROM is an address; default: STACK")
-    parser.add_argument("--identity", help="identity of the stack, if the address has several of this name")
+    add_source_options(parser, pulumi.stack)
+    parser.add_argument("--list", action="store_true", help="list the backups of the stack, and restore none")
     parser.add_argument("--part", choices=(DATA, STATE, ETCD, KUBEFLOW), default=DATA)
     parser.add_argument("--overwrite", action="store_true", help="replace data that exist, and keep them beside")
     parser.add_argument("--new-volume", action="store_true", help="replace MLflow's lost volume in a cluster first")
     options = parser.parse_args([each for each in arguments if each])
+    if options.list:
+        pulumi.output("stack", "select", "--create")
+        repository, original = chosen_repository(pulumi, options)
+        for line in backup_list(repository, original.name):
+            print(line)
+        return 0
     with stack_lock(pulumi.name):
         pulumi.select("--create")
         return _restore_part(pulumi, options, up)
 
 
 def _restore_part(pulumi: Pulumi, options: argparse.Namespace, up: Up) -> int:
-    repository, original = _chosen_repository(pulumi, options)
-    if options.identity:
-        _require_identity(repository, original)
+    repository, original = chosen_repository(pulumi, options)
     if options.part == STATE:
-        snapshot = repository.latest(original, STATE)
+        snapshot = repository.latest(original, STATE, options.at)
         import_state(pulumi, json.loads(repository.read_file(snapshot, f"{STATE}.json")))
         _record(pulumi, f"state of {original.name}")
         log_message(f"The state of {snapshot.time:%Y-%m-%d %H:%M} UTC is restored. Next: make up STACK={pulumi.stack}")
         return 0
     if options.part == ETCD:
-        return _write_etcd(repository, original, stack_folder(pulumi.name))
+        return _write_etcd(repository.latest(original, DATA, options.at), repository, stack_folder(pulumi.name))
     if options.part == KUBEFLOW:
-        replace_kubeflow_data(pulumi, repository, original, overwrite=options.overwrite)
+        replace_kubeflow_data(pulumi, repository, original, overwrite=options.overwrite, at=options.at)
         _record(pulumi, f"Kubeflow Pipelines of {original.name}")
         return 0
     if options.new_volume:
         _replace_volume(pulumi)
-    code, _ = restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up)
+    code, _ = restore_data(pulumi, repository, original, overwrite=options.overwrite, up=up, at=options.at)
     if code == 0:
         _record(pulumi, f"data of {original.name}")
     return code
@@ -111,9 +113,9 @@ def _replace_volume(pulumi: Pulumi) -> None:
 
 
 def replace_kubeflow_data(
-    pulumi: Pulumi, repository: BackupRepository, original: SavedStack, *, overwrite: bool
+    pulumi: Pulumi, repository: BackupRepository, original: SavedStack, *, overwrite: bool, at: datetime | None = None
 ) -> None:
-    """Replace the data of Kubeflow Pipelines of a running stack.
+    """Replace the data of Kubeflow Pipelines of a running stack by the newest ones, or by those of the time `at`.
 
     Raises:
         BackupError: the stack or the backup has no Kubeflow Pipelines, or there are runs and `overwrite` is False.
@@ -129,7 +131,7 @@ def replace_kubeflow_data(
             f"Kubeflow Pipelines of the stack {pulumi.stack} has runs already; add OVERWRITE=yes, which keeps its "
             "databases of before as dumps"
         )
-    snapshot = repository.latest(original, DATA)
+    snapshot = repository.latest(original, DATA, at)
     kept = new_kept_folder(pulumi.name)
     with scratch_folder(pulumi.name, "restore") as folder:
         with step(f"Reading the backup of stack {original.name} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
@@ -142,20 +144,25 @@ def replace_kubeflow_data(
     log_message(f"The databases of before are in {kept}; delete them when you do not need them any more.")
 
 
-def _write_etcd(repository: BackupRepository, original: SavedStack, folder: Path) -> int:
-    """Write the snapshot of etcd and the keys below a folder; an administrator replaces etcd by hand."""
-    snapshot = repository.latest(original, DATA)
+def _write_etcd(snapshot: Snapshot, repository: BackupRepository, folder: Path) -> int:
+    """Write etcd and the keys of a backup below a folder; an administrator replaces etcd by hand."""
     repository.restore(snapshot, folder, only=(ETCD,))
     if not (folder / ETCD / SNAPSHOT).exists():
-        raise BackupError(f"the backup of stack {original.name} has no etcd: its stack had no machines")
+        raise BackupError(f"the backup of stack {snapshot.stack} has no etcd: its stack had no machines")
     log_message(f"etcd of {snapshot.time:%Y-%m-%d %H:%M} UTC is in {folder / ETCD}. To restore it, see docs/operate.md")
     return 0
 
 
 def restore_data(
-    pulumi: Pulumi, repository: BackupRepository, original: SavedStack, *, overwrite: bool, up: Up
+    pulumi: Pulumi,
+    repository: BackupRepository,
+    original: SavedStack,
+    *,
+    overwrite: bool,
+    up: Up,
+    at: datetime | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Bring up a stack with the newest data of the stack `original`.
+    """Bring up a stack with the newest data of the stack `original`, or with those of the time `at`.
 
     Returns:
         The exit code of `up`, and the manifest of the backup.
@@ -168,7 +175,7 @@ def restore_data(
             f"MLflow of the stack {pulumi.stack} has data already; choose a new stack, or add OVERWRITE=yes, which "
             "moves these data aside"
         )
-    snapshot = repository.latest(original, DATA)
+    snapshot = repository.latest(original, DATA, at)
     with scratch_folder(pulumi.name, "restore") as folder:
         with step(f"Reading the backup of stack {original.name} of {snapshot.time:%Y-%m-%d %H:%M} UTC"):
             repository.restore(snapshot, folder)
@@ -216,33 +223,3 @@ def _lacks_services(pulumi: Pulumi, *, in_cluster: bool) -> bool:
     if not resources(export_state(pulumi)) or is_unfinished(pulumi):
         return True
     return in_cluster and "kubeconfig" not in secret_outputs(pulumi)
-
-
-def _chosen_repository(pulumi: Pulumi, options: argparse.Namespace) -> tuple[BackupRepository, SavedStack]:
-    """Return the repository that FROM names, and the stack whose backup is restored.
-
-    FROM is a stack of this checkout, or an address whose password is in RESTIC_PASSWORD.
-    """
-    source: str = options.source
-    if not TARGET.fullmatch(source):
-        if ":" in source:
-            raise BackupError(f"FROM={source} is neither a stack nor an address: write a stack, {TARGET_FORMS}")
-        settings, name = stack_settings(Pulumi(source)), Pulumi(source).name
-        known = settings.platform.backup_identity if options.of in (None, name) else None
-        original = SavedStack(options.of or name, options.identity or known)
-        return required_repository(source, settings), original
-    if not os.environ.keys() & {"RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"}:
-        raise BackupError(
-            f"FROM={source} is an address: set RESTIC_PASSWORD to its password (platform:backup.password)"
-        )
-    return BackupRepository(source, {}), SavedStack(options.of or pulumi.name, options.identity)
-
-
-def _require_identity(repository: BackupRepository, original: SavedStack) -> None:
-    """Require backups with the identity of the option: other commands also take those without an identity."""
-    known = repository.identities(original.name)
-    if known and original.identity not in known:
-        raise BackupError(
-            f"--identity {original.identity}: {repository.address} has backups of {original.name} with these "
-            f"identities: {', '.join(sorted(known))}; write one of them"
-        )

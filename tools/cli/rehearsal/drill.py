@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from infra.lab.requirements import require_root_and_tools
 from settings.stack import StackSettings
 from tools.bootstrap.console import log_message
 from tools.cli.backup.backup import required_repository
+from tools.cli.backup.chosen_backup import add_time_option
 from tools.cli.backup.contents.kubeflow_data import kubeflow_data
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.fingerprint import KINDS, differences, take_fingerprint
@@ -30,8 +32,8 @@ MACHINES = (1, 2)
 """Control planes and workers of the lab for a stack with a cluster. Replicated stores need three machines."""
 
 
-def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
-    """Restore the last backup into a new stack, compare it with its original, and remove it again.
+def drill(pulumi: Pulumi, arguments: list[str], up: Up, down: Down) -> int:
+    """Restore the last backup, or that of `--at`, into a new stack, compare it with its original, and remove it again.
 
     Returns:
         0 if each run, version and prediction of the backup is in the restored stack, else 1.
@@ -41,6 +43,9 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
             stack did not come up.
         UserError: the stack has a cluster, and this computer cannot have a lab.
     """
+    parser = argparse.ArgumentParser(prog="make drill", allow_abbrev=False)
+    add_time_option(parser)
+    at = parser.parse_args(arguments).at
     settings = stack_settings(pulumi)
     tracking = settings.platform.tracking
     if tracking.database_url or tracking.artifacts:
@@ -52,11 +57,11 @@ def drill(pulumi: Pulumi, up: Up, down: Down) -> int:
     original = SavedStack(pulumi.name, settings.platform.backup_identity)
     with _new_stack(pulumi, settings, down) as stack:
         started = time.monotonic()
-        code, manifest = restore_data(stack, repository, original, overwrite=False, up=up)
+        code, manifest = restore_data(stack, repository, original, overwrite=False, up=up, at=at)
         if code:
             raise BackupError("the drill failed: the restored stack did not come up; see the messages above")
         if settings.platform.pipelines == "kubeflow":
-            replace_kubeflow_data(stack, repository, original, overwrite=True)
+            replace_kubeflow_data(stack, repository, original, overwrite=True, at=at)
         recovery = timedelta(seconds=round(time.monotonic() - started))
         outputs = secret_outputs(stack)
         # The temporary stack has separate stores where those of the original are outside its cluster.

@@ -12,6 +12,7 @@ import pytest
 
 from settings.stack import StackSettings
 from tools.cli.backup import backup as backup_module
+from tools.cli.backup import chosen_backup
 from tools.cli.backup import restore as restore_module
 from tools.cli.backup.backup import backup
 from tools.cli.backup.contents.bucket_copy import OBJECTS
@@ -35,6 +36,7 @@ class Person:
         self.config: dict[str, str] = {}
         self.found: dict[str, Any] = {"runs": {}, "versions": {}, "predictions": {}, "blobs": {}, OBJECTS: {}}
         self.restored = ""
+        self.keep = 1
         self._monkeypatch = monkeypatch
 
     def backup(self, *options: str) -> int:
@@ -52,7 +54,7 @@ class Person:
         replace = self._monkeypatch.setattr
         self._monkeypatch.setenv("MLPLATFORM_CACHE", str(self.cache))
         replace(Pulumi, "output", self._output)
-        for module in (backup_module, restore_module):
+        for module in (backup_module, chosen_backup, restore_module):
             replace(module, "stack_settings", lambda _: self._settings())
             replace(module, "secret_outputs", lambda _: {"tracking_access": {}}, raising=False)
         replace(backup_module, "_collect", self._collect)
@@ -65,7 +67,7 @@ class Person:
         return self.found
 
     def _settings(self) -> StackSettings:
-        section = {"target": str(self.target), "password": PASSWORD, "keep": {"last": 1}}
+        section = {"target": str(self.target), "password": PASSWORD, "keep": {"last": self.keep}}
         own = {name.removeprefix("platform:"): value for name, value in self.config.items()}
         return StackSettings.model_validate({"platform": {"backup": section, **own}})
 
@@ -192,3 +194,33 @@ def test_loss_of_all_blobs_is_found_in_manifests_of_earlier_versions() -> None:
     assert list(lost_kinds(last, found)) == ["1 blobs"]
     # A team that has left, and a first pipeline of Kubeflow, are no loss.
     assert list(lost_kinds({OBJECTS: {"team-containers/shop": 4}}, {OBJECTS: {"kubeflow/objects": 0}})) == []
+
+
+def test_restore_takes_the_backup_of_a_time_of_the_list(
+    person: Callable[[str], Person], capsys: pytest.CaptureFixture[str]
+) -> None:
+    anna = person("before the loss")
+    anna.keep = 2
+    anna.config["platform:backup_identity"] = "anna"
+    times = ["2026-11-28T20:15:40+00:00", "2026-11-28T22:16:00+01:00"]
+    for name, time in zip(("before the loss", "after the loss"), times, strict=True):
+        anna.name = name
+        anna.backup()
+        for file in anna.target.glob("*/snapshot.json"):
+            snapshot = json.loads(file.read_text())
+            if snapshot["time"] not in times:
+                file.write_text(json.dumps(snapshot | {"time": time}))
+    assert anna.restore() == "after the loss"
+    assert anna.restore("--at", "2026-11-28T20:15") == "before the loss"
+    assert anna.restore("--at", "2026-11-28T21:15") == "before the loss"
+    assert anna.restore("--at", "2026-11-28T21:16") == "after the loss"
+    with pytest.raises(BackupError, match=r"--at 2026-11-28T20:14: the first backup .* is of 2026-11-28T20:15 UTC"):
+        anna.restore("--at", "2026-11-28T20:14")
+    capsys.readouterr()
+    anna.restore("--list")
+    assert sorted(capsys.readouterr().out.splitlines()) == [
+        "2026-11-28T20:15  data   identity anna",
+        "2026-11-28T20:15  state  identity anna",
+        "2026-11-28T21:16  data   identity anna",
+        "2026-11-28T21:16  state  identity anna",
+    ]
