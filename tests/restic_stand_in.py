@@ -14,6 +14,9 @@ from typing import Any
 REPOSITORY = Path(os.environ.get("RESTIC_REPOSITORY", "."))
 PASSWORD = REPOSITORY / "password"
 STALE_LOCK = REPOSITORY / "stale-lock"
+LIVE_LOCK = REPOSITORY / "live-lock"
+"""File with the number of commands that another restic still lets fail."""
+LOCKED = "Fatal: unable to create lock in backend: repository is already locked by PID 1 on host by root"
 
 
 def option(name: str) -> str:
@@ -54,6 +57,14 @@ def forget() -> None:
         shutil.rmtree(REPOSITORY / name)
 
 
+def is_locked(command: str) -> bool:
+    """Return True if another restic uses the repository; `forget` also fails with the lock of a killed one."""
+    if LIVE_LOCK.exists() and (left := int(LIVE_LOCK.read_text())):
+        LIVE_LOCK.write_text(str(left - 1))
+        return True
+    return command == "forget" and STALE_LOCK.exists()
+
+
 def main() -> None:
     command = sys.argv[1]
     if command == "version":
@@ -69,6 +80,10 @@ def main() -> None:
         )
     elif PASSWORD.read_text() != os.environ["RESTIC_PASSWORD"]:
         sys.exit("Fatal: wrong password or no key found")
+    elif command == "unlock":
+        STALE_LOCK.unlink(missing_ok=True)
+    elif is_locked(command):
+        sys.exit(LOCKED)
     elif command == "cat":
         print((REPOSITORY / "config").read_text())
     elif command == "backup":
@@ -79,10 +94,6 @@ def main() -> None:
         shutil.copytree(REPOSITORY / sys.argv[2] / "content", option("--target"), dirs_exist_ok=True)
     elif command == "dump":
         print((REPOSITORY / sys.argv[2] / "content" / sys.argv[3]).read_text())
-    elif command == "unlock":
-        STALE_LOCK.unlink(missing_ok=True)
-    elif command == "forget" and STALE_LOCK.exists():
-        sys.exit("Fatal: unable to create lock in backend: repository is already locked by PID 1 on host by root")
     elif command == "forget":
         forget()
 

@@ -17,7 +17,7 @@ from tools.cli.backup.contents.etcd_copy import copy_etcd
 from tools.cli.backup.contents.external_stores import copy_external_data
 from tools.cli.backup.contents.kubeflow_data import kubeflow_data
 from tools.cli.backup.contents.local_data import copy_local_data, has_local_data, scratch_folder, stack_folder
-from tools.cli.backup.errors import BackupError
+from tools.cli.backup.errors import BackupError, RepositoryLocked
 from tools.cli.backup.fingerprint import take_fingerprint, unchanged_records
 from tools.cli.backup.known_repository import open_repository
 from tools.cli.backup.losses import MANIFEST, require_no_loss
@@ -67,7 +67,10 @@ def _save(pulumi: Pulumi, *, accept_loss: bool) -> int:
     if "monitoring_url" in outputs:
         renew_lease(outputs["kubeconfig"], BACKUP)
     assert settings.platform.backup
-    repository.delete_outdated(stack, settings.platform.backup.keep)
+    try:
+        repository.delete_outdated(stack, settings.platform.backup.keep)
+    except RepositoryLocked as error:
+        log_message(f"The outdated backups stay until the next backup: {error}")
     log_message(
         f"Saved {summary['total_files_processed']} files, {summary['total_bytes_processed'] / 1e6:.1f} MB, of which "
         f"{summary['data_added'] / 1e6:.1f} MB are new, and Pulumi's state with its secrets."

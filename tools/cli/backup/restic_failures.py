@@ -37,6 +37,7 @@ SETTINGS = AccessNames(
 )
 ENVIRONMENT = AccessNames("FROM", "RESTIC_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
+LOCKED = r"repository is already locked"
 KNOWN = (
     (r"wrong password or no key found", "{password} does not open the backups at {address}"),
     (r"access key id you provided does not exist", "{access_key}: the server of {address} does not know this key"),
@@ -56,7 +57,7 @@ KNOWN = (
         "that has no passphrase or is in ssh-agent",
     ),
     (
-        r"repository is already locked",
+        LOCKED,
         "another program uses the backups at {address}: {line}; wait for its end and try again",
     ),
 )
@@ -66,6 +67,11 @@ KNOWN = (
 def is_absent(messages: str) -> bool:
     """Return True if an address certainly has no repository."""
     return bool(ABSENT.search(messages) or NO_BUCKET.search(messages))
+
+
+def is_locked(messages: str) -> bool:
+    """Return True if another program uses a repository."""
+    return bool(re.search(LOCKED, messages, re.IGNORECASE))
 
 
 def is_final(line: str) -> bool:

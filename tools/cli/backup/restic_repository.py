@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
+from tools.bootstrap.console import log_message
 from tools.bootstrap.process import inherited_environment
 from tools.bootstrap.restic_program import restic_program
-from tools.cli.backup.errors import BackupError
+from tools.cli.backup.errors import BackupError, RepositoryLocked
 from tools.cli.backup.restic_failures import (
     ENVIRONMENT,
     RETRY,
@@ -24,6 +27,7 @@ from tools.cli.backup.restic_failures import (
     failure_sentence,
     is_absent,
     is_final,
+    is_locked,
     refused_login,
 )
 
@@ -40,6 +44,11 @@ OPEN_SECONDS = 60
 """Time to open or create a repository. restic itself repeats a failed request for 15 minutes."""
 OPEN_RETRIES = 4
 """Failed requests after which an address is called unreachable."""
+
+LOCKED_SECONDS = 3600
+"""Time to wait for the end of another program that uses the repository."""
+FIRST_PAUSES, LAST_PAUSE = (1, 2, 4, 8, 15), 30
+"""Seconds between two tries meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ class BackupRepository:
         )
 
     def newest(self, stack: SavedStack, part: str) -> Snapshot | None:
-        """Return the newest snapshot of a part with the identity of a stack, None if there is none."""
+        """Return the newest snapshot of a part with the identity of a stack, None without one."""
         own = [each for each in self.snapshots(stack.name) if (each.identity, each.part) == (stack.identity, part)]
         return own[-1] if own else None
 
@@ -164,9 +173,11 @@ class BackupRepository:
         return self._output("dump", snapshot.id, name)
 
     def delete_outdated(self, stack: SavedStack, keep: SnapshotRetentionSettings) -> None:
-        """Delete the snapshots with the identity of a stack that no rule keeps, and the data that only they need."""
-        # A killed backup leaves its lock. `unlock` removes the locks of programs that have ended, and no others.
-        self._output("unlock")
+        """Delete the snapshots with the identity of a stack that no rule keeps, and the data that only they need.
+
+        Raises:
+            RepositoryLocked: another program used the repository all the time.
+        """
         rules = [f"--keep-{name}={count}" for name, count in keep.model_dump().items() if count]
         self._output("forget", *_owner(stack), "--group-by", "host,tags", "--prune", "--quiet", *rules)
 
@@ -184,7 +195,11 @@ class BackupRepository:
             raise self._error(arguments[0], messages)
 
     def _try(self, *arguments: str) -> tuple[int, str]:
-        """Run a short command of restic; return its exit code and its messages.
+        """Run a short command of restic; return its exit code and its messages."""
+        return self._repeat_while_locked(lambda: self._try_once(arguments))
+
+    def _try_once(self, arguments: Sequence[str]) -> tuple[int, str]:
+        """Run a short command of restic once.
 
         restic is stopped as soon as its messages show that it will not succeed.
         """
@@ -220,17 +235,35 @@ class BackupRepository:
         return process.returncode, "".join(lines)
 
     def _output(self, *arguments: str, cwd: Path | None = None, stdin: str | None = None) -> str:
-        finished = subprocess.run(
-            [self._program, *arguments],
-            cwd=cwd,
-            env=self._environment,
-            input=stdin or "",
-            capture_output=True,
-            text=True,
-        )
-        if finished.returncode:
-            raise self._error(arguments[0], finished.stderr or finished.stdout)
-        return finished.stdout
+        code, text = self._repeat_while_locked(lambda: self._output_once(arguments, cwd, stdin or ""))
+        if code:
+            raise self._error(arguments[0], text)
+        return text
+
+    def _output_once(self, arguments: Sequence[str], cwd: Path | None, stdin: str) -> tuple[int, str]:
+        """Run a command of restic; return its exit code, and its output or the messages of its failure."""
+        command: list[str | Path] = [self._program, *arguments]
+        finished = subprocess.run(command, cwd=cwd, env=self._environment, input=stdin, capture_output=True, text=True)
+        return finished.returncode, (finished.returncode and finished.stderr) or finished.stdout
+
+    def _repeat_while_locked(self, run: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+        """Run a command until no other program locks the repository; return its exit code and its text.
+
+        restic deletes outdated data only while no other restic uses the repository.
+        """
+        end = time.monotonic() + LOCKED_SECONDS
+        pauses = chain(FIRST_PAUSES, repeat(LAST_PAUSE))
+        while True:
+            code, text = run()
+            pause = next(pauses)
+            if not (code and is_locked(text)) or time.monotonic() + pause > end:
+                return code, text
+            if pause == FIRST_PAUSES[0]:
+                minutes = LOCKED_SECONDS // 60
+                log_message(f"Another program uses the backups at {self.address}; waiting for {minutes} min at most")
+            # A killed restic leaves its lock. `unlock` removes the locks of programs that have ended, and no others.
+            self._output_once(["unlock"], None, "")
+            time.sleep(pause)
 
     @property
     def _environment(self) -> Mapping[str, str]:
@@ -238,7 +271,8 @@ class BackupRepository:
         return inherited_environment({**self.secrets, **own})
 
     def _error(self, command: str, messages: str) -> BackupError:
-        return BackupError(failure_sentence(self.address, self.names, command, messages))
+        kind = RepositoryLocked if is_locked(messages) else BackupError
+        return kind(failure_sentence(self.address, self.names, command, messages))
 
 
 def _owner(stack: SavedStack) -> tuple[str, ...]:

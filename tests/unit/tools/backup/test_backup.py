@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from settings.stack import StackSettings
 from tools.bootstrap import paths
 from tools.bootstrap.restic_program import restic_program
 from tools.cli.backup import backup as backup_module
-from tools.cli.backup import stack_state
+from tools.cli.backup import restic_repository, stack_state
 from tools.cli.backup.contents.local_data import (
     copy_local_data,
     has_local_data,
@@ -26,7 +27,7 @@ from tools.cli.backup.contents.local_data import (
     replace_local_data,
     stack_folder,
 )
-from tools.cli.backup.errors import BackupError
+from tools.cli.backup.errors import BackupError, RepositoryLocked
 from tools.cli.backup.fingerprint import differences, score_urls, unchanged_records
 from tools.cli.backup.records import BACKUP, backup_lines, record_file, record_success
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, SavedStack, configured_repository
@@ -76,6 +77,47 @@ def test_repository_with_another_password_raises(repository: BackupRepository) -
         BackupRepository(repository.address, {"RESTIC_PASSWORD": "wrong"}).identifier()
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the pauses that were made; they take no time."""
+    found: list[float] = []
+    monkeypatch.setattr(restic_repository, "time", Mock(wraps=time, sleep=found.append))
+    return found
+
+
+def test_repository_that_another_program_uses_is_tried_again(
+    repository: BackupRepository, tmp_path: Path, pauses: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository.create()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/file").write_text("content")
+    stack, lock = SavedStack("a", "id-a"), Path(repository.address) / "live-lock"
+    for use in (
+        repository.identifier,
+        lambda: repository.save_folder(tmp_path / "data", stack),
+        lambda: repository.save_state("state", stack),
+        lambda: repository.delete_outdated(stack, SnapshotRetentionSettings(last=2)),
+    ):
+        lock.write_text("2")
+        pauses.clear()
+        use()
+        assert pauses == [1, 2]
+        assert capsys.readouterr().err.count("Another program uses the backups") == 1
+    assert repository.read_file(repository.latest(stack, STATE), "state.json").strip() == "state"
+
+
+def test_repository_that_stays_locked_is_given_up_and_the_backup_is_saved(
+    repository: BackupRepository, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.create()
+    (Path(repository.address) / "live-lock").write_text("9")
+    monkeypatch.setattr(restic_repository, "LOCKED_SECONDS", 0)
+    with pytest.raises(RepositoryLocked, match=r"another program uses the backups at .* by PID 1 on host by root; w"):
+        repository.delete_outdated(SavedStack("a", "id-a"), SnapshotRetentionSettings())
+    assert pauses == []
+
+
+@pytest.mark.usefixtures("pauses")
 def test_delete_outdated_after_a_killed_backup_passes_each_rule_that_is_not_zero(repository: BackupRepository) -> None:
     repository.create()
     (Path(repository.address) / "stale-lock").touch()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,9 +17,9 @@ from tools.cli.backup import chosen_backup
 from tools.cli.backup import restore as restore_module
 from tools.cli.backup.backup import backup
 from tools.cli.backup.contents.bucket_copy import OBJECTS
-from tools.cli.backup.errors import BackupError
+from tools.cli.backup.errors import BackupError, RepositoryLocked
 from tools.cli.backup.losses import MANIFEST, lost_kinds
-from tools.cli.backup.restic_repository import IDENTITY, STATE
+from tools.cli.backup.restic_repository import IDENTITY, STATE, BackupRepository
 from tools.cli.backup.restore import restore
 from tools.cli.pulumi_command import Pulumi
 
@@ -162,6 +163,18 @@ def test_backup_to_a_folder_whose_disk_is_not_mounted_is_refused(person: Callabl
     (anna.cache / "disk").rename(anna.target)
     with pytest.raises(BackupError, match="has other backups than before"):
         anna.backup()
+
+
+def test_backup_is_saved_if_outdated_ones_cannot_be_deleted(
+    person: Callable[[str], Person], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anna = person("anna")
+    locked = RepositoryLocked("another program uses the backups")
+    monkeypatch.setattr(BackupRepository, "delete_outdated", Mock(side_effect=locked))
+    assert anna.backup() == 0
+    output = capsys.readouterr().err
+    assert "The outdated backups stay until the next backup: another program uses the backups" in output
+    assert "Saved 1 files" in output
 
 
 def test_backup_to_another_target_creates_it(person: Callable[[str], Person], tmp_path: Path) -> None:
