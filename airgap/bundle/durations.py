@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.bootstrap.atomic_install import replace_file
 from tools.bootstrap.paths import cache_directory
 
 
@@ -29,10 +29,7 @@ class Durations:
 
     def _record(self, seconds: Mapping[str, float]) -> None:
         recorded = self._read() | {step: round(duration, 1) for step, duration in seconds.items()}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self.file.parent, prefix=self.file.name, delete=False) as partial:
-            partial.write(json.dumps(recorded, indent=1, sort_keys=True))
-        Path(partial.name).rename(self.file)
+        replace_file(self.file, json.dumps(recorded, indent=1, sort_keys=True))
 
     def _read(self) -> dict[str, float]:
         try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from tools.cli.backup.errors import BackupError
-from tools.cli.backup.records import record_file
+from tools.cli.backup.records import read_record, record_file, write_record
 from tools.cli.backup.restic_repository import BackupRepository
 
 
@@ -13,10 +11,11 @@ def open_repository(repository: BackupRepository, stack: str) -> None:
     """Open the repository of a stack, or create it for the first backup, and remember its id on this computer.
 
     Raises:
-        BackupError: the stack had another repository at this address, as if a disk was not mounted.
+        BackupError: the stack had another repository at this address, as if a disk was not mounted; or this computer
+            cannot remember it.
     """
     file = record_file(stack, "repository")
-    known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    known = read_record(file, "address", "id")
     found = repository.identifier()
     if known.get("address") == repository.address and found != known["id"]:
         fault = "no backups any more" if found is None else "other backups than before"
@@ -26,5 +25,4 @@ def open_repository(repository: BackupRepository, stack: str) -> None:
         )
     if found is None:
         repository.create()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"address": repository.address, "id": found or repository.identifier()}))
+    write_record(file, {"address": repository.address, "id": str(found or repository.identifier())})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mlplatform.monitoring.scraping import NAMESPACE
 
+from tools.bootstrap.atomic_install import replace_file
+from tools.bootstrap.console import log_message
 from tools.bootstrap.file_lock import LockIsHeld, file_lock
 from tools.bootstrap.paths import cache_directory
 from tools.cli.backup.errors import BackupError
@@ -40,10 +42,38 @@ def stack_lock(stack: str) -> Iterator[None]:
 
 
 def record_success(stack: str, kind: str) -> None:
-    """Record that a backup or a drill has succeeded now."""
-    file = record_file(stack, kind)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"time": datetime.now(UTC).isoformat()}))
+    """Record that a backup or a drill has succeeded now.
+
+    Raises:
+        BackupError: the record cannot be written.
+    """
+    write_record(record_file(stack, kind), {"time": datetime.now(UTC).isoformat()})
+
+
+def write_record(file: Path, record: Mapping[str, str]) -> None:
+    """Replace the record in a file.
+
+    Raises:
+        BackupError: it cannot be written, as on a full disk.
+    """
+    try:
+        replace_file(file, json.dumps(record))
+    except OSError as error:
+        raise BackupError(f"{file} cannot be written: {error.strerror}; repair the cause and try again") from None
+
+
+def read_record(file: Path, *names: str) -> dict[str, str]:
+    """Return the record in a file, which has these names; {} without a record, or with one that is invalid."""
+    try:
+        found = json.loads(file.read_text())
+        if not set(names) <= found.keys():
+            raise ValueError
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError):
+        log_message(f"{file} is no valid record, and is ignored; the next success replaces it")
+        return {}
+    return dict(found)
 
 
 def renew_lease(kubeconfig: str, kind: str) -> None:
@@ -62,11 +92,11 @@ def renew_lease(kubeconfig: str, kind: str) -> None:
 def backup_lines(stack: str) -> Iterator[str]:
     """Yield a line on the last backup and one on the last drill, as this computer has recorded them."""
     for kind, limit in OVERDUE.items():
-        file = record_file(stack, kind)
-        if not file.exists():
+        record = read_record(record_file(stack, kind), "time")
+        if not record:
             yield f"  {kind}: none from this computer yet: run `make {kind} STACK={stack}`"
             continue
-        time = datetime.fromisoformat(json.loads(file.read_text())["time"])
+        time = datetime.fromisoformat(record["time"])
         age = datetime.now(UTC) - time
         overdue = f", overdue: run `make {kind} STACK={stack}`" if age > limit else ""
         yield f"  {kind}: {time:%Y-%m-%d %H:%M} UTC, {age.days} days and {age.seconds // 3600} hours ago{overdue}"

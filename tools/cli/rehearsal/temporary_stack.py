@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from infra.errors import UserError
+from tools.bootstrap.atomic_install import replace_file
 from tools.bootstrap.console import log_message
 from tools.bootstrap.file_lock import LockIsHeld, file_lock
 from tools.bootstrap.paths import PROJECT, cache_directory
@@ -51,7 +52,7 @@ def temporary_stack(name: str, down: Down) -> Iterator[Pulumi]:
 
 def write_marked_settings(stack: Pulumi, settings: Mapping[str, Any]) -> None:
     """Write the settings of a temporary stack by `namespace:name` to its file."""
-    _file(stack).write_text(MARK + yaml.safe_dump({"config": dict(settings)}))
+    replace_file(_file(stack), MARK + yaml.safe_dump({"config": dict(settings)}))
 
 
 def _remove_killed(stack: Pulumi, down: Down) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sqlite3
 import time
@@ -29,6 +30,7 @@ from tools.cli.backup.contents.local_data import (
 )
 from tools.cli.backup.errors import BackupError, RepositoryLocked
 from tools.cli.backup.fingerprint import differences, score_urls, unchanged_records
+from tools.cli.backup.known_repository import open_repository
 from tools.cli.backup.records import BACKUP, backup_lines, record_file, record_success
 from tools.cli.backup.restic_repository import DATA, STATE, BackupRepository, SavedStack, configured_repository
 from tools.cli.backup.restore import restore
@@ -285,6 +287,37 @@ def test_backup_lines_report_the_age_and_what_is_overdue() -> None:
     record_file("a", BACKUP).write_text('{"time": "2020-01-01T00:00:00+00:00"}')
     backup, _ = backup_lines("a")
     assert backup.endswith("ago, overdue: run `make backup STACK=a`")
+
+
+@pytest.mark.parametrize("content", ["", '{"time": "20', "[]", "{}"])
+def test_record_that_is_invalid_is_ignored_and_named(content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in (BACKUP, "repository"):
+        record_file("a", kind).parent.mkdir(parents=True, exist_ok=True)
+        record_file("a", kind).write_text(content)
+    backup, _ = backup_lines("a")
+    assert backup.endswith("none from this computer yet: run `make backup STACK=a`")
+    assert f"{record_file('a', BACKUP)} is no valid record" in capsys.readouterr().err
+    open_repository(Mock(address="/backups", **{"identifier.return_value": "1"}), "a")
+    assert f"{record_file('a', 'repository')} is no valid record" in capsys.readouterr().err
+    record_success("a", BACKUP)
+    assert "0 days and 0 hours ago" in next(backup_lines("a"))
+
+
+def test_record_on_a_full_disk_stays_as_it_was() -> None:
+    record_success("a", BACKUP)
+    open_repository(Mock(address="/backups", **{"identifier.return_value": "1"}), "a")
+    before = {file: file.read_text() for file in record_file("a", BACKUP).parent.iterdir()}
+    # As a full disk: files can be opened, not written.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(BackupError, match=r"a\.backup\.json cannot be written: File too large"):
+            record_success("a", BACKUP)
+        with pytest.raises(BackupError, match=r"a\.repository\.json cannot be written: File too large"):
+            open_repository(Mock(address="/backups", **{"identifier.return_value": "1"}), "a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {file: file.read_text() for file in record_file("a", BACKUP).parent.iterdir()} == before
 
 
 def test_second_backup_or_restore_of_a_stack_at_the_same_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -121,6 +122,20 @@ def test_stack_that_cannot_be_destroyed_stays_for_the_next_command(computer: Com
     with temporary_stack.temporary_stack(NAME, computer.down):
         pass
     assert computer.is_clean
+
+
+def test_settings_that_cannot_be_written_leave_the_mark(computer: Computer) -> None:
+    """A stack without the mark would be that of a person, and no later drill could begin."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with temporary_stack.temporary_stack(NAME, computer.down) as stack:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk: files can be opened, not written
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                write_settings(stack, {"infra:cluster": "none"}, frozenset())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert computer.file.read_text().startswith(temporary_stack.MARK)
+        assert list(computer.file.parent.glob(f".{computer.file.name}*")) == []
 
 
 def test_second_drill_of_a_stack_at_the_same_time_is_refused(computer: Computer) -> None:
