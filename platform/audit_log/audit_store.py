@@ -115,6 +115,12 @@ class AuditStore:
             for row in connection.execute("SELECT * FROM entries ORDER BY time"):
                 yield list(row)
 
+    def delete(self, rows: Iterable[list[Any]]) -> None:
+        """Delete entries that `rows` returned; one that was counted again since then stays."""
+        equal = " AND ".join(f"{name} = ?" for name in [*NAMES, "count"])
+        with self._connection() as connection:
+            connection.executemany(f"DELETE FROM entries WHERE {equal}", rows)
+
     def merge(self, rows: Iterable[list[Any]]) -> None:
         """Add entries that `rows` of another file returned; of equal entries, the greater count stays."""
         greater = "UPDATE SET count = max(count, excluded.count)"

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mlplatform.audit_log.audit_store import AuditEntry, AuditSearch, AuditStore, parsed_entry
+from mlplatform.audit_log.audit_store import AuditEntry, AuditSearch, AuditStore
 
 from infra.errors import UserError
 from infra.local.computer_user import computer_user
@@ -71,11 +71,11 @@ class _DoorLog:
         return found
 
     def take_over(self, stack: str) -> None:
-        """Add the entries of this computer's file, and empty it."""
+        """Add the entries of this computer's file, and delete them there; entries added meanwhile stay."""
         local = _local_store(stack)
-        entries = local.search(AuditSearch(limit=1000))
-        self.add_once([parsed_entry({name: each[name] for name in each if name != "count"}) for each in entries])
-        local.forget(0, time.time() + 1)
+        rows = list(local.rows())
+        self.add_once([AuditEntry(*values) for *values, _count in rows])
+        local.delete(rows)
 
 
 @contextmanager

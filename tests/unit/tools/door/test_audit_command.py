@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,30 @@ def test_entry_of_a_command_waits_on_this_computer_while_the_log_is_away(
     assert {each["user"] for each in found} == {computer_user()}
     record_action("lab", DOOR, "restored", "lab", "data of lab")
     assert len(log.search(AuditSearch(contains="1a2b"))) == 2
+
+
+def test_entries_beyond_a_thousand_and_those_added_meanwhile_are_not_lost(
+    cache: Path, log: _DoorLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = int(time.time())
+    local = audit_entries._local_store("lab")
+    local.add_once([AuditEntry(now - number, "ann@pc", "made a token", f"many.{number}") for number in range(1100)])
+    add_once, meanwhile = log.add_once, [AuditEntry(now, "ann@pc", "made a token", "many.meanwhile")]
+
+    def adding(entries: Sequence[AuditEntry]) -> None:
+        local.add(meanwhile)
+        local.add([entries[-1]])  # counted again
+        meanwhile.clear()
+        add_once(entries)
+
+    monkeypatch.setattr(log, "add_once", adding)
+    log.take_over("lab")
+    assert len(log.search(AuditSearch(contains="many.", limit=2000))) == 1100
+    assert {each["target"] for each in local.search(AuditSearch())} == {"many.meanwhile", "many.0"}
+    monkeypatch.setattr(log, "add_once", add_once)
+    log.take_over("lab")
+    assert len(log.search(AuditSearch(contains="many.", limit=2000))) == 1101
+    assert local.search(AuditSearch()) == []
 
 
 def test_audit_of_a_stack_without_a_door_prints_the_entries_of_this_computer(
