@@ -107,15 +107,22 @@ class Pulumi:
     def run(self, *arguments: str) -> int:
         """Run a command on this terminal and return its exit code.
 
-        Pulumi handles Ctrl-C and SIGTERM itself: it finishes the operations that have begun.
+        Pulumi handles Ctrl-C and SIGTERM itself: it finishes the operations that have begun. Afterwards, both have the
+        meaning of before.
         """
-        signal.signal(signal.SIGINT, lambda *_: None)  # before the start, so that Ctrl-C cannot end only this process
-        with status_lines() as variables, temporary_folder() as folder:
-            environment = {**self.environment, **variables, **folder}
-            process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=environment)
-            signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-            with recorded(process.pid):
-                code = process.wait()
+        # Before the start, so that Ctrl-C cannot end only this process.
+        interrupt = signal.signal(signal.SIGINT, lambda *_: None)
+        terminate = signal.getsignal(signal.SIGTERM)
+        try:
+            with status_lines() as variables, temporary_folder() as folder:
+                environment = {**self.environment, **variables, **folder}
+                process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=environment)
+                signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+                with recorded(process.pid):
+                    code = process.wait()
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(signal.SIGTERM, terminate)
         return code if code >= 0 else 128 - code  # a shell's exit code for a signal
 
     def _formatted(self, hint: str) -> str:

@@ -325,6 +325,18 @@ class TestCommands:
         assert files
         assert not [file for file in files if Path(file).exists()]
 
+    @pytest.mark.usefixtures("pulumi")
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_signal_after_a_command_of_pulumi_has_its_meaning_of_before(self, number: signal.Signals) -> None:
+        """A restore and a drill go on for minutes after their first `up`."""
+        program = (
+            "import os, signal, sys\nfrom tools.cli.pulumi_command import Pulumi\n"
+            f"assert Pulumi('dev').run('up') == 0\nos.kill(os.getpid(), {int(number)})\nsys.exit('it goes on')"
+        )
+        finished = subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, capture_output=True, text=True)
+        assert finished.returncode == -number
+        assert "it goes on" not in finished.stderr
+
     def test_preview_checks_the_policies_and_prints_a_report(self, pulumi: Path) -> None:
         (pulumi / "behavior").write_text('[ "$1" = stack ] || { echo \'{"changeSummary": {"same": 3}}\'; exit 7; }')
         finished = run_cli("preview", "--stack", "dev", "--target", "urn")
