@@ -25,11 +25,17 @@ def replace_lost_volume(kubeconfig: str) -> None:
     """Replace the volume of MLflow by an empty one on any node, and return when MLflow is ready.
 
     Raises:
-        BackupError: MLflow is ready, so its volume is not lost; or MLflow did not become ready on the new volume.
+        BackupError: MLflow is ready, so its volume is not lost; its claim is missing; or MLflow did not become ready on
+            the new volume.
     """
     if _is_ready(kubeconfig):
         raise BackupError("MLflow is ready, so its volume is not lost; remove --new-volume")
     claim = _claim(kubeconfig)
+    if claim is None:
+        raise BackupError(
+            "the claim of MLflow's volume is missing, as after an interrupted --new-volume. Run `make up`, which "
+            "creates it, and then `make restore` without --new-volume"
+        )
     _replace_claim(kubeconfig, claim)
 
     def ready() -> bool | None:
@@ -49,13 +55,17 @@ def _is_ready(kubeconfig: str) -> bool:
     return bool(_read(kubeconfig, "deployment", NAME, *IN_NAMESPACE)["status"].get("readyReplicas"))
 
 
-def _claim(kubeconfig: str) -> dict[str, Any]:
-    return _read(kubeconfig, "pvc", NAME, *IN_NAMESPACE)
+def _claim(kubeconfig: str) -> dict[str, Any] | None:
+    """Return the claim of MLflow's volume, None if it does not exist."""
+    command = ["get", "pvc", NAME, "--ignore-not-found", "--output", "json", *IN_NAMESPACE]
+    found = kubectl_output(kubeconfig, command)
+    return dict(json.loads(found)) if found else None
 
 
 def _selected_node_is_lost(kubeconfig: str) -> bool:
     """Return True if the claim belongs to a node that is not ready or does not exist."""
-    selected = _claim(kubeconfig)["metadata"].get("annotations", {}).get(SELECTED_NODE)
+    claim = _claim(kubeconfig)
+    selected = claim["metadata"].get("annotations", {}).get(SELECTED_NODE) if claim else None
     return selected is not None and selected not in _ready_nodes(kubeconfig)
 
 
@@ -69,7 +79,7 @@ def _ready_nodes(kubeconfig: str) -> set[str]:
 
 
 def _replace_claim(kubeconfig: str, claim: Mapping[str, Any]) -> None:
-    kubectl_output(kubeconfig, ["delete", "pvc", NAME, "--wait=false", *IN_NAMESPACE])
+    kubectl_output(kubeconfig, ["delete", "pvc", NAME, "--ignore-not-found", "--wait=false", *IN_NAMESPACE])
     # The pod of a machine that is off never ends by itself, and the claim stays while a pod uses it.
     delete_pods = ["delete", "pods", "--all", "--force", "--grace-period=0", *IN_NAMESPACE]
     kubectl_output(kubeconfig, delete_pods)

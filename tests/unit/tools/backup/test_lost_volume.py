@@ -117,3 +117,14 @@ def test_mlflow_that_does_not_become_ready_is_an_error(
     monkeypatch.setattr(lost_volume, "ROLLOUT_SECONDS", 0)
     with pytest.raises(BackupError, match="MLflow is not ready on its new volume"):
         replace_lost_volume("kubeconfig")
+
+
+def test_repetition_of_an_interrupted_replacement_names_the_command_that_creates_the_claim(
+    install: Callable[[str], Path],
+) -> None:
+    folder = install("")
+    (folder / "claim").write_text("")
+    with pytest.raises(BackupError, match=r"claim of MLflow's volume is missing, .* Run `make up`, which creates it"):
+        replace_lost_volume("kubeconfig")
+    assert "get pvc mlflow --ignore-not-found" in (folder / "calls").read_text()
+    assert verbs(folder) == []
