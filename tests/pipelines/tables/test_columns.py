@@ -213,3 +213,10 @@ def test_data_page_shows_columns_missing_values_and_warnings() -> None:
     assert "120 rows, 7 features, regression of price in k&lt;EUR&gt;" in page
     assert '<li class="warning">column x: &lt;b&gt;</li>' in page
     assert all(f"<td>{name}</td>" in page for name in parsed.features)
+
+
+@pytest.mark.parametrize("kind", ["number", "integer", "boolean", "date"])
+def test_data_page_shows_a_column_without_values(kind: str) -> None:
+    parsed = parse(csv_of("", "").replace(b"x,y", b"x,z"), {"type": kind, "missing": True})
+    assert find_suspicions(parsed)[0] == "column x: 100% of the values are missing"
+    assert f"<td>x</td><td>{kind}</td><td>100.0%</td><td></td>" in data_page(parsed, [])

@@ -55,6 +55,8 @@ def _feature_row(schema: ColumnSchema, column: Column, explained: float) -> str:
         numbers = ["", "", ""]
         counts = np.bincount(present.astype(np.int64), minlength=len(schema["categories"]))[:MOST_BARS]
         title = ", ".join(schema["categories"][:MOST_BARS])
+    elif not len(present):
+        numbers, counts, title = ["", "", ""], np.zeros(1, np.int64), "no values"
     else:
         numbers = [f"{value:.6g}" for value in (present.min(), present.mean(dtype=np.float64), present.max())]
         counts = np.histogram(present.astype(np.float64), bins=MOST_BARS)[0]
@@ -91,7 +93,7 @@ def _correlations(table: Table) -> str:
     ordered = {
         schema["name"]: column.astype(np.float64)
         for schema, column in kinds
-        if schema["type"] != ColumnType.CATEGORY and np.nanmin(column) < np.nanmax(column)
+        if schema["type"] != ColumnType.CATEGORY and len(np.unique(column[~np.isnan(column)])) > 1
     }
     matrix = pd.DataFrame(ordered).corr().to_numpy()
     first, second = np.triu_indices(len(ordered), 1)
