@@ -20,7 +20,7 @@ def score_csv(
     content: bytes, model: ModelDirectory, target: str, csv_format: CsvFormat = DETECTED
 ) -> tuple[bytes, int]:
     """Return a table with the columns of the predictions as CSV, and its number of rows."""
-    (unit,) = find_units([DataFile("table", "", partial(BytesIO, content))])
+    (unit,) = find_units([DataFile("table", "", partial(BytesIO, content))], csv_format)
     read = pa.concat_tables(read_chunks(unit, csv_format))
     scored = BatchScorer(model, target, csv_format.decimal).score(read)
     return to_csv(scored, header=True), scored.num_rows

@@ -1,4 +1,4 @@
-"""The error of a step whose input the user can correct."""
+"""The errors of a step whose input the user can correct."""
 
 
 class StepError(SystemExit):
@@ -6,3 +6,7 @@ class StepError(SystemExit):
 
     It is a `SystemExit`, so that the message is the last line of the step's log, without a traceback.
     """
+
+
+class NoRowsError(StepError):
+    """A file of data that has no rows, or not even a header."""

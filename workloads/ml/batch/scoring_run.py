@@ -63,7 +63,7 @@ class ScoringRun:
     @cached_property
     def units(self) -> list[Unit]:
         """Return the units of the files."""
-        return find_units(self.files)
+        return find_units(self.files, self.csv_format)
 
     def require_separate(self, destination: str) -> None:
         """Require that the predictions neither replace the data nor become data of the next run.

@@ -15,7 +15,7 @@ from io import BufferedReader, RawIOBase, StringIO
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from workloads.ml.errors import StepError
+from workloads.ml.errors import NoRowsError, StepError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +83,7 @@ def stream_csv(content: Iterable[bytes], csv_format: CsvFormat) -> tuple[list[st
             break
         head = longer
     if header is None:
-        raise StepError("the data are not a CSV table: the file is empty")
+        raise NoRowsError("the data are not a CSV table: the file is empty")
     return header, _parse_rows(chain([rest], text), len(header), separator)
 
 
@@ -122,7 +122,7 @@ def _parse_rows(text: Iterable[str], columns: int, separator: str) -> Iterator[p
         if "Empty CSV" not in str(error):
             raise StepError(f"the data are not a CSV table: {error}") from None
     if not rows:
-        raise StepError("the data have a header but no rows")
+        raise NoRowsError("the data have a header but no rows")
 
 
 class ByteStream(RawIOBase):

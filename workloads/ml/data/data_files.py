@@ -8,6 +8,7 @@ from functools import partial
 from io import RawIOBase
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from workloads.ml.data.storage import (
     blob_errors,
@@ -27,6 +28,9 @@ CONTENT_KEYS = ("ETag", "etag", "Content-MD5", "Digest")
 TIME_KEYS = ("mtime", "created", "LastModified", "Last-Modified")
 """Properties that change when a file is written."""
 
+EMPTY_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+"""Cell of a folder's name that stands for an empty cell."""
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -43,6 +47,16 @@ class DataFile:
     version: str
     opened: Callable[[], Any]
     folder: str = ""
+
+    @property
+    def partition(self) -> dict[str, str | None]:
+        """Return the cells that the names of its folders give to all rows, by column, as in `region=eu/part.parquet`.
+
+        Spark, Hive and pandas write partitioned tables so, without these columns in the files.
+        """
+        names = self.address.removeprefix(self.folder).split("/")[:-1] if self.folder else []
+        cells = (name.split("=", 1) for name in names if "=" in name)
+        return {unquote(column): None if cell == EMPTY_PARTITION else unquote(cell) for column, cell in cells}
 
     def open(self) -> IO[bytes]:
         """Return the content as a stream.

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from shutil import copyfileobj
 from typing import IO, TYPE_CHECKING
 
+from workloads.ml.data.columns import name_key
 from workloads.ml.data.csv_reader import CsvFormat, stream_csv
 from workloads.ml.data.data_files import DataFile
 from workloads.ml.data.storage import failure
 from workloads.ml.data.table import PARQUET_MAGIC, check_names
-from workloads.ml.errors import StepError
+from workloads.ml.errors import NoRowsError, StepError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,17 +53,28 @@ class Unit:
     row_groups: tuple[int, ...] | None = None
 
 
-def find_units(files: Sequence[DataFile]) -> list[Unit]:
-    """Return the units of the files.
+def find_units(files: Sequence[DataFile], csv_format: CsvFormat) -> list[Unit]:
+    """Return the units of the files; a file without rows has none.
+
+    Args:
+        files: The files in order.
+        csv_format: Properties of CSV files that are not detected.
 
     Raises:
-        StepError: A file cannot be read, or files have different formats.
+        StepError: A file cannot be read, no file has rows, or files have different formats.
     """
     found: list[tuple[DataFile, int, tuple[int, ...] | None]] = []
     for file in files:
         with file.open() as stream:
             groups = _row_groups(stream, file) if _read(stream, len(PARQUET_MAGIC), file) == PARQUET_MAGIC else None
-        found += [(file, 0, None)] if groups is None else [(file, *each) for each in groups]
+        if groups is not None:
+            found += [(file, *each) for each in groups]
+        elif len(files) == 1 or _has_rows(file, csv_format):
+            found.append((file, 0, None))
+    if not found:
+        raise NoRowsError(
+            "the data have a header but no rows" if len(files) == 1 else f"no file of {files[0].folder} has rows"
+        )
     units = [Unit(number, *each) for number, each in enumerate(found)]
     formats = {unit.row_groups is None: unit.file.address for unit in units}
     if len(formats) > 1:
@@ -69,8 +82,22 @@ def find_units(files: Sequence[DataFile]) -> list[Unit]:
     return units
 
 
-def read_chunks(unit: Unit, csv_format: CsvFormat) -> Iterator[pa.Table]:
+def _has_rows(file: DataFile, csv_format: CsvFormat) -> bool:
+    """Return True if a CSV file has rows, or cannot be read: the reader of its unit then says why."""
+    with closing(read_chunks(Unit(0, file), csv_format)) as chunks:
+        try:
+            next(chunks)
+        except NoRowsError:
+            return False
+        except StepError:
+            return True
+    return True
+
+
+def read_chunks(unit: Unit, csv_format: CsvFormat) -> Generator[pa.Table, None, None]:
     """Yield the rows of a unit, with unique column names; cells of a CSV file are text.
+
+    The columns of the file's folders follow those of the file, as text, unless the file has them itself.
 
     Raises:
         StepError: The file cannot be read, has no rows, or a column has no unique name.
@@ -90,17 +117,28 @@ def read_chunks(unit: Unit, csv_format: CsvFormat) -> Iterator[pa.Table]:
             if not checked:
                 check_names(names, table)
                 checked = True
-            yield table.rename_columns(names)
+            yield _with_partition(table.rename_columns(names), unit.file.partition)
+
+
+def _with_partition(table: pa.Table, cells: Mapping[str, str | None]) -> pa.Table:
+    """Return the table with a column for each cell of the folders' names."""
+    import pyarrow as pa
+
+    known = {name_key(name) for name in table.column_names}
+    for name, cell in cells.items():
+        if name_key(name) not in known:
+            table = table.append_column(name, pa.repeat(pa.scalar(cell, pa.string()), table.num_rows))
+    return table
 
 
 def _row_groups(stream: IO[bytes], file: DataFile) -> list[tuple[int, tuple[int, ...]]]:
     """Return the first row and the row groups of each unit of a Parquet file."""
     metadata = _parquet(stream, file).metadata
-    if not metadata.num_rows:
-        raise StepError("the data have a header but no rows")
     units: list[tuple[int, tuple[int, ...]]] = []
     row = 0
     for group in range(metadata.num_row_groups):
+        if not metadata.row_group(group).num_rows:
+            continue
         if units and row - units[-1][0] < UNIT_ROWS:
             units[-1] = (units[-1][0], (*units[-1][1], group))
         else:

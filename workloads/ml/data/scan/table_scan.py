@@ -54,7 +54,7 @@ class TableScan:
 
     def __init__(self, source: TableSource, spread: Spread = one_by_one) -> None:
         self._source, self._reader, self._spread = source, UnitReader(source), spread
-        self._units = find_units(source.files)
+        self._units = find_units(source.files, source.csv_format)
         found: list[UnitFacts] = list(spread(self._reader.facts, self._units))
         self._starts = [0, *accumulate(each.rows for each in found)]
         facts = _merge(source, self._units, found)
