@@ -79,3 +79,11 @@ def test_cells_that_no_model_reads_are_refused_with_the_remedy(cells: list[Any],
     assert f"column x: its cells are of the type {kind}, which no model reads" in str(refused.value)
     assert "`columns: {x: ignore}`" in str(refused.value)
     assert parse(parquet_of(cells), x="ignore").features == ["y"]
+
+
+def test_timestamps_of_spark_are_read_outside_of_the_years_that_nanoseconds_have() -> None:
+    moments = [datetime.datetime(9999, 12, 31), datetime.datetime(1600, 1, 1)] * (ROWS // 2)
+    content = io.BytesIO()
+    columns = {"x": pa.array(moments, pa.timestamp("us")), "kind": KINDS}
+    parquet.write_table(pa.table(columns), content, use_deprecated_int96_timestamps=True)
+    assert parse(content.getvalue()).rows[:2, 0].tolist() == [2932896, -135140]

@@ -168,7 +168,12 @@ def _parquet(stream: IO[bytes], file: DataFile) -> ParquetFile:
 
     try:
         # A stream buffer for each column: otherwise memory holds whole row groups.
-        return parquet.ParquetFile(_seekable(stream, file), buffer_size=COLUMN_BUFFER_BYTES, pre_buffer=False)
+        return parquet.ParquetFile(
+            _seekable(stream, file),
+            buffer_size=COLUMN_BUFFER_BYTES,
+            pre_buffer=False,
+            coerce_int96_timestamp_unit="us",  # nanoseconds would wrap around outside of the years 1678 to 2261
+        )
     except (pa.ArrowException, OSError) as error:
         raise StepError(f"the data begin like a Parquet file but cannot be read: {error}") from None
 
