@@ -35,7 +35,7 @@ class ColumnSection(Section):
     missing: bool | Literal["drop"] = False
     """Allow empty cells. `drop` leaves out the rows in which the cell is empty; a target takes only that."""
     missing_texts: list[CellText] = Field(default_factory=list)
-    """Texts that mean an empty cell, such as `NA`."""
+    """Texts that mean an empty cell, such as `NA`. A text that is a number or a date stands for all its spellings."""
     categories: list[CellText] = Field(default_factory=list)
     """All categories in their order. Unset: those of the data, sorted."""
     unknown: bool = False

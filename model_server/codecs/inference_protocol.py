@@ -11,7 +11,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from model_server.codecs.input_columns import InputColumn, NumberInput
+from model_server.codecs.base_column import InputColumn
+from model_server.codecs.input_columns import NumberInput
 from model_server.codecs.json_decoder import decode_json, describe_value, is_object
 from model_server.codecs.row_reader import RowReader
 from model_server.codecs.tensors import BINARY_TYPES, DATATYPES, Tensor, read_json_tensor, take_binary_tensor

@@ -7,27 +7,18 @@ in UTC. A missing value: NaN.
 from __future__ import annotations
 
 import math
-import re
 import struct
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.codecs.json_decoder import describe_value
+from model_server.codecs.base_column import NUMBER, NUMBER_TYPES, InputColumn, rounded_too
 from model_server.codecs.tensors import TEXTS
-from model_server.errors import RequestError
 from model_server.model.model_package import LARGEST, Feature, ModelSignature
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-"""A number in CSV. Python's `float` would also accept 1_000, infinity and nan."""
-DIGITS = re.compile(r"[+-]?\d{1,300}", re.ASCII)
-NUMBER_TYPES: frozenset[type] = frozenset({int, float})
-BOOLEANS = {"true": True, "false": False}
-"""Booleans in CSV, in lower case."""
 EXACT_INTEGERS = 1 << 24
 """Up to here, float32 has every integer."""
 EXACT_IN_DOUBLE = 1 << 53
@@ -39,78 +30,22 @@ LAST_DAY = (datetime.max.replace(tzinfo=UTC) - EPOCH) // DAY
 float32 = struct.Struct("f")
 
 
-class InputColumn(ABC):
-    """A column of requests. Its methods raise RequestError without a row for an invalid value."""
+class ListedNumbers(InputColumn):
+    """A column whose missing values may be numbers that the signature lists."""
 
-    datatype: str
-    """Datatype of its tensor in the open inference protocol."""
+    def _read_missing_texts(self) -> Iterable[float]:
+        numbers = np.array([float(text) for text in self.feature.missing_texts if NUMBER.fullmatch(text)], np.float64)
+        return rounded_too(numbers)
 
-    def __init__(self, feature: Feature) -> None:
-        self.feature = feature
-        self.name = feature.name
-        self.missing = feature.missing
-        self.low, self.high = feature.bounds()
-        self._missing_texts = {*feature.missing_texts, ""} if self.datatype == TEXTS else {*feature.missing_texts}
-        is_number = isinstance(self, NumberInput)
-        self.missing_numbers = {float(text) for text in feature.missing_texts if is_number and NUMBER.fullmatch(text)}
-        """Numbers that are missing values, as in data with 999 for an unknown age."""
-
-    def encode(self, value: Any) -> float:
-        """Return the number of a decoded value. Missing values are None, NaN, and the texts of the signature.
-
-        An empty text is a missing value too where texts are expected.
-        """
-        if self.missing:
-            is_missing = value in self._missing_texts if type(value) is str else self._is_missing(value)
-            if is_missing:
-                return math.nan
-        return self._encode(value)
-
-    def encode_all(self, values: Sequence[Any]) -> Sequence[float] | NDArray[np.float64]:
-        """Return the numbers of decoded values."""
-        return [self.encode(value) for value in values]
-
-    def check_encoded(self, value: Any) -> float:
-        """Return a number that the caller encoded; None and NaN are missing values."""
-        if self.missing and self._is_missing(value):
-            return math.nan
-        return self._check_encoded(value)
-
-    def _is_missing(self, value: Any) -> bool:
-        return value is None or value != value or (type(value) in NUMBER_TYPES and value in self.missing_numbers)
-
-    def read_cell(self, cell: str) -> Any:
-        """Return the decoded value of a cell of a CSV file; None for an empty one."""
-        cell = cell.strip()
-        if not cell:
-            return None
-        if DIGITS.fullmatch(cell):
-            return int(cell)
-        return float(cell) if NUMBER.fullmatch(cell) else BOOLEANS.get(cell.lower(), cell)
-
-    def decode(self, number: float) -> Any:
-        """Return the value that is encoded as this number, or as the nearest possible one."""
-        return number
-
-    @property
-    @abstractmethod
-    def allowed(self) -> str:
-        """The values of the column, for messages."""
-
-    @abstractmethod
-    def _encode(self, value: Any) -> float:
-        pass
-
-    def _check_encoded(self, value: Any) -> float:
-        return self._encode(value)
-
-    def _error(self, code: str, value: Any, allowed: str | None = None) -> RequestError:
-        or_missing = ", or null (in CSV an empty cell) for a missing value" if self.missing else ""
-        message = f"{self.name}: expected {allowed or self.allowed}{or_missing}, got {describe_value(value)}"
-        return RequestError(422, code, message, field=self.name)
+    def _is_listed(self, value: Any) -> bool:
+        if not self.missing_numbers or type(value) is bool:
+            return super()._is_listed(value)
+        if type(value) is str and NUMBER.fullmatch(value.strip()):
+            value = float(value)
+        return value in self.missing_numbers if type(value) in NUMBER_TYPES else super()._is_listed(value)
 
 
-class NumberInput(InputColumn):
+class NumberInput(ListedNumbers):
     """A column of numbers; booleans are 0 and 1 if the training data had no other values."""
 
     datatype = "FP64"
@@ -179,7 +114,7 @@ class IntegerInput(NumberInput):
         return number
 
 
-class BooleanInput(InputColumn):
+class BooleanInput(ListedNumbers):
     """A column of booleans; the numbers 0 and 1 are booleans too, because many clients have no others."""
 
     datatype = "BOOL"
@@ -202,7 +137,12 @@ class CategoryInput(InputColumn):
 
     def __init__(self, feature: Feature) -> None:
         super().__init__(feature)
-        self._codes = {category: float(code) for code, category in enumerate(feature.categories)}
+        self._count = len(feature.categories)
+        self._codes = {
+            category: float(code)
+            for code, category in enumerate(feature.categories)
+            if category not in feature.missing_texts
+        }
 
     @property
     def allowed(self) -> str:
@@ -213,8 +153,10 @@ class CategoryInput(InputColumn):
 
     def encode(self, value: Any) -> float:
         """Return the index of a category; an empty text is a missing value unless it is a category."""
-        if type(value) is str and value in self._codes:
-            return self._codes[value]
+        if type(value) is str:
+            code = self._codes.get(value, self._codes.get(value.strip()))
+            if code is not None:
+                return code
         return super().encode(value)
 
     def read_cell(self, cell: str) -> str:
@@ -226,13 +168,13 @@ class CategoryInput(InputColumn):
         return self.feature.categories[round(number)]
 
     def _encode(self, value: Any) -> float:
-        if type(value) is str and value and self.feature.unknown:
+        if type(value) is str and value.strip() and self.feature.unknown:
             return math.nan
         raise self._error("unknown_category", value)
 
     def _check_encoded(self, value: Any) -> float:
-        if type(value) not in NUMBER_TYPES or not 0 <= value < len(self._codes) or value != math.floor(value):
-            raise self._error("unknown_category", value, f"an index from 0 to {len(self._codes) - 1}")
+        if type(value) not in NUMBER_TYPES or not 0 <= value < self._count or value != math.floor(value):
+            raise self._error("unknown_category", value, f"an index from 0 to {self._count - 1}")
         return float(value)
 
 
@@ -260,20 +202,35 @@ class DateInput(InputColumn):
         return iso_date(number)
 
     def _encode(self, value: Any) -> float:
-        try:
-            moment = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
-            raise self._error("not_a_date", value) from None
-        days = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) / DAY
+        days = days_of(value)
+        if days is None:
+            raise self._error("not_a_date", value)
         if not self.low <= days <= self.high:
             raise self._error("out_of_range", value)
         return days
+
+    def _read_missing_texts(self) -> Iterable[float]:
+        days = [days_of(text) for text in self.feature.missing_texts]
+        return rounded_too(np.array([each for each in days if each is not None], np.float64))
+
+    def _is_listed(self, value: Any) -> bool:
+        is_date = bool(self.missing_numbers) and type(value) is str and days_of(value) in self.missing_numbers
+        return is_date or super()._is_listed(value)
 
     def _check_encoded(self, value: Any) -> float:
         if type(value) not in NUMBER_TYPES or not self.low <= value <= self.high:
             raise self._error("out_of_range", value, f"days since 1970-01-01 from {self.low:.6g} to {self.high:.6g}")
         number: float = value
         return number
+
+
+def days_of(value: Any) -> float | None:
+    """Return the days since 1970-01-01 of a date in ISO 8601, None for another value."""
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except (AttributeError, ValueError):
+        return None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) / DAY
 
 
 def iso_date(days: float) -> str:

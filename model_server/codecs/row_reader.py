@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from model_server.codecs.input_columns import NUMBER_TYPES, NumberInput, input_columns
+from model_server.codecs.base_column import NUMBER_TYPES
+from model_server.codecs.input_columns import NumberInput, input_columns
 from model_server.codecs.json_decoder import describe_value, first_duplicate, is_object
 from model_server.errors import RequestError
 from model_server.model.model_package import ModelSignature

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from model_server.codecs.base_column import InputColumn
 from model_server.codecs.input_columns import (
     BooleanInput,
     CategoryInput,
     DateInput,
-    InputColumn,
     IntegerInput,
     NumberInput,
     input_columns,

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from flask import render_template
 
 from model_server.catalog import ModelCatalog
-from model_server.codecs.input_columns import InputColumn, input_columns
+from model_server.codecs.base_column import InputColumn
+from model_server.codecs.input_columns import input_columns
 from model_server.http.openapi_schemas import examples
 from model_server.http.responses import Response
 from model_server.model.model import Model

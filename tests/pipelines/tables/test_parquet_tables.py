@@ -13,6 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from workloads.ml.data import table
+from workloads.ml.data.encoding import encode_rows
 from workloads.ml.data.scan import table_scan
 from workloads.ml.errors import StepError
 
@@ -68,6 +69,33 @@ def test_integers_that_no_double_has_are_codes_or_rounded_numbers() -> None:
     assert parse(content, x="number").rows[0, 0] == np.float32(codes[0])
 
 
+def test_timestamps_of_spark_are_read_outside_of_the_years_that_nanoseconds_have() -> None:
+    moments = [datetime.datetime(9999, 12, 31), datetime.datetime(1600, 1, 1)] * (ROWS // 2)
+    content = io.BytesIO()
+    columns = {"x": pa.array(moments, pa.timestamp("us")), "kind": KINDS}
+    parquet.write_table(pa.table(columns), content, use_deprecated_int96_timestamps=True)
+    assert parse(content.getvalue()).rows[:2, 0].tolist() == [2932896, -135140]
+
+
+def test_nanoseconds_of_a_date_do_not_change_the_others() -> None:
+    cells = ["1600-01-01", "1970-01-02T00:00:00.000000001Z"] * (ROWS // 2)
+    lines = [f"{cell},{row},{kind}" for row, (cell, kind) in enumerate(zip(cells, KINDS, strict=True))]
+    assert parse(("x,y,kind\n" + "\n".join(lines)).encode()).rows[:2, 0].tolist() == [-135140, 1]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (pa.array(pd.period_range("2020-01", periods=ROWS, freq="M")), "pandas.period"),
+        (pa.array(pd.arrays.IntervalArray.from_breaks(range(ROWS + 1))), "pandas.interval"),
+    ],
+    ids=["periods", "intervals"],
+)
+def test_extensions_of_pandas_are_refused_with_the_remedy(cells: pa.Array, kind: str) -> None:
+    with pytest.raises(StepError, match=rf"column x: its cells are of the type extension<{kind}.*x: ignore"):
+        parse(parquet_of(cells))
+
+
 @pytest.mark.parametrize(
     ("cells", "kind"),
     [([[1, 2]] * ROWS, "list<element: int64>"), ([{"a": 1}] * ROWS, "struct<a: int64>"), ([b"\xff"] * ROWS, "binary")],
@@ -79,11 +107,5 @@ def test_cells_that_no_model_reads_are_refused_with_the_remedy(cells: list[Any],
     assert f"column x: its cells are of the type {kind}, which no model reads" in str(refused.value)
     assert "`columns: {x: ignore}`" in str(refused.value)
     assert parse(parquet_of(cells), x="ignore").features == ["y"]
-
-
-def test_timestamps_of_spark_are_read_outside_of_the_years_that_nanoseconds_have() -> None:
-    moments = [datetime.datetime(9999, 12, 31), datetime.datetime(1600, 1, 1)] * (ROWS // 2)
-    content = io.BytesIO()
-    columns = {"x": pa.array(moments, pa.timestamp("us")), "kind": KINDS}
-    parquet.write_table(pa.table(columns), content, use_deprecated_int96_timestamps=True)
-    assert parse(content.getvalue()).rows[:2, 0].tolist() == [2932896, -135140]
+    with pytest.raises(StepError, match="column x: its cells are of the type"):
+        encode_rows(parquet.read_table(io.BytesIO(parquet_of(cells))), [{"name": "x", "type": "number"}])

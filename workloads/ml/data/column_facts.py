@@ -17,8 +17,8 @@ from workloads.ml.data.columns import (
     native_type,
     parse_number,
     text_cells,
-    with_nulls,
 )
+from workloads.ml.data.missing_cells import with_nulls
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +52,7 @@ class ColumnFacts:
     Args:
         decimal: Decimal mark of cells of text.
         missing_texts: Texts that count as an empty cell.
+        said: Type that the user says; None if the cells decide.
         all_categories: True to keep every different text: the user says that the column is a category.
         rows: Number of cells.
         present: Number of cells that are not missing.
@@ -68,6 +69,7 @@ class ColumnFacts:
 
     decimal: str
     missing_texts: tuple[str, ...] = ()
+    said: ColumnType | None = None
     all_categories: bool = False
     rows: int = 0
     present: int = 0
@@ -83,8 +85,8 @@ class ColumnFacts:
 
     def observe(self, column: pa.ChunkedArray) -> None:
         """Add the next cells of the column."""
-        cells = with_nulls(column, self.missing_texts)
-        here = ColumnFacts(self.decimal, self.missing_texts, self.all_categories, rows=len(cells))
+        cells = with_nulls(column, self.missing_texts, self.decimal, self.said)
+        here = ColumnFacts(self.decimal, self.missing_texts, self.said, self.all_categories, rows=len(cells))
         here.native = native_type(cells.type)
         valid = np.flatnonzero(cells.is_valid().to_numpy())
         here.present = len(valid)
@@ -100,10 +102,10 @@ class ColumnFacts:
                 setattr(self, name, found.after(self.rows))
         for text, row in later.texts.items():
             self.texts.setdefault(text, row + self.rows)
+        self.native = self.native or later.native
         self.rows += later.rows
         self.present += later.present
         self.numeric += later.numeric
-        self.native = self.native or later.native
         self.possible &= later.possible
         self.overflow = self.overflow or later.overflow
         if not self.all_categories:

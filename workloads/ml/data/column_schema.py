@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,12 +9,9 @@ from workloads.ml.data.column_facts import Cell, ColumnFacts
 from workloads.ml.data.column_settings import IGNORE, NO_SETTING, ColumnSetting, ColumnSettings, is_row_number
 from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.encoding import ColumnSchema
+from workloads.ml.data.missing_cells import DECIMAL_COMMA, MISSING_WORDS, OTHER_DATE, spellings
 from workloads.ml.errors import StepError
 
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-OTHER_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")
-MISSING_WORDS = ("na", "n/a", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing", "unknown")
-"""Texts that often mean an empty cell, in small letters."""
 SHOWN = 5
 
 Place = Callable[[str, int], str]
@@ -86,7 +82,7 @@ def _schema(name: str, kind: ColumnType, facts: ColumnFacts, setting: ColumnSett
     if setting.missing is True:
         schema["missing"] = True
     if setting.missing_texts:
-        schema["missing_texts"] = list(setting.missing_texts)
+        schema["missing_texts"] = spellings(setting.missing_texts, kind, facts.decimal)
     if kind is ColumnType.CATEGORY:
         schema["categories"] = list(setting.categories) or sorted(facts.texts)
         if not facts.present:

@@ -36,6 +36,11 @@ class ColumnSetting:
     unknown: bool = False
     unit: str = ""
 
+    @property
+    def kind(self) -> ColumnType | None:
+        """Return the type of the cells that the user says."""
+        return ColumnType(self.type) if self.type in TYPES else None
+
 
 NO_SETTING = ColumnSetting()
 TARGET_KEYS = ("missing", "missing_texts", "unit")

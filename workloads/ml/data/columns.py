@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -51,26 +50,28 @@ def native_type(kind: pa.DataType) -> ColumnType | None:
     return ColumnType.DATE if pa.types.is_temporal(kind) else None
 
 
-def with_nulls(column: pa.ChunkedArray, missing_texts: Sequence[str] = ()) -> pa.ChunkedArray:
-    """Return the column with null for each missing cell: empty, not a number, or one of the texts."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-        numbers = pa.array([parse_number(text, ".") for text in missing_texts], pa.float64())
-        missing = pc.or_(pc.is_nan(column), pc.is_in(pc.cast(column, pa.float64(), safe=False), value_set=numbers))
-        return pc.if_else(missing, None, column) if pc.any(missing).as_py() else column
-    if not _is_text(column.type):
-        return column
-    cells = text_cells(column)
-    missing = pc.is_in(cells, value_set=pa.array(["", *missing_texts], pa.string()))
-    return pc.if_else(missing, None, cells) if pc.any(missing).as_py() else cells
-
-
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Return True for cells that are read as text; without a type, all are empty."""
     import pyarrow as pa
 
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
+    kinds = pa.types
+    readers = (kinds.is_string, kinds.is_large_string, kinds.is_string_view, kinds.is_dictionary, kinds.is_null)
+    return any(is_kind(kind) for is_kind in readers)
+
+
+def is_plain(kind: pa.DataType) -> bool:
+    """Return True for cells that a model can read: numbers, texts, booleans and dates."""
+    import pyarrow as pa
+
+    kinds = pa.types
+    refused = (
+        kinds.is_nested,
+        kinds.is_binary,
+        kinds.is_large_binary,
+        kinds.is_binary_view,
+        kinds.is_fixed_size_binary,
+    )
+    return not isinstance(kind, pa.BaseExtensionType) and not any(is_kind(kind) for is_kind in refused)
 
 
 def text_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -84,6 +85,28 @@ def text_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def cell_texts(column: pa.ChunkedArray) -> list[str | None]:
     """Return the cells as text, as they were written; an empty cell is None."""
     return [None if cell is None else str(cell) for cell in column.to_pylist()]
+
+
+def microseconds(cells: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return the moments of dates since 1970-01-01 in UTC, null for a text that is no date; None if the type has none.
+
+    Digits after the microseconds are left out.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_temporal(cells.type):
+        moments = cells
+    else:
+        texts = pc.replace_substring_regex(text_cells(cells), r"(\.\d{6})\d+", r"\1")
+        written = pc.fill_null(pc.match_substring_regex(texts, DATE), False).to_numpy().astype(bool)
+        parsed = pd.to_datetime(texts.to_pandas().where(written), format="ISO8601", utc=True, errors="coerce")
+        moments = pa.chunked_array([pa.Array.from_pandas(parsed.dt.tz_localize(None))])
+    try:
+        return pc.cast(pc.cast(moments, pa.timestamp("us", getattr(moments.type, "tz", None)), safe=False), pa.int64())
+    except pa.ArrowException:  # for example a time of the day without a date
+        return None
 
 
 def are_booleans(cells: pa.ChunkedArray) -> bool:

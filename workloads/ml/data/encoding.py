@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.ml.data.columns import (
-    DATE,
     Column,
     ColumnType,
     are_booleans,
     cast_numbers,
+    is_plain,
+    microseconds,
     name_key,
     parse_number,
     text_cells,
-    with_nulls,
 )
+from workloads.ml.data.missing_cells import with_nulls
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
@@ -94,15 +95,15 @@ def encode_column(column: pa.ChunkedArray, schema: ColumnSchema, decimal: str = 
         StepError: A cell does not fit the type; it is missing and must not; or its category is not listed.
     """
     kind = ColumnType(schema.get("type", ColumnType.NUMBER))
-    cells = with_nulls(column, schema.get("missing_texts", ()))
+    if not is_plain(column.type):
+        raise StepError(f"column {schema['name']}: its cells are of the type {column.type}, which no model reads")
+    cells = with_nulls(column, schema.get("missing_texts", ()), decimal, kind)
     if kind is ColumnType.CATEGORY:
         values, invalid = _category_indices(cells, schema)
     elif kind is ColumnType.DATE:
         values, invalid = _days(cells)
     else:
-        values, invalid = _numbers(cells, decimal)
-    if kind is ColumnType.BOOLEAN:
-        invalid |= ~(np.isnan(values) | (values == 0) | (values == 1))
+        values, invalid = _numbers(cells, decimal, kind)
     if not schema.get("missing", False):
         invalid |= cells.is_null().to_numpy()
     if invalid.any():
@@ -110,8 +111,8 @@ def encode_column(column: pa.ChunkedArray, schema: ColumnSchema, decimal: str = 
     return values
 
 
-def _numbers(cells: pa.ChunkedArray, decimal: str) -> tuple[Column, NDArray[np.bool_]]:
-    """Return the cells as float32, and a mask of those that are present but no finite float32."""
+def _numbers(cells: pa.ChunkedArray, decimal: str, kind: ColumnType) -> tuple[Column, NDArray[np.bool_]]:
+    """Return the cells as float32, and a mask of those that are present but do not fit the type."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -127,9 +128,13 @@ def _numbers(cells: pa.ChunkedArray, decimal: str) -> tuple[Column, NDArray[np.b
         values = np.array([parse_number(cell, decimal) for cell in cells.to_pylist()])
     else:
         values = numbers.to_numpy()
+    exact = np.asarray(values, dtype=np.float64)
     with np.errstate(over="ignore"):
-        values = np.asarray(values, dtype=np.float64).astype(np.float32)
-    return values, ~np.isfinite(values) & ~cells.is_null().to_numpy()
+        values = exact.astype(np.float32)
+    invalid = ~np.isfinite(values)
+    if kind is ColumnType.BOOLEAN:
+        invalid |= (values != 0) & (values != 1)
+    return values, invalid & ~cells.is_null().to_numpy()
 
 
 def _category_indices(cells: pa.ChunkedArray, schema: ColumnSchema) -> tuple[Column, NDArray[np.bool_]]:
@@ -145,29 +150,15 @@ def _category_indices(cells: pa.ChunkedArray, schema: ColumnSchema) -> tuple[Col
 
 def _days(cells: pa.ChunkedArray) -> tuple[Column, NDArray[np.bool_]]:
     """Return the days since 1970-01-01 in UTC, and a mask of the cells that are present but no date."""
-    import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
     empty = cells.is_null().to_numpy()
-    if pa.types.is_temporal(cells.type):
-        moments = cells
-        written = ~empty
-    else:
-        texts = text_cells(cells)
-        written = pc.fill_null(pc.match_substring_regex(texts, DATE), False).to_numpy().astype(bool)
-        parsed = pd.to_datetime(texts.to_pandas().where(written), format="ISO8601", utc=True, errors="coerce")
-        moments = pa.chunked_array([pa.Array.from_pandas(parsed.dt.tz_localize(None))])
-    try:
-        microseconds = pc.cast(pc.cast(moments, pa.timestamp("us", _zone(moments.type)), safe=False), pa.int64())
-    except pa.ArrowException:  # for example a time of the day without a date
+    moments = microseconds(cells)
+    if moments is None:
         return np.full(len(cells), np.nan, np.float32), ~empty
-    values = (pc.cast(microseconds, pa.float64(), safe=False).to_numpy() / DAY_MICROSECONDS).astype(np.float32)
+    values = (pc.cast(moments, pa.float64(), safe=False).to_numpy() / DAY_MICROSECONDS).astype(np.float32)
     return values, np.isnan(values) & ~empty
-
-
-def _zone(kind: Any) -> str | None:
-    return getattr(kind, "tz", None)
 
 
 def _refusal(

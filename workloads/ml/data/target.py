@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.ml.data.column_schema import Place
-from workloads.ml.data.columns import ColumnType, parse_number
+from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.encoding import ColumnSchema, encode_column
 from workloads.ml.errors import StepError
 
@@ -22,19 +22,8 @@ Labels = NDArray[np.int64]
 """[rows], index into the classes."""
 Values = NDArray[np.float64]
 """[rows] of one target, or [rows, targets]."""
-MINIMUM_CLASS_ROWS = 5
-"""Least rows of a class: the test part takes one row in five, and both parts need each class."""
-ANOMALY_CLASSES = ["normal", "anomaly"]
-ANOMALY_TEXTS = {"false": 0, "0": 0, "true": 1, "1": 1}
-"""Class index of the cells of an anomaly detection's target, in lower case."""
 MINIMUM_ROWS = 10
 """Least rows of a regression."""
-MOST_NUMERIC_CLASSES = 20
-"""With more distinct numbers, the target is a class or a number to predict, and the user decides."""
-MOST_CLASSES = 100_000
-BOTH_READINGS = (
-    "set `task: regression` to predict the number, or `task: classification` to predict one of these values as a class"
-)
 
 
 class Task(StrEnum):
@@ -54,41 +43,6 @@ def parse_task(task: str) -> Task | None:
     if task and task not in list(Task):
         raise StepError(f"task: {task!r}; it must be {', '.join(Task)}, or empty: a target of texts holds classes")
     return Task(task) if task else None
-
-
-@dataclass
-class ClassFacts:
-    """Facts about the cells of a classification's target, gathered chunk by chunk.
-
-    Args:
-        rows: Number of cells.
-        counts: Number of rows of each class; a class is the text of the cell.
-        empty: Index of the first empty cell.
-    """
-
-    rows: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    empty: int | None = None
-
-    def observe(self, column: pa.ChunkedArray) -> None:
-        """Add the next cells of the column."""
-        texts, codes = class_codes(column)
-        empty = np.flatnonzero(codes < 0)
-        counts = np.bincount(codes[codes >= 0], minlength=len(texts)).tolist()
-        found = ClassFacts(len(codes), {}, int(empty[0]) if len(empty) else None)
-        for text, count in zip(texts, counts, strict=True):
-            found.counts[text] = found.counts.get(text, 0) + count
-        self.merge(found)
-
-    def merge(self, later: ClassFacts) -> None:
-        """Add the facts about the cells that follow."""
-        if self.empty is None and later.empty is not None:
-            self.empty = self.rows + later.empty
-        self.rows += later.rows
-        for text, count in later.counts.items():
-            self.counts[text] = self.counts.get(text, 0) + count
-        if len(self.counts) > MOST_CLASSES:
-            raise StepError(f"target: it holds more than {MOST_CLASSES} different values; {BOTH_READINGS}")
 
 
 @dataclass
@@ -131,46 +85,6 @@ class ValueFacts:
         return [float(each) for each in np.sqrt(self.squares / self.rows)]
 
 
-def class_codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the texts of a column and the index of each cell's text; an empty cell is -1."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    whole = column.combine_chunks()
-    encoded = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
-    texts = [str(cell) for cell in encoded.dictionary.to_pylist()]
-    return texts, pc.fill_null(pc.cast(encoded.indices, pa.int64()), -1).to_numpy()
-
-
-def decide_classes(target: str, facts: ClassFacts, task: Task | None, decimal: str, place: Place) -> list[str]:
-    """Return the sorted classes of a classification, or those of an anomaly detection.
-
-    Raises:
-        StepError: A cell is empty, a class has too few rows, or the target may also be a number to predict.
-    """
-    if task is Task.ANOMALY:
-        _check_anomalies(target, facts.counts, facts.rows)
-        return ANOMALY_CLASSES
-    if facts.empty is not None:
-        raise StepError(
-            f"target: {place(target, facts.empty)}: empty; every row needs a class; "
-            f"to leave out such rows, write `columns: {{{target}: {{missing: drop}}}}`"
-        )
-    classes, numeric = _sorted_classes({text for text, count in facts.counts.items() if count}, decimal)
-    if task is None and numeric:
-        _check_numeric_classes(target, classes, decimal)
-    if len(classes) < 2:
-        raise StepError(f"target: column {target} has one class only, {classes[0]}; at least two are needed")
-    rarest = min(classes, key=lambda name: facts.counts[name])
-    if facts.counts[rarest] < MINIMUM_CLASS_ROWS:
-        remedy = "; to predict the number instead, set `task: regression`" if numeric and task is None else ""
-        raise StepError(
-            f"target: class {rarest} of column {target} has {facts.counts[rarest]} of {facts.rows} rows; "
-            f"each class needs at least {MINIMUM_CLASS_ROWS}{remedy}"
-        )
-    return classes
-
-
 def check_numbers(targets: Sequence[str], facts: ValueFacts) -> None:
     """Require enough rows of a regression, and numbers that differ.
 
@@ -185,20 +99,6 @@ def check_numbers(targets: Sequence[str], facts: ValueFacts) -> None:
         if facts.least[index] == facts.largest[index]:
             number = f"{facts.least[index]:g}"
             raise StepError(f"target: all numbers of column {target} are {number}; there is nothing to predict")
-
-
-def encode_classes(target: str, column: pa.ChunkedArray, classes: Sequence[str]) -> Labels:
-    """Return the class index of each cell.
-
-    Raises:
-        StepError: A cell is none of the classes: the file has changed.
-    """
-    texts, codes = class_codes(column)
-    index = {name: number for number, name in enumerate(classes)}
-    labels = np.array([*(index.get(text, -1) for text in texts), -1], dtype=np.int64)[codes]
-    if (labels < 0).any():
-        raise StepError(f"target: column {target} changed while it was read; run the pipeline again")
-    return labels
 
 
 def encode_values(target: str, column: pa.ChunkedArray, decimal: str, first_row: int, place: Place) -> Values:
@@ -222,50 +122,3 @@ def encode_values(target: str, column: pa.ChunkedArray, decimal: str, first_row:
         )
     schema = ColumnSchema(name=target, type=ColumnType.NUMBER)
     return encode_column(column, schema, decimal, first_row).astype(np.float64)
-
-
-def anomaly_cells(target: str, column: pa.ChunkedArray, first_row: int, place: Place) -> pa.ChunkedArray:
-    """Return the class of each cell of an anomaly detection's target.
-
-    Raises:
-        StepError: A cell is neither true or 1, nor false or 0.
-    """
-    import pyarrow as pa
-
-    texts, codes = class_codes(column)
-    numbers = np.array([*(ANOMALY_TEXTS.get(text.lower(), -1) for text in texts), -1], dtype=np.int64)[codes]
-    if (numbers < 0).any():
-        row = int(np.flatnonzero(numbers < 0)[0])
-        cell = texts[codes[row]] if codes[row] >= 0 else "empty"
-        raise StepError(
-            f"target: {place(target, first_row + row)}: {cell.lower()}; with `task: anomaly`, a cell must be true or "
-            "1 for an anomaly, false or 0 for a normal row"
-        )
-    return pa.chunked_array([pa.array(ANOMALY_CLASSES).take(pa.array(numbers))])
-
-
-def _check_anomalies(target: str, counts: Mapping[str, int], rows: int) -> None:
-    for kind in ANOMALY_CLASSES:
-        if counts.get(kind, 0) < MINIMUM_CLASS_ROWS:
-            raise StepError(
-                f"target: column {target} marks {counts.get(kind, 0)} of {rows} rows as {kind}; at least "
-                f"{MINIMUM_CLASS_ROWS} are needed: the detector is trained on normal rows, and tested on both"
-            )
-
-
-def _check_numeric_classes(target: str, classes: list[str], decimal: str) -> None:
-    """Refuse classes that are numbers with a fraction, or many integers."""
-    fraction = next((name for name in classes if not parse_number(name, decimal).is_integer()), None)
-    if fraction is not None or len(classes) > MOST_NUMERIC_CLASSES:
-        example = fraction or classes[-1]
-        raise StepError(
-            f"target: column {target} holds {len(classes)} different numbers, such as {example}; {BOTH_READINGS}"
-        )
-
-
-def _sorted_classes(classes: set[str], decimal: str) -> tuple[list[str], bool]:
-    """Return the classes, and whether all are numbers: numbers in order of their values, texts in order of the text."""
-    values = {name: parse_number(name, decimal) for name in classes}
-    if not all(np.isfinite(value) for value in values.values()):
-        return sorted(classes), False
-    return sorted(classes, key=lambda name: (values[name], name)), True

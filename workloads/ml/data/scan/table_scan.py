@@ -20,10 +20,11 @@ from workloads.ml.data.column_schema import decide_features
 from workloads.ml.data.column_settings import NO_SETTING
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.data_files import DataFile
+from workloads.ml.data.scan.target_classes import ClassFacts, decide_classes
 from workloads.ml.data.scan.unit_reader import TablePlan, TableSource, UnitFacts, UnitReader
 from workloads.ml.data.table import Table, TableDescription
 from workloads.ml.data.table_chunks import Unit, find_units
-from workloads.ml.data.target import ClassFacts, Task, check_numbers, decide_classes, parse_task
+from workloads.ml.data.target import Task, check_numbers, parse_task
 from workloads.ml.errors import StepError
 
 Spread = Callable[[Callable[[Unit], Iterable[Any]], Sequence[Unit]], Iterator[Any]]

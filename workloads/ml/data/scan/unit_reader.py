@@ -13,21 +13,15 @@ import numpy as np
 from workloads.ml.data.column_facts import ColumnFacts
 from workloads.ml.data.column_schema import Decided
 from workloads.ml.data.column_settings import DROP, IGNORE, NO_SETTING, ColumnSettings, parse_column_settings
-from workloads.ml.data.columns import ColumnType, native_type, with_nulls
+from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.data_files import DataFile
-from workloads.ml.data.encoding import Rows, encode_column, find_columns
+from workloads.ml.data.encoding import Rows, encode_column
+from workloads.ml.data.missing_cells import with_nulls
+from workloads.ml.data.scan.table_columns import find_targets, require_readable_cells
+from workloads.ml.data.scan.target_classes import ClassFacts, anomaly_cells, encode_classes
 from workloads.ml.data.table_chunks import Unit, read_bytes, read_chunks
-from workloads.ml.data.target import (
-    ClassFacts,
-    Labels,
-    Task,
-    ValueFacts,
-    Values,
-    anomaly_cells,
-    encode_classes,
-    encode_values,
-)
+from workloads.ml.data.target import Labels, Task, ValueFacts, Values, encode_values
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
@@ -197,7 +191,7 @@ class UnitReader:
             raise StepError(f"{only} is the only column; there must be a feature; check csv_format.separator")
         settings = parse_column_settings(self._source.columns, table.column_names, targets)
         read = [name for name in features if settings.get(name, NO_SETTING).type != IGNORE]
-        _require_plain_cells(table.select([*targets, *read]).schema)
+        require_readable_cells(table.select([*targets, *read]).schema, settings, self._source.csv_format.decimal)
         regression = self._source.task is Task.REGRESSION
         return UnitFacts(
             columns=table.column_names,
@@ -213,20 +207,20 @@ class UnitReader:
         import pyarrow.compute as pc
 
         for name in facts.dropped:
-            empty = with_nulls(table.column(name), facts.settings[name].missing_texts).is_null()
+            empty = self._with_nulls(table, facts, name).is_null()
             facts.dropped[name] += pc.sum(empty).as_py() or 0
             table = table.filter(pc.invert(empty))
         return table
 
+    def _with_nulls(self, table: pa.Table, facts: UnitFacts, name: str) -> pa.ChunkedArray:
+        setting = facts.settings.get(name, NO_SETTING)
+        return with_nulls(table.column(name), setting.missing_texts, self._source.csv_format.decimal, setting.kind)
+
     def _target_cells(self, table: pa.Table, facts: UnitFacts, unit: Unit, row: int) -> list[pa.ChunkedArray]:
-        cells = []
-        for name in facts.targets:
-            texts = facts.settings.get(name, NO_SETTING).missing_texts
-            column = table.column(name)
-            cells.append(with_nulls(column, texts) if texts or native_type(column.type) else column)
-        if self._source.task is Task.ANOMALY:
-            return [anomaly_cells(self._source.targets[0], cells[0], row, partial(self.place, unit))]
-        return cells
+        source, cells = self._source, [self._with_nulls(table, facts, name) for name in facts.targets]
+        if source.task is not Task.ANOMALY:
+            return cells
+        return [anomaly_cells(source.targets[0], cells[0], row, partial(self.place, unit))]
 
     def _observe_target(self, facts: UnitFacts, table: pa.Table, unit: Unit) -> None:
         cells = self._target_cells(table, facts, unit, facts.rows)
@@ -249,45 +243,10 @@ class UnitReader:
         return values[:, 0] if len(cells) == 1 else values
 
 
-def find_targets(table: pa.Table, wanted: Sequence[str], task: Task | None) -> list[str]:
-    """Return the columns of the targets as the file names them.
-
-    Raises:
-        StepError: A target does not exist or is named twice, or several targets have no regression.
-    """
-    found = []
-    for name, column in zip(wanted, find_columns(table, wanted), strict=True):
-        if column is None:
-            raise StepError(f"target: there is no column {name!r}; the columns are: {', '.join(table.column_names)}")
-        if column in found:
-            raise StepError(f"target: column {column} is named twice")
-        found.append(column)
-    if len(found) > 1 and task is not Task.REGRESSION:
-        raise StepError(f"target: {', '.join(wanted)}; several targets need `task: regression`")
-    return found
-
-
-def _require_plain_cells(schema: pa.Schema) -> None:
-    """Require columns of numbers, texts, booleans and dates.
-
-    Raises:
-        StepError: A column of a Parquet file has lists, structures or bytes.
-    """
-    import pyarrow as pa
-
-    kinds = pa.types
-    for column in schema:
-        if kinds.is_nested(column.type) or kinds.is_binary(column.type) or kinds.is_large_binary(column.type):
-            raise StepError(
-                f"column {column.name}: its cells are of the type {column.type}, which no model reads; leave it out "
-                f"with `columns: {{{column.name}: ignore}}`, or write one column for each value"
-            )
-
-
 def _column_facts(name: str, settings: ColumnSettings, decimal: str) -> ColumnFacts:
     setting = settings.get(name, NO_SETTING)
     listed = setting.type == ColumnType.CATEGORY and not setting.categories
-    return ColumnFacts(decimal, setting.missing_texts, all_categories=listed)
+    return ColumnFacts(decimal, setting.missing_texts, setting.kind, all_categories=listed)
 
 
 def _digest(file: DataFile) -> str:
