@@ -31,7 +31,8 @@ class ColumnSection(Section):
     """A column of a pipeline's data, as far as its cells leave a doubt."""
 
     type: ColumnKind | None = None
-    """Type of the column, or `ignore` to leave it out. Unset: the type that all cells have."""
+    """Type of the column, or `ignore` to leave it out. Unset: the type that all cells have. Of a target, only
+    `category`: each text is a class, also one such as `NA`."""
     missing: bool | Literal["drop"] = False
     """Allow empty cells. `drop` leaves out the rows in which the cell is empty; a target takes only that."""
     missing_texts: list[CellText] = Field(default_factory=list)

@@ -78,6 +78,11 @@ def test_parse_typed_column_encodes_its_cells(
         (("31.12.2024",), None, "column x, row 1: '31.12.2024' may be a date; write dates as"),
         (("",), None, "column x: all cells are empty; leave the column out with `columns: {x: ignore}`"),
         (("red",), "number", "column x, row 1: 'red'; the column is of type number, so each cell must be a number"),
+        (
+            ("1", "2.5"),
+            "integer",
+            "column x, row 2: '2.5'; the column is of type integer, so each cell must be an integer",
+        ),
         (("2",), "boolean", "column x, row 1: '2'; the column is of type boolean, so each cell must be true or false"),
         (("2024-02-30",), None, "column x, row 1: '2024-02-30'; the column is of type date"),
         (("red",), {"type": "category", "categories": ["blue"]}, "'red' is not one of the categories blue"),

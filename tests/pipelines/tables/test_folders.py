@@ -1,8 +1,9 @@
-"""Folders of files: files without rows, and columns in the names of folders."""
+"""Folders of files: one type for each column, files without rows, and columns in the names of folders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from workloads.ml.errors import StepError
 
 ROWS = 40
 BASE = pd.DataFrame({"x": np.arange(ROWS) / 10, "kind": ["a", "b"] * (ROWS // 2)})
+WHOLE, FRACTIONS = np.arange(ROWS) % 5, np.arange(ROWS) % 5 + 0.5
 
 
 def write(folder: Path, files: Mapping[str, Any]) -> Path:
@@ -42,6 +44,47 @@ def write(folder: Path, files: Mapping[str, Any]) -> Path:
 def read(folder: Path, **columns: Any) -> Table:
     source = TableSource(find_files("", "", "", f"{folder}/"), ["kind"], None, CsvFormat(), columns)
     return join_rows(TableScan(source).chunks())
+
+
+def test_integers_in_one_file_and_fractions_in_another_are_numbers_in_any_order(tmp_path: Path) -> None:
+    for number, (first, second) in enumerate(permutations([WHOLE, FRACTIONS])):
+        files = {"1.parquet": BASE.assign(x=first), "2.parquet": BASE.assign(x=second)}
+        parsed = read(write(tmp_path / str(number), files))
+        assert parsed.types == ["number"]
+        assert parsed.rows[:, 0].tolist() == [*first, *second]
+
+
+@pytest.mark.parametrize("column", ["x", "kind"])
+def test_other_types_in_two_files_are_refused_with_both_files(tmp_path: Path, column: str) -> None:
+    texts = [str(value) for value in WHOLE % 2]
+    files = {"1.parquet": BASE.assign(**{column: WHOLE % 2}), "2.parquet": BASE.assign(**{column: texts})}
+    folder = write(tmp_path, files)
+    with pytest.raises(StepError) as refused:
+        read(folder)
+    assert f"column {column}: of type text in {folder}/2.parquet, of type integer in {folder}/1.parquet" in str(
+        refused.value
+    )
+    assert column == "kind" or read(folder, x="number").types == ["number"]
+
+
+@pytest.mark.parametrize(
+    "values", [WHOLE / 1, np.array(["u", "v"] * (ROWS // 2)), WHOLE > 2], ids=["n", "text", "bool"]
+)
+def test_file_without_values_of_a_column_has_the_type_of_the_others(tmp_path: Path, values: Any) -> None:
+    empty, full = BASE.assign(x=pd.Series([None] * ROWS, dtype=object)), BASE.assign(x=values)
+    for number, (first, second) in enumerate(permutations([empty, full])):
+        folder = write(tmp_path / str(number), {"1.parquet": first, "2.parquet": second})
+        kind = "category" if values.dtype.kind == "U" else "boolean" if values.dtype == bool else "number"
+        setting = {"missing": True} | ({"type": kind} if kind == "category" else {})
+        parsed = read(folder, x=setting)
+        assert (parsed.types, np.isnan(parsed.rows).sum()) == ([kind], ROWS)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_classes_of_months_with_and_without_empty_cells_are_the_same(tmp_path: Path, kind: str) -> None:
+    with_empty = BASE.assign(kind=[None, *(WHOLE[1:] % 2)])
+    folder = write(tmp_path, {f"1.{kind}": BASE.assign(kind=WHOLE % 2), f"2.{kind}": with_empty})
+    assert read(folder, kind={"missing": "drop"}).classes == ["0", "1"]
 
 
 @pytest.mark.parametrize("empty", [BASE.head(0), b"", b"x,kind\n"], ids=["Parquet", "nothing", "header"])

@@ -84,8 +84,8 @@ def test_parse_classes_keeps_their_text() -> None:
 
 
 def test_parse_class_names_that_are_not_finite_numbers_sorts_them_as_text() -> None:
-    content = rows_as_csv("width,code", measured, lambda number: ["2", "nan", "10"][number % 3])
-    assert table_scan.parse(content.encode(), "code").classes == ["10", "2", "nan"]
+    content = rows_as_csv("width,code", measured, lambda number: ["2", "inf", "10"][number % 3])
+    assert table_scan.parse(content.encode(), "code").classes == ["10", "2", "inf"]
 
 
 @pytest.mark.parametrize("spelling", ["True False", "true false", "TRUE FALSE"])

@@ -102,7 +102,7 @@ class ColumnFacts:
                 setattr(self, name, found.after(self.rows))
         for text, row in later.texts.items():
             self.texts.setdefault(text, row + self.rows)
-        self.native = self.native or later.native
+        self.native = self._wider_type(later)
         self.rows += later.rows
         self.present += later.present
         self.numeric += later.numeric
@@ -130,6 +130,12 @@ class ColumnFacts:
     def distinct(self) -> str:
         """Return the number of different texts."""
         return f"more than {MOST_DISTINCT}" if self.overflow else str(len(self.texts))
+
+    def _wider_type(self, later: ColumnFacts) -> ColumnType | None:
+        """Return the type of both; cells that are all missing have the type of the others."""
+        if self.present and later.present and self.native != later.native:
+            return ColumnType.NUMBER
+        return self.native if self.present or not later.present else later.native
 
     def _observe_present(self, cells: pa.ChunkedArray, rows: NDArray[np.int64]) -> None:
         import pyarrow as pa

@@ -43,7 +43,7 @@ class ColumnSetting:
 
 
 NO_SETTING = ColumnSetting()
-TARGET_KEYS = ("missing", "missing_texts", "unit")
+TARGET_KEYS = ("type", "missing", "missing_texts", "unit")
 ColumnSettings = Mapping[str, ColumnSetting]
 """Settings by name of the column, as the file has it."""
 
@@ -122,8 +122,14 @@ def _texts(place: str, value: Any) -> tuple[str, ...]:
 def _check_target(place: str, setting: ColumnSetting) -> None:
     if setting.type == IGNORE:
         raise StepError(f"{place}: the target cannot be ignored")
-    if setting.type or setting.categories or setting.unknown or setting.missing is True:
+    if (
+        setting.type not in ("", ColumnType.CATEGORY)
+        or setting.categories
+        or setting.unknown
+        or setting.missing is True
+    ):
         raise StepError(
-            f"{place}: a target takes only {', '.join(TARGET_KEYS)}, and missing only with the value {DROP}; "
-            "the parameter task says whether it holds classes or numbers"
+            f"{place}: a target takes only {', '.join(TARGET_KEYS)}, missing only with the value {DROP}, and type only "
+            f"with {ColumnType.CATEGORY}: each text is a class; the parameter task says whether it holds classes or "
+            "numbers"
         )

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 Rows = NDArray[np.float32]
 """[rows, features]; float32 from the start, because the exported model computes in float32."""
 DAY_MICROSECONDS = 86_400_000_000
+LARGEST_WHOLE = 1 << 53
+"""Integers beyond it may already be rounded."""
 SHOWN_CATEGORIES = 20
 EXPECTED = {
     ColumnType.NUMBER: "a number",
-    ColumnType.INTEGER: "a number",
+    ColumnType.INTEGER: "an integer that float32 holds exactly",
     ColumnType.BOOLEAN: "true or false",
     ColumnType.DATE: "a date such as 2024-02-29 or 2024-02-29T12:30:00Z",
 }
@@ -134,6 +136,8 @@ def _numbers(cells: pa.ChunkedArray, decimal: str, kind: ColumnType) -> tuple[Co
     invalid = ~np.isfinite(values)
     if kind is ColumnType.BOOLEAN:
         invalid |= (values != 0) & (values != 1)
+    if kind is ColumnType.INTEGER:
+        invalid |= (exact != np.floor(exact)) | (exact != values) | (np.abs(exact) > LARGEST_WHOLE)
     return values, invalid & ~cells.is_null().to_numpy()
 
 

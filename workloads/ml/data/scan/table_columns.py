@@ -34,6 +34,20 @@ def find_targets(table: pa.Table, wanted: Sequence[str], task: Task | None) -> l
     return found
 
 
+def check_target_settings(settings: ColumnSettings, targets: Sequence[str], task: Task | None) -> None:
+    """Require a target of classes where the settings say so.
+
+    Raises:
+        StepError: The task is no classification.
+    """
+    for name in targets:
+        kind = settings.get(name, NO_SETTING).type
+        if kind and task not in (None, Task.CLASSIFICATION):
+            raise StepError(
+                f"columns.{name}: {kind}; with `task: {task}`, the target holds no classes; remove the type"
+            )
+
+
 def require_readable_cells(schema: pa.Schema, settings: ColumnSettings, decimal: str) -> None:
     """Require columns of numbers, texts, booleans and dates, and texts for missing values that these may have.
 

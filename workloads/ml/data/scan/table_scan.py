@@ -18,9 +18,10 @@ import numpy as np
 
 from workloads.ml.data.column_schema import decide_features
 from workloads.ml.data.column_settings import NO_SETTING
+from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.data_files import DataFile
-from workloads.ml.data.scan.target_classes import ClassFacts, decide_classes
+from workloads.ml.data.scan.target_classes import ClassFacts, decide_classes, join_numbers
 from workloads.ml.data.scan.unit_reader import TablePlan, TableSource, UnitFacts, UnitReader
 from workloads.ml.data.table import Table, TableDescription
 from workloads.ml.data.table_chunks import Unit, find_units
@@ -59,7 +60,7 @@ class TableScan:
         found: list[UnitFacts] = list(spread(self._reader.facts, self._units))
         self._starts = [0, *accumulate(each.rows for each in found)]
         facts = _merge(source, self._units, found)
-        classes = self._decide_target(facts)
+        classes, spelled = self._decide_target(facts)
         features = [name for name in facts.columns if name not in facts.targets]
         decided = decide_features(features, facts.features, facts.settings, self._place)
         self._features = features
@@ -68,7 +69,7 @@ class TableScan:
             f"column {name}: {count} rows without a value are left out, as columns says"
             for name, count in facts.dropped.items()
         ]
-        self.decisions = dropped + decided.decisions
+        self.decisions = dropped + spelled + decided.decisions
         digests = [each.digest for each in found if each.digest]
         self.description = TableDescription(
             features=[schema["name"] for schema in decided.schemas],
@@ -110,14 +111,16 @@ class TableScan:
         if row != self.description["rows"]:
             raise StepError(f"the data at {self._source.address} changed while they were read; run the pipeline again")
 
-    def _decide_target(self, facts: UnitFacts) -> list[str]:
-        """Return the classes; none of a regression."""
+    def _decide_target(self, facts: UnitFacts) -> tuple[list[str], list[str]]:
+        """Return the classes, none of a regression, and sentences on their spellings."""
         source = self._source
-        if isinstance(facts.target, ClassFacts):
-            decimal = source.csv_format.decimal
-            return decide_classes(source.targets[0], facts.target, source.task, decimal, self._place)
-        check_numbers(source.targets, facts.target)
-        return []
+        if not isinstance(facts.target, ClassFacts):
+            check_numbers(source.targets, facts.target)
+            return [], []
+        target, decimal = source.targets[0], source.csv_format.decimal
+        spelled = join_numbers(target, facts.target, decimal)
+        confirmed = facts.settings.get(facts.targets[0], NO_SETTING).kind is not None
+        return decide_classes(target, facts.target, source.task, decimal, self._place, confirmed=confirmed), spelled
 
     def _place(self, name: str, row: int) -> str:
         number = bisect_right(self._starts, row) - 1
@@ -175,12 +178,15 @@ def _merge(source: TableSource, units: Sequence[Unit], found: Sequence[UnitFacts
     """Return the facts about all units."""
     merged, *others = found
     names = merged.columns
+    types: dict[str, tuple[ColumnType | None, Unit]] = {}
+    _require_equal_types(types, _types(merged), units[0])
     for unit, each in zip(units[1:], others, strict=True):
         if each.columns != names:
             raise StepError(
                 f"the columns of {unit.file.address} are {', '.join(each.columns)}, those before "
                 f"{', '.join(names)}; all files of a folder need the same columns in the same order"
             )
+        _require_equal_types(types, _types(each), unit)
         merged.target.merge(each.target)  # type: ignore[arg-type]
         for name, facts in each.features.items():
             merged.features[name].merge(facts)
@@ -190,3 +196,29 @@ def _merge(source: TableSource, units: Sequence[Unit], found: Sequence[UnitFacts
     if not merged.rows:
         raise StepError(f"columns.{next(iter(merged.dropped))}: `missing: drop` leaves no row")
     return merged
+
+
+def _types(facts: UnitFacts) -> dict[str, ColumnType | None]:
+    """Return the types that a file gives its columns, None for texts; without those that say nothing."""
+    types = {name: each.native for name, each in facts.features.items() if each.present and each.said is None}
+    if isinstance(facts.target, ClassFacts) and facts.rows:
+        types[facts.targets[0]] = facts.target.native
+    return types
+
+
+def _require_equal_types(
+    known: dict[str, tuple[ColumnType | None, Unit]], types: Mapping[str, ColumnType | None], unit: Unit
+) -> None:
+    """Add the types of a unit to those that are known.
+
+    Raises:
+        StepError: A column has another type; integers and other numbers are both numbers.
+    """
+    numbers = (ColumnType.INTEGER, ColumnType.NUMBER)
+    for name, kind in types.items():
+        before, first = known.setdefault(name, (kind, unit))
+        if kind is not before and not (kind in numbers and before in numbers):
+            raise StepError(
+                f"column {name}: of type {kind or ColumnType.TEXT} in {unit.file.address}, of type "
+                f"{before or ColumnType.TEXT} in {first.file.address}; write it with one type in all files"
+            )

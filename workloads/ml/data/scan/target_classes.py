@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.ml.data.column_facts import LEADING_ZERO
 from workloads.ml.data.column_schema import Place
-from workloads.ml.data.columns import parse_number
+from workloads.ml.data.columns import ColumnType, native_type, parse_number
+from workloads.ml.data.missing_cells import MISSING_WORDS
 from workloads.ml.data.target import Labels, Task
 from workloads.ml.errors import StepError
 
@@ -20,8 +25,10 @@ if TYPE_CHECKING:
 MINIMUM_CLASS_ROWS = 5
 """Least rows of a class: the test part takes one row in five, and both parts need each class."""
 ANOMALY_CLASSES = ["normal", "anomaly"]
-ANOMALY_TEXTS = {"false": 0, "0": 0, "true": 1, "1": 1}
-"""Class index of the cells of an anomaly detection's target, in lower case."""
+ANOMALY_MARKS: dict[str | float, int] = {"false": 0, 0.0: 0, "true": 1, 1.0: 1}
+"""Class index of the cells of an anomaly detection's target: texts in lower case, and numbers."""
+PLAIN_NUMBER = re.compile(r"[+-]?\d*[.,]?\d*")
+"""A number that can be spelled in other ways; one with an exponent, such as 1E2, may be a code."""
 MOST_NUMERIC_CLASSES = 20
 """With more distinct numbers, the target is a class or a number to predict, and the user decides."""
 MOST_CLASSES = 100_000
@@ -38,11 +45,15 @@ class ClassFacts:
         rows: Number of cells.
         counts: Number of rows of each class; a class is the text of the cell.
         empty: Index of the first empty cell.
+        words: Index of the first cell of each text that may mean an empty one.
+        native: Type that the file gives the column; None for texts.
     """
 
     rows: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     empty: int | None = None
+    words: dict[str, int] = field(default_factory=dict)
+    native: ColumnType | None = None
 
     def observe(self, column: pa.ChunkedArray) -> None:
         """Add the next cells of the column."""
@@ -50,14 +61,20 @@ class ClassFacts:
         empty = np.flatnonzero(codes < 0)
         counts = np.bincount(codes[codes >= 0], minlength=len(texts)).tolist()
         found = ClassFacts(len(codes), {}, int(empty[0]) if len(empty) else None)
-        for text, count in zip(texts, counts, strict=True):
+        found.native = native_type(column.type)
+        for code, (text, count) in enumerate(zip(texts, counts, strict=True)):
             found.counts[text] = found.counts.get(text, 0) + count
+            if count and text.lower() in MISSING_WORDS:
+                found.words[text] = int((codes == code).argmax())
         self.merge(found)
 
     def merge(self, later: ClassFacts) -> None:
         """Add the facts about the cells that follow."""
         if self.empty is None and later.empty is not None:
             self.empty = self.rows + later.empty
+        for text, row in later.words.items():
+            self.words.setdefault(text, row + self.rows)
+        self.native = later.native
         self.rows += later.rows
         for text, count in later.counts.items():
             self.counts[text] = self.counts.get(text, 0) + count
@@ -72,15 +89,57 @@ def class_codes(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
 
     whole = column.combine_chunks()
     encoded = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
-    texts = [str(cell) for cell in encoded.dictionary.to_pylist()]
+    texts = [_class_text(cell) for cell in encoded.dictionary.to_pylist()]
     return texts, pc.fill_null(pc.cast(encoded.indices, pa.int64()), -1).to_numpy()
 
 
-def decide_classes(target: str, facts: ClassFacts, task: Task | None, decimal: str, place: Place) -> list[str]:
-    """Return the sorted classes of a classification, or those of an anomaly detection.
+def _class_text(cell: Any) -> str:
+    """Return the text of a cell; that of a number is the same whatever the type of its column is."""
+    if isinstance(cell, float | Decimal) and cell == cell // 1:
+        return str(int(cell))
+    return format(cell.normalize(), "f") if isinstance(cell, Decimal) else str(cell)
+
+
+def join_numbers(target: str, facts: ClassFacts, decimal: str) -> list[str]:
+    """Count all spellings of a number as one class, and return a sentence for each that is not the name of the class.
 
     Raises:
-        StepError: A cell is empty, a class has too few rows, or the target may also be a number to predict.
+        StepError: Some spellings have leading zeros, as codes have.
+    """
+    spelled: dict[float, list[str]] = defaultdict(list)
+    for text, count in facts.counts.items():
+        if count and PLAIN_NUMBER.fullmatch(text) and np.isfinite(number := parse_number(text, decimal)):
+            spelled[number].append(text)
+    decisions = []
+    for texts in spelled.values():
+        name, *others = sorted(texts, key=lambda text: (len(text), text))
+        if others and any(re.match(LEADING_ZERO, text) for text in texts):
+            raise StepError(
+                f"target: {', '.join(sorted(texts))} of column {target} are one number, and codes with leading zeros "
+                "are different classes; write each class in one way"
+            )
+        for text in others:
+            facts.counts[name] += facts.counts.pop(text)
+            decisions.append(f"target: {text} of column {target} is the class {name}, the same number")
+    return decisions
+
+
+def decide_classes(
+    target: str, facts: ClassFacts, task: Task | None, decimal: str, place: Place, *, confirmed: bool = False
+) -> list[str]:
+    """Return the sorted classes of a classification, or those of an anomaly detection.
+
+    Args:
+        target: Name of the target.
+        facts: Facts about its cells.
+        task: The task; None if the target decides.
+        decimal: Decimal mark of cells of text.
+        place: Returns the text for a column and a row.
+        confirmed: True if the user says that each text is a class, also one such as NA.
+
+    Raises:
+        StepError: A cell is empty or may mean that, a class has too few rows, or the target may also be a number to
+            predict.
     """
     if task is Task.ANOMALY:
         _check_anomalies(target, facts.counts, facts.rows)
@@ -89,6 +148,13 @@ def decide_classes(target: str, facts: ClassFacts, task: Task | None, decimal: s
         raise StepError(
             f"target: {place(target, facts.empty)}: empty; every row needs a class; "
             f"to leave out such rows, write `columns: {{{target}: {{missing: drop}}}}`"
+        )
+    if facts.words and not confirmed:
+        text, row = min(facts.words.items(), key=lambda word: word[1])
+        raise StepError(
+            f"target: {place(target, row)}: {text!r} is a class or a missing value; to leave out such rows, write "
+            f"`columns: {{{target}: {{missing: drop, missing_texts: ['{text}']}}}}`; if it is a class, "
+            f"`{{{target}: category}}`"
         )
     classes, numeric = _sorted_classes({text for text, count in facts.counts.items() if count}, decimal)
     if task is None and numeric:
@@ -105,21 +171,23 @@ def decide_classes(target: str, facts: ClassFacts, task: Task | None, decimal: s
     return classes
 
 
-def encode_classes(target: str, column: pa.ChunkedArray, classes: Sequence[str]) -> Labels:
+def encode_classes(target: str, column: pa.ChunkedArray, classes: Sequence[str], decimal: str) -> Labels:
     """Return the class index of each cell.
 
     Raises:
         StepError: A cell is none of the classes: the file has changed.
     """
     texts, codes = class_codes(column)
-    index = {name: number for number, name in enumerate(classes)}
-    labels = np.array([*(index.get(text, -1) for text in texts), -1], dtype=np.int64)[codes]
+    index: dict[str | float, int] = {parse_number(name, decimal): number for number, name in enumerate(classes)}
+    index |= {name: number for number, name in enumerate(classes)}
+    found = [index.get(text, index.get(parse_number(text, decimal), -1)) for text in texts]
+    labels = np.array([*found, -1], dtype=np.int64)[codes]
     if (labels < 0).any():
         raise StepError(f"target: column {target} changed while it was read; run the pipeline again")
     return labels
 
 
-def anomaly_cells(target: str, column: pa.ChunkedArray, first_row: int, place: Place) -> pa.ChunkedArray:
+def anomaly_cells(target: str, column: pa.ChunkedArray, decimal: str, first_row: int, place: Place) -> pa.ChunkedArray:
     """Return the class of each cell of an anomaly detection's target.
 
     Raises:
@@ -128,7 +196,8 @@ def anomaly_cells(target: str, column: pa.ChunkedArray, first_row: int, place: P
     import pyarrow as pa
 
     texts, codes = class_codes(column)
-    numbers = np.array([*(ANOMALY_TEXTS.get(text.lower(), -1) for text in texts), -1], dtype=np.int64)[codes]
+    found = [ANOMALY_MARKS.get(text.lower(), ANOMALY_MARKS.get(parse_number(text, decimal), -1)) for text in texts]
+    numbers = np.array([*found, -1], dtype=np.int64)[codes]
     if (numbers < 0).any():
         row = int(np.flatnonzero(numbers < 0)[0])
         cell = texts[codes[row]] if codes[row] >= 0 else "empty"

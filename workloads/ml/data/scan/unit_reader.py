@@ -18,7 +18,7 @@ from workloads.ml.data.csv_reader import CsvFormat
 from workloads.ml.data.data_files import DataFile
 from workloads.ml.data.encoding import Rows, encode_column
 from workloads.ml.data.missing_cells import with_nulls
-from workloads.ml.data.scan.table_columns import find_targets, require_readable_cells
+from workloads.ml.data.scan.table_columns import check_target_settings, find_targets, require_readable_cells
 from workloads.ml.data.scan.target_classes import ClassFacts, anomaly_cells, encode_classes
 from workloads.ml.data.table_chunks import Unit, read_bytes, read_chunks
 from workloads.ml.data.target import Labels, Task, ValueFacts, Values, encode_values
@@ -191,6 +191,7 @@ class UnitReader:
             raise StepError(f"{only} is the only column; there must be a feature; check csv_format.separator")
         settings = parse_column_settings(self._source.columns, table.column_names, targets)
         read = [name for name in features if settings.get(name, NO_SETTING).type != IGNORE]
+        check_target_settings(settings, targets, self._source.task)
         require_readable_cells(table.select([*targets, *read]).schema, settings, self._source.csv_format.decimal)
         regression = self._source.task is Task.REGRESSION
         return UnitFacts(
@@ -220,7 +221,8 @@ class UnitReader:
         source, cells = self._source, [self._with_nulls(table, facts, name) for name in facts.targets]
         if source.task is not Task.ANOMALY:
             return cells
-        return [anomaly_cells(source.targets[0], cells[0], row, partial(self.place, unit))]
+        place, decimal = partial(self.place, unit), source.csv_format.decimal
+        return [anomaly_cells(source.targets[0], cells[0], decimal, row, place)]
 
     def _observe_target(self, facts: UnitFacts, table: pa.Table, unit: Unit) -> None:
         cells = self._target_cells(table, facts, unit, facts.rows)
@@ -238,7 +240,7 @@ class UnitReader:
     def _labels(self, plan: TablePlan, table: pa.Table, facts: UnitFacts, unit: Unit, row: int) -> Labels | Values:
         cells = self._target_cells(table, facts, unit, row)
         if plan.classes:
-            return encode_classes(self._source.targets[0], cells[0], plan.classes)
+            return encode_classes(self._source.targets[0], cells[0], plan.classes, self._source.csv_format.decimal)
         values = self._values(cells, unit, row)
         return values[:, 0] if len(cells) == 1 else values
 
