@@ -69,6 +69,15 @@ def test_integers_that_no_double_has_are_codes_or_rounded_numbers() -> None:
     assert parse(content, x="number").rows[0, 0] == np.float32(codes[0])
 
 
+def test_integers_that_became_other_numbers_beside_an_empty_cell_are_codes_or_rounded_numbers() -> None:
+    ids = pd.Series(range(2**24, 2**24 + ROWS)).astype(float).where(np.arange(ROWS) != 5)
+    content = parquet_of(pa.Array.from_pandas(ids))
+    with pytest.raises(StepError, match=r"column x, row 2: 16777217.0 is larger than 2\^24, and models compute with"):
+        parse(content, x={"missing": True})
+    assert parse(content, x={"type": "number", "missing": True}).types[0] == "number"
+    assert parse(parquet_of(ids.fillna(0) + 0.5)).types[0] == "number"
+
+
 def test_timestamps_of_spark_are_read_outside_of_the_years_that_nanoseconds_have() -> None:
     moments = [datetime.datetime(9999, 12, 31), datetime.datetime(1600, 1, 1)] * (ROWS // 2)
     content = io.BytesIO()

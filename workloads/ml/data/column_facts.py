@@ -63,6 +63,7 @@ class ColumnFacts:
         odd: The first cell that is present and no finite number.
         zero: The first integer with leading zeros.
         large: The first number beyond 2^24.
+        whole: True if no number has a fraction.
         texts: The first row of each different text, as far as they matter.
         overflow: True if there are more different texts.
     """
@@ -80,6 +81,7 @@ class ColumnFacts:
     odd: Cell | None = None
     zero: Cell | None = None
     large: Cell | None = None
+    whole: bool = True
     texts: dict[str, int] = field(default_factory=dict)
     overflow: bool = False
 
@@ -107,6 +109,7 @@ class ColumnFacts:
         self.present += later.present
         self.numeric += later.numeric
         self.possible &= later.possible
+        self.whole = self.whole and later.whole
         self.overflow = self.overflow or later.overflow
         if not self.all_categories:
             if self.numeric:
@@ -144,7 +147,7 @@ class ColumnFacts:
         self.first = _cell(cells, rows, 0)
         if self.native in (ColumnType.NUMBER, ColumnType.INTEGER):
             values = pc.cast(cells, pa.float64(), safe=False).to_numpy()
-            self.large = _first(cells, rows, np.abs(values) > LARGEST_EXACT)
+            self._observe_sizes(cells, rows, values)
         if self.native is None:
             cells = text_cells(cells)
             numbers = cast_numbers(cells, self.decimal)
@@ -155,13 +158,18 @@ class ColumnFacts:
         if self.all_categories or (self.native is None and not self.numeric):
             self.texts = _first_rows(text_cells(cells), rows)
 
+    def _observe_sizes(self, cells: pa.ChunkedArray, rows: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        finite = np.where(np.isfinite(values), values, 0)
+        self.large = _first(cells, rows, np.abs(finite) > LARGEST_EXACT)
+        self.whole = bool((finite == np.floor(finite)).all())
+
     def _observe_numbers(self, cells: pa.ChunkedArray, rows: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         import pyarrow.compute as pc
 
         finite = np.isfinite(values)
         self.numeric = int(finite.sum())
         self.odd = _first(cells, rows, ~finite)
-        self.large = _first(cells, rows, np.abs(np.nan_to_num(values)) > LARGEST_EXACT)
+        self._observe_sizes(cells, rows, values)
         self.possible = {ColumnType.NUMBER}
         if pc.all(pc.match_substring_regex(cells, INTEGER)).as_py():
             self.possible.add(ColumnType.INTEGER)

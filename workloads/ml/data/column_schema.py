@@ -68,7 +68,9 @@ def decide_features(
 
 def _decide(name: str, facts: ColumnFacts, setting: ColumnSetting, place: Place) -> ColumnSchema:
     kind = ColumnType(setting.type) if setting.type else _detect(name, facts, place)
-    if kind is ColumnType.INTEGER and facts.large:
+    # A program that cannot store an empty integer, such as pandas, writes the integers as other numbers.
+    is_integer = kind is ColumnType.INTEGER or (kind is ColumnType.NUMBER and facts.whole and not setting.type)
+    if is_integer and facts.large:
         raise StepError(
             f"{place(name, facts.large.row)}: {facts.large.text} is larger than 2^24, and models compute with 24 bits; "
             f"if it is a number, round it with `columns: {{{name}: number}}`; if it is a code, write "
