@@ -51,6 +51,15 @@ def test_compare_class_that_the_new_model_lacks_counts_as_wrong(tmp_path: Path) 
     assert found["changed_answers"] == (TRUTH == 0).sum()
 
 
+def test_compare_finds_whole_numbers_that_an_earlier_version_named_as_floats(tmp_path: Path) -> None:
+    new = predictor(tmp_path / "new", [5.0, 0.0], classes=["0", "1"])
+    same = predictor(tmp_path / "same", [5.0, 0.0], classes=["0.0", "1.0"])
+    found = compare(same, new)
+    assert (found["champion_accuracy"], found["changed_answers"]) == (1, 0)
+    codes = predictor(tmp_path / "codes", [5.0, 0.0], classes=["00", "01"])
+    assert compare(codes, new)["champion_accuracy"] == 0
+
+
 def test_compare_regression_counts_answers_that_move_by_more_than_the_error(tmp_path: Path) -> None:
     truth = ROWS[:, 0].astype(np.float64)
     new = predictor(tmp_path / "new", [1.0, 0.0])

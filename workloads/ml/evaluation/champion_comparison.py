@@ -134,9 +134,12 @@ def _champion_column(old: Any, new: Any, column: NDArray[np.float32]) -> NDArray
 
 
 def _in_classes_of(classes: list[str], theirs: list[str], answers: Answers) -> Answers:
-    """Return the champion's answers as indices into `classes`; -1 is a class that the new model does not have."""
+    """Return the champion's answers as indices into `classes`; -1 is a class that the new model does not have.
+
+    Earlier versions named the class 1 of a column of floats `1.0`.
+    """
     position = {name: index for index, name in enumerate(classes)}
-    codes = np.array([position.get(name, -1) for name in theirs], dtype=np.int64)
+    codes = np.array([position.get(name, position.get(name.removesuffix(".0"), -1)) for name in theirs], dtype=np.int64)
     probabilities = np.zeros((len(answers.values), len(classes)), dtype=np.float32)
     shared = codes >= 0
     probabilities[:, codes[shared]] = answers.probabilities[:, shared]
