@@ -7,18 +7,26 @@ other address, the server would read the files of another team with its own acce
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mlplatform.mlflow_server.proxied_artifacts import register_proxied_artifacts
-from mlplatform.mlflow_server.teams import TEAMS_FILE
+from mlplatform.mlflow_server.teams import SHARED, TEAMS_FILE
 from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, READER, set_up_person
 
 READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 SEARCH = "/search"
 """End of the paths of searches, which MLflow's client sends as POST."""
 CREATE_VERSION = "/model-versions/create"
+NEW_NAMES = {
+    "/registered-models/create": ("CreateRegisteredModel", "name"),
+    "/registered-models/rename": ("RenameRegisteredModel", "new_name"),
+}
+"""Requests that give a model a name: the ends of their paths, their messages and the field with the name."""
 CHECKED_SOURCES = ("mlflow-artifacts:", "models:", "runs:")
 """Beginnings of the addresses of files for which MLflow checks the rights."""
 _rights: dict[str, tuple[str, str]] = {}
@@ -39,13 +47,15 @@ def authenticate_user() -> Any:
     if "X-Door-Key" in request.headers:
         login = _authenticate_by_door(request.headers)
         reads_only = request.headers.get("X-Door-Role") == "reader"
+        teams = request.headers.get("X-Door-Teams", "")
     else:
         login = authenticate_request_basic_auth()
-        reads_only = _user(login).partition(".")[0] == READER
+        program, _, teams = _user(login).partition(".")
+        reads_only = program == READER
     if not login or (reads_only and not _reads(request.method, request.path)):
         return make_forbidden_response()
-    registers = TEAMS_FILE in os.environ and request.path.endswith(CREATE_VERSION)
-    if registers and _user(login) not in ("", ADMINISTRATOR) and not _has_checked_source():
+    restricted = TEAMS_FILE in os.environ and _user(login) not in ("", ADMINISTRATOR)
+    if restricted and not _is_allowed(request.path, teams.split(",")):
         return make_forbidden_response()
     return login
 
@@ -70,6 +80,32 @@ def _authenticate_by_door(headers: Any) -> Any:
                 return None
             _rights[user] = (role, teams)
     return Authorization("door", {"username": user, "password": ""})
+
+
+def _is_allowed(path: str, teams: Sequence[str]) -> bool:
+    """Return False if the request reads files or takes a name that may be those of a team other than `teams`."""
+    if path.endswith(CREATE_VERSION):
+        return _has_checked_source()
+    for end, (message, field) in NEW_NAMES.items():
+        if path.endswith(end):
+            return _may_take(_new_name(message, field), teams)
+    return True
+
+
+def _may_take(name: str, teams: Sequence[str]) -> bool:
+    """Return True if the name is that of a model of one of the teams or of no team. MLflow lets all users take it."""
+    owned = json.loads(Path(os.environ[TEAMS_FILE]).read_text())
+    owner = next((team for team, each in owned.items() if name in each["models"]), None)
+    own = [team for team in teams if team not in ("", SHARED)] or [SHARED]
+    return owner is None or owner in own
+
+
+def _new_name(message: str, field: str) -> str:
+    from mlflow.protos import model_registry_pb2
+    from mlflow.server.handlers import _get_request_message
+
+    request = _get_request_message(getattr(model_registry_pb2, message)())  # type: ignore[no-untyped-call]
+    return str(getattr(request, field))
 
 
 def _has_checked_source() -> bool:

@@ -87,6 +87,34 @@ def test_creators_and_earlier_owners_have_no_right_on_what_a_team_owns(
         assert statuses == dict.fromkeys(owners, frozenset({200}))
 
 
+def test_name_of_a_model_that_is_not_registered_yet_is_kept_for_its_team(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_DOOR_KEY", KEY)
+    owned = teams({"shop": ["flowers"], "science": ["cellar"]})
+    owned["shop"]["models"] |= {"planned": False, "later": False}
+    owned["*"]["models"] = {"common": False}
+    with mlflow_server(tmp_path, PASSWORD, users=True, teams=owned) as url:
+        shop, science, tess, shared = (Caller(url, user) for user in ("writer.shop", "writer.science", "tess", WRITER))
+
+        def create(caller: Caller, name: str) -> int:
+            return caller("POST", "registered-models/create", name=name).status_code
+
+        assert [create(caller, "planned") for caller in (science, tess, shared, shop)] == [403, 403, 403, 200]
+        assert [create(caller, "common") for caller in (science, tess, shop, shared)] == [403, 403, 403, 200]
+        assert create(science, "draft") == 200
+        renamed = science("POST", "registered-models/rename", name="draft", new_name="later")
+        assert renamed.status_code == 403
+        forged = requests.post(
+            f"{url}{API}registered-models/create",
+            json={"name": "later"},
+            auth=("writer.science", PASSWORD),
+            headers={"X-Door-Teams": "shop"},
+            timeout=60,
+        )
+        assert forged.status_code == 403
+
+
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return MLflow's store of users, in which the person `ed` was an editor before there were teams."""
