@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+from functools import cache
 from unittest.mock import Mock
 
 from mlplatform.start_page.prediction_paths import PREDICTION_PATHS
 
 from model_server.http.routes import routes
-from model_server.rpc import open_inference_pb2 as messages
 from model_server.settings import ServerSettings
 from settings.paths import PROJECT
 
 SERVICE = "GRPCInferenceService"
+CALLS = f"""
+import json
+from model_server.rpc import open_inference_pb2 as messages
+service = messages.DESCRIPTOR.services_by_name["{SERVICE}"]
+print(json.dumps([f"/{{service.full_name}}/{{method.name}}" for method in service.methods]))
+"""
 NO_PREDICTION = re.compile(
     "(/models/[^/]+)?/v2/repository/index"
     f"|/inference[.]{SERVICE}/(ServerLive|ServerReady|ServerMetadata|ModelReady|ModelMetadata)"
@@ -20,14 +29,21 @@ NO_PREDICTION = re.compile(
 """Paths that take a POST and predict nothing."""
 
 
+@cache
+def calls_of_grpc() -> list[str]:
+    """Return the calls. The process is another one, because tests of this one use the messages of tritonclient."""
+    command = [sys.executable, "-c", CALLS]
+    found: list[str] = json.loads(subprocess.run(command, cwd=PROJECT, check=True, capture_output=True).stdout)
+    return found
+
+
 def post_paths() -> list[str]:
     """Return `path` in the metrics of each POST and each call of gRPC, for a server of several models."""
     source = {"registry": "http://mlflow", "models": "iris,wine", "alias": "champion", "cache": "/nowhere"}
     settings = ServerSettings.model_validate(source)
     catalog = Mock(models=[Mock(), Mock()])
-    service = messages.DESCRIPTOR.services_by_name[SERVICE]
     posts = [route.path for route in routes(settings, catalog, Mock()) if route.method == "POST"]
-    return [*posts, *(f"/{service.full_name}/{method.name}" for method in service.methods)]
+    return [*posts, *calls_of_grpc()]
 
 
 def prediction_paths() -> list[str]:

@@ -331,6 +331,7 @@ class TestCommands:
         """A restore and a drill go on for minutes after their first `up`."""
         program = (
             "import os, signal, sys\nfrom tools.cli.pulumi_command import Pulumi\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it\n"
             f"assert Pulumi('dev').run('up') == 0\nos.kill(os.getpid(), {int(number)})\nsys.exit('it goes on')"
         )
         finished = subprocess.run([sys.executable, "-c", program], cwd=paths.PROJECT, capture_output=True, text=True)

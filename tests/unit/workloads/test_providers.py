@@ -72,8 +72,8 @@ def version(name, package):
 def process(name):
     provider, port = _ProcessProvider(), ports[name]
     props = {"name": name, "command": [sys.executable, "-c", SERVER, str(port)], "environment": {},
-             "host": "127.0.0.1", "port": port, "setting": "a:port", "ready_path": "/", "data": f"{folder}/{name}",
-             "retain": False}
+             "revision": "1", "host": "127.0.0.1", "port": port, "setting": "a:port", "ready_path": "/",
+             "data": f"{folder}/{name}", "retain": False}
     (Path(folder) / name).mkdir(exist_ok=True)
     (Path(folder) / name / "name").write_text(name)
     state = provider.create(props).outs
