@@ -49,6 +49,8 @@ KEY = "door-key"
 NOTEBOOKS_KEY = "notebooks-key"
 COOKIE_SECRET = "A" * 43
 HOST = "127.0.0.1"
+LINES_BYTES = 20_000
+"""Size above which nginx begins a new file of lines."""
 MODELS = {
     "iris": PublishedModel("iris-server", 5005, "team", 1 << 20),
     "rose": PublishedModel("rose-server", 5006, "public", 1 << 20),
@@ -341,7 +343,7 @@ def running_door(
             "SIGN_ON_PORT": str(sign_on),
             "SIGN_ON_STEPS": sign_on_steps(door),
             "LINES_FOLDER": str(folder / "lines"),
-            "LINES_BYTES": "20000",
+            "LINES_BYTES": str(LINES_BYTES),
             "DRAIN_SECONDS": "0",
             "INTERVAL_SECONDS": "0.5",
             "CERTIFICATE": str(folder),
