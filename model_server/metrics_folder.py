@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -42,5 +42,6 @@ def _remove_folders_of_killed_servers() -> None:
     """Remove the folders that killed servers of this user left behind."""
     for folder in SHARED_MEMORY.glob(f"{PREFIX}*"):
         pid = int(folder.name.removeprefix(PREFIX).partition("-")[0])
-        if folder.stat().st_uid == os.getuid() and not process_exists(pid):
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its server removed it meanwhile
+            if folder.stat().st_uid == os.getuid() and not process_exists(pid):
+                shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from model_server.drift_counters import DriftCounters
@@ -27,6 +28,8 @@ RequestKey = tuple[str, str, str]
 """Path of a request's route, its method, and the status of its response."""
 Item = TypeVar("Item")
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+FILES = ("counter", "histogram", "gauge_livemax")
+"""Beginnings of the names of a worker's files, one for each kind of metric that `Telemetry` uses."""
 NO_CLASSES = ("",)
 """Label of all predictions of a regression; Prometheus reads an empty label as no label."""
 IMMEDIATE_BYTES = 1 << 14
@@ -189,3 +192,17 @@ def forget_dead_workers() -> None:
         pid = int(file.stem.rpartition("_")[2])
         if not process_exists(pid):
             mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+
+
+def create_files() -> None:
+    """Create the files of this worker's metrics.
+
+    Prometheus' client creates a file with the first metric. Until it has filled the file, the client of another worker
+    cannot read it, and `exposition` fails there. So each file gets its name when it is complete.
+    """
+    for kind in FILES:
+        file = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"], f"{kind}_{os.getpid()}.db")
+        if not file.exists():  # the id may have been that of a worker that ended
+            partial = file.with_suffix(".partial")
+            MmapedDict(str(partial)).close()  # type: ignore[no-untyped-call]
+            partial.rename(file)

@@ -27,7 +27,7 @@ from model_server.http.routes import routes
 from model_server.loader import ModelLoader, start_loaders
 from model_server.model.agreement import load_champion
 from model_server.settings import ServerSettings
-from model_server.telemetry import Telemetry, forget_dead_workers
+from model_server.telemetry import Telemetry, create_files, forget_dead_workers
 from model_server.trial import ModelTrial
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def load_application(settings: ServerSettings) -> WSGIApplication:
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] worker %(process)d: %(message)s")
     threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
     forget_dead_workers()
+    create_files()
     telemetry = Telemetry(load_champion(settings))
     trial = ModelTrial(settings, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
     models = [(each, ModelLoader(each, telemetry, trial)) for each in settings.of_each_model()]

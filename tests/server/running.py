@@ -74,7 +74,8 @@ def running(log: Path, **settings: object) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(60)
-    assert "Traceback" not in log.read_text()
+    text = log.read_text()
+    assert "Traceback" not in text, f"the server logged a stack trace:\n{text}"
 
 
 def wait_until(condition: Callable[[], object], failure: str, seconds: float = 120) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +79,38 @@ def test_record_predictions_during_swap_counts_for_previous_model(
     telemetry.flush()
     assert telemetry._predictions.labels(model.name, "7", "setosa")._value.get() == 1
     assert [telemetry._model.labels(*each.key)._value.get() for each in (model, following)] == [0, 1]
+
+
+FIRST_METRICS = """
+import sys
+from pathlib import Path
+
+from model_server.model.model import Model
+from model_server.model.model_package import read_package
+from model_server.telemetry import Telemetry, create_files
+
+def report_empty_files(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".db") and not Path(arguments[0]).stat().st_size:
+        print("empty:", arguments[0])
+
+create_files()
+telemetry = Telemetry()
+sys.addaudithook(report_empty_files)
+telemetry.record_swap(Model(None, read_package(Path(sys.argv[1]), "7", {})), None)
+telemetry.record_request(("/score", "POST", "200"), 0.001)
+telemetry.record_refusal("iris")
+telemetry.flush()
+print(telemetry.exposition().decode())
+"""
+
+
+def test_files_of_metrics_are_complete_before_another_worker_can_read_them(trained: Trained, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FIRST_METRICS, str(trained.folder)]
+    variables = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    output = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+    assert "empty:" not in output
+    for line in ('model_server_requests_total{method="POST",path="/score",status="200"} 1.0', 'sha256="'):
+        assert line in output
+    assert 'model_server_request_seconds_count{path="/score"} 1.0' in output
+    kinds = {file.name.rpartition("_")[0] for file in tmp_path.iterdir()}
+    assert kinds == {"counter", "histogram", "gauge_livemax"}, "every kind of file is created in advance"
