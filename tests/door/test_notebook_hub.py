@@ -157,12 +157,15 @@ def test_browser_opens_jupyterlab_and_runs_a_cell(hub: Hub, browser: Browser) ->
         page.wait_for_url("**/lab**", timeout=120_000)
         page.locator('.jp-LauncherCard[data-category="Notebook"]').click(timeout=120_000)
         page.locator(".jp-Notebook .cm-content").click(timeout=120_000)
+        # JupyterLab forgets a cell that is run before the page has its kernel.
+        expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible(timeout=120_000)
         page.keyboard.type("print(6 * 7)")
         page.keyboard.press("Shift+Enter")
         expect(page.locator(".jp-OutputArea-output pre")).to_have_text("42", timeout=120_000)
 
 
 def test_idle_server_stops_and_its_files_stay(sam: NotebookClient) -> None:
+    sam.start()  # the tests before may have taken longer than an idle server is kept
     sam.execute("import pathlib; pathlib.Path.home().joinpath('kept.txt').write_text('mine')")
     until(sam.stopped, seconds=400, what="the end of the idle server")
     sam.start()
