@@ -4,6 +4,7 @@ from typing import Any
 
 import pulumi
 from mlplatform.cluster_provisioning import provision_kubeadm_cluster, provision_managed_cluster
+from mlplatform.door.served_files import ServedFiles
 from mlplatform.images.pinned_images import pin_images
 from mlplatform.platform import cluster_platform, local_platform
 from mlplatform.required_images import require_images
@@ -24,7 +25,7 @@ directory = cache_directory() / "stacks" / stack
 outputs: dict[str, pulumi.Input[Any]]
 if settings.infra.cluster == "none":
     platform = local_platform(settings.platform, directory)
-    outputs = {"tracking_url": platform.tracking.url, **deploy(settings, platform)}
+    outputs = {"tracking_url": platform.tracking.url, **deploy(settings, platform).outputs}
     if blobs := platform.blobs:
         outputs["data_access"] = pulumi.Output.secret(blobs.access)  # for `make notebook`
 else:
@@ -34,15 +35,17 @@ else:
     provision = provision_managed_cluster if settings.infra.cluster == "existing" else provision_kubeadm_cluster
     provisioned = provision(settings, stack, directory)
     platform = cluster_platform(settings, provisioned, directory, stack)
-    if settings.platform.notebooks:
-        notebook_servers(settings.platform.notebooks, platform)
+    hub = [notebook_servers(settings.platform.notebooks, platform)] if settings.platform.notebooks else []
+    deployed = deploy(settings, platform)
+    if door := platform.door:
+        ServedFiles(provisioned.cluster, door.files, [door, *platform.run_after, *hub, *deployed.servers])
     access = platform.tracking.access
     outputs = {
         **provisioned.outputs,
         "tracking_url": platform.tracking.url,
         "tracking_login": pulumi.Output.secret({"username": access.username, "password": access.password}),
         **platform.outputs,
-        **deploy(settings, platform),
+        **deployed.outputs,
     }
 if (backup := settings.platform.backup) and backup.schedule:
     ScheduledCommand("backup", stack=stack, schedule=backup.schedule, setting="platform:backup.schedule")

@@ -12,7 +12,7 @@ from mlplatform.blob_store import BlobStore, blob_store
 from mlplatform.cluster_provisioning import ProvisionedCluster
 from mlplatform.door.audit import NAMESPACE as DOOR
 from mlplatform.door.door import HUB_PAGE, Door, DoorAccess, door_access
-from mlplatform.door.door import PODS as DOOR_PODS
+from mlplatform.door.door_pod import PODS as DOOR_PODS
 from mlplatform.door.door_routes import canary_model, model_service, served_models
 from mlplatform.door.services_behind import Behind, Page
 from mlplatform.engine_config import EmbeddedEngineConfig, EngineConfig
@@ -78,7 +78,7 @@ class Platform:
         blobs: the container that all pipelines may read; None without a data store.
         s3: the S3 store of programs without a team, and of teams without a store; None without one.
         outputs: stack outputs of the engine, of monitoring and of the door.
-        door_url: the address of the door, with a slash at its end; "" without a door.
+        door: the door; None without one.
         teams: the namespace, engine and logins of each team.
         notebooks: the key and the network rules of notebooks; None without them.
         trial: the measured trial of a canary.
@@ -94,7 +94,7 @@ class Platform:
     steps_image: pulumi.Output[str] | None = None
     monitoring: Monitoring | None = None
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
-    door_url: str = ""
+    door: Door | None = None
     teams: Mapping[str, Team] = field(default_factory=dict)
     notebooks: NotebookAccess | None = None
     trial: CanaryTrial | None = None
@@ -266,7 +266,7 @@ def _with_door(platform: Platform, settings: StackSettings, access: DoorAccess, 
         # MetalLB announces an address from a node with a pod. In Azure, packets arrive at another one.
         sees_callers=settings.infra.cluster == "kubeadm" and settings.infra.machines != "azure",
     )
-    return replace(platform, outputs={**platform.outputs, **door.outputs}, door_url=door.url)
+    return replace(platform, outputs={**platform.outputs, **door.outputs}, door=door)
 
 
 def _schedules(settings: StackSettings) -> dict[str, str]:

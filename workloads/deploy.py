@@ -32,14 +32,18 @@ SMOKE_TEST = "smoke-test"
 """Pipeline that runs before all others if each step has its own pod."""
 
 
-def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Output[Any]]:
-    """Run the pipelines, set the champions and start the services.
+@dataclass(frozen=True)
+class Deployed:
+    """The stack outputs of the workloads by name, and their model servers in a cluster."""
 
-    Returns:
-        The outputs of the stack by name.
-    """
+    outputs: Mapping[str, pulumi.Output[Any]] = field(default_factory=dict)
+    servers: Sequence[ModelService] = ()
+
+
+def deploy(settings: StackSettings, platform: Platform) -> Deployed:
+    """Run the pipelines, set the champions and start the services."""
     if not settings.workloads.enabled:
-        return {}
+        return Deployed()
     pipelines = settings.workloads.pipelines
     serves = any(pipeline.serve for pipeline in pipelines.values())
     serving = serving_namespace(platform.target, platform.tracking) if platform.target and serves else None
@@ -63,7 +67,7 @@ def deploy(settings: StackSettings, platform: Platform) -> dict[str, pulumi.Outp
         run = workloads.run(name, pipeline)
         if pipeline.serve:
             workloads.serve(name, pipeline, run, settings.serving)
-    return workloads.outputs
+    return Deployed(workloads.outputs, workloads.services)
 
 
 @dataclass
@@ -78,6 +82,9 @@ class _Workloads:
         team_of: the teams of pipelines.
         models_from: models of another stack; each run waits for their copies, to keep the version numbers.
         adopt_champions: serve the champions that MLflow has already instead of a first run.
+        champions: the champions by model.
+        servers: the addresses of model servers by model.
+        services: the model servers in a cluster.
     """
 
     platform: Platform
@@ -90,6 +97,7 @@ class _Workloads:
     adopt_champions: bool
     champions: dict[str, Champion] = field(default_factory=dict)
     servers: dict[str, pulumi.Output[str]] = field(default_factory=dict)
+    services: list[ModelService] = field(default_factory=list)
     outputs: dict[str, pulumi.Output[Any]] = field(default_factory=dict)
 
     def run(self, name: str, pipeline: PipelineSettings) -> PipelineRun:
@@ -208,8 +216,8 @@ class _Workloads:
             path: the path of the model on its server.
         """
         champion, url = self.champions[model], pulumi.Output.concat(self.servers[model], path)
-        if door := self.platform.door_url:
-            url = pulumi.Output.from_input(f"{door}{model_path(model)}")
+        if door := self.platform.door:
+            url = pulumi.Output.from_input(f"{door.url}{model_path(model)}")
         outputs = {
             "model": pulumi.Output.all(
                 name=model,
@@ -239,7 +247,7 @@ class _Workloads:
         if port:  # one port of gRPC serves one server
             settings = settings.model_copy(update={"grpc_port": None})
         if self.serving:
-            url = ModelService(
+            service = ModelService(
                 server,
                 settings,
                 self.servers_of.get(self.team_of.get(pipeline, ""), self.serving),
@@ -247,7 +255,9 @@ class _Workloads:
                 champions=champions,
                 canary=None if port else settings.canary,
                 trial=None if port else self.platform.trial,
-            ).url
+            )
+            self.services.append(service)
+            url = service.url
         else:
             url = model_server(
                 server,

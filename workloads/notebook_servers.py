@@ -19,12 +19,12 @@ RUNS = Path("/tmp/pipelines")
 """Folder of a server for packages, runs and logs, which ends with the server."""
 
 
-def notebook_servers(settings: NotebookSettings, platform: Platform) -> None:
+def notebook_servers(settings: NotebookSettings, platform: Platform) -> Notebooks:
     """Create the hub, and the environment of servers in the namespace of each team."""
     assert platform.target
     assert platform.notebooks
     teams: Mapping[str, Team | None] = platform.teams or {"": None}
-    Notebooks(
+    return Notebooks(
         settings,
         platform.notebooks,
         platform.target.cluster,

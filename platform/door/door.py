@@ -22,6 +22,7 @@ from mlplatform.door.door_pod import (
     HTTPS_PORT,
     NAME,
     PAGES,
+    PODS,
     SIGN_ON,
     SIGN_ON_FOLDER,
     door_pod,
@@ -35,6 +36,7 @@ from mlplatform.door.door_routes import (
     routes_file,
     services_file,
 )
+from mlplatform.door.served_files import digest
 from mlplatform.door.services_behind import Behind
 from mlplatform.door.sign_on import PORT as SIGN_ON_PORT
 from mlplatform.door.sign_on import sign_on_configuration, users_file
@@ -51,7 +53,6 @@ from infra.registry import ContainerRegistry
 from infra.secrets import RandomPassword, bcrypt_hash
 from settings.services.door_settings import DoorSettings
 
-PODS = {"app.kubernetes.io/name": NAME}
 OPERATOR = "operator"
 """The administrator of a door without users or a provider."""
 REPLICAS = 2
@@ -81,10 +82,12 @@ class Door(pulumi.ComponentResource):
 
     Attributes:
         url: the address, with a slash at its end.
+        files: the digest of its files of the settings.
         outputs: `door_url`; `door_login` as a secret, and `door_authority`, where the stack makes them.
     """
 
     url: str
+    files: pulumi.Output[str]
     outputs: dict[str, pulumi.Input[Any]]
 
     def __init__(
@@ -108,16 +111,9 @@ class Door(pulumi.ComponentResource):
         if certificate.authority and not settings.acme:
             self.outputs["door_authority"] = certificate.authority
         servers = {team_namespace(team) for team in ("", *behind.teams)}
-        targets = {page.namespace for page in behind.pages.values()} | servers
-        egress: list[Rule] = [
-            DNS,
-            {
-                "to": [
-                    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": each}}}
-                    for each in sorted(targets)
-                ]
-            },
-        ]
+        targets = sorted({page.namespace for page in behind.pages.values()} | servers)
+        peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": each}}} for each in targets]
+        egress: list[Rule] = [DNS, {"to": peers}]
         page = start_page(
             self._namespace,
             libraries,
@@ -135,7 +131,9 @@ class Door(pulumi.ComponentResource):
             NAME, PODS, ingress=[tcp_ports(HTTP_PORT, HTTPS_PORT)], egress=[*egress, own, *provider]
         )
         secrets = {**certificate.secret(), "keys.conf": self._keys()}
-        nginx = [self._config_map(NAME, self._nginx_files()), self._secret(NAME, secrets)]
+        nginx_files = self._nginx_files()
+        self.files = pulumi.Output.all(**nginx_files).apply(digest)
+        nginx = [self._config_map(NAME, nginx_files), self._secret(NAME, secrets)]
         account = AcmeAccount("acme-account", pulumi.ResourceOptions(parent=self)) if settings.acme else None
         # oauth2-proxy and the sender read these at their start. nginx reloads its files without a new pod.
         at_start = [self._sign_on(), self._config_map(PAGES, files("pages")), programs]

@@ -18,6 +18,7 @@ from settings.services.door_settings import DoorSettings
 
 NAME = "door"
 """Name of the Deployment, and of the ConfigMap and the Secret of nginx."""
+PODS = {"app.kubernetes.io/name": NAME}
 SIGN_ON, TOKENS, PAGES, ACME = "door-sign-on", "door-tokens", "door-pages", "door-acme"
 HTTP_PORT, HTTPS_PORT = 8080, 8443
 FILES, SECRETS, TOKENS_FOLDER, SIGN_ON_FOLDER = "/etc/door", "/etc/door-secrets", "/etc/door-tokens", "/etc/sign-on"

@@ -120,7 +120,7 @@ def served_models(settings: StackSettings) -> dict[str, PublishedModel]:
     return {
         pipeline.model or name: _published(pipeline.model or name, pipeline, settings.serving, teams.get(name, ""))
         for name, pipeline in settings.workloads.pipelines.items()
-        if pipeline.serve
+        if pipeline.serve and settings.workloads.enabled
     }
 
 

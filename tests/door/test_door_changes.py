@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from mlplatform.door.served_files import FILES, digest
 
 from settings.services.door_settings import DoorSettings
 from tests.waiting import until
@@ -77,6 +78,22 @@ def test_door_keeps_addresses_of_services_while_dns_does_not_answer(
         services.write_text(f"{moved.split()[0]} elsewhere.test 80\n{other}\nnew new.test 80\n")
         until(lambda: "upstream new " in served.read_text(), what="the new service")
         assert ["127.0.0.1:1 down" in line for line in served.read_text().splitlines()] == [True, False, True]
+
+
+def test_door_says_which_settings_it_serves_and_how_many_services_have_no_address(door: DoorProcesses) -> None:
+    services = door.folder / "services"
+    text = services.read_text()
+
+    def serves(unknown: int) -> bool:
+        files = {name: (door.folder / name).read_text() for name in FILES}
+        answer = requests.get(f"http://{HOST}:{door.plain_port}/door/serves", timeout=30)
+        return bool(answer.json() == {"files": digest(files), "unknown": unknown})
+
+    until(lambda: serves(0), what="the settings of the start")
+    services.write_text(f"{text}new new.test 80\n")
+    until(lambda: serves(1), what="the settings with a service without an address")
+    services.write_text(text)
+    until(lambda: serves(0), what="the settings of the start")
 
 
 def wait_for_lookups(folder: Path) -> None:

@@ -47,13 +47,16 @@ close_lines() {
 }
 
 configure() {
+  # Read before the files are used: if they change meanwhile, the door serves newer files than it says.
+  settings=$(cat "$SERVICES" "$ROUTES" "$RELEASES" "$ACCESS" | sha256sum | cut -d ' ' -f 1)
   resolve
+  unknown=$(grep -c "127.0.0.1:1 down" "$STATE/upstreams.conf") || true
   # No token has been made yet if the file is missing. nginx may read the files at any time, so each is replaced at once.
   cat "$TOKENS" > "$STATE/tokens.json.new" 2>/dev/null || echo '{}' > "$STATE/tokens.json.new"
   mv "$STATE/tokens.json.new" "$STATE/tokens.json"
   pair=$CERTIFICATE
   [ ! -e "$ACME_CERTIFICATE/tls.crt" ] || pair=$ACME_CERTIFICATE
-  sed -f "$STATE/values.sed" -e "s~@CERTIFICATE@~$pair~g" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
+  sed -f "$STATE/values.sed" -e "s~@CERTIFICATE@~$pair~g" -e "s~@DIGEST@~$settings~;s~@UNKNOWN@~$unknown~" "$FILES/nginx.conf" > "$STATE/nginx.conf.new"
   mv "$STATE/nginx.conf.new" "$STATE/nginx.conf"
 }
 

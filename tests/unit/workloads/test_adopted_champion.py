@@ -42,4 +42,4 @@ def test_adopted_outputs_without_a_registry_raise() -> None:
 
 
 def test_deploy_with_disabled_workloads_creates_nothing() -> None:
-    assert deploy(load_settings("dev", {"workloads:enabled": "false"}), platform=None) == {}
+    assert deploy(load_settings("dev", {"workloads:enabled": "false"}), platform=None).outputs == {}
