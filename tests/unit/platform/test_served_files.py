@@ -62,7 +62,7 @@ def test_wait_ends_when_each_pod_serves_the_files_and_knows_all_services(
 ) -> None:
     door = Door(["one", "two", "old"], [SERVED, answer, answer, SERVED])
     wait(door, 60)
-    assert door.asked == 6  # three rounds, and none asks the pod that ends
+    assert door.asked == 6  # three rounds, each without the pod that ends
 
 
 @pytest.mark.parametrize(
