@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from infra.local import free_ports
 from tests.harness import copy_of_checkout
 
 LONGEST = ("tests/stack/test_stack.py", "tests/stack/test_migration.py")
@@ -36,11 +37,15 @@ class SharedServers(LoadFileScheduling):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let fixtures stop what they have started when SIGTERM ends the run, as after Ctrl-C.
+    """Give each process of pytest-xdist its own ports, and let SIGTERM end another run as Ctrl-C does.
 
-    pytest-xdist gives its processes ten seconds, which is too short for a stack.
+    A port is free until its server starts, so two processes might choose the same one. After SIGTERM, fixtures stop
+    what they have started; pytest-xdist gives its processes ten seconds for that, which is too short for a stack.
     """
-    if not config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        first, count = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        free_ports.PORTS = free_ports.PORTS[first::count]
+    elif not config.getoption("numprocesses", None):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +39,7 @@ from mlplatform.door.start_page import start_page_settings
 
 from airgap.bundle.index import INDEX
 from airgap.bundle.registry.certificates import KeyPair, issue_authority, issue_server
+from infra.local.free_ports import free_port
 from settings.paths import cache_directory
 from settings.services.door_settings import DoorSettings
 from settings.services.team_settings import TeamSettings
@@ -102,12 +103,6 @@ def missing_program() -> str | None:
     if shutil.which("nginx") is None or not Path("/usr/lib/nginx/modules/ngx_http_js_module.so").is_file():
         return "nginx with its JavaScript module is not installed (apt-get install nginx libnginx-mod-http-js)"
     return None if oauth2_proxy_program() else "oauth2-proxy is not built (python -m airgap.bundle build oauth2-proxy)"
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 class Echo(BaseHTTPRequestHandler):

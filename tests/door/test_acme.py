@@ -20,9 +20,10 @@ from mlplatform.door.certificate import certificate_metrics
 from pulumi.dynamic import CreateResult, UpdateResult
 
 from infra.errors import UserError
+from infra.local.free_ports import free_port
 
 from .acme_directory import AcmeDirectory, acme_directory
-from .processes import HOST, DoorProcesses, free_port
+from .processes import HOST, DoorProcesses
 from .test_door_changes import certificate, load
 
 PROVIDER = _AcmeCertificateProvider()

@@ -14,11 +14,12 @@ import pytest
 import requests
 
 from airgap.bundle.registry.certificates import issue_authority, issue_server
+from infra.local.free_ports import free_port
 from settings.services.door_settings import DoorSettings
 from settings.services.team_settings import TeamSettings
 from tests.waiting import until
 
-from .processes import HOST, MODELS, DoorProcesses, answers, free_port, process, running_door
+from .processes import HOST, MODELS, DoorProcesses, answers, process, running_door
 
 CURRENT = "/mlflow/api/2.0/mlflow/users/get?username="
 CREATE = "/mlflow/api/2.0/mlflow/experiments/create"

@@ -15,6 +15,7 @@ import requests
 import websocket
 from playwright.sync_api import Browser, expect
 
+from infra.local.free_ports import free_port
 from settings.paths import PROJECT
 from settings.services.door_settings import DoorSettings
 from settings.services.team_settings import TeamSettings
@@ -24,7 +25,7 @@ from tests.preview.test_manifests import plain
 from tests.waiting import until
 from tools.bootstrap.environment import install_notebook_environment, install_npm_packages, node_program
 
-from .processes import HOST, NOTEBOOKS_KEY, DoorProcesses, answers, free_port, process, running_door
+from .processes import HOST, NOTEBOOKS_KEY, DoorProcesses, answers, process, running_door
 from .test_start_page import opened, sign_in
 
 TEAMS = {

@@ -23,6 +23,7 @@ import psutil
 import pytest
 import requests
 
+from infra.local.free_ports import free_port
 from tests.harness import CHECKOUT, Stack, changes, git, touched
 from tests.waiting import until
 from tools.cli.cluster_access import AccessError
@@ -210,12 +211,9 @@ def test_up_with_a_new_pipeline_needs_one_file_and_one_setting(stack: Stack) -> 
     page = (CHECKOUT / "docs/pipelines.md").read_text()
     file = stack.project / "workloads/pipelines/wine.py"
     file.write_text(page.split("```python\n")[1].split("```")[0])
-    port = socket.create_server(("127.0.0.1", 0))
-    number = port.getsockname()[1]
-    port.close()
     stack.settings["workloads:pipelines"]["wine"] = {
         "serve": True,
-        "port": number,
+        "port": free_port(),
         "gate": 0.9,
         "parameters": {"data_url": str(data)},
     }

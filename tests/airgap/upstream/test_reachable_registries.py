@@ -18,7 +18,8 @@ from airgap.bundle.builders import upstream_image
 from airgap.bundle.builders.upstream_image import is_reachable
 from airgap.bundle.registry.certificates import issue_authority, issue_server
 from airgap.bundle.source_table import load_sources
-from tests.door.processes import HOST, free_port, unreachable_port
+from infra.local.free_ports import free_port
+from tests.door.processes import HOST, unreachable_port
 from tools.bootstrap.console import SetupError
 
 TOKEN = {"WWW-Authenticate": 'Bearer realm="registry"'}
