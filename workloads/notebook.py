@@ -18,6 +18,7 @@ from mlplatform.tracking_access import TrackingAccess
 
 from infra.errors import UserError
 from tools.bootstrap.file_lock import file_lock
+from workloads import NO_USAGE_REPORTS
 from workloads.engines.base import RunRequest, RunResult
 from workloads.engines.local_engine import EmbeddedEngine
 from workloads.ml.data.storage import TOKEN_VARIABLE, read_data
@@ -47,7 +48,7 @@ def notebook_variables(tracking_url: str, data: Mapping[str, str] | None, direct
     store = dict(data or {})
     token = {TOKEN_VARIABLE: store.pop("token")} if store else {}
     presets = {"directory": str(directory), "store": store}
-    quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    quiet = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", **NO_USAGE_REPORTS}
     return {TRACKING_URL: tracking_url, PRESETS: json.dumps(presets), **quiet, **token}
 
 
