@@ -21,6 +21,7 @@ from model_server.model.forest_formulas import ForestFormulas
 from model_server.model.model_package import ModelPackage, ModelSignature
 from model_server.model.prediction_task import Array, PredictionTask, kept_answers, task_of
 from model_server.model.quickscorer import QuickScorer
+from model_server.model.row_session import MOST_SECONDS, RowSession
 from model_server.model.voting_forest import load_forest
 
 FEATURES = "features"
@@ -60,6 +61,8 @@ class Model:
         features = len(self.signature.features)
         self._missing = np.array([f.may_miss for f in self.signature.features])
         self._may_miss = bool(self._missing.any())
+        whole = ("integer", "boolean", "category")
+        self._whole = np.array([self.signature.type_of(f) in whole for f in self.signature.features])
         options = onnxruntime.SessionOptions()
         # The workers are the parallelism: further threads would only compete with them for cores.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -75,6 +78,7 @@ class Model:
         self._scorer: QuickScorer | None = None
         self._batches: ForestCells | ForestFormulas | None = None
         self._use_forest(package.onnx, features)
+        self._row_session = None if self._scorer else self._checked_row_session()
         self.encode_answer: Callable[..., bytes] = partial(_encode_answer, self.task, self.about)
         if self._scorer:
             # The answers of a forest repeat: it has one for each division of its trees' votes among the classes.
@@ -98,8 +102,7 @@ class Model:
         """Predict one row [features]; return its outputs, and the row as bytes of float32."""
         inputs = self._float32_row.pack(*row)
         if self._scorer is None:
-            arrays = self._run(np.frombuffer(inputs, np.float32)[np.newaxis])
-            outputs = tuple([array[0].tolist() for array in arrays])
+            outputs = (self._row_session.predict if self._row_session else self._run_row)(inputs)
             last = outputs[-1]
             if not all(map(math.isfinite, last if type(last) is list else [last])):
                 raise FloatingPointError(NOT_FINITE)
@@ -133,6 +136,30 @@ class Model:
         arrays: Outputs = self._session.run(self._output_names, {FEATURES: batch})
         return arrays
 
+    def _run_row(self, inputs: bytes) -> RowOutputs:
+        """Predict a row, given as the bytes of float32 [features]."""
+        arrays = self._run(np.frombuffer(inputs, np.float32)[np.newaxis])
+        return tuple([array[0].tolist() for array in arrays])
+
+    def _checked_row_session(self) -> RowSession | None:
+        """Return a session for single rows, if it is fast and predicts the same as ONNX Runtime's Python interface."""
+        try:
+            rows = [row.tobytes() for row in self._probes()]
+            session = RowSession(self._onnx, len(self.signature.features), self.task.outputs)
+            is_fast = session.seconds(rows[:20]) < MOST_SECONDS
+            is_same = is_fast and list(map(session.predict, rows)) == list(map(self._run_row, rows))
+        except Exception:  # of either interface; the Python one reports what concerns a request
+            return None
+        return session if is_same else None
+
+    def _probes(self) -> NDArray[np.float32]:
+        """Return random rows [PROBES, features] within the training data's ranges, and missing values that may be."""
+        random, features = np.random.default_rng(0), self.signature.features
+        rows = random.uniform([f.minimum for f in features], [f.maximum for f in features], (PROBES, len(features)))
+        rows[:, self._whole] = rows[:, self._whole].round()
+        rows[(random.random(rows.shape) < MISSING_SHARE) & self._missing] = np.nan
+        return rows.astype(np.float32)
+
     def _use_forest(self, onnx: bytes, features: int) -> None:
         """Predict with the forest of the model, wherever it predicts the same as ONNX Runtime."""
         forest = load_forest(onnx, features, len(self.signature.classes))
@@ -158,8 +185,7 @@ class Model:
     def _smoke_test(self) -> None:
         """Predict rows of the training data's ranges, and a row in which all values are missing that may be."""
         features = self.signature.features
-        whole = [self.signature.type_of(feature) in ("integer", "boolean", "category") for feature in features]
-        means = [round(f.mean) if is_whole else f.mean for f, is_whole in zip(features, whole, strict=True)]
+        means = [round(f.mean) if whole else f.mean for f, whole in zip(features, self._whole, strict=True)]
         rows = [[f.minimum for f in features], means, [f.maximum for f in features]]
         if self._may_miss:
             rows.append(np.where(self._missing, np.nan, means).tolist())
