@@ -16,7 +16,7 @@ from typing import Any
 
 from mlplatform.mlflow_server.proxied_artifacts import register_proxied_artifacts
 from mlplatform.mlflow_server.teams import SHARED, TEAMS_FILE
-from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, READER, set_up_person
+from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, READER, is_program, set_up_person
 
 READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 SEARCH = "/search"
@@ -39,7 +39,8 @@ register_proxied_artifacts()  # MLflow imports this module once, when the server
 def authenticate_user() -> Any:
     """Return the login of a request, or the response that refuses it; MLflow calls this for each request.
 
-    MLflow lets each user create experiments and models, also a user who may only read.
+    MLflow lets each user create experiments and models, also a user who may only read. Behind a door, only programs
+    have passwords: a person would keep access with one after leaving.
     """
     from flask import request
     from mlflow.server.auth import authenticate_request_basic_auth, make_forbidden_response
@@ -50,7 +51,10 @@ def authenticate_user() -> Any:
         teams = request.headers.get("X-Door-Teams", "")
     else:
         login = authenticate_request_basic_auth()
-        program, _, teams = _user(login).partition(".")
+        user = _user(login)
+        if user and os.environ.get(DOOR_KEY) and not is_program(user):
+            return make_forbidden_response()
+        program, _, teams = user.partition(".")
         reads_only = program == READER
     if not login or (reads_only and not _reads(request.method, request.path)):
         return make_forbidden_response()

@@ -50,12 +50,17 @@ def set_up_users(database_url: str, passwords: Mapping[str, str]) -> Any:
     return store
 
 
+def is_program(user: str) -> bool:
+    """Return True for a user of programs, whose password this program sets."""
+    return user in PASSWORDS or user.startswith(PROGRAMS)
+
+
 def set_up_person(store: Any, user: str, role: str, teams: Sequence[str]) -> bool:
     """Create a person who signed in at the door; return False for a program's name.
 
     With teams, the person gets the rights of the role on what the teams own. Otherwise the role holds for everything.
     """
-    if user in PASSWORDS or user.startswith(PROGRAMS):
+    if is_program(user):
         return False
     with ignoring(EXISTS):
         store.create_user(user, secrets.token_urlsafe(32))

@@ -14,6 +14,9 @@ from tests.mlflow_servers import mlflow_server
 
 from .processes import HOST, KEY, DoorProcesses, missing_program, running_door
 
+MLFLOW_PASSWORD = "password1234"
+"""Password of programs at MLflow."""
+
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
@@ -32,7 +35,7 @@ def mlflow_url(folder: Path) -> Iterator[str]:
     data.mkdir(mode=0o700)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_DOOR_KEY", KEY)
-        with mlflow_server(data, "password1234", users=True) as url:
+        with mlflow_server(data, MLFLOW_PASSWORD, users=True) as url:
             yield url
 
 

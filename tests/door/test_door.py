@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 
 from tests.waiting import until
 
+from .conftest import MLFLOW_PASSWORD
 from .processes import COOKIE_SECRET, HOST, KEY, CanaryEcho, DoorProcesses, expires
 
 COOKIE = "__Host-door"
@@ -207,6 +208,21 @@ def test_services_refuse_requests_that_bypass_the_door(door: DoorProcesses, mlfl
     start = next(line for line in (door.folder / "services").read_text().splitlines() if line.startswith("start_page"))
     page = f"http://{HOST}:{start.split()[-1]}/"
     assert requests.get(page, headers={**identity, "X-Door-Key": "guess"}, timeout=30).status_code == 403
+
+
+def test_person_with_a_password_in_mlflow_signs_on_at_the_door_alone(
+    door: DoorProcesses, editor: requests.Session, mlflow_url: str
+) -> None:
+    assert editor.get(door.url + EXPERIMENTS, timeout=30).status_code == 200
+    anna, users, password = door.signed_in("anna"), f"{door.url}/mlflow/api/2.0/mlflow/users", "chosen in MLflow"
+    options: dict[str, Any] = {"headers": {"Origin": door.url}, "timeout": 30}
+    created = anna.post(f"{users}/create", json={"username": "mallory", "password": password}, **options)
+    changed = anna.patch(f"{users}/update-password", json={"username": "ed", "password": password}, **options)
+    assert (created.status_code, changed.status_code) == (200, 200), created.text + changed.text
+    url = mlflow_url + EXPERIMENTS.removeprefix("/mlflow")
+    logins = {"mallory": password, "ed": password, "writer": MLFLOW_PASSWORD}
+    found = {user: requests.get(url, auth=(user, word), timeout=30).status_code for user, word in logins.items()}
+    assert found == {"mallory": 403, "ed": 403, "writer": 200}
 
 
 def test_monitoring_gets_the_login_of_the_door(door: DoorProcesses, editor: requests.Session) -> None:
