@@ -51,3 +51,8 @@ def _build(target: Path) -> None:
         )
         if not program_version([partial / "restic", "version"]):
             raise SetupError("the built restic does not run on this computer")
+
+
+def restic_cache() -> Path:
+    """Return the folder in which restic keeps what it has read of repositories, encrypted."""
+    return paths.cache_directory() / "restic"

@@ -20,8 +20,9 @@ from tools.bootstrap import paths, stacks
 from tools.bootstrap.console import SetupError, log_message
 from tools.cli import backend
 from tools.cli.backup.errors import BackupError
-from tools.cli.cluster_access import AccessError, kubectl, pages, public_outputs, secret_outputs, ssh
+from tools.cli.cluster_access import AccessError, kubectl, public_outputs, secret_outputs, ssh
 from tools.cli.door_commands import revoke, token, tokens, trust, user
+from tools.cli.forwarded_pages import pages
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
 from tools.cli.previews.dependency_graph import mermaid, replace_diagram
 from tools.cli.previews.preview import preview

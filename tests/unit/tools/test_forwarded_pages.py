@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from infra.local.free_ports import free_ports
-from tools.cli import cluster_access
-from tools.cli.cluster_access import AccessError, pages
+from tools.cli import forwarded_pages
+from tools.cli.cluster_access import AccessError
+from tools.cli.forwarded_pages import pages
 
 STACK: Any = SimpleNamespace(stack="managed")
 LISTEN = """
@@ -39,7 +40,7 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Replace kubectl by a program for which each test gives the text."""
     program = tmp_path / "kubectl"
     program.touch(mode=0o755)
-    monkeypatch.setattr(cluster_access, "kubectl_program", lambda: str(program))
+    monkeypatch.setattr(forwarded_pages, "kubectl_program", lambda: str(program))
     return program
 
 
@@ -59,7 +60,7 @@ def ports(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
         "score_url": f"http://iris.s.svc:{iris}/score",
         "door_url": "https://ml.example.com",
     }
-    monkeypatch.setattr(cluster_access, "secret_outputs", lambda _: outputs)
+    monkeypatch.setattr(forwarded_pages, "secret_outputs", lambda _: outputs)
     return mlflow, iris
 
 

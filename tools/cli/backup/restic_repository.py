@@ -17,7 +17,7 @@ from typing import Any
 from settings.services.backup_settings import BackupSettings, SnapshotRetentionSettings
 from tools.bootstrap.console import log_message
 from tools.bootstrap.process import inherited_environment
-from tools.bootstrap.restic_program import restic_program
+from tools.bootstrap.restic_program import restic_cache, restic_program
 from tools.cli.backup.errors import BackupError, RepositoryLocked
 from tools.cli.backup.restic_failures import (
     ENVIRONMENT,
@@ -44,7 +44,6 @@ OPEN_SECONDS = 60
 """Time to open or create a repository. restic itself repeats a failed request for 15 minutes."""
 OPEN_RETRIES = 4
 """Failed requests after which an address is called unreachable."""
-
 LOCKED_SECONDS = 3600
 """Time to wait for the end of another program that uses the repository."""
 FIRST_PAUSES, LAST_PAUSE = (1, 2, 4, 8, 15), 30
@@ -267,7 +266,7 @@ class BackupRepository:
 
     @property
     def _environment(self) -> Mapping[str, str]:
-        own = {"RESTIC_REPOSITORY": self.address, "RESTIC_PROGRESS_FPS": "0"}
+        own = {"RESTIC_REPOSITORY": self.address, "RESTIC_PROGRESS_FPS": "0", "RESTIC_CACHE_DIR": str(restic_cache())}
         return inherited_environment({**self.secrets, **own})
 
     def _error(self, command: str, messages: str) -> BackupError:

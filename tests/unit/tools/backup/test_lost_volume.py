@@ -15,7 +15,6 @@ from tools.cli.backup.lost_volume import SELECTED_NODE, replace_lost_volume
 
 KUBECTL = """#!/bin/sh
 cd {folder}
-shift 2
 echo "$@" >> calls
 case "$1 $2" in
   "get deployment") cat deployment ;;
