@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.pipelines.tables.test_parquet_tables import ROWS, parquet_of
+from tests.pipelines.tables.test_written_settings import suggestions
 from workloads.ml.data.scan import table_scan
 from workloads.ml.data.table import Table
 from workloads.ml.errors import StepError
@@ -29,7 +30,7 @@ def test_class_that_may_be_a_missing_value_is_refused_until_the_user_says_which(
         with pytest.raises(StepError) as refused:
             classes_of(*cells, task=task)
         assert f"target: column kind, row 3: '{word}' is a class or a missing value" in str(refused.value)
-        assert f"`columns: {{kind: {{missing: drop, missing_texts: ['{word}']}}}}`" in str(refused.value)
+        assert {"kind": {"missing": "drop", "missing_texts": [word]}} in suggestions(str(refused.value))
         assert "if it is a class, `{kind: category}`" in str(refused.value)
     assert classes_of(*cells, missing="drop", missing_texts=[word]).classes == sorted(cells[:-1])
     assert classes_of(*cells, type="category").classes == sorted(cells)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -74,6 +76,15 @@ def parse_column_settings(columns: Mapping[str, Any], names: Sequence[str], targ
             raise StepError(f"columns.{given}.unit: only a target has a unit")
     row_numbers = {name for name in names if is_row_number(name)} - settings.keys() - {*targets}
     return {**settings, **dict.fromkeys(row_numbers, ColumnSetting(type=IGNORE))}
+
+
+def written(name: str, setting: str | Mapping[str, Any]) -> str:
+    """Return the setting of a column as text for the parameter `columns`: YAML, whatever characters the name has."""
+    import yaml
+
+    plain = json.loads(json.dumps({name: setting}))  # YAML has no enumerations
+    text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, sort_keys=False, width=math.inf)
+    return str(text).strip()
 
 
 def is_row_number(name: str) -> bool:
