@@ -24,6 +24,7 @@ SECONDS = 240
 """Time for the new files. Kubelets update mounted files within two minutes."""
 PAUSE_SECONDS = 1
 REQUEST_SECONDS = 10
+FORBIDDEN = 403
 
 
 class _ServedFilesProvider(DynamicProvider):
@@ -69,9 +70,13 @@ def digest(files: Mapping[str, str]) -> str:
 def wait_until_served(kubeconfig: str, files: str) -> None:
     """Wait until each pod of the door serves the files with this digest, and knows an address of each service.
 
+    It only warns if the kubeconfig does not allow requests to pods.
+
     Raises:
         UserError: a pod does not after `SECONDS`.
     """
+    from kubernetes.client import ApiException  # type: ignore[import-untyped]
+
     from infra.kubernetes_client.client import KubernetesClient
     from infra.retry import poll
 
@@ -82,7 +87,15 @@ def wait_until_served(kubeconfig: str, files: str) -> None:
         reasons[:] = _reasons(client, files)
         return None if reasons else True
 
-    if poll(served, timeout=SECONDS, interval=PAUSE_SECONDS) is None:
+    try:
+        in_time = poll(served, timeout=SECONDS, interval=PAUSE_SECONDS)
+    except ApiException as error:
+        pulumi.log.warn(
+            f"the door serves the settings of this update within {SECONDS // 60} minutes; `make up` cannot see when, "
+            f"because the cluster refuses to get pods/proxy in the namespace {NAMESPACE} ({error.reason})"
+        )
+        return
+    if in_time is None:
         raise UserError(
             f"the door does not serve the settings of this update: {'; '.join(reasons)}. Its services that did not "
             f"change are served as before. `make kubectl ARGS='logs --namespace {NAMESPACE} deployment/{NAME} nginx'` "
@@ -103,8 +116,12 @@ def _reasons(client: Any, files: str) -> Iterator[str]:
 
 
 def _reason(client: Any, pod: str, files: str) -> str:
-    """Return why a pod does not serve the files yet, "" if it does."""
-    from kubernetes.client import ApiException  # type: ignore[import-untyped]
+    """Return why a pod does not serve the files yet, "" if it does.
+
+    Raises:
+        ApiException: the kubeconfig does not allow the request.
+    """
+    from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
     try:
@@ -113,6 +130,8 @@ def _reason(client: Any, pod: str, files: str) -> str:
         )
         answer = json.loads(response.data)
     except (ApiException, HTTPError, ValueError) as error:
+        if isinstance(error, ApiException) and error.status == FORBIDDEN:
+            raise
         return f"does not answer ({getattr(error, 'reason', '') or error})"
     if answer["files"] != files:
         return "does not serve the new files yet"

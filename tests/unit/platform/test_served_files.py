@@ -65,6 +65,16 @@ def test_wait_ends_when_each_pod_serves_the_files_and_knows_all_services(
     assert door.asked == 6  # three rounds, each without the pod that ends
 
 
+def test_wait_without_the_right_to_see_pods_is_a_warning(
+    wait: Callable[[Door, float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(served_files.pulumi.log, "warn", warnings.append)
+    wait(Door(["one"], [ApiException(status=403, reason="Forbidden")]), 60)
+    (warning,) = warnings
+    assert "refuses to get pods/proxy in the namespace mlplatform-door (Forbidden)" in warning
+
+
 @pytest.mark.parametrize(
     ("pods", "answer", "reason"),
     [
