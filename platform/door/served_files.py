@@ -1,6 +1,7 @@
 """The end of an update of the door: its pods serve the files of the settings, and know all services in them.
 
-Without a new pod, a changed file reaches the pods within two minutes, and the name of a new service within seconds.
+Without a new pod, a changed file reaches the pods within two minutes unless the pods change, too. The name of a new
+service is known within seconds.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pulumi
@@ -25,6 +27,7 @@ SECONDS = 240
 PAUSE_SECONDS = 1
 REQUEST_SECONDS = 10
 FORBIDDEN = 403
+ANNOTATION = "mlplatform/door-files"
 
 
 class _ServedFilesProvider(DynamicProvider):
@@ -81,6 +84,7 @@ def wait_until_served(kubeconfig: str, files: str) -> None:
     from infra.retry import poll
 
     client = KubernetesClient(kubeconfig)
+    _refresh(client, files)
     reasons: list[str] = []
 
     def served() -> bool | None:
@@ -103,11 +107,26 @@ def wait_until_served(kubeconfig: str, files: str) -> None:
         )
 
 
-def _reasons(client: Any, files: str) -> Iterator[str]:
-    """Yield the reason of each pod that does not serve the files yet."""
+def _refresh(client: Any, files: str) -> None:
+    """Change an annotation of the pods: kubelets then update the mounted files of these pods at once."""
+    from kubernetes.client import ApiException
+
+    changed = {"metadata": {"annotations": {ANNOTATION: files}}}
+    for name in _pods(client):
+        with suppress(ApiException):  # the pod has ended, or the kubeconfig does not allow it: the files come later
+            client.core.patch_namespaced_pod(name, NAMESPACE, changed)
+
+
+def _pods(client: Any) -> list[str]:
+    """Return the names of the pods that do not end."""
     selector = ",".join(f"{name}={value}" for name, value in PODS.items())
     pods = client.retry(lambda: client.core.list_namespaced_pod(NAMESPACE, label_selector=selector)).items
-    names = [pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is None]
+    return [pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is None]
+
+
+def _reasons(client: Any, files: str) -> Iterator[str]:
+    """Yield the reason of each pod that does not serve the files yet."""
+    names = _pods(client)
     if not names:
         yield "it has no pod"
     for name in names:

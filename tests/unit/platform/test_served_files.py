@@ -24,8 +24,11 @@ class Door:
 
     def __init__(self, pods: list[str], answers: list[Any]) -> None:
         self.pods, self.answers, self.asked = pods, answers, 0
+        self.refreshed: dict[str, str] = {}
         self.core = SimpleNamespace(
-            list_namespaced_pod=self.list, connect_get_namespaced_pod_proxy_with_path=self.answer
+            list_namespaced_pod=self.list,
+            patch_namespaced_pod=self.patch,
+            connect_get_namespaced_pod_proxy_with_path=self.answer,
         )
 
     def retry(self, call: Callable[[], Any]) -> Any:
@@ -35,6 +38,11 @@ class Door:
         deleted = {"old": "2026-01-01"}
         metadata = [SimpleNamespace(name=name, deletion_timestamp=deleted.get(name)) for name in self.pods]
         return SimpleNamespace(items=[SimpleNamespace(metadata=each) for each in metadata])
+
+    def patch(self, pod: str, _: str, changed: Any) -> None:
+        if pod == "gone":
+            raise ApiException(status=404, reason="Not Found")
+        self.refreshed[pod] = changed["metadata"]["annotations"][served_files.ANNOTATION]
 
     def answer(self, pod: str, _: str, path: str, **__: Any) -> Any:
         assert (pod.partition(":")[0] in self.pods, path) == (True, "door/serves")
@@ -63,6 +71,12 @@ def test_wait_ends_when_each_pod_serves_the_files_and_knows_all_services(
     door = Door(["one", "two", "old"], [SERVED, answer, answer, SERVED])
     wait(door, 60)
     assert door.asked == 6  # three rounds, each without the pod that ends
+
+
+def test_wait_lets_kubelets_update_the_files_of_each_pod(wait: Callable[[Door, float], None]) -> None:
+    door = Door(["one", "gone", "two", "old"], [SERVED])
+    wait(door, 60)
+    assert door.refreshed == {"one": FILES, "two": FILES}
 
 
 def test_wait_without_the_right_to_see_pods_is_a_warning(
