@@ -10,7 +10,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from mlplatform.door.audit import NAMESPACE
@@ -20,6 +22,9 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 from infra.cluster import Cluster
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 
+if TYPE_CHECKING:
+    from infra.kubernetes_client.client import KubernetesClient
+
 FILES = ("services", "routes.conf", "releases.conf", "access.json")
 """Files of the settings, in the order in which `serve.sh` reads them."""
 SECONDS = 240
@@ -27,7 +32,8 @@ SECONDS = 240
 PAUSE_SECONDS = 1
 REQUEST_SECONDS = 10
 FORBIDDEN = 403
-ANNOTATION = "mlplatform/door-files"
+ANNOTATION = "mlplatform/files"
+"""Annotation of a pod with the time when its files changed."""
 
 
 class _ServedFilesProvider(DynamicProvider):
@@ -84,7 +90,8 @@ def wait_until_served(kubeconfig: str, files: str) -> None:
     from infra.retry import poll
 
     client = KubernetesClient(kubeconfig)
-    _refresh(client, files)
+    with suppress(ApiException, UserError):  # otherwise the files change later
+        refresh_files(client)
     reasons: list[str] = []
 
     def served() -> bool | None:
@@ -107,24 +114,21 @@ def wait_until_served(kubeconfig: str, files: str) -> None:
         )
 
 
-def _refresh(client: Any, files: str) -> None:
-    """Change an annotation of the pods: kubelets then update the mounted files of these pods at once."""
-    from kubernetes.client import ApiException
-
-    changed = {"metadata": {"annotations": {ANNOTATION: files}}}
+def refresh_files(client: KubernetesClient) -> None:
+    """Annotate the pods of the door: kubelets then update their mounted files at once instead of within two minutes."""
+    changed = {"metadata": {"annotations": {ANNOTATION: datetime.now(UTC).isoformat()}}}
     for name in _pods(client):
-        with suppress(ApiException):  # the pod has ended, or the kubeconfig does not allow it: the files come later
-            client.core.patch_namespaced_pod(name, NAMESPACE, changed)
+        client.none_if_missing(partial(client.core.patch_namespaced_pod, name, NAMESPACE, changed))
 
 
-def _pods(client: Any) -> list[str]:
+def _pods(client: KubernetesClient) -> list[str]:
     """Return the names of the pods that do not end."""
     selector = ",".join(f"{name}={value}" for name, value in PODS.items())
     pods = client.retry(lambda: client.core.list_namespaced_pod(NAMESPACE, label_selector=selector)).items
     return [pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is None]
 
 
-def _reasons(client: Any, files: str) -> Iterator[str]:
+def _reasons(client: KubernetesClient, files: str) -> Iterator[str]:
     """Yield the reason of each pod that does not serve the files yet."""
     names = _pods(client)
     if not names:
@@ -134,7 +138,7 @@ def _reasons(client: Any, files: str) -> Iterator[str]:
             yield f"the pod {name} {reason}"
 
 
-def _reason(client: Any, pod: str, files: str) -> str:
+def _reason(client: KubernetesClient, pod: str, files: str) -> str:
     """Return why a pod does not serve the files yet, "" if it does.
 
     Raises:

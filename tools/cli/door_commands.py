@@ -11,7 +11,6 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from tools.cli.audit.audit_entries import record_action
@@ -228,6 +227,7 @@ class _TokenStore:
         from kubernetes.client import ApiException  # type: ignore[import-untyped]
         from mlplatform.door.door import NAMESPACE
         from mlplatform.door.door_pod import TOKENS, TOKENS_FILE
+        from mlplatform.door.served_files import refresh_files
 
         for attempt in range(ATTEMPTS):
             found, version = self._read()
@@ -243,7 +243,7 @@ class _TokenStore:
                 if error.status != 409 or attempt == ATTEMPTS - 1:
                     raise
                 continue
-            self._hasten()
+            refresh_files(self._api)
             return
 
     def _read(self) -> tuple[Tokens, str | None]:
@@ -254,13 +254,3 @@ class _TokenStore:
         if secret is None:
             return {}, None
         return json.loads(base64.b64decode(secret.data[TOKENS_FILE])), secret.metadata.resource_version
-
-    def _hasten(self) -> None:
-        """Annotate the pods: a kubelet then updates the files of a Secret at once instead of within a minute."""
-        from mlplatform.door.door import NAMESPACE
-        from mlplatform.door.door_pod import NAME
-
-        core = self._api.core
-        body = {"metadata": {"annotations": {"mlplatform/tokens": datetime.now(UTC).isoformat()}}}
-        for pod in core.list_namespaced_pod(NAMESPACE, label_selector=f"app.kubernetes.io/name={NAME}").items:
-            self._api.none_if_missing(partial(core.patch_namespaced_pod, pod.metadata.name, NAMESPACE, body))
