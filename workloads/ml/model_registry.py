@@ -119,9 +119,18 @@ def _description(model: ModelDirectory) -> list[Any]:
     return [model.signature.get(key) for key in ("task", "target", "targets", "classes", "unit")]
 
 
-def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, pipeline: str, run_key: str) -> str:
+def create_model(mlflow: MlflowClient, name: str) -> None:
+    """Create a registered model without versions, unless it exists."""
     from mlflow.exceptions import MlflowException
 
+    try:
+        mlflow.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, pipeline: str, run_key: str) -> str:
     run = tracking.find_or_create_run(mlflow, pipeline, run_key)
     # A run may register several models.
     directory = f"{ARTIFACT}/{sha256_hex(model.onnx + json.dumps(model.signature).encode())[:DIGEST_CHARACTERS]}"
@@ -129,11 +138,7 @@ def _add_version(mlflow: MlflowClient, model: ModelDirectory, model_name: str, p
         save_mlflow_model(model, Path(folder) / directory)
         mlflow.log_artifacts(run.info.run_id, folder)
     mlflow.set_terminated(run.info.run_id)
-    try:
-        mlflow.create_registered_model(model_name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    create_model(mlflow, model_name)
     score = MAIN_METRICS[_task(model)]
     tags = {
         "sha256": model.signature["sha256"],

@@ -17,6 +17,7 @@ from infra.errors import UserError
 from workloads.ml import tracking
 from workloads.ml.errors import StepError
 from workloads.ml.model.model_directory import load_model_directory
+from workloads.ml.model_registry import create_model
 from workloads.ml.rest_client import ALIAS
 from workloads.mlflow_session import mlflow_session
 
@@ -163,18 +164,12 @@ def _download(theirs: MlflowClient, version: ModelVersion, folder: Path) -> Down
 
 def _register(ours: MlflowClient, version: ModelVersion, downloaded: DownloadedRun) -> None:
     """Register a version under its number, with a copy of its run."""
-    from mlflow.exceptions import MlflowException
-
     run = _write_run(ours, downloaded)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(ours.download_artifacts(run.info.run_id, downloaded.directory, folder))
         if _digest(copy) != _digest(downloaded.files / downloaded.directory):
             raise UserError(f"{version.name} version {version.version} changed during the copy: run `pulumi up` again")
-    try:
-        ours.create_registered_model(version.name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    create_model(ours, version.name)
     number, wanted = 0, int(version.version)
     while number < wanted:
         # MLflow numbers versions in order: fill the numbers of deleted versions with versions that are deleted here.
