@@ -15,6 +15,9 @@ from xdist.scheduler import LoadFileScheduling
 
 from infra.local import free_ports
 from tests.harness import copy_of_checkout
+from workloads import NO_USAGE_REPORTS
+
+os.environ |= NO_USAGE_REPORTS  # tests import MLflow and ONNX Runtime, too
 
 LONGEST = ("tests/stack/test_stack.py", "tests/stack/test_migration.py")
 """Files that run for minutes. Started last, they would leave the other processes idle."""
