@@ -75,7 +75,7 @@ def test_door_keeps_addresses_of_services_while_dns_does_not_answer(
         assert served.read_text() == resolved
         assert door.session().post(f"{door.url}/models/rose/score", json={}, timeout=30).status_code == 200
         moved, other = services.read_text().splitlines()[:2]
-        services.write_text(f"{moved.split()[0]} elsewhere.test 80\n{other}\nnew new.test 80\n")
+        replace(services, f"{moved.split()[0]} elsewhere.test 80\n{other}\nnew new.test 80\n")
         until(lambda: "upstream new " in served.read_text(), what="the new service")
         assert ["127.0.0.1:1 down" in line for line in served.read_text().splitlines()] == [True, False, True]
 
@@ -90,10 +90,17 @@ def test_door_says_which_settings_it_serves_and_how_many_services_have_no_addres
         return bool(answer.json() == {"files": digest(files), "unknown": unknown})
 
     until(lambda: serves(0), what="the settings of the start")
-    services.write_text(f"{text}new new.test 80\n")
+    replace(services, f"{text}new new.test 80\n")
     until(lambda: serves(1), what="the settings with a service without an address")
-    services.write_text(text)
+    replace(services, text)
     until(lambda: serves(0), what="the settings of the start")
+
+
+def replace(file: Path, text: str) -> None:
+    """Replace a file at once, as a kubelet does: `serve.sh` may be reading it."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text)
+    new.replace(file)
 
 
 def wait_for_lookups(folder: Path) -> None:
