@@ -18,7 +18,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any
 
-from onnx import load_model_from_string
+from onnx import AttributeProto, ModelProto, load_model_from_string
 
 from model_server.model.onnxruntime_api import Api, OnnxRuntimeError, onnxruntime_api
 from model_server.model.prediction_task import OutputTensor
@@ -27,8 +27,8 @@ MOST_BYTES = 1 << 20
 """Largest model: this session needs its memory a second time."""
 MOST_SECONDS = 200e-6
 """Longest prediction of a row; no other thread of the worker runs meanwhile."""
-ENDLESS = {"Loop", "Scan"}
-"""Operators whose time depends on the row."""
+BODIES = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+"""Types of attributes of operators such as Loop, whose time may depend on the row."""
 ARENA, DEFAULT_MEMORY = 1, 0
 TYPES = {"FP32": (1, "f"), "INT64": (7, "q"), "BOOL": (9, "?")}
 """ONNX's number of an element type, and its format of `struct`, by datatype of the open inference protocol."""
@@ -47,7 +47,7 @@ class RowSession:
     """
 
     def __init__(self, onnx: bytes, features: int, outputs: Sequence[OutputTensor]) -> None:
-        if len(onnx) > MOST_BYTES or ENDLESS & {node.op_type for node in load_model_from_string(onnx).graph.node}:
+        if len(onnx) > MOST_BYTES or _has_bodies(load_model_from_string(onnx)):
             raise OnnxRuntimeError("the model is large, or may take long for some rows")
         api = self._api = onnxruntime_api()
         with ExitStack() as created:
@@ -110,6 +110,11 @@ class _Tensor:
         )
         unpack = partial(layout.unpack_from, self.memory)
         self.read: Callable[[], Any] = (lambda: unpack()[0]) if len(shape) == 1 else (lambda: list(unpack()))
+
+
+def _has_bodies(model: ModelProto) -> bool:
+    """Return True for a model with operators that run a graph, or with functions, which may have such operators."""
+    return bool(model.functions) or any(each.type in BODIES for node in model.graph.node for each in node.attribute)
 
 
 def _seconds(predict: Callable[[bytes], object], row: bytes) -> float:

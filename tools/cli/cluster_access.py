@@ -174,7 +174,7 @@ def public_outputs(pulumi: Pulumi) -> dict[str, Any]:
 
 
 def kubectl_environment(folder: str, kubeconfig: str) -> dict[str, str]:
-    """Write a kubeconfig into a folder; return the environment of kubectl, which keeps its own cache in ours."""
+    """Write a kubeconfig into a folder; return the environment of kubectl, whose cache is in the cache folder."""
     file = _private_file(Path(folder) / "kubeconfig", kubeconfig)
     return os.environ | {"KUBECONFIG": str(file), "KUBECACHEDIR": str(paths.cache_directory() / "kubectl")}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx.parser
 import pytest
 from numpy.typing import NDArray
 from sklearn.datasets import load_iris
@@ -163,6 +164,24 @@ def test_model_with_a_loop_gets_no_session(folder: Path) -> None:
     signature = json.loads((endless / "signature.json").read_text())
     with pytest.raises(OnnxRuntimeError, match="may take long"):
         RowSession((endless / "model.onnx").read_bytes(), len(signature["features"]), [])
+
+
+def test_model_with_a_loop_in_a_branch_or_a_function_gets_no_session() -> None:
+    branch = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[1, 1] features, bool c) => (float[1, 1] y) {
+          y = If (c) <then_branch = a () => (float[1, 1] t) { t = Abs (features) },
+                      else_branch = b () => (float[1, 1] e) { e = Neg (features) }>
+        }"""
+    )
+    function = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17, "own": 1]> g (float[1, 1] features) => (float[1, 1] y) {
+          y = own.twice (features)
+        }
+        <domain: "own", opset_import: ["": 17]> twice (x) => (z) { z = Add (x, x) }"""
+    )
+    for each in (branch, function):
+        with pytest.raises(OnnxRuntimeError, match="may take long"):
+            RowSession(each.SerializeToString(), 1, [])
 
 
 def test_refusal_of_onnx_runtime_is_an_error_with_its_reason() -> None:

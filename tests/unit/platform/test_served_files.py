@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException  # type: ignore[import-untyped]
 from mlplatform.door import served_files
+from mlplatform.door.door_routes import served_models
 
 from infra.errors import UserError
 from infra.kubernetes_client import client
+from settings.loading import load_settings
 
 FILES = "a" * 64
 SERVED = {"files": FILES, "unknown": 0}
@@ -58,6 +60,11 @@ class Door:
         if isinstance(answer, Exception):
             raise answer
         return SimpleNamespace(data=answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+
+def test_door_knows_no_models_of_workloads_that_are_not_enabled() -> None:
+    assert served_models(load_settings("dev", {}))
+    assert served_models(load_settings("dev", {"workloads:enabled": "false"})) == {}
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from workloads.ml.data.column_settings import (
     NO_SETTING,
     ColumnSetting,
     ColumnSettings,
+    as_yaml,
     is_row_number,
-    written,
 )
 from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.encoding import ColumnSchema
@@ -80,8 +80,8 @@ def _decide(name: str, facts: ColumnFacts, setting: ColumnSetting, place: Place)
     if is_integer and facts.large:
         raise StepError(
             f"{place(name, facts.large.row)}: {facts.large.text} is larger than 2^24, and models compute with 24 bits; "
-            f"if it is a number, round it with `columns: {written(name, ColumnType.NUMBER)}`; if it is a code, write "
-            f"`{written(name, ColumnType.CATEGORY)}`, or leave it out with `{written(name, IGNORE)}`"
+            f"if it is a number, round it with `columns: {as_yaml(name, ColumnType.NUMBER)}`; if it is a code, write "
+            f"`{as_yaml(name, ColumnType.CATEGORY)}`, or leave it out with `{as_yaml(name, IGNORE)}`"
         )
     return _schema(name, kind, facts, setting)
 
@@ -95,7 +95,7 @@ def _schema(name: str, kind: ColumnType, facts: ColumnFacts, setting: ColumnSett
     if kind is ColumnType.CATEGORY:
         schema["categories"] = list(setting.categories) or sorted(facts.texts)
         if not facts.present:
-            raise StepError(f"column {name}: all cells are empty; leave it out with `columns: {written(name, IGNORE)}`")
+            raise StepError(f"column {name}: all cells are empty; leave it out with `columns: {as_yaml(name, IGNORE)}`")
     if setting.unknown:
         schema["unknown"] = True
     return schema
@@ -118,14 +118,14 @@ def _detect(name: str, facts: ColumnFacts, place: Place) -> ColumnType:
     Raises:
         StepError: Another reading is possible.
     """
-    ignore = f"leave the column out with `columns: {written(name, IGNORE)}`"
+    ignore = f"leave the column out with `columns: {as_yaml(name, IGNORE)}`"
     if not facts.first:
         raise StepError(f"column {name}: all cells are empty; {ignore}")
     kind = facts.kind()
     if kind is ColumnType.INTEGER and facts.zero:
         raise StepError(
             f"{place(name, facts.zero.row)}: {facts.zero.text!r} is a code or an integer with leading zeros; "
-            f"write `columns: {written(name, ColumnType.CATEGORY)}`, `{written(name, ColumnType.INTEGER)}`, or {ignore}"
+            f"write `columns: {as_yaml(name, ColumnType.CATEGORY)}`, `{as_yaml(name, ColumnType.INTEGER)}`, or {ignore}"
         )
     if kind in (ColumnType.CATEGORY, ColumnType.TEXT):
         _check_numbers(name, facts, place)
@@ -143,14 +143,14 @@ def _check_category(name: str, facts: ColumnFacts, place: Place) -> None:
         if OTHER_DATE.match(cell.text):
             raise StepError(
                 f"{place(name, cell.row)}: {cell.text!r} may be a date; write dates as 2024-02-29, or "
-                f"use each value as a category with `columns: {written(name, ColumnType.CATEGORY)}`"
+                f"use each value as a category with `columns: {as_yaml(name, ColumnType.CATEGORY)}`"
             )
     for cell in cells:
         if cell.text.lower() in MISSING_WORDS:
             missing = {"type": ColumnType.CATEGORY, "missing": True, "missing_texts": [cell.text]}
             raise StepError(
                 f"{place(name, cell.row)}: {cell.text!r} is a category or a missing value; write "
-                f"`columns: {written(name, missing)}`, or `{written(name, ColumnType.CATEGORY)}`"
+                f"`columns: {as_yaml(name, missing)}`, or `{as_yaml(name, ColumnType.CATEGORY)}`"
             )
 
 
@@ -163,9 +163,9 @@ def _check_numbers(name: str, facts: ColumnFacts, place: Place) -> None:
         remedy = "if the comma is a decimal comma, set csv_format.decimal to ','"
     elif facts.numeric and odd.text.casefold() in MISSING_WORDS:
         missing = {"missing": True, "missing_texts": [odd.text]}
-        remedy = f"if it is a missing value, write `columns: {written(name, missing)}`"
+        remedy = f"if it is a missing value, write `columns: {as_yaml(name, missing)}`"
     elif facts.numeric:
-        remedy = f"correct the cell; if the column holds texts, write `columns: {written(name, ColumnType.CATEGORY)}`"
+        remedy = f"correct the cell; if the column holds texts, write `columns: {as_yaml(name, ColumnType.CATEGORY)}`"
     else:
         return
     others = f" {facts.numeric} of {facts.present} cells are numbers, this one is not;" if facts.numeric else ""
@@ -178,5 +178,5 @@ def _text_refusal(name: str, facts: ColumnFacts, cell: Cell, place: Place, ignor
         return StepError(f"{found} may be a date; write dates as 2024-02-29, or {ignore}")
     return StepError(
         f"{found}; the column holds text with {facts.distinct()} different values in {facts.present} rows; {ignore}, "
-        f"or use each value as a category with `{written(name, ColumnType.CATEGORY)}`"
+        f"or use each value as a category with `{as_yaml(name, ColumnType.CATEGORY)}`"
     )

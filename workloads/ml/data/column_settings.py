@@ -78,7 +78,7 @@ def parse_column_settings(columns: Mapping[str, Any], names: Sequence[str], targ
     return {**settings, **dict.fromkeys(row_numbers, ColumnSetting(type=IGNORE))}
 
 
-def written(name: str, setting: str | Mapping[str, Any]) -> str:
+def as_yaml(name: str, setting: str | Mapping[str, Any]) -> str:
     """Return the setting of a column as text for the parameter `columns`: YAML, whatever characters the name has."""
     import yaml
 

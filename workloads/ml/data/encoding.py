@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.column_settings import DROP, written
+from workloads.ml.data.column_settings import DROP, as_yaml
 from workloads.ml.data.columns import (
     Column,
     ColumnType,
@@ -186,6 +186,6 @@ def _refusal(
 def missing_remedy(name: str, kind: ColumnType, other_keys: Mapping[str, Any]) -> str:
     """Return what to write in `columns` so that cells of the column may be missing."""
     texts = {"missing_texts": listed} if (listed := other_keys.get("missing_texts")) else {}
-    allowed = written(name, {"type": kind, "missing": True, **texts})
-    dropped = written(name, {"missing": DROP, **texts})
+    allowed = as_yaml(name, {"type": kind, "missing": True, **texts})
+    dropped = as_yaml(name, {"missing": DROP, **texts})
     return f"to allow that, train with `columns: {allowed}`; to leave out such rows, `{dropped}`"

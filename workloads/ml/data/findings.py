@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.ml.data.column_settings import IGNORE, written
+from workloads.ml.data.column_settings import IGNORE, as_yaml
 from workloads.ml.data.columns import Column, ColumnType
 from workloads.ml.data.table import Table
 from workloads.ml.data.target import Labels, Values
@@ -31,10 +31,10 @@ def find_suspicions(table: Table) -> list[str]:
         elif explained >= ALONE:
             found.append(
                 f"column {name}: it explains {explained:.1%} of {table.target} alone; if it is known only after "
-                f"{table.target}, leave it out with `columns: {written(name, IGNORE)}`"
+                f"{table.target}, leave it out with `columns: {as_yaml(name, IGNORE)}`"
             )
         elif kind == ColumnType.INTEGER and _counts_rows(column, table.numbers):
-            found.append(f"column {name}: it counts the rows; leave it out with `columns: {written(name, IGNORE)}`")
+            found.append(f"column {name}: it counts the rows; leave it out with `columns: {as_yaml(name, IGNORE)}`")
     return found
 
 

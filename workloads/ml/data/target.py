@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.ml.data.column_schema import Place
-from workloads.ml.data.column_settings import DROP, written
+from workloads.ml.data.column_settings import DROP, as_yaml
 from workloads.ml.data.columns import ColumnType
 from workloads.ml.data.encoding import ColumnSchema, encode_column
 from workloads.ml.errors import StepError
@@ -119,7 +119,7 @@ def encode_values(target: str, column: pa.ChunkedArray, decimal: str, first_row:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise StepError(
             f"target: {place(target, first_row + row)}: empty; every row needs a number; "
-            f"to leave out such rows, write `columns: {written(target, {'missing': DROP})}`"
+            f"to leave out such rows, write `columns: {as_yaml(target, {'missing': DROP})}`"
         )
     schema = ColumnSchema(name=target, type=ColumnType.NUMBER)
     return encode_column(column, schema, decimal, first_row).astype(np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from workloads.ml.data.column_settings import IGNORE, NO_SETTING, ColumnSettings, written
+from workloads.ml.data.column_settings import IGNORE, NO_SETTING, ColumnSettings, as_yaml
 from workloads.ml.data.columns import is_plain
 from workloads.ml.data.encoding import find_columns
 from workloads.ml.data.missing_cells import check_missing_texts
@@ -64,5 +64,5 @@ def require_readable_cells(schema: pa.Schema, settings: ColumnSettings, decimal:
         if not is_plain(column.type):
             raise StepError(
                 f"column {column.name}: its cells are of the type {column.type}, which no model reads; leave it out "
-                f"with `columns: {written(column.name, IGNORE)}`, or write one column for each value"
+                f"with `columns: {as_yaml(column.name, IGNORE)}`, or write one column for each value"
             )

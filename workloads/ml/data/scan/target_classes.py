@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from workloads.ml.data.column_facts import LEADING_ZERO
 from workloads.ml.data.column_schema import Place
-from workloads.ml.data.column_settings import DROP, written
+from workloads.ml.data.column_settings import DROP, as_yaml
 from workloads.ml.data.columns import ColumnType, native_type, parse_number
 from workloads.ml.data.missing_cells import MISSING_WORDS
 from workloads.ml.data.target import Labels, Task
@@ -148,14 +148,14 @@ def decide_classes(
     if facts.empty is not None:
         raise StepError(
             f"target: {place(target, facts.empty)}: empty; every row needs a class; "
-            f"to leave out such rows, write `columns: {written(target, {'missing': DROP})}`"
+            f"to leave out such rows, write `columns: {as_yaml(target, {'missing': DROP})}`"
         )
     if facts.words and not confirmed:
         text, row = min(facts.words.items(), key=lambda word: word[1])
         raise StepError(
             f"target: {place(target, row)}: {text!r} is a class or a missing value; to leave out such rows, write "
-            f"`columns: {written(target, {'missing': DROP, 'missing_texts': [text]})}`; if it is a class, "
-            f"`{written(target, ColumnType.CATEGORY)}`"
+            f"`columns: {as_yaml(target, {'missing': DROP, 'missing_texts': [text]})}`; if it is a class, "
+            f"`{as_yaml(target, ColumnType.CATEGORY)}`"
         )
     classes, numeric = _sorted_classes({text for text, count in facts.counts.items() if count}, decimal)
     if task is None and numeric:
