@@ -128,8 +128,8 @@ class KubernetesSettings(Section):
     service_subnet: Subnet = ipaddress.IPv4Network("10.96.0.0/16")
     """Address range of Services."""
     packages: Literal["bundle", "upstream"] = "upstream"
-    """Source of kubeadm, kubelet and kubectl: `upstream` is pkgs.k8s.io, `bundle` is the registry that `make bundle`
-    fills."""
+    """Source of kubeadm, kubelet, kubectl, containerd and runc. `bundle` is the registry that `make bundle` fills.
+    `upstream` is pkgs.k8s.io, and the machine's distribution for containerd and runc."""
     names: list[str] = Field(default_factory=list)
     """Further names and addresses of the API server, for its certificate."""
     endpoint: str | None = None

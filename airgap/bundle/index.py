@@ -63,14 +63,15 @@ def write_index(
 def missing_images(table: SourceTable, store: Store) -> list[str]:
     """Return upstream names of [image] that the cached bundle lacks, as a bundle of another version does.
 
-    Internal images are ignored, because a copied bundle has none, and so are optional ones.
+    Optional images are ignored. So are internal ones if the bundle has none of them, as a copied bundle.
 
     Raises:
         SetupError: there is no bundle yet.
     """
     bundled = read_index(store)["images"]
     names = [table.upstream_name(name) for name, image in table.image.items() if not image.optional]
-    return [name for name in names if name not in bundled and not name.startswith(INTERNAL_HOST)]
+    built = any(name.startswith(INTERNAL_HOST) for name in bundled)
+    return [name for name in names if name not in bundled and (built or not name.startswith(INTERNAL_HOST))]
 
 
 def read_index(store: Store) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 1. `preflight` checks every machine, before any machine is changed.
 2. `owner` writes into each machine which cluster it belongs to.
 3. `reset` is registered, which removes the cluster from a machine on deletion.
-4. `packages` installs containerd and Kubernetes' binaries on every machine.
+4. `packages` installs containerd, runc and Kubernetes' binaries on every machine.
 5. `virtual_address` lets keepalived move the API server's address among the control planes, if there is one.
 6. `init` creates the first control plane.
 7. `upgrade` brings the control plane to the wanted version.

@@ -11,18 +11,23 @@ import pulumi
 from infra.machine import Machine
 from infra.registry import ContainerRegistry
 from settings.infra import KubernetesSettings, ProxySettings
+from settings.paths import VERSIONS
+
+DISTRIBUTION = "distribution"
+"""Source of containerd and runc: the packages of the machine's distribution."""
 
 
 @dataclass(frozen=True)
 class PackageSource:
-    """The origin of Kubernetes' binaries, as `scripts/kubernetes.sh` reads it.
+    """The origin of the programs of nodes, as the scripts of `scripts/packages` read it.
 
-    `origin` is "upstream" or the registry's host with its project. `credentials` are secret: the registry's
-    `user:password` in Base64, a line break, and its certificate authority in PEM format. All are empty without a
-    registry.
+    `origin` is "upstream" or the registry's host with its project. `runtime` is "distribution" or the versions of
+    containerd and runc in the registry. `credentials` are secret: the registry's `user:password` in Base64, a line
+    break, and its certificate authority in PEM format. They are empty without a registry.
     """
 
     origin: pulumi.Input[str]
+    runtime: str
     credentials: pulumi.Output[str]
 
 
@@ -112,11 +117,14 @@ class ClusterPlan:
 def package_source(settings: KubernetesSettings, registry: ContainerRegistry | None) -> PackageSource:
     """Return the package source of the settings."""
     if registry is None:
-        return PackageSource("upstream", pulumi.Output.from_input("\n"))
+        return PackageSource("upstream", DISTRIBUTION, pulumi.Output.from_input("\n"))
     credentials = pulumi.Output.all(username=registry.username, password=registry.password, ca=registry.ca).apply(
         _format_credentials
     )
-    return PackageSource(registry.host if settings.packages == "bundle" else "upstream", credentials)
+    if settings.packages == "upstream":
+        return PackageSource("upstream", DISTRIBUTION, credentials)
+    versions = VERSIONS["container_runtime"]
+    return PackageSource(registry.host, f"{versions['containerd']}-runc-{versions['runc']}", credentials)
 
 
 def _format_credentials(registry: dict[str, str]) -> str:

@@ -43,16 +43,18 @@ class NodeRequest(MachineRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class VersionRequest(NodeRequest):
-    """Standard input of a local step that upgrades the node if it has another Kubernetes version.
+    """Standard input of a local step that upgrades the node if it has another version of Kubernetes or containerd.
 
     `version` has no leading v, as in 1.34.4. `origin` and `credentials` are those of `PackageSource`.
-    `proxy` holds environment variables of the site's HTTP proxy.
+    `proxy` holds environment variables of the site's HTTP proxy. `runtime` holds the variables of
+    `scripts/packages/containerd.sh`.
     """
 
     version: str
     origin: str
     credentials: str
     proxy: Mapping[str, str]
+    runtime: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +91,6 @@ def node_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Input[o
     if plan.other_control_planes:
         inputs["other_control_planes"] = [other.properties for other in plan.other_control_planes]
     return inputs
-
-
-def version_inputs(plan: ClusterPlan, machine: Machine) -> dict[str, pulumi.Input[object]]:
-    """Return the inputs of a `VersionRequest`."""
-    return {
-        **node_inputs(plan, machine),
-        "version": plan.settings.version,
-        "origin": plan.packages.origin,
-        "credentials": plan.packages.credentials,
-        "proxy": dict(plan.proxy),
-    }
 
 
 def local_step(

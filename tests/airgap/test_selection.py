@@ -106,6 +106,14 @@ def test_missing_images_of_another_version_lists_new_images(store: Store) -> Non
     assert index.missing_images(TABLE, store) == names[:1]
 
 
+def test_missing_images_of_a_built_bundle_list_new_internal_images(store: Store) -> None:
+    names = [TABLE.upstream_name(name) for name, image in TABLE.image.items() if not image.optional]
+    runtime = TABLE.upstream_name("container-runtime")
+    store.root.mkdir()
+    (store.root / index.INDEX).write_text(json.dumps({"images": {name: {} for name in names if name != runtime}}))
+    assert index.missing_images(TABLE, store) == [runtime]
+
+
 def test_missing_images_leave_out_those_that_only_some_stacks_use(store: Store) -> None:
     names = {name: TABLE.upstream_name(name) for name in ("postgresql", "seaweedfs", "pause")}
     store.root.mkdir()

@@ -1,17 +1,26 @@
-"""The configuration of a cluster that an older program created, and the certificates of kubelets."""
+"""The configuration and the container runtime of a cluster of an older program, and the certificates of kubelets."""
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
+from airgap.bundle import index
+from airgap.bundle.registry import bundle_registry
+from airgap.bundle.registry.push import push
+from airgap.bundle.store import Store
+from settings.paths import VERSIONS
 from tests.harness import Stack, changes
 
-from .cluster import Cluster, until
+from .cluster import Cluster, pod, until
 from .test_hardship import on
 
 MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 KUBELET = "/var/lib/kubelet/config.yaml"
 NODES = ("control-plane", "worker-1", "worker-2")
+RUNTIME = VERSIONS["container_runtime"]
+IMAGE = "mlplatform.internal/container-runtime"
 
 
 def test_every_kubelet_serves_a_certificate_of_the_cluster(lab: Stack, cluster: Cluster) -> None:
@@ -63,6 +72,42 @@ def test_up_of_a_changed_program_configures_an_older_cluster_node_by_node(lab: S
     assert set(changes(lab.up())) == {"unchanged"}
 
 
+def test_every_node_runs_containerd_and_runc_of_the_bundle(lab: Stack, cluster: Cluster) -> None:
+    for node in cluster.get("nodes")["items"]:
+        version = node["status"]["nodeInfo"]["containerRuntimeVersion"]
+        assert version == f"containerd://{RUNTIME['containerd'].removeprefix('v')}"
+    for name in NODES:
+        assert f"runc version {RUNTIME['runc'].removeprefix('v')}\n" in on(lab, name, "sudo runc --version")
+
+
+def test_up_with_other_versions_replaces_them_on_one_drained_node_after_the_other(
+    lab: Stack, cluster: Cluster, tmp_path: Path
+) -> None:
+    old = f"{RUNTIME['containerd']}-runc-{RUNTIME['runc']}"
+    new = f"{RUNTIME['containerd']}-runc-v0.0.0"
+    _push_as(f"{IMAGE}:{old}", f"{IMAGE}:{new}", tmp_path)
+    space = cluster.namespace("runtime")
+    cluster.apply(pod("evicted", space, node="worker-1"))
+    cluster.wait("--for=condition=Ready", "pod/evicted", "-n", space)
+    started = {name: _start(lab, name) for name in NODES}
+    versions = lab.project / "versions.toml"
+    text = versions.read_text()
+    assert text.count(f'runc = "{RUNTIME["runc"]}"') == 1
+    versions.write_text(text.replace(f'runc = "{RUNTIME["runc"]}"', 'runc = "v0.0.0"'))
+
+    output = lab.up()
+
+    finished = re.findall(r"command:local:Command (\S+)-(?:upgrade|ready) updated .*", output)
+    assert list(dict.fromkeys(finished)) == list(NODES), output
+    for name in NODES:
+        assert on(lab, name, "cat /var/lib/mlplatform/container-runtime") == f"{new}\n"
+        assert _start(lab, name) != started[name]
+    assert not cluster.kubectl("get", "pod", "evicted", "-n", space, "--ignore-not-found")
+    assert cluster.nodes_ready() == dict.fromkeys(NODES, True)
+    assert not [node for node in cluster.get("nodes")["items"] if node["spec"].get("unschedulable")]
+    assert set(changes(lab.up())) == {"unchanged"}
+
+
 def _edit(lab: Stack, replacements: dict[str, str]) -> None:
     """Change the program that these stacks run. It stays changed, so that later tests need no other configuration."""
     program = lab.project / "infra" / "kubeadm" / "scripts" / "configuration.sh"
@@ -83,3 +128,18 @@ def _arguments(cluster: Cluster) -> set[str]:
 def _uids(cluster: Cluster) -> set[str]:
     """Return the pods that a controller would replace if their node were drained."""
     return set(cluster.kubectl("get", "pods", "-A", "-l", "pod-template-hash", "-o", "name").split())
+
+
+def _push_as(name: str, other: str, folder: Path) -> None:
+    """Push an image of the bundle under another name."""
+    store = Store.default()
+    image = index.read_index(store)["images"][name]
+    renamed = image | {"layout": str(store.root / image["layout"])}
+    (folder / index.INDEX).write_text(json.dumps({"images": {other: renamed}}))
+    with bundle_registry.writable(store) as target:
+        push(Store(folder), target.host, target.authfile, target.certificates)
+
+
+def _start(lab: Stack, name: str) -> str:
+    """Return the time at which containerd started on the machine."""
+    return on(lab, name, "systemctl show --property ExecMainStartTimestampMonotonic --value containerd")

@@ -186,10 +186,10 @@ def _check_programs(facts: MachineFacts) -> Iterator[str]:
             f"  it has the services {', '.join(facts.services)} of another cluster or container runtime: "
             "use another machine, or uninstall them"
         )
-    if facts.containerd_settings:
+    if facts.containerd_files:
         yield (
-            f"  another program wrote {facts.containerd_settings}, which this program would overwrite: "
-            "use another machine, or move the file away"
+            f"  another program installed {', '.join(facts.containerd_files)}, which this program would overwrite: "
+            "use another machine, or uninstall that program"
         )
 
 

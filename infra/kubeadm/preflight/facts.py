@@ -39,8 +39,8 @@ class MachineFacts:
     """Installed packages that exclude Debian's containerd, such as docker-ce."""
     services: tuple[str, ...]
     """Services of other Kubernetes distributions and container runtimes."""
-    containerd_settings: str
-    """File of containerd's settings that another program wrote, "" without one."""
+    containerd_files: tuple[str, ...]
+    """Settings, units and programs of containerd and runc that another program installed."""
     firewalls: tuple[str, ...]
     """Active firewalls of the machine, such as ufw."""
     sudo_error: str | None
@@ -77,7 +77,7 @@ def parse_facts(output: str, started: float, finished: float) -> MachineFacts:
         owner=text.get("owner", ""),
         packages=_all(lines, "package"),
         services=_all(lines, "service"),
-        containerd_settings=text.get("containerd_settings", ""),
+        containerd_files=_all(lines, "containerd_file"),
         firewalls=_all(lines, "firewall"),
         sudo_error=None if sudo == "yes" else " ".join(sudo_error),
         listening_ports=frozenset(int(port) for port in _all(lines, "listening")),

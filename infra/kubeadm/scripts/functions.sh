@@ -69,3 +69,37 @@ discovery:
 $(node_registration)
 CONFIGURATION
 }
+
+# Return 0 if the process of the unit $1 runs the program of the same name that is installed.
+runs_installed() {
+  local pid
+  pid=$(systemctl show --property MainPID --value "$1")
+  [ "/proc/$pid/exe" -ef "$(command -v "$1")" ]
+}
+
+# Download the only layer of mlplatform.internal/$1:$2 from the registry FROM, and extract the paths $4 and later to the
+# folder $3/root. On standard input: the registry's credentials as user:password in Base64, then its CA in PEM format.
+download_from_registry() {
+  local image=$1 tag=$2 work=$3
+  local host=${FROM%%/*} credentials authority url layer
+  read -r credentials || true
+  authority=$(cat)
+  url="https://$host/v2${FROM#"$host"}/mlplatform.internal/$image"
+  # In a file that only root can read, because arguments show in the process list.
+  (
+    umask 077
+    printf '%s\n' "$authority" >"$work/ca.crt"
+    printf 'fail\nsilent\nshow-error\nretry = 3\nheader = "Authorization: Basic %s"\n' "$credentials" >"$work/curl"
+    if [ -n "$authority" ]; then printf 'cacert = "%s"\n' "$work/ca.crt" >>"$work/curl"; fi
+  )
+  curl --config "$work/curl" --header 'Accept: application/vnd.oci.image.manifest.v1+json' \
+    --output "$work/manifest" "$url/manifests/$tag" || {
+    echo "$FROM has no mlplatform.internal/$image:$tag: push the bundle of this version to it" >&2
+    return 1
+  }
+  layer=$(tr -d ' \n' <"$work/manifest" | grep -o '"layers":\[.*' | grep -o 'sha256:[0-9a-f]\{64\}' | head -1)
+  curl --config "$work/curl" --location --output "$work/layer" "$url/blobs/$layer"
+  echo "${layer#sha256:}  $work/layer" | sha256sum --check --quiet
+  mkdir "$work/root"
+  tar --extract --gzip --file "$work/layer" --directory "$work/root" "${@:4}"
+}

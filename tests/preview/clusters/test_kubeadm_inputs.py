@@ -13,7 +13,7 @@ from settings.infra import KubernetesSettings, ProxySettings
 from tests.preview.graph import Graph, run
 
 PROXY = ProxySettings(https="http://proxy.test:3128", no_proxy=[".example.com"])
-DOWNLOADS = ("system", "containerd", "kubernetes")
+DOWNLOADS = ("system", "containerd", "mirrors", "kubernetes")
 """Steps that download packages or images."""
 
 

@@ -72,7 +72,9 @@ def reset_of(machine: Sandbox) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("script", ["reset.sh", "join.sh", "init.sh", "system.sh", "containerd.sh", "upgrade.sh"])
+@pytest.mark.parametrize(
+    "script", ["reset.sh", "join.sh", "init.sh", "packages/system.sh", "packages/containerd.sh", "upgrade.sh"]
+)
 @pytest.mark.parametrize("owner", [None, "acme/mlplatform/other fedcba9876543210"])
 def test_script_on_a_machine_with_another_owner_changes_nothing(
     machine: Sandbox, script: str, owner: str | None
@@ -370,7 +372,7 @@ def test_facts_of_a_plain_machine_have_no_other_programs(machine: Sandbox) -> No
     machine.program("systemctl", "exit 1")
     machine.program("dpkg-query", "exit 1")
     keys = {line.split()[0] for line in facts_of(machine)}
-    assert keys.isdisjoint({"owner", "member", "package", "service", "containerd_settings", "firewall"})
+    assert keys.isdisjoint({"owner", "member", "package", "service", "containerd_file", "firewall"})
 
 
 def test_facts_of_a_machine_with_docker_and_a_firewall_name_them(machine: Sandbox) -> None:
@@ -380,6 +382,8 @@ def test_facts_of_a_machine_with_docker_and_a_firewall_name_them(machine: Sandbo
     machine.program("iptables", "echo '-P INPUT DROP'")
     machine.program("nft", "printf 'type filter hook input priority filter; policy drop;\\n'")
     machine.write("etc/containerd/config.toml", 'disabled_plugins = ["cri"]')
+    machine.write("usr/local/lib/systemd/system/containerd.service", "[Unit]")
+    machine.write("usr/local/sbin/runc")
     machine.write("etc/kubernetes/kubelet.conf", "    server: https://10.9.0.1:6443")
     facts = facts_of(machine)
     for line in (
@@ -388,7 +392,9 @@ def test_facts_of_a_machine_with_docker_and_a_firewall_name_them(machine: Sandbo
         "package docker-ce",
         "package containerd.io",
         "service k3s",
-        "containerd_settings /etc/containerd/config.toml",
+        "containerd_file /etc/containerd/config.toml",
+        "containerd_file /usr/local/lib/systemd/system/containerd.service",
+        "containerd_file /usr/local/sbin/runc",
         *(f"firewall {name}" for name in ("ufw", "firewalld", "iptables", "nftables")),
     ):
         assert line in facts
@@ -402,14 +408,18 @@ def test_facts_that_root_could_not_read_are_a_fault_of_sudo(machine: Sandbox) ->
 
 
 @pytest.mark.parametrize("packaged", [False, True])
-def test_facts_of_settings_from_this_program_or_debian_are_accepted(machine: Sandbox, packaged: bool) -> None:
+def test_facts_of_containerd_from_this_program_or_debian_are_accepted(machine: Sandbox, packaged: bool) -> None:
     machine.program("systemctl", "exit 1")
     first_line = "version = 2" if packaged else "# Written by mlplatform, and overwritten by its next run."
     file = machine.write("etc/containerd/config.toml", first_line)
+    if not packaged:
+        machine.write("etc/systemd/system/containerd.service", first_line)
+        machine.write("usr/local/bin/containerd")
+        machine.write("var/lib/mlplatform/container-runtime", "v2.4.2-runc-v1.5.3 is not finished")
     digest = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
     conffiles = f"printf ' {file} {digest}\\n'" if packaged else "exit 1"
     machine.program("dpkg-query", f'case "$*" in *Conffiles*) {conffiles} ;; *) exit 1 ;; esac')
-    assert not any(line.startswith("containerd_settings") for line in facts_of(machine))
+    assert not any(line.startswith("containerd_file") for line in facts_of(machine))
 
 
 def test_system_disables_swap_of_units_and_fstab_once(machine: Sandbox) -> None:
@@ -433,7 +443,7 @@ def test_system_disables_swap_of_units_and_fstab_once(machine: Sandbox) -> None:
     for folder in ("etc/modules-load.d", "etc/sysctl.d"):
         (machine.root / folder).mkdir()
     fstab = machine.write("etc/fstab", "/dev/sda1 / ext4 defaults 0 1\n/dev/sda2 none swap sw 0 0")
-    first, second = machine.run("system.sh"), machine.run("system.sh")
+    first, second = machine.run("packages/system.sh"), machine.run("packages/system.sh")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     units = ["dev-zram0.swap", "dphys-swapfile.service", "swapfile.swap"]
     assert state.read_text().split() == units
@@ -446,19 +456,18 @@ def test_system_disables_swap_of_units_and_fstab_once(machine: Sandbox) -> None:
 
 
 def test_containerd_with_a_proxy_restarts_only_when_it_changes(machine: Sandbox) -> None:
-    for name in ("ctr", "containerd"):
-        machine.program(name)
+    machine.program("ctr")
     settings = {"PAUSE": "registry.k8s.io/pause:3.10", "MIRROR": "", "UPSTREAMS": "docker.io"}
     proxy = {"HTTP_PROXY": "", "HTTPS_PROXY": "http://proxy.test:3128", "NO_PROXY": "10.32.0.0/16,10.96.0.0/16"}
     drop_in = machine.root / "etc/systemd/system/containerd.service.d/mlplatform-proxy.conf"
 
     def restarts(**environment: str) -> int:
         before = machine.calls.count("systemctl restart containerd")
-        result = machine.run("containerd.sh", "\n", **settings, **environment)
+        result = machine.run("packages/mirrors.sh", "\n", **settings, **environment)
         assert result.returncode == 0, result.stderr
         return machine.calls.count("systemctl restart containerd") - before
 
-    assert restarts() == 1
+    assert restarts() == 0
     assert restarts(**proxy) == 1
     assert 'Environment="HTTPS_PROXY=http://proxy.test:3128"\n' in drop_in.read_text()
     assert 'Environment="NO_PROXY=10.32.0.0/16,10.96.0.0/16"\n' in drop_in.read_text()
@@ -507,7 +516,7 @@ def run_here(script: str, **environment: str) -> str:
 def test_system_installs_packages_without_removing_others(machine: Sandbox) -> None:
     machine.program("dpkg-query", "exit 1")
     machine.program("apt-get", '[ "$3" != install ] || exit 1')
-    assert machine.run("system.sh").returncode == 1
+    assert machine.run("packages/system.sh").returncode == 1
     (install,) = [call for call in machine.calls if " install " in call]
     assert "--no-remove" in install
 

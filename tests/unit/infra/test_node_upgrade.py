@@ -11,7 +11,7 @@ import pytest
 
 from infra import retry
 from infra.errors import UserError
-from infra.kubeadm import kubectl
+from infra.kubeadm import kubectl, packages
 from infra.kubeadm import upgrade as upgrade_module
 from infra.kubeadm.kubectl import STABLE_SECONDS
 from infra.kubeadm.ready import ready
@@ -22,6 +22,7 @@ from infra.ssh import CommandResult
 from tests.sandbox import OWNER
 
 OLD, NEW = "v1.33.13", "v1.34.4"
+RUNTIME = "v2.4.2-runc-v1.5.3"
 
 
 def machine(name: str, role: Role) -> ResolvedMachine:
@@ -55,6 +56,8 @@ class Machines:
     """The pods of CoreDNS, each with its node."""
     commands: list[str] = field(default_factory=list)
     owner: str = OWNER
+    runtime: str = RUNTIME
+    """The installed versions of containerd and runc, as recorded on the machine."""
     failing: str = ""
     """Commands that contain this text fail."""
 
@@ -67,6 +70,8 @@ class Machines:
             return CommandResult(1, "", "it failed")
         if "/etc/mlplatform/owner" in command:
             return CommandResult(0, f"{self.owner}\n", "")
+        if "/var/lib/mlplatform/container-runtime" in command:
+            return CommandResult(0, f"{self.runtime}\n", "") if self.runtime else CommandResult(1, "", "no such file")
         if "get --raw /version" in command:
             self.starting -= 1
             if self.starting >= 0:
@@ -93,6 +98,8 @@ class Machines:
         if " uncordon " in command:
             self.ignored_uncordons -= 1
             self.cordoned = self.ignored_uncordons >= 0
+        if "packages/containerd.sh" in command and "DRAINED=true" in command:
+            self.runtime = RUNTIME
         if "PACKAGE_SET=kubelet" in command:
             self.kubelet = NEW
         if "upgrade.sh" in command and "ROLE=control-plane" in command:
@@ -104,6 +111,8 @@ def summary(command: str) -> str:
     """Return the purpose of a command in one or two words."""
     if package_set := re.search(r"PACKAGE_SET=(\w+)", command):
         return f"install {package_set[1]}"
+    if "packages/containerd.sh" in command:
+        return "install containerd"
     if "upgrade.sh" in command:
         return "kubeadm upgrade"
     if "wait --for=condition=Available deployment" in command:
@@ -122,14 +131,14 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
         machines.commands.append("wait")
         clock[0] += seconds
 
-    for module in (kubectl, upgrade_module):
+    for module in (kubectl, packages, upgrade_module):
         monkeypatch.setattr(module, "connected", machines.connected)
     monkeypatch.setattr(retry.time, "sleep", sleep)
     monkeypatch.setattr(retry.time, "monotonic", lambda: clock[0])
     return machines
 
 
-def request(node: ResolvedMachine, version: str = NEW) -> VersionRequest:
+def request(node: ResolvedMachine, version: str = NEW, runtime: str = RUNTIME) -> VersionRequest:
     return VersionRequest(
         node=node,
         control_plane=CONTROL_PLANE,
@@ -138,6 +147,7 @@ def request(node: ResolvedMachine, version: str = NEW) -> VersionRequest:
         credentials="\n",
         owner=OWNER,
         proxy={},
+        runtime={"RUNTIME": runtime, "FROM": "registry.test:5443"},
     )
 
 
@@ -151,6 +161,7 @@ def test_upgrade_drains_the_node_before_kubelet_and_uncordons_it(
         "kubeadm upgrade",
         "cordon",
         "drain",
+        "install containerd",
         "install kubelet",
         "uncordon",
         "wait for all",
@@ -161,6 +172,28 @@ def test_ready_with_a_status_of_the_old_kubelet_waits_for_the_new_one(machines: 
     machines.late_reports = 3
     ready(request(WORKER))
     assert machines.commands[-7:] == ["install kubelet", "wait", "wait", "wait", "uncordon", "wait", "wait for all"]
+
+
+@pytest.mark.parametrize(("step", "node"), [(upgrade, CONTROL_PLANE), (ready, WORKER)])
+@pytest.mark.parametrize("installed", ["", "v2.4.1-runc-v1.5.3", "v2.4.2-runc-v1.5.3 is not finished"])
+def test_node_with_another_container_runtime_is_drained_before_it_is_replaced(
+    machines: Machines, step: Callable[[VersionRequest], None], node: ResolvedMachine, installed: str
+) -> None:
+    machines.server = machines.kubelet = NEW
+    machines.runtime = installed
+    step(request(node))
+    commands = [command for command in machines.commands if command != "wait"]
+    assert commands == ["cordon", "drain", "install containerd", "uncordon", "wait for all"]
+    step(request(node))
+    assert machines.commands[len(commands) :].count("drain") == 0
+
+
+def test_container_runtime_of_the_distribution_is_not_compared(machines: Machines) -> None:
+    machines.server = machines.kubelet = NEW
+    machines.runtime = ""
+    upgrade(request(CONTROL_PLANE, runtime="distribution"))
+    ready(request(WORKER, runtime="distribution"))
+    assert [command for command in machines.commands if command != "wait"] == []
 
 
 def test_upgrade_of_a_current_control_plane_changes_nothing_and_does_not_wait(machines: Machines) -> None:

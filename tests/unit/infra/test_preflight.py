@@ -133,12 +133,15 @@ def test_create_of_a_machine_of_this_stack_passes(monkeypatch: pytest.MonkeyPatc
 
 
 def test_create_of_a_machine_with_another_container_runtime_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "package docker-ce\npackage containerd.io\nservice k3s\ncontainerd_settings /etc/containerd/config.toml\n"
+    text = (
+        "package docker-ce\npackage containerd.io\nservice k3s\n"
+        "containerd_file /etc/containerd/config.toml\ncontainerd_file /usr/local/bin/containerd\n"
+    )
     message = refused(text, monkeypatch)
     assert "it has docker-ce, containerd.io, which the installation of containerd would remove" in message
     assert "`apt-get purge docker-ce containerd.io`" in message
     assert "it has the services k3s of another cluster or container runtime" in message
-    assert "another program wrote /etc/containerd/config.toml" in message
+    assert "another program installed /etc/containerd/config.toml, /usr/local/bin/containerd, which" in message
 
 
 def test_create_of_machines_with_blocked_ports_names_ports_and_firewalls(monkeypatch: pytest.MonkeyPatch) -> None:

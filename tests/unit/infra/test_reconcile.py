@@ -335,13 +335,13 @@ def test_approver_leaves_other_requests_and_logs_the_reason(
 
 def test_reset_removes_the_timer_and_the_login_of_the_registry(approver: Sandbox) -> None:
     machine = approver
-    for name in ("kubeadm", "ipset", "containerd", "ctr"):
+    for name in ("kubeadm", "ipset", "ctr"):
         machine.program(name)
     for name in ("iptables-save", "ip6tables-save", "ip"):
         machine.program(name, "exit 1")
     theirs = [machine.write("etc/containerd/certs.d/example.com/hosts.toml", 'server = "https://example.com"')]
     settings = {"PAUSE": "registry.k8s.io/pause:3.10", "UPSTREAMS": "docker.io quay.io", "MIRROR": "10.0.0.9:5443"}
-    result = machine.run("containerd.sh", "c2VjcmV0\nCERTIFICATE\n", **settings)
+    result = machine.run("packages/mirrors.sh", "c2VjcmV0\nCERTIFICATE\n", **settings)
     assert result.returncode == 0, result.stderr
     assert "c2VjcmV0" in (machine.root / "etc/containerd/certs.d/quay.io/hosts.toml").read_text()
     result = machine.run("reset.sh")
@@ -350,33 +350,3 @@ def test_reset_removes_the_timer_and_the_login_of_the_registry(approver: Sandbox
     assert left == theirs
     assert "systemctl disable --now --quiet mlplatform-approve-certificates.timer" in machine.calls
     assert [*machine.root.glob("etc/systemd/system/mlplatform*"), *machine.root.glob("usr/local/sbin/*")] == []
-
-
-@pytest.mark.parametrize(
-    ("apt", "logged"),
-    [
-        ('case "$*" in *"install"*containerd*) echo 1.6.36 >VERSION ;; esac', "updated to containerd 1.6.36"),
-        ("true", ""),
-        (
-            'case "$*" in *Retries*) exit 100 ;; esac',
-            "no newer package could be installed; it stays at containerd 1.6.20",
-        ),
-    ],
-    ids=["newer", "same", "offline"],
-)
-def test_upgrade_of_the_kubelet_updates_the_container_runtime(machine: Sandbox, apt: str, logged: str) -> None:
-    version = machine.write("version", "1.6.20")
-    machine.program("apt-get", apt.replace("VERSION", str(version)))
-    machine.program("dpkg-query", f"echo containerd $(cat {version}) runc 1.1.5")
-    for name in ("apt-mark", "timeout"):
-        machine.program(name, 'case "$1" in [0-9]*) shift; exec "$@" ;; esac')
-    machine.program("curl", f"touch {machine.root}/key")
-    machine.program("kubectl", "echo Client Version: v1.34.4")
-    machine.program("kubelet", f"grep -q 'install.* kubelet=1.34.4' {machine.root}/calls && echo Kubernetes v1.34.4")
-    (machine.root / "etc/apt/sources.list.d").mkdir(parents=True)
-    result = machine.run("kubernetes.sh", "\n", VERSION="1.34.4", FROM="upstream", PACKAGE_SET="kubelet")
-    assert result.returncode == 0, result.stderr
-    calls = machine.calls
-    assert logged in result.stdout + result.stderr
-    assert ("systemctl restart containerd" in calls) is ("updated" in logged)
-    assert calls.index(RESTART) > calls.index("apt-mark hold containerd runc")

@@ -36,6 +36,11 @@ def test_version_of_a_manifest_equals_the_version_of_the_bundle(name: str) -> No
     assert version_of_manifest.removeprefix("v") == load_sources().release(name).number
 
 
+@pytest.mark.parametrize("name", ["containerd", "runc"])
+def test_version_of_the_container_runtime_equals_the_version_of_the_bundle(name: str) -> None:
+    assert VERSIONS["container_runtime"][name] == load_sources().release(name)
+
+
 @pytest.mark.parametrize("name", ["postgresql", "seaweedfs"])
 def test_version_of_a_store_equals_the_image_of_the_bundle(name: str) -> None:
     assert load_sources().upstream_name(name).rpartition(":")[2] == VERSIONS["stores"][name]

@@ -51,12 +51,16 @@ if [ -f "$kubelet" ]; then
 elif [ -n "$(ls -A /etc/kubernetes/manifests 2>/dev/null)" ]; then
   echo "member /etc/kubernetes/manifests has static pods"
 fi
-# containerd's settings are those of this program, of Debian's package, or another program's.
-settings=/etc/containerd/config.toml
-if [ -f "$settings" ] && ! head -1 "$settings" | grep -q '^# Written by mlplatform'; then
-  packaged=$(dpkg-query -W -f '${Conffiles}\n' containerd | awk -v file="$settings" '$1 == file {print $2}')
-  [ "$(md5sum <"$settings" | cut -d' ' -f1)" = "$packaged" ] || echo "containerd_settings $settings"
-fi
+# containerd's files are those of this program, of Debian's package, or another program's.
+for file in /etc/containerd/config.toml {/etc,/usr/local/lib}/systemd/system/containerd.service; do
+  if [ -f "$file" ] && ! head -1 "$file" | grep -q '^# Written by mlplatform'; then
+    packaged=$(dpkg-query -W -f '${Conffiles}\n' containerd | awk -v file="$file" '$1 == file {print $2}')
+    [ "$(md5sum <"$file" | cut -d' ' -f1)" = "$packaged" ] || echo "containerd_file $file"
+  fi
+done
+for file in /usr/local/bin/containerd /usr/local/sbin/runc; do
+  if [ -e "$file" ] && [ ! -e /var/lib/mlplatform/container-runtime ]; then echo "containerd_file $file"; fi
+done
 # Firewalls of this machine that drop what no rule allows.
 ufw status | grep -q '^Status: active' && echo "firewall ufw"
 systemctl is-active --quiet firewalld && echo "firewall firewalld"

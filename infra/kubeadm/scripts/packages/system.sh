@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Prepare the distribution: install packages of the container runtime, load kernel modules, set sysctls, disable swap.
+# Prepare the distribution: install packages, load kernel modules, set sysctls, disable swap.
 # Safe to run again.
 # Input: MORE_PACKAGES, further packages, or unset.
 set -euo pipefail
 
-packages=(ca-certificates conntrack containerd curl ebtables ethtool ipset iptables openssl runc socat util-linux)
+packages=(ca-certificates conntrack curl ebtables ethtool ipset iptables openssl socat util-linux)
 if [ -n "${MORE_PACKAGES-}" ]; then packages+=("$MORE_PACKAGES"); fi
 missing=()
 for package in "${packages[@]}"; do
@@ -14,10 +14,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   # A new machine may still run its own first updates and hold the lock.
   apt-get -o DPkg::Lock::Timeout=300 update -qq
-  # Docker's containerd.io conflicts with containerd: fail instead of removing it.
   apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-remove --no-install-recommends "${missing[@]}" >/dev/null
 fi
-apt-mark hold containerd runc >/dev/null
 echo "packages: ${#packages[@]} installed, ${#missing[@]} of them new"
 
 # Swap would undermine kubelet's memory limits of pods.

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Configure containerd for kubelet, with the private registry as the mirror of every upstream. Safe to run again.
+# Configure containerd's downloads: the private registry as the mirror of every upstream, and the site's proxy. Safe to
+# run again.
 # Input: PAUSE, the pause image; MIRROR, the registry's host with its project, or empty; UPSTREAMS, the hosts that it
-# mirrors; HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the site, or unset. On standard input: the registry's credentials as user:password in Base64, then its CA in PEM format.
+# mirrors; HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the site, or unset.
+# On standard input: the registry's credentials as user:password in Base64, then its CA in PEM format.
 set -euo pipefail
 umask 077
 
@@ -10,30 +12,8 @@ authority=$(cat)
 
 directory=/etc/containerd/certs.d
 mark="# Written by mlplatform, and overwritten by its next run."
-settings_digest() {
-  cat /etc/containerd/config.toml /etc/systemd/system/containerd.service.d/mlplatform-proxy.conf 2>/dev/null | sha256sum
-}
-before=$(settings_digest || true)
 mkdir -p "$directory"
-chmod 755 /etc/containerd "$directory"
-
-if [ -f /sys/fs/cgroup/cgroup.controllers ]; then systemd_cgroup=true; else systemd_cgroup=false; fi
-# Inside a container, a process cannot get a lower OOM score than the container has.
-if systemd-detect-virt --container --quiet; then restrict=true; else restrict=false; fi
-cat >/etc/containerd/config.toml <<SETTINGS
-$mark
-version = 2
-
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "$PAUSE"
-  restrict_oom_score_adj = $restrict
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "$directory"
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      SystemdCgroup = $systemd_cgroup
-SETTINGS
+chmod 755 "$directory"
 
 if [ -n "$MIRROR" ]; then
   host=${MIRROR%%/*}
@@ -64,8 +44,8 @@ HOSTS
   echo "registry: $MIRROR mirrors $UPSTREAMS"
 fi
 
-# The proxy of the site, for pulls from upstream.
 drop_in=/etc/systemd/system/containerd.service.d/mlplatform-proxy.conf
+before=$(cat "$drop_in" 2>/dev/null || true)
 if [ -n "${HTTP_PROXY-}${HTTPS_PROXY-}" ]; then
   mkdir -p "${drop_in%/*}"
   printf '[Service]\n' >"$drop_in"
@@ -73,13 +53,11 @@ if [ -n "${HTTP_PROXY-}${HTTPS_PROXY-}" ]; then
 else
   rm -f "$drop_in"
 fi
-
-systemctl daemon-reload
-systemctl enable --quiet containerd
-if [ "$before" != "$(settings_digest)" ]; then
+if [ "$before" != "$(cat "$drop_in" 2>/dev/null || true)" ]; then
+  systemctl daemon-reload
   systemctl restart containerd
 fi
-systemctl is-active containerd >/dev/null || systemctl start containerd
+
 # kubelet pulls a name once. An outdated image under this name blocks kubeadm upgrade, so pull it on every run.
 ctr --namespace k8s.io images pull --hosts-dir "$directory" "$PAUSE" >/dev/null
-echo "containerd: $(containerd --version | cut -d' ' -f3) is active"
+echo "containerd: $PAUSE is pulled"

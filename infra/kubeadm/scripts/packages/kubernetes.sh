@@ -2,12 +2,11 @@
 # Install kubeadm, kubelet, kubectl and the CNI plugins in one version, and hold that version. Safe to run again.
 # Input: VERSION, as in 1.34.4; FROM, `upstream` (pkgs.k8s.io) or the registry's host with its project; PACKAGE_SET:
 # `node` installs all of them on a machine that is not a node; an upgrade installs `kubeadm`, and on the drained node
-# `kubelet`, with newer packages of containerd and runc.
+# `kubelet`.
 # On standard input, for a registry: its credentials as user:password in Base64, then its CA in PEM format.
 set -euo pipefail
 
-read -r credentials || true
-authority=$(cat)
+login=$(cat)
 
 case $PACKAGE_SET in
   node)
@@ -66,13 +65,6 @@ finished() {
   if [ "$PACKAGE_SET" = node ]; then [ -x /opt/cni/bin/loopback ] && systemctl cat kubelet.service >/dev/null 2>&1; fi
 }
 
-# Return 0 if the kubelet that runs is the file that is installed.
-runs_installed_kubelet() {
-  local pid
-  pid=$(systemctl show --property MainPID --value kubelet)
-  [ "/proc/$pid/exe" -ef "$(command -v kubelet)" ]
-}
-
 restart_kubelet() {
   systemctl daemon-reload
   systemctl restart kubelet
@@ -93,7 +85,7 @@ if finished; then
   hold_packages
   case $PACKAGE_SET in
     node) systemctl enable --quiet kubelet ;;
-    kubelet) if ! runs_installed_kubelet; then restart_kubelet; fi ;;
+    kubelet) if ! runs_installed kubelet; then restart_kubelet; fi ;;
   esac
   write_record "v$VERSION"
   echo "kubernetes: ${packages[*]} v$VERSION are installed"
@@ -116,28 +108,9 @@ from_upstream() {
 }
 
 from_registry() {
-  local host=${FROM%%/*} url layer
-  local project=${FROM#"$host"}
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
-  # In a file that only root can read, because arguments show in the process list.
-  (
-    umask 077
-    printf '%s\n' "$authority" >"$work/ca.crt"
-    printf 'fail\nsilent\nshow-error\nretry = 3\nheader = "Authorization: Basic %s"\n' "$credentials" >"$work/curl"
-    if [ -n "$authority" ]; then printf 'cacert = "%s"\n' "$work/ca.crt" >>"$work/curl"; fi
-  )
-  url="https://$host/v2$project/mlplatform.internal/node"
-  curl --config "$work/curl" --header 'Accept: application/vnd.oci.image.manifest.v1+json' \
-    --output "$work/manifest" "$url/manifests/v$VERSION" || {
-    echo "$FROM has no mlplatform.internal/node:v$VERSION: push the bundle of this version to it" >&2
-    return 1
-  }
-  layer=$(tr -d ' \n' <"$work/manifest" | grep -o '"layers":\[.*' | grep -o 'sha256:[0-9a-f]\{64\}' | head -1)
-  curl --config "$work/curl" --location --output "$work/layer" "$url/blobs/$layer"
-  echo "${layer#sha256:}  $work/layer" | sha256sum --check --quiet
-  mkdir "$work/root"
-  tar --extract --gzip --file "$work/layer" --directory "$work/root" "${files[@]}"
+  download_from_registry node "v$VERSION" "$work" "${files[@]}" <<<"$login"
   # A running program cannot be overwritten, so its file is replaced.
   cp --recursive --remove-destination "$work/root/." /
   if [ "$PACKAGE_SET" = node ]; then write_units; fi
@@ -174,27 +147,7 @@ UNIT
   systemctl daemon-reload
 }
 
-runtime_versions() { dpkg-query -W -f '${Package} ${Version} ' containerd runc; }
-
-# Update containerd and runc from the distribution. Without a package source, they stay as they are.
-update_runtime() {
-  export DEBIAN_FRONTEND=noninteractive
-  local before options=(-qq -o DPkg::Lock::Timeout=300 -o Acquire::http::Timeout=20 -o Acquire::Retries=1)
-  before=$(runtime_versions)
-  if ! timeout 120 apt-get "${options[@]}" update >/dev/null ||
-    ! apt-get "${options[@]}" -o Dpkg::Options::=--force-confold install -y --no-remove --only-upgrade \
-      --allow-change-held-packages containerd runc >/dev/null; then
-    echo "containerd: no newer package could be installed; it stays at $before" >&2
-  elif [ "$(runtime_versions)" != "$before" ]; then
-    systemctl restart containerd
-    echo "containerd: updated to $(runtime_versions)"
-  fi
-  apt-mark hold containerd runc >/dev/null
-}
-
 write_record "v$VERSION is not finished"
-# Before the kubelet, so that an upgrade that is killed here begins again.
-if [ "$PACKAGE_SET" = kubelet ]; then update_runtime; fi
 if [ "$FROM" = upstream ]; then from_upstream; else from_registry; fi
 for program in "${programs[@]}"; do
   found=$(version_of "$program") || true
