@@ -38,12 +38,14 @@ def administrator(door: DoorProcesses) -> requests.Session:
     return door.signed_in("anna")
 
 
-def raw(door: DoorProcesses, session: requests.Session, path: str, headers: Mapping[str, str] = {}) -> tuple[int, Any]:
+def raw(
+    door: DoorProcesses, session: requests.Session, path: str, headers: Mapping[str, str] = {}, method: str = "GET"
+) -> tuple[int, Any]:
     """Return the status and the answer of a request whose path no client library changes."""
     cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies)
     context = ssl.create_default_context(cafile=str(door.ca))
     connection = http.client.HTTPSConnection(HOST, door.port, context=context, timeout=30)
-    connection.request("GET", path, headers={"Cookie": cookies, **headers})
+    connection.request(method, path, headers={"Cookie": cookies, **headers})
     answer = connection.getresponse()
     content = answer.read()
     connection.close()
@@ -93,6 +95,10 @@ def test_notebooks_are_for_editors_and_administrators(
         "/notebooks/user/anna/../../hub/home",
         "/notebooks//user/anna/lab",
         "/notebooks/user//anna/lab",
+        "/notebooks/user/ed/..\\anna/lab",
+        "/notebooks/user/ed/\\..\\..\\anna/lab",
+        "/notebooks/user/ed/\\%2e%2e\\../anna/lab",
+        "/notebooks/hub/..\\..\\user\\anna/lab",
         "/notebooks/other/",
     ],
 )

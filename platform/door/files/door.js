@@ -168,7 +168,7 @@ function permits(r, area, person) {
 }
 
 // Permit the pages of the hub and the person's own server. The server of another person runs the code of that person, which
-// must not run in this browser. The proxy of the hub decodes a path once, and follows no dots in it.
+// must not run in this browser. The proxy of the hub decodes a path once, and reads a backslash as a slash.
 function permitsNotebook(r, person) {
     let path;
     try {
@@ -177,7 +177,7 @@ function permitsNotebook(r, person) {
         return false;
     }
     const found = NOTEBOOKS.exec(path);
-    const detour = path.split('/').some((part) => part === '.' || part === '..');
+    const detour = path.split(/[/\\]/).some((part) => part === '.' || part === '..');
     const belongs = person.teams !== SHARED || person.role === 'administrator';
     return found && !detour && belongs && (found[1] === undefined || found[1] === person.user);
 }
