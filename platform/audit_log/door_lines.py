@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from posixpath import normpath
 from typing import Any
+from urllib.parse import unquote
 
 from mlplatform.audit_log.audit_store import LEFT_OUT, AuditEntry, DoorLine
 
@@ -34,15 +36,22 @@ def door_line(text: str) -> DoorLine | None:
 
 
 def _entry(found: dict[str, Any], second: int) -> AuditEntry | None:
-    action = _action(found["path"], found["method"], int(found["status"]), found["user"])
+    path = _plain(found["path"])
+    action = _action(path, found["method"], int(found["status"]), found["user"])
     if action is None:
         return None
     target, detail = found["path"], f"{found['method']} {found['status']}"
-    if action == USED and (area := AREA.match(target)):
+    if action == USED and (area := AREA.match(path)):
         target, detail = area[0], ""
     if action not in SINGLE:
         second -= second % MINUTE
     return AuditEntry(second, found["user"], action, target, found["team"], found["address"], detail)
+
+
+def _plain(path: str) -> str:
+    """Return a path as nginx reads it: decoded, and without dots and repeated slashes."""
+    decoded = unquote(path)
+    return normpath(f"/{decoded.lstrip('/')}") + "/" * decoded.endswith("/")
 
 
 def _action(path: str, method: str, status: int, user: str) -> str | None:
@@ -50,7 +59,7 @@ def _action(path: str, method: str, status: int, user: str) -> str | None:
         if status == 302 and user:
             return SIGNED_IN
         return FAILED if method == "POST" or status >= 400 else None
-    if path == "/door/sign-out":
+    if path == "/door/sign-out" and status == 302:
         return SIGNED_OUT
     if status in DENIED:
         return DENIED[status]

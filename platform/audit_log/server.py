@@ -58,7 +58,8 @@ class _AuditHandler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(length)
         if self.path == "/lines":
-            lines = (door_line(text) for text in body.decode(errors="replace").splitlines())
+            # nginx ends its lines so. A path may have the other characters at which `splitlines` begins a line.
+            lines = (door_line(text) for text in body.decode(errors="replace").split("\n"))
             self.store.add_lines(line for line in lines if line)
             self._answer(200, {})
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
+import ssl
 from datetime import UTC, datetime
 from typing import Any
 
@@ -121,6 +123,23 @@ def test_path_of_a_caller_forges_no_entry(door: DoorProcesses) -> None:
     assert raw(door, door.signed_in("rae"), path)[0] == 403
     until(lambda: door.entries(user="rae", contains='"x":"%0a{}'), seconds=30, what="the entry")
     assert door.entries(user="anna", contains="%0a") == []
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\x85"], ids=["line separator", "next line"])
+def test_separator_of_lines_in_a_path_hides_no_entry(door: DoorProcesses, separator: str) -> None:
+    number = secrets.token_hex(4)
+    request = f"GET /mlflow/{separator}{number} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+    context = ssl.create_default_context(cafile=str(door.ca))
+    with socket.create_connection((HOST, door.port)) as plain, context.wrap_socket(plain, server_hostname=HOST) as tls:
+        tls.sendall(request.encode())
+        assert tls.recv(1 << 16).startswith(b"HTTP/1.1 401 ")
+    until(lambda: door.entries(contains=number), seconds=30, what="the entry")
+
+
+def test_sign_out_in_another_spelling_has_the_person(door: DoorProcesses) -> None:
+    path = "/door//x/..%2fsign%2dout"
+    assert raw(door, door.signed_in("tess"), path, {"Origin": door.url}, "POST")[0] == 302
+    assert found(door, "signed out", user="tess")["target"] == path
 
 
 def test_log_has_no_secret(door: DoorProcesses) -> None:
