@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -24,6 +25,7 @@ TOKENS = [f"mlp_{number:043d}" for number in range(60)]
 GRANT = {"id": "0a1b2c3d", "for": {"model:rose": True}, "role": "reader", "expires": expires()}
 GETENT = """#!/bin/sh
 echo "$2" >> {folder}/lookups
+[ ! -e {folder}/next.conf ] || mv {folder}/next.conf {folder}/routes.conf
 [ ! -e {folder}/no-answer ] || exit 2
 exec /usr/bin/getent "$@"
 """
@@ -63,10 +65,7 @@ def test_door_keeps_addresses_of_services_while_dns_does_not_answer(
     folder: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = folder / "names"
-    files.mkdir()
-    (files / "getent").write_text(GETENT.format(folder=files))
-    (files / "getent").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{files}:{os.environ['PATH']}")
+    with_getent(files, monkeypatch)
     with running_door(files, DoorSettings(host=HOST), mlflow_url) as door:
         services, served = files / "services", files / "state" / "upstreams.conf"
         resolved = served.read_text()
@@ -80,20 +79,47 @@ def test_door_keeps_addresses_of_services_while_dns_does_not_answer(
         assert ["127.0.0.1:1 down" in line for line in served.read_text().splitlines()] == [True, False, True]
 
 
+def test_door_says_which_settings_it_serves_after_they_changed_while_it_read_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = folder / "changing"
+    with_getent(files, monkeypatch)
+    with running_door(files, DoorSettings(host=HOST), f"http://{HOST}:1", {}) as door:
+        (files / "new.conf").write_text("location = /door/changed { return 204; }\n" + (files / "routes.conf").read_text())
+        (files / "new.conf").rename(files / "next.conf")  # the next lookup makes it the file of routes
+        until(lambda: not (files / "next.conf").exists(), what="the change")
+        until(lambda: served(door) == {"files": settings_digest(door), "unknown": 0}, what="the changed settings")
+
+
 def test_door_says_which_settings_it_serves_and_how_many_services_have_no_address(door: DoorProcesses) -> None:
     services = door.folder / "services"
     text = services.read_text()
 
     def serves(unknown: int) -> bool:
-        files = {name: (door.folder / name).read_text() for name in FILES}
-        answer = requests.get(f"http://{HOST}:{door.plain_port}/door/serves", timeout=30)
-        return bool(answer.json() == {"files": digest(files), "unknown": unknown})
+        return served(door) == {"files": settings_digest(door), "unknown": unknown}
 
     until(lambda: serves(0), what="the settings of the start")
     replace(services, f"{text}new new.test 80\n")
     until(lambda: serves(1), what="the settings with a service without an address")
     replace(services, text)
     until(lambda: serves(0), what="the settings of the start")
+
+
+def served(door: DoorProcesses) -> Any:
+    """Return the settings that the door says it serves."""
+    return requests.get(f"http://{HOST}:{door.plain_port}/door/serves", timeout=30).json()
+
+
+def settings_digest(door: DoorProcesses) -> str:
+    return digest({name: (door.folder / name).read_text() for name in FILES})
+
+
+def with_getent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the folder of a door whose lookups of names run `GETENT`."""
+    folder.mkdir()
+    (folder / "getent").write_text(GETENT.format(folder=folder))
+    (folder / "getent").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def replace(file: Path, text: str) -> None:

@@ -61,7 +61,7 @@ configure() {
 }
 
 digest() {
-  cat "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$pair"/tls.* | cksum
+  cat "$STATE/nginx.conf" "$STATE/upstreams.conf" "$STATE/tokens.json" "$FILES"/* "$ACCESS" "$KEYS" "$ROUTES" "$RELEASES" "$pair"/tls.* | cksum
 }
 
 configure
