@@ -90,8 +90,7 @@ def wait_until_served(kubeconfig: str, files: str) -> None:
     from infra.retry import poll
 
     client = KubernetesClient(kubeconfig)
-    with suppress(ApiException, UserError):  # otherwise the files change later
-        refresh_files(client)
+    refresh_files(client)
     reasons: list[str] = []
 
     def served() -> bool | None:
@@ -115,17 +114,27 @@ def wait_until_served(kubeconfig: str, files: str) -> None:
 
 
 def refresh_files(client: KubernetesClient) -> None:
-    """Annotate the pods of the door: kubelets then update their mounted files at once instead of within two minutes."""
+    """Annotate the pods of the door: kubelets then update their mounted files at once instead of within two minutes.
+
+    It does nothing if the cluster refuses or does not answer.
+    """
+    from kubernetes.client import ApiException
+
     changed = {"metadata": {"annotations": {ANNOTATION: datetime.now(UTC).isoformat()}}}
-    for name in _pods(client):
-        client.none_if_missing(partial(client.core.patch_namespaced_pod, name, NAMESPACE, changed))
+    with suppress(ApiException, UserError):
+        for name in _pods(client):
+            client.none_if_missing(partial(client.core.patch_namespaced_pod, name, NAMESPACE, changed))
 
 
 def _pods(client: KubernetesClient) -> list[str]:
-    """Return the names of the pods that do not end."""
+    """Return the names of the pods that neither end nor have ended. A node keeps the object of a pod that it evicted."""
     selector = ",".join(f"{name}={value}" for name, value in PODS.items())
     pods = client.retry(lambda: client.core.list_namespaced_pod(NAMESPACE, label_selector=selector)).items
-    return [pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is None]
+    return [
+        pod.metadata.name
+        for pod in pods
+        if pod.metadata.deletion_timestamp is None and pod.status.phase not in ("Failed", "Succeeded")
+    ]
 
 
 def _reasons(client: KubernetesClient, files: str) -> Iterator[str]:

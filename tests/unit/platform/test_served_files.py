@@ -43,13 +43,22 @@ class Door:
             return None
 
     def list(self, *_: Any, **__: Any) -> Any:
-        deleted = {"old": "2026-01-01"}
-        metadata = [SimpleNamespace(name=name, deletion_timestamp=deleted.get(name)) for name in self.pods]
-        return SimpleNamespace(items=[SimpleNamespace(metadata=each) for each in metadata])
+        deleted, phases = {"old": "2026-01-01"}, {"evicted": "Failed", "completed": "Succeeded"}
+        return SimpleNamespace(
+            items=[
+                SimpleNamespace(
+                    metadata=SimpleNamespace(name=name, deletion_timestamp=deleted.get(name)),
+                    status=SimpleNamespace(phase=phases.get(name, "Running")),
+                )
+                for name in self.pods
+            ]
+        )
 
     def patch(self, pod: str, _: str, changed: Any) -> None:
         if pod == "gone":
             raise ApiException(status=404, reason="Not Found")
+        if pod == "forbidden":
+            raise UserError("the cluster refuses this: no rights to patch pods")
         assert served_files.ANNOTATION in changed["metadata"]["annotations"]
         self.refreshed.append(pod)
 
@@ -82,15 +91,21 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[Door, float], None]:
 def test_wait_ends_when_each_pod_serves_the_files_and_knows_all_services(
     answer: Any, wait: Callable[[Door, float], None]
 ) -> None:
-    door = Door(["one", "two", "old"], [SERVED, answer, answer, SERVED])
+    door = Door(["one", "two", "old", "evicted", "completed"], [SERVED, answer, answer, SERVED])
     wait(door, 60)
-    assert door.asked == 6  # three rounds, each without the pod that ends
+    assert door.asked == 6  # three rounds, each without the pods that end or have ended
 
 
 def test_wait_lets_kubelets_update_the_files_of_each_pod(wait: Callable[[Door, float], None]) -> None:
     door = Door(["one", "gone", "two", "old"], [SERVED])
     wait(door, 60)
     assert door.refreshed == ["one", "two"]
+
+
+def test_refresh_that_the_cluster_refuses_is_left_to_the_kubelets() -> None:
+    door: Any = Door(["one", "forbidden"], [SERVED])
+    served_files.refresh_files(door)
+    assert door.refreshed == ["one"]
 
 
 def test_wait_without_the_right_to_see_pods_is_a_warning(
