@@ -33,7 +33,6 @@ def sign_on_configuration(
         "reverse_proxy": True,
         "trusted_proxy_ips": ["127.0.0.1/32"],
         "upstreams": ["static://202"],
-        "set_xauthrequest": True,
         "email_domains": ["*"],
         "cookie_name": COOKIE,
         "cookie_secret": cookie_secret,

@@ -13,6 +13,7 @@ PERSONS = {
     "amy": {"email": "Amy.Miller@Example.com", "email_verified": True, "groups": ["ml-editors"]},
     "kai": {"email": "\u212aai@example.com", "email_verified": True, "groups": ["ml-editors"]},
     "uma": {"email": "uma@example.com", "email_verified": True, "groups": ["visitors"]},
+    "max": {"email": "max@example.com", "email_verified": True, "groups": ["guests,ml-admins"]},
     "una": {"email": "una@example.com", "email_verified": False, "groups": ["ml-admins"]},
     "pat": {"email": "writer", "email_verified": True, "groups": ["ml-admins"]},
 }

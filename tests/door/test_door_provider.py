@@ -122,6 +122,12 @@ def test_person_without_a_group_of_the_settings_is_refused(provider_door: DoorPr
     assert session.get(f"{provider_door.url}/models/iris/").status_code == 403
 
 
+def test_group_with_a_comma_is_not_two_groups(provider_door: DoorProcesses) -> None:
+    session, answer = sign_on(provider_door, "max")
+    assert answer.status_code == 403
+    assert session.get(f"{provider_door.url}/").status_code == 403
+
+
 def test_audit_log_has_the_person_of_the_provider(provider_door: DoorProcesses) -> None:
     for person, wanted in {"eve": {"signed in"}, "uma": {"signed in", "denied"}}.items():
         sign_on(provider_door, person)

@@ -125,18 +125,18 @@ async function bySession(r, area) {
 // Return the person of a session and their groups, null without a valid session. A name that is no identity is "". Email
 // addresses are in lower case, as in the settings: providers write the address of one person in several ways.
 async function session(cookie) {
-    const reply = await ngx.fetch(`${access.sign_on}/oauth2/auth`, {headers: {Cookie: cookie}});
-    if (reply.status !== 202) {
+    const reply = await ngx.fetch(`${access.sign_on}/oauth2/userinfo`, {headers: {Cookie: cookie}});
+    if (reply.status !== 200) {
         return null;
     }
-    const address = reply.headers.get('X-Auth-Request-Email');
-    const user = address || reply.headers.get('X-Auth-Request-User') || '';
-    const groups = (reply.headers.get('X-Auth-Request-Groups') || '').split(',');
+    // A list keeps names of groups with commas apart, which a header would not.
+    const person = await reply.json(), groups = person.groups || [];
+    const user = person.email || person.user || '';
     if (!IDENTITY.test(user)) {
         return {user: '', groups: groups};
     }
     // Lower case comes after the check: other alphabets have letters whose lower case is one of ASCII.
-    return {user: address ? user.toLowerCase() : user, groups: groups};
+    return {user: person.email ? user.toLowerCase() : user, groups: groups};
 }
 
 function roleOf(user, groups) {
