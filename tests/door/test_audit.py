@@ -151,6 +151,14 @@ def test_log_has_no_secret(door: DoorProcesses) -> None:
     assert [word for word in words if word in shown] == []
 
 
+def test_messages_of_nginx_have_no_query(door: DoorProcesses) -> None:
+    session, query = door.session(), 'key=QUERY-SECRET&quoted="QUERY-SECRET'
+    large = {"data": b"x" * (2 << 20), "headers": {"Referer": f"{door.url}/?{query}"}}
+    assert session.post(f"{door.url}/models/rose/score?{query}", **large).status_code == 413
+    until(lambda: "too large body" in door.log("nginx"), seconds=60, what="the message")
+    assert "QUERY-SECRET" not in door.log("nginx")
+
+
 def test_log_answers_the_door_alone(door: DoorProcesses) -> None:
     for headers in ({}, {"X-Door-Key": "guess"}):
         assert requests.get(f"{door.audit}/entries", headers=headers, timeout=30).status_code == 403

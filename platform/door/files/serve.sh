@@ -7,7 +7,8 @@
 # The other variables are values of the configuration.
 set -eu
 mkdir -p "$STATE"
-rm -f "$LINES_FOLDER/ended"
+rm -f "$LINES_FOLDER/ended" "$STATE/messages"
+mkfifo "$STATE/messages"
 for name in FILES STATE LINES_FOLDER ACCESS KEYS ROUTES RELEASES THUMBPRINT ADDRESS HTTP_PORT HTTPS_PORT HTTPS_SUFFIX SIGN_ON_PORT \
   SIGN_ON_STEPS RATE; do
   echo "s~@$name@~$(printenv "$name")~g"
@@ -66,7 +67,9 @@ digest() {
 
 configure
 served=$(digest)
-nginx -e stderr -c "$STATE/nginx.conf" &
+# A message of nginx has the addresses of its request, whose queries may have secrets.
+sed -u 's/?[^ ]*/?.../g' < "$STATE/messages" >&2 &
+nginx -e stderr -c "$STATE/nginx.conf" 2> "$STATE/messages" &
 server=$!
 # nginx ends its open requests before it exits on QUIT.
 trap 'sleep "${DRAIN_SECONDS:-0}"; kill -QUIT "$server"; wait "$server"; : > "$LINES_FOLDER/ended"; exit 0' TERM INT
