@@ -23,6 +23,7 @@ from mlplatform.door.door_pod import (
     NAME,
     PAGES,
     PODS,
+    PROGRAM,
     SIGN_ON,
     SIGN_ON_FOLDER,
     door_pod,
@@ -135,8 +136,9 @@ class Door(pulumi.ComponentResource):
         self.files = pulumi.Output.all(**nginx_files).apply(digest)
         nginx = [self._config_map(NAME, nginx_files), self._secret(NAME, secrets)]
         account = AcmeAccount("acme-account", pulumi.ResourceOptions(parent=self)) if settings.acme else None
-        # oauth2-proxy and the sender read these at their start. nginx reloads its files without a new pod.
-        at_start = [self._sign_on(), self._config_map(PAGES, files("pages")), programs]
+        # The script, oauth2-proxy and the sender read these at their start. nginx reloads its files without a new pod.
+        read_once = [self._config_map(name, files(folder)) for name, folder in ((PAGES, "pages"), (PROGRAM, "program"))]
+        at_start = [self._sign_on(), *read_once, programs]
         pods = deployment(
             NAME,
             self._namespace,

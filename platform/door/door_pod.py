@@ -19,10 +19,10 @@ from settings.services.door_settings import DoorSettings
 NAME = "door"
 """Name of the Deployment, and of the ConfigMap and the Secret of nginx."""
 PODS = {"app.kubernetes.io/name": NAME}
-SIGN_ON, TOKENS, PAGES, ACME = "door-sign-on", "door-tokens", "door-pages", "door-acme"
+SIGN_ON, TOKENS, PAGES, PROGRAM, ACME = "door-sign-on", "door-tokens", "door-pages", "door-program", "door-acme"
 HTTP_PORT, HTTPS_PORT = 8080, 8443
 FILES, SECRETS, TOKENS_FOLDER, SIGN_ON_FOLDER = "/etc/door", "/etc/door-secrets", "/etc/door-tokens", "/etc/sign-on"
-ACME_FOLDER = "/etc/door-acme"
+ACME_FOLDER, PROGRAM_FOLDER = "/etc/door-acme", "/etc/door-program"
 TOKENS_FILE = "tokens.json"
 DRAIN_SECONDS = 5
 """Time for which a terminating pod still answers: until then all nodes have removed it from the Service."""
@@ -80,7 +80,7 @@ def door_pod(door: DoorSettings, libraries: Image, thumbprint: pulumi.Input[str]
         "nginx",
         IMAGES["nginx"],
         Resources(cpu=("50m", "1"), memory=("32Mi", "256Mi"), ephemeral_storage=("10Mi", "2Gi")),
-        command=["sh", f"{FILES}/serve.sh"],
+        command=["sh", f"{PROGRAM_FOLDER}/serve.sh"],
         environment=nginx_variables(door, thumbprint),
         ports={"http": HTTP_PORT, "https": HTTPS_PORT},
         probes=Probes(
@@ -89,6 +89,7 @@ def door_pod(door: DoorSettings, libraries: Image, thumbprint: pulumi.Input[str]
             liveness=Probe(ready, period=20, timeout=5, failures=6),
         ),
         mounts=[
+            Mount("program", PROGRAM_FOLDER, read_only=True),
             Mount("files", FILES, read_only=True),
             Mount("secrets", SECRETS, read_only=True),
             Mount("acme", ACME_FOLDER, read_only=True),
@@ -108,6 +109,7 @@ def door_pod(door: DoorSettings, libraries: Image, thumbprint: pulumi.Input[str]
         ],
     )
     volumes = {
+        "program": ConfigMapFiles(PROGRAM),
         "files": ConfigMapFiles(NAME),
         "secrets": SecretFiles(NAME),
         "acme": SecretFiles(ACME, optional=True),

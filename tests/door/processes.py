@@ -309,7 +309,7 @@ def running_door(
         )
         users = {} if door.oidc else ROLES
         (folder / "lines").mkdir()
-        for part in ("files", "pages"):
+        for part in ("files", "pages", "program"):
             (folder / part).mkdir()
             for name, text in door_pod.files(part).items():
                 (folder / part / name).write_text(text)
@@ -363,7 +363,7 @@ def running_door(
         running.start_audit_log()
         sender_variables = {"LINES_FOLDER": str(folder / "lines"), "DOOR_KEY": KEY}
         run("sender", [sys.executable, "-m", "mlplatform.audit_log.line_sender", running.audit], sender_variables)
-        run("nginx", ["sh", str(folder / "files" / "serve.sh")], variables)
+        run("nginx", ["sh", str(folder / "program" / "serve.sh")], variables)
         ready = partial(
             answers, f"http://{HOST}:{http}/door/ready", f"http://{HOST}:{start}/health", f"http://{HOST}:{log}/health"
         )

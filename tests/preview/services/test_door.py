@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from mlplatform.door import door_pod
 from mlplatform.door.door import METALLB_ADDRESS
 from mlplatform.platform import ClusterTarget
 
@@ -40,6 +43,27 @@ def test_pods_of_the_door_obey_the_policies(graph: Graph, rule: Callable[[str, A
     deployments = graph.of("Deployment")
     assert set(deployments) == {"audit", "door", "start-page"}
     assert [fault for each in deployments.values() for fault in rule("kubernetes:apps/v1:Deployment", each)] == []
+
+
+def test_changed_script_replaces_the_pods_and_changed_files_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(door_pod.FOLDER, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(door_pod, "FOLDER", tmp_path)
+
+    def template() -> Any:
+        rendered = run(lambda: door({"users": {"anna": {"role": "administrator", "password_hash": HASH}}}))[0]
+        return plain(rendered.of("Deployment")["door"])["spec"]["template"]
+
+    def change(name: str) -> None:
+        (file,) = tmp_path.rglob(name)
+        file.write_text(file.read_text() + "# changed\n")
+
+    before = template()
+    change("nginx.conf")
+    assert template() == before
+    change("serve.sh")
+    assert template() != before
 
 
 def test_images_of_the_door_are_those_of_the_bundle(graph: Graph) -> None:
