@@ -53,15 +53,26 @@ def test_sign_out_clears_what_the_browser_stored(door: DoorProcesses) -> None:
     assert answer.headers["Clear-Site-Data"] == '"cache", "storage"'
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_page_of_another_site_clears_nothing(door: DoorProcesses, site: str) -> None:
+    page = door.session().get(f"{door.url}/door/signed-out", headers={"Sec-Fetch-Site": site})
+    assert "Clear-Site-Data" not in page.headers
+
+
 @pytest.mark.parametrize("path", ["/", EXPERIMENTS, "/monitoring/api/v1/query", "/models/secret/", "/models/none/"])
 def test_answer_with_data_is_not_cached(door: DoorProcesses, editor: requests.Session, path: str) -> None:
     assert "no-store" in editor.get(door.url + path).headers["Cache-Control"]
 
 
 @pytest.mark.parametrize("path", ["/", EXPERIMENTS, "/models/rose/v2"])
-def test_page_of_another_site_reads_no_answer(door: DoorProcesses, editor: requests.Session, path: str) -> None:
-    answer = editor.get(door.url + path, headers={"Origin": "https://evil.example"})
-    assert "Access-Control-Allow-Origin" not in answer.headers
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:3000", "null"])
+def test_page_of_another_site_reads_no_answer(
+    door: DoorProcesses, editor: requests.Session, path: str, origin: str
+) -> None:
+    for method in ("GET", "OPTIONS"):
+        asked = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+        answer = editor.request(method, door.url + path, headers=asked)
+        assert not {"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"} & {name.title() for name in answer.headers}
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
