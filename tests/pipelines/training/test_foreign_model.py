@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
+from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 from workloads.ml.data import table
@@ -24,7 +26,7 @@ ORDER = ["small", "large"]
 
 def network(outputs: int = 2, kind: int = TensorProto.FLOAT, rows: int | None = None) -> bytes:
     """Return a network whose last column grows with a + b, and whose first one falls, as one of PyTorch begins."""
-    weights = np.array([[-1.0, 1.0], [-1.0, 1.0]])[:, -outputs:]
+    weights = np.array([[0.5, -1.0, 1.0], [0.5, -1.0, 1.0]])[:, -outputs:]
     nodes = [
         helper.make_node("Gemm", ["x", "weights", "bias"], ["hidden"]),
         helper.make_node("Identity", ["hidden"], ["logits"]),
@@ -38,6 +40,24 @@ def network(outputs: int = 2, kind: int = TensorProto.FLOAT, rows: int | None = 
     graph = helper.make_graph(nodes, "network", given, made, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return bytes(model.SerializeToString())
+
+
+def with_external_weights() -> bytes:
+    """Return a network whose weights are in another file, as PyTorch writes it by default."""
+    model = onnx.load_model_from_string(network())
+    for constant in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(constant)
+        constant.CopyFrom(onnx.numpy_helper.from_array(array, constant.name))
+        onnx.external_data_helper.set_external_data(constant, "network.onnx.data")
+        constant.ClearField("raw_data")
+    return bytes(model.SerializeToString())
+
+
+def sklearn_export(**options: Any) -> bytes:
+    """Return a classifier of texts as skl2onnx exports it, with the outputs output_label and output_probability."""
+    rows = np.array([[-1.0, -1.0], [1.0, 1.0]], np.float32)
+    trained = LogisticRegression().fit(rows, ORDER)
+    return bytes(to_onnx(trained, rows, options=options).SerializeToString())
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +120,11 @@ def test_wrap_onnx_file_of_another_converter(parts: Path, tmp_path: Path) -> Non
         (network(), {}, "outputs.classes: empty; .* the table has: large, small"),
         (network(), {"classes": ["large", "tiny"]}, "the classes of the table are: large, small"),
         (network(), {"classes": ORDER}, "does not add up to 1"),
+        (network(1), {"classes": ORDER}, "numbers from -.* to .*; each must be from 0 to 1; .* `holds: logits`"),
+        (network(3), {"classes": ORDER, "holds": "logits"}, "the model's output has 3 columns, .* 2 classes"),
+        (with_external_weights(), {"classes": ORDER}, "weights in another file, network.onnx.data; .* as one file"),
+        (sklearn_export(), {"classes": ORDER, "name": "output_probability"}, "output_probability holds no .*zipmap"),
+        (sklearn_export(), {"classes": ORDER, "name": "output_label"}, "output_label holds no floating-point numbers"),
         (network(), {"classes": ORDER, "holds": "scores"}, "outputs.holds: 'scores'; it must be probabilities or"),
         (network(), {"classes": ORDER, "name": "label"}, "outputs.name: label; the outputs of the model are: logits"),
         (network(), {"classes": [0, 1]}, "outputs.classes: .* must be a list of texts; quote numbers"),
@@ -115,11 +140,33 @@ def test_wrap_onnx_file_that_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("task", "outputs", "message"),
-    [("anomaly", {}, "outputs.threshold: empty"), ("regression", {"holds": "logits"}, "are for a classification")],
+    ("task", "columns", "outputs", "message"),
+    [
+        ("anomaly", 1, {}, "outputs.threshold: empty"),
+        ("anomaly", 2, {"threshold": 1.0}, "the model's output has 2 columns, and an anomaly detection has one score"),
+        ("regression", 1, {"holds": "logits"}, "are for a classification"),
+        ("regression", 2, {}, "the model's output has 2 columns, and the table has 1 target"),
+    ],
 )
 def test_wrap_onnx_outputs_of_another_task_are_refused(
-    parts: Path, tmp_path: Path, task: str, outputs: dict[str, Any], message: str
+    parts: Path, tmp_path: Path, task: str, columns: int, outputs: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(StepError, match=message):
-        wrapped(parts, tmp_path, task, network(1), **outputs)
+        wrapped(parts, tmp_path, task, network(columns), **outputs)
+
+
+def test_wrap_onnx_numbers_beyond_probabilities_in_some_rows_are_refused(parts: Path, tmp_path: Path) -> None:
+    """The least, mean and largest values of the features give numbers from 0 to 1; other rows give larger ones."""
+    model = onnx.load_model_from_string(network(1))
+    # (a - b) is 0 in a row of least, mean or largest values if both features are symmetric.
+    for constant in model.graph.initializer:
+        if constant.name == "weights":
+            constant.float_data[:] = [1.0, -1.0]
+        else:
+            constant.float_data[:] = [0.5]
+    lines = [f"{a},{b},{ORDER[int(a > b)]}" for a in (-1, 0, 1) for b in (-1, 0, 1) for _ in range(5)]
+    parsed = table_scan.parse("\n".join(["a,b,y", *lines]).encode(), "y")
+    table.save_table(str(tmp_path / "train"), parsed, np.ones(len(lines), bool))
+    outputs = ForeignOutputs.from_mapping({"classes": ORDER})
+    with pytest.raises(StepError, match="each must be from 0 to 1"):
+        wrap_onnx(model.SerializeToString(), str(tmp_path / "train"), tmp_path / "model", "foreign", outputs)

@@ -215,13 +215,19 @@ def load_importance(folder: Path) -> dict[str, float]:
     return importance
 
 
-def require_servable(model: ModelDirectory) -> None:
+def require_servable(model: ModelDirectory, further_rows: Rows | None = None) -> None:
     """Predict rows of the training range, and require the outputs that the model server needs.
+
+    Args:
+        model: The model.
+        further_rows: Rows [rows, features] that are predicted, too.
 
     Raises:
         StepError: The model cannot be loaded, or an output has another type, shape or range of values.
     """
     rows = _probes(model.signature["features"])
+    if further_rows is not None:
+        rows = np.concatenate([rows, further_rows])
     refused = f"model {model.signature['model']} cannot be served"
     try:
         if signature_task(model.signature) is Task.REGRESSION:
@@ -264,10 +270,15 @@ def _check_classes(refused: str, labels: Labels, probabilities: NDArray[np.float
     rows, classes = shape
     if getattr(probabilities, "shape", None) != shape:
         raise StepError(f"{refused}: its output `probabilities` must have one column for each of {classes} classes")
+    fault = ""
     if not np.isfinite(probabilities).all() or np.abs(probabilities.sum(axis=1) - 1).max() > PROBABILITY_TOLERANCE:
+        fault = "does not add up to 1 in each row"
+    elif np.abs(probabilities - 0.5).max() > 0.5 + PROBABILITY_TOLERANCE:
+        fault = f"has numbers from {probabilities.min():.3g} to {probabilities.max():.3g}; each must be from 0 to 1"
+    if fault:
         raise StepError(
-            f"{refused}: its output `probabilities` does not add up to 1 in each row; "
-            "train a classifier with predict_proba and export it with save_classifier"
+            f"{refused}: its output `probabilities` {fault}; train a classifier with predict_proba and export it with "
+            "save_classifier; in the file of another tool, numbers before a softmax or a sigmoid are `holds: logits`"
         )
     if labels.shape != (rows,) or labels.dtype != np.int64 or not set(labels.tolist()) <= set(range(classes)):
         raise StepError(f"{refused}: its output `label` must be a class index from 0 to {classes - 1} for each row")

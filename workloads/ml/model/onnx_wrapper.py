@@ -25,6 +25,8 @@ from workloads.ml.model.model_directory import (
 PREFIX = "foreign:"
 """Prefix of the file's own names, so that they differ from those of the model server."""
 PROBABILITIES, LOGITS = "probabilities", "logits"
+CHECKED_ROWS = 1000
+"""Training rows whose predictions are checked, about."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def wrap_onnx(content: bytes, train: str, folder: Path, model_name: str, outputs
     width = len(description["targets"]) if task is Task.REGRESSION else len(description["classes"])
     adapted = _adapt(content, task, rows.shape[1], width, _class_order(outputs, description["classes"], task), outputs)
     save_model_directory(folder, adapted, build_signature(model_name, adapted, rows, description))
-    require_servable(load_model_directory(folder))
+    require_servable(load_model_directory(folder), rows[:: max(1, len(rows) // CHECKED_ROWS)])
     return f"{len(content)} bytes of ONNX, a {task} of {rows.shape[1]} features"
 
 
@@ -115,8 +117,11 @@ def _adapt(
 
     try:
         model = onnx.load_model_from_string(content)
+        _require_own_weights(model)
         onnx.checker.check_model(model)
         model = add_prefix(model, PREFIX)
+    except StepError:
+        raise
     except Exception as error:  # protobuf's and ONNX's errors have no common base class
         raise StepError(f"the model cannot be read as ONNX: {str(error).splitlines()[0][:200]}") from None
     graph = model.graph
@@ -126,17 +131,18 @@ def _adapt(
         names = ", ".join(each.name.removeprefix(PREFIX) for each in inputs)
         raise StepError(f"the model has {len(inputs)} inputs ({names}); it must have one, of shape [rows, {features}]")
     kind, shape = inputs[0].type.tensor_type.elem_type, _shape(inputs[0])
-    if kind not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16):
+    if not _holds_floats(inputs[0]):
         raise StepError("the model's input holds no floating-point numbers")
     if len(shape) != 2 or shape[1] not in (0, features) or shape[0]:
         raise StepError(
             f"the model's input has the shape {_text(shape)}; it must be [rows, {features}], with any number of rows"
         )
     source = _chosen_output(graph.output, outputs.name)
+    columns = _columns(source, task, width)
     tail = _Tail()
     tail.add("Cast", [source.name], "numbers", to=TensorProto.FLOAT)
     if task is Task.CLASSIFICATION:
-        tail.add_classes(_shape(source), order, outputs.holds, width)
+        tail.add_classes(columns, order, outputs.holds, width)
     elif task is Task.REGRESSION:
         tail.add("Reshape", ["numbers", tail.constant([-1, width])], "value")
         tail.declare("value", TensorProto.FLOAT, [None, width])
@@ -187,23 +193,21 @@ class _Tail:
 
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
-    def add_classes(self, shape: Sequence[int], order: Sequence[int], holds: str, width: int) -> None:
+    def add_classes(self, columns: int, order: Sequence[int], holds: str, width: int) -> None:
         """Add the outputs of a classification, with the columns in the order of the table's classes."""
         from onnx import TensorProto
 
-        columns = "numbers"
-        if len(shape) == 1 or shape[1] == 1:
-            if width != 2:
-                raise StepError(f"the model's output has one column, and the table has {width} classes")
+        ordered = "numbers"
+        if columns == 1:
             self.add("Reshape", ["numbers", self.constant([-1, 1])], "column")
             self.add("Sigmoid" if holds == LOGITS else "Identity", ["column"], "high")
             self.add("Sub", [self.constant(1.0), "high"], "low")
             self.add("Concat", ["low", "high"], "both", axis=1)
-            columns = "both"
+            ordered = "both"
         elif holds == LOGITS:
             self.add("Softmax", ["numbers"], "normalized", axis=1)
-            columns = "normalized"
-        self.add("Gather", [columns, self.constant(list(order))], "probabilities", axis=1)
+            ordered = "normalized"
+        self.add("Gather", [ordered, self.constant(list(order))], "probabilities", axis=1)
         self.add("ArgMax", ["probabilities"], "label", axis=1, keepdims=0)
         self.declare("label", TensorProto.INT64, [None])
         self.declare("probabilities", TensorProto.FLOAT, [None, width])
@@ -214,6 +218,53 @@ def _chosen_output(outputs: Sequence[Any], name: str) -> Any:
     if name not in names and (name or len(names) != 1):
         raise StepError(f"outputs.name: {name or 'empty'}; the outputs of the model are: {', '.join(names)}")
     return outputs[names.index(name) if name else 0]
+
+
+def _columns(output: Any, task: Task, width: int) -> int:
+    """Return the number of columns of the chosen output; 0 if the file does not say it.
+
+    Raises:
+        StepError: The output holds no numbers, or another number of columns than the task has.
+    """
+    from onnx import TensorProto
+
+    name, kind = output.name.removeprefix(PREFIX), output.type.tensor_type.elem_type
+    is_whole = task is not Task.CLASSIFICATION and kind not in (TensorProto.UNDEFINED, TensorProto.STRING)
+    if not (_holds_floats(output) or is_whole):
+        raise StepError(
+            f"outputs.name: {name} holds no floating-point numbers; name an output that does; skl2onnx writes "
+            "probabilities as numbers with the option zipmap=False"
+        )
+    shape = _shape(output)
+    columns = shape[1] if len(shape) > 1 else 1
+    allowed, expected = {
+        Task.CLASSIFICATION: ({width, 1} if width == 2 else {width}, f"the table has {width} classes"),
+        Task.REGRESSION: ({width}, f"the table has {width} target{'s' * (width > 1)}"),
+        Task.ANOMALY: ({1}, "an anomaly detection has one score"),
+    }[task]
+    if columns not in {0, *allowed}:
+        raise StepError(f"the model's output has {columns} column{'s' * (columns > 1)}, and {expected}")
+    return columns
+
+
+def _holds_floats(value: Any) -> bool:
+    """Return True if an input or output is a tensor of floating-point numbers."""
+    from onnx import TensorProto
+
+    return value.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+
+
+def _require_own_weights(model: Any) -> None:
+    """Require a model whose weights are in its file."""
+    from onnx import TensorProto
+
+    for tensor in model.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            file = next((each.value for each in tensor.external_data if each.key == "location"), "")
+            raise StepError(
+                f"the model keeps its weights in another file, {file}; write it as one file, in PyTorch by "
+                "torch.onnx.export(..., external_data=False)"
+            )
 
 
 def _shape(value: Any) -> list[int]:
