@@ -16,10 +16,12 @@ import pytest
 
 from settings.paths import PROJECT
 from tests.pipelines.models import save_linear
-from tests.pipelines.training.test_training import train
+from tests.pipelines.training.test_training import save, train
 from workloads.ml.data.encoding import encode_column
+from workloads.ml.data.scan import table_scan
 from workloads.ml.model.mlflow_model import save_mlflow_model
 from workloads.ml.model.model_directory import load_model_directory
+from workloads.ml.training.named_estimator import train_estimator
 
 NUMBER: dict[str, Any] = {"type": "number"}
 GAPS = {"missing": True, "missing_texts": ["999"]}
@@ -129,6 +131,18 @@ def test_mlflow_model_refuses_cell_with_column_and_what_is_allowed(
 def test_mlflow_model_of_a_classification_of_another_tool_has_class_names(tmp_path: Path) -> None:
     answers = loaded(tmp_path, NUMBER, classes=["low", "high"]).predict(frame(2.5))
     assert (answers["label"].tolist(), answers["class"].tolist()) == ([1], ["high"])
+
+
+def test_mlflow_model_of_a_detector_with_operators_of_old_onnx_predicts(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+    lines = [f"{a},{b},{str(abs(a) > 1.5).lower()}" for a, b in rows]
+    part = save(tmp_path, table_scan.parse("\n".join(["a,b,broken", *lines]).encode(), "broken", task="anomaly"))
+    train_estimator(part, tmp_path / "model", "pumps", "OneClassSVM", {}, 0)
+    model = load_model_directory(tmp_path / "model")
+    save_mlflow_model(model, tmp_path / "mlflow")
+    answers = mlflow.pyfunc.load_model(str(tmp_path / "mlflow")).predict(pd.DataFrame(rows, columns=["a", "b"]))
+    anomalies, _ = model.predict_anomalies(rows.astype(np.float32))
+    assert answers["anomaly"].tolist() == anomalies.tolist()
 
 
 def test_mlflow_model_predicts_the_example_of_the_documentation(tmp_path: Path) -> None:

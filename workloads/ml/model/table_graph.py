@@ -36,8 +36,8 @@ DAY = (
     rf"|(\d\d{FOURTH}|{FOURTH}00)-02-29"
 )
 EPOCH = "1970-01-01"
-TEXT_OPSET = 20
-"""First version of ONNX with all operators for texts."""
+NUMBER_OPSET, TEXT_OPSET = 11, 20
+"""First versions of ONNX with all operators for columns of numbers, and of texts."""
 ML_DOMAIN, ML_OPSET = "ai.onnx.ml", 3
 
 
@@ -84,12 +84,13 @@ def build_table_graph(model: ModelDirectory) -> tuple[Any, Outputs]:
 
 
 def _with_operators(model: Any, features: Sequence[FeatureProfile]) -> Any:
-    """Return the model in a version of ONNX that has the operators for its columns; other tools write older ones."""
+    """Return the model in a version of ONNX that has the operators for its columns; converters may write older ones."""
     from onnx import helper, version_converter
 
     domains = {each.domain: each.version for each in model.opset_import}
-    if domains[""] < TEXT_OPSET and any(column_types(feature)[0] == "string" for feature in features):
-        model = version_converter.convert_version(model, TEXT_OPSET)
+    has_texts = any(column_types(feature)[0] == "string" for feature in features)
+    if domains[""] < (needed := TEXT_OPSET if has_texts else NUMBER_OPSET):
+        model = version_converter.convert_version(model, needed)
     if ML_DOMAIN not in domains:
         model.opset_import.append(helper.make_opsetid(ML_DOMAIN, ML_OPSET))
     return model
