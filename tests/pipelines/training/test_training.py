@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from kfp import dsl
+from lightgbm import LGBMClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from tests.pipelines.conftest import run
 from tests.pipelines.flats import COLUMNS, flats_csv
@@ -56,6 +58,36 @@ def train(folder: Path, kind: str, estimator: str = "", **parameters: Any) -> Mo
     model = load_model_directory(folder / "model")
     require_servable(model)
     return model
+
+
+@pytest.mark.parametrize(
+    ("estimator", "parameters", "twin"),
+    [
+        ("DecisionTreeClassifier", {"max_depth": 2}, DecisionTreeClassifier(max_depth=2, random_state=0)),
+        ("LGBMClassifier", {"n_estimators": 5}, LGBMClassifier(n_estimators=5, random_state=0, verbose=-1)),
+    ],
+)
+def test_train_estimator_class_weight_is_by_names_of_classes(
+    tmp_path: Path, estimator: str, parameters: dict[str, Any], twin: Any
+) -> None:
+    model = train(tmp_path, "classification", estimator, class_weight={"yes": 20, "no": 1}, **parameters)
+    rows, labels = load_table(str(tmp_path / "all.parquet"))
+    expected = twin.set_params(class_weight={model.signature["classes"].index("yes"): 20}).fit(rows, labels)
+    np.testing.assert_allclose(model.predict(rows)[1], expected.predict_proba(rows), atol=1e-5)
+
+
+def test_train_estimator_class_weight_of_an_estimator_in_another(tmp_path: Path) -> None:
+    inner = {"name": "DecisionTreeClassifier", "parameters": {"max_depth": 2, "class_weight": {"yes": 20}}}
+    part = save(tmp_path, read("classification"))
+    train_estimator(part, tmp_path / "model", "flats", "BaggingClassifier", {"estimator": inner, "n_estimators": 3}, 0)
+    rows, labels = load_table(part)
+    predicted, _ = load_model_directory(tmp_path / "model").predict(rows)
+    assert predicted.sum() > labels.sum()
+
+
+def test_train_estimator_class_weight_of_an_unknown_class_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="there is no class 'fast'; the classes are: no, yes"):
+        train(tmp_path, "classification", "LogisticRegression", class_weight={"fast": 20})
 
 
 def test_train_forest_on_typed_columns_writes_signature_of_format_2(tmp_path: Path) -> None:

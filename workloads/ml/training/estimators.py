@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -61,6 +61,31 @@ def build_estimator(name: str, parameters: Mapping[str, Any], task: Task, seed: 
     if not fits:
         raise StepError(f"estimator: {name} is not {wanted}, and the task is {task}")
     return estimator
+
+
+def with_class_indices(parameters: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Return parameters with the indices of classes in place of their names in `class_weight`.
+
+    Args:
+        parameters: Arguments of an estimator, and of estimators in it.
+        classes: The classes in the order of their indices.
+
+    Raises:
+        StepError: A weight is for a class that does not exist.
+    """
+
+    def replaced(key: str, value: Any) -> Any:
+        if key == "class_weight" and isinstance(value, Mapping):
+            if unknown := [name for name in value if name not in classes]:
+                raise StepError(
+                    f"parameters.class_weight: there is no class {unknown[0]!r}; the classes are: {', '.join(classes)}"
+                )
+            return {classes.index(name): weight for name, weight in value.items()}
+        if isinstance(value, list):
+            return [replaced(key, each) for each in value]
+        return with_class_indices(value, classes) if isinstance(value, Mapping) else value
+
+    return {key: replaced(key, value) for key, value in parameters.items()}
 
 
 def fit_estimator(name: str, estimator: Any, rows: Any, labels: Any) -> Any:

@@ -17,7 +17,7 @@ from workloads.ml.model.regressor import save_regressor
 from workloads.ml.training.chunks import fit_in_chunks, learns_in_chunks, load_sample
 from workloads.ml.training.dask_training import fit_on_workers
 from workloads.ml.training.dask_workers import DaskWorkers
-from workloads.ml.training.estimators import build_estimator, fit_estimator
+from workloads.ml.training.estimators import build_estimator, fit_estimator, with_class_indices
 from workloads.ml.training.preparation import prepare
 
 SAVERS = {
@@ -59,7 +59,7 @@ def train_estimator(
     """
     description = load_description(train)
     task = Task(description["task"])
-    estimator = build_estimator(name, parameters, task, seed)
+    estimator = build_estimator(name, with_class_indices(parameters, description["classes"]), task, seed)
     if dask is not None:
         fitted, preparation = fit_on_workers(dask, name, estimator, train, description)
         rows = load_sample(train)
