@@ -225,3 +225,8 @@ def test_data_page_shows_a_column_without_values(kind: str) -> None:
     parsed = parse(csv_of("", "").replace(b"x,y", b"x,z"), {"type": kind, "missing": True})
     assert find_suspicions(parsed)[0] == "column x: 100% of the values are missing"
     assert f"<td>x</td><td>{kind}</td><td>100.0%</td><td></td>" in data_page(parsed, [])
+
+
+def test_parse_digits_of_another_script_are_texts() -> None:
+    assert parse(csv_of("\u0661", "\u0662")).columns[0]["categories"] == ["\u0661", "\u0662"]
+    assert "'\u0661'; 20 of 40 cells are numbers, this one is not" in refusal(csv_of("\u0661", "2"))

@@ -134,8 +134,8 @@ def cast_numbers(cells: Any, decimal: str) -> Any | None:
 
 
 def parse_number(cell: Any, decimal: str) -> float:
-    """Return a cell of text as a number, NaN if it is none."""
-    if not isinstance(cell, str) or "_" in cell or (decimal == "," and "." in cell):
+    """Return a cell of text as a number, NaN if it is none; as for `cast_numbers`, digits are those of ASCII."""
+    if not isinstance(cell, str) or not cell.isascii() or "_" in cell or (decimal == "," and "." in cell):
         return float("nan")
     try:
         return float(cell.replace(decimal, "."))
