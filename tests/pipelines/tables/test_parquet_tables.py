@@ -118,3 +118,21 @@ def test_cells_that_no_model_reads_are_refused_with_the_remedy(cells: list[Any],
     assert parse(parquet_of(cells), x="ignore").features == ["y"]
     with pytest.raises(StepError, match="column x: its cells are of the type"):
         encode_rows(parquet.read_table(io.BytesIO(parquet_of(cells))), [{"name": "x", "type": "number"}])
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (pa.array([datetime.time(hour % 24) for hour in range(ROWS)]), r"time64\[us\]"),
+        (pa.array([datetime.timedelta(seconds=row) for row in range(ROWS)]), r"duration\[us\]"),
+    ],
+    ids=["times", "durations"],
+)
+def test_times_without_a_date_are_refused_with_the_remedy(cells: pa.Array, kind: str) -> None:
+    with pytest.raises(StepError, match=rf"column x: .* type {kind}, .*; write them as numbers, .*x: ignore"):
+        parse(parquet_of(cells))
+    assert parse(parquet_of(cells), x="ignore").features == ["y"]
+    assert parse(parquet_of(pa.array([datetime.time(row % 2) for row in range(ROWS)])), x="category").types == [
+        "category",
+        "number",
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workloads.ml.data.column_settings import IGNORE, NO_SETTING, ColumnSettings, as_yaml
-from workloads.ml.data.columns import is_plain
+from workloads.ml.data.columns import ColumnType, is_plain
 from workloads.ml.data.encoding import find_columns
 from workloads.ml.data.missing_cells import check_missing_texts
 from workloads.ml.data.target import Task
@@ -57,12 +57,20 @@ def require_readable_cells(schema: pa.Schema, settings: ColumnSettings, decimal:
         decimal: Decimal mark of cells of text.
 
     Raises:
-        StepError: A column of a Parquet file has lists, structures, bytes or periods, or a text is misspelled.
+        StepError: A column of a Parquet file has lists, structures, bytes, periods or durations, or a text is
+            misspelled.
     """
+    import pyarrow as pa
+
     for column in schema:
-        check_missing_texts(column.name, settings.get(column.name, NO_SETTING).missing_texts, column.type, decimal)
+        setting = settings.get(column.name, NO_SETTING)
+        check_missing_texts(column.name, setting.missing_texts, column.type, decimal)
+        found = f"column {column.name}: its cells are of the type {column.type}"
+        ignore = f"leave it out with `columns: {as_yaml(column.name, IGNORE)}`"
         if not is_plain(column.type):
+            raise StepError(f"{found}, which no model reads; {ignore}, or write one column for each value")
+        is_time = pa.types.is_time(column.type) or pa.types.is_duration(column.type)
+        if is_time and setting.kind is not ColumnType.CATEGORY:
             raise StepError(
-                f"column {column.name}: its cells are of the type {column.type}, which no model reads; leave it out "
-                f"with `columns: {as_yaml(column.name, IGNORE)}`, or write one column for each value"
+                f"{found}, which is neither a number nor a date; write them as numbers, such as seconds, or {ignore}"
             )
