@@ -230,3 +230,24 @@ def test_data_page_shows_a_column_without_values(kind: str) -> None:
 def test_parse_digits_of_another_script_are_texts() -> None:
     assert parse(csv_of("\u0661", "\u0662")).columns[0]["categories"] == ["\u0661", "\u0662"]
     assert "'\u0661'; 20 of 40 cells are numbers, this one is not" in refusal(csv_of("\u0661", "2"))
+
+
+def target_of(*cells: float) -> bytes:
+    return ("x,y\n" + "\n".join(f"{row},{cells[row % len(cells)]}" for row in range(40))).encode()
+
+
+@pytest.mark.parametrize("first", [1_700_000_000, -1e12])
+def test_parse_target_that_float32_would_round_is_refused(first: float) -> None:
+    message = "the numbers of column y .* would be rounded by up to .*; subtract a number near their mean"
+    with pytest.raises(StepError, match=message):
+        table_scan.parse(target_of(first, first + 49), "y", task="regression")
+
+
+def test_parse_target_of_equal_large_numbers_has_nothing_to_predict() -> None:
+    with pytest.raises(StepError, match="all numbers of column y are 1"):
+        table_scan.parse(target_of(1_700_000_000), "y", task="regression")
+
+
+def test_parse_target_keeps_its_numbers() -> None:
+    parsed = table_scan.parse(target_of(0.1, 16_777_217.5), "y", task="regression")
+    assert parsed.labels[:2].tolist() == [0.1, 16_777_217.5]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float32]
 """[rows, features]; float32 from the start, because the exported model computes in float32."""
+Exact = NDArray[np.float64]
+"""[rows], the encoded values of one column before they are rounded to float32."""
 DAY_MICROSECONDS = 86_400_000_000
 LARGEST_WHOLE = 1 << 53
 """Integers beyond it may already be rounded."""
@@ -97,6 +99,11 @@ def encode_column(column: pa.ChunkedArray, schema: ColumnSchema, decimal: str = 
     Raises:
         StepError: A cell does not fit the type; it is missing and must not; or its category is not listed.
     """
+    return encode_exactly(column, schema, decimal, first_row).astype(np.float32)
+
+
+def encode_exactly(column: pa.ChunkedArray, schema: ColumnSchema, decimal: str = ".", first_row: int = 0) -> Exact:
+    """Return the cells of one column as `encode_column` does, before they are rounded to float32."""
     kind = ColumnType(schema.get("type", ColumnType.NUMBER))
     if not is_plain(column.type):
         raise StepError(f"column {schema['name']}: its cells are of the type {column.type}, which no model reads")
@@ -114,8 +121,8 @@ def encode_column(column: pa.ChunkedArray, schema: ColumnSchema, decimal: str = 
     return values
 
 
-def _numbers(cells: pa.ChunkedArray, decimal: str, kind: ColumnType) -> tuple[Column, NDArray[np.bool_]]:
-    """Return the cells as float32, and a mask of those that are present but do not fit the type."""
+def _numbers(cells: pa.ChunkedArray, decimal: str, kind: ColumnType) -> tuple[Exact, NDArray[np.bool_]]:
+    """Return the cells as float64, and a mask of those that are present but do not fit the type."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -133,27 +140,27 @@ def _numbers(cells: pa.ChunkedArray, decimal: str, kind: ColumnType) -> tuple[Co
         values = numbers.to_numpy()
     exact = np.asarray(values, dtype=np.float64)
     with np.errstate(over="ignore"):
-        values = exact.astype(np.float32)
-    invalid = ~np.isfinite(values)
+        rounded = exact.astype(np.float32)
+    invalid = ~np.isfinite(rounded)
     if kind is ColumnType.BOOLEAN:
-        invalid |= (values != 0) & (values != 1)
+        invalid |= (exact != 0) & (exact != 1)
     if kind is ColumnType.INTEGER:
-        invalid |= (exact != np.floor(exact)) | (exact != values) | (np.abs(exact) > LARGEST_WHOLE)
-    return values, invalid & ~cells.is_null().to_numpy()
+        invalid |= (exact != np.floor(exact)) | (exact != rounded) | (np.abs(exact) > LARGEST_WHOLE)
+    return exact, invalid & ~cells.is_null().to_numpy()
 
 
-def _category_indices(cells: pa.ChunkedArray, schema: ColumnSchema) -> tuple[Column, NDArray[np.bool_]]:
+def _category_indices(cells: pa.ChunkedArray, schema: ColumnSchema) -> tuple[Exact, NDArray[np.bool_]]:
     """Return the index of each category, and a mask of the cells whose category is refused."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     indices = pc.index_in(text_cells(cells), value_set=pa.array(schema["categories"], pa.string()), skip_nulls=True)
-    values = pc.cast(indices, pa.float64()).to_numpy().astype(np.float32)
+    values = pc.cast(indices, pa.float64()).to_numpy()
     unlisted = np.isnan(values) & ~cells.is_null().to_numpy()
     return values, unlisted & (not schema.get("unknown", False))
 
 
-def _days(cells: pa.ChunkedArray) -> tuple[Column, NDArray[np.bool_]]:
+def _days(cells: pa.ChunkedArray) -> tuple[Exact, NDArray[np.bool_]]:
     """Return the days since 1970-01-01 in UTC, and a mask of the cells that are present but no date."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -161,8 +168,8 @@ def _days(cells: pa.ChunkedArray) -> tuple[Column, NDArray[np.bool_]]:
     empty = cells.is_null().to_numpy()
     moments = microseconds(cells)
     if moments is None:
-        return np.full(len(cells), np.nan, np.float32), ~empty
-    values = (pc.cast(moments, pa.float64(), safe=False).to_numpy() / DAY_MICROSECONDS).astype(np.float32)
+        return np.full(len(cells), np.nan), ~empty
+    values = pc.cast(moments, pa.float64(), safe=False).to_numpy() / DAY_MICROSECONDS
     return values, np.isnan(values) & ~empty
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workloads.ml.data.column_schema import Place
 from workloads.ml.data.column_settings import DROP, as_yaml
 from workloads.ml.data.columns import ColumnType
-from workloads.ml.data.encoding import ColumnSchema, encode_column
+from workloads.ml.data.encoding import ColumnSchema, encode_exactly
 from workloads.ml.errors import StepError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ Values = NDArray[np.float64]
 """[rows] of one target, or [rows, targets]."""
 MINIMUM_ROWS = 10
 """Least rows of a regression."""
+MOST_ROUNDING = 1e-4
+"""Most by which float32, in which models compute, may round a number: a share of the target's standard deviation."""
 
 
 class Task(StrEnum):
@@ -87,10 +89,10 @@ class ValueFacts:
 
 
 def check_numbers(targets: Sequence[str], facts: ValueFacts) -> None:
-    """Require enough rows of a regression, and numbers that differ.
+    """Require enough rows of a regression, and numbers that differ, also in float32.
 
     Raises:
-        StepError: There are too few rows, or all numbers of a target are equal.
+        StepError: There are too few rows, all numbers of a target are equal, or float32 would round them too much.
     """
     for index, target in enumerate(targets):
         if facts.rows < MINIMUM_ROWS:
@@ -100,6 +102,14 @@ def check_numbers(targets: Sequence[str], facts: ValueFacts) -> None:
         if facts.least[index] == facts.largest[index]:
             number = f"{facts.least[index]:g}"
             raise StepError(f"target: all numbers of column {target} are {number}; there is nothing to predict")
+        largest, scale = max(abs(facts.least[index]), abs(facts.largest[index])), facts.scales()[index]
+        rounding = float(np.spacing(np.float32(largest))) / 2
+        if rounding > MOST_ROUNDING * scale:
+            raise StepError(
+                f"target: the numbers of column {target} are up to {largest:g} with a standard deviation of "
+                f"{scale:g}; models compute with 24 bits, and numbers would be rounded by up to {rounding:g}; subtract "
+                "a number near their mean from all"
+            )
 
 
 def encode_values(target: str, column: pa.ChunkedArray, decimal: str, first_row: int, place: Place) -> Values:
@@ -122,4 +132,4 @@ def encode_values(target: str, column: pa.ChunkedArray, decimal: str, first_row:
             f"to leave out such rows, write `columns: {as_yaml(target, {'missing': DROP})}`"
         )
     schema = ColumnSchema(name=target, type=ColumnType.NUMBER)
-    return encode_column(column, schema, decimal, first_row).astype(np.float64)
+    return encode_exactly(column, schema, decimal, first_row)
