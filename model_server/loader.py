@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from model_server.codecs.plain_inference import PlainInference
 from model_server.codecs.row_reader import RowReader
 from model_server.errors import ModelRefused, RepositoryError, TrialUnfinished
 from model_server.model.model import Model
@@ -25,10 +26,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model and the reader of its rows."""
+    """A model, the reader of its rows, and the codec of its plain requests."""
 
     model: Model
     reader: RowReader
+    plain: PlainInference
 
 
 class ModelLoader:
@@ -108,7 +110,8 @@ class ModelLoader:
     def _swap(self, model: Model) -> None:
         previous = self.served.model if self.served else None
         self._telemetry.record_swap(model, previous)
-        self.served = ServedModel(model, RowReader(model.signature, self._settings.max_rows))
+        reader = RowReader(model.signature, self._settings.max_rows)
+        self.served = ServedModel(model, reader, PlainInference(reader, model.identity, model.task.outputs))
         logger.info("serving %s version %s, SHA-256 %s", model.name, model.version, model.signature.sha256)
 
     def _report(self, problem: str, detail: str) -> None:

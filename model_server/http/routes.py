@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from model_server.catalog import ModelCatalog
-from model_server.dataplane import BINARY, DataPlane
+from model_server.dataplane import BINARY, JSON, DataPlane
 from model_server.errors import RequestError
 from model_server.http.openapi import API_VERSION, openapi_document
 from model_server.http.page import render_page
@@ -109,11 +109,15 @@ def _infer(catalog: ModelCatalog, request: Request) -> Response:
     plane = catalog.find(request.parameters["name"])
     json_length = _json_length(request.environ)
     version = request.parameters.get("version")
-    content, binary = plane.infer(version, request.body, request.media_type, json_length)
-    response = json_response(content)
-    if binary:
-        headers = ((JSON_LENGTH, str(len(response.body))),)
-        response = Response(response.body + binary, 200, BINARY, headers)
+    is_json = request.media_type == JSON and json_length is None
+    if is_json and (prediction := plane.infer_fast(version, request.body)) is not None:
+        response = Response(prediction)
+    else:
+        content, binary = plane.infer(version, request.body, request.media_type, json_length)
+        response = json_response(content)
+        if binary:
+            headers = ((JSON_LENGTH, str(len(response.body))),)
+            response = Response(response.body + binary, 200, BINARY, headers)
     return _compressed(response, request.environ.get("HTTP_ACCEPT_ENCODING", ""))
 
 
