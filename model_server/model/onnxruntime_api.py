@@ -22,7 +22,6 @@ OUT = POINTER(c_void_p)
 STATUS_FUNCTIONS: dict[str, tuple[int, tuple[Any, ...]]] = {
     "CreateEnv": (3, (c_int, c_char_p, OUT)),
     "CreateSessionFromArray": (8, (c_void_p, c_char_p, c_size_t, c_void_p, OUT)),
-    "Run": (9, (c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p)),
     "CreateSessionOptions": (10, (OUT,)),
     "SetSessionLogSeverityLevel": (22, (c_void_p, c_int)),
     "SetIntraOpNumThreads": (24, (c_void_p, c_int)),
@@ -32,9 +31,13 @@ STATUS_FUNCTIONS: dict[str, tuple[int, tuple[Any, ...]]] = {
         (c_void_p, c_void_p, c_size_t, POINTER(c_int64), c_size_t, c_int, OUT),
     ),
     "CreateCpuMemoryInfo": (69, (c_int, c_int, OUT)),
+    "RunWithBinding": (133, (c_void_p, c_void_p, c_void_p)),
+    "CreateIoBinding": (134, (c_void_p, OUT)),
+    "BindInput": (136, (c_void_p, c_char_p, c_void_p)),
+    "BindOutput": (137, (c_void_p, c_char_p, c_void_p)),
 }
 """Position and arguments of functions that return a status."""
-RELEASE_FUNCTIONS = {"Status": 93, "MemoryInfo": 94, "Session": 95, "Value": 96, "SessionOptions": 100}
+RELEASE_FUNCTIONS = {"Status": 93, "MemoryInfo": 94, "Session": 95, "Value": 96, "SessionOptions": 100, "IoBinding": 135}
 """Position of the function that releases an object."""
 FATAL = 4
 """Level of messages: errors are returned, and everything else would repeat what the Python interface logs."""

@@ -11,7 +11,7 @@ import struct
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from ctypes import c_char_p, c_int64, c_void_p
+from ctypes import c_int64, c_void_p
 from functools import partial
 from math import prod
 from threading import Lock
@@ -59,17 +59,12 @@ class RowSession:
             memory = api.create(created, "MemoryInfo", "CreateCpuMemoryInfo", ARENA, DEFAULT_MEMORY)
             self._row = _Tensor(api, created, memory, "FP32", [1, features])
             self._outputs = [_Tensor(api, created, memory, each.datatype, [1, *each.shape[1:]]) for each in outputs]
+            binding = api.create(created, "IoBinding", "CreateIoBinding", session)
+            api.call("BindInput", binding, b"features", self._row.value)
+            for output, tensor in zip(outputs, self._outputs, strict=True):
+                api.call("BindOutput", binding, output.name.encode(), tensor.value)
             weakref.finalize(self, created.pop_all().close).atexit = False
-        # Only the addresses of these arrays are arguments, so the object keeps the arrays.
-        self._arrays: list[ctypes.Array[Any]] = [
-            (c_char_p * 1)(b"features"),
-            (c_void_p * 1)(self._row.value),
-            (c_char_p * len(outputs))(*(each.name.encode() for each in outputs)),
-            (c_void_p * len(outputs))(*(each.value for each in self._outputs)),
-        ]
-        input_names, inputs, output_names, results = [ctypes.addressof(array) for array in self._arrays]
-        run = api.function_with_lock("Run")
-        self._run = partial(run, session, None, input_names, inputs, 1, output_names, len(outputs), results)
+        self._run = partial(api.function_with_lock("RunWithBinding"), session, None, binding)
         self._lock = Lock()
 
     def predict(self, row: bytes) -> tuple[Any, ...]:

@@ -120,7 +120,7 @@ def test_session_ends_with_its_model(models: dict[str, Model], folder: Path, mon
     del served
     gc.collect()
     assert session() is None
-    assert released == ["Value", "Value", "Value", "MemoryInfo", "Session", "SessionOptions"]
+    assert released == ["IoBinding", "Value", "Value", "Value", "MemoryInfo", "Session", "SessionOptions"]
 
 
 def counted(kind: str, release: Callable[[Any], None], released: list[str]) -> Callable[[Any], None]:
