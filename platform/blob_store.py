@@ -12,7 +12,6 @@ from typing import Any
 import pulumi
 from mlplatform.blob_token import ContainerToken, account_name
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
-from pulumi.runtime.rpc import UNKNOWN
 
 from infra.blob_account import BlobAccount
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
@@ -239,8 +238,6 @@ def _is_lost(props: dict[str, Any]) -> bool:
     """Return True if the account responds, but lacks the blob."""
     from azure.core.exceptions import AzureError
 
-    if UNKNOWN in props.values():
-        return False
     try:
         return not _container(props, retries=0).get_blob_client(props["blob"]).exists()
     except AzureError:

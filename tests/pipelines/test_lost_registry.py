@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from pulumi.runtime.rpc import UNKNOWN
+from pulumi.output import Unknown
 
 from infra.dynamic_provider import UserError
 from workloads.engines.base import RunResult, RunState
@@ -36,7 +36,7 @@ def add_version(url: str, file: str) -> str:
     return str(created.version)
 
 
-def run_changes(url: str, version: str | None) -> bool | None:
+def run_changes(url: Any, version: str | None) -> bool | None:
     """Return the diff of an unchanged run that registered `version`; None for a pipeline that registers no model."""
     props: dict[str, Any] = {
         "pipeline": PIPELINE,
@@ -64,8 +64,8 @@ def update_champion(state: dict[str, Any]) -> dict[str, Any]:
     return dict(_ChampionProvider().update(MODEL, state, {"access": state["access"], **CHAMPION}).outs or {})
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", UNKNOWN])
-def test_diff_of_a_run_with_an_unavailable_registry_changes_nothing(url: str) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", Unknown()])
+def test_diff_of_a_run_with_an_unavailable_registry_changes_nothing(url: Any) -> None:
     assert run_changes(url, "1") is False
 
 

@@ -278,6 +278,14 @@ def test_preview_with_a_wrong_parameter_names_it(unsettled: Stack) -> None:
     assert "seed" in output
 
 
+def test_preview_with_a_stricter_gate_plans_the_run_that_uses_the_model(unsettled: Stack) -> None:
+    unsettled.settings["workloads:pipelines"]["iris-external"]["gate"] = 0.99
+    code, output = unsettled.pulumi("preview")
+    assert code == 0, output
+    for planned in ("iris-external-run", "iris-champion", "iris-server", "batch-predict-run"):
+        assert re.search(rf"~ .* {planned} +update", output), planned
+
+
 def test_up_with_a_changed_parameter_runs_its_pipeline_only_and_refuses_a_second_up(stack: Stack) -> None:
     before = stack.outputs()
     stack.settings["workloads:pipelines"]["iris-local"]["parameters"] = {"seed": 7}

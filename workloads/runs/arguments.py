@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pulumi.runtime.rpc import UNKNOWN
+from pulumi import contains_unknowns
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from infra.dynamic_provider import UserError
@@ -72,7 +72,7 @@ def add_run_parameters(
 
 
 def _parse(setting: str, parameter_type: str, value: Any) -> Any:
-    if value == UNKNOWN:
+    if contains_unknowns(value):
         return value
     try:
         parsed = TYPES[parameter_type].validate_python(_restore_integers(value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pulumi.runtime.rpc import UNKNOWN
+from pulumi import contains_unknowns
 
 from infra.errors import UserError
 from workloads.mlflow_rest import mlflow_rest
@@ -22,7 +22,7 @@ def result_is_lost(run: Mapping[str, Any], access: Any) -> bool:
     """
     import requests
 
-    if "version" not in run["outputs"] or access == UNKNOWN or UNKNOWN in access.values():
+    if "version" not in run["outputs"] or contains_unknowns(access):
         return False
     version = run["outputs"]["version"]
     try:

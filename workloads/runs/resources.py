@@ -12,7 +12,6 @@ import pulumi
 from mlplatform.engine_config import EngineConfig, engine_inputs, parse_engine_config
 from mlplatform.tracking_access import TrackingAccess, parse_tracking_access
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
-from pulumi.runtime.rpc import UNKNOWN
 
 from infra.dynamic_provider import DynamicProvider, UserError, any_changed
 from workloads.engines.base import RunRequest, RunResult, RunState
@@ -34,7 +33,7 @@ class _CompiledPipelineProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         if not any_changed(_olds, _news, ("pipeline", "image", "retries", "sources")):
             return DiffResult(changes=False)
-        if any_changed(_olds, _news, ("pipeline",)) or _news["image"] == UNKNOWN:
+        if any_changed(_olds, _news, ("pipeline",)) or pulumi.contains_unknowns(_news["image"]):
             return DiffResult(changes=True)
         # A changed comment leaves the package as it is. The diff compiles, so that a preview shows the right runs.
         return DiffResult(changes=_compile(_news)["sha256"] != _olds["sha256"])
@@ -156,8 +155,6 @@ class _PipelineRunProvider(DynamicProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         if any_changed(_olds, _news, ("pipeline", "sha256", "data_fingerprint")):
             return DiffResult(changes=True)
-        if UNKNOWN in (_news["declared_parameters"], _news["parameters"], _news["platform"]):
-            return DiffResult(changes=_olds["arguments"] != {})
         return DiffResult(changes=_arguments(_news) != _olds["arguments"] or result_is_lost(_olds, _news["access"]))
 
     def create(self, props: dict[str, Any]) -> CreateResult:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from mlplatform.engine_config import EmbeddedEngineConfig, engine_inputs
+from pulumi.output import Unknown
 
 from settings.paths import PROJECT
 from workloads.runs.compile import compile_pipeline
-from workloads.runs.resources import _PipelineVersionProvider
+from workloads.runs.resources import _CompiledPipelineProvider, _PipelineVersionProvider
 
 FOLDERS = ("infra", "settings", "tools", "workloads")
 CHANGED_FILE = """
@@ -108,3 +109,9 @@ def test_package_that_another_one_replaces_is_deleted(tmp_path: Path) -> None:
     assert Path(again["version_id"]).is_file()
     provider.delete("id", again)
     assert not list(tmp_path.rglob("*.yaml"))
+
+
+def test_diff_of_a_package_with_an_image_that_the_preview_does_not_know_is_a_change() -> None:
+    state: dict[str, Any] = {"pipeline": "iris-local", "image": "steps@sha256:1", "retries": 0.0, "sources": "a"}
+    diff = _CompiledPipelineProvider().diff("iris-local", state | {"sha256": "b"}, state | {"image": Unknown()})
+    assert diff.changes is True

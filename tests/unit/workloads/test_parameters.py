@@ -6,6 +6,7 @@ from typing import Any
 
 import pulumi
 import pytest
+from pulumi.output import Unknown
 
 from infra.dynamic_provider import UserError
 from workloads.runs.arguments import resolve_arguments
@@ -35,6 +36,12 @@ def arguments(kind: str, value: Any) -> Any:
 )
 def test_resolve_arguments_with_a_number_keeps_its_text(kind: str, passed: Any, expected: Any) -> None:
     assert repr(arguments(kind, passed)) == repr(expected)
+
+
+def test_resolve_arguments_with_an_unknown_value_of_the_platform_keeps_it() -> None:
+    unknown = Unknown()
+    declared = {"p": {"parameterType": "STRING"}}
+    assert resolve_arguments("some", declared, {}, {"p": unknown}) == {"p": unknown}
 
 
 @pytest.mark.parametrize(("kind", "value"), [("NUMBER_INTEGER", 5.5), ("NUMBER_DOUBLE", "high"), ("BOOLEAN", "maybe")])
