@@ -11,6 +11,14 @@ from infra.errors import UserError
 from workloads.mlflow_rest import mlflow_rest
 
 
+def registered_model(run: Mapping[str, Any]) -> str:
+    """Return the model whose version a run registered; `run` are the outputs of `PipelineRun`.
+
+    A pipeline without the parameter `model_name` registers the model of the settings.
+    """
+    return str(run["arguments"].get("model_name", run["platform"]["model_name"]))
+
+
 def result_is_lost(run: Mapping[str, Any], access: Any) -> bool:
     """Return True if the model registry responds, but lacks the version that the run registered.
 
@@ -28,8 +36,7 @@ def result_is_lost(run: Mapping[str, Any], access: Any) -> bool:
     try:
         with mlflow_rest(access) as mlflow:
             if version:
-                model = run["arguments"].get("model_name", run["platform"]["model_name"])
-                return not mlflow.has_version(model, version)
+                return not mlflow.has_version(registered_model(run), version)
             return bool(run["run_id"]) and not mlflow.has_run(run["pipeline"], run["run_id"])
     except (requests.RequestException, UserError):
         return False  # an unavailable registry is no reason to train again

@@ -11,6 +11,7 @@ from tools.cli.pulumi_command import Pulumi
 from tools.cli.retention.deletion_plan import Kept
 from tools.cli.retention.tracking_records import TrackingRecords
 from tools.cli.written_settings import written_setting
+from workloads.runs.lost_result import registered_model
 
 RUN = ":PipelineRun"
 """End of the type of the resource of a run."""
@@ -30,7 +31,7 @@ def kept_items(pulumi: Pulumi, settings: StackSettings, records: TrackingRecords
             if run_id := outputs.get("run_id"):
                 keys.add(run_id)
             if version := (outputs.get("outputs") or {}).get("version"):
-                versions.add(f"{outputs['platform']['model_name']}/{version}")
+                versions.add(f"{registered_model(outputs)}/{version}")
     if pulumi.name in _copied_stacks():
         versions |= {version.name for version in records.versions}
     runs = {run.id for run in records.runs if records.keys.get(run.id) in keys}
