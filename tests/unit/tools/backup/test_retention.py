@@ -60,11 +60,29 @@ def test_outdated_runs_leaves_needed_active_and_parent_runs() -> None:
     assert [each.id for each in found] == ["a50", "a51"]
 
 
-def test_outdated_versions_leaves_aliased_named_and_newest_ones() -> None:
+def test_outdated_runs_does_not_count_the_runs_of_a_parent() -> None:
+    runs = [run("a1", 1), run("a5", 5), *(run(f"a{days}", days, parent="a1") for days in (2, 3, 4)), run("a9", 9)]
+    found = outdated_runs(runs, KeepRuleSettings(newest=2), NOTHING, NOW)
+    assert [each.id for each in found] == ["a9"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (None, []),
+        ({"days": 1}, ["4", "2"]),
+        ({"days": 75}, ["2"]),
+        ({"days": 365}, []),
+        ({"newest": 3}, ["2"]),
+        ({"newest": 4}, []),
+    ],
+)
+def test_outdated_versions_leaves_aliased_named_and_newest_ones(
+    rule: dict[str, int] | None, expected: list[str]
+) -> None:
     versions = [version(1, 90, aliased=True), version(2, 80), version(3, 70), version(4, 60), version(5, 50)]
-    rule = KeepRuleSettings(days=1)
-    assert [each.version for each in outdated_versions(versions, rule, Kept((), {"iris/3"}), NOW)] == ["4", "2"]
-    assert outdated_versions(versions, None, NOTHING, NOW) == []
+    chosen = KeepRuleSettings(**rule) if rule else None
+    assert [each.version for each in outdated_versions(versions, chosen, Kept((), {"iris/3"}), NOW)] == expected
 
 
 def test_prune_of_a_stack_that_is_not_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
