@@ -191,8 +191,17 @@ def _start_command(plugin: Plugin, sshd: Sshd, folder: Path) -> list[str]:
     return errors
 
 
-def test_timeout_fails_the_command(plugin: Plugin, sshd: Sshd) -> None:
-    inputs: Properties = {"connection": sshd.connection(), "create": "echo $$; sleep 600"}
-    with pytest.raises(Refused, match="timed out after 1 s: running") as caught:
-        plugin.create(REMOTE, inputs, timeout=1)
-    psutil.Process(int(str(caught.value).split(":\n")[1])).kill()
+def test_timeout_fails_the_command(plugin: Plugin, sshd: Sshd, tmp_path: Path) -> None:
+    """Try longer timeouts until the error has the command's output: the command may start late on a busy machine."""
+    running = tmp_path / "running"
+    running.touch()
+    command = f"echo started; while [ -e {running} ]; do sleep 0.1; done"
+    inputs: Properties = {"connection": sshd.connection(), "create": command}
+    for seconds in (1, 4, 16, 64):
+        with pytest.raises(Refused, match=f"timed out after {seconds} s: running") as caught:
+            plugin.create(REMOTE, inputs, timeout=seconds)
+        if ":\nstarted" in str(caught.value):
+            break
+    else:
+        pytest.fail(str(caught.value))
+    running.unlink()  # the command ends
