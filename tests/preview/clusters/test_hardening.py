@@ -233,6 +233,12 @@ def kubeadm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {each["kind"]: each for each in documents}
 
 
+def api_server_flag(kubeadm: dict[str, Any], name: str) -> str:
+    flags = kubeadm["ClusterConfiguration"]["apiServer"]["extraArgs"]
+    (value,) = (each["value"] for each in flags if each["name"] == name)
+    return str(value)
+
+
 def test_control_plane_serves_no_profiles(kubeadm: dict[str, Any]) -> None:
     for component in ("apiServer", "controllerManager", "scheduler"):
         assert {"name": "profiling", "value": "false"} in kubeadm["ClusterConfiguration"][component]["extraArgs"]
@@ -257,16 +263,37 @@ def test_namespaces_without_labels_have_the_level_baseline(kubeadm: dict[str, An
     (plugin,) = kubeadm["AdmissionConfiguration"]["plugins"]
     assert plugin["name"] == "PodSecurity"
     assert plugin["configuration"]["defaults"]["enforce"] == "baseline"
+    assert plugin["configuration"]["exemptions"] == {"namespaces": ["kube-system"]}
     server = kubeadm["ClusterConfiguration"]["apiServer"]
-    (file,) = (each["value"] for each in server["extraArgs"] if each["name"] == "admission-control-config-file")
+    file = api_server_flag(kubeadm, "admission-control-config-file")
     assert str(PurePath(file).parent) in {each["mountPath"] for each in server["extraVolumes"] if each.get("readOnly")}
 
 
 def test_kubelets_serve_certificates_that_the_api_server_verifies(kubeadm: dict[str, Any]) -> None:
-    assert kubeadm["KubeletConfiguration"]["serverTLSBootstrap"] is True
-    (authority,) = (
-        each["value"]
-        for each in kubeadm["ClusterConfiguration"]["apiServer"]["extraArgs"]
-        if each["name"] == "kubelet-certificate-authority"
-    )
-    assert authority.endswith("/etc/kubernetes/pki/ca.crt")
+    kubelet = kubeadm["KubeletConfiguration"]
+    assert (kubelet["serverTLSBootstrap"], kubelet["rotateCertificates"]) == (True, True)
+    assert api_server_flag(kubeadm, "kubelet-certificate-authority").endswith("/etc/kubernetes/pki/ca.crt")
+
+
+def test_api_server_limits_nodes_to_their_own_objects_and_refuses_external_addresses(kubeadm: dict[str, Any]) -> None:
+    """The flag replaces kubeadm's own value, which is NodeRestriction."""
+    plugins = api_server_flag(kubeadm, "enable-admission-plugins")
+    assert set(plugins.split(",")) == {"NodeRestriction", "DenyServiceExternalIPs"}
+
+
+def test_api_server_encrypts_secrets_with_the_keys_of_its_machine(kubeadm: dict[str, Any]) -> None:
+    file = api_server_flag(kubeadm, "encryption-provider-config")
+    volumes = {each["mountPath"]: each for each in kubeadm["ClusterConfiguration"]["apiServer"]["extraVolumes"]}
+    assert (volumes[file]["hostPath"], volumes[file]["readOnly"]) == (file, True)
+
+
+def test_api_server_and_kubelet_accept_ciphers_with_forward_secrecy_only(kubeadm: dict[str, Any]) -> None:
+    ciphers = api_server_flag(kubeadm, "tls-cipher-suites").split(",")
+    assert len(ciphers) == 6
+    assert all(each.startswith("TLS_ECDHE_") and "_CBC_" not in each for each in ciphers)
+    assert kubeadm["KubeletConfiguration"]["tlsCipherSuites"] == ciphers
+
+
+def test_pods_have_the_default_seccomp_profile_and_a_limit_of_processes(kubeadm: dict[str, Any]) -> None:
+    kubelet = kubeadm["KubeletConfiguration"]
+    assert (kubelet["seccompDefault"], kubelet["podPidsLimit"]) == (True, 4096)

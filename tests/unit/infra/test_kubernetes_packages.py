@@ -140,6 +140,15 @@ def test_upgrade_of_a_kubelet_that_runs_already_restarts_nothing(machine: Machin
     assert machine.downloads == 0
 
 
+def test_installation_of_a_layer_with_another_digest_fails_and_leaves_the_programs(machine: Machine) -> None:
+    machine.has(OLD, *PRINTED)
+    machine.write("manifest", json.dumps({"layers": [{"digest": f"sha256:{'0' * 64}"}]}))
+    code, output = machine.install("kubeadm")
+    assert code == 1, output
+    assert "did NOT match" in output
+    assert OLD in (machine.root / "usr/bin/kubeadm").read_text()
+
+
 def test_installation_of_another_version_than_the_wanted_one_fails_with_both(machine: Machine) -> None:
     machine.program("cp", f'real-cp --recursive "$3" {machine.root}; echo "echo {OLD}" >{machine.root}/usr/bin/kubeadm')
     code, output = machine.install("kubeadm")

@@ -204,6 +204,15 @@ def test_init_on_a_machine_of_an_existing_cluster_leaves_it_to_the_join(plane: S
     assert plane.calls == []
 
 
+def test_init_of_a_finished_control_plane_leaves_it_as_it_is(plane: Sandbox) -> None:
+    plane.write("etc/kubernetes/.control-plane-ready")
+    keys = plane.write("etc/kubernetes/encryption.yaml", "keys of Secrets")
+    result = plane.run("init.sh", TAINTED="true", **VARIABLES)
+    assert result.returncode == 0, result.stderr
+    assert "was initialized before" in result.stdout
+    assert (plane.calls, keys.read_text()) == ([], "keys of Secrets\n")
+
+
 @pytest.mark.parametrize("fails", [True, False])
 def test_init_deletes_the_default_token_of_kubeadm_before_it_is_ready(plane: Sandbox, fails: bool) -> None:
     listed = "exit 1" if fails else "printf 'abcdef.0123456789abcdef\nfedcba.0123456789abcdef\n'"

@@ -343,7 +343,9 @@ def test_reset_removes_the_timer_and_the_login_of_the_registry(approver: Sandbox
     settings = {"PAUSE": "registry.k8s.io/pause:3.10", "UPSTREAMS": "docker.io quay.io", "MIRROR": "10.0.0.9:5443"}
     result = machine.run("packages/mirrors.sh", "c2VjcmV0\nCERTIFICATE\n", **settings)
     assert result.returncode == 0, result.stderr
-    assert "c2VjcmV0" in (machine.root / "etc/containerd/certs.d/quay.io/hosts.toml").read_text()
+    login = machine.root / "etc/containerd/certs.d/quay.io/hosts.toml"
+    assert "c2VjcmV0" in login.read_text()
+    assert login.stat().st_mode & 0o077 == 0
     result = machine.run("reset.sh")
     assert result.returncode == 0, result.stderr
     left = [file for file in machine.root.glob("etc/containerd/certs.d/**/*") if file.is_file()]
