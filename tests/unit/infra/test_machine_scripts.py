@@ -72,9 +72,20 @@ def reset_of(machine: Sandbox) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize(
-    "script", ["reset.sh", "join.sh", "init.sh", "packages/system.sh", "packages/containerd.sh", "upgrade.sh"]
-)
+READING = {
+    "preflight/facts.sh",
+    "preflight/listen.sh",
+    "preflight/probe.sh",
+    "control-plane/etcd-snapshot.sh",
+}
+"""Scripts that change nothing."""
+OTHERS = {"approve-certificates.sh", "configuration.sh", "format-data-disk.sh", "functions.sh", "owner.sh"}
+"""Parts of other scripts, programs that machines run themselves, and the script that writes the owner file."""
+FOLDER = Path(scripts.__file__).parent
+CHANGING = {file.relative_to(FOLDER).as_posix() for file in FOLDER.rglob("*.sh")} - READING - OTHERS
+
+
+@pytest.mark.parametrize("script", sorted(CHANGING))
 @pytest.mark.parametrize("owner", [None, "acme/mlplatform/other fedcba9876543210"])
 def test_script_on_a_machine_with_another_owner_changes_nothing(
     machine: Sandbox, script: str, owner: str | None
@@ -186,6 +197,7 @@ def test_join_of_a_control_plane_has_keys_and_policies_before_kubeadm(plane: San
 
 def test_join_of_a_control_plane_after_a_failed_one_resets_and_is_not_ready_before_its_end(plane: Sandbox) -> None:
     plane.write("etc/kubernetes/pki/ca.crt")
+    plane.write("etc/kubernetes/.control-plane-ready")  # its node was removed from the cluster
     plane.write("var/lib/etcd/member/snap/db")
     plane.write("var/lib/etcd/default/member/snap/db")
     plane.program("kubeadm", '[ "$1" != join ]')
@@ -222,6 +234,19 @@ def test_init_deletes_the_default_token_of_kubeadm_before_it_is_ready(plane: San
     tokens = [] if fails else ["abcdef.0123456789abcdef", "fedcba.0123456789abcdef"]
     assert deleted == [f"kubeadm token delete {token}" for token in tokens]
     assert (plane.root / "etc/kubernetes/.control-plane-ready").exists() is not fails
+
+
+@pytest.mark.parametrize(
+    ("role", "arguments"),
+    [("control-plane", "apply v1.34.4 --yes"), ("other-control-plane", "node"), ("worker", "node")],
+)
+def test_upgrade_changes_the_objects_of_the_cluster_on_the_first_control_plane_only(
+    machine: Sandbox, role: str, arguments: str
+) -> None:
+    (machine.root / "var/log").mkdir()
+    result = machine.run("upgrade.sh", VERSION="1.34.4", ROLE=role)
+    assert result.returncode == 0, result.stderr
+    assert [call for call in machine.calls if call.startswith("kubeadm")] == [f"kubeadm upgrade {arguments}"]
 
 
 KEEPALIVED = {"VIRTUAL_ADDRESS": "10.0.0.10", "ADDRESS": "10.0.0.2", "PEERS": "10.0.0.1 10.0.0.3"}
@@ -514,7 +539,7 @@ def test_listener_of_a_killed_up_is_no_finding_and_is_replaced(tmp_path: Path) -
 
 def run_here(script: str, **environment: str) -> str:
     """Run a script that changes nothing on this computer, without the lock of the scripts."""
-    text = (Path(scripts.__file__).parent / script).read_text()
+    text = (FOLDER / script).read_text()
     result = subprocess.run(
         ["bash", "-s"], input=text, env=os.environ | environment, capture_output=True, text=True, timeout=60
     )
