@@ -23,6 +23,7 @@ from infra.dynamic_provider import UserError
 from settings.paths import PROJECT, VERSIONS, cache_directory
 from tools.bootstrap.process import capture
 
+LOCK = PROJECT / "uv.lock"
 PYTHON = "3.11"
 """The Python version of the base image in the Dockerfile."""
 MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
@@ -60,13 +61,13 @@ class LockedPackage:
         return " ".join([f"{self.name}=={self.version}", *(f"--hash={each}" for each in self.hashes)])
 
 
-def locked_packages(requirements: Path, lock: Path = PROJECT / "uv.lock") -> list[LockedPackage]:
+def locked_packages(requirements: Path) -> list[LockedPackage]:
     """Return the packages of a requirements file (names without versions) and all their dependencies on Linux.
 
     Raises:
         UserError: uv.lock lacks a package or an extra.
     """
-    packages = {each["name"]: each for each in tomllib.loads(lock.read_text())["package"] if _is_for_linux(each)}
+    packages = {each["name"]: each for each in tomllib.loads(LOCK.read_text())["package"] if _is_for_linux(each)}
     lines = (line.partition("#")[0].strip() for line in requirements.read_text().splitlines())
     direct = [Requirement(line) for line in lines if line]
     pending = [(_normalized(each.name), extra) for each in direct for extra in ("", *each.extras)]

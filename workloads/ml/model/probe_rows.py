@@ -22,8 +22,6 @@ MISSING_SHARE = 0.3
 NEIGHBOURS = 32
 NEIGHBOUR_DISTANCE = 1e-6
 """Relative distance of neighbours: some units in the last place of float32."""
-Side = Callable[[Rows, NDArray[Any], NDArray[Any]], NDArray[np.bool_]]
-"""Returns for each row whether its prediction is that of the first end, not that of the second."""
 
 
 class ProbeRows:
