@@ -198,6 +198,15 @@ def test_update_with_a_lowered_gate_accepts_the_version_that_was_rejected(url: s
     assert (outs["version"], outs["rejected"], Registry.moves) == ("2", "", ["2"])
 
 
+def test_update_with_a_lowered_gate_leaves_the_champion_of_a_later_scheduled_run(url: str) -> None:
+    Registry.metrics = {"accuracy": 0.5}
+    rejected = update(url, ABOVE)
+    Registry.alias, Registry.moves = "9", []
+    refreshed = dict(_ChampionProvider().read("wine", rejected).outs or {})
+    outs = dict(_ChampionProvider().update("wine", refreshed, refreshed | {"gate": []}).outs or {})
+    assert (outs["version"], Registry.moves) == ("9", [])
+
+
 @pytest.mark.parametrize("refused", [None, "its outputs contradict its signature"], ids=["gate", "server"])
 def test_version_that_an_interrupted_up_left_with_the_alias_has_to_pass_the_gate(
     url: str, refused: str | None, monkeypatch: pytest.MonkeyPatch
@@ -272,9 +281,10 @@ def test_promoted_canary_replaces_a_pinned_champion_as_long_as_the_settings_have
     assert (without["version"], without["promoted"]) == ("1", "")
 
 
-def test_promoted_canary_below_the_gate_does_not_become_the_champion(url: str) -> None:
+@pytest.mark.parametrize("pinned", ["", "1"])
+def test_promoted_canary_below_the_gate_does_not_become_the_champion(url: str, pinned: str) -> None:
     Registry.metrics = {"accuracy": 0.5}
-    outs = after_trial(url, ABOVE, PROMOTED)
+    outs = after_trial(url, ABOVE, PROMOTED, pinned=pinned)
     assert (Registry.alias, outs["version"], outs["rejected"], outs["promoted"]) == ("1", "1", "2", "")
 
 
