@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import pytest
 
@@ -81,6 +82,13 @@ def test_read_from_an_unavailable_registry_keeps_the_version(props: dict[str, An
     Registry.status = 503
     assert read(props) == KNOWN
     assert read(props | {"access": {"url": "http://127.0.0.1:1"}}) == KNOWN
+
+
+def test_read_while_no_pod_of_the_registry_is_ready_keeps_the_version(
+    props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(champion, "mlflow_rest", Mock(side_effect=UserError("no pod is ready")))
+    assert read(props) == KNOWN
 
 
 def test_diff_after_a_changed_password_stores_it_for_the_next_refresh(props: dict[str, Any]) -> None:
