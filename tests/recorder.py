@@ -30,7 +30,8 @@ class Recorder:
     """Machines that accept every command and record it.
 
     `failing` is a part of the commands that fail, `off` are machines without SSH. All files exist except those that
-    commands with the part `missing` look for. `printed` is the output of commands by a part of them, first match first.
+    commands with the part `missing` look for. `printed` is the output of commands by a part of `machine: command`, first
+    match first.
     """
 
     def __init__(
@@ -80,7 +81,8 @@ class Shell:
             return CommandResult(0, "no\n" if missing else "yes\n", "")
         if "join.sh" in command:
             assert f"{TOKEN} sha256:" in stdin
-        return CommandResult(0, next((text for part, text in recorder.printed.items() if part in command), ""), "")
+        printed = (text for part, text in recorder.printed.items() if part in f"{self._machine}: {command}")
+        return CommandResult(0, next(printed, ""), "")
 
 
 class LocalShell:

@@ -137,6 +137,21 @@ def test_leave_of_a_control_plane_drains_it_then_removes_its_member_then_the_nod
     assert machines.named("/etc/mlplatform/nodes/plane-3") == ["plane-1", "plane-2"]
 
 
+@pytest.mark.parametrize(
+    ("other", "approving", "stopped"),
+    [("plane-2", ["plane-1"], ["plane-3"]), ("plane-3", ["plane-1", "plane-2"], [])],
+)
+def test_leave_changes_nothing_on_a_machine_of_another_stack(
+    other: str, approving: list[str], stopped: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners = {f"{other}: cat /etc/mlplatform/owner": "acme/mlplatform/other fedcba9876543210"}
+    printed = {**owners, "member list": json.dumps(MEMBERS), '"Ready"': "True"}
+    machines = Recorder("node/plane-3\n", printed=printed)
+    assert run("leave", machines, monkeypatch) == 0
+    assert machines.named("/etc/mlplatform/nodes/plane-3") == approving
+    assert machines.named("stop keepalived") == stopped
+
+
 @pytest.mark.parametrize("ready_later", [True, False])
 def test_leave_of_a_machine_that_died_a_moment_ago_removes_its_node(
     ready_later: bool, monkeypatch: pytest.MonkeyPatch
