@@ -152,6 +152,14 @@ def test_leave_changes_nothing_on_a_machine_of_another_stack(
     assert machines.named("stop keepalived") == stopped
 
 
+@pytest.mark.parametrize("ready", ["False", "Unknown"])
+def test_leave_of_a_dead_machine_waits_for_no_pod(ready: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Recorder("node/plane-3\n", printed={"member list": json.dumps(MEMBERS), '"Ready"': ready})
+    assert run("leave", machines, monkeypatch) == 0
+    assert machines.named("drain plane-3") == []
+    assert machines.named("cordon plane-3") == machines.named("delete node plane-3") == ["plane-1"]
+
+
 @pytest.mark.parametrize("ready_later", [True, False])
 def test_leave_of_a_machine_that_died_a_moment_ago_removes_its_node(
     ready_later: bool, monkeypatch: pytest.MonkeyPatch
