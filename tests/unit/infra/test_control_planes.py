@@ -72,6 +72,15 @@ def test_join_of_a_control_plane_removes_its_old_member_and_keeps_key_and_token_
     assert machines.commands[-1][1].endswith("kubeadm token delete abcdef")
 
 
+def test_join_of_a_control_plane_at_another_address_removes_the_member_of_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    members = {"members": [{"ID": 12648430, "name": "plane-3", "peerURLs": ["https://10.0.0.9:2380"]}]}
+    machines = Recorder(missing="plane-3: ", printed={"member list": json.dumps(members), "InternalIP": "10.0.0.9"})
+    assert run("join-control-plane", machines, monkeypatch, environment=ENVIRONMENT) == 0
+    assert len(machines.named("member remove c0ffee")) == 1
+
+
 def found_in_order(machines: Recorder, parts: list[str]) -> list[str]:
     """Return for each command with one of the parts that part, in the order of the commands."""
     return [part for _, command in machines.commands for part in parts if part in command]
