@@ -19,7 +19,7 @@ from tools.cli.backup import unfinished_restore
 from tools.cli.backup.contents.local_data import stack_folder
 from tools.cli.backup.errors import BackupError
 from tools.cli.backup.restic_repository import DATA, BackupRepository, SavedStack, Snapshot
-from tools.cli.backup.restore import restore_data
+from tools.cli.backup.restore import replace_kubeflow_data, restore_data
 from tools.cli.backup.unfinished_restore import ADOPT, require_loaded_data
 from tools.cli.cluster_access import AccessError
 from tools.cli.pulumi_command import Pulumi
@@ -130,6 +130,32 @@ def test_restore_into_a_stack_without_a_container_for_the_blobs_is_refused(stack
     with pytest.raises(BackupError, match=r"team-containers/shop, .* Set the team shop in workloads:teams and"):
         stack.restore(overwrite=True)
     assert stack.uploaded == []
+
+
+@pytest.mark.parametrize("cluster", ["none", "kubeadm"])
+def test_restore_into_a_stack_with_data_is_refused_and_leaves_them(stack: NewStack, cluster: str) -> None:
+    stack.cluster = cluster
+    database = stack_folder("new") / "mlflow/mlflow.db"
+    if cluster == "none":
+        database.parent.mkdir(parents=True)
+        database.write_text("data of the stack")
+    else:
+        stack.outputs = {"kubeconfig": "k"}
+        stack.has_cluster_data.return_value = True
+    with pytest.raises(BackupError, match="MLflow of the stack new has data already; .* add OVERWRITE=yes"):
+        stack.restore()
+    assert cluster != "none" or database.read_text() == "data of the stack"
+    assert (stack.ups, stack.loaded, stack.uploaded) == ([], [], [])
+
+
+def test_restore_of_kubeflow_pipelines_with_runs_is_refused_and_leaves_them(
+    stack: NewStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Mock(**{"has_runs.return_value": True})
+    monkeypatch.setattr(module, "kubeflow_data", lambda *_: data)
+    with pytest.raises(BackupError, match="Kubeflow Pipelines of the stack new has runs already; add OVERWRITE=yes"):
+        replace_kubeflow_data(stack.pulumi, Mock(), SavedStack("old"), overwrite=False)
+    data.replace.assert_not_called()
 
 
 def test_restore_after_a_restart_of_the_computer_is_refused_before_it_changes_data(
