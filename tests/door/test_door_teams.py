@@ -136,7 +136,15 @@ def shop(person: Callable[[str], Caller]) -> Shop:
     return Shop(experiment, run["run_id"])
 
 
+def run_of(person: Caller) -> str:
+    """Return the id of a new run in the experiment of the team `science`, whose files the person may register."""
+    created = person.post(f"{API}runs/create", experiment_id=person.experiment("cellar"))
+    assert created.status_code == 200, created.text
+    return str(created.json()["run"]["info"]["run_id"])
+
+
 FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts/"
+RIGHTS = "/mlflow/api/3.0/mlflow/"
 PERMISSION = {"username": "tess", "permission": "MANAGE"}
 ATTEMPTS: dict[str, Callable[[Caller, Shop], Answer]] = {
     "open the page of a model": lambda who, _: who.get("/models/iris/"),
@@ -165,7 +173,9 @@ ATTEMPTS: dict[str, Callable[[Caller, Shop], Answer]] = {
     "rename an experiment": lambda who, its: who.post(
         f"{API}experiments/update", experiment_id=its.experiment, new_name="mine"
     ),
-    "register a version": lambda who, _: who.post(f"{API}model-versions/create", name="iris", source="x"),
+    "register a version": lambda who, _: who.post(
+        f"{API}model-versions/create", name="iris", source=f"runs:/{(run := run_of(who))}/model", run_id=run
+    ),
     "copy a version": lambda who, _: who.post(f"{API}model-versions/create", name="wine", source="models:/iris/1"),
     "register a version of a foreign run": lambda who, its: who.post(
         f"{API}model-versions/create", name="wine", source=f"runs:/{its.run}/model", run_id=its.run
@@ -182,10 +192,18 @@ ATTEMPTS: dict[str, Callable[[Caller, Shop], Answer]] = {
     "rename a model": lambda who, _: who.post(f"{API}registered-models/rename", name="iris", new_name="mine"),
     "delete a model": lambda who, _: who.post(f"{API}registered-models/delete", "DELETE", name="iris"),
     "grant herself an experiment": lambda who, its: who.post(
-        f"{API}experiments/permissions/create", experiment_id=its.experiment, **PERMISSION
+        f"{RIGHTS}users/permissions/grant", resource_type="experiment", resource_id=its.experiment, **PERMISSION
     ),
     "grant herself a model": lambda who, _: who.post(
-        f"{API}registered-models/permissions/create", name="iris", **PERMISSION
+        f"{RIGHTS}users/permissions/grant", resource_type="registered_model", resource_id="iris", **PERMISSION
+    ),
+    "take the role of a team": lambda who, _: who.post(f"{RIGHTS}roles/assign", username="tess", role_id=1),
+    "add a permission to a role": lambda who, its: who.post(
+        f"{RIGHTS}roles/permissions/add",
+        role_id=1,
+        resource_type="experiment",
+        resource_pattern=its.experiment,
+        permission="MANAGE",
     ),
     "become an administrator": lambda who, _: who.post(
         f"{API}users/update-admin", "PATCH", username="tess", is_admin=True
