@@ -30,8 +30,8 @@ class Recorder:
     """Machines that accept every command and record it.
 
     `failing` is a part of the commands that fail, `off` are machines without SSH. All files exist except those that
-    commands with the part `missing` look for. `printed` is the output of commands by a part of `machine: command`, first
-    match first.
+    commands with the part `missing` look for. `printed` is the output of commands by a part of `machine: command`,
+    first match first.
     """
 
     def __init__(

@@ -142,7 +142,7 @@ def test_restore_into_a_stack_with_data_is_refused_and_leaves_them(stack: NewSta
     else:
         stack.outputs = {"kubeconfig": "k"}
         stack.has_cluster_data.return_value = True
-    with pytest.raises(BackupError, match="MLflow of the stack new has data already; .* add OVERWRITE=yes"):
+    with pytest.raises(BackupError, match=r"MLflow of the stack new has data already; .* add OVERWRITE=yes"):
         stack.restore()
     assert cluster != "none" or database.read_text() == "data of the stack"
     assert (stack.ups, stack.loaded, stack.uploaded) == ([], [], [])
