@@ -99,7 +99,9 @@ class Cluster(Answering):
 @pytest.fixture
 def props() -> Iterator[dict[str, Any]]:
     Cluster.live, Cluster.works, Cluster.managers = BAD, {GOOD}, [APPLIED]
-    Cluster.sets = [replica_set("older", 1, 0), replica_set(GOOD, 2, 2), replica_set(BAD, 3, 0)]
+    # Two other templates have no available pods: an older one, and one that failed before.
+    others = [replica_set("older", 1, 0), replica_set("failed", 3, 0)]
+    Cluster.sets = [*others, replica_set(GOOD, 2, 2), replica_set(BAD, 4, 0)]
     with answering(Cluster) as url:
         yield {
             "kubeconfig": kubeconfig(url),
@@ -135,7 +137,7 @@ def test_update_after_a_rollback_tries_the_new_template_again(props: dict[str, A
 
 
 def test_create_with_failing_pods_without_earlier_pods_rolls_nothing_back(props: dict[str, Any]) -> None:
-    Cluster.sets = [replica_set(BAD, 1, 0)]
+    Cluster.sets = [replica_set("failed", 1, 0), replica_set(BAD, 2, 0)]
     with pytest.raises(UserError, match="There is no earlier version with available pods to roll back to"):
         _RolloutProvider().create(props)
     assert Cluster.live == BAD
