@@ -99,8 +99,8 @@ class Cluster(Answering):
 @pytest.fixture
 def props() -> Iterator[dict[str, Any]]:
     Cluster.live, Cluster.works, Cluster.managers = BAD, {GOOD}, [APPLIED]
-    # Two other templates have no available pods: an older one, and one that failed before.
-    others = [replica_set("older", 1, 0), replica_set("failed", 3, 0)]
+    # An older template still has a pod, and a newer one failed before.
+    others = [replica_set("older", 1, 1), replica_set("failed", 3, 0)]
     Cluster.sets = [*others, replica_set(GOOD, 2, 2), replica_set(BAD, 4, 0)]
     with answering(Cluster) as url:
         yield {
