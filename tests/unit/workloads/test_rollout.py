@@ -35,10 +35,14 @@ def replica_set(digest: str, revision: int, available: int) -> dict[str, Any]:
 
 
 class Cluster(Answering):
-    """Cluster with one Deployment, its working templates and the ReplicaSets of all its templates."""
+    """Cluster with one Deployment, its working templates and the ReplicaSets of all its templates.
+
+    `unobserved` is the number of reads that still return the status of the template before.
+    """
 
     live: str
     works: set[str]
+    unobserved: int
     sets: list[dict[str, Any]]
     managers: list[dict[str, Any]]
 
@@ -69,7 +73,9 @@ class Cluster(Answering):
 
     def deployment(self) -> dict[str, Any]:
         cluster = type(self)
-        good = cluster.live in cluster.works
+        cluster.unobserved -= 1
+        observed = cluster.unobserved < 0
+        good = not observed or cluster.live in cluster.works
         return {
             "metadata": {"uid": "1", "generation": 2, "resourceVersion": "7", "managedFields": cluster.managers},
             "spec": {
@@ -79,7 +85,7 @@ class Cluster(Answering):
                 "template": template(cluster.live),
             },
             "status": {
-                "observedGeneration": 2,
+                "observedGeneration": 2 if observed else 1,
                 "replicas": 2 if good else 3,
                 "updatedReplicas": 2 if good else 1,
                 "availableReplicas": 2,
@@ -98,7 +104,7 @@ class Cluster(Answering):
 
 @pytest.fixture
 def props() -> Iterator[dict[str, Any]]:
-    Cluster.live, Cluster.works, Cluster.managers = BAD, {GOOD}, [APPLIED]
+    Cluster.live, Cluster.works, Cluster.managers, Cluster.unobserved = BAD, {GOOD}, [APPLIED], 0
     # An older template still has a pod, and a newer one failed before.
     others = [replica_set("older", 1, 1), replica_set("failed", 3, 0)]
     Cluster.sets = [*others, replica_set(GOOD, 2, 2), replica_set(BAD, 4, 0)]
@@ -119,6 +125,13 @@ def test_update_with_failing_pods_rolls_back_and_reports_their_messages(props: d
     assert error.startswith("n/d: its new pods do not serve within 1 s\n  d-bad-x: fetch: the bad one said this\n")
     assert "the good one" not in error
     assert "rolled back" in error
+    assert Cluster.live == GOOD
+
+
+def test_update_does_not_take_the_status_of_the_pods_before_for_that_of_the_new_ones(props: dict[str, Any]) -> None:
+    Cluster.unobserved = 3
+    with pytest.raises(UserError, match="its new pods do not serve"):
+        _RolloutProvider().update("n/d", props, props)
     assert Cluster.live == GOOD
 
 
