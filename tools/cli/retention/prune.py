@@ -103,7 +103,7 @@ def retention_plan(pulumi: Pulumi, settings: StackSettings, records: TrackingRec
     rules, now = settings.platform.keep, datetime.now(UTC)
     kept = kept_items(pulumi, settings, records)
     versions = outdated_versions(records.versions, rules.versions, kept, now)
-    remaining = {version.run for version in records.versions if version not in versions}
+    remaining = {version.run for version in set(records.versions) - set(versions)}
     kept_runs = Kept({*kept.runs, *remaining}, kept.versions)
     runs = outdated_runs(records.runs, rules.runs, kept_runs, now)
     folder = stack_folder(pulumi.name) / "runs"
