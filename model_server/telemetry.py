@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from model_server.drift_counters import DriftCounters
 from model_server.metrics_folder import process_exists
@@ -187,11 +187,9 @@ class Telemetry:
 
 def forget_dead_workers() -> None:
     """Remove the gauges of workers that ended; their counters stay."""
-    folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
-    for file in Path(folder).glob("gauge_live*_*.db"):
-        pid = int(file.stem.rpartition("_")[2])
-        if not process_exists(pid):
-            mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+    for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
+        if not process_exists(int(file.stem.rpartition("_")[2])):
+            file.unlink(missing_ok=True)  # workers that start at once remove the same files
 
 
 def create_files() -> None:

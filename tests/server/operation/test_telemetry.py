@@ -114,3 +114,31 @@ def test_files_of_metrics_are_complete_before_another_worker_can_read_them(train
     assert 'model_server_request_seconds_count{path="/score"} 1.0' in output
     kinds = {file.name.rpartition("_")[0] for file in tmp_path.iterdir()}
     assert kinds == {"counter", "histogram", "gauge_livemax"}, "every kind of file is created in advance"
+
+
+DEAD_WORKER = """
+import os, subprocess, sys
+from pathlib import Path
+
+from model_server.telemetry import forget_dead_workers
+
+ended = subprocess.Popen(["true"])
+ended.wait()
+file = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"], f"gauge_livemax_{ended.pid}.db")
+file.touch()
+removed = []
+
+def remove_first(event, arguments):
+    if event == "os.remove" and not removed:
+        removed.append(arguments)
+        file.unlink()
+
+sys.addaudithook(remove_first)
+forget_dead_workers()
+assert removed and not file.exists()
+"""
+
+
+def test_gauges_of_a_dead_worker_that_another_worker_removes_at_once_are_no_error(tmp_path: Path) -> None:
+    variables = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", DEAD_WORKER], env=variables, check=True)
