@@ -18,6 +18,11 @@ def join(texts: list) -> str:
 
 
 @component
+def list_stages(names: list) -> List[Dict[str, str]]:
+    return [{"name": name, "next": f"{name}2"} for name in names]
+
+
+@component
 def double(number: int) -> int:
     return 2 * number
 

@@ -12,6 +12,7 @@ from tests.pipelines.kfp_features.feature_components import (
     fail,
     join,
     last_words,
+    list_stages,
     make_pythonic,
     many_texts,
     mean,
@@ -58,6 +59,18 @@ def loop_of_mappings(stages: list = [{"name": "test", "on": "no"}, {"name": "pro
             echo(text=stage.name)
             echo(text=f"deploy {stage.name}")
     return echo(text="done").output
+
+
+@dsl.pipeline(name="loop-of-outputs")
+def loop_of_outputs(first: list = ["test", "prod"]) -> List[str]:
+    """A loop over mappings that a step returns, with a field called `name`, in a loop over a parameter."""
+    with dsl.ParallelFor(first, parallelism=1) as one:
+        stages = list_stages(names=[one, "b"])
+        with dsl.ParallelFor(stages.output) as stage:
+            deployed = echo(text=f"{stage.name} {stage.next}")
+            with dsl.If(deployed.output == "b b2"):
+                echo(text=stage.name)
+    return dsl.Collected(deployed.output)
 
 
 @dsl.pipeline(name="loop-over-field")
@@ -178,6 +191,7 @@ class Results(NamedTuple):
     branch: str
     loop_in_loop: List[str]
     loop_of_mappings: str
+    loop_of_outputs: List[str]
     loop_over_field: List[int]
     loop_of_files: str
     loop_over_nothing: List[int]
@@ -198,6 +212,7 @@ def features(file: str, mark: str) -> Results:
         branch(),
         loop_in_loop(),
         loop_of_mappings(),
+        loop_of_outputs(),
         loop_over_field(),
         loop_of_files(),
         loop_over_nothing(),

@@ -16,6 +16,7 @@ OUTPUTS: dict[str, Any] = {
     "branch": "down",
     "loop_in_loop": [["ax", "ay"], ["bx", "by"]],
     "loop_of_mappings": "done",
+    "loop_of_outputs": [["test test2", "b b2"], ["prod prod2", "b b2"]],
     "loop_over_field": [[2, 4], [6]],
     "loop_of_files": "3 1 2",
     "loop_over_nothing": [],
@@ -47,15 +48,17 @@ REFUSALS = {
     "pod_settings": "step read-task reads the configuration of its pod in configuration",
     "loop_over_files": "for-loop-1 is a loop over artifacts, which no engine has",
     "artifact_input": "the parameter file of the pipeline is an artifact; import it with dsl.importer",
+    "loops_of_one_name": "echo reads the field name of an item, and several loops around it have items of one name",
     "loop_in_same_loop": "for-loop-2 is a loop over the same list as a loop around it",
     "quoted": "condition-1: the condition inputs.parameter_values['pipelinechannel--text'] == 'it's' cannot be",
 }
 """Start of the sentence with which `embedded` and `job` refuse a pipeline."""
-NO_ENGINE = ("loop_over_files", "artifact_input", "loop_in_same_loop", "quoted")
+NO_ENGINE = ("loop_over_files", "artifact_input", "loops_of_one_name", "loop_in_same_loop", "quoted")
 """Pipelines that do not compile: every engine refuses them."""
 KUBEFLOW = {
     "branch": CLUSTER_TEST,
     "loop_in_loop": "expected to run; the backend's source collects one flat list",
+    "loop_of_outputs": "expected to run; the backend's source collects one flat list",
     "imported": "`s3://` expected to run; a path or `http://` is not",
     "pythonic": "kfp's documentation: not yet supported",
     "infinite": "expected to fail, with the launcher's message",

@@ -4,7 +4,7 @@ from typing import List
 
 from kfp import dsl
 
-from tests.pipelines.kfp_features.feature_components import echo, read
+from tests.pipelines.kfp_features.feature_components import echo, list_stages, read
 
 
 @dsl.container_component
@@ -68,6 +68,15 @@ def loop_over_files(files: List[dsl.Dataset]) -> None:
 def artifact_input(file: dsl.Dataset) -> None:
     """An artifact as an input of a pipeline, other than of a pipeline in a pipeline."""
     read(file=file)
+
+
+@dsl.pipeline(name="loops-of-one-name")
+def loops_of_one_name() -> None:
+    """A field `name` of an item, in loops over outputs of one name of two steps."""
+    outer, inner = list_stages(names=["a"]), list_stages(names=["b"])
+    with dsl.ParallelFor(outer.output) as one:
+        with dsl.ParallelFor(inner.output) as two:
+            echo(text=f"{one.name} {two.name}")
 
 
 @dsl.pipeline(name="loop-in-same-loop")

@@ -7,7 +7,7 @@ from typing import Any
 
 from workloads.engines.dag.artifact_files import artifact_scheme
 from workloads.engines.dag.expressions import ExpressionError, parse_condition
-from workloads.engines.dag.package_repair import GROUPS
+from workloads.engines.dag.package_repair import INTERNAL_NAME, groups_in, named_items
 from workloads.engines.dag.parameter_values import ParameterError
 from workloads.engines.dag.step_environment import PYTHON_IMAGE, VERSION
 
@@ -39,7 +39,7 @@ def require_portable(documents: Sequence[Mapping[str, Any]]) -> None:
         UnsupportedPackage: the package has such a feature.
     """
     package = documents[0]
-    _require_own_items(package, package["root"], frozenset())
+    _require_own_items(package)
     for name, task in _tasks(package):
         if "artifactIterator" in task:
             raise UnsupportedPackage(f"{name} is a loop over artifacts, which no engine has; loop over parameters")
@@ -90,18 +90,21 @@ def require_support(documents: Sequence[Mapping[str, Any]]) -> None:
                     raise UnsupportedPackage(f"step {label.removeprefix('exec-')} reads {found} of a cluster{REMEDY}")
 
 
-def _require_own_items(package: Mapping[str, Any], dag: Mapping[str, Any], around: frozenset[str | None]) -> None:
-    """Refuse a loop in a loop over the same list: kfp's compiler gives the items of both one name."""
-    for name, task in dag["dag"]["tasks"].items():
-        inner = package["components"][task["componentRef"]["name"]]
-        item = task.get("parameterIterator", {}).get("itemInput")
-        if item is not None and item in around:
+def _require_own_items(package: Mapping[str, Any]) -> None:
+    """Refuse items that kfp's compiler does not distinguish, because it gives them one name."""
+    for loop, task, group, items in groups_in(package, package["root"]):
+        if "parameterIterator" in task and items[-1] in items[:-1]:
             raise UnsupportedPackage(
-                f"{name} is a loop over the same list as a loop around it, and kfp gives their items one name; "
+                f"{loop} is a loop over the same list as a loop around it, and kfp gives their items one name; "
                 "pass the list as a second parameter"
             )
-        if "dag" in inner:
-            _require_own_items(package, inner, around | {item} if name.startswith(GROUPS) else frozenset())
+        for inner, reader in group["dag"]["tasks"].items():
+            constants = [each.get("runtimeValue") for each in reader.get("inputs", {}).get("parameters", {}).values()]
+            if any(len(named_items(name, items)) > 1 for name in INTERNAL_NAME.findall(str(constants))):
+                raise UnsupportedPackage(
+                    f"{inner} reads the field name of an item, and several loops around it have items of one name; "
+                    "rename the field, or the output of one of the steps that give the lists"
+                )
 
 
 def _require_function(step: str, container: Mapping[str, Any]) -> None:
