@@ -13,6 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 import requests
+from mlplatform.audit_log import audit_store
 from mlplatform.audit_log.audit_store import MOST_IN_A_MINUTE, AuditEntry, AuditSearch, AuditStore
 from mlplatform.audit_log.door_lines import door_line
 
@@ -116,6 +117,8 @@ def test_audit_of_a_stack_without_a_door_prints_the_entries_of_this_computer(
     entry = AuditEntry(NOW, "ann@pc", "set the champion", "iris/4", detail="accuracy 0.9 > baseline 0.7")
     monkeypatch.setattr(audit_entries, "_champion_entries", lambda _: iter([entry]))
     monkeypatch.setattr(audit_command, "secret_outputs", lambda _: {"tracking_access": {}})
+    for module in (audit_entries, audit_store):
+        monkeypatch.setattr(module, "time", Mock(time=lambda: NOW - 60))
     record_action("dev", {}, "deleted by platform:keep", "dev", "3 runs of `iris`")
     stack = Mock(stack="dev")
     stack.name = "dev"
