@@ -263,6 +263,30 @@ def test_load_with_a_wrong_cluster_setting_names_it(overrides: dict[str, str], e
     assert all(part in message for part in expected), message
 
 
+ACCOUNT = '{"account_url": "https://a.example", "account_key": "a2V5"}'
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            {"platform:registry": '{"url": "https://harbor.example", "username": "ci", "password": "word"}'},
+            "platform:registry.url: infra:azure.registry makes a registry for this stack",
+        ),
+        (
+            {"platform:blobs": ACCOUNT},
+            "platform:blobs.account_url: infra:azure.storage makes an account for this stack",
+        ),
+    ],
+)
+def test_load_of_azure_with_a_second_registry_or_account_names_both(overrides: dict[str, str], expected: str) -> None:
+    assert expected in load_error(overrides, "managed")
+
+
+def test_load_with_an_account_elsewhere_leaves_the_port_of_the_emulator_free() -> None:
+    assert load_settings("dev", {"platform:tracking": '{"port": 10000}', "platform:blobs": ACCOUNT})
+
+
 CLUSTER_IPS = {
     "platform:tracking": {"service": "ClusterIP"},
     "platform:monitoring": {"service": "ClusterIP"},
