@@ -142,9 +142,12 @@ def test_door_with_an_address_of_metallb_sees_the_addresses_of_callers(graph: Gr
     assert "externalTrafficPolicy" not in graph.of("Service")["door"]["spec"]
 
 
-def test_only_the_door_reaches_the_start_page(graph: Graph) -> None:
-    (rule,) = graph.of("NetworkPolicy")["start-page"]["spec"]["ingress"]
-    assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "door"}}}]
+@pytest.mark.parametrize(("pods_reached", "names"), [("start-page", ["door"]), ("audit", ["door", "start-page"])])
+def test_only_pods_of_the_door_reach_the_start_page_and_the_audit_log(
+    graph: Graph, pods_reached: str, names: list[str]
+) -> None:
+    (rule,) = graph.of("NetworkPolicy")[pods_reached]["spec"]["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": name}}} for name in names]
 
 
 @pytest.mark.parametrize(
