@@ -13,6 +13,11 @@ from tests.sandbox import Sandbox
 RUNTIME, OLD = "v2.4.2-runc-v1.5.3", "v2.4.1-runc-v1.5.3"
 PROGRAMS = ("bin/containerd-shim-runc-v2", "sbin/runc", "bin/ctr", "bin/containerd")
 RESTART = "systemctl restart containerd"
+PACKAGES = """case "$*" in
+  *Status*) printf 'installed installed ' ;;
+  *) echo "containerd {version} runc 1.1.5" ;;
+esac"""
+"""What dpkg-query prints of the distribution's packages."""
 RECORD = "var/lib/mlplatform/container-runtime"
 PLUGINS = {
     "1.6.20": ("io.containerd.grpc.v1.cri", "sandbox_image"),
@@ -41,7 +46,7 @@ class Machine(Sandbox):
     def has_packages(self, version: str = "1.6.20") -> None:
         """Install the distribution's packages."""
         self.write("usr/bin/containerd", program(version)).chmod(0o755)
-        self.program("dpkg-query", f"echo containerd {version} runc 1.1.5")
+        self.program("dpkg-query", PACKAGES.format(version=version))
 
     def is_node(self) -> None:
         self.write("etc/kubernetes/kubelet.conf")
@@ -150,7 +155,9 @@ def test_settings_have_the_format_of_the_installed_version(machine: Machine, ver
     assert [path.endswith("/etc/containerd/certs.d") for path in registries] == [True]
 
 
-def test_distribution_installs_and_holds_missing_packages(machine: Machine) -> None:
+@pytest.mark.parametrize("state", ["exit 1", "echo config-files config-files"], ids=["missing", "removed"])
+def test_distribution_installs_and_holds_missing_packages(machine: Machine, state: str) -> None:
+    machine.program("dpkg-query", state)
     machine.write("usr/bin/containerd", program("1.6.20")).chmod(0o755)
     code, output = machine.install("distribution")
     assert code == 0, output
@@ -182,7 +189,7 @@ def test_distribution_is_updated_on_a_drained_node_only(machine: Machine, apt: s
     machine.is_node()
     version = machine.write("version", "1.6.20")
     machine.program("apt-get", apt.replace("VERSION", str(version)))
-    machine.program("dpkg-query", f"echo containerd $(cat {version}) runc 1.1.5")
+    machine.program("dpkg-query", PACKAGES.format(version=f"$(cat {version})"))
     code, output = machine.install("distribution", drained=drained)
     assert code == 0, output
     assert (logged in output) is (drained or not logged)

@@ -18,17 +18,30 @@ before=$(settings_digest || true)
 # Return 0 if pods may use the programs of this machine.
 in_use() { [ -f /etc/kubernetes/kubelet.conf ] && [ "${DRAINED-}" != true ]; }
 
+# Return 0 if both packages are installed. One that was removed keeps its settings and a version.
+has_packages() {
+  [ "$(dpkg-query -W -f '${db:Status-Status} ' containerd runc 2>/dev/null)" = "installed installed " ]
+}
+
 package_versions() { dpkg-query -W -f '${Package} ${Version} ' containerd runc; }
+
+# Replace the file $1 by standard input, at once.
+write_file() {
+  cat >"$1.new"
+  sync "$1.new"
+  mv "$1.new" "$1"
+}
 
 # Install the distribution's packages. On a drained node, update them; without a package source, they stay as they are.
 install_packages() {
   export DEBIAN_FRONTEND=noninteractive
   local before options=(-qq -o DPkg::Lock::Timeout=300)
-  if ! before=$(package_versions 2>/dev/null); then
+  if ! has_packages; then
     apt-get "${options[@]}" update
     # Docker's containerd.io conflicts with containerd: fail instead of removing it.
     apt-get "${options[@]}" install -y --no-remove --no-install-recommends containerd runc >/dev/null
   elif [ "${DRAINED-}" = true ]; then
+    before=$(package_versions)
     options+=(-o Acquire::http::Timeout=20 -o Acquire::Retries=1)
     if ! timeout 120 apt-get "${options[@]}" update >/dev/null ||
       ! apt-get "${options[@]}" -o Dpkg::Options::=--force-confold install -y --no-remove --only-upgrade \
@@ -43,9 +56,7 @@ install_packages() {
 
 write_record() {
   install -d -m 755 "${record%/*}"
-  printf '%s\n' "$1" >"$record.new"
-  sync "$record.new"
-  mv "$record.new" "$record"
+  write_file "$record" <<<"$1"
 }
 
 # Install the programs of the registry beside the distribution's packages, whose unit they replace.
@@ -68,7 +79,7 @@ install_from_registry() {
 }
 
 write_unit() {
-  cat >"$unit" <<UNIT
+  write_file "$unit" <<UNIT
 $mark
 [Unit]
 Description=Container runtime containerd
@@ -151,7 +162,7 @@ version=$(containerd --version | cut -d' ' -f3)
     1.*) settings_of_version_1 ;;
     *) settings_of_version_2 ;;
   esac
-} >/etc/containerd/config.toml
+} | write_file /etc/containerd/config.toml
 
 systemctl daemon-reload
 systemctl enable --quiet containerd
