@@ -16,7 +16,7 @@ from typing import Any
 
 from mlplatform.mlflow_server.proxied_artifacts import register_proxied_artifacts
 from mlplatform.mlflow_server.teams import SHARED, TEAMS_FILE
-from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, READER, is_program, set_up_person
+from mlplatform.mlflow_server.users import ADMINISTRATOR, DOOR_KEY, READER, has_set_password, set_up_person
 
 READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 SEARCH = "/search"
@@ -52,7 +52,7 @@ def authenticate_user() -> Any:
     else:
         login = authenticate_request_basic_auth()
         user = _user(login)
-        if user and os.environ.get(DOOR_KEY) and not is_program(user):
+        if user and os.environ.get(DOOR_KEY) and not has_set_password(user):
             return make_forbidden_response()
         program, _, teams = user.partition(".")
         reads_only = program == READER

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlplatform.mlflow_server.store_errors import EXISTS, MISSING, ignoring
@@ -50,9 +52,11 @@ def set_up_users(database_url: str, passwords: Mapping[str, str]) -> Any:
     return store
 
 
-def is_program(user: str) -> bool:
-    """Return True for a user of programs, whose password this program sets."""
-    return user in PASSWORDS or user.startswith(PROGRAMS)
+def has_set_password(user: str) -> bool:
+    """Return True for a user whose password this program sets, which is not one that a person made in MLflow."""
+    teams = json.loads(Path(os.environ[TEAMS_FILE]).read_text()) if TEAMS_FILE in os.environ else {}
+    program, _, team = user.partition(".")
+    return user in PASSWORDS or program in teams.get(team, {}).get("passwords", ())
 
 
 def set_up_person(store: Any, user: str, role: str, teams: Sequence[str]) -> bool:
@@ -60,7 +64,7 @@ def set_up_person(store: Any, user: str, role: str, teams: Sequence[str]) -> boo
 
     With teams, the person gets the rights of the role on what the teams own. Otherwise the role holds for everything.
     """
-    if is_program(user):
+    if user in PASSWORDS or user.startswith(PROGRAMS):
         return False
     with ignoring(EXISTS):
         store.create_user(user, secrets.token_urlsafe(32))
