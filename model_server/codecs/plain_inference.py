@@ -31,12 +31,12 @@ class PlainInference:
         self._check = reader.check_row if reader.names == [FEATURES] else reader.check_encoded
         self._shape = [1, len(reader.names)]
         self._identity = orjson.dumps(identity)[:-1]
-        self._tensors: list[tuple[bytes, bytes]] = []
+        tensors = []
         for output in outputs:
             head = {"name": output.name, "datatype": output.datatype, "shape": [1, *output.shape[1:]]}
-            # The value of a tensor [1] is no list.
-            before, after = (b"[", b"]}") if len(output.shape) == 1 else (b"", b"}")
-            self._tensors.append((orjson.dumps(head)[:-1] + b',"data":' + before, after))
+            data = b"[%b]" if len(output.shape) == 1 else b"%b"  # the value of a tensor [1] is no list
+            tensors.append(orjson.dumps(head)[:-1] + b',"data":' + data + b"}")
+        self._outputs = b',"outputs":[' + b",".join(tensors) + b"]}"
 
     def decode(self, body: bytes) -> tuple[list[float], str | None] | None:
         """Return the row and the id of a request; None if `InferenceRequest` has to decide."""
@@ -45,7 +45,8 @@ class PlainInference:
             (tensor,) = request["inputs"]
             name, datatype, shape, row = tensor["name"], tensor["datatype"], tensor["shape"], tensor["data"]
             request_id = request.get("id")
-            if shape != self._shape or {*map(type, shape)} != {int} or name != FEATURES or datatype not in FLOATS:
+            is_one = shape == self._shape and type(shape[0]) is type(shape[1]) is int
+            if not is_one or name != FEATURES or datatype not in FLOATS:
                 return None
             if type(row[0]) is list:
                 (row,) = row
@@ -60,6 +61,4 @@ class PlainInference:
     def encode(self, outputs: RowOutputs, request_id: str | None) -> bytes:
         """Return the response with the outputs for a row."""
         members = b"" if request_id is None else b',"id":' + orjson.dumps(request_id)
-        texts = zip(self._tensors, map(orjson.dumps, outputs), strict=True)
-        tensors = [before + data + after for (before, after), data in texts]
-        return self._identity + members + b',"outputs":[' + b",".join(tensors) + b"]}"
+        return self._identity + members + self._outputs % tuple(map(orjson.dumps, outputs))

@@ -19,7 +19,7 @@ from model_server.model.contributions import MISSING_SHARE, Contributions, NoCon
 from model_server.model.forest_cells import ForestCells
 from model_server.model.forest_formulas import ForestFormulas
 from model_server.model.model_package import ModelPackage, ModelSignature
-from model_server.model.prediction_task import Array, PredictionTask, kept_answers, task_of
+from model_server.model.prediction_task import Array, kept_answers, task_of
 from model_server.model.quickscorer import QuickScorer
 from model_server.model.row_session import MOST_SECONDS, RowSession
 from model_server.model.voting_forest import load_forest
@@ -79,7 +79,7 @@ class Model:
         self._batches: ForestCells | ForestFormulas | None = None
         self._use_forest(package.onnx, features)
         self._row_session = None if self._scorer else self._checked_row_session()
-        self.encode_answer: Callable[..., bytes] = partial(_encode_answer, self.task, self.about)
+        self.encode_answer: Callable[..., bytes] = partial(_encode_answer, self.task.encode, orjson.dumps(self.about))
         if self._scorer:
             # The answers of a forest repeat: it has one for each division of its trees' votes among the classes.
             self.encode_answer = lru_cache(kept_answers(len(self.signature.classes)))(self.encode_answer)
@@ -104,7 +104,8 @@ class Model:
         if self._scorer is None:
             outputs = (self._row_session.predict if self._row_session else self._run_row)(inputs)
             last = outputs[-1]
-            if not all(map(math.isfinite, last if type(last) is list else [last])):
+            # A sum of finite float32 values is finite, because Python adds in float64.
+            if not math.isfinite(sum(last) if type(last) is tuple else last):
                 raise FloatingPointError(NOT_FINITE)
             return outputs, inputs
         rounded: Sequence[float] = self._float32_row.unpack(inputs)
@@ -139,7 +140,7 @@ class Model:
     def _run_row(self, inputs: bytes) -> RowOutputs:
         """Predict a row, given as the bytes of float32 [features]."""
         arrays = self._run(np.frombuffer(inputs, np.float32)[np.newaxis])
-        return tuple([array[0].tolist() for array in arrays])
+        return tuple([tuple(array[0].tolist()) if array.ndim > 1 else array[0].item() for array in arrays])
 
     def _checked_row_session(self) -> RowSession | None:
         """Return a session for single rows, if it is fast and predicts the same as ONNX Runtime's Python interface."""
@@ -193,8 +194,8 @@ class Model:
             self.task.check(len(batch), self._run(np.array(batch, dtype=np.float32)))
 
 
-def _encode_answer(task: PredictionTask, about: dict[str, str], *outputs: Any) -> bytes:
-    return orjson.dumps(task.answer(*outputs) | about)
+def _encode_answer(encode: Callable[..., bytes], about: bytes, *outputs: Any) -> bytes:
+    return encode(*outputs)[:-1] + b"," + about[1:]
 
 
 def _nan_as_infinity(row: Sequence[float]) -> list[float]:

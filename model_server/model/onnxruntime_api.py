@@ -37,7 +37,14 @@ STATUS_FUNCTIONS: dict[str, tuple[int, tuple[Any, ...]]] = {
     "BindOutput": (137, (c_void_p, c_char_p, c_void_p)),
 }
 """Position and arguments of functions that return a status."""
-RELEASE_FUNCTIONS = {"Status": 93, "MemoryInfo": 94, "Session": 95, "Value": 96, "SessionOptions": 100, "IoBinding": 135}
+RELEASE_FUNCTIONS = {
+    "Status": 93,
+    "MemoryInfo": 94,
+    "Session": 95,
+    "Value": 96,
+    "SessionOptions": 100,
+    "IoBinding": 135,
+}
 """Position of the function that releases an object."""
 FATAL = 4
 """Level of messages: errors are returned, and everything else would repeat what the Python interface logs."""

@@ -43,7 +43,9 @@ class Classification:
         self.about: dict[str, str] = {}
         count = len(signature.classes)
         self._key = struct.Struct(f"=q{count}f")
-        self._encoded = lru_cache(kept_answers(count))(partial(_encode, self._target, self._classes, self._key))
+        self.encode = _AnswerEncoder(signature.target, signature.classes)
+        """Function that returns `answer` in JSON."""
+        self._encoded = lru_cache(kept_answers(count))(partial(_encode, self.encode, self._key))
         self.outputs = (OutputTensor("label", "INT64", [-1]), OutputTensor("probabilities", "FP32", [-1, count]))
 
     def check(self, rows: int, arrays: Sequence[Array]) -> None:
@@ -58,9 +60,10 @@ class Classification:
         if not np.isfinite(probabilities).all() or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
             raise ModelRefused("its probabilities are not finite numbers that add up to 1")
 
-    def answer(self, label: int, probabilities: list[float]) -> dict[str, Any]:
+    def answer(self, label: int, probabilities: Sequence[float]) -> dict[str, Any]:
         """Return the class index, the class, and the probability of each class."""
-        return _answer(self._target, self._classes, label, probabilities)
+        named = dict(zip(self._classes, probabilities, strict=True))
+        return {"class_index": label, self._target: self._classes[label], "probabilities": named}
 
     def answers(self, labels: Array, probabilities: Array) -> list[orjson.Fragment]:
         """Return the answer of each row as JSON; recent answers are not encoded again."""
@@ -97,10 +100,14 @@ class Regression:
         if not np.isfinite(value).all():
             raise ModelRefused("its values are not finite numbers")
 
-    def answer(self, values: list[float]) -> dict[str, Any]:
+    def answer(self, values: Sequence[float]) -> dict[str, Any]:
         """Return the value of each target as the shortest decimal of the float32: 5.1, not 5.099999904632568."""
         (answer,) = self.answers(np.array([values], np.float32))
         return answer
+
+    def encode(self, values: Sequence[float]) -> bytes:
+        """Return `answer` in JSON."""
+        return orjson.dumps(self.answer(values))
 
     def answers(self, values: Array) -> list[dict[str, Any]]:
         """Return the answer of each row."""
@@ -136,6 +143,10 @@ class AnomalyDetection:
         (answer,) = self.answers(np.array([anomaly]), np.array([score], np.float32))
         return answer
 
+    def encode(self, anomaly: bool, score: float) -> bytes:
+        """Return `answer` in JSON."""
+        return orjson.dumps(self.answer(anomaly, score))
+
     def answers(self, anomalies: Array, scores: Array) -> list[dict[str, Any]]:
         """Return the answer of each row."""
         rows = zip(anomalies.tolist(), _short_decimals(scores), strict=True)
@@ -158,17 +169,22 @@ TASKS: dict[str, type[PredictionTask]] = {
 }
 
 
-def _answer(target: str, classes: Sequence[str], label: int, probabilities: Sequence[float]) -> dict[str, Any]:
-    return {
-        "class_index": label,
-        target: classes[label],
-        "probabilities": dict(zip(classes, probabilities, strict=True)),
-    }
+class _AnswerEncoder:
+    """Encoder of the answers of a classification, in which only numbers differ between the answers of a class."""
+
+    def __init__(self, target: str, classes: Sequence[str]) -> None:
+        self._heads = [orjson.dumps({"class_index": label, target: name})[:-1] for label, name in enumerate(classes)]
+        named = b",".join(orjson.dumps(name).replace(b"%", b"%%") + b":%b" for name in classes)
+        self._tail = b',"probabilities":{' + named + b"}}"
+
+    def __call__(self, label: int, probabilities: Sequence[float]) -> bytes:
+        numbers = orjson.dumps(probabilities)[1:-1].split(b",")
+        return self._heads[label] + self._tail % tuple(numbers)
 
 
-def _encode(target: str, classes: Sequence[str], outputs: struct.Struct, key: bytes) -> orjson.Fragment:
+def _encode(encode: _AnswerEncoder, outputs: struct.Struct, key: bytes) -> orjson.Fragment:
     label, *probabilities = outputs.unpack(key)
-    return orjson.Fragment(orjson.dumps(_answer(target, classes, label, probabilities)))
+    return orjson.Fragment(encode(label, probabilities))
 
 
 def kept_answers(classes: int) -> int:

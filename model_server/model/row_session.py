@@ -85,7 +85,7 @@ class RowSession:
 class _Tensor:
     """A tensor [1, columns...] in fixed memory.
 
-    `read` returns its values as a list; the only value of a tensor [1] stands alone.
+    `read` returns its values; the only value of a tensor [1] stands alone.
     """
 
     def __init__(self, api: Api, created: ExitStack, memory: c_void_p, datatype: str, shape: Sequence[int]) -> None:
@@ -104,7 +104,7 @@ class _Tensor:
             kind,
         )
         unpack = partial(layout.unpack_from, self.memory)
-        self.read: Callable[[], Any] = (lambda: unpack()[0]) if len(shape) == 1 else (lambda: list(unpack()))
+        self.read: Callable[[], Any] = (lambda: unpack()[0]) if len(shape) == 1 else unpack
 
 
 def _has_bodies(model: ModelProto) -> bool:
