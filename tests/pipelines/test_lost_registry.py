@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from pulumi.output import Unknown
+from pulumi.output import UNKNOWN
 
 from infra.dynamic_provider import UserError
 from workloads.engines.base import RunResult, RunState
@@ -64,7 +64,7 @@ def update_champion(state: dict[str, Any]) -> dict[str, Any]:
     return dict(_ChampionProvider().update(MODEL, state, {"access": state["access"], **CHAMPION}).outs or {})
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", Unknown()])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", UNKNOWN])
 def test_diff_of_a_run_with_an_unavailable_registry_changes_nothing(url: Any) -> None:
     assert run_changes(url, "1") is False
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pulumi
 import pytest
 from mlplatform import blob_store
-from pulumi.output import Unknown
+from pulumi.output import UNKNOWN
 
 from settings.paths import VERSIONS
 from tests.stand_ins import Answering, answering
@@ -44,7 +44,7 @@ def test_diff_of_a_blob_in_an_unavailable_account_changes_nothing() -> None:
 
 
 def test_diff_of_a_blob_in_an_account_that_the_preview_does_not_know_is_a_change() -> None:
-    assert blob_changes("http://127.0.0.1:1/datasets", Unknown()) is True
+    assert blob_changes("http://127.0.0.1:1/datasets", UNKNOWN) is True
 
 
 def test_azurite_uses_the_version_of_versions_toml_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

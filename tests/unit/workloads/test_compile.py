@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from mlplatform.engine_config import EmbeddedEngineConfig, engine_inputs
-from pulumi.output import Unknown
+from pulumi.output import UNKNOWN
 
 from settings.paths import PROJECT
 from workloads.runs.compile import compile_pipeline
@@ -113,5 +113,5 @@ def test_package_that_another_one_replaces_is_deleted(tmp_path: Path) -> None:
 
 def test_diff_of_a_package_with_an_image_that_the_preview_does_not_know_is_a_change() -> None:
     state: dict[str, Any] = {"pipeline": "iris-local", "image": "steps@sha256:1", "retries": 0.0, "sources": "a"}
-    diff = _CompiledPipelineProvider().diff("iris-local", state | {"sha256": "b"}, state | {"image": Unknown()})
+    diff = _CompiledPipelineProvider().diff("iris-local", state | {"sha256": "b"}, state | {"image": UNKNOWN})
     assert diff.changes is True

@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 import pytest
-from pulumi.output import Unknown
+from pulumi.output import UNKNOWN
 
 from infra.dynamic_provider import UserError
 from workloads.runs.arguments import resolve_arguments
@@ -39,7 +39,7 @@ def test_resolve_arguments_with_a_number_keeps_its_text(kind: str, passed: Any, 
 
 
 def test_resolve_arguments_with_an_unknown_value_of_the_platform_keeps_it() -> None:
-    unknown = Unknown()
+    unknown = UNKNOWN
     declared = {"p": {"parameterType": "STRING"}}
     assert resolve_arguments("some", declared, {}, {"p": unknown}) == {"p": unknown}
 
