@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ PYTHON = str(Path(sys.prefix).resolve() / "bin" / "python")
 START_SECONDS = 300
 """A busy computer starts MLflow in minutes. A process that ends fails at once."""
 TAIL_LINES = 12
+RECORD = ".process.json"
+"""End of the names of the files that record the processes of a stack."""
 
 
 class _ProcessProvider(DynamicProvider):
@@ -40,8 +42,9 @@ class _ProcessProvider(DynamicProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Restart the process with the new inputs; if it is not ready, start it with the old inputs and fail."""
-        if any_changed(_olds, _news, ("host", "port")):
-            _require_free(_news["host"], int(_news["port"]), _news["name"], _news["setting"])
+        port = int(_news["port"])
+        if any_changed(_olds, _news, ("host", "port")) and not _predecessor(Path(_news["data"]), port):
+            _require_free(_news["host"], port, _news["name"], _news["setting"])
         _process_group(Path(_olds["data"])).stop()
         try:
             return UpdateResult(_news | _start(_news))
@@ -79,7 +82,8 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
 
     Raises (as a failed resource):
         UserError: the port is taken, or the process ended or did not answer within 300 s; with its last log lines.
-            After an update, the process with the old inputs runs again.
+            After an update, the process with the old inputs runs again, and so does a process of the stack that had
+            the port before.
     """
 
     pid: pulumi.Output[int]
@@ -118,7 +122,11 @@ class LocalProcess(Resource, module="infra", name="LocalProcess"):
 
 
 def _process_group(data: Path) -> ProcessGroup:
-    return ProcessGroup(data.parent / f"{data.name}.process.json")
+    return ProcessGroup(data.parent / f"{data.name}{RECORD}")
+
+
+def _log(data: Path) -> Path:
+    return data.parent / f"{data.name}.log"
 
 
 def _digest(props: dict[str, Any]) -> str:
@@ -133,17 +141,40 @@ def _start(props: dict[str, Any]) -> dict[str, Any]:
     data.chmod(0o700)  # MLflow's database and files have no other protection here
     group = _process_group(data)
     group.stop()
-    _require_free(props["host"], port, props["name"], props["setting"])
-    log = data.parent / f"{data.name}.log"
-    environment = inherited_environment(props["environment"])
-    process = group.start(props["command"], cwd=data, env=environment, log=log, digest=_digest(props))
+    predecessor = _predecessor(data, port)
+    resume = _suspend(predecessor, port) if predecessor else lambda: None
     url = f"http://{props['host']}:{port}"
     try:
-        _wait_until_ready(process, url + props["ready_path"], props["name"], log)
+        _require_free(props["host"], port, props["name"], props["setting"])
+        environment = inherited_environment(props["environment"])
+        process = group.start(props["command"], cwd=data, env=environment, log=_log(data), digest=_digest(props))
+        _wait_until_ready(process, url + props["ready_path"], props["name"], _log(data))
     except BaseException:
         group.stop()
+        resume()
         raise
     return {"pid": process.pid, "url": url}
+
+
+def _predecessor(data: Path, port: int) -> Path | None:
+    """Return the data folder of another process of the stack that listens on a port, None without one.
+
+    Settings have each port once, so that process moves to another port or is deleted by the same `up`.
+    """
+    folders = (record.with_name(record.name.removesuffix(RECORD)) for record in data.parent.glob(f"*{RECORD}"))
+    return next((each for each in folders if each != data and _process_group(each).listens(port)), None)
+
+
+def _suspend(data: Path, port: int) -> Callable[[], None]:
+    """Stop another process of the stack, and return a function that starts it again and waits until it listens."""
+    group = _process_group(data)
+    start = group.suspend(_log(data))
+
+    def resume() -> None:
+        start()
+        poll(lambda: group.listens(port) or group.leader() is None or None, timeout=START_SECONDS, interval=0.1)
+
+    return resume
 
 
 def _restore(olds: dict[str, Any]) -> str:

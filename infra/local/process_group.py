@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,25 @@ class ProcessGroup:
                 survivor.kill()
         psutil.wait_procs(survivors, timeout=STOP_SECONDS)
         self.record.unlink(missing_ok=True)
+
+    def listens(self, port: int) -> bool:
+        """Return True if a process of the session listens on the port."""
+        for member in self._members():
+            with suppress(psutil.Error):
+                connections = member.net_connections("tcp")
+                if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections):
+                    return True
+        return False
+
+    def suspend(self, log: Path) -> Callable[[], object]:
+        """Stop the running program, and return a function that starts it again with its output in the file `log`."""
+        leader, digest = self.leader(), self._recorded().get("digest", "")
+        if leader is None:
+            self.stop()
+            return lambda: None
+        command, cwd, env = leader.cmdline(), Path(leader.cwd()), leader.environ()
+        self.stop()
+        return lambda: self.start(command, cwd=cwd, env=env, log=log, digest=digest)
 
     def _recorded(self) -> dict[str, Any]:
         try:

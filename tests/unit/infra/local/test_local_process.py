@@ -120,3 +120,50 @@ def test_update_to_a_taken_port_fails_before_the_old_process_stops(running: dict
             _ProcessProvider().update("some-server", running, news)
     assert response(running) == "old"
     assert psutil.pid_exists(running["pid"])
+
+
+@pytest.fixture
+def successor(running: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Return the inputs of another process of the stack, which gets the port of the running one."""
+    inputs = {name: value for name, value in running.items() if name not in ("pid", "url")}
+    environment = {"STATUS": "200", "VERSION": "successor"}
+    return inputs | {"name": "other-server", "data": str(tmp_path / "other"), "environment": environment}
+
+
+def test_create_at_the_port_of_a_process_of_the_stack_replaces_it(
+    running: dict[str, Any], successor: dict[str, Any]
+) -> None:
+    """Settings have each port once: the process that has the port gets another one, or is deleted afterwards."""
+    provider = _ProcessProvider()
+    state = provider.create(successor).outs or {}
+    assert response(state) == "successor"
+    provider.delete("some-server", running)
+    assert response(state) == "successor"
+    provider.delete("other-server", state)
+
+
+def test_create_that_fails_at_the_port_of_a_process_of_the_stack_starts_that_one_again(
+    running: dict[str, Any], successor: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match="other-server ended with code 3 at its start"):
+        _ProcessProvider().create(successor | {"command": [sys.executable, "-c", "raise SystemExit(3)"]})
+    assert response(running) == "old"
+    assert _ProcessProvider().read("some-server", running).id == "some-server"
+
+
+def test_update_of_two_processes_exchanges_their_ports(running: dict[str, Any], successor: dict[str, Any]) -> None:
+    provider, port = _ProcessProvider(), free_port()
+    command = successor["command"]
+    state = provider.create(successor | {"port": port, "command": [*command[:-1], str(port)]}).outs or {}
+    moved = provider.update("other-server", state, state | {"port": running["port"], "command": command}).outs or {}
+    old = provider.update("some-server", running, running | {"port": port, "command": state["command"]}).outs or {}
+    assert (response(moved), response(old)) == ("successor", "old")
+    provider.delete("other-server", moved)
+
+
+def test_create_at_the_port_of_another_stack_is_refused(
+    running: dict[str, Any], successor: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="other-server cannot listen on port"):
+        _ProcessProvider().create(successor | {"data": str(tmp_path / "another-stack" / "other")})
+    assert response(running) == "old"
