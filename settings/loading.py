@@ -81,25 +81,34 @@ def merged_settings(committed: Mapping[str, Any], overrides: Mapping[str, str]) 
 
 def _committed(file: Path) -> dict[str, Any]:
     """Return the mapping `config` of a stack file, {} if the file does not exist."""
-    return parse_stack_file(file.name, file.read_text()) if file.is_file() else {}
+    return parse_stack_file(file.name, file.read_bytes()) if file.is_file() else {}
 
 
-def parse_stack_file(name: str, text: str) -> dict[str, Any]:
+def parse_stack_file(name: str, text: str | bytes) -> dict[str, Any]:
     """Return the mapping `config` in the text of a stack file.
 
     Raises:
         SettingsError: the text is no stack file; `name` is in the message.
     """
-    try:
-        content = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"see line {mark.line + 1}, column {mark.column + 1}" if mark else "a character is not allowed"
-        raise SettingsError(f"{name} is not YAML: {place}") from None
+    content = parse_yaml(name, text)
     config = content.get("config") if isinstance(content, dict) else None
     if not isinstance(config, dict):
         raise SettingsError(f"{name}: expected a mapping named config, as in any Pulumi stack file")
     return config
+
+
+def parse_yaml(name: str, text: str | bytes) -> Any:
+    """Return the content of the YAML in a file, None for an empty one.
+
+    Raises:
+        SettingsError: the text is not YAML; `name` and the place are in the message.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"see line {mark.line + 1}, column {mark.column + 1}" if mark else "a character is not allowed"
+        raise SettingsError(f"{name} is not YAML: {place}") from None
 
 
 def _parse_override(value: str) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from infra.errors import UserError
 from infra.local.process_group import ProcessGroup
+from settings.errors import SettingsError
 from tools.bootstrap import paths, stacks
 from tools.bootstrap.console import SetupError, log_message
 from tools.cli import backend
@@ -33,7 +34,7 @@ from tools.cli.summary import summary, wrapped
 from tools.cli.terminal.pipe_output import tolerate_lost_readers
 from tools.cli.written_settings import written_setting
 
-FAILURES = (stacks.UnknownStack, StackBusy, PulumiError, AccessError, BackupError, SetupError, UserError)
+FAILURES = (stacks.UnknownStack, StackBusy, PulumiError, AccessError, BackupError, SetupError, UserError, SettingsError)
 """Errors whose message is for the user."""
 KEEP = "platform:keep"
 OPTIONS = ("--yes", "--skip-preview", "--suppress-permalink=true")

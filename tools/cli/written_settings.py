@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
+from settings.loading import parse_yaml
 from tools.bootstrap.paths import PROJECT
 
 
@@ -14,11 +13,14 @@ def written_setting(stack: str, key: str) -> Any:
 
     Returns:
         None if neither file has the setting.
+
+    Raises:
+        SettingsError: a file is not YAML.
     """
     name = stack.rpartition("/")[2]  # without organization and project
     for folder in (PROJECT / ".stacks", PROJECT):
         file = folder / f"Pulumi.{name}.yaml"
-        content = yaml.safe_load(file.read_text()) if file.is_file() else None
+        content = parse_yaml(str(file.relative_to(PROJECT)), file.read_bytes()) if file.is_file() else None
         config = content.get("config") if isinstance(content, dict) else None
         if isinstance(config, dict) and key in config:
             return config[key]

@@ -19,10 +19,12 @@ from typing import Any, ClassVar
 import psutil
 import pytest
 
+from settings.errors import SettingsError
 from tests.stand_ins import Answering, answering
 from tests.waiting import until
 from tools.bootstrap import paths
-from tools.cli import backend, stale_locks
+from tools.cli import backend, stale_locks, written_settings
+from tools.cli.__main__ import FAILURES
 from tools.cli.stale_locks import PROJECT_NAME, StackBusy, recorded, remove_stale_locks
 from tools.cli.summary import WIDTH, summary
 
@@ -382,6 +384,18 @@ class TestCommands:
         finished = run_cli("down", "--stack", "dev")
         assert finished.returncode == 1
         assert "no stack named 'dev' found; it was never brought up here; run `make up STACK=dev`" in finished.stderr
+
+    @pytest.mark.parametrize(
+        ("text", "place"), [("config:\n\tplatform:x: 1\n", "see line 2, column 1"), ("\xff", "a chara")]
+    )
+    def test_stack_file_that_is_no_yaml_is_an_error_with_its_place(
+        self, text: str, place: str, pulumi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(written_settings, "PROJECT", tmp_path)
+        (tmp_path / "Pulumi.dev.yaml").write_bytes(text.encode("latin-1"))
+        with pytest.raises(SettingsError, match=rf"^Pulumi\.dev\.yaml is not YAML: {place}"):
+            written_settings.written_setting("dev", "infra:cluster")
+        assert SettingsError in FAILURES
 
     def test_interrupt_is_handled_by_pulumi(self, pulumi: Path) -> None:
         trap = (

@@ -65,7 +65,7 @@ def free_subnet(used: Iterable[str], taken: Iterable[str]) -> ipaddress.IPv4Netw
 def next_settings(pulumi: Pulumi) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the settings that the next `up` of a stack takes, and the names of the secret ones."""
     file = PROJECT / f"Pulumi.{pulumi.name}.yaml"
-    committed = parse_stack_file(file.name, file.read_text()) if file.is_file() else {}
+    committed = parse_stack_file(file.name, file.read_bytes()) if file.is_file() else {}
     config = pulumi_config(pulumi)
     written = merged_settings(committed, {name: value["value"] for name, value in config.items()})
     return written, frozenset(name for name, value in config.items() if value.get("secret"))
