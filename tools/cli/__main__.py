@@ -7,12 +7,10 @@ Further arguments are Pulumi's too (`up --target ...`).
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from infra.errors import UserError
 from infra.local.process_group import ProcessGroup
@@ -25,7 +23,7 @@ from tools.cli.cluster_access import AccessError, kubectl, public_outputs, secre
 from tools.cli.door_commands import revoke, token, tokens, trust, user
 from tools.cli.forwarded_pages import pages
 from tools.cli.kubernetes_plugin import require_kubernetes_plugin
-from tools.cli.previews.dependency_graph import mermaid, replace_diagram
+from tools.cli.previews.dependency_graph import picture
 from tools.cli.previews.preview import preview
 from tools.cli.previews.preview_report import report
 from tools.cli.pulumi_command import Pulumi, PulumiError
@@ -37,6 +35,7 @@ from tools.cli.written_settings import written_setting
 FAILURES = (stacks.UnknownStack, StackBusy, PulumiError, AccessError, BackupError, SetupError, UserError, SettingsError)
 """Errors whose message is for the user."""
 KEEP = "platform:keep"
+WITHOUT_ARGUMENTS = ("env", "pages", "status", "tokens", "trust")
 OPTIONS = ("--yes", "--skip-preview", "--suppress-permalink=true")
 
 
@@ -48,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     options, more = parser.parse_known_args(arguments)
     if more[:1] == ["--"]:
         del more[0]
+    if more and options.command in WITHOUT_ARGUMENTS:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     os.environ.update(backend.proxy_exceptions(os.environ))
     try:
         if options.command != "env":
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     except FAILURES as error:
         log_message(f"Error: {error}")
         return 1
+    except KeyboardInterrupt:
+        log_message("Interrupted. Run the same command again to continue.")
+        return 130
 
 
 def _run(pulumi: Pulumi, command: str, *arguments: str) -> int:
@@ -133,20 +137,6 @@ def _print_section(heading: str, lines: Iterable[str]) -> None:
     """Print a section of a preview's report as its lines appear; nothing without lines."""
     for number, line in enumerate(lines):
         print(f"- {line}" if number else f"\n### {heading}\n\n- {line}", flush=True)
-
-
-def _picture(pulumi: Pulumi, more: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="make picture", allow_abbrev=False)
-    parser.add_argument("--page", type=Path, help="replace the diagram of a Markdown page instead of printing one")
-    options, more = parser.parse_known_args(more)
-    require_kubernetes_plugin(pulumi)
-    pulumi.output("stack", "select", "--create")
-    diagram = mermaid(json.loads(pulumi.output("preview", "--json", *more)))
-    if options.page:
-        options.page.write_text(replace_diagram(options.page.read_text(), diagram))
-    else:
-        print(diagram, end="")
-    return 0
 
 
 def _refresh(pulumi: Pulumi, more: list[str]) -> int:
@@ -263,7 +253,7 @@ def _prune(pulumi: Pulumi, more: list[str]) -> int:
 COMMANDS: dict[str, Callable[[Pulumi, list[str]], int]] = {
     "up": _up,
     "preview": _preview,
-    "picture": _picture,
+    "picture": picture,
     "refresh": _refresh,
     "down": _down,
     "outputs": _outputs,

@@ -397,6 +397,39 @@ class TestCommands:
             written_settings.written_setting("dev", "infra:cluster")
         assert SettingsError in FAILURES
 
+    @pytest.mark.parametrize("page", [None, "# No diagram\n"])
+    def test_picture_for_a_page_without_a_diagram_names_it(
+        self, page: str | None, pulumi: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "page.md"
+        if page:
+            file.write_text(page)
+        finished = run_cli("picture", "--stack", "dev", "--page", str(file))
+        assert finished.returncode == 2
+        assert f"--page {file} is no Markdown page with a Mermaid diagram" in finished.stderr
+        assert "Traceback" not in finished.stderr
+
+    @pytest.mark.parametrize("command", ["status", "env", "tokens", "trust", "pages"])
+    def test_command_without_arguments_rejects_one(self, command: str, pulumi: Path) -> None:
+        finished = run_cli(command, "--stack", "dev", "--jsn")
+        assert finished.returncode == 2
+        assert "unrecognized arguments: --jsn" in finished.stderr
+
+    def test_interrupt_of_a_command_that_is_not_pulumis_ends_it_with_one_line(self, pulumi: Path) -> None:
+        (pulumi / "behavior").write_text("sleep 60")
+        command = subprocess.Popen(
+            [*CLI, "history", "--stack", "dev"],
+            cwd=paths.PROJECT,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        until((pulumi / "calls").exists)
+        os.killpg(command.pid, signal.SIGINT)
+        _, output = command.communicate(timeout=60)
+        assert command.returncode == 130
+        assert output.strip() == "Interrupted. Run the same command again to continue."
+
     def test_interrupt_is_handled_by_pulumi(self, pulumi: Path) -> None:
         trap = (
             f'[ "$1" = up ] || exit 0\ntrap "sleep 1; exit 9" INT\ntouch {pulumi}/started\nwhile :; do sleep 0.1; done'

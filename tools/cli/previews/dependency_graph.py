@@ -6,14 +6,19 @@ engine records the source line of each resource, which names the function. The d
 
 from __future__ import annotations
 
+import argparse
 import ast
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tools.bootstrap.paths import PROJECT
+from tools.cli.kubernetes_plugin import require_kubernetes_plugin
+from tools.cli.pulumi_command import Pulumi
 
 COMPOSERS = (
     r"__main__\.py:.*",
@@ -77,6 +82,27 @@ def transitive_reduction(arrows: Arrows) -> Arrows:
         if _is_reachable(kept - {arrow}, *arrow):
             kept.remove(arrow)
     return kept
+
+
+def picture(pulumi: Pulumi, arguments: Sequence[str]) -> int:
+    """Print the diagram of a stack, or write it into a Markdown page, and return the exit code.
+
+    Raises:
+        PulumiError: The preview failed.
+    """
+    parser = argparse.ArgumentParser(prog="make picture", allow_abbrev=False)
+    parser.add_argument("--page", type=Path, help="replace the diagram of a Markdown page instead of printing one")
+    options, more = parser.parse_known_args(arguments)
+    if options.page and not (options.page.is_file() and DIAGRAM.search(options.page.read_text())):
+        parser.error(f"--page {options.page} is no Markdown page with a Mermaid diagram")
+    require_kubernetes_plugin(pulumi)
+    pulumi.output("stack", "select", "--create")
+    diagram = mermaid(json.loads(pulumi.output("preview", "--json", *more)))
+    if options.page:
+        options.page.write_text(replace_diagram(options.page.read_text(), diagram))
+    else:
+        print(diagram, end="")
+    return 0
 
 
 def replace_diagram(page: str, diagram: str) -> str:
