@@ -127,7 +127,7 @@ def refresh_files(client: KubernetesClient) -> None:
 
 
 def _pods(client: KubernetesClient) -> list[str]:
-    """Return the names of the pods that neither end nor have ended. A node keeps the object of a pod that it evicted."""
+    """Return the names of the pods that neither end nor have ended: the object of an evicted pod stays."""
     selector = ",".join(f"{name}={value}" for name, value in PODS.items())
     pods = client.retry(lambda: client.core.list_namespaced_pod(NAMESPACE, label_selector=selector)).items
     return [

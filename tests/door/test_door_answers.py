@@ -72,7 +72,8 @@ def test_page_of_another_site_reads_no_answer(
     for method in ("GET", "OPTIONS"):
         asked = {"Origin": origin, "Access-Control-Request-Method": "GET"}
         answer = editor.request(method, door.url + path, headers=asked)
-        assert not {"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"} & {name.title() for name in answer.headers}
+        for allowed in ("Origin", "Credentials"):
+            assert f"Access-Control-Allow-{allowed}" not in answer.headers
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT"])

@@ -85,7 +85,8 @@ def test_door_says_which_settings_it_serves_after_they_changed_while_it_read_the
     files = folder / "changing"
     with_getent(files, monkeypatch)
     with running_door(files, DoorSettings(host=HOST), f"http://{HOST}:1", {}) as door:
-        (files / "new.conf").write_text("location = /door/changed { return 204; }\n" + (files / "routes.conf").read_text())
+        routes = (files / "routes.conf").read_text()
+        (files / "new.conf").write_text(f"location = /door/changed {{ return 204; }}\n{routes}")
         (files / "new.conf").rename(files / "next.conf")  # the next lookup makes it the file of routes
         until(lambda: not (files / "next.conf").exists(), what="the change")
         until(lambda: served(door) == {"files": settings_digest(door), "unknown": 0}, what="the changed settings")
