@@ -38,7 +38,8 @@ else:
     hub = [notebook_servers(settings.platform.notebooks, platform)] if settings.platform.notebooks else []
     deployed = deploy(settings, platform)
     if door := platform.door:
-        ServedFiles(provisioned.cluster, door.files, [door, *platform.run_after, *hub, *deployed.servers])
+        behind = [*platform.run_after, *platform.pages, *hub, *deployed.servers]
+        ServedFiles(provisioned.cluster, door.files, [door, *behind])
     access = platform.tracking.access
     outputs = {
         **provisioned.outputs,

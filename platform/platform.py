@@ -70,6 +70,7 @@ class Platform:
     Args:
         engine: configuration of the pipeline engine.
         run_after: resources that each run waits for.
+        pages: services with pages that no run waits for.
         steps_tracking_url: the address of MLflow for the steps of a run.
         directory: the folder of this computer for the data of this stack.
         target: the cluster for services; None if services are processes of this computer.
@@ -94,6 +95,7 @@ class Platform:
     steps_image: pulumi.Output[str] | None = None
     monitoring: Monitoring | None = None
     outputs: Mapping[str, pulumi.Input[Any]] = field(default_factory=dict)
+    pages: Sequence[pulumi.Resource] = ()
     door: Door | None = None
     teams: Mapping[str, Team] = field(default_factory=dict)
     notebooks: NotebookAccess | None = None
@@ -146,16 +148,13 @@ def cluster_platform(
     blobs = _data_sets(settings.blobs, provisioned, directory)
     engine: EngineConfig[pulumi.Input[str]]
     outputs: Mapping[str, pulumi.Input[Any]] = {}
+    pages: list[pulumi.Resource] = []
     spaces: Mapping[str, Team] = {}
     egress, with_notebooks = step_egress(cluster, settings.egress), settings.notebooks is not None
     if settings.pipelines == "kubeflow":
         kubeflow = KubeflowPipelines(settings.kubeflow, cluster, registry, libraries, directory, stack, egress)
-        engine, run_after, steps_image, outputs = (
-            kubeflow.engine,
-            kubeflow.run_after,
-            kubeflow.steps_image,
-            kubeflow.outputs,
-        )
+        engine, run_after, steps_image = kubeflow.engine, kubeflow.run_after, kubeflow.steps_image
+        outputs, pages = kubeflow.outputs, [kubeflow]
     else:
         job, run_after = job_engine(cluster, registry, libraries, directory, egress)
         engine, steps_image = job, None
@@ -175,6 +174,7 @@ def cluster_platform(
         target=ClusterTarget(cluster, registry, door=door is not None),
         steps_image=steps_image,
         outputs=outputs,
+        pages=pages,
         teams=spaces,
         notebooks=_notebook_access(egress) if with_notebooks else None,
         s3=settings.s3,
@@ -220,6 +220,7 @@ def _with_monitoring(platform: Platform, settings: PlatformSettings) -> Platform
         target=replace(platform.target, monitored=True),
         monitoring=prometheus,
         outputs={**platform.outputs, **prometheus.outputs},
+        pages=[*platform.pages, prometheus],
     )
 
 

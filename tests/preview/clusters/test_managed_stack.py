@@ -63,6 +63,7 @@ def test_preview_with_settings_for_missing_features_installs_them(make: Callable
 def states(make: Callable[..., Stack]) -> dict[str, dict[str, Any]]:
     """Return the planned state of each resource of a stack with everything, by URN."""
     settings = {"storage": "openebs", "metrics": "own", "load_balancer": {"addresses": "10.9.8.0/28"}}
+    settings["door"] = {"host": "10.9.8.1"}
     code, output = make("owned", pipelines="kubeflow", monitoring={}, **settings).pulumi("preview", "--json")
     assert code == 0, output
     steps = json.loads(output[output.index("{") : output.rindex("}") + 1])["steps"]
@@ -74,6 +75,14 @@ def test_preview_with_kubeflow_puts_the_smoke_test_before_all_runs(states: dict[
     before = {name for name, urns in waits_for.items() if any(urn.endswith("::smoke-test-run") for urn in urns)}
     assert {"iris-local-version", "iris-local-run"} <= before
     assert not any(urn.endswith("::iris-local-version") for urn in waits_for["smoke-test-run"])
+
+
+def test_preview_waits_for_the_files_of_the_door_after_all_services_behind_it(
+    states: dict[str, dict[str, Any]],
+) -> None:
+    (files,) = [state for urn, state in states.items() if urn.endswith("::door-served-files")]
+    waits_for = {urn.rpartition("::")[2] for urn in files["dependencies"]}
+    assert {"door", "mlflow", "prometheus", "ml-pipeline-ui"} <= waits_for
 
 
 def test_preview_every_object_waits_for_the_ownership(states: dict[str, dict[str, Any]]) -> None:
