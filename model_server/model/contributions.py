@@ -6,7 +6,7 @@ the model's answers to probe rows instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ SCALE = "contributions_scale"
 """Parameter of a response of the open inference protocol with the name of the scale."""
 TREES = {"TreeEnsembleClassifier": "class", "TreeEnsembleRegressor": "target"}
 LINEAR = ("LinearClassifier", "LinearRegressor")
+FEATURE_STEPS = ("Scaler", "Imputer", "Identity")
+"""Operators that change each feature alone."""
 PROBABILITY, MARGIN, VALUE = "probability", "margin", "value"
 PROBES = 20
 MISSING_SHARE = 0.2
@@ -90,7 +92,7 @@ class Contributions:
         self._features = [feature.name for feature in signature.features]
         graph = onnx.load_model_from_string(content).graph
         operators = list(dict.fromkeys(node.op_type for node in graph.node))
-        refusal = f"contributions are for trees and linear models; the model is made of {', '.join(operators)[:300]}"
+        refusal = _refusal(operators)
         if signature.task == "anomaly":
             raise NoContributions("contributions are for trees and linear models; the model detects anomalies")
         if KEY in signature.all_targets():
@@ -144,6 +146,18 @@ class Contributions:
             if answers.shape == expected.shape and np.allclose(answers, expected, TOLERANCE, TOLERANCE):
                 return scale
         return None
+
+
+def _refusal(operators: Sequence[str]) -> str:
+    """Return why a model of these operators has no contributions."""
+    model = next((each for each in operators if each in TREES or each in LINEAR), "")
+    before = [each for each in operators[: operators.index(model)] if each not in FEATURE_STEPS] if model else []
+    if before:
+        return (
+            "contributions are for trees and linear models behind scaling and imputation alone; before its "
+            f"{model}, the model has {', '.join(before)[:300]}, as for columns of categories or of missing values"
+        )
+    return f"contributions are for trees and linear models; the model is made of {', '.join(operators)[:300]}"
 
 
 def _first_model(graph: Any) -> tuple[list[Callable[[NDArray[np.float32]], NDArray[np.float32]]], Any]:

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -26,7 +27,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from model_server.model import model, tree_contributions
@@ -193,6 +194,15 @@ def test_contributions_of_other_models_are_refused_with_their_kind() -> None:
     anomalies = detector_to_onnx(IsolationForest(n_estimators=5, random_state=0).fit(ROWS))
     with pytest.raises(NoContributions, match="the model detects anomalies"):
         contributions(anomalies, ["no", "yes"], "anomaly")
+
+
+def test_contributions_of_a_linear_model_behind_further_columns_are_refused_with_the_steps() -> None:
+    columns = ColumnTransformer([("number", StandardScaler(), [0]), ("code", OneHotEncoder(), [1])])
+    rows = np.column_stack([ROWS[:, 0], ROWS[:, 1] > 0]).astype(np.float32)
+    onnx = classifier_to_onnx(make_pipeline(columns, LogisticRegression()).fit(rows, THREE))
+    message = "behind scaling and imputation alone; before its LinearClassifier, the model has .*OneHotEncoder"
+    with pytest.raises(NoContributions, match=message):
+        contributions(onnx, ["a", "b", "c"], "classification")
 
 
 def test_contributions_of_trees_without_training_rows_are_refused() -> None:
