@@ -37,7 +37,7 @@ def groups_in(
 ) -> Iterator[tuple[str, Any, Any, tuple[str, ...]]]:
     """Yield the tasks below a DAG that are DAGs, outer ones first.
 
-    Each comes with its name, its component, and the items that it can read: that of its own loop is the last one.
+    Each comes with its name, its component, and the items that it can read: the item of its loop is the last one.
     """
     for name, task in dag["dag"]["tasks"].items():
         component = package["components"][task["componentRef"]["name"]]
