@@ -110,15 +110,21 @@ class RowReader:
         except KeyError:
             for column in self.columns:
                 if column.name not in values and not column.missing:
-                    message = f"{column.name} is missing"
+                    others = f", and {unknown!r} is not a field" if (unknown := self._unknown_name(values)) else ""
+                    message = f"{column.name} is missing{others}"
                     raise RequestError(422, "missing_field", message, field=column.name, row=row) from None
             ordered = [values.get(name) for name in self.names]
             known = sum(name in values for name in self.names)
         if len(values) != known:
-            unknown = next(iter(values.keys() - set(self.names)))[:100]
+            unknown = self._unknown_name(values)
             message = f"{unknown!r} is not a field; the fields are {', '.join(self.names)[:1000]}"
             raise RequestError(422, "unknown_field", message, field=unknown, row=row)
         return ordered
+
+    def _unknown_name(self, values: Mapping[str, Any]) -> str:
+        """Return the first name that is not a field, "" if all are."""
+        names = set(self.names)
+        return next((name for name in values if name not in names), "")[:100]
 
     def check_row(self, values: Sequence[Any], row: int | None) -> list[float]:
         """Return the encoded row of values in the model's order; raise unless all are valid."""

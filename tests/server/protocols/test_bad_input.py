@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 from collections.abc import Iterable
 from typing import Any
@@ -142,6 +143,18 @@ def test_score_bad_csv_returns_error_with_field_and_row(
     server: Server, body: bytes, status: int, code: str, field: str | None, number: int | None
 ) -> None:
     check(server.post(body, content_type="text/csv"), status, code, field, number)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (cells("1;2;3;4").replace(b",", b";"), "text/csv"),
+        (row().replace(b"sepal_length", b"Sepal"), "application/json"),
+    ],
+)
+def test_score_missing_field_beside_an_unknown_one_names_both(server: Server, body: bytes, content_type: str) -> None:
+    error = server.post(body, content_type=content_type).json()["error"]
+    assert re.fullmatch(r"\w+ is missing, and '(petal_length;.*|Sepal)' is not a field", error), error
 
 
 @pytest.mark.parametrize(
