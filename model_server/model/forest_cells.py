@@ -1,12 +1,15 @@
-"""Prediction of batches by a forest of few features: the votes of all trees are counted once, when it is loaded.
+"""Prediction by a forest of few features: the votes of all trees are counted once, when it is loaded.
 
 The thresholds of a feature divide its values into intervals. A cell is a combination of one interval for each feature,
-so all rows of a cell receive the same votes. A batch then costs one search for each feature and one look-up.
+so all rows of a cell receive the same votes. Rows then cost one search for each feature and one look-up.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,14 @@ class ForestCells:
         edges = [np.array(forest.edges[feature], np.float32) for feature in used]
         self._features = list(zip(used, edges, strides, strict=True))
         self._shares = forest.shares
+        self._classes = forest.classes
+        self._table = self._votes.ravel().data
+        # For each feature, the distance of each interval from the first one in the table.
+        self._distances = [[0]] * len(forest.edges)
+        for feature, length, stride in zip(used, lengths, strides, strict=True):
+            self._distances[feature] = [interval * stride * forest.classes for interval in range(length)]
+        self._edges = forest.edges
+        self._outputs = forest.outputs_of_votes()
 
     def predict(self, batch: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Return the class indices [rows] and the probabilities [rows, classes] of rows [rows, features].
@@ -50,6 +61,14 @@ class ForestCells:
             cells += np.multiply(_intervals(edges, np.ascontiguousarray(batch[:, feature])), stride, dtype=np.int64)
         votes = self._votes[cells]
         return [votes.argmax(axis=1), self._shares[votes]]
+
+    def predict_row(self, row: Sequence[float]) -> tuple[int, tuple[float, ...]]:
+        """Return the class index and the probabilities [classes] of a row [features] of float32 values.
+
+        A missing value must be infinity.
+        """
+        start = sum(map(getitem, self._distances, map(bisect_left, self._edges, row)))
+        return self._outputs(*self._table[start : start + self._classes])
 
 
 def _intervals(edges: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[Any]:

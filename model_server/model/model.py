@@ -41,8 +41,8 @@ class Model:
     `encode_answer` returns the response in JSON to a request for one row, from the outputs for the row. Nothing in a
     model refers to the model, so that its memory is free as soon as another one is served.
 
-    A forest that votes predicts single rows within the interpreter. It predicts batches by its cells, or by formulas of
-    its branches, if these are few. ONNX Runtime predicts everything else.
+    A forest that votes predicts single rows and batches by its cells, if these are few. Otherwise it predicts single
+    rows by `QuickScorer`, and batches by formulas of its branches, if these are few. ONNX Runtime predicts the rest.
 
     Raises:
         ModelRefused: ONNX Runtime cannot load the model, or its outputs contradict its signature.
@@ -75,7 +75,7 @@ class Model:
             raise
         except Exception as error:  # ONNX Runtime's errors have no common base class
             raise ModelRefused("ONNX Runtime refuses it", str(error)[:300]) from None
-        self._scorer: QuickScorer | None = None
+        self._scorer: Callable[[Sequence[float]], RowOutputs] | None = None
         self._batches: ForestCells | ForestFormulas | None = None
         self._use_forest(package.onnx, features)
         self._row_session = None if self._scorer else self._checked_row_session()
@@ -109,7 +109,7 @@ class Model:
                 raise FloatingPointError(NOT_FINITE)
             return outputs, inputs
         rounded: Sequence[float] = self._float32_row.unpack(inputs)
-        return self._scorer.predict(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
+        return self._scorer(_nan_as_infinity(rounded) if self._may_miss else rounded), inputs
 
     @property
     def contributions(self) -> Contributions | str:
@@ -169,17 +169,14 @@ class Model:
         rows = forest.probes(PROBES)
         rows[(np.random.default_rng(0).random(rows.shape) < MISSING_SHARE) & self._missing] = np.nan
         expected = self._run(rows)
-        if forest.has_small_masks:
-            scorer = QuickScorer(forest)
+        cells = ForestCells(forest) if forest.has_few_cells else None
+        batches = cells or (ForestFormulas(forest) if forest.has_few_branches else None)
+        if cells or forest.has_small_masks:
+            scorer = cells.predict_row if cells else QuickScorer(forest).predict
             labels, probabilities = (output.tolist() for output in expected)
             values = list(zip(labels, map(tuple, probabilities), strict=True))
-            if [scorer.predict(_nan_as_infinity(row)) for row in rows.tolist()] == values:
+            if list(map(scorer, map(_nan_as_infinity, rows.tolist()))) == values:
                 self._scorer = scorer
-        batches: ForestCells | ForestFormulas | None = None
-        if forest.has_few_cells:
-            batches = ForestCells(forest)
-        elif forest.has_few_branches:
-            batches = ForestFormulas(forest)
         if batches and all(np.array_equal(*outputs) for outputs in zip(batches.predict(rows), expected, strict=True)):
             self._batches = batches
 

@@ -1,4 +1,4 @@
-"""Prediction of one row by a forest within the interpreter, where calling ONNX Runtime costs more than the trees.
+"""Prediction of one row by a forest of many cells within the interpreter, where calling ONNX Runtime costs more.
 
 The method is QuickScorer (Lucchese et al., SIGIR 2015), with Python's integers as bit vectors. Every leaf of every
 tree is a bit. Each feature has a mask for each interval between its thresholds: the leaves that stay reachable for a
@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache, partial
 from itertools import accumulate
 from operator import xor
 
-from model_server.model.prediction_task import kept_answers
 from model_server.model.voting_forest import VotingForest
 
 
@@ -31,7 +29,7 @@ class QuickScorer:
                 change[last + 1] ^= 1 << number
         masks = [list(accumulate(change[:-1], xor)) for change in changes]
         self._features = list(zip(forest.edges, masks, strict=True))
-        self._outputs = lru_cache(kept_answers(forest.classes))(partial(_outputs, forest.shares.tolist()))
+        self._outputs = forest.outputs_of_votes()
 
     def predict(self, row: Sequence[float]) -> tuple[int, tuple[float, ...]]:
         """Return the class index and the probabilities [classes] of a row [features] of float32 values."""
@@ -39,7 +37,3 @@ class QuickScorer:
         for value, (edges, masks) in zip(row, self._features, strict=True):
             reachable &= masks[bisect_left(edges, value)]
         return self._outputs(*[(reachable & leaves).bit_count() for leaves in self._votes])
-
-
-def _outputs(shares: Sequence[float], *votes: int) -> tuple[int, tuple[float, ...]]:
-    return votes.index(max(votes)), tuple([shares[count] for count in votes])

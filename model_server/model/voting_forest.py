@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+
+from model_server.model.prediction_task import kept_answers
 
 MULTICLASS = ["TreeEnsembleClassifier", "ArgMax", "Div"]
 BINARY = ["TreeEnsembleClassifier", "Gather", "Sub", "Concat", "ArgMax", "Div"]
@@ -99,6 +101,10 @@ class VotingForest:
         """True if a batch may compute all branches of all trees, for each class but the first one."""
         return _are_few_branches(self.branches, self.classes)
 
+    def outputs_of_votes(self) -> Callable[..., tuple[int, tuple[float, ...]]]:
+        """Return the function from the votes for each class to the class index and the probabilities [classes]."""
+        return lru_cache(kept_answers(self.classes))(partial(_outputs, self.shares.tolist()))
+
     def probes(self, count: int) -> NDArray[np.float32]:
         """Return random rows [count, features] on the thresholds and just above them; the same on every call."""
         random, columns = np.random.default_rng(0), []
@@ -106,6 +112,10 @@ class VotingForest:
             values = np.array(edges or [0], np.float32)
             columns.append(random.choice(np.concatenate([values, np.nextafter(values, np.float32(np.inf))]), count))
         return np.stack(columns, axis=1)
+
+
+def _outputs(shares: Sequence[float], *votes: int) -> tuple[int, tuple[float, ...]]:
+    return votes.index(max(votes)), tuple([shares[count] for count in votes])
 
 
 def load_forest(content: bytes, features: int, classes: int) -> VotingForest | None:

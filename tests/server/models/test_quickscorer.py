@@ -235,7 +235,7 @@ def test_predict_batch_forest_of_few_cells_does_not_use_session(voting: Path, mo
     assert list(zip(labels.tolist(), shares.tolist(), strict=True)) == expected
 
 
-def test_predict_large_batch_forest_of_few_branches_does_not_use_session(
+def test_predict_row_and_large_batch_forest_of_few_branches_do_not_use_session(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = load_breast_cancer()
@@ -246,6 +246,7 @@ def test_predict_large_batch_forest_of_few_branches_does_not_use_session(
     monkeypatch.setattr(served, "_session", None)
     labels, shares = served.predict(rows)[0]
     assert list(zip(labels.tolist(), shares.tolist(), strict=True)) == expected
+    assert [served.predict_row(row)[0] for row in rows[:50].tolist()] == as_tuples(expected[:50])
 
 
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width", "petal\\u005fwidth", "colour"]
