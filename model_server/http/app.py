@@ -8,7 +8,7 @@ import flask
 
 from model_server.dataplane import JSON
 from model_server.http.body import BodyReader
-from model_server.http.responses import Response, error_response
+from model_server.http.responses import Response, as_response, error_response
 from model_server.http.routes import Request, Route
 
 ROUTE = "model_server.route"
@@ -38,7 +38,8 @@ def _view(route: Route, bodies: BodyReader) -> Callable[..., flask.Response]:
     def view(**parameters: str) -> flask.Response:
         environ = flask.request.environ
         body = bodies.read(environ) if route.method == "POST" else b""
-        return _to_flask(route.respond(Request(environ, flask.request.mimetype or JSON, parameters, body)))
+        request = Request(environ, flask.request.mimetype or JSON, parameters, body)
+        return _to_flask(as_response(route.respond(request)))
 
     return view
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from model_server.dataplane import JSON
 from model_server.http.app import ROUTE, create_app
 from model_server.http.body import BodyReader
-from model_server.http.responses import error_response
+from model_server.http.responses import error_response, json_headers
 from model_server.http.routes import Request, Route
 from model_server.telemetry import Telemetry
 
@@ -41,9 +41,12 @@ def create_wsgi_app(table: Sequence[Route], bodies: BodyReader, telemetry: Telem
                 response = route.respond(Request(environ, JSON, parameters, bodies.read(environ)))
             except Exception as error:  # as Flask's error handler does
                 response = error_response(error)
-            status = STATUS_LINES[response.status]
-            start_response(status, response.header_list())
-            content: Iterable[bytes] = [response.body]
+            if isinstance(response, bytes):
+                status, headers, body = STATUS_LINES[200], json_headers(response), response
+            else:
+                status, headers, body = STATUS_LINES[response.status], response.header_list(), response.body
+            start_response(status, headers)
+            content: Iterable[bytes] = [body]
         else:
             capture = _StatusCapture(start_response)
             content = flask_app(environ, capture)

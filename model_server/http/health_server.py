@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from model_server.errors import RequestError
-from model_server.http.responses import error_response
+from model_server.http.responses import as_response, error_response
 from model_server.http.routes import Request, Route
 
 HEALTH_PATHS = ("/v2/health/live", "/v2/health/ready", "/metrics")
@@ -43,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if route is None:
                 raise RequestError(404, "not_found", f"this port serves only {', '.join(HEALTH_PATHS)}")
-            response = route.respond(Request({}, "", {}, b""))
+            response = as_response(route.respond(Request({}, "", {}, b"")))
         except Exception as error:
             response = error_response(error)
         self.send_response(response.status)

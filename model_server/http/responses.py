@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from model_server.dataplane import JSON
 from model_server.errors import RequestError
 
+JSON_TYPE = ("Content-Type", JSON)
 NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 ROUTING_ERRORS = {
     404: ("not_found", "this path does not exist"),
@@ -32,6 +33,16 @@ class Response(NamedTuple):
         """Return all headers."""
         length = ("Content-Length", str(len(self.body)))
         return [("Content-Type", self.content_type), length, NO_SNIFFING, *self.headers]
+
+
+def as_response(response: Response | bytes) -> Response:
+    """Return the response of a route as an object."""
+    return Response(response) if isinstance(response, bytes) else response
+
+
+def json_headers(body: bytes) -> list[tuple[str, str]]:
+    """Return all headers of a successful response in JSON."""
+    return [JSON_TYPE, ("Content-Length", str(len(body))), NO_SNIFFING]
 
 
 def encode_json(content: Any) -> bytes:

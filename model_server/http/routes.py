@@ -46,11 +46,14 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True)
 class Route:
-    """A method and a path, with placeholders in Werkzeug's notation, and the function that responds."""
+    """A method and a path, with placeholders in Werkzeug's notation, and the function that responds.
+
+    Bytes are a successful response in JSON. A prediction then needs no `Response`, which takes as long as its parts.
+    """
 
     method: str
     path: str
-    respond: Callable[[Request], Response]
+    respond: Callable[[Request], Response | bytes]
 
 
 def routes(settings: ServerSettings, catalog: ModelCatalog, telemetry: Telemetry) -> list[Route]:
@@ -85,11 +88,11 @@ def _routes(prefix: str, catalog: ModelCatalog, max_rows: int) -> list[Route]:
     return [replace(route, path=prefix + route.path) for route in table]
 
 
-def _score(plane: DataPlane, request: Request) -> Response:
+def _score(plane: DataPlane, request: Request) -> Response | bytes:
     if (query := request.environ.get("QUERY_STRING")) and _wants_contributions(query):
         return json_response(plane.score(request.body, request.media_type, explain=True))
     prediction = plane.score_fast(request.body, request.media_type)
-    return json_response(plane.score(request.body, request.media_type)) if prediction is None else Response(prediction)
+    return json_response(plane.score(request.body, request.media_type)) if prediction is None else prediction
 
 
 def _wants_contributions(query: str) -> bool:
@@ -105,12 +108,14 @@ def _invocations(plane: DataPlane, request: Request) -> Response:
     return json_response(plane.invocations(request.body, request.media_type))
 
 
-def _infer(catalog: ModelCatalog, request: Request) -> Response:
+def _infer(catalog: ModelCatalog, request: Request) -> Response | bytes:
     plane = catalog.find(request.parameters["name"])
     json_length = _json_length(request.environ)
     version = request.parameters.get("version")
     is_json = request.media_type == JSON and json_length is None
     if is_json and (prediction := plane.infer_fast(version, request.body)) is not None:
+        if len(prediction) < COMPRESSED_BYTES:
+            return prediction
         response = Response(prediction)
     else:
         content, binary = plane.infer(version, request.body, request.media_type, json_length)
