@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from model_server.errors import RequestError
@@ -31,10 +32,11 @@ class BodyReader:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._max_bytes = settings.max_body_bytes
-        self._max_bodies = settings.max_bodies
-        self._reading = self._waiting = 0
+        self._turns: SimpleQueue[None] = SimpleQueue()
+        for _ in range(settings.max_bodies):
+            self._turns.put(None)
+        self._waiting = 0
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self.crowded = threading.Event()
 
     def read(self, environ: WSGIEnvironment) -> bytes:
@@ -48,17 +50,14 @@ class BodyReader:
         length = int(content_length) if content_length and content_length.isdecimal() else None
         if (length or 0) > self._max_bytes:
             raise self._too_large()
-        with self._lock:
-            if self._reading >= self._max_bodies:
-                self._wait()
-            self._reading += 1
+        try:
+            self._turns.get_nowait()
+        except Empty:
+            self._wait_for_turn()
         try:
             body: bytes = environ["wsgi.input"].read(self._max_bytes + 1)
         finally:
-            with self._lock:
-                self._reading -= 1
-                if self._waiting:
-                    self._changed.notify()
+            self._turns.put(None)
         if len(body) > self._max_bytes:
             raise self._too_large()
         if length is not None and len(body) < length:
@@ -66,16 +65,22 @@ class BodyReader:
         encoding = environ.get("HTTP_CONTENT_ENCODING")
         return self._decompress(body, encoding.strip().lower()) if encoding else body
 
-    def _wait(self) -> None:
-        """Wait, with the lock held, until fewer bodies are being read."""
-        self._waiting += 1
-        self.crowded.set()
+    def _wait_for_turn(self) -> None:
+        """Take a turn as soon as fewer bodies are being read."""
+        self._count_waiting(1)
         try:
-            if not self._changed.wait_for(lambda: self._reading < self._max_bodies, WAIT_SECONDS):
-                raise RequestError(503, "too_many_bodies", "too many request bodies are being read; try again")
+            self._turns.get(timeout=WAIT_SECONDS)
+        except Empty:
+            raise RequestError(503, "too_many_bodies", "too many request bodies are being read; try again") from None
         finally:
-            self._waiting -= 1
-            if not self._waiting:
+            self._count_waiting(-1)
+
+    def _count_waiting(self, change: int) -> None:
+        with self._lock:
+            self._waiting += change
+            if self._waiting:
+                self.crowded.set()
+            else:
                 self.crowded.clear()
 
     def _decompress(self, body: bytes, encoding: str) -> bytes:
