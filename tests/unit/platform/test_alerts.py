@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from mlplatform.monitoring.prometheus import rules_and_page
 from mlplatform.monitoring.scrape_config import configuration
 
+from settings.paths import PROJECT
 from tests.unit.platform.test_prediction_paths import prediction_paths
 from tools.bootstrap import paths
 from tools.cli import prometheus_query
@@ -228,6 +230,13 @@ def alerts() -> list[str]:
 def test_alerts_each_have_a_firing_and_a_quiet_case() -> None:
     assert sorted(FIRES) == sorted(QUIET) == sorted(alerts())
     assert all(QUIET.values())
+
+
+def test_alerts_each_have_a_row_of_the_page() -> None:
+    page = (PROJECT / "docs" / "operate.md").read_text()
+    table = page.split("| alert | condition |\n")[1].split("\n\n")[0]
+    first_cells = "".join(row.split("|")[1] for row in table.splitlines())
+    assert sorted(re.findall(r"`(\w+)`", first_cells)) == sorted(alerts())
 
 
 @needs_promtool
