@@ -134,7 +134,13 @@ def _describe_all(error: ValidationError, *path: str) -> str:
 
 def _describe(fault: Any, location: tuple[int | str, ...]) -> str:
     """Return one line for a fault of pydantic: the setting as written in the stack file, the fault, the value found."""
-    message = str(fault["msg"]).removeprefix("Value error, ")
+    match fault:
+        case {"type": "model_type"}:
+            message = "write a mapping of settings"
+        case {"type": "too_short", "ctx": {"field_type": "Value", "min_length": least, "actual_length": found}}:
+            message = f"write at least {least} characters, not {found}"  # of a secret
+        case _:
+            message = str(fault["msg"]).removeprefix("Value error, ")
     if not location:
         return message
     # A setting with several forms adds the form in angle brackets to the path.

@@ -89,11 +89,14 @@ class StackSettings(Section):
             _reserve_port(taken, platform.blobs.port, "platform:blobs.port")
         if serving.grpc_port:
             _reserve_port(taken, serving.grpc_port, "serving:grpc_port")
+        served = {name: each for name, each in self.workloads.pipelines.items() if each.serve}
+        alone = {name: each.port for name, each in served.items() if (each.model or name) not in serving.together}
+        if serving.together or not all(alone.values()):
+            _reserve_port({**taken}, serving.port, "serving:port")
         if serving.together:
             _reserve_port(taken, serving.port, "serving:together")
-        for name, pipeline in self.workloads.pipelines.items():
-            if pipeline.serve and (pipeline.model or name) not in serving.together:
-                _reserve_port(taken, pipeline.port or serving.port, f"workloads:pipelines.{name}.port")
+        for name, port in alone.items():
+            _reserve_port(taken, port or serving.port, f"workloads:pipelines.{name}.port")
         if self.infra.cluster != "none":
             self._check_forwarded_ports()
         return self

@@ -63,6 +63,11 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             ["platform:monitoring.alerts_url", "has to begin with https://"],
         ),
         ({"port": "5005"}, ["port is not a setting", "namespace:name"]),
+        ({"platform:keep": "all"}, ["platform:keep: write a mapping of settings (found: 'all')"]),
+        (
+            {"platform:backup": '{"password": "short", "target": "/a"}'},
+            ["platform:backup.password: write at least 8 characters, not 5"],
+        ),
         *[
             ({"platform:backup": f'{{"password": "long-enough", "target": {target}}}'}, ["platform:backup", *expected])
             for target, *expected in (
@@ -145,6 +150,11 @@ def test_load_without_a_file_returns_the_defaults() -> None:
             )
         ],
         ({"serving:grpc_port": "5050"}, ["serving:grpc_port: port 5050 is already taken by platform:tracking.port"]),
+        ({"serving:port": "5050"}, ["serving:port: port 5050 is already taken by platform:tracking.port"]),
+        (
+            TOGETHER | {"serving:port": "5050"},
+            ["serving:port: port 5050 is already taken by platform:tracking.port"],
+        ),
         ({"platform:tracking": '{"port": 10000}'}, ["port 10000 is already taken by platform:tracking.port"]),
         (
             {"platform:blobs": '{"account_url": "https://a.example"}'},
