@@ -86,7 +86,7 @@ def _compile(props: dict[str, Any]) -> dict[str, Any]:
     try:
         package = _compiler.compile(props["pipeline"], props["image"], int(props["retries"]))
     except CompileError as error:
-        raise UserError(f"workloads/pipelines: {props['pipeline']} does not compile: {error}") from error
+        raise UserError(f"workloads/pipelines: {props['pipeline']} does not compile: {error}") from None
     return dict(vars(package))
 
 
@@ -103,7 +103,7 @@ class _PipelineVersionProvider(DynamicProvider):
                 props["pipeline"], version, props["ir"], props["secrets"], int(props["timeout_minutes"])
             )
         except UnsupportedPackage as error:
-            raise UserError(f"workloads/pipelines: {props['pipeline']}: {error}") from error
+            raise UserError(f"workloads/pipelines: {props['pipeline']}: {error}") from None
         # The package is large: the state has it in the outputs of `CompiledPipeline` and in the inputs of this version.
         outputs = {name: value for name, value in props.items() if name != "ir"}
         return CreateResult(f"{props['pipeline']}@{version}", outputs | {"version_id": version_id})

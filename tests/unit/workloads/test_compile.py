@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from mlplatform.engine_config import EmbeddedEngineConfig, engine_inputs
 from pulumi.output import UNKNOWN
 
+from infra.dynamic_provider import UserError
 from settings.paths import PROJECT
 from workloads.runs.compile import compile_pipeline
 from workloads.runs.resources import _CompiledPipelineProvider, _PipelineVersionProvider
@@ -115,3 +117,15 @@ def test_diff_of_a_package_with_an_image_that_the_preview_does_not_know_is_a_cha
     state: dict[str, Any] = {"pipeline": "iris-local", "image": "steps@sha256:1", "retries": 0.0, "sources": "a"}
     diff = _CompiledPipelineProvider().diff("iris-local", state | {"sha256": "b"}, state | {"image": UNKNOWN})
     assert diff.changes is True
+
+
+def test_create_of_a_package_or_version_that_is_refused_shows_its_error_once() -> None:
+    package: dict[str, Any] = {"pipeline": "no-such-pipeline", "image": "steps", "retries": 0.0, "sources": "a"}
+    with pytest.raises(UserError, match=r"no-such-pipeline does not compile: .* does not exist") as refused:
+        _CompiledPipelineProvider().create(package)
+    assert "".join(traceback.format_exception(refused.value)).count("does not exist") == 1
+    version = {"engine": engine_inputs(EmbeddedEngineConfig("/nonexistent")), "pipeline": "p", "sha256": "0" * 64}
+    ir = compile_pipeline("smoke-test", "", 0).ir.replace("executor_main", "other_main")
+    with pytest.raises(UserError, match="step do-nothing is a container component") as refused:
+        _PipelineVersionProvider().create(version | {"ir": ir, "secrets": [], "timeout_minutes": 5.0})
+    assert "direct cause" not in "".join(traceback.format_exception(refused.value))
