@@ -18,6 +18,7 @@ from mlplatform.addons import vendored_manifests
 from mlplatform.addons.metrics_server import MetricsServer
 from mlplatform.addons.vendored_manifests import pod_of, read_manifests
 from mlplatform.engine_config import JobEngineConfig
+from mlplatform.k8s.namespace import ACCOUNT
 from mlplatform.k8s.waiting import AWAIT_ADDRESS, SKIP_AWAIT
 from pulumi.runtime import rpc
 
@@ -253,6 +254,30 @@ def test_metallb_has_no_webhook_and_no_right_to_write_secrets(graphs: Mapping[st
     assert all(set(rule["verbs"]) <= {"get", "list", "watch"} for rule in rules if "secrets" in rule["resources"])
     (controller,) = rendered["Deployment metallb-controller"]["spec"]["template"]["spec"]["containers"]
     assert controller["args"] == ["--port=0", "--webhook-mode=disabled", "--disable-cert-rotation=true"]
+
+
+def test_accounts_reach_no_secrets_but_those_that_their_rules_name(graphs: Mapping[str, Graph]) -> None:
+    broad = {
+        name
+        for graph in graphs.values()
+        for name, each in objects(graph).items()
+        for rule in each.get("rules", [])
+        if {"secrets", "*"} & {*rule.get("resources", [])} and not rule.get("resourceNames")
+    }
+    assert broad == {"Role metallb-controller", "Role metallb-pod-lister"}  # of upstream, read only
+
+
+def test_account_of_pods_without_rights_has_no_token(graphs: Mapping[str, Graph]) -> None:
+    accounts = [each for graph in graphs.values() for each in graph.of("ServiceAccount").values()]
+    workloads = [each for each in map(plain, accounts) if each["metadata"]["name"] == ACCOUNT]
+    assert len(workloads) > 3
+    assert {each["automountServiceAccountToken"] for each in workloads} == {False}
+
+
+def test_policies_of_pods_limit_both_directions(graphs: Mapping[str, Graph]) -> None:
+    policies = {name: each for graph in graphs.values() for name, each in graph.of("NetworkPolicy").items()}
+    partial = {name for name, each in policies.items() if {*each["spec"]["policyTypes"]} != {"Ingress", "Egress"}}
+    assert partial == {"kubeflow-prometheus"}  # adds connections of Prometheus to those of other policies
 
 
 def test_metallb_speakers_find_a_dead_one_within_two_seconds(graphs: Mapping[str, Graph]) -> None:
