@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,23 @@ class Program:
         self.stack.environment["PARAMETERS"] = json.dumps(self.parameters | {"word": word})
 
 
+@pytest.fixture
+def program(tmp_path: Path, sshd: Sshd) -> Program:
+    return Program(tmp_path, sshd)
+
+
+@dataclass(frozen=True)
+class Created:
+    """A stack after its first `up`, which the tests leave as it is, and the output of the command."""
+
+    program: Program
+    output: str
+
+
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory, sshd: Sshd) -> Program:
-    return Program(tmp_path_factory.mktemp("program"), sshd)
+def created(tmp_path_factory: pytest.TempPathFactory, sshd: Sshd) -> Created:
+    program = Program(tmp_path_factory.mktemp("program"), sshd)
+    return Created(program, program.stack.up())
 
 
 def test_first_preview_plans_all_resources_and_runs_no_command(program: Program) -> None:
@@ -56,8 +71,8 @@ def test_first_preview_plans_all_resources_and_runs_no_command(program: Program)
     assert list(program.folder.iterdir()) == []
 
 
-def test_up_runs_all_commands(program: Program) -> None:
-    output = program.stack.up()
+def test_up_runs_all_commands(created: Created) -> None:
+    program = created.program
     files = [path for path in program.folder.rglob("*") if path.is_file()]
     assert {str(path.relative_to(program.folder)): path.read_text() for path in files} == {
         "plain": "line\n",
@@ -69,11 +84,12 @@ def test_up_runs_all_commands(program: Program) -> None:
     outputs = program.stack.outputs()
     assert outputs.pop("triggered").isdigit()
     assert outputs == {"hidden": program.secret, "updated": "created", "there": "there one", "ran": "one"}
-    assert "there one" in output  # logged while it ran
-    assert program.secret not in output
+    assert "there one" in created.output  # logged while it ran
+    assert program.secret not in created.output
 
 
-def test_state_encrypts_secrets(program: Program) -> None:
+def test_state_encrypts_secrets(created: Created) -> None:
+    program = created.program
     stored = "\n".join(path.read_text() for path in (program.stack.folder / "state").rglob("*.json*"))
     assert program.secret not in stored
     assert "PRIVATE KEY" not in stored
@@ -86,11 +102,12 @@ def test_state_encrypts_secrets(program: Program) -> None:
     assert outputs["there"]["stdout"] == "there one"
 
 
-def test_up_without_changes_changes_nothing(program: Program) -> None:
-    program.stack.up("--refresh", "--expect-no-changes")
+def test_up_without_changes_changes_nothing(created: Created) -> None:
+    created.program.stack.up("--refresh", "--expect-no-changes")
 
 
 def test_up_changed_word_updates_and_replaces_dependents(program: Program) -> None:
+    program.stack.up()
     before = program.stack.state()["triggered"]["outputs"]["stdout"]
     program.set_word("two")
     output = program.stack.up()
@@ -112,6 +129,8 @@ def test_up_changed_word_updates_and_replaces_dependents(program: Program) -> No
 
 
 def test_destroy_runs_the_delete_commands(program: Program) -> None:
+    program.stack.up()
+    assert (program.folder / "plain").exists()
     program.stack.run("destroy", "--yes", "--skip-preview")
     assert not (program.folder / "plain").exists()
     assert (program.folder / "copied/text").exists()
