@@ -177,7 +177,7 @@ def teams() -> None:
 def notebooks(*names: str, **settings: Any) -> None:
     """Create the hub, with servers in the namespaces of these teams."""
     cluster, registry = a_cluster(), a_registry()
-    access = NotebookAccess(text("hub-key"), {"podSelector": {}}, [DNS])
+    access = NotebookAccess(text("hub-key"), {"podSelector": {"matchLabels": {"of": "door"}}}, [DNS])
     spaces = {name: namespace(team_namespace(name), cluster, registry) for name in names}
     variables = {name: pulumi.Output.secret({"WORD": f"of-{name}"}) for name in names or ("",)}
     Notebooks(NotebookSettings.model_validate(settings), access, cluster, registry, spaces, variables)

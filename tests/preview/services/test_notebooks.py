@@ -53,6 +53,17 @@ def test_servers_of_a_team_get_its_environment_alone(graph: Graph) -> None:
     assert sorted(words) == [(SCIENCE, "of-science"), (SHOP, "of-shop")]
 
 
+def test_only_the_door_and_servers_reach_the_hub_and_only_the_hub_reaches_servers(graph: Graph) -> None:
+    policies = {name: plain(each)["spec"] for name, each in graph.of("NetworkPolicy").items()}
+    from_door, from_servers = policies["notebooks"]["ingress"]
+    assert from_door["from"] == [{"podSelector": {"matchLabels": {"of": "door"}}}]
+    namespaces = [each["namespaceSelector"]["matchLabels"] for each in from_servers["from"]]
+    assert [each["kubernetes.io/metadata.name"] for each in namespaces] == [SCIENCE, SHOP]
+    (rule,) = policies[f"{SHOP}-notebook"]["ingress"]
+    (hub,) = rule["from"]
+    assert hub["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": HUB}
+
+
 def test_key_of_the_hub_is_in_its_secret_alone(graph: Graph) -> None:
     having = [
         name
