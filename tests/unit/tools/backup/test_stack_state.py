@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,9 +13,10 @@ from settings import loading
 from tests.harness import CHECKOUT, isolated_environment
 from tools.cli import pulumi_command
 from tools.cli.backup import stack_state
+from tools.cli.backup.errors import BackupError
 from tools.cli.backup.restic_repository import BackupRepository, SavedStack
 from tools.cli.backup.restore import restore
-from tools.cli.backup.stack_state import export_state, pulumi_config
+from tools.cli.backup.stack_state import export_state, import_state, pulumi_config
 from tools.cli.door_commands import user
 from tools.cli.pulumi_command import Pulumi
 
@@ -52,6 +54,32 @@ def use_computer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLPLATFORM_CACHE", str(folder / "cache"))
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", folder.name)
+
+
+@pytest.mark.parametrize(
+    ("stack", "uses_passphrase", "types", "reason"),
+    [
+        ("dev", True, ["infra:LocalProcess"], "has resources in its backend, and a restore never replaces a state"),
+        ("other", True, [], "the state is that of stack other; restore it as STACK=other"),
+        ("dev", False, [], "the backend of this computer keeps its own copies of states"),
+    ],
+    ids=["in-use", "another-stack", "service"],
+)
+def test_import_of_a_state_that_is_not_wanted_here_is_refused_and_writes_nothing(
+    stack: str, uses_passphrase: bool, types: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[tuple[str, ...]] = []
+
+    def output(_: Pulumi, *command: str) -> str:
+        commands.append(command[:2])
+        return json.dumps({"deployment": {"resources": [{"type": each} for each in ("pulumi:pulumi:Stack", *types)]}})
+
+    monkeypatch.setattr(Pulumi, "output", output)
+    monkeypatch.setattr(Pulumi, "backend", SimpleNamespace(uses_passphrase=uses_passphrase))
+    state = {"stack": stack, "deployment": {"deployment": {}}, "config": {"serving:port": {"value": "5006"}}}
+    with pytest.raises(BackupError, match=reason):
+        import_state(Pulumi("dev"), state)
+    assert set(commands) <= {("stack", "export"), ("config", "--json")}
 
 
 @pytest.mark.usefixtures("restic")
