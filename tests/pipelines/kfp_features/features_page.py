@@ -81,8 +81,9 @@ Kubeflow Pipelines, and did not run.
 - **Compilation.** kfp's compiler connects the fields of a loop's items to the wrong tasks, and takes
   `item.name` for the name of the loop. The package is repaired when it is compiled, for all engines.
   A field `name` in a list that is written in the pipeline does not compile; pass the list as a parameter.
-  In lists of parameters and of steps, rename fields called `value`, `task`, `task_name`, `channel_type`,
-  `full_name`, `pattern` or `pipeline`. kfp reads its own attributes there: a text with `item.value` contains `None`.
+  In lists of parameters and of steps, rename fields called `value`, `task`, `task_name`,
+  `channel_type`, `full_name`, `pattern` or `pipeline`. kfp reads its own attributes there: a text
+  with `item.value` contains `None`.
 - **Images.** A step whose image is `python:3.11`, or the project's own, runs with the installed Python.
   Another version, such as `python:3.12`, runs if that program is on `PATH`; else the run is refused.
 - **Packages.** A step that installs packages gets a virtual environment for the run. Packages of the
