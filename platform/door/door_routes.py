@@ -186,9 +186,9 @@ def _monitoring(files: str, page: str) -> str:
 
 
 def _pipeline(files: str) -> str:
-    """Return the location of the pages of Kubeflow Pipelines, which expect this path."""
-    login = "  proxy_set_header Authorization $pipeline_login;\n"
-    return _location("pipeline", files, f"{login}  proxy_pass http://pipeline;\n")
+    """Return the location of the pages of Kubeflow Pipelines, which expect this path, and take packages of 32 MiB."""
+    options = "  client_max_body_size 33m;\n  proxy_set_header Authorization $pipeline_login;\n"
+    return _location("pipeline", files, f"{options}  proxy_pass http://pipeline;\n")
 
 
 def _model(name: str, model: PublishedModel, files: str, rate: int) -> str:
@@ -222,7 +222,8 @@ def _mirror(name: str, files: str) -> str:
     """Return the location of copies for a canary. A client's next request on a connection waits for its copy."""
     timeouts = "".join(f"  proxy_{phase}_timeout 2s;\n" for phase in ("send", "read"))
     target = f"  proxy_pass http://{canary_upstream(name)}${_release(name)};\n"
-    return f"location = /door/mirror/{name} {{\n  internal;\n  include {files}/proxy.conf;\n{timeouts}{target}}}\n"
+    options = f"  internal;\n  client_max_body_size 0;\n  include {files}/proxy.conf;\n{timeouts}"
+    return f"location = /door/mirror/{name} {{\n{options}{target}}}\n"
 
 
 def _stable(name: str, files: str) -> str:

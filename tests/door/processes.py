@@ -59,9 +59,14 @@ MODELS = {
     "tulip": PublishedModel("t", 5008, "public", 1 << 20, canary=CanarySettings(version=2, weight=10)),
     "rush": PublishedModel("r", 5010, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
     "sedge": PublishedModel("s", 5011, "public", 1 << 20, canary=CanarySettings(version=2, weight=50)),
-    "lily": PublishedModel("l", 5009, "public", 1 << 20, canary=CanarySettings(version=2, mirror=True)),
+    "lily": PublishedModel("l", 5009, "public", 4 << 20, canary=CanarySettings(version=2, mirror=True)),
 }
-VARIABLES = {"door_key": KEY, "notebooks_key": NOTEBOOKS_KEY, "monitoring_login": "Basic cHJvbTp3b3Jk"}
+VARIABLES = {
+    "door_key": KEY,
+    "notebooks_key": NOTEBOOKS_KEY,
+    "monitoring_login": "Basic cHJvbTp3b3Jk",
+    "pipeline_login": "Basic a2ZwOndvcmQ=",
+}
 TRIAL = {"model": "tulip", "service": "t", "version": "2", "started": 0.0, "trial": "testing", "promote": {}}
 PASSWORDS = {
     "anna": "correct horse",
@@ -286,7 +291,7 @@ def running_door(
         services = {
             "mlflow": mlflow_url.removeprefix("http://"),
             "start_page": f"{HOST}:{start}",
-            **dict.fromkeys(("monitoring", "notebooks", "notebooks_hub"), f"{HOST}:{echo}"),
+            **dict.fromkeys(("monitoring", "pipeline", "notebooks", "notebooks_hub"), f"{HOST}:{echo}"),
             **notebooks,
             **{f"model_{name}": model_server or f"{HOST}:{echo}" for name in models},
             **{canary_upstream(name): f"{HOST}:{canary}" for name, model in models.items() if model.canary},
@@ -320,7 +325,7 @@ def running_door(
             "users": users_file(hashes),
             "oauth2-proxy.cfg": configuration,
             "services": services_file(services),
-            "routes.conf": routes_file(door, models, str(folder / "files"), "/status", kubeflow=False, notebooks=True),
+            "routes.conf": routes_file(door, models, str(folder / "files"), "/status", kubeflow=True, notebooks=True),
             "releases.conf": releases_file(models),
             "access.json": access_rules(door, users, models, teams, f"http://{HOST}:{sign_on}"),
             "tokens.json": "{}",

@@ -233,6 +233,17 @@ def test_monitoring_gets_the_login_of_the_door(door: DoorProcesses, editor: requ
     assert start.headers["Location"] == "/monitoring/status"
 
 
+def test_kubeflow_gets_packages_of_its_largest_size_from_editors(
+    door: DoorProcesses, editor: requests.Session, reader: requests.Session
+) -> None:
+    upload = {"data": b"x" * (31 << 20), "headers": {"Origin": door.url}}
+    url = f"{door.url}/pipeline/apis/v2beta1/pipelines/upload"
+    received = editor.post(url, **upload)
+    assert received.status_code == 200, received.text
+    assert received.json()["headers"]["Authorization"] == "Basic a2ZwOndvcmQ="
+    assert reader.get(url).status_code == 403
+
+
 def test_private_model_is_for_administrators(door: DoorProcesses, editor: requests.Session) -> None:
     assert editor.get(f"{door.url}/models/secret/").status_code == 403
     assert door.signed_in("anna").get(f"{door.url}/models/secret/").status_code == 200
@@ -280,6 +291,19 @@ def test_request_to_a_canary_that_cannot_be_reached_is_soon_answered_by_the_cham
 def test_canary_with_mirror_gets_a_copy_and_its_answer_is_discarded(door: DoorProcesses) -> None:
     assert predictions(door, "lily", 1) == ["stable"]
     until(lambda: ("/score?x=%20", '{"a": 1}') in CanaryEcho.seen, what="the copy")
+
+
+@pytest.mark.usefixtures("granted")
+def test_long_request_reaches_the_model_and_the_canary_with_mirror(door: DoorProcesses) -> None:
+    headers, body = {"Authorization": f"Bearer {TOKENS['lily']}"}, "x" * (2 << 20)
+    url = f"{door.url}/models/lily/long"
+
+    def copied() -> bool:
+        answer = requests.post(url, body, headers=headers, verify=str(door.ca), timeout=30)
+        assert answer.status_code == 200, answer.text
+        return ("/long", body) in CanaryEcho.seen
+
+    until(copied, what="the copy")
 
 
 @pytest.mark.parametrize("path", ["/models/rose/..%2Fsecret/", "/models/rose/%2e%2e/secret/", "/models//secret/"])
@@ -370,7 +394,7 @@ def test_mlflow_client_reads_with_a_token(door: DoorProcesses, monkeypatch: pyte
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKENS["editor"])
     client = MlflowClient(f"{door.url}/mlflow")
     run = client.create_run(client.create_experiment(f"by-{secrets.token_hex(4)}"))
-    client.log_text(run.info.run_id, "text", "note.txt")
+    client.log_text(run.info.run_id, "text" * (1 << 20), "note.txt")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKENS["mlflow"])
     assert client.get_run(run.info.run_id).info.run_id == run.info.run_id
     with pytest.raises(Exception, match=r"403|[Pp]ermission"):
