@@ -1,4 +1,4 @@
-"""One row of numbers in the open inference protocol: what most clients send, without the general decoder."""
+"""Codec of one row of numbers in the open inference protocol, which most clients send, without the general decoder."""
 
 from __future__ import annotations
 

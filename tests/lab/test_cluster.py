@@ -130,7 +130,7 @@ def test_private_image_needs_the_pull_secret(
         statuses = cluster.get("pod", "refused", "-n", space)["status"].get("containerStatuses", [{}])
         return str(statuses[0].get("state", {}).get("waiting", {}).get("message", ""))
 
-    assert "401" in until(lambda: reason() if "pull" in reason() else None, what="the refusal")
+    assert "no basic auth credentials" in until(lambda: reason() if "pull" in reason() else None, what="the refusal")
     code, state = lab.pulumi("stack", "export", "--show-secrets")
     assert code == 0
     (registry,) = [

@@ -90,7 +90,7 @@ def test_up_with_other_versions_replaces_them_on_one_drained_node_after_the_othe
     cluster.apply(pod("evicted", space, node="worker-1"))
     cluster.wait("--for=condition=Ready", "pod/evicted", "-n", space)
     started = {name: _start(lab, name) for name in NODES}
-    versions = lab.project / "versions.toml"
+    versions = lab.project / "settings" / "versions.toml"
     text = versions.read_text()
     assert text.count(f'runc = "{RUNTIME["runc"]}"') == 1
     versions.write_text(text.replace(f'runc = "{RUNTIME["runc"]}"', 'runc = "v0.0.0"'))
