@@ -1,4 +1,4 @@
-"""Codec of one row of numbers in the open inference protocol, which most clients send, without the general decoder."""
+"""Requests for one row of numbers in the open inference protocol, as most clients send them, in a short way."""
 
 from __future__ import annotations
 
