@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tools.bootstrap.paths import cache_directory
+
+UNUSABLE_FILE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Errors of a full disk, of a file system that is read-only, and of missing rights."""
 
 
 class SetupError(Exception):
@@ -19,6 +25,15 @@ class Unavailable(SetupError):
 def log_message(message: str, end: str = "\n") -> None:
     """Print a message to standard error: programs read the standard output of `make outputs` and `make env`."""
     print(message, end=end, file=sys.stderr, flush=True)
+
+
+def file_failure(error: OSError) -> str:
+    """Return the message for a file that cannot be read or written. The error of a write does not name its file."""
+    where = f" at {error.filename}" if error.filename else ""
+    return (
+        f"a file cannot be read or written{where}: {error.strerror}. The data are in {cache_directory()} "
+        "(MLPLATFORM_CACHE). Repair the cause, such as a full disk or missing rights, and run the same command again"
+    )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from tools.bootstrap import azurite, environment, paths, pulumi_cli, stacks
-from tools.bootstrap.console import SetupError, log_message
+from tools.bootstrap.console import SetupError, file_failure, log_message
 from tools.bootstrap.file_lock import file_lock
 
 
@@ -25,6 +25,9 @@ def install_tools(arguments: Sequence[str]) -> int:
             pulumi_cli.install_pulumi_cli()
     except (SetupError, stacks.UnknownStack) as error:
         log_message(f"Error: {error}")
+        return 1
+    except OSError as error:
+        log_message(f"Error: {file_failure(error)}")
         return 1
     except KeyboardInterrupt:
         log_message("Interrupted. The next run continues after the last finished step.")

@@ -16,7 +16,7 @@ from infra.errors import UserError
 from infra.local.process_group import ProcessGroup
 from settings.errors import SettingsError
 from tools.bootstrap import paths, stacks
-from tools.bootstrap.console import SetupError, log_message
+from tools.bootstrap.console import UNUSABLE_FILE, SetupError, file_failure, log_message
 from tools.cli import backend
 from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import AccessError, kubectl, public_outputs, secret_outputs, ssh
@@ -56,6 +56,11 @@ def main(arguments: Sequence[str]) -> int:
         return COMMANDS[options.command](Pulumi(options.stack), more)
     except FAILURES as error:
         log_message(f"Error: {error}")
+        return 1
+    except OSError as error:
+        if error.errno not in UNUSABLE_FILE:
+            raise
+        log_message(f"Error: {file_failure(error)}")
         return 1
     except KeyboardInterrupt:
         log_message("Interrupted. Run the same command again to continue.")

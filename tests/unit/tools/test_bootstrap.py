@@ -358,3 +358,17 @@ def test_make_without_a_target_lists_every_target() -> None:
     output = subprocess.run(["make"], cwd=paths.PROJECT, capture_output=True, text=True, check=True).stdout
     rule = next(line for line in (paths.PROJECT / "Makefile").read_text().splitlines() if line.startswith(".PHONY"))
     assert [target for target in rule.split()[1:] if f"make {target} " not in output] == []
+
+
+def test_bootstrap_with_a_cache_folder_that_cannot_be_created_names_it() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "tools.bootstrap"],
+        cwd=paths.PROJECT,
+        env=os.environ | {"MLPLATFORM_CACHE": "/dev/null/cache"},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("Error: a file cannot be read or written at /dev/null/cache: Not a directory.")
+    assert "MLPLATFORM_CACHE" in finished.stderr
+    assert "Traceback" not in finished.stderr

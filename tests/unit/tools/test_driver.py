@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -24,7 +26,7 @@ from tests.stand_ins import Answering, answering
 from tests.waiting import until
 from tools.bootstrap import paths
 from tools.cli import backend, stale_locks, written_settings
-from tools.cli.__main__ import FAILURES
+from tools.cli.__main__ import COMMANDS, FAILURES, main
 from tools.cli.stale_locks import PROJECT_NAME, StackBusy, recorded, remove_stale_locks
 from tools.cli.summary import WIDTH, summary
 
@@ -429,6 +431,17 @@ class TestCommands:
         _, output = command.communicate(timeout=60)
         assert command.returncode == 130
         assert output.strip() == "Interrupted. Run the same command again to continue."
+
+    @pytest.mark.parametrize("file", [None, "/some/file"])
+    def test_full_disk_is_an_error_with_the_folder_to_free(
+        self, file: str | None, pulumi: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        full = OSError(errno.ENOSPC, "No space left on device", *([file] if file else []))
+        monkeypatch.setitem(COMMANDS, "status", Mock(side_effect=full))
+        assert main(["status", "--stack", "dev"]) == 1
+        where = f" at {file}" if file else ""
+        message = f"Error: a file cannot be read or written{where}: No space left on device. The data are in "
+        assert capsys.readouterr().err.startswith(f"{message}{paths.cache_directory()}")
 
     def test_interrupt_is_handled_by_pulumi(self, pulumi: Path) -> None:
         trap = (

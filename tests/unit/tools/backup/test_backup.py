@@ -169,6 +169,14 @@ def test_files_of_runs_that_are_deleted_during_a_copy_are_left_out(
         copy_local_data("dev", tmp_path / "second")
 
 
+def test_copy_local_data_with_a_database_that_cannot_be_copied_names_it(tmp_path: Path) -> None:
+    database = stack_folder("dev") / "mlflow" / "mlflow.db"
+    database.parent.mkdir(parents=True)
+    database.write_text("no database\n" * 100)
+    with pytest.raises(BackupError, match=rf"^{database} cannot be copied: file is not a database"):
+        copy_local_data("dev", tmp_path / "copy")
+
+
 def test_replace_local_data_moves_the_data_of_before_aside(tmp_path: Path) -> None:
     for stack, value in (("source", 1), ("target", 2)):
         artifacts = stack_folder(stack) / "mlflow" / "artifacts"

@@ -44,7 +44,7 @@ def copy_local_data(stack: str, folder: Path) -> None:
     missing if MLflow is in a cluster, or has another database. Steps of active runs delete temporary files meanwhile.
 
     Raises:
-        BackupError: files of MLflow or of pipelines cannot be read, or were deleted meanwhile.
+        BackupError: the database or a file of MLflow or of pipelines cannot be copied, or was deleted meanwhile.
     """
     source = stack_folder(stack)
     database = source / "mlflow" / DATABASE
@@ -54,7 +54,10 @@ def copy_local_data(stack: str, folder: Path) -> None:
             closing(sqlite3.connect(database)) as original,
             closing(sqlite3.connect(folder / "mlflow" / DATABASE)) as copy,
         ):
-            original.backup(copy)
+            try:
+                original.backup(copy)
+            except sqlite3.Error as error:
+                raise BackupError(f"{database} cannot be copied: {error}") from None
     for name in ("mlflow/artifacts", "runs", "pipelines"):
         if (source / name).is_dir():
             _copy_folder(source / name, folder / name, changing=name == "runs")
