@@ -22,6 +22,9 @@ from tests.harness import CHECKOUT, copy_of_checkout, isolated_environment
 from .graph import run
 
 EXAMPLE = Path("examples/three-hosts")
+FOLDERS = ("infra", "platform", "settings", "workloads", "model_server")
+SOURCES = ("README.md", "requirements.txt", ".proto")
+"""Files of these folders that only people and builds read."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,6 @@ def test_wheel_contains_modules_versions_and_scripts(installed: Path, tmp_path: 
     )
     assert result.stdout.startswith(str(installed))
     assert "version" in result.stdout
-    assert list((installed / "infra" / "kubeadm" / "scripts").glob("*.sh"))
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,13 @@ def planned(example: Path, installed: Path) -> dict[str, dict[str, Any]]:
     code, output = pulumi(example, installed, "preview", "--json")
     assert code == 0, output
     return {step["urn"]: step["newState"] for step in json.loads(output[output.index("{") :])["steps"]}
+
+
+def test_package_has_all_modules_and_the_files_that_they_read(installed: Path) -> None:
+    tracked = subprocess.run(["git", "ls-files", *FOLDERS], cwd=CHECKOUT, check=True, capture_output=True, text=True)
+    files = {file for file in tracked.stdout.splitlines() if not file.endswith(SOURCES)}
+    expected = {file.replace("platform/", "mlplatform/", 1) if file.startswith("platform/") else file for file in files}
+    assert sorted(file for file in expected if not (installed / file).is_file()) == []
 
 
 def test_preview_plans_a_cluster_without_the_platform(planned: dict[str, dict[str, Any]]) -> None:
