@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from tools.bootstrap.paths import cache_directory
 
-UNUSABLE_FILE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-"""Errors of a full disk, of a file system that is read-only, and of missing rights."""
+UNUSABLE_FILE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+"""Errors of a full disk, of a file system that is read-only, of missing rights, and of a file in place of a folder."""
 
 
 class SetupError(Exception):
@@ -28,7 +28,13 @@ def log_message(message: str, end: str = "\n") -> None:
 
 
 def file_failure(error: OSError) -> str:
-    """Return the message for a file that cannot be read or written. The error of a write does not name its file."""
+    """Return the message for a file that cannot be read or written. The error of a write does not name its file.
+
+    Raises:
+        OSError: the error has another cause, such as a lost connection.
+    """
+    if error.errno not in UNUSABLE_FILE:
+        raise error
     where = f" at {error.filename}" if error.filename else ""
     return (
         f"a file cannot be read or written{where}: {error.strerror}. The data are in {cache_directory()} "

@@ -16,7 +16,7 @@ from infra.errors import UserError
 from infra.local.process_group import ProcessGroup
 from settings.errors import SettingsError
 from tools.bootstrap import paths, stacks
-from tools.bootstrap.console import UNUSABLE_FILE, SetupError, file_failure, log_message
+from tools.bootstrap.console import SetupError, file_failure, log_message
 from tools.cli import backend
 from tools.cli.backup.errors import BackupError
 from tools.cli.cluster_access import AccessError, kubectl, public_outputs, secret_outputs, ssh
@@ -58,8 +58,6 @@ def main(arguments: Sequence[str]) -> int:
         log_message(f"Error: {error}")
         return 1
     except OSError as error:
-        if error.errno not in UNUSABLE_FILE:
-            raise
         log_message(f"Error: {file_failure(error)}")
         return 1
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ import pytest
 
 from tools.bootstrap import __main__, azurite, environment, go_toolchain, paths, pulumi_cli
 from tools.bootstrap.atomic_install import atomic_install
-from tools.bootstrap.console import SetupError, Unavailable
+from tools.bootstrap.console import SetupError, Unavailable, file_failure
 from tools.bootstrap.file_lock import file_lock
 from tools.bootstrap.process import run_visible
 
@@ -372,3 +373,8 @@ def test_bootstrap_with_a_cache_folder_that_cannot_be_created_names_it() -> None
     assert finished.stderr.startswith("Error: a file cannot be read or written at /dev/null/cache: Not a directory.")
     assert "MLPLATFORM_CACHE" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_lost_connection_is_not_reported_as_a_file() -> None:
+    with pytest.raises(ConnectionResetError):
+        file_failure(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
