@@ -16,7 +16,7 @@ from model_server.repository import MlflowRepository
 from model_server.settings import ServerSettings, ServerSettingsError
 
 ATTEMPTS = 12
-"""One minute with the default MODEL_SERVER_POLL_SECONDS: a registry's pod may be moving to another node."""
+"""Attempts in one minute of the default MODEL_SERVER_POLL_SECONDS: a pod of a registry may move to another node."""
 
 
 def main() -> int:

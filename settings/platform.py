@@ -244,7 +244,7 @@ class PlatformSettings(Section):
     monitoring: MonitoringSettings | None = None
     """Prometheus in the cluster. Set `{}` to accept the defaults. Unset: no monitoring."""
     door: DoorSettings | None = None
-    """One address with HTTPS and sign-on for all pages and models of a cluster. Unset: no door."""
+    """Address with HTTPS and sign-on for all pages and models of a cluster. Unset: no door."""
     notebooks: NotebookSettings | None = None
     """JupyterLab for each person behind the door. Set `{}` to accept the defaults. Unset: no notebooks."""
     backup: BackupSettings | None = None

@@ -36,7 +36,7 @@ WEBHOOK_OBJECTS = (
     ("Service", "metallb-webhook-service"),
     ("ValidatingWebhookConfiguration", "metallb-webhook-configuration"),
 )
-"""This program alone writes MetalLB's settings, so no webhook has to validate them."""
+"""Objects of the webhook, which are left out: only this program writes MetalLB's settings."""
 WEBHOOK_GROUPS = {"admissionregistration.k8s.io", "apiextensions.k8s.io", "policy"}
 """API groups that only the webhook and PodSecurityPolicies of old clusters take rights in."""
 

@@ -17,7 +17,7 @@ CRON_FIELDS = (
 )
 """Name, lowest and highest number of each field of a schedule."""
 CRON_TERM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?")
-"""One term of a field: `*`, `5`, `1-5`, each with an optional step such as `/2`."""
+"""Term of a field: `*`, `5`, `1-5`, each with an optional step such as `/2`."""
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 CRON_NAMES = {

@@ -218,7 +218,7 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "replicated stores": stores,
     "mlflow with stores of the settings": external_stores,
 }
-"""Each program creates the objects of one part of a stack."""
+"""Programs that create the objects of one part of a stack."""
 
 
 def graph_of(program: str) -> Graph:

@@ -1,7 +1,7 @@
 """Check the project's English: `python -m tools.ci.prose_lint [PATH ...]`, all tracked files without a path.
 
 It reads docstrings, comments and messages of Python files, comments of shell scripts and the Makefile, and Markdown.
-A fault is a docstring that begins with a word of OPENER, an expression of WORDS, or a sentence that is too long.
+A fault is a docstring that begins with a word of OPENER or PRONOUN, an expression of WORDS, or a long sentence.
 Text in backticks is ignored.
 """
 
@@ -14,6 +14,7 @@ import sys
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tools.bootstrap import process
@@ -22,12 +23,16 @@ LONGEST_SENTENCE = 25
 """Number of words."""
 MESSAGE_WORDS = 4
 """Number of words from which a string is a message."""
-OPENER = re.compile(
-    r"(?:as|both|but|each|either|every|for|how|if|in|it|its|neither|no|not|of|on|one|others?|same|such|that|their|them"
-    r"|these|they|this|those|to|what|when|where|whether|which|who|whoever|whom|whose|why|with|without)\b",
-    re.IGNORECASE,
+PRONOUNS = (
+    r"both|each|either|every|it|its|neither|one|others?|same|such|that|their|them|these|they|this|those|what|which|who"
+    r"|whoever|whom|whose"
 )
-"""First words of a docstring that are neither a verb nor a noun."""
+PRONOUN = re.compile(rf"(?:{PRONOUNS})\b", re.IGNORECASE)
+"""First words of a docstring of an assignment that are no noun. A condition may come first, as in `With TLS, ...`."""
+OPENER = re.compile(
+    rf"(?:{PRONOUNS}|as|but|for|how|if|in|no|not|of|on|to|when|where|whether|why|with|without)\b", re.IGNORECASE
+)
+"""First words of other docstrings that are neither a verb nor a noun."""
 WORDS = {
     r"anew": "again",
     r"of (?:its|their|your|our|my|one's) own": "own, or a second one",
@@ -114,15 +119,27 @@ def faults(path: str, text: str) -> list[Fault]:
 
 
 def _openers(text: str) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module):
-            line, name = 1, "the module"
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            line, name = node.lineno, node.name
-        else:
-            continue
-        if opener := OPENER.match(ast.get_docstring(node) or ""):
-            yield line, f'docstring of {name} begins with "{opener[0]}"; begin with a verb or a noun'
+    """Yield the faults of docstrings of modules, classes, functions and assignments."""
+    for parent in ast.walk(ast.parse(text)):
+        body = getattr(parent, "body", None)
+        for node, following in pairwise([parent, *body] if isinstance(body, list) else []):
+            match following:
+                case ast.Expr(ast.Constant(str(docstring))) if opener := _wrong_words(node).match(docstring):
+                    message = f'docstring of {_name_of(node)} begins with "{opener[0]}"; begin with a verb or a noun'
+                    yield getattr(node, "lineno", 1), message
+
+
+def _wrong_words(node: ast.AST) -> re.Pattern[str]:
+    return PRONOUN if isinstance(node, ast.Assign | ast.AnnAssign) else OPENER
+
+
+def _name_of(node: ast.AST) -> str:
+    match node:
+        case ast.Module():
+            return "the module"
+        case ast.Assign(targets=[target, *_]) | ast.AnnAssign(target=target):
+            return ast.unparse(target)
+    return str(getattr(node, "name", "a statement"))
 
 
 def _block_faults(blocks: Iterable[Block]) -> Iterator[tuple[int, str]]:

@@ -21,7 +21,7 @@ from workloads.ml.model import mlflow_model, model_directory
 from workloads.ml.model.onnx_export import forest_to_onnx
 
 NAMES = ["class", "sepal_width", "petal_length", "petal_width"]
-"""One feature has the name of a column of the predictions."""
+"""Names of features; the first is also the name of a column of the predictions."""
 
 
 @pytest.fixture(scope="module")

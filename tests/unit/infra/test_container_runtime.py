@@ -17,7 +17,7 @@ PACKAGES = """case "$*" in
   *Status*) printf 'installed installed ' ;;
   *) echo "containerd {version} runc 1.1.5" ;;
 esac"""
-"""What dpkg-query prints of the distribution's packages."""
+"""Body of a fake dpkg-query that prints the state and the versions of the distribution's packages."""
 RECORD = "var/lib/mlplatform/container-runtime"
 PLUGINS = {
     "1.6.20": ("io.containerd.grpc.v1.cri", "sandbox_image"),

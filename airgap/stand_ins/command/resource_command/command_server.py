@@ -10,7 +10,7 @@ from airgap.stand_ins.command.resource_command.operation import Operations
 from airgap.stand_ins.protocol.plugin_process import engine_address, serve
 
 _THREADS = 1024
-"""Each running command holds one thread, and a cancel request needs a free one."""
+"""Threads of the server: a running command holds a thread, and a cancel request needs a free one."""
 
 
 def main() -> None:

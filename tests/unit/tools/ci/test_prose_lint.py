@@ -31,6 +31,13 @@ class TestOpeners:
         (message,) = messages("a.py", '"""What the module does."""\n')
         assert message == 'docstring of the module begins with "What"; begin with a verb or a noun'
 
+    @pytest.mark.parametrize("assignment", ["x = 1", "x: int = 1", "class f:\n    x: int"])
+    def test_docstring_of_an_assignment_that_begins_with_a_pronoun_is_a_fault(self, assignment: str) -> None:
+        indent = "    " * assignment.count("\n")
+        (message,) = messages("a.py", f'{assignment}\n{indent}"""What is counted."""\n')
+        assert message == 'docstring of x begins with "What"; begin with a verb or a noun'
+        assert messages("a.py", f'{assignment}\n{indent}"""In a cluster: the number."""\n') == []
+
     def test_main_with_a_faulty_docstring_prints_the_line_and_returns_1(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
