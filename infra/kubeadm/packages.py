@@ -14,7 +14,7 @@ from infra.kubeadm.kubectl import Kubectl
 from infra.kubeadm.plan import DISTRIBUTION, ClusterPlan
 from infra.kubeadm.step import VersionRequest, remote_script, run_script
 from infra.machine import Machine
-from infra.ssh import Shell, connected
+from infra.ssh import Shell, connected, file_exists
 from settings.paths import VERSIONS
 
 UPSTREAMS = ("registry.k8s.io", "docker.io", "quay.io", "ghcr.io", "gcr.io")
@@ -62,12 +62,19 @@ def runtime_is_outdated(request: VersionRequest) -> bool:
     """Return True if the registry has other versions of containerd and runc than the machine.
 
     Packages of the distribution are updated with Kubernetes.
+
+    Raises:
+        UserError: the versions on the machine cannot be read.
     """
     wanted = request.runtime["RUNTIME"]
     if wanted == DISTRIBUTION:
         return False
+    name = request.node.name
     with connected(request.node) as shell:
-        return shell.run(f"cat {RUNTIME_RECORD}").output.strip() != wanted
+        if not file_exists(shell, name, RUNTIME_RECORD):
+            return True
+        installed = shell.run(f"sudo --non-interactive cat {RUNTIME_RECORD}")
+        return installed.checked(f"{name}: reading the versions of containerd and runc").strip() != wanted
 
 
 def replace_runtime(request: VersionRequest, kubectl: Kubectl) -> None:

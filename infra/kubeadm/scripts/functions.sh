@@ -103,3 +103,10 @@ download_from_registry() {
   mkdir "$work/root"
   tar --extract --gzip --file "$work/layer" --directory "$work/root" "${@:4}"
 }
+
+# Replace the file $1 by standard input, at once.
+write_file() {
+  cat >"$1.new"
+  sync "$1.new"
+  mv "$1.new" "$1"
+}

@@ -70,8 +70,10 @@ class Machines:
             return CommandResult(1, "", "it failed")
         if "/etc/mlplatform/owner" in command:
             return CommandResult(0, f"{self.owner}\n", "")
-        if "/var/lib/mlplatform/container-runtime" in command:
-            return CommandResult(0, f"{self.runtime}\n", "") if self.runtime else CommandResult(1, "", "no such file")
+        if command == "sudo --non-interactive cat /var/lib/mlplatform/container-runtime":
+            return CommandResult(0, f"{self.runtime}\n", "")
+        if "test -f /var/lib/mlplatform/container-runtime" in command:
+            return CommandResult(0, "yes\n" if self.runtime else "no\n", "")
         if "get --raw /version" in command:
             self.starting -= 1
             if self.starting >= 0:
@@ -186,6 +188,18 @@ def test_node_with_another_container_runtime_is_drained_before_it_is_replaced(
     assert commands == ["cordon", "drain", "install containerd", "uncordon", "wait for all"]
     step(request(node))
     assert machines.commands[len(commands) :].count("drain") == 0
+
+
+@pytest.mark.parametrize("failing", ["test -f /var/lib/mlplatform", "cat /var/lib/mlplatform"])
+@pytest.mark.parametrize(("step", "node"), [(upgrade, CONTROL_PLANE), (ready, WORKER)])
+def test_node_whose_container_runtime_cannot_be_read_is_not_drained(
+    machines: Machines, step: Callable[[VersionRequest], None], node: ResolvedMachine, failing: str
+) -> None:
+    machines.server = machines.kubelet = NEW
+    machines.failing = failing
+    with pytest.raises(UserError, match=f"^{node.name}: .*it failed"):
+        step(request(node))
+    assert machines.commands == []
 
 
 def test_container_runtime_of_the_distribution_is_not_compared(machines: Machines) -> None:

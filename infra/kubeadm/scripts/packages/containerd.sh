@@ -25,13 +25,6 @@ has_packages() {
 
 package_versions() { dpkg-query -W -f '${Package} ${Version} ' containerd runc; }
 
-# Replace the file $1 by standard input, at once.
-write_file() {
-  cat >"$1.new"
-  sync "$1.new"
-  mv "$1.new" "$1"
-}
-
 # Install the distribution's packages. On a drained node, update them; without a package source, they stay as they are.
 install_packages() {
   export DEBIAN_FRONTEND=noninteractive

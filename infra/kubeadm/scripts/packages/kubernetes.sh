@@ -43,9 +43,7 @@ version_of() {
 record=/var/lib/mlplatform/kubernetes-$PACKAGE_SET
 write_record() {
   install -d -m 755 "${record%/*}"
-  printf '%s\n' "$1" >"$record.new"
-  sync "$record.new"
-  mv "$record.new" "$record"
+  write_file "$record" <<<"$1"
 }
 
 # Return 0 if an earlier run has finished. An older program wrote no record: on a machine that is not a node, it may have
